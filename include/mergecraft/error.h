@@ -1,0 +1,75 @@
+/*
+ * How a function says that it could not do its work.
+ *
+ * Every function that can fail returns an mc_status and takes a `mc_error *` as its last argument. On success it
+ * returns MC_OK and leaves the error untouched. On failure it returns another status and fills the error, which
+ * the caller owns; it may be NULL when only the status matters. The library never prints, exits or aborts on input.
+ *
+ * Thread-safety: an mc_error belongs to one thread at a time; there is no global error state.
+ */
+#ifndef MERGECRAFT_ERROR_H
+#define MERGECRAFT_ERROR_H
+
+#include <mergecraft/export.h>
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* name, number, what it means. Numbers are never reused. */
+#define MC_STATUS_MAP(X)                                                                           \
+    X(OK, 0, "ok")                                                                                 \
+    X(NO_MEMORY, 1, "out of memory")                                                               \
+    X(IO, 2, "input/output error")                                                                 \
+    X(NOT_FOUND, 3, "not found")                                                                   \
+    X(FORMAT, 4, "malformed file")                                                                 \
+    X(UNSUPPORTED, 5, "not supported")                                                             \
+    X(MISMATCH, 6, "models do not match")                                                          \
+    X(USAGE, 7, "wrong usage")                                                                     \
+    X(EXISTS, 8, "exists already")                                                                 \
+    X(NO_SPACE, 9, "not enough room on the disk")                                                  \
+    X(CHANGED, 10, "input changed while it was read")                                              \
+    X(INTERRUPTED, 11, "interrupted")                                                              \
+    X(COMPILE, 12, "method does not compile")                                                      \
+    X(BUSY, 13, "in use by another process")
+
+typedef enum mc_status {
+#define X(name_, number_, text_) MC_##name_ = number_,
+    MC_STATUS_MAP(X)
+#undef X
+} mc_status;
+
+/*
+ * file, tensor: what the error is about, "" if not about one; offset: byte in the file, -1 if none;
+ * text: what was expected and what was found. All are NUL-terminated UTF-8, cut to fit.
+ */
+typedef struct mc_error {
+    mc_status code;
+    int64_t offset;
+    char file[1024];
+    char tensor[256];
+    char text[2048];
+} mc_error;
+
+/* An error that says nothing yet: `mc_error error = MC_ERROR_NONE;`. */
+#define MC_ERROR_NONE                                                                              \
+    {                                                                                              \
+        .code = MC_OK, .offset = -1                                                                \
+    }
+
+/*
+ * Writes the error as one line, "file: tensor 'name': text", without newline, into buffer (size bytes, always
+ * NUL-terminated when size > 0). Control characters in names are shown as \xNN. Returns buffer.
+ */
+MC_API char *mc_error_message(const mc_error *error, char *buffer, size_t size);
+
+/* The status in words, "malformed file" for MC_FORMAT. Never NULL; static storage. */
+MC_API const char *mc_status_text(mc_status status);
+
+/*
+ * Fills *error (which may be NULL) with a printf-style text and no file or tensor, and returns status; for
+ * methods and callbacks that report failures of their own: `return mc_fail(error, MC_USAGE, "…")`.
+ */
+MC_API mc_status mc_fail(mc_error *error, mc_status status, const char *format, ...)
+    MC_PRINTF(3, 4);
+
+#endif

@@ -1,0 +1,15 @@
+/* Marks what the shared library exports. */
+#ifndef MERGECRAFT_EXPORT_H
+#define MERGECRAFT_EXPORT_H
+
+#if defined(__GNUC__)
+#define MC_API __attribute__((visibility("default")))
+#define MC_PRINTF(format_, first_) __attribute__((format(printf, format_, first_)))
+#define MC_UNUSED __attribute__((unused))
+#else
+#define MC_API
+#define MC_PRINTF(format_, first_)
+#define MC_UNUSED
+#endif
+
+#endif

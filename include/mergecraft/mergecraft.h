@@ -1,0 +1,27 @@
+/*
+ * libmergecraft: merges fine-tuned checkpoints.
+ *
+ *     error.h, dtype.h   statuses, errors, element types
+ *     source.h           tensors that are read piece by piece
+ *     state_dict.h       names → tensors, with lazy arithmetic
+ *     model.h            a checkpoint with its configuration
+ *     method.h           merge methods, built-in and your own (tile.h, random.h: what they are made of)
+ *     merge.h            dict_map, model_merge, plans
+ *     plugin.h           methods from C files and shared objects
+ */
+#ifndef MERGECRAFT_MERGECRAFT_H
+#define MERGECRAFT_MERGECRAFT_H
+
+#include <mergecraft/dtype.h>
+#include <mergecraft/error.h>
+#include <mergecraft/merge.h>
+#include <mergecraft/method.h>
+#include <mergecraft/model.h>
+#include <mergecraft/plugin.h>
+#include <mergecraft/random.h>
+#include <mergecraft/source.h>
+#include <mergecraft/state_dict.h>
+#include <mergecraft/tile.h>
+#include <mergecraft/version.h>
+
+#endif

@@ -1,0 +1,31 @@
+/* Filling errors. */
+#ifndef MC_BASE_ERROR_H
+#define MC_BASE_ERROR_H
+
+#include <mergecraft/error.h>
+
+#include <stdbool.h>
+
+/* Fills *error with file, tensor (either may be NULL), offset (−1: none) and a printf-style text; returns status. */
+mc_status mc_fail_at(mc_error *error, mc_status status, const char *file, const char *tensor,
+                     int64_t offset, const char *format, ...) MC_PRINTF(6, 7);
+
+/* As mc_fail_at, with ": " and the words for errno appended; ENOSPC and EDQUOT become MC_NO_SPACE. */
+mc_status mc_fail_errno(mc_error *error, const char *file, const char *format, ...)
+    MC_PRINTF(3, 4);
+
+mc_status mc_fail_memory(mc_error *error);
+
+/* Names the file (or tensor) of an error that has none yet; returns status, so that it can wrap a call. */
+mc_status mc_in_file(mc_error *error, const char *file, mc_status status);
+mc_status mc_in_tensor(mc_error *error, const char *tensor, mc_status status);
+
+/* Returns the status of a call that failed. */
+#define MC_TRY(call_)                                                                              \
+    do {                                                                                           \
+        const mc_status try_status_ = (call_);                                                     \
+        if (try_status_ != MC_OK)                                                                  \
+            return try_status_;                                                                    \
+    } while (0)
+
+#endif

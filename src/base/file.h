@@ -1,0 +1,44 @@
+/* A file that is open for reading, shared by the tensors in it. */
+#ifndef MC_BASE_FILE_H
+#define MC_BASE_FILE_H
+
+#include "base/error.h"
+#include "base/system.h"
+
+/* What tells whether a file is still the one that was opened. */
+typedef struct mc_file_identity {
+    uint64_t device, inode;
+    int64_t size, modified_ns;
+} mc_file_identity;
+
+typedef struct mc_file mc_file;
+
+/* Opens a regular file (symbolic links are followed; folders, pipes and devices are refused). One reference. */
+mc_status mc_file_open(const char *path, mc_file **out, mc_error *error);
+mc_file *mc_file_ref(mc_file *file);
+void mc_file_unref(mc_file *file); /* accepts NULL */
+
+const char *mc_file_path(const mc_file *file);
+int64_t mc_file_size(const mc_file *file);
+mc_file_identity mc_file_identity_of(const mc_file *file);
+
+/*
+ * Reads exactly `size` bytes from `offset`; retries short and interrupted reads. A range beyond the size at opening
+ * is MC_FORMAT, an end that comes earlier MC_CHANGED (the file shrank). Thread-safe.
+ */
+mc_status mc_file_read(const mc_file *file, int64_t offset, void *out, size_t size,
+                       mc_error *error);
+
+/* Hints that the range will be read soon; costs nothing for files whose reads did not wait so far. */
+void mc_file_read_ahead(const mc_file *file, int64_t offset, int64_t size);
+
+/* MC_CHANGED if the file at the path is not the one that was opened, or was modified since. */
+mc_status mc_file_check(const mc_file *file, mc_error *error);
+
+/* Bytes that this process has read from files with mc_file_read. */
+int64_t mc_file_bytes_read(void);
+
+/* Reads a whole small file; MC_FORMAT if it is larger than limit. *out is NUL-terminated, the caller frees it. */
+mc_status mc_file_load(const char *path, int64_t limit, char **out, size_t *size, mc_error *error);
+
+#endif

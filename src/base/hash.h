@@ -1,0 +1,31 @@
+/* Hashing: 64-bit for keys and fingerprints, and a map from names to indices. */
+#ifndef MC_BASE_HASH_H
+#define MC_BASE_HASH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define MC_HASH_START UINT64_C(0xcbf29ce484222325)
+
+/* FNV-1a with a final mix, continued from `hash` (MC_HASH_START). Same on every machine. Not for adversaries' keys. */
+uint64_t mc_hash_bytes(uint64_t hash, const void *bytes, size_t size);
+uint64_t mc_hash_text(uint64_t hash, const char *text); /* with its NUL */
+uint64_t mc_hash_mix(uint64_t value);                   /* splitmix64's finaliser: a bijection */
+
+/* A map from names (not copied: they must outlive it) to indices. Zero-initialise. */
+typedef struct mc_index {
+    const char **names;
+    size_t *values;
+    size_t count, capacity;
+} mc_index;
+
+#define MC_INDEX_NONE SIZE_MAX
+
+/* Adds or replaces; false when there is no memory. */
+bool mc_index_set(mc_index *index, const char *name, size_t value);
+/* MC_INDEX_NONE if the name is not there. */
+size_t mc_index_find(const mc_index *index, const char *name);
+void mc_index_free(mc_index *index);
+
+#endif

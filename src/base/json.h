@@ -1,0 +1,15 @@
+/* JSON, by jansson. */
+#ifndef MC_BASE_JSON_H
+#define MC_BASE_JSON_H
+
+#include "base/error.h"
+
+#include <jansson.h>
+
+/* Parses `size` bytes; duplicate names and NUL in names are errors. The error names byte and reason. json_decref the result. */
+mc_status mc_json_parse(const char *bytes, size_t size, json_t **out, mc_error *error);
+
+/* Reads and parses a file of at most `limit` bytes. */
+mc_status mc_json_load(const char *path, int64_t limit, json_t **out, mc_error *error);
+
+#endif

@@ -1,0 +1,61 @@
+/* What a tensor source is made of; for those who make new kinds of them. */
+#ifndef MC_TENSOR_SOURCE_H
+#define MC_TENSOR_SOURCE_H
+
+#include <mergecraft/source.h>
+
+#include "base/error.h"
+
+#include <stdatomic.h>
+
+/* The kind of a source. `self` is the struct that begins with an mc_source. Ranges are checked before these are called. */
+typedef struct mc_source_class {
+    const char *name;
+    /* Elements as F32 or F64 (`as`), into out. NULL: by `raw` and a conversion. */
+    mc_status (*read)(const mc_source *self, int64_t first, int64_t count, mc_dtype as, void *out,
+                      mc_error *error);
+    /* Bytes in the source's dtype. NULL: by `read` and a conversion. */
+    mc_status (*raw)(const mc_source *self, int64_t first, int64_t size, void *out,
+                     mc_error *error);
+    /* Bytes [first, first + size) of `raw` will be read soon. NULL: nothing to do. */
+    void (*read_ahead)(const mc_source *self, int64_t first, int64_t size);
+    /* The inputs that may have changed on disk are still what they were. NULL: always. */
+    mc_status (*check)(const mc_source *self, mc_error *error);
+    /* Frees what the source owns, not the source itself. */
+    void (*free)(mc_source *self);
+} mc_source_class;
+
+struct mc_source {
+    const mc_source_class *class;
+    atomic_size_t references;
+    mc_dtype dtype;
+    int rank;
+    int depth; /* of the tree of computed sources below it; 0 if it is stored */
+    int64_t shape[MC_MAX_RANK];
+    int64_t count, bytes;
+};
+
+/* The deepest tree of computed sources: reading recurses along it. */
+#define MC_SOURCE_MAX_DEPTH 200
+
+/*
+ * Allocates `size` bytes (a struct that begins with an mc_source), zero-filled, with one reference. Checks rank and shape: no negative dimension,
+ * count and bytes below 2^62, a whole number of bytes.
+ */
+mc_status mc_source_create(const mc_source_class *class, size_t size, mc_dtype dtype, int rank,
+                           const int64_t *shape, mc_source **out, mc_error *error);
+
+/* The product of the dimensions and the bytes of as many elements, with the same checks. */
+mc_status mc_shape_count(mc_dtype dtype, int rank, const int64_t *shape, int64_t *count,
+                         int64_t *bytes, mc_error *error);
+
+mc_status mc_source_read_as(const mc_source *source, int64_t first, int64_t count, mc_dtype as,
+                            void *out, mc_error *error);
+void mc_source_read_ahead(const mc_source *source, int64_t first, int64_t size);
+mc_status mc_source_check(const mc_source *source, mc_error *error);
+
+bool mc_source_same_shape(const mc_source *a, const mc_source *b);
+/* "[30522, 768]"; buffer of at least 32 bytes. Returns buffer. */
+char *mc_shape_text(int rank, const int64_t *shape, char *buffer, size_t size);
+
+#endif
