@@ -73,11 +73,11 @@ typedef struct mc_progress {
  * only the fields it knew.
  */
 typedef struct mc_run_options {
-    int threads;        /* 0: one for each processor that the process may use */
-    int64_t memory;     /* bytes for tiles; 0: 64 MiB. The result does not depend on it. */
-    int64_t shard_size; /* bytes a file; 0: 5 GB */
-    bool overwrite;     /* replace a folder that exists */
-    bool no_sync;       /* leave it to the system when data reaches the disk */
+    int threads;                /* 0: one for each processor that the process may use */
+    int64_t memory;             /* bytes for tiles; 0: 64 MiB. The result does not depend on it. */
+    int64_t shard_size;         /* bytes a file; 0: 5 GB */
+    bool overwrite;             /* replace a folder that exists */
+    bool no_sync;               /* leave it to the system when data reaches the disk */
     const volatile int *cancel; /* stop cleanly (MC_INTERRUPTED) once it is not 0; NULL: never */
     /* Called about ten times a second from the thread that runs; NULL: no calls. */
     void (*progress)(const mc_progress *progress, void *user);
@@ -119,8 +119,8 @@ typedef struct mc_plan_input {
     const mc_method *method;
     const mc_model *const *models;
     size_t model_count;
-    const mc_model *base;         /* NULL if there is none */
-    const char *const *list_names; /* further lists, as the method names them … */
+    const mc_model *base;                /* NULL if there is none */
+    const char *const *list_names;       /* further lists, as the method names them … */
     const mc_model *const *const *lists; /* … each with model_count models */
     size_t list_count;
     const char *const *params; /* "NAME=VALUE", each */
@@ -129,8 +129,9 @@ typedef struct mc_plan_input {
     size_t passthrough_count;
     uint64_t seed;
     bool strict;
-    bool convert;   /* write every float tensor as `dtype` … */
-    mc_dtype dtype; /* … F32, F16 or BF16; otherwise the widest dtype of the inputs, tensor by tensor */
+    bool convert; /* write every float tensor as `dtype` … */
+    mc_dtype
+        dtype; /* … F32, F16 or BF16; otherwise the widest dtype of the inputs, tensor by tensor */
 } mc_plan_input;
 
 /* One output tensor. Text and shape are valid as long as the plan. */

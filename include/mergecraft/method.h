@@ -66,10 +66,10 @@ typedef struct mc_param {
     const char *name; /* NULL ends a list of parameters */
     mc_param_type type;
     const char *help;
-    double fallback;            /* the default (MC_CHOICE: an index); MC_NUMBERS are empty by default */
+    double fallback; /* the default (MC_CHOICE: an index); MC_NUMBERS are empty by default */
     double minimum, maximum;    /* inclusive; both 0: any finite value */
     const char *const *choices; /* MC_CHOICE: NULL-terminated */
-    bool each_model;            /* MC_NUMBERS: exactly one a model, the base not counted, if given */
+    bool each_model; /* MC_NUMBERS: exactly one a model, the base not counted, if given */
 } mc_param;
 
 /* The value of a parameter: number for all types but MC_NUMBERS, which has numbers[0 … count − 1]. */
@@ -107,7 +107,7 @@ typedef struct mc_layer {
 
     const mc_param *params; /* of the method … */
     const mc_value *values; /* … and their values, in the same order */
-    uint64_t random_key;    /* for mc_random_u32 (random.h): made of the seed and the layer's name */
+    uint64_t random_key; /* for mc_random_u32 (random.h): made of the seed and the layer's name */
 
     const void *state; /* what the statistics found; NULL for a method without */
     mc_real *scratch;  /* [mc_method.scratch][count], not initialised */
@@ -153,8 +153,8 @@ typedef struct mc_method {
     bool needs_base;
     size_t min_models, max_models; /* the base not counted; 0: no limit (at least one) */
     const mc_param *params;        /* ends with a NULL name; NULL if none */
-    const char *const *lists;      /* names of further lists of models that it needs; NULL-terminated */
-    size_t scratch;                /* arrays of `count` reals that apply may use */
+    const char *const *lists; /* names of further lists of models that it needs; NULL-terminated */
+    size_t scratch;           /* arrays of `count` reals that apply may use */
     const mc_statistics *statistics;
 
     /* Checks the values of parameters together; NULL if there is nothing to check. */
@@ -201,12 +201,11 @@ typedef struct mc_method {
 /* Defines a method that works layer by layer; followed by the body of `apply`, which sees `layer`. */
 #define MC_LAYER_MERGE(name_, ...)                                                                 \
     static void name_##_apply_(const mc_layer *layer);                                             \
-    MC_METHOD_STORAGE const mc_method MC_METHOD_SYMBOL(name_) = {                                  \
-        .api = MC_METHOD_API,                                                                      \
-        .real_size = sizeof(mc_real),                                                              \
-        .name = #name_,                                                                            \
-        .apply = name_##_apply_,                                                                   \
-        __VA_ARGS__};                                                                              \
+    MC_METHOD_STORAGE const mc_method MC_METHOD_SYMBOL(name_) = {.api = MC_METHOD_API,             \
+                                                                 .real_size = sizeof(mc_real),     \
+                                                                 .name = #name_,                   \
+                                                                 .apply = name_##_apply_,          \
+                                                                 __VA_ARGS__};                     \
     MC_METHOD_REGISTER(name_)                                                                      \
     static void name_##_apply_(const mc_layer *layer)
 
@@ -217,13 +216,12 @@ typedef struct mc_method {
 #define MC_MODEL_MERGE(name_, ...)                                                                 \
     static mc_status name_##_merge_(const struct mc_merge_input *input, mc_state_dict **out,       \
                                     mc_error *error);                                              \
-    MC_METHOD_STORAGE const mc_method MC_METHOD_SYMBOL(name_) = {                                  \
-        .api = MC_METHOD_API,                                                                      \
-        .real_size = sizeof(mc_real),                                                              \
-        .name = #name_,                                                                            \
-        .scope = MC_MODEL,                                                                         \
-        .merge = name_##_merge_,                                                                   \
-        __VA_ARGS__};                                                                              \
+    MC_METHOD_STORAGE const mc_method MC_METHOD_SYMBOL(name_) = {.api = MC_METHOD_API,             \
+                                                                 .real_size = sizeof(mc_real),     \
+                                                                 .name = #name_,                   \
+                                                                 .scope = MC_MODEL,                \
+                                                                 .merge = name_##_merge_,          \
+                                                                 __VA_ARGS__};                     \
     MC_METHOD_REGISTER(name_)                                                                      \
     static mc_status name_##_merge_(const struct mc_merge_input *input, mc_state_dict **out,       \
                                     mc_error *error)

@@ -44,8 +44,8 @@ MC_API mc_status mc_source_read_raw(const mc_source *source, int64_t first, int6
 
 /*
  * A source over memory that the caller keeps: rank dimensions in shape, data row-major in dtype. `release(cookie)` is
- * called when the last reference is gone (and never if creation fails); it may be NULL. MC_USAGE for a rank above
- * MC_MAX_RANK or a negative dimension.
+ * called when the last reference is gone (and never if creation fails); it may be NULL. MC_FORMAT for a rank above
+ * MC_MAX_RANK, a negative dimension, or more elements than can be.
  */
 MC_API mc_status mc_source_wrap(mc_dtype dtype, int rank, const int64_t *shape, const void *data,
                                 void (*release)(void *cookie), void *cookie, mc_source **out,

@@ -11,8 +11,7 @@ mc_status mc_fail_at(mc_error *error, mc_status status, const char *file, const 
                      int64_t offset, const char *format, ...) MC_PRINTF(6, 7);
 
 /* As mc_fail_at, with ": " and the words for errno appended; ENOSPC and EDQUOT become MC_NO_SPACE. */
-mc_status mc_fail_errno(mc_error *error, const char *file, const char *format, ...)
-    MC_PRINTF(3, 4);
+mc_status mc_fail_errno(mc_error *error, const char *file, const char *format, ...) MC_PRINTF(3, 4);
 
 mc_status mc_fail_memory(mc_error *error);
 

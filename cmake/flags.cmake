@@ -1,0 +1,42 @@
+# What every object is compiled with. Arithmetic is what the source says: no contraction, no reassociation.
+set(CMAKE_C_STANDARD 17)
+set(CMAKE_C_STANDARD_REQUIRED ON)
+set(CMAKE_C_EXTENSIONS ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+if(NOT CMAKE_BUILD_TYPE)
+    set(CMAKE_BUILD_TYPE Release)
+endif()
+set(CMAKE_C_FLAGS_RELEASE "-O2 -DNDEBUG")
+
+option(MC_WERROR "Warnings are errors" ON)
+set(MC_SANITIZE "" CACHE STRING "Sanitizers, as -fsanitize takes them")
+option(MC_COVERAGE "Measure which lines run" OFF)
+
+set(MC_WARNINGS
+    -Wall -Wextra -Wshadow -Wpointer-arith -Wcast-qual -Wstrict-prototypes -Wmissing-prototypes
+    -Wold-style-definition -Wwrite-strings -Wvla -Wformat=2 -Wundef -Wimplicit-fallthrough
+    -Wno-missing-field-initializers)
+set(MC_HARDENING -fstack-protector-strong)
+if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT MC_SANITIZE)
+    list(APPEND MC_HARDENING -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
+endif()
+
+function(mc_flags target)
+    target_compile_definitions(${target} PRIVATE _GNU_SOURCE _FILE_OFFSET_BITS=64)
+    target_compile_options(
+        ${target} PRIVATE ${MC_WARNINGS} ${MC_HARDENING} -ffp-contract=off -fno-math-errno
+                          -fvisibility=hidden -fno-strict-aliasing)
+    target_link_options(${target} PRIVATE -Wl,-z,relro,-z,now -Wl,--as-needed)
+    if(MC_WERROR)
+        target_compile_options(${target} PRIVATE -Werror)
+    endif()
+    if(MC_SANITIZE)
+        target_compile_options(${target} PRIVATE -fsanitize=${MC_SANITIZE}
+                                                 -fno-omit-frame-pointer -fno-sanitize-recover=all)
+        target_link_options(${target} PRIVATE -fsanitize=${MC_SANITIZE})
+    endif()
+    if(MC_COVERAGE)
+        target_compile_options(${target} PRIVATE --coverage)
+        target_link_options(${target} PRIVATE --coverage)
+    endif()
+endfunction()

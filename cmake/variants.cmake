@@ -1,0 +1,55 @@
+# Code that is compiled several times: merge methods for each CPU level and real type, conversions for each CPU
+# level. The source is the same plain C, so the results are the same bits.
+include(CheckCSourceCompiles)
+check_c_source_compiles(
+    "#if !defined(__x86_64__)\n#error\n#endif\nint main(void) { return 0; }" MC_X86_64)
+
+set(MC_LEVELS scalar)
+set(MC_LEVEL_FLAGS_scalar "")
+if(MC_X86_64)
+    list(APPEND MC_LEVELS avx2 avx512)
+    set(MC_LEVEL_FLAGS_avx2 -mavx2 -mf16c)
+    set(MC_LEVEL_FLAGS_avx512 -mavx2 -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl
+                              -mprefer-vector-width=512)
+endif()
+
+# The names in src/methods/list.h: one line MC_METHOD(name) each.
+set(method_list ${CMAKE_CURRENT_SOURCE_DIR}/src/methods/list.h)
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${method_list})
+set(MC_METHOD_SOURCES)
+if(EXISTS ${method_list})
+    file(STRINGS ${method_list} lines REGEX "^MC_METHOD\\(")
+    foreach(line IN LISTS lines)
+        string(REGEX REPLACE "^MC_METHOD\\(([a-z0-9_]+)\\).*" "\\1" name "${line}")
+        list(APPEND MC_METHOD_SOURCES src/methods/${name}.c)
+    endforeach()
+endif()
+
+function(mc_variant name sources flags)
+    add_library(${name} OBJECT ${sources})
+    set_target_properties(${name} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+    target_include_directories(${name} PRIVATE include src)
+    mc_flags(${name})
+    target_compile_options(${name} PRIVATE -O3 ${flags})
+endfunction()
+
+# Sets `objects` to the object files of all variants.
+function(mc_add_variants objects)
+    set(all)
+    foreach(level IN LISTS MC_LEVELS)
+        foreach(real IN ITEMS f32 f64)
+            set(flags ${MC_LEVEL_FLAGS_${level}} -DMC_METHOD_VARIANT=_${real}_${level}
+                      "SHELL:-include ${CMAKE_CURRENT_SOURCE_DIR}/src/methods/builtin.h")
+            if(real STREQUAL "f64")
+                list(APPEND flags -DMC_REAL_IS_DOUBLE)
+            endif()
+            mc_variant(methods_${real}_${level} "${MC_METHOD_SOURCES}" "${flags}")
+            list(APPEND all $<TARGET_OBJECTS:methods_${real}_${level}>)
+        endforeach()
+        if(NOT level STREQUAL "scalar")
+            mc_variant(convert_${level} src/tensor/convert_${level}.c "${MC_LEVEL_FLAGS_${level}}")
+            list(APPEND all $<TARGET_OBJECTS:convert_${level}>)
+        endif()
+    endforeach()
+    set(${objects} ${all} PARENT_SCOPE)
+endfunction()

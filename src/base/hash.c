@@ -1,0 +1,85 @@
+#include "base/hash.h"
+
+#include "base/memory.h"
+
+#include <string.h>
+
+uint64_t mc_hash_mix(uint64_t value)
+{
+    value ^= value >> 30;
+    value *= UINT64_C(0xbf58476d1ce4e5b9);
+    value ^= value >> 27;
+    value *= UINT64_C(0x94d049bb133111eb);
+    return value ^ (value >> 31);
+}
+
+uint64_t mc_hash_bytes(uint64_t hash, const void *bytes, size_t size)
+{
+    const unsigned char *const b = bytes;
+    for (size_t i = 0; i < size; i++)
+        hash = (hash ^ b[i]) * UINT64_C(0x100000001b3);
+    return mc_hash_mix(hash);
+}
+
+uint64_t mc_hash_text(uint64_t hash, const char *text)
+{
+    return mc_hash_bytes(hash, text, strlen(text) + 1);
+}
+
+/* The slot of a name, or the free one where it would be. Open addressing; capacity is a power of two. */
+static size_t slot_of(const mc_index *index, const char *name)
+{
+    size_t slot = mc_hash_text(MC_HASH_START, name) & (index->capacity - 1);
+    while (index->names[slot] && strcmp(index->names[slot], name) != 0)
+        slot = (slot + 1) & (index->capacity - 1);
+    return slot;
+}
+
+static bool grow(mc_index *index)
+{
+    mc_index larger = {.count = index->count,
+                       .capacity = index->capacity ? index->capacity * 2 : 16};
+    larger.names = mc_alloc_zero(larger.capacity, sizeof *larger.names);
+    larger.values = mc_alloc_zero(larger.capacity, sizeof *larger.values);
+    if (!larger.names || !larger.values) {
+        mc_index_free(&larger);
+        return false;
+    }
+    for (size_t i = 0; i < index->capacity; i++) {
+        if (!index->names[i])
+            continue;
+        const size_t slot = slot_of(&larger, index->names[i]);
+        larger.names[slot] = index->names[i];
+        larger.values[slot] = index->values[i];
+    }
+    mc_index_free(index);
+    *index = larger;
+    return true;
+}
+
+bool mc_index_set(mc_index *index, const char *name, size_t value)
+{
+    if (index->count * 2 >= index->capacity && !grow(index))
+        return false;
+    const size_t slot = slot_of(index, name);
+    if (!index->names[slot])
+        index->count++;
+    index->names[slot] = name;
+    index->values[slot] = value;
+    return true;
+}
+
+size_t mc_index_find(const mc_index *index, const char *name)
+{
+    if (index->count == 0)
+        return MC_INDEX_NONE;
+    const size_t slot = slot_of(index, name);
+    return index->names[slot] ? index->values[slot] : MC_INDEX_NONE;
+}
+
+void mc_index_free(mc_index *index)
+{
+    mc_free(index->names);
+    mc_free(index->values);
+    *index = (mc_index){0};
+}

@@ -1,0 +1,93 @@
+#include "base/memory.h"
+
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static atomic_long allocations;
+static atomic_long fail_after = -1;
+
+void mc_memory_fail_after(long count)
+{
+    allocations = 0;
+    fail_after = count;
+}
+
+long mc_memory_allocations(void)
+{
+    return allocations;
+}
+
+static bool may_allocate(void)
+{
+    const long limit = atomic_load_explicit(&fail_after, memory_order_relaxed);
+    if (limit < 0)
+        return true;
+    return atomic_fetch_add(&allocations, 1) < limit;
+}
+
+void *mc_alloc(size_t size)
+{
+    return may_allocate() ? malloc(size ? size : 1) : NULL;
+}
+
+void *mc_alloc_zero(size_t count, size_t size)
+{
+    return may_allocate() ? calloc(count ? count : 1, size ? size : 1) : NULL;
+}
+
+void *mc_realloc(void *memory, size_t size)
+{
+    return may_allocate() ? realloc(memory, size ? size : 1) : NULL;
+}
+
+void mc_free(void *memory)
+{
+    free(memory);
+}
+
+char *mc_strndup(const char *text, size_t length)
+{
+    char *const copy = mc_alloc(length + 1);
+    if (!copy)
+        return NULL;
+    memcpy(copy, text, length);
+    copy[length] = '\0';
+    return copy;
+}
+
+char *mc_strdup(const char *text)
+{
+    return mc_strndup(text, strlen(text));
+}
+
+char *mc_format(const char *format, ...)
+{
+    va_list arguments, again;
+    va_start(arguments, format);
+    va_copy(again, arguments);
+    const int length = vsnprintf(NULL, 0, format, arguments);
+    va_end(arguments);
+    char *const text = length < 0 ? NULL : mc_alloc((size_t)length + 1);
+    if (text)
+        vsnprintf(text, (size_t)length + 1, format, again);
+    va_end(again);
+    return text;
+}
+
+bool mc_grow(void **items, size_t count, size_t *capacity, size_t size)
+{
+    if (count < *capacity)
+        return true;
+    const size_t wanted = *capacity ? *capacity * 2 : 8;
+    if (wanted > SIZE_MAX / size)
+        return false;
+    void *const larger = mc_realloc(*items, wanted * size);
+    if (!larger)
+        return false;
+    *items = larger;
+    *capacity = wanted;
+    return true;
+}

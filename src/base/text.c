@@ -1,0 +1,136 @@
+#include "base/text.h"
+
+#include "base/memory.h"
+
+#include <locale.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool reserve(mc_text *text, size_t more)
+{
+    if (text->failed)
+        return false;
+    const size_t needed = text->length + more + 1;
+    if (needed <= text->capacity)
+        return true;
+    const size_t capacity = needed * 2;
+    char *const data = mc_realloc(text->data, capacity);
+    if (!data) {
+        text->failed = true;
+        return false;
+    }
+    text->data = data;
+    text->capacity = capacity;
+    return true;
+}
+
+void mc_text_append(mc_text *text, const char *bytes, size_t length)
+{
+    if (!reserve(text, length))
+        return;
+    memcpy(text->data + text->length, bytes, length);
+    text->length += length;
+    text->data[text->length] = '\0';
+}
+
+void mc_text_add(mc_text *text, const char *format, ...)
+{
+    va_list arguments, again;
+    va_start(arguments, format);
+    va_copy(again, arguments);
+    const int length = vsnprintf(NULL, 0, format, arguments);
+    va_end(arguments);
+    if (length >= 0 && reserve(text, (size_t)length)) {
+        vsnprintf(text->data + text->length, (size_t)length + 1, format, again);
+        text->length += (size_t)length;
+    }
+    va_end(again);
+}
+
+void mc_text_free(mc_text *text)
+{
+    mc_free(text->data);
+    *text = (mc_text){0};
+}
+
+bool mc_parse_number(const char *text, double *number)
+{
+    /* strtod obeys the locale and reads hexadecimal; people write neither. */
+    if (strspn(text, "+-.0123456789eEinfatyINFATY") != strlen(text) || !*text)
+        return false;
+    const locale_t plain = newlocale(LC_NUMERIC_MASK, "C", (locale_t)0);
+    if (!plain)
+        return false;
+    const locale_t before = uselocale(plain);
+    char *end = NULL;
+    *number = strtod(text, &end);
+    uselocale(before);
+    freelocale(plain);
+    return *end == '\0';
+}
+
+char *mc_format_bytes(int64_t bytes, char *buffer, size_t size)
+{
+    static const char *const units[] = {"B", "KB", "MB", "GB", "TB", "PB", "EB"};
+    double amount = (double)bytes;
+    size_t unit = 0;
+    while (amount >= 999.5 && unit + 1 < sizeof units / sizeof *units) {
+        amount /= 1000;
+        unit++;
+    }
+    snprintf(buffer, size, unit == 0 || amount >= 99.95 ? "%.0f %s" : "%.1f %s", amount,
+             units[unit]);
+    return buffer;
+}
+
+enum { LONGEST_WORD = 64 };
+
+/* Damerau–Levenshtein distance (adjacent letters swapped count once) of words up to LONGEST_WORD. */
+static size_t distance(const char *a, const char *b)
+{
+    const size_t m = strlen(a), n = strlen(b);
+    size_t rows[3][LONGEST_WORD + 1];
+    if (m > LONGEST_WORD || n > LONGEST_WORD)
+        return SIZE_MAX;
+    for (size_t j = 0; j <= n; j++)
+        rows[0][j] = j;
+    for (size_t i = 1; i <= m; i++) {
+        size_t *const row = rows[i % 3];
+        const size_t *const above = rows[(i - 1) % 3];
+        row[0] = i;
+        for (size_t j = 1; j <= n; j++) {
+            size_t best = above[j - 1] + (a[i - 1] != b[j - 1]);
+            best = above[j] + 1 < best ? above[j] + 1 : best;
+            best = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) {
+                const size_t swapped = rows[(i - 2) % 3][j - 2] + 1;
+                best = swapped < best ? swapped : best;
+            }
+            row[j] = best;
+        }
+    }
+    return rows[m % 3][n];
+}
+
+const char *mc_suggest(const char *word, const char *const *candidates, size_t count)
+{
+    const size_t length = strlen(word);
+    size_t nearest = length < 4 ? 2 : length / 2 < 4 ? length / 2 + 1 : 4;
+    const char *found = NULL;
+    for (size_t i = 0; i < count; i++) {
+        const size_t d = distance(word, candidates[i]);
+        if (d < nearest) {
+            nearest = d;
+            found = candidates[i];
+        }
+    }
+    return found;
+}
+
+bool mc_ends_with(const char *text, const char *ending)
+{
+    const size_t length = strlen(text), end = strlen(ending);
+    return length >= end && memcmp(text + length - end, ending, end) == 0;
+}

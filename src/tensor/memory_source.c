@@ -1,0 +1,63 @@
+/* Tensors in memory: wrapped arrays, zeros. */
+#include "tensor/source.h"
+
+#include <string.h>
+
+typedef struct memory_source {
+    mc_source source;
+    const char *data;
+    void (*release)(void *cookie);
+    void *cookie;
+} memory_source;
+
+static mc_status memory_raw(const mc_source *self, int64_t first, int64_t size, void *out,
+                            mc_error *error)
+{
+    (void)error;
+    const memory_source *const memory = (const memory_source *)self;
+    if (size > 0)
+        memcpy(out, memory->data + first, (size_t)size);
+    return MC_OK;
+}
+
+static void memory_free(mc_source *self)
+{
+    memory_source *const memory = (memory_source *)self;
+    if (memory->release)
+        memory->release(memory->cookie);
+}
+
+static const mc_source_class memory_class = {
+    .name = "memory", .raw = memory_raw, .free = memory_free};
+
+mc_status mc_source_wrap(mc_dtype dtype, int rank, const int64_t *shape, const void *data,
+                         void (*release)(void *cookie), void *cookie, mc_source **out,
+                         mc_error *error)
+{
+    mc_source *source = NULL;
+    MC_TRY(
+        mc_source_create(&memory_class, sizeof(memory_source), dtype, rank, shape, &source, error));
+    memory_source *const memory = (memory_source *)source;
+    memory->data = data;
+    memory->release = release;
+    memory->cookie = cookie;
+    *out = source;
+    return MC_OK;
+}
+
+static mc_status zeros_raw(const mc_source *self, int64_t first, int64_t size, void *out,
+                           mc_error *error)
+{
+    (void)self, (void)first, (void)error;
+    if (size > 0)
+        memset(out, 0, (size_t)size);
+    return MC_OK;
+}
+
+static const mc_source_class zeros_class = {.name = "zeros", .raw = zeros_raw};
+
+mc_status mc_source_zeros_like(const mc_source *like, mc_source **out, mc_error *error)
+{
+    return mc_source_create(&zeros_class, sizeof(mc_source), like->dtype, like->rank, like->shape,
+                            out, error);
+}
