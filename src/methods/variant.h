@@ -1,0 +1,13 @@
+/* The compiled forms of a built-in method. */
+#ifndef MC_METHODS_VARIANT_H
+#define MC_METHODS_VARIANT_H
+
+#include <mergecraft/method.h>
+
+/*
+ * The form of a built-in method for this CPU (mc_cpu) whose mc_real is double or float; the method itself if it is not
+ * a built-in one. `method` is what mc_method_find gave. Cannot fail; static storage.
+ */
+const mc_method *mc_method_variant(const mc_method *method, bool real_is_double);
+
+#endif

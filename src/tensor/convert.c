@@ -1,0 +1,113 @@
+#include "tensor/convert.h"
+
+#include "base/cpu.h"
+#include "tensor/convert_table.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* Elements that go through a buffer at once where a conversion has two steps. */
+enum { BLOCK = 512 };
+
+static const mc_convert_table *table(void)
+{
+#if defined(__x86_64__)
+    static const mc_convert_table *const tables[MC_CPU_LEVELS] = {
+        &mc_convert_scalar, &mc_convert_avx2, &mc_convert_avx512};
+    return tables[mc_cpu()];
+#else
+    return &mc_convert_scalar;
+#endif
+}
+
+static size_t block_length(size_t done, size_t count)
+{
+    return count - done < BLOCK ? count - done : BLOCK;
+}
+
+void mc_dtype_to_f32(mc_dtype from, float *out, const void *in, size_t count)
+{
+    assert(mc_dtype_kind_of(from) == MC_KIND_FLOAT);
+    if (count == 0)
+        return;
+    if (from == MC_F32)
+        memcpy(out, in, count * sizeof *out);
+    else if (from == MC_F64)
+        table()->to_float(out, in, count);
+    else
+        table()->widen[from](out, in, count);
+}
+
+void mc_dtype_to_f64(mc_dtype from, double *out, const void *in, size_t count)
+{
+    assert(mc_dtype_kind_of(from) == MC_KIND_FLOAT);
+    const size_t width = (size_t)mc_dtype_bits(from) / 8;
+    const char *const bytes = in;
+    if (count == 0)
+        return;
+    if (from == MC_F64) {
+        memcpy(out, in, count * sizeof *out);
+        return;
+    }
+    for (size_t done = 0; done < count; done += BLOCK) {
+        float block[BLOCK];
+        const size_t length = block_length(done, count);
+        mc_dtype_to_f32(from, block, bytes + done * width, length);
+        table()->to_double(out + done, block, length);
+    }
+}
+
+void mc_dtype_from_f32(mc_dtype to, void *out, const float *in, size_t count)
+{
+    assert(mc_dtype_kind_of(to) == MC_KIND_FLOAT);
+    if (count == 0)
+        return;
+    if (to == MC_F32)
+        memcpy(out, in, count * sizeof *in);
+    else if (to == MC_F64)
+        table()->to_double(out, in, count);
+    else
+        table()->narrow[to](out, in, count);
+}
+
+void mc_dtype_from_f64(mc_dtype to, void *out, const double *in, size_t count)
+{
+    assert(mc_dtype_kind_of(to) == MC_KIND_FLOAT);
+    const size_t width = (size_t)mc_dtype_bits(to) / 8;
+    char *const bytes = out;
+    if (count == 0)
+        return;
+    if (to == MC_F64)
+        memcpy(out, in, count * sizeof *in);
+    else if (to == MC_F32)
+        table()->to_float(out, in, count);
+    for (size_t done = 0; width < sizeof(float) && done < count; done += BLOCK) {
+        float block[BLOCK];
+        const size_t length = block_length(done, count);
+        table()->to_float_odd(block, in + done, length);
+        table()->narrow[to](bytes + done * width, block, length);
+    }
+}
+
+static void widen(mc_dtype from, mc_dtype to, void *out, const void *in, size_t count)
+{
+    if (to == MC_F64)
+        mc_dtype_to_f64(from, out, in, count);
+    else
+        mc_dtype_to_f32(from, out, in, count);
+}
+
+/* What is written never reaches what is still to be read, but may reach what is being read: that is copied first. */
+void mc_widen_in_place(mc_dtype from, mc_dtype to, void *buffer, size_t count)
+{
+    const size_t width = (size_t)mc_dtype_bits(from) / 8, wide = (size_t)mc_dtype_bits(to) / 8;
+    assert(width <= wide);
+    char *const out = buffer;
+    const char *const in = out + count * (wide - width);
+    for (size_t done = 0; from != to && done < count; done += BLOCK) {
+        char block[BLOCK * sizeof(double)];
+        const size_t length = block_length(done, count);
+        memcpy(block, in + done * width, length * width);
+        widen(from, to, out + done * wide, block, length);
+    }
+}

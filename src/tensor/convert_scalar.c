@@ -1,0 +1,2 @@
+#define MC_CONVERT_TABLE mc_convert_scalar
+#include "tensor/convert_kernels.h"

@@ -1,0 +1,18 @@
+/* The conversions as one CPU level has them; convert.c chooses. */
+#ifndef MC_TENSOR_CONVERT_TABLE_H
+#define MC_TENSOR_CONVERT_TABLE_H
+
+#include <mergecraft/dtype.h>
+
+/* Arrays of formats narrower than float32 may lie at any address. */
+typedef struct mc_convert_table {
+    void (*widen[MC_DTYPE_COUNT])(float *out, const void *in, size_t count);
+    void (*narrow[MC_DTYPE_COUNT])(void *out, const float *in, size_t count);
+    void (*to_double)(double *out, const float *in, size_t count);
+    void (*to_float)(float *out, const double *in, size_t count);
+    void (*to_float_odd)(float *out, const double *in, size_t count); /* before narrowing */
+} mc_convert_table;
+
+extern const mc_convert_table mc_convert_scalar, mc_convert_avx2, mc_convert_avx512;
+
+#endif
