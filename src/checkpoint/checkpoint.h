@@ -11,7 +11,7 @@ typedef struct mc_checkpoint {
     const char *format; /* static: the reader's name */
     mc_file **files;
     size_t file_count;
-    char *folder;         /* where it lies */
+    char *folder; /* where it lies */
     /* Names of tensors that share the storage of another one, which is in `dict`: alias[i] is tied to tied_to[i]. */
     char **aliases;
     char **tied_to;

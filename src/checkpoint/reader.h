@@ -18,6 +18,9 @@ typedef struct mc_reader {
 
 extern const mc_reader mc_reader_safetensors, mc_reader_torch_zip, mc_reader_torch_legacy;
 
+/* The reader for an open file, by its content. MC_UNSUPPORTED says what the file seems to be, and what is read. */
+mc_status mc_reader_find(const mc_file *file, const mc_reader **out, mc_error *error);
+
 /*
  * A tensor in a file, of `count` elements at byte `offset`. strides (in elements, one a dimension, not negative) may be NULL for
  * row-major. Checks that all of it is inside the file's bytes [begin, end) (a storage). Takes its own reference to the file.
@@ -28,6 +31,9 @@ mc_status mc_stored_new(mc_file *file, int64_t begin, int64_t end, int64_t offse
 
 /* Whether two sources are the same elements of the same file: tied tensors. */
 bool mc_stored_same(const mc_source *a, const mc_source *b);
+
+/* An order of stored tensors in which those that are the same are neighbours; 0 if they are. */
+int mc_stored_compare(const mc_source *a, const mc_source *b);
 
 /* The file of a stored tensor; NULL if the source is of another kind. */
 mc_file *mc_stored_file(const mc_source *source);
