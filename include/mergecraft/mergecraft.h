@@ -8,6 +8,7 @@
  *     method.h           merge methods, built-in and your own (tile.h, random.h: what they are made of)
  *     merge.h            dict_map, model_merge, plans
  *     plugin.h           methods from C files and shared objects
+ *     text.h             suggestions for typing errors, sizes for people
  */
 #ifndef MERGECRAFT_MERGECRAFT_H
 #define MERGECRAFT_MERGECRAFT_H
@@ -21,6 +22,7 @@
 #include <mergecraft/random.h>
 #include <mergecraft/source.h>
 #include <mergecraft/state_dict.h>
+#include <mergecraft/text.h>
 #include <mergecraft/tile.h>
 #include <mergecraft/version.h>
 

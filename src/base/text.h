@@ -1,12 +1,10 @@
-/* Text: a growing buffer, numbers that do not depend on the locale, suggestions for typing errors. */
+/* Text: a growing buffer, numbers that do not depend on the locale; with what is public of it. */
 #ifndef MC_BASE_TEXT_H
 #define MC_BASE_TEXT_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include <mergecraft/text.h>
 
-#include <mergecraft/export.h>
+#include <stdbool.h>
 
 /* A growing text. Zero-initialise; free with mc_text_free. `failed` is set once memory ran out; check it at the end. */
 typedef struct mc_text {
@@ -21,12 +19,6 @@ void mc_text_free(mc_text *text);
 
 /* Reads a whole text as a number, with "." whatever the locale; false if it is not one (also for "" and "1x"). */
 bool mc_parse_number(const char *text, double *number);
-
-/* "12.3 MB"; buffer of at least 16 bytes. Returns buffer. */
-char *mc_format_bytes(int64_t bytes, char *buffer, size_t size);
-
-/* The candidate that is nearest to a mistyped word, NULL if none is near. */
-const char *mc_suggest(const char *word, const char *const *candidates, size_t count);
 
 bool mc_ends_with(const char *text, const char *ending);
 
