@@ -17,6 +17,11 @@ typedef struct number_source {
     bool number_first;
 } number_source;
 
+typedef struct cast_source {
+    mc_source source;
+    mc_source *a;
+} cast_source;
+
 /* x[i] = x[i] op y[i], and with a number in the place of either. One loop each, so that it is vectorised. */
 #define DEFINE_LOOPS(real_, suffix_)                                                               \
     static void combine_##suffix_(mc_operator op, real_ *x, const real_ *y, int64_t n)             \
@@ -84,24 +89,16 @@ static mc_status number_read(const mc_source *self, int64_t first, int64_t count
     return MC_OK;
 }
 
-/* A range of the result in bytes, as the same elements of an operand in bytes. */
-static void ahead_operand(const mc_source *self, const mc_source *operand, int64_t first,
-                          int64_t size)
-{
-    const int64_t from = mc_dtype_bits(self->dtype), to = mc_dtype_bits(operand->dtype);
-    mc_source_read_ahead(operand, first / from * to, size / from * to);
-}
-
 static void binary_ahead(const mc_source *self, int64_t first, int64_t size)
 {
     const binary_source *const binary = (const binary_source *)self;
-    ahead_operand(self, binary->a, first, size);
-    ahead_operand(self, binary->b, first, size);
+    mc_source_ahead_operand(self, binary->a, first, size);
+    mc_source_ahead_operand(self, binary->b, first, size);
 }
 
 static void number_ahead(const mc_source *self, int64_t first, int64_t size)
 {
-    ahead_operand(self, ((const number_source *)self)->a, first, size);
+    mc_source_ahead_operand(self, ((const number_source *)self)->a, first, size);
 }
 
 static mc_status binary_check(const mc_source *self, mc_error *error)
@@ -109,6 +106,27 @@ static mc_status binary_check(const mc_source *self, mc_error *error)
     const binary_source *const binary = (const binary_source *)self;
     MC_TRY(mc_source_check(binary->a, error));
     return mc_source_check(binary->b, error);
+}
+
+static mc_status cast_read(const mc_source *self, int64_t first, int64_t count, mc_dtype as,
+                           void *out, mc_error *error)
+{
+    return mc_source_read_as(((const cast_source *)self)->a, first, count, as, out, error);
+}
+
+static void cast_ahead(const mc_source *self, int64_t first, int64_t size)
+{
+    mc_source_ahead_operand(self, ((const cast_source *)self)->a, first, size);
+}
+
+static mc_status cast_check(const mc_source *self, mc_error *error)
+{
+    return mc_source_check(((const cast_source *)self)->a, error);
+}
+
+static void cast_free(mc_source *self)
+{
+    mc_source_unref(((cast_source *)self)->a);
 }
 
 static mc_status number_check(const mc_source *self, mc_error *error)
@@ -138,6 +156,12 @@ static const mc_source_class number_class = {.name = "arithmetic",
                                              .read_ahead = number_ahead,
                                              .check = number_check,
                                              .free = number_free};
+
+static const mc_source_class cast_class = {.name = "cast",
+                                           .read = cast_read,
+                                           .read_ahead = cast_ahead,
+                                           .check = cast_check,
+                                           .free = cast_free};
 
 static mc_status check_operand(const mc_source *operand, mc_error *error)
 {
@@ -186,4 +210,21 @@ mc_status mc_source_combine_number(mc_operator op, mc_source *a, double number, 
     with->number_first = number_first;
     with->source.depth = 1 + a->depth;
     return MC_OK;
+}
+
+mc_status mc_source_cast(mc_source *source, mc_dtype dtype, mc_source **out, mc_error *error)
+{
+    MC_TRY(check_operand(source, error));
+    MC_TRY(mc_source_create(&cast_class, sizeof(cast_source), dtype, source->rank, source->shape,
+                            out, error));
+    ((cast_source *)*out)->a = mc_source_ref(source);
+    (*out)->depth = 1 + source->depth;
+    return MC_OK;
+}
+
+const mc_source *mc_source_uncast(const mc_source *source)
+{
+    while (source->class == &cast_class)
+        source = ((const cast_source *)source)->a;
+    return source;
 }

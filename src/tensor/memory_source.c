@@ -20,6 +20,15 @@ static mc_status memory_raw(const mc_source *self, int64_t first, int64_t size, 
     return MC_OK;
 }
 
+static const void *memory_view(const mc_source *self, int64_t first, int64_t count, mc_dtype as)
+{
+    (void)count;
+    const memory_source *const memory = (const memory_source *)self;
+    const int64_t width = mc_dtype_bits(as) / 8;
+    const char *const at = memory->data + first * width;
+    return self->dtype == as && (uintptr_t)at % (uintptr_t)width == 0 ? at : NULL;
+}
+
 static void memory_free(mc_source *self)
 {
     memory_source *const memory = (memory_source *)self;
@@ -28,7 +37,7 @@ static void memory_free(mc_source *self)
 }
 
 static const mc_source_class memory_class = {
-    .name = "memory", .raw = memory_raw, .free = memory_free};
+    .name = "memory", .raw = memory_raw, .view = memory_view, .free = memory_free};
 
 mc_status mc_source_wrap(mc_dtype dtype, int rank, const int64_t *shape, const void *data,
                          void (*release)(void *cookie), void *cookie, mc_source **out,

@@ -199,6 +199,18 @@ void mc_source_read_ahead(const mc_source *source, int64_t first, int64_t size)
                                   size < source->bytes - first ? size : source->bytes - first);
 }
 
+const void *mc_source_view(const mc_source *source, int64_t first, int64_t count, mc_dtype as)
+{
+    return source->class->view ? source->class->view(source, first, count, as) : NULL;
+}
+
+void mc_source_ahead_operand(const mc_source *self, const mc_source *operand, int64_t first,
+                             int64_t size)
+{
+    const int64_t from = mc_dtype_bits(self->dtype), to = mc_dtype_bits(operand->dtype);
+    mc_source_read_ahead(operand, first / from * to, size / from * to);
+}
+
 mc_status mc_source_check(const mc_source *source, mc_error *error)
 {
     return source->class->check ? source->class->check(source, error) : MC_OK;

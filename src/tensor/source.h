@@ -17,6 +17,8 @@ typedef struct mc_source_class {
     /* Bytes in the source's dtype. NULL: by `read` and a conversion. */
     mc_status (*raw)(const mc_source *self, int64_t first, int64_t size, void *out,
                      mc_error *error);
+    /* The elements where they lie, if they are in memory as `as` already. NULL: never. */
+    const void *(*view)(const mc_source *self, int64_t first, int64_t count, mc_dtype as);
     /* Bytes [first, first + size) of `raw` will be read soon. NULL: nothing to do. */
     void (*read_ahead)(const mc_source *self, int64_t first, int64_t size);
     /* The inputs that may have changed on disk are still what they were. NULL: always. */
@@ -51,8 +53,18 @@ mc_status mc_shape_count(mc_dtype dtype, int rank, const int64_t *shape, int64_t
 
 mc_status mc_source_read_as(const mc_source *source, int64_t first, int64_t count, mc_dtype as,
                             void *out, mc_error *error);
+/* A pointer to the elements if they are in memory as `as`, else NULL. The range must be inside. */
+const void *mc_source_view(const mc_source *source, int64_t first, int64_t count, mc_dtype as);
 void mc_source_read_ahead(const mc_source *source, int64_t first, int64_t size);
+/* Bytes of a computed source, as the same elements of one of its operands. */
+void mc_source_ahead_operand(const mc_source *self, const mc_source *operand, int64_t first,
+                             int64_t size);
 mc_status mc_source_check(const mc_source *source, mc_error *error);
+
+/* The same values under another float dtype, which they are rounded to when they are written. Lazy. */
+mc_status mc_source_cast(mc_source *source, mc_dtype dtype, mc_source **out, mc_error *error);
+/* What a cast was made of; any other source itself. */
+const mc_source *mc_source_uncast(const mc_source *source);
 
 bool mc_source_same_shape(const mc_source *a, const mc_source *b);
 /* "[30522, 768]"; buffer of at least 32 bytes. Returns buffer. */

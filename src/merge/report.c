@@ -1,0 +1,104 @@
+#include "merge/report.h"
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/text.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+enum { EXAMPLES = 4 };
+
+struct mc_report {
+    char **lines;
+    size_t count, capacity;
+};
+
+mc_status mc_report_new(mc_report **out, mc_error *error)
+{
+    *out = mc_alloc_zero(1, sizeof **out);
+    return *out ? MC_OK : mc_fail_memory(error);
+}
+
+void mc_report_free(mc_report *report)
+{
+    if (!report)
+        return;
+    for (size_t i = 0; i < report->count; i++)
+        mc_free(report->lines[i]);
+    mc_free(report->lines);
+    mc_free(report);
+}
+
+size_t mc_report_count(const mc_report *report)
+{
+    return report->count;
+}
+
+const char *mc_report_line(const mc_report *report, size_t index)
+{
+    return report->lines[index];
+}
+
+mc_status mc_report_add(mc_report *report, mc_error *error, const char *format, ...)
+{
+    if (!report)
+        return MC_OK;
+    if (!MC_GROW(report->lines, report->count, report->capacity))
+        return mc_fail_memory(error);
+    va_list arguments;
+    va_start(arguments, format);
+    char *line = NULL;
+    char measured[1];
+    va_list again;
+    va_copy(again, arguments);
+    const int length = vsnprintf(measured, sizeof measured, format, arguments);
+    if (length >= 0 && (line = mc_alloc((size_t)length + 1)))
+        vsnprintf(line, (size_t)length + 1, format, again);
+    va_end(again);
+    va_end(arguments);
+    if (!line)
+        return mc_fail_memory(error);
+    report->lines[report->count++] = line;
+    return MC_OK;
+}
+
+mc_status mc_names_add(mc_names *names, const char *name, mc_error *error)
+{
+    if (!MC_GROW(names->names, names->count, names->capacity))
+        return mc_fail_memory(error);
+    names->names[names->count++] = name;
+    return MC_OK;
+}
+
+void mc_names_free(mc_names *names)
+{
+    mc_free(names->names);
+    *names = (mc_names){0};
+}
+
+static void add_examples(mc_text *text, const mc_names *names)
+{
+    for (size_t i = 0; i < names->count && i < EXAMPLES; i++)
+        mc_text_add(text, "%s%s", i ? ", " : "", names->names[i]);
+    if (names->count > EXAMPLES)
+        mc_text_add(text, " and %zu more", names->count - EXAMPLES);
+}
+
+mc_status mc_report_names(mc_report *report, const mc_names *names, bool strict, const char *what,
+                          mc_error *error)
+{
+    if (names->count == 0)
+        return MC_OK;
+    mc_text text = {0};
+    mc_text_add(&text, "%zu tensor%s %s: ", names->count, names->count == 1 ? " is" : "s are",
+                what);
+    add_examples(&text, names);
+    mc_status status = text.failed ? mc_fail_memory(error) : MC_OK;
+    if (status == MC_OK && strict)
+        status = mc_fail(error, MC_MISMATCH, "%s (strict)", text.data);
+    else if (status == MC_OK)
+        status = mc_report_add(report, error, "%s", text.data);
+    mc_text_free(&text);
+    return status;
+}
