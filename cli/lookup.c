@@ -1,0 +1,207 @@
+#include "lookup.h"
+
+#include "output.h"
+
+#include <mergecraft/text.h>
+
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* ---- files ----------------------------------------------------------------------------------- */
+
+static bool exists(const char *path)
+{
+    struct stat status;
+    return stat(path, &status) == 0;
+}
+
+static int is_listed(const struct dirent *entry)
+{
+    return entry->d_name[0] != '.';
+}
+
+/* The name in a folder that is nearest to `word`; NULL if none is. The caller frees it. */
+static char *nearest_entry(const char *folder, const char *word)
+{
+    struct dirent **entries = NULL;
+    const int count = scandir(folder, &entries, is_listed, alphasort);
+    if (count < 0)
+        return NULL;
+    const char **const names = allocate((size_t)count * sizeof *names);
+    for (int i = 0; i < count; i++)
+        names[i] = entries[i]->d_name;
+    const char *const near = mc_suggest(word, names, (size_t)count);
+    char *const copy = near ? format_text("%s", near) : NULL;
+    for (int i = 0; i < count; i++)
+        free(entries[i]);
+    free(entries);
+    free(names);
+    return copy;
+}
+
+/*
+ * The path with its first part that does not exist replaced by the nearest that does; NULL if there is none or the rest is
+ * not there. The caller frees it.
+ */
+static char *nearest_path(const char *path)
+{
+    size_t begin = 0, end = 0;
+    for (;;) {
+        begin = end + strspn(path + end, "/");
+        end = begin + strcspn(path + begin, "/");
+        if (begin == end)
+            return NULL; /* all of it exists */
+        char *const known = format_text("%.*s", (int)end, path);
+        const bool found = exists(known);
+        free(known);
+        if (!found)
+            break;
+    }
+    char *const folder = begin ? format_text("%.*s", (int)begin, path) : format_text(".");
+    char *const word = format_text("%.*s", (int)(end - begin), path + begin);
+    char *const entry = nearest_entry(folder, word);
+    char *nearest = entry ? format_text("%.*s%s%s", (int)begin, path, entry, path + end) : NULL;
+    free(folder);
+    free(word);
+    free(entry);
+    if (nearest && exists(nearest))
+        return nearest;
+    free(nearest);
+    return NULL;
+}
+
+/* Adds the nearest path to an error about one that does not exist. */
+static void suggest_path(const char *path, mc_error *error)
+{
+    char *const near = exists(path) ? NULL : nearest_path(path);
+    const size_t length = strlen(error->text);
+    if (near)
+        snprintf(error->text + length, sizeof error->text - length, "; did you mean '%s'?", near);
+    free(near);
+}
+
+mc_status open_model(const char *path, mc_model **out, mc_error *error)
+{
+    const mc_status status = mc_model_open(path, out, error);
+    if (status == MC_NOT_FOUND)
+        suggest_path(path, error);
+    return status;
+}
+
+/* ---- methods --------------------------------------------------------------------------------- */
+
+char *method_name(const mc_method *method)
+{
+    if (!method->family || strcmp(method->family, "mergecraft") == 0)
+        return format_text("%s", method->name);
+    return format_text("%s:%s", method->family, method->name);
+}
+
+static mc_status unknown_method(const char *text, mc_error *error)
+{
+    const size_t count = mc_method_count();
+    char **const names = allocate(count * sizeof *names);
+    for (size_t i = 0; i < count; i++)
+        names[i] = method_name(mc_method_at(i));
+    const char *const near = mc_suggest(text, (const char *const *)names, count);
+    if (near)
+        mc_fail(error, MC_USAGE, "unknown method '%s'; did you mean '%s'?", text, near);
+    else
+        mc_fail(error, MC_USAGE, "unknown method '%s'; mergecraft methods lists what there is",
+                text);
+    for (size_t i = 0; i < count; i++)
+        free(names[i]);
+    free(names);
+    return MC_USAGE;
+}
+
+static bool ends_with(const char *text, size_t length, const char *ending)
+{
+    const size_t size = strlen(ending);
+    return length >= size && memcmp(text + length - size, ending, size) == 0;
+}
+
+static bool is_plugin_file(const char *text, size_t length)
+{
+    return ends_with(text, length, ".c") || ends_with(text, length, ".so");
+}
+
+/* How much of "./methods.so:median" is the file's name: all of it if no method is named. */
+static size_t file_length(const char *text)
+{
+    const char *const colon = strrchr(text, ':');
+    const size_t length = colon ? (size_t)(colon - text) : strlen(text);
+    return colon && !exists(text) && is_plugin_file(text, length) ? length : strlen(text);
+}
+
+static mc_status no_such_method(const mc_plugin *plugin, const char *file, const char *name,
+                                mc_error *error)
+{
+    const size_t count = mc_plugin_method_count(plugin);
+    const char **const names = allocate(count * sizeof *names);
+    for (size_t i = 0; i < count; i++)
+        names[i] = mc_plugin_method(plugin, i)->name;
+    const char *const near = mc_suggest(name, names, count);
+    if (near)
+        mc_fail(error, MC_USAGE, "%s has no method '%s'; did you mean '%s'?", file, name, near);
+    else
+        mc_fail(error, MC_USAGE, "%s has no method '%s'", file, name);
+    free(names);
+    return MC_USAGE;
+}
+
+/* `name` is NULL when the user named the file only. */
+static mc_status choose_from_plugin(const char *file, const char *name, method_choice *choice,
+                                    mc_error *error)
+{
+    const size_t count = mc_plugin_method_count(choice->plugin);
+    if (!name) {
+        choice->method = count == 1 ? mc_plugin_method(choice->plugin, 0) : NULL;
+        return MC_OK;
+    }
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(mc_plugin_method(choice->plugin, i)->name, name) == 0)
+            choice->method = mc_plugin_method(choice->plugin, i);
+    return choice->method ? MC_OK : no_such_method(choice->plugin, file, name, error);
+}
+
+static mc_status find_in_file(const char *text, method_choice *choice, mc_error *error)
+{
+    const size_t length = file_length(text);
+    /* Without a folder in its name a shared object would be looked for in the system's folders. */
+    char *const file = format_text("%s%.*s", strchr(text, '/') ? "" : "./", (int)length, text);
+    const char *const name = text[length] ? text + length + 1 : NULL;
+    mc_status status;
+    if (!is_plugin_file(file, strlen(file))) {
+        status = mc_fail(error, MC_USAGE,
+                         "expected a method before the models, found '%s', which is neither a name "
+                         "nor a .c or .so file",
+                         text);
+    } else if (!exists(file)) {
+        status = mc_fail(error, MC_NOT_FOUND, "no such file");
+        snprintf(error->file, sizeof error->file, "%s", file);
+        suggest_path(file, error);
+    } else {
+        status = mc_plugin_open(file, &choice->plugin, error);
+        if (status == MC_OK)
+            status = choose_from_plugin(file, name, choice, error);
+    }
+    free(file);
+    return status;
+}
+
+mc_status find_method(const char *text, method_choice *choice, mc_error *error)
+{
+    if (strchr(text, '/') || is_plugin_file(text, file_length(text)))
+        return find_in_file(text, choice, error);
+    choice->method = mc_method_find(text);
+    return choice->method ? MC_OK : unknown_method(text, error);
+}
+
+void close_method(method_choice *choice)
+{
+    mc_plugin_close(choice->plugin);
+    *choice = (method_choice){0};
+}

@@ -1,0 +1,510 @@
+/* mergecraft merge: several models into one folder. */
+#include "lookup.h"
+#include "output.h"
+#include "progress.h"
+
+#include <mergecraft/merge.h>
+#include <mergecraft/text.h>
+
+#include <limits.h>
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct merge_settings {
+    common_options common;
+    const char *output, *base, *dtype;
+    text_list params, passthrough, lists;
+    int64_t shard_size, memory;
+    uint64_t seed, threads;
+    bool strict, dry_run, overwrite, no_sync;
+} merge_settings;
+
+#define AT(field_) offsetof(merge_settings, field_)
+static const option options[] = {
+    {"output", 'o', OPTION_TEXT, AT(output), "DIR", "the folder to make"},
+    {"base", '\0', OPTION_TEXT, AT(base), "MODEL", "the model that the others were tuned from"},
+    {"param", 'p', OPTION_TEXTS, AT(params), "NAME=VALUE", "a parameter of the method"},
+    {"passthrough", '\0', OPTION_TEXTS, AT(passthrough), "PATTERN",
+     "average these tensors instead"},
+    {"list", '\0', OPTION_TEXTS, AT(lists), "NAME=MODEL,...", "a further list of models"},
+    {"dtype", '\0', OPTION_TEXT, AT(dtype), "f32|f16|bf16", "of the result", "the models' own"},
+    {"shard-size", '\0', OPTION_SIZE, AT(shard_size), "SIZE", "of the largest file", "5GB"},
+    {"seed", '\0', OPTION_NUMBER, AT(seed), "N", "of random methods", "0", 0, UINT64_MAX},
+    {"strict", '\0', OPTION_FLAG, AT(strict), NULL, "fail where there would be a warning"},
+    {"dry-run", '\0', OPTION_FLAG, AT(dry_run), NULL, "print the plan and do nothing"},
+    {"overwrite", '\0', OPTION_FLAG, AT(overwrite), NULL, "replace a folder that exists"},
+    {"no-sync", '\0', OPTION_FLAG, AT(no_sync), NULL, "do not wait until data is on the disk"},
+    {"memory", '\0', OPTION_SIZE, AT(memory), "SIZE", "to work in", "64MiB"},
+    {"threads", '\0', OPTION_NUMBER, AT(threads), "N", "to work with", "all processors", 1, 1024},
+    COMMON_OPTIONS,
+    {NULL}};
+
+/* ---- what is merged -------------------------------------------------------------------------- */
+
+typedef struct model_list {
+    mc_model **models;
+    size_t count;
+} model_list;
+
+/* Everything that a merge holds on to. */
+typedef struct merge_job {
+    const merge_settings *settings;
+    method_choice method;
+    model_list models;
+    mc_model *base;
+    model_list *lists; /* as many as settings->lists */
+    char **list_names;
+    mc_plan *plan;
+} merge_job;
+
+static void close_models(model_list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        mc_model_close(list->models[i]);
+    free(list->models);
+}
+
+static void close_job(merge_job *job)
+{
+    mc_plan_free(job->plan);
+    close_models(&job->models);
+    mc_model_close(job->base);
+    for (size_t i = 0; job->lists && i < job->settings->lists.count; i++) {
+        close_models(&job->lists[i]);
+        free(job->list_names[i]);
+    }
+    free(job->lists);
+    free(job->list_names);
+    close_method(&job->method);
+}
+
+static void say_opened(const merge_job *job, const mc_model *model)
+{
+    if (!job->settings->common.verbose || job->settings->common.quiet)
+        return;
+    char *const text = format_text("opened %s: %s, %zu tensors", mc_model_name(model),
+                                   mc_model_format(model),
+                                   mc_state_dict_count(mc_model_state_dict(model)));
+    print_message("note", text);
+    free(text);
+}
+
+static mc_status open_one(const merge_job *job, const char *path, mc_model **out, mc_error *error)
+{
+    const mc_status status = open_model(path, out, error);
+    if (status == MC_OK)
+        say_opened(job, *out);
+    return status;
+}
+
+static mc_status open_all(const merge_job *job, const char *const *paths, size_t count,
+                          model_list *list, mc_error *error)
+{
+    mc_status status = MC_OK;
+    list->models = allocate(count * sizeof *list->models);
+    while (status == MC_OK && list->count < count) {
+        status = open_one(job, paths[list->count], &list->models[list->count], error);
+        list->count += status == MC_OK;
+    }
+    return status;
+}
+
+/* Opens the models of "NAME=MODEL,MODEL". */
+static mc_status open_list(merge_job *job, size_t index, mc_error *error)
+{
+    const char *const text = job->settings->lists.items[index];
+    const size_t length = strcspn(text, "=");
+    job->list_names[index] = format_text("%.*s", (int)length, text);
+    if (length == 0 || !text[length] || !text[length + 1])
+        return mc_fail(error, MC_USAGE, "--list: expected NAME=MODEL,MODEL..., found '%s'", text);
+    char *const copy = format_text("%s", text + length + 1);
+    const char **const paths = allocate((strlen(copy) / 2 + 1) * sizeof *paths);
+    size_t count = 0;
+    char *rest = NULL;
+    for (char *path = strtok_r(copy, ",", &rest); path; path = strtok_r(NULL, ",", &rest))
+        paths[count++] = path;
+    const mc_status status = open_all(job, paths, count, &job->lists[index], error);
+    free(paths);
+    free(copy);
+    return status;
+}
+
+static mc_status open_lists(merge_job *job, mc_error *error)
+{
+    const size_t count = job->settings->lists.count;
+    mc_status status = MC_OK;
+    job->lists = allocate(count * sizeof *job->lists);
+    job->list_names = allocate(count * sizeof *job->list_names);
+    for (size_t i = 0; i < count; i++) {
+        job->lists[i] = (model_list){0};
+        job->list_names[i] = NULL;
+    }
+    for (size_t i = 0; i < count && status == MC_OK; i++)
+        status = open_list(job, i, error);
+    return status;
+}
+
+/* ---- what can be seen to be wrong before anything is opened ----------------------------------- */
+
+static mc_status parse_dtype(const char *text, mc_dtype *dtype, mc_error *error)
+{
+    if (mc_dtype_parse(text, dtype) && (*dtype == MC_F32 || *dtype == MC_F16 || *dtype == MC_BF16))
+        return MC_OK;
+    return mc_fail(error, MC_USAGE, "--dtype: expected f32, f16 or bf16, found '%s'", text);
+}
+
+static bool has_list(const merge_settings *settings, const char *name)
+{
+    const size_t length = strlen(name);
+    for (size_t i = 0; i < settings->lists.count; i++) {
+        const char *const text = settings->lists.items[i];
+        if (strncmp(text, name, length) == 0 && text[length] == '=')
+            return true;
+    }
+    return false;
+}
+
+static mc_status check_needs(const merge_settings *settings, const mc_method *method,
+                             mc_error *error)
+{
+    if (method->needs_base && !settings->base)
+        return mc_fail(error, MC_USAGE, "%s needs a base model: give it with --base MODEL",
+                       method->name);
+    for (const char *const *name = method->lists; name && *name; name++)
+        if (!has_list(settings, *name))
+            return mc_fail(error, MC_USAGE,
+                           "%s needs the list '%s': give it with --list %s=MODEL,...", method->name,
+                           *name, *name);
+    return MC_OK;
+}
+
+static mc_status several_methods(const char *file, const mc_plugin *plugin, mc_error *error)
+{
+    if (mc_plugin_method_count(plugin) == 0)
+        return mc_fail(error, MC_USAGE, "%s has no method", file);
+    return mc_fail(error, MC_USAGE, "%s has several methods: name one, as in %s:%s", file, file,
+                   mc_plugin_method(plugin, 0)->name);
+}
+
+static mc_status check_arguments(const merge_settings *settings, const text_list *operands,
+                                 mc_error *error)
+{
+    mc_dtype ignored;
+    if (operands->count == 0)
+        return mc_fail(error, MC_USAGE, "expected a method and models, found nothing");
+    if (operands->count == 1)
+        return mc_fail(error, MC_USAGE, "expected models after the method '%s', found none",
+                       operands->items[0]);
+    if (!settings->output && !settings->dry_run)
+        return mc_fail(error, MC_USAGE, "expected an output folder: give it with -o DIR");
+    if (settings->output && !*settings->output)
+        return mc_fail(error, MC_USAGE, "--output: expected a folder, found ''");
+    return settings->dtype ? parse_dtype(settings->dtype, &ignored, error) : MC_OK;
+}
+
+/* ---- plan ------------------------------------------------------------------------------------ */
+
+static mc_status make_plan(merge_job *job, mc_error *error)
+{
+    const merge_settings *const settings = job->settings;
+    const size_t list_count = settings->lists.count;
+    const mc_model *const **const lists = allocate(list_count * sizeof *lists);
+    for (size_t i = 0; i < list_count; i++)
+        lists[i] = (const mc_model *const *)job->lists[i].models;
+    mc_plan_input input = {.method = job->method.method,
+                           .models = (const mc_model *const *)job->models.models,
+                           .model_count = job->models.count,
+                           .base = job->base,
+                           .list_names = (const char *const *)job->list_names,
+                           .lists = lists,
+                           .list_count = list_count,
+                           .params = settings->params.items,
+                           .param_count = settings->params.count,
+                           .passthrough = settings->passthrough.items,
+                           .passthrough_count = settings->passthrough.count,
+                           .seed = settings->seed,
+                           .strict = settings->strict,
+                           .convert = settings->dtype != NULL};
+    mc_status status = settings->dtype ? parse_dtype(settings->dtype, &input.dtype, error) : MC_OK;
+    for (size_t i = 0; i < list_count && status == MC_OK; i++)
+        if (job->lists[i].count != job->models.count)
+            status = mc_fail(error, MC_USAGE, "--list: expected %zu models in '%s', found %zu",
+                             job->models.count, job->list_names[i], job->lists[i].count);
+    if (status == MC_OK)
+        status = mc_plan_new(&input, &job->plan, error);
+    free(lists);
+    return status;
+}
+
+/* From the command line to a plan. */
+static mc_status prepare(merge_job *job, const text_list *operands, mc_error *error)
+{
+    const merge_settings *const settings = job->settings;
+    mc_status status = check_arguments(settings, operands, error);
+    if (status == MC_OK)
+        status = find_method(operands->items[0], &job->method, error);
+    if (status == MC_OK && !job->method.method)
+        status = several_methods(operands->items[0], job->method.plugin, error);
+    if (status == MC_OK)
+        status = check_needs(settings, job->method.method, error);
+    if (status == MC_OK)
+        status = open_all(job, operands->items + 1, operands->count - 1, &job->models, error);
+    if (status == MC_OK && settings->base)
+        status = open_one(job, settings->base, &job->base, error);
+    if (status == MC_OK)
+        status = open_lists(job, error);
+    if (status == MC_OK)
+        status = make_plan(job, error);
+    return status;
+}
+
+static mc_run_options run_options(const merge_settings *settings)
+{
+    mc_run_options run = MC_RUN_DEFAULT;
+    run.threads = (int)settings->threads;
+    run.memory = settings->memory;
+    run.shard_size = settings->shard_size;
+    run.overwrite = settings->overwrite;
+    run.no_sync = settings->no_sync;
+    return run;
+}
+
+/* ---- results --------------------------------------------------------------------------------- */
+
+static json_t *json_model_names(const model_list *list)
+{
+    json_t *const names = json_array();
+    for (size_t i = 0; i < list->count; i++)
+        json_array_append_new(names, json_text(mc_model_name(list->models[i])));
+    return names;
+}
+
+static json_t *json_lists(const merge_job *job)
+{
+    json_t *const lists = json_object();
+    for (size_t i = 0; i < job->settings->lists.count; i++)
+        json_object_set_new(lists, job->list_names[i], json_model_names(&job->lists[i]));
+    return lists;
+}
+
+static json_t *json_report(const mc_report *report)
+{
+    json_t *const lines = json_array();
+    for (size_t i = 0; i < mc_report_count(report); i++)
+        json_array_append_new(lines, json_text(mc_report_line(report, i)));
+    return lines;
+}
+
+/* What plan and result have in common. */
+static json_t *json_job(const merge_job *job)
+{
+    char *const method = method_name(job->method.method);
+    json_t *const object = json_pack(
+        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "output", json_text(job->settings->output), "method",
+        json_text(method), "parameters",
+        json_loads(mc_plan_parameters(job->plan), JSON_DECODE_ANY, NULL), "models",
+        json_model_names(&job->models), "base",
+        json_text(job->base ? mc_model_name(job->base) : NULL), "lists", json_lists(job),
+        "warnings", json_report(mc_plan_report(job->plan)));
+    free(method);
+    return object;
+}
+
+static double to_milliseconds(double seconds)
+{
+    return round(seconds * 1000) / 1000;
+}
+
+static void print_result_json(const merge_job *job, const mc_run_result *result)
+{
+    json_t *const object = json_job(job);
+    json_object_set_new(object, "tensors", json_integer((json_int_t)result->tensors));
+    json_object_set_new(object, "bytes_read", json_integer(result->bytes_read));
+    json_object_set_new(object, "bytes_written", json_integer(result->bytes_written));
+    json_object_set_new(object, "bytes_resumed", json_integer(result->bytes_resumed));
+    json_object_set_new(object, "seconds", json_real(to_milliseconds(result->seconds)));
+    print_json(object);
+}
+
+static void print_summary(const merge_job *job, const mc_run_result *result)
+{
+    char written[16], resumed[16], rate[16];
+    char *const folder = visible_text(job->settings->output);
+    const double seconds = result->seconds > 1e-6 ? result->seconds : 1e-6;
+    mc_format_bytes(result->bytes_written, written, sizeof written);
+    mc_format_bytes(result->bytes_resumed, resumed, sizeof resumed);
+    mc_format_bytes((int64_t)((double)result->bytes_written / seconds), rate, sizeof rate);
+    printf("%s: %zu tensors, %s in %.2f s (%s/s)", folder, result->tensors, written,
+           result->seconds, rate);
+    if (result->bytes_resumed > 0)
+        printf(", and %s from an earlier run", resumed);
+    putchar('\n');
+    free(folder);
+}
+
+static void print_plan_json(const merge_job *job, const mc_run_options *run)
+{
+    json_t *const object = json_job(job), *const lines = json_array();
+    int64_t read, written, memory;
+    mc_plan_bytes(job->plan, run, &read, &written, &memory);
+    for (size_t i = 0; i < mc_plan_count(job->plan); i++) {
+        mc_plan_line line;
+        mc_plan_line_at(job->plan, i, &line);
+        json_array_append_new(
+            lines, json_pack("{s:o, s:s, s:o, s:I, s:o}", "name", json_text(line.name), "dtype",
+                             mc_dtype_name(line.dtype), "shape", json_shape(line.rank, line.shape),
+                             "bytes", (json_int_t)line.bytes, "how", json_text(line.how)));
+    }
+    json_object_set_new(object, "tensors", json_integer((json_int_t)mc_plan_count(job->plan)));
+    json_object_set_new(object, "bytes_read", json_integer(read));
+    json_object_set_new(object, "bytes_written", json_integer(written));
+    json_object_set_new(object, "memory", json_integer(memory));
+    json_object_set_new(object, "plan", lines);
+    print_json(object);
+}
+
+static void print_plan(const merge_job *job, const mc_run_options *run)
+{
+    static const char *const titles[] = {"TENSOR", "DTYPE", "SHAPE", "BYTES", "HOW"};
+    table rows = {.titles = titles, .columns = 5, .right = 1 << 3};
+    char read_text[16], written_text[16], memory_text[16];
+    int64_t read, written, memory;
+    mc_plan_bytes(job->plan, run, &read, &written, &memory);
+    for (size_t i = 0; i < mc_plan_count(job->plan); i++) {
+        mc_plan_line line;
+        mc_plan_line_at(job->plan, i, &line);
+        table_add(&rows, "%s", line.name);
+        table_add(&rows, "%s", mc_dtype_name(line.dtype));
+        table_add_shape(&rows, line.rank, line.shape);
+        table_add(&rows, "%lld", (long long)line.bytes);
+        table_add(&rows, "%s", line.how);
+    }
+    table_finish(&rows, stdout);
+    printf("%zu tensors: reads %s, writes %s, holds at most %s; parameters %s\n",
+           mc_plan_count(job->plan), mc_format_bytes(read, read_text, sizeof read_text),
+           mc_format_bytes(written, written_text, sizeof written_text),
+           mc_format_bytes(memory, memory_text, sizeof memory_text), mc_plan_parameters(job->plan));
+}
+
+static void print_report(const merge_job *job)
+{
+    const mc_report *const report = mc_plan_report(job->plan);
+    for (size_t i = 0; !job->settings->common.quiet && i < mc_report_count(report); i++)
+        print_message("warning", mc_report_line(report, i));
+}
+
+/* ---- run ------------------------------------------------------------------------------------- */
+
+/* An int, as mc_run_options has it: every processor stores one at once. */
+static volatile int cancelled;
+
+static void on_signal(int number)
+{
+    (void)number;
+    cancelled = 1;
+}
+
+/* The first signal stops cleanly; then it is what it was, so that the second one kills. Ignored signals stay so. */
+static void catch_signals(void)
+{
+    static const int signals[] = {SIGINT, SIGTERM};
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+        struct sigaction before,
+            after = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND | SA_RESTART};
+        if (sigaction(signals[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+            sigaction(signals[i], &after, NULL);
+    }
+}
+
+static mc_status run_plan(const merge_job *job, mc_run_options *run, mc_error *error)
+{
+    const common_options *const common = &job->settings->common;
+    progress_display display = progress_begin(common);
+    mc_run_result result;
+    run->cancel = &cancelled;
+    if (display.bar || display.lines) {
+        run->progress = progress_update;
+        run->user = &display;
+    }
+    catch_signals();
+    const mc_status status = mc_plan_run(job->plan, job->settings->output, run, &result, error);
+    progress_end(&display);
+    if (status == MC_INTERRUPTED)
+        mc_fail(error, status, "interrupted; the same command goes on where it stopped");
+    if (status != MC_OK)
+        return status;
+    if (common->json)
+        print_result_json(job, &result);
+    else if (!common->quiet)
+        print_summary(job, &result);
+    return MC_OK;
+}
+
+static mc_status merge(merge_job *job, const text_list *operands, mc_error *error)
+{
+    const merge_settings *const settings = job->settings;
+    mc_run_options run = run_options(settings);
+    const mc_status status = prepare(job, operands, error);
+    if (status != MC_OK)
+        return status;
+    print_report(job);
+    if (!settings->dry_run)
+        return run_plan(job, &run, error);
+    if (settings->common.json)
+        print_plan_json(job, &run);
+    else
+        print_plan(job, &run);
+    return MC_OK;
+}
+
+static int run(const subcommand *self, char **arguments)
+{
+    merge_settings settings = {0};
+    text_list operands = {0};
+    int status = EXIT_DONE;
+    if (parse_options(self, arguments, &settings, &operands, &status)) {
+        merge_job job = {.settings = &settings};
+        mc_error error = MC_ERROR_NONE;
+        if (merge(&job, &operands, &error) != MC_OK)
+            status = report_failure(self, &settings.common, &error);
+        close_job(&job);
+    }
+    free_options(self, &settings, &operands);
+    return status;
+}
+
+/* ---- help ------------------------------------------------------------------------------------ */
+
+static void print_methods(FILE *out)
+{
+    size_t column = 0;
+    fprintf(out, "\n%smethods%s (mergecraft methods NAME tells more)\n", bold(out), plain(out));
+    for (size_t i = 0; i < mc_method_count(); i++) {
+        char *const name = method_name(mc_method_at(i));
+        const size_t length = strlen(name) + 2;
+        if (column + length > 80) {
+            fputc('\n', out);
+            column = 0;
+        }
+        fprintf(out, "  %s", name);
+        column += length;
+        free(name);
+    }
+    fputc('\n', out);
+}
+
+const subcommand subcommand_merge = {
+    .name = "merge",
+    .arguments = "METHOD MODEL... -o DIR [options]",
+    .help = "Merge models into one.",
+    .text = "METHOD is a name from the list below, or a file: ./mine.c, ./mine.so, and\n"
+            "./mine.so:name where it has several. MODEL is a folder or a file of weights.\n"
+            "A merge that was stopped goes on where it was when it is called again.\n",
+    .example = "  mergecraft merge median examples/models/rte-1 examples/models/rte-2 \\\n"
+               "      examples/models/rte-3 examples/models/rte-4 examples/models/rte-5 \\\n"
+               "      --passthrough 'classifier.*' -o merged\n",
+    .options = options,
+    .more_help = print_methods,
+    .run = run};

@@ -1,0 +1,288 @@
+#include "options.h"
+
+#include "output.h"
+
+#include <mergecraft/text.h>
+#include <mergecraft/version.h>
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/* ---- values ---------------------------------------------------------------------------------- */
+
+static bool size_unit(const char *name, double *factor)
+{
+    static const struct {
+        const char *name;
+        double factor;
+    } units[] = {{"", 1},      {"B", 1},        {"KB", 1e3},     {"MB", 1e6},     {"GB", 1e9},
+                 {"TB", 1e12}, {"KiB", 0x1p10}, {"MiB", 0x1p20}, {"GiB", 0x1p30}, {"TiB", 0x1p40}};
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+        if (strcasecmp(name, units[i].name) == 0) {
+            *factor = units[i].factor;
+            return true;
+        }
+    return false;
+}
+
+bool parse_size(const char *text, int64_t *bytes)
+{
+    const size_t length = strspn(text, "0123456789.");
+    const char *unit = text + length;
+    double factor = 1;
+    char *end = NULL;
+    /* strtod alone would also take hexadecimal, exponents and a sign. */
+    const double amount = strtod(text, &end);
+    if (length == 0 || end != unit)
+        return false;
+    if (*unit == ' ')
+        unit++;
+    if (!size_unit(unit, &factor) || amount * factor < 1 || amount * factor > 0x1p62)
+        return false;
+    *bytes = (int64_t)(amount * factor);
+    return true;
+}
+
+static bool parse_whole(const char *text, uint64_t minimum, uint64_t maximum, uint64_t *number)
+{
+    if (!*text || strspn(text, "0123456789") != strlen(text))
+        return false;
+    errno = 0;
+    const unsigned long long value = strtoull(text, NULL, 10);
+    if (errno != 0 || value < minimum || value > maximum)
+        return false;
+    *number = value;
+    return true;
+}
+
+/* Lists hold at most one item an argument, so the first one makes room for all. */
+static void add_text(text_list *list, const char *text, size_t room)
+{
+    if (!list->items)
+        list->items = allocate(room * sizeof *list->items);
+    list->items[list->count++] = text;
+}
+
+/* ---- parsing --------------------------------------------------------------------------------- */
+
+typedef struct parser {
+    const subcommand *self;
+    char **next;
+    size_t room; /* how many arguments there are */
+    void *settings;
+    text_list *operands;
+    mc_error *error;
+} parser;
+
+static const option *find_long(const option *options, const char *name, size_t length)
+{
+    for (const option *o = options; o->name; o++)
+        if (strlen(o->name) == length && memcmp(o->name, name, length) == 0)
+            return o;
+    return NULL;
+}
+
+static const option *find_letter(const option *options, char letter)
+{
+    for (const option *o = options; o->name; o++)
+        if (o->letter && o->letter == letter)
+            return o;
+    return NULL;
+}
+
+static mc_status unknown_option(const parser *p, const char *name, size_t length)
+{
+    const char *names[64];
+    size_t count = 0;
+    for (const option *o = p->self->options; o->name; o++)
+        names[count++] = o->name;
+    char *const word = format_text("%.*s", (int)length, name);
+    const char *const near = mc_suggest(word, names, count);
+    if (near)
+        mc_fail(p->error, MC_USAGE, "unknown option '--%s'; did you mean '--%s'?", word, near);
+    else
+        mc_fail(p->error, MC_USAGE, "unknown option '--%s'", word);
+    free(word);
+    return MC_USAGE;
+}
+
+static mc_status store_number(const parser *p, const option *o, const char *text, uint64_t *number)
+{
+    if (parse_whole(text, o->minimum, o->maximum, number))
+        return MC_OK;
+    return mc_fail(p->error, MC_USAGE,
+                   "--%s: expected a whole number from %" PRIu64 " to %" PRIu64 ", found '%s'",
+                   o->name, o->minimum, o->maximum, text);
+}
+
+static mc_status store_size(const parser *p, const option *o, const char *text, int64_t *bytes)
+{
+    if (parse_size(text, bytes))
+        return MC_OK;
+    return mc_fail(p->error, MC_USAGE,
+                   "--%s: expected a size such as 500MB, 5GB or 64MiB, found '%s'", o->name, text);
+}
+
+/* `text` is NULL for a flag. */
+static mc_status store(const parser *p, const option *o, const char *text)
+{
+    void *const value = (char *)p->settings + o->offset;
+    switch (o->type) {
+    case OPTION_FLAG:
+        *(bool *)value = true;
+        return MC_OK;
+    case OPTION_TEXT:
+        *(const char **)value = text;
+        return MC_OK;
+    case OPTION_TEXTS:
+        add_text(value, text, p->room);
+        return MC_OK;
+    case OPTION_NUMBER:
+        return store_number(p, o, text, value);
+    case OPTION_SIZE:
+        return store_size(p, o, text, value);
+    }
+    return MC_OK;
+}
+
+/* `text` is what stands behind the option in the same argument, NULL if nothing does. */
+static mc_status take_value(parser *p, const option *o, const char *text)
+{
+    if (!text)
+        text = *p->next ? *p->next++ : NULL;
+    if (!text)
+        return mc_fail(p->error, MC_USAGE, "--%s needs a value: %s", o->name, o->argument);
+    return store(p, o, text);
+}
+
+static mc_status parse_long(parser *p, const char *name)
+{
+    const size_t length = strcspn(name, "=");
+    const char *const text = name[length] == '=' ? name + length + 1 : NULL;
+    const option *const o = find_long(p->self->options, name, length);
+    if (!o)
+        return unknown_option(p, name, length);
+    if (o->type != OPTION_FLAG)
+        return take_value(p, o, text);
+    if (text)
+        return mc_fail(p->error, MC_USAGE, "--%s takes no value, found '%s'", o->name, text);
+    return store(p, o, NULL);
+}
+
+/* "-q", "-qv", "-oDIR", "-qo DIR". */
+static mc_status parse_letters(parser *p, const char *letters)
+{
+    for (; *letters; letters++) {
+        const option *const o = find_letter(p->self->options, *letters);
+        if (!o)
+            /* A letter beyond ASCII has several bytes: show all there are. */
+            return mc_fail(p->error, MC_USAGE, "unknown option '-%.*s'",
+                           (unsigned char)*letters < 0x80 ? 1 : (int)strlen(letters), letters);
+        if (o->type != OPTION_FLAG)
+            return take_value(p, o, letters[1] ? letters + 1 : NULL);
+        store(p, o, NULL);
+    }
+    return MC_OK;
+}
+
+static mc_status parse_all(parser *p)
+{
+    bool only_operands = false;
+    while (*p->next) {
+        const char *const argument = *p->next++;
+        mc_status status = MC_OK;
+        if (only_operands || argument[0] != '-' || !argument[1])
+            add_text(p->operands, argument, p->room);
+        else if (strcmp(argument, "--") == 0)
+            only_operands = true;
+        else if (argument[1] == '-')
+            status = parse_long(p, argument + 2);
+        else
+            status = parse_letters(p, argument + 1);
+        if (status != MC_OK)
+            return status;
+    }
+    return MC_OK;
+}
+
+bool wants_json(char **arguments)
+{
+    for (; *arguments && strcmp(*arguments, "--") != 0; arguments++)
+        if (strcmp(*arguments, "--json") == 0)
+            return true;
+    return false;
+}
+
+bool parse_options(const subcommand *self, char **arguments, void *settings, text_list *operands,
+                   int *status)
+{
+    common_options *const common = settings;
+    mc_error error = MC_ERROR_NONE;
+    parser p = {self, arguments, 0, settings, operands, &error};
+    while (arguments[p.room])
+        p.room++;
+    const mc_status parsed = parse_all(&p);
+    *status = EXIT_DONE;
+    if (common->help) {
+        print_help(self, stdout);
+        return false;
+    }
+    if (common->version) {
+        printf("mergecraft %s\n", mc_version());
+        return false;
+    }
+    if (parsed == MC_OK)
+        return true;
+    common->json = wants_json(arguments);
+    *status = report_failure(self, common, &error);
+    return false;
+}
+
+void free_options(const subcommand *self, void *settings, text_list *operands)
+{
+    for (const option *o = self->options; o->name; o++)
+        if (o->type == OPTION_TEXTS)
+            free(((text_list *)((char *)settings + o->offset))->items);
+    free(operands->items);
+}
+
+/* ---- help ------------------------------------------------------------------------------------ */
+
+static void print_option(const option *o, FILE *out)
+{
+    char left[64];
+    snprintf(left, sizeof left, "%c%c%c --%s%s%s", o->letter ? '-' : ' ',
+             o->letter ? o->letter : ' ', o->letter ? ',' : ' ', o->name, o->argument ? " " : "",
+             o->argument ? o->argument : "");
+    fprintf(out, "  %-29s %s", left, o->help);
+    if (o->type == OPTION_TEXTS)
+        fputs(" (again for more)", out);
+    if (o->fallback)
+        fprintf(out, " [%s]", o->fallback);
+    fputc('\n', out);
+}
+
+void print_help(const subcommand *self, FILE *out)
+{
+    fprintf(out, "usage: mergecraft %s%s%s\n\n%s\n", self->name ? self->name : "",
+            self->name ? " " : "", self->arguments, self->help);
+    if (self->text)
+        fprintf(out, "\n%s", self->text);
+    fprintf(out, "\n%soptions%s\n", bold(out), plain(out));
+    for (const option *o = self->options; o->name; o++)
+        print_option(o, out);
+    if (self->more_help)
+        self->more_help(out);
+    if (self->example)
+        fprintf(out, "\n%sexample%s\n%s", bold(out), plain(out), self->example);
+}
+
+void print_option_list(const subcommand *self, FILE *out)
+{
+    for (const option *o = self->options; o->name; o++)
+        fprintf(out, "--%s %s%c %s\n", o->name, o->letter ? "-" : "", o->letter ? o->letter : '-',
+                o->argument ? o->argument : "-");
+}

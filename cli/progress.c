@@ -1,0 +1,123 @@
+#include "progress.h"
+
+#include <mergecraft/text.h>
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+enum { NARROWEST_BAR = 10, WIDEST_BAR = 40 };
+
+progress_display progress_begin(const common_options *common)
+{
+    const char *const terminal = getenv("TERM");
+    const bool redraws = isatty(STDERR_FILENO) && terminal && strcmp(terminal, "dumb") != 0;
+    return (progress_display){.bar = redraws && !common->quiet,
+                              .lines = !redraws && common->verbose && !common->quiet};
+}
+
+/* Asked anew each time: no signal needs to be caught when the window changes. */
+static size_t terminal_width(void)
+{
+    struct winsize size;
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
+        return size.ws_col;
+    return 80;
+}
+
+static void format_time(double seconds, char *out, size_t size)
+{
+    const long long s = seconds < 1e9 ? (long long)(seconds + .5) : 1000000000;
+    if (s < 3600)
+        snprintf(out, size, "%lld:%02lld", s / 60, s % 60);
+    else
+        snprintf(out, size, "%lld:%02lld:%02lld", s / 3600, s / 60 % 60, s % 60);
+}
+
+static double share_done(const mc_progress *progress)
+{
+    const double share = progress->bytes_total > 0
+                             ? (double)progress->bytes_done / (double)progress->bytes_total
+                             : 1;
+    return share < 0 ? 0 : share > 1 ? 1 : share;
+}
+
+static void add(char *out, size_t width, const char *text)
+{
+    if (strlen(out) + strlen(text) <= width)
+        strcat(out, text);
+}
+
+static void add_bar(char *out, size_t width, double share)
+{
+    const size_t taken = strlen(out) + 3; /* a blank and brackets */
+    if (taken + NARROWEST_BAR > width)
+        return;
+    const size_t room = width - taken < WIDEST_BAR ? width - taken : WIDEST_BAR;
+    const size_t full = (size_t)(share * (double)room);
+    char *const end = out + strlen(out);
+    end[0] = ' ';
+    end[1] = '[';
+    for (size_t i = 0; i < room; i++)
+        end[2 + i] = i < full ? '#' : '.';
+    memcpy(end + 2 + room, "]", 2);
+}
+
+void progress_line(const mc_progress *progress, double rate, size_t width, char *out, size_t size)
+{
+    char text[64], done[16], total[16], speed[16], left[24];
+    const double share = share_done(progress);
+    /* A full last column makes some terminals wrap. */
+    const size_t room = width < size ? (width ? width - 1 : 0) : size - 1;
+    out[0] = '\0';
+    snprintf(text, sizeof text, "%3d %%", (int)(share * 100));
+    add(out, room, text);
+    snprintf(text, sizeof text, "  %s of %s",
+             mc_format_bytes(progress->bytes_done, done, sizeof done),
+             mc_format_bytes(progress->bytes_total, total, sizeof total));
+    add(out, room, text);
+    if (progress->bytes_done >= progress->bytes_total) {
+        add(out, room, "  finishing");
+    } else if (rate > 0) {
+        snprintf(text, sizeof text, "  %s/s", mc_format_bytes((int64_t)rate, speed, sizeof speed));
+        add(out, room, text);
+        format_time((double)(progress->bytes_total - progress->bytes_done) / rate, left,
+                    sizeof left);
+        snprintf(text, sizeof text, "  %s left", left);
+        add(out, room, text);
+    }
+    add_bar(out, room, share);
+}
+
+static double rate_since(const mc_progress *first, const mc_progress *now)
+{
+    const double seconds = now->seconds - first->seconds;
+    return seconds > 0 ? (double)(now->bytes_done - first->bytes_done) / seconds : 0;
+}
+
+void progress_update(const mc_progress *progress, void *user)
+{
+    progress_display *const display = user;
+    char line[256];
+    if (!display->begun)
+        display->first = *progress;
+    display->begun = true;
+    const double rate = rate_since(&display->first, progress);
+    const int64_t tenths = (int64_t)(share_done(progress) * 10);
+    if (display->bar) {
+        progress_line(progress, rate, terminal_width(), line, sizeof line);
+        fprintf(stderr, "\r%s\033[K", line);
+    } else if (display->lines && tenths > display->tenths) {
+        display->tenths = tenths;
+        progress_line(progress, rate, 72, line, sizeof line);
+        fprintf(stderr, "%s\n", line);
+    }
+}
+
+void progress_end(progress_display *display)
+{
+    if (display->bar && display->begun)
+        fputs("\r\033[K", stderr);
+    display->bar = display->lines = false;
+}
