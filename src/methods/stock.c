@@ -1,0 +1,45 @@
+#include "methods/cosine.h"
+
+typedef struct share {
+    double mean; /* how much of the models' mean is taken, the rest from the base */
+} share;
+
+static size_t share_size(const mc_layer *layer)
+{
+    (void)layer;
+    return sizeof(share);
+}
+
+static void accumulate(const mc_layer *layer, void *partial)
+{
+    mc_real mean[MC_LEAF];
+    mc_tile_mean(mean, layer->models, layer->model_count, layer->count);
+    cosine_add(partial, mean, layer->base, layer->count);
+}
+
+static bool next(const mc_layer *layer, int round, void *state, const void *total)
+{
+    (void)round;
+    const double cosine = cosine_of(total), models = (double)layer->model_count;
+    const double clamped = cosine < 0 ? 0 : cosine > 1 ? 1 : cosine;
+    share *const found = state;
+    found->mean = models * clamped / (1 + (models - 1) * clamped);
+    return false;
+}
+
+static const mc_statistics statistics = {.state_size = share_size,
+                                         .partial_size = cosine_size,
+                                         .accumulate = accumulate,
+                                         .combine = cosine_combine,
+                                         .next = next};
+
+MC_LAYER_MERGE(stock,
+               .help = "between the base and the mean of the models, by the cosine of the two",
+               .paper = "after Jang et al. 2024, Model Stock, arXiv:2403.19522",
+               .scope = MC_ELEMENTWISE, .needs_base = true, .statistics = &statistics)
+{
+    const share *const found = layer->state;
+    mc_tile_mean(layer->out, layer->models, layer->model_count, layer->count);
+    mc_tile_blend(layer->out, (mc_real)found->mean, layer->out, (mc_real)(1 - found->mean),
+                  layer->base, layer->count);
+}
