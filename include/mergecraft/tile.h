@@ -26,6 +26,16 @@
 #define MC_INDEPENDENT
 #endif
 
+/*
+ * On a pass over one model that is made for each of several: keeps compilers from mixing the loop over models into it, which
+ * stops them from vectorising it.
+ */
+#if defined(__GNUC__)
+#define MC_PASS static MC_UNUSED __attribute__((noinline))
+#else
+#define MC_PASS static
+#endif
+
 /* Elements that several passes over models are made in at once: inputs and result of such a block stay in the first cache. */
 #define MC_TILE_BLOCK ((size_t)512)
 
@@ -420,6 +430,18 @@ static inline void mc_median_sort_rows(mc_real rows[][MC_MEDIAN_BLOCK], size_t r
     }
 }
 
+/* Copies a row of `count` elements; what is missing becomes 0. */
+static inline void mc_median_load_row(mc_real row[MC_MEDIAN_BLOCK], const mc_real *model,
+                                      size_t count)
+{
+    if (count < MC_MEDIAN_BLOCK)
+        mc_tile_fill(row, 0, MC_MEDIAN_BLOCK);
+    if (count < MC_MEDIAN_BLOCK)
+        mc_tile_copy(row, model, count);
+    else
+        mc_tile_copy(row, model, MC_MEDIAN_BLOCK); /* of constant length: no call */
+}
+
 static inline void mc_median_network(mc_real *out, const mc_real *const *models, size_t model_count,
                                      size_t count)
 {
@@ -427,10 +449,8 @@ static inline void mc_median_network(mc_real *out, const mc_real *const *models,
     for (size_t start = 0; start < count; start += MC_MEDIAN_BLOCK) {
         const size_t left = count - start;
         const size_t length = left < MC_MEDIAN_BLOCK ? left : MC_MEDIAN_BLOCK;
-        for (size_t m = 0; m < model_count; m++) {
-            mc_tile_copy(rows[m], models[m] + start, length);
-            mc_tile_fill(rows[m] + length, 0, MC_MEDIAN_BLOCK - length);
-        }
+        for (size_t m = 0; m < model_count; m++)
+            mc_median_load_row(rows[m], models[m] + start, length);
         mc_median_sort_rows(rows, model_count);
         mc_tile_copy(out + start, rows[(model_count - 1) / 2], length);
     }
@@ -470,15 +490,23 @@ static inline mc_real mc_real_of_ordered(mc_bits ordered)
     return mc_real_of(ordered & MC_TOP_BIT ? ordered & ~MC_TOP_BIT : ~ordered);
 }
 
-/* Sets `bit` in the results that have at most `rank` models below the value with it: one step of the bisection. */
+/* Counts the values below those that the bisection found so far, with the next bit set. */
+MC_PASS void mc_median_count_below(mc_bits *below, const mc_real *model, const mc_bits *found,
+                                   mc_bits bit, size_t count)
+{
+    MC_INDEPENDENT
+    for (size_t i = 0; i < count; i++)
+        below[i] += mc_ordered_of(model[i]) < (found[i] | bit);
+}
+
+/* One step of the bisection: sets `bit` where at most `rank` models are below the value with it. */
 static inline void mc_median_bisect(mc_bits *found, mc_bits bit, size_t rank,
                                     const mc_real *const *models, size_t model_count, size_t start,
                                     size_t count)
 {
     mc_bits below[MC_MEDIAN_BLOCK] = {0};
     for (size_t m = 0; m < model_count; m++)
-        for (size_t i = 0; i < count; i++)
-            below[i] += mc_ordered_of(models[m][start + i]) < (found[i] | bit);
+        mc_median_count_below(below, models[m] + start, found, bit, count);
     for (size_t i = 0; i < count; i++)
         found[i] |= below[i] <= rank ? bit : 0;
 }
@@ -497,18 +525,24 @@ static inline void mc_median_by_bits(mc_real *out, const mc_real *const *models,
     }
 }
 
+/* Counts signs and notes NaN. */
+MC_PASS void mc_median_count_signs(mc_bits *negative, mc_bits *unordered, const mc_real *model,
+                                   size_t count)
+{
+    MC_INDEPENDENT
+    for (size_t i = 0; i < count; i++) {
+        negative[i] += mc_bits_of(model[i]) >> (8 * sizeof(mc_bits) - 1);
+        unordered[i] |= model[i] != model[i];
+    }
+}
+
 /* Gives medians of a block (at most MC_TILE_BLOCK elements) that are zero their sign, and makes NaN what has a NaN. */
 static inline void mc_median_finish(mc_real *out, const mc_real *const *models, size_t model_count,
                                     size_t start, size_t count)
 {
     mc_bits negative[MC_TILE_BLOCK] = {0}, unordered[MC_TILE_BLOCK] = {0};
-    for (size_t m = 0; m < model_count; m++) {
-        for (size_t i = 0; i < count; i++) {
-            const mc_real x = models[m][start + i];
-            negative[i] += mc_bits_of(x) >> (8 * sizeof(mc_bits) - 1);
-            unordered[i] |= x != x;
-        }
-    }
+    for (size_t m = 0; m < model_count; m++)
+        mc_median_count_signs(negative, unordered, models[m] + start, count);
     const mc_bits rank = (mc_bits)(model_count - 1) / 2;
     for (size_t i = 0; i < count; i++) {
         const mc_real zero = negative[i] > rank ? -(mc_real)0 : (mc_real)0;
