@@ -3,6 +3,8 @@
 #include <string.h>
 
 static const mc_reader *const readers[] = {
+    &mc_reader_torch_zip,
+    &mc_reader_torch_legacy,
     &mc_reader_safetensors,
 };
 

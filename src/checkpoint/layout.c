@@ -1,0 +1,131 @@
+#include "checkpoint/layout.h"
+
+#include "base/error.h"
+#include "base/json.h"
+#include "base/memory.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct tensors {
+    const char *const *names;
+    mc_source *const *sources;
+    size_t count;
+} tensors;
+
+void mc_layout_free(mc_layout *layout)
+{
+    for (size_t i = 0; i < layout->count; i++) {
+        mc_free(layout->shards[i].name);
+        mc_free(layout->shards[i].header);
+    }
+    mc_free(layout->shards);
+    free(layout->index); /* jansson's */
+    *layout = (mc_layout){0};
+}
+
+static json_t *tensor_json(const mc_source *source, int64_t begin)
+{
+    json_t *const shape = json_array();
+    for (int i = 0; i < mc_source_rank(source); i++)
+        json_array_append_new(shape, json_integer(mc_source_shape(source)[i]));
+    return json_pack("{s:s, s:o, s:[I, I]}", "dtype", mc_dtype_name(mc_source_dtype(source)),
+                     "shape", shape, "data_offsets", (json_int_t)begin,
+                     (json_int_t)(begin + mc_source_bytes(source)));
+}
+
+/* The JSON of a shard; NULL when there is no memory, or with the error filled for a name that is no text. */
+static mc_status header_json(const tensors *t, const mc_shard *shard, json_t **out, mc_error *error)
+{
+    json_t *const header = json_pack("{s:{s:s}}", "__metadata__", "format", "pt");
+    int64_t at = 0;
+    for (size_t i = shard->first; header && i < shard->first + shard->count; i++) {
+        /* Fails for names that are not UTF-8, which a format of text cannot hold. */
+        if (json_object_set_new(header, t->names[i], tensor_json(t->sources[i], at)) != 0) {
+            json_decref(header);
+            return mc_fail_at(error, MC_UNSUPPORTED, NULL, t->names[i], -1,
+                              "expected a tensor name in UTF-8");
+        }
+        at += mc_source_bytes(t->sources[i]);
+    }
+    *out = header;
+    return header ? MC_OK : mc_fail_memory(error);
+}
+
+/* Length, JSON, and blanks up to a multiple of 8, so that the tensors are aligned. */
+static mc_status make_header(const tensors *t, mc_shard *shard, mc_error *error)
+{
+    json_t *json = NULL;
+    MC_TRY(header_json(t, shard, &json, error));
+    char *const text = json_dumps(json, JSON_COMPACT);
+    json_decref(json);
+    if (!text)
+        return mc_fail_memory(error);
+    const size_t length = strlen(text), padded = (length + 7) / 8 * 8;
+    shard->header = mc_alloc(8 + padded);
+    if (shard->header) {
+        for (int i = 0; i < 8; i++)
+            shard->header[i] = (char)(unsigned char)(padded >> (8 * i));
+        memset(shard->header + 8, ' ', padded);
+        memcpy(shard->header + 8, text, length);
+        shard->header_size = 8 + padded;
+    }
+    free(text);
+    return shard->header ? MC_OK : mc_fail_memory(error);
+}
+
+/* Cuts the tensors into shards. */
+static mc_status cut(const tensors *t, int64_t shard_size, mc_layout *out, mc_error *error)
+{
+    size_t capacity = 0;
+    for (size_t i = 0; i < t->count || out->count == 0; i++) {
+        mc_shard *last = out->count ? &out->shards[out->count - 1] : NULL;
+        const int64_t bytes = i < t->count ? mc_source_bytes(t->sources[i]) : 0;
+        if (!last || (last->bytes > 0 && bytes > shard_size - last->bytes)) {
+            if (!MC_GROW(out->shards, out->count, capacity))
+                return mc_fail_memory(error);
+            last = &out->shards[out->count++];
+            *last = (mc_shard){.first = i, .start = out->bytes};
+        }
+        last->count += i < t->count;
+        last->bytes += bytes;
+        out->bytes += bytes;
+    }
+    return MC_OK;
+}
+
+static mc_status name_shards(mc_layout *out, mc_error *error)
+{
+    for (size_t i = 0; i < out->count; i++) {
+        out->shards[i].name = out->count == 1 ? mc_strdup("model.safetensors")
+                                              : mc_format("model-%05zu-of-%05zu.safetensors", i + 1,
+                                                          out->count);
+        if (!out->shards[i].name)
+            return mc_fail_memory(error);
+    }
+    return MC_OK;
+}
+
+static mc_status make_index(const tensors *t, mc_layout *out, mc_error *error)
+{
+    json_t *const map = json_object();
+    for (size_t s = 0; map && s < out->count; s++)
+        for (size_t i = out->shards[s].first; i < out->shards[s].first + out->shards[s].count; i++)
+            json_object_set_new(map, t->names[i], json_string(out->shards[s].name));
+    json_t *const index = json_pack("{s:{s:I}, s:o}", "metadata", "total_size",
+                                    (json_int_t)out->bytes, "weight_map", map);
+    out->index = index ? json_dumps(index, JSON_INDENT(2)) : NULL;
+    json_decref(index);
+    return out->index ? MC_OK : mc_fail_memory(error);
+}
+
+mc_status mc_layout_make(const char *const *names, mc_source *const *sources, size_t count,
+                         int64_t shard_size, mc_layout *out, mc_error *error)
+{
+    const tensors t = {names, sources, count};
+    MC_TRY(cut(&t, shard_size, out, error));
+    MC_TRY(name_shards(out, error));
+    for (size_t i = 0; i < out->count; i++)
+        MC_TRY(make_header(&t, &out->shards[i], error));
+    return out->count > 1 ? make_index(&t, out, error) : MC_OK;
+}
