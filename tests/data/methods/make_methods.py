@@ -1,0 +1,246 @@
+"""Writes the golden results of the merge methods: METHOD.txt, one case a line, and METHOD.bin, the expected values.
+
+Needs numpy, ml_dtypes and torch. The inputs are not stored: they are made of integer hashes, here and in
+tests/methods/golden.c in the same way. The methods are written down here a second time, with whole arrays, from
+their definitions; discontinuous choices (what is kept, which sign wins) are made in the layer's type, float32 or
+float64, everything smooth is computed in float64.
+
+    python tests/data/methods/make_methods.py
+"""
+
+import itertools
+import pathlib
+
+import ml_dtypes
+import numpy as np
+import torch
+
+HERE = pathlib.Path(__file__).parent
+DTYPES = {"F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16, "F64": np.float64}
+SHAPES = {"scalar": (), "0x3": (0, 3), "1": (1,), "7": (7,), "33x5": (33, 5), "2x3x3x3": (2, 3, 3, 3),
+          "12305": (3 * 4096 + 17,)}
+BASE = 255
+
+
+@np.errstate(over="ignore")
+def mix(x):
+    x = np.asarray(x, np.uint64)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def field(u, shift, mask):
+    return (u >> np.uint64(shift)).astype(np.uint64) & np.uint64(mask)
+
+
+def random_values(seed, model, size):
+    """Numbers of several magnitudes, exact in float32."""
+    u = mix(np.arange(size, dtype=np.uint64) + np.uint64((seed << 48) + (model << 40) + 0x9E3779B97F4A7C15))
+    fraction = field(u, 40, 0xFFFFFF).astype(np.float64) / 2**23 - 1
+    return u, fraction * 2.0 ** -field(u, 1, 7).astype(np.float64)
+
+
+def sprinkle(u, values, kind):
+    if kind != "plain":
+        zero = np.where(field(u, 12, 1) == 1, -0.0, 0.0)
+        values = np.where(field(u, 4, 3) == 0, zero, values)
+    if kind == "special":
+        chance = field(u, 20, 31)
+        for number, special in enumerate((np.nan, np.inf, -np.inf)):
+            values = np.where(chance == number, special, values)
+    return values
+
+
+def make_inputs(seed, kind, count, size, dtype):
+    """base and models in the type that layers of the dtype are computed in."""
+    u, plain_base = random_values(seed, BASE, size)
+    base = sprinkle(u, plain_base, kind)
+    models = []
+    for m in range(count):
+        u, delta = random_values(seed, m, size)
+        values = plain_base + delta / 8
+        if kind != "plain":
+            values = np.where(field(u, 6, 3) == 0, plain_base, values)
+        models.append(sprinkle(u, values, kind))
+    real = np.float64 if dtype == "F64" else np.float32
+    with np.errstate(over="ignore"):
+        return [x.astype(DTYPES[dtype]).astype(real) for x in [base] + models]
+
+
+# ---- the generator ------------------------------------------------------------------------------
+def philox(key, stream, elements):
+    counter = elements // 4
+    c = [counter & 0xFFFFFFFF, counter >> 32, np.full_like(counter, stream), np.zeros_like(counter)]
+    c = [x.astype(np.uint64) for x in c]
+    k0, k1 = key & 0xFFFFFFFF, key >> 32
+    low = np.uint64(0xFFFFFFFF)
+    for _ in range(10):
+        p0, p1 = c[0] * np.uint64(0xD2511F53), c[2] * np.uint64(0xCD9E8D57)
+        c = [(p1 >> np.uint64(32)) ^ c[1] ^ np.uint64(k0), p1 & low,
+             (p0 >> np.uint64(32)) ^ c[3] ^ np.uint64(k1), p0 & low]
+        k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
+    return np.choose(elements % 4, c)
+
+
+def random_key(seed, name):
+    h = 0xCBF29CE484222325
+    for byte in name.encode():
+        h = (h ^ byte) * 0x100000001B3 % 2**64
+    start = int(mix((seed + 0x9E3779B97F4A7C15) % 2**64))
+    return int(mix(start ^ h))
+
+
+# ---- the methods --------------------------------------------------------------------------------
+def median(base, models):
+    values = torch.median(torch.stack([torch.from_numpy(m) for m in models]), 0).values.numpy()
+    negative = sum(np.signbit(m).astype(int) for m in models)
+    zeros = np.stack(models) == 0
+    mixed = (zeros & np.signbit(models)).any(0) & (zeros & ~np.signbit(models)).any(0)
+    ours = np.where(negative > (len(models) - 1) // 2, -0.0, 0.0).astype(values.dtype)
+    ours = np.where(values == 0, ours, values)
+    same = np.signbit(ours) == np.signbit(values)
+    assert (same | mixed | np.isnan(values)).all()  # torch is only left where its result depends on the order
+    return ours
+
+
+def soup(base, models, weights=None):
+    weights = weights or [1.0] * len(models)
+    return sum(np.float64(w) * m.astype(np.float64) for w, m in zip(weights, models)) / sum(weights)
+
+
+def task(base, models, signs=None, scale=1.0):
+    signs = signs or [1] * len(models)
+    wide = base.astype(np.float64)
+    return wide + scale * sum(s * (m - wide) for s, m in zip(signs, models)) / len(models)
+
+
+def cosine(a, b):
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    size = np.linalg.norm(a) * np.linalg.norm(b)
+    return a @ b / size if size != 0 else 0.0
+
+
+def slerp(base, models, tau=0.5):
+    a, b = (m.astype(np.float64) for m in models)
+    c = cosine(a, b)
+    first, second = 1 - tau, tau
+    if np.float32(1e-7) < np.float32(c) < np.float32(1 - 1e-7):
+        angle = np.arccos(c)
+        first, second = np.sin(first * angle) / np.sin(angle), np.sin(second * angle) / np.sin(angle)
+    return first * a + second * b
+
+
+def stock(base, models):
+    mean = sum(m.astype(np.float64) for m in models) / len(models)
+    n = len(models)
+    c = np.clip(cosine(mean, base), 0, 1)
+    t = n * c / (1 + (n - 1) * c)
+    return t * mean + (1 - t) * base.astype(np.float64)
+
+
+def max_magnitude(base, models):
+    tasks = np.stack(models) - base
+    chosen = np.argmax(np.abs(tasks), 0)  # the first, and NaN before everything
+    return base + np.take_along_axis(tasks, chosen[None], 0)[0]
+
+
+def threshold(magnitudes, k):
+    ordered = np.sort(magnitudes.ravel())
+    ordered = np.where(np.isnan(ordered), np.inf, ordered).astype(np.float64)
+    place = (len(ordered) - 1) * (1 - k)
+    low = int(np.floor(place))
+    fraction = place - low
+    if fraction == 0 or ordered[low] == ordered[low + 1]:
+        return magnitudes.dtype.type(ordered[low])
+    return magnitudes.dtype.type(ordered[low] + (ordered[low + 1] - ordered[low]) * fraction)
+
+
+def ties(base, models, k=0.1):
+    tasks = np.stack(models) - base
+    if tasks.size == 0:
+        return base
+    kept = np.where(np.abs(tasks) < threshold(np.abs(tasks), k), 0, tasks).astype(base.dtype)
+    total = np.add.reduce(list(kept))
+    agree = np.sign(kept) * np.sign(total) > 0
+    votes = agree.sum(0)
+    mean = np.where(agree, kept, 0).astype(np.float64).sum(0) / np.maximum(votes, 1)
+    return np.where(np.isnan(total), np.nan, base + mean)
+
+
+def dare(base, models, p=0.5, average="survivors", key=0):
+    elements = np.arange(base.size, dtype=np.int64)
+    limit = int(np.ceil(p * 2.0**32))
+    total = np.zeros(base.size, np.float64)
+    survivors = np.zeros(base.size, np.int64)
+    for m, model in enumerate(models):
+        keep = philox(key, m, elements) >= limit
+        survivors += keep
+        total += np.where(keep, (model - base).astype(np.float64) / (1 - p if p < 1 else 1), 0)
+    divisor = len(models) if average == "models" else np.maximum(survivors, 1)
+    return np.where(survivors > 0, base + total / divisor, base)
+
+
+# ---- the cases ----------------------------------------------------------------------------------
+def weights_of(n):
+    return [[0.5 * i + 0.25 for i in range(n)], [(-1.0) ** i + 1.5 for i in range(n)]]
+
+
+def signs_of(n):
+    return [[(-1) ** i for i in range(n)]]
+
+
+# method: (function, needs exact equality, model counts, what parameters are tried for n models)
+METHODS = {
+    "median": (median, True, (1, 2, 3, 4, 5, 6, 7, 8, 9, 11), lambda n: [{}]),
+    "soup": (soup, False, (1, 2, 3, 5, 8), lambda n: [{}] + [{"weights": w} for w in weights_of(n)]),
+    "task": (task, False, (1, 2, 3, 5, 8), lambda n: [{}, {"scale": -0.7}] + [{"signs": s, "scale": 2} for s in signs_of(n)]),
+    "slerp": (slerp, False, (2,), lambda n: [{}] + [{"tau": t} for t in (0, 0.3, 1)]),
+    "stock": (stock, False, (1, 2, 3, 5, 8), lambda n: [{}]),
+    "max_magnitude": (max_magnitude, True, (1, 2, 3, 5, 8), lambda n: [{}]),
+    "ties": (ties, False, (1, 2, 3, 5, 8), lambda n: [{}] + [{"k": k} for k in (0, 0.37, 0.8, 1)]),
+    "dare": (dare, False, (1, 2, 3, 5, 8),
+             lambda n: [{}, {"p": 0}, {"p": 1}, {"p": 0.8, "average": "models"}]),
+}
+
+
+def cases_of(method, counts, params):
+    for dtype, count, shape, kind in itertools.product(DTYPES, counts, SHAPES, ("plain", "zeros", "special")):
+        large = shape == "12305"
+        if large and (count not in (2, 5) or dtype != "F32" or kind == "zeros"):
+            continue
+        if kind == "special" and method in ("stock", "slerp"):
+            continue  # one NaN decides over the whole layer: tests/methods/special.c
+        for number, setting in enumerate(params(count)):
+            if large and number != min(1, len(params(count)) - 1):
+                continue
+            yield dtype, count, shape, kind, setting
+
+
+def text_of(setting):
+    def value(v):
+        return ",".join(map(repr, v)) if isinstance(v, list) else str(v)
+
+    return " ".join(f"{name}={value(v)}" for name, v in setting.items())
+
+
+def write(method):
+    function, exact, counts, params = METHODS[method]
+    lines, values, offset = [], [], 0
+    for seed, (dtype, count, shape, kind, setting) in enumerate(cases_of(method, counts, params)):
+        size = int(np.prod(SHAPES[shape], dtype=int))
+        base, *models = make_inputs(seed, kind, count, size, dtype)
+        extra = {"key": random_key(seed, "layer")} if method == "dare" else {}
+        with np.errstate(all="ignore"):
+            expected = function(base, models, **setting, **extra).astype(base.dtype)
+        lines.append(f"{seed} {dtype} {count} {shape} {kind} {int(exact)} {offset} {text_of(setting)}".rstrip())
+        values.append(expected.tobytes())
+        offset += expected.nbytes
+    (HERE / f"{method}.txt").write_text("\n".join(lines) + "\n")
+    (HERE / f"{method}.bin").write_bytes(b"".join(values))
+    print(f"{method}: {len(lines)} cases, {offset} bytes")
+
+
+if __name__ == "__main__":
+    for name in METHODS:
+        write(name)

@@ -1,0 +1,130 @@
+/*
+ * Runs a method on whole arrays, in one thread, cut into tiles as a test wants it: the contract of method.h, written down
+ * plainly. Arrays are of the method's own real type.
+ */
+#ifndef MC_TESTS_METHODS_RUN_H
+#define MC_TESTS_METHODS_RUN_H
+
+#include <mergecraft/method.h>
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum { RUN_MODELS = 256 };
+
+typedef struct run_cut {
+    mc_layer layer;
+    const void *models[RUN_MODELS];
+} run_cut;
+
+static inline const void *run_at(const void *array, size_t size, int64_t first)
+{
+    return array ? (const char *)array + size * (size_t)first : NULL;
+}
+
+/* A part of a layer. */
+static inline void run_cut_at(run_cut *cut, const mc_method *method, const mc_layer *whole,
+                              int64_t first, int64_t count)
+{
+    const size_t size = method->real_size;
+    assert(whole->model_count <= RUN_MODELS);
+    cut->layer = *whole;
+    cut->layer.first = first;
+    cut->layer.count = (size_t)(whole->size - first < count ? whole->size - first : count);
+    for (size_t m = 0; m < whole->model_count; m++)
+        cut->models[m] = run_at(whole->models[m], size, first);
+    cut->layer.models = (const mc_real *const *)cut->models;
+    cut->layer.base = run_at(whole->base, size, first);
+    cut->layer.out = (mc_real *)(uintptr_t)run_at(whole->out, size, first);
+}
+
+/* The partial result of node `index` of `level` of the tree over all leaves. */
+static inline void run_node(const mc_method *method, const mc_layer *whole, int level,
+                            int64_t index, char *partial)
+{
+    const mc_statistics *const statistics = method->statistics;
+    const size_t size = statistics->partial_size(whole);
+    memset(partial, 0, size);
+    if (level == 0) {
+        run_cut cut;
+        run_cut_at(&cut, method, whole, index * MC_LEAF, MC_LEAF);
+        statistics->accumulate(&cut.layer, partial);
+        return;
+    }
+    run_node(method, whole, level - 1, 2 * index, partial);
+    if ((2 * index + 1) << (level - 1) < (whole->size + MC_LEAF - 1) / MC_LEAF) {
+        char *const right = malloc(size);
+        run_node(method, whole, level - 1, 2 * index + 1, right);
+        statistics->combine(whole, partial, right);
+        free(right);
+    }
+}
+
+/* Every tile into a partial result of its own, combined from the last to the first: the order does not matter. */
+static inline void run_order_free(const mc_method *method, const mc_layer *whole, int64_t stride,
+                                  int64_t tile, char *total)
+{
+    const mc_statistics *const statistics = method->statistics;
+    const size_t size = statistics->partial_size(whole);
+    const int64_t step = stride > 1 ? stride * MC_LEAF : tile;
+    const int64_t taken = stride > 1 ? MC_LEAF : tile;
+    char *const partial = malloc(size);
+    memset(total, 0, size);
+    for (int64_t first = (whole->size - 1) / step * step; first >= 0 && whole->size > 0;
+         first -= step) {
+        run_cut cut;
+        run_cut_at(&cut, method, whole, first, taken);
+        memset(partial, 0, size);
+        statistics->accumulate(&cut.layer, partial);
+        statistics->combine(whole, total, partial);
+    }
+    free(partial);
+}
+
+static inline int run_levels(int64_t size)
+{
+    int level = 0;
+    while ((int64_t)MC_LEAF << level < size)
+        level++;
+    return level;
+}
+
+/* Runs all rounds; the state is new memory. *rounds counts them. */
+static inline void *run_statistics(const mc_method *method, mc_layer *whole, int64_t tile,
+                                   int *rounds)
+{
+    const mc_statistics *const statistics = method->statistics;
+    void *const state = calloc(1, statistics->state_size(whole));
+    char *const total = calloc(1, statistics->partial_size(whole));
+    whole->state = state;
+    for (*rounds = 0;; ++*rounds) {
+        const int64_t stride = statistics->stride ? statistics->stride(whole, *rounds) : 1;
+        if (statistics->order_free)
+            run_order_free(method, whole, stride, tile, total);
+        else if (whole->size > 0)
+            run_node(method, whole, run_levels(whole->size), 0, total);
+        if (!statistics->next(whole, *rounds, state, total))
+            break;
+    }
+    ++*rounds;
+    free(total);
+    return state;
+}
+
+/* Computes whole->out in tiles of `tile` elements. Returns the number of rounds of statistics. */
+static inline int run_method(const mc_method *method, const mc_layer *layer, int64_t tile)
+{
+    mc_layer whole = *layer;
+    int rounds = 0;
+    void *const state = method->statistics ? run_statistics(method, &whole, tile, &rounds) : NULL;
+    whole.state = state;
+    for (int64_t first = 0; first < whole.size; first += tile) {
+        run_cut cut;
+        run_cut_at(&cut, method, &whole, first, tile);
+        method->apply(&cut.layer);
+    }
+    free(state);
+    return rounds;
+}
+
+#endif
