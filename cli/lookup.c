@@ -103,8 +103,13 @@ static mc_status unknown_method(const char *text, mc_error *error)
 {
     const size_t count = mc_method_count();
     char **const names = allocate(count * sizeof *names);
-    for (size_t i = 0; i < count; i++)
-        names[i] = method_name(mc_method_at(i));
+    for (size_t i = 0; i < count; i++) {
+        const mc_method *const method = mc_method_at(i);
+        names[i] = strchr(text, ':')
+                       ? format_text("%s:%s", method->family ? method->family : "mergecraft",
+                                     method->name)
+                       : method_name(method);
+    }
     const char *const near = mc_suggest(text, (const char *const *)names, count);
     if (near)
         mc_fail(error, MC_USAGE, "unknown method '%s'; did you mean '%s'?", text, near);

@@ -28,8 +28,7 @@ static const option options[] = {
     {"param", 'p', OPTION_TEXTS, AT(params), "NAME=VALUE", "a parameter of the method"},
     {"passthrough", '\0', OPTION_TEXTS, AT(passthrough), "PATTERN",
      "average tensors of these names"},
-    {"list", '\0', OPTION_TEXTS, AT(lists), "NAME=MODEL,...",
-     "a further list that the method needs"},
+    {"list", '\0', OPTION_TEXTS, AT(lists), "NAME=MODEL,...", "a further list of models"},
     {"dtype", '\0', OPTION_TEXT, AT(dtype), "f32|f16|bf16", "dtype of the result",
      "that of the models"},
     {"shard-size", '\0', OPTION_SIZE, AT(shard_size), "SIZE", "largest size of a file", "5GB"},
@@ -91,7 +90,7 @@ static void say_opened(const merge_job *job, const mc_model *model)
     char *const text = format_text("opened %s: %s, %zu tensors", mc_model_name(model),
                                    mc_model_format(model),
                                    mc_state_dict_count(mc_model_state_dict(model)));
-    print_message("note", text);
+    say("note", text);
     free(text);
 }
 
@@ -396,7 +395,7 @@ static void print_report(const merge_job *job)
 {
     const mc_report *const report = mc_plan_report(job->plan);
     for (size_t i = 0; !job->settings->common.quiet && i < mc_report_count(report); i++)
-        print_message("warning", mc_report_line(report, i));
+        say("warning", mc_report_line(report, i));
 }
 
 /* ---- run ------------------------------------------------------------------------------------- */

@@ -104,7 +104,7 @@ const char *plain(FILE *stream)
     return has_colours(stream) ? "\033[0m" : "";
 }
 
-void print_message(const char *label, const char *text)
+void say(const char *label, const char *text)
 {
     char *const shown = visible_text(text);
     fprintf(stderr, "%s%s:%s %s\n", bold(stderr), label, plain(stderr), shown);

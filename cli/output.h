@@ -15,7 +15,7 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
 int report_failure(const subcommand *self, const common_options *common, const mc_error *error);
 
 /* A line on standard error with a label, "warning" or "note". */
-void print_message(const char *label, const char *text);
+void say(const char *label, const char *text);
 
 /* Writes an object on one line and drops it; also NULL, which is what jansson makes of exhausted memory. */
 void print_json(json_t *object);
