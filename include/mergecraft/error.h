@@ -47,7 +47,7 @@ typedef struct mc_error {
     int64_t offset;
     char file[1024];
     char tensor[256];
-    char text[2048];
+    char text[4096];
 } mc_error;
 
 /* An error that says nothing yet: `mc_error error = MC_ERROR_NONE;`. */

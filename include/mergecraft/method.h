@@ -194,7 +194,14 @@ typedef struct mc_method {
 #ifndef MC_METHOD_STORAGE
 #define MC_METHOD_STORAGE static MC_UNUSED
 #endif
-#ifndef MC_METHOD_REGISTER
+#ifdef MC_PLUGIN
+#define MC_METHOD_REGISTER(name_)                                                                  \
+    __attribute__((constructor)) static void name_##_register_(void)                               \
+    {                                                                                              \
+        static mc_plugin_method_node node = {.method = &MC_METHOD_SYMBOL(name_)};                  \
+        mc_plugin_register_(&node);                                                                \
+    }
+#else
 #define MC_METHOD_REGISTER(name_)
 #endif
 
@@ -259,5 +266,9 @@ MC_API const mc_method *mc_method_find(const char *name);
 
 #include <mergecraft/random.h>
 #include <mergecraft/tile.h>
+
+#ifdef MC_PLUGIN
+#include <mergecraft/host.h>
+#endif
 
 #endif

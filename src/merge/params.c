@@ -53,7 +53,7 @@ static mc_status new_params(const mc_method *method, mc_params **out, mc_error *
 static mc_status unknown_param(const mc_method *method, size_t count, const char *name,
                                mc_error *error)
 {
-    const char *names[64];
+    const char *names[64] = {0};
     const size_t known = count < 64 ? count : 64;
     mc_text list = {0};
     for (size_t i = 0; i < known; i++) {

@@ -1,0 +1,366 @@
+#include "merge/folder.h"
+
+#include "base/memory.h"
+#include "base/system.h"
+#include "base/text.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h> /* RENAME_NOREPLACE, RENAME_EXCHANGE */
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+enum { FOLDER_MODE = 0777, FILE_MODE = 0666 };
+
+static void free_folder(mc_folder *folder)
+{
+    if (folder->fd >= 0)
+        mc_system->close(folder->fd);
+    mc_free(folder->target);
+    mc_free(folder->work);
+    mc_free(folder->made);
+    *folder = (mc_folder){.fd = -1};
+}
+
+/* ---- removing ---------------------------------------------------------------------------------- */
+
+static bool is_dots(const char *name)
+{
+    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
+
+/* Empties a folder; symbolic links are removed, not followed. Takes over fd. Goes on after failures; 0 if there were none. */
+static int empty_folder(int fd)
+{
+    DIR *const entries = fdopendir(fd);
+    if (!entries) {
+        mc_system->close(fd);
+        return -1;
+    }
+    int result = 0;
+    for (const struct dirent *entry; (entry = readdir(entries));) {
+        if (is_dots(entry->d_name) || mc_system->unlink(fd, entry->d_name, 0) == 0)
+            continue;
+        const int inner = mc_system->open(fd, entry->d_name,
+                                          O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+        if (inner < 0 || empty_folder(inner) != 0 ||
+            mc_system->unlink(fd, entry->d_name, AT_REMOVEDIR) != 0)
+            result = -1;
+    }
+    closedir(entries);
+    return result;
+}
+
+static int remove_folder(const char *path)
+{
+    const int fd = mc_system->open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
+                                   0);
+    if (fd < 0 || empty_folder(fd) != 0)
+        return -1;
+    return mc_system->unlink(AT_FDCWD, path, AT_REMOVEDIR);
+}
+
+mc_status mc_folder_clear(mc_folder *folder, mc_error *error)
+{
+    const int fd = mc_system->open(folder->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (fd < 0 || empty_folder(fd) != 0)
+        return mc_fail_errno(error, folder->work, "cannot clear what an earlier run has left");
+    return MC_OK;
+}
+
+/* ---- beginning --------------------------------------------------------------------------------- */
+
+/* "a/b/" → parent "a", name "b"; "b" → ".", "b". False when there is no memory. */
+static bool split(const char *path, char **parent, char **name)
+{
+    size_t end = strlen(path);
+    while (end > 1 && path[end - 1] == '/')
+        end--;
+    size_t begin = end;
+    while (begin > 0 && path[begin - 1] != '/')
+        begin--;
+    *name = mc_strndup(path + begin, end - begin);
+    size_t cut = begin;
+    while (cut > 1 && path[cut - 1] == '/')
+        cut--;
+    *parent = begin == 0 ? mc_strdup(".") : mc_strndup(path, cut);
+    return *parent && *name;
+}
+
+/* mkdir -p; *made: the outermost folder that was not there. */
+static mc_status make_parents(const char *path, char **made, mc_error *error)
+{
+    struct stat status;
+    char *const partial = mc_strdup(path);
+    if (!partial)
+        return mc_fail_memory(error);
+    mc_status result = MC_OK;
+    for (char *at = partial + 1; result == MC_OK; at++) {
+        const char before = *at;
+        if (before != '/' && before != '\0')
+            continue;
+        *at = '\0';
+        if (mc_system->stat(partial, &status) != 0) {
+            if (mc_system->mkdir(partial, FOLDER_MODE) != 0 && errno != EEXIST)
+                result = mc_fail_errno(error, partial, "cannot make the folder");
+            else if (!*made && !(*made = mc_strdup(partial)))
+                result = mc_fail_memory(error);
+        }
+        if (before == '\0')
+            break;
+        *at = before;
+    }
+    mc_free(partial);
+    return result;
+}
+
+/* Removes the parents that were made, as far as they are empty. */
+static void remove_made(const mc_folder *folder)
+{
+    char *const path = folder->made ? mc_strdup(folder->work) : NULL;
+    if (!path)
+        return;
+    const size_t least = strlen(folder->made);
+    for (char *slash; (slash = strrchr(path, '/')) && (size_t)(slash - path) >= least;) {
+        *slash = '\0';
+        if (mc_system->unlink(AT_FDCWD, path, AT_REMOVEDIR) != 0)
+            break;
+    }
+    mc_free(path);
+}
+
+static bool has_entry(const char *folder, const char *name)
+{
+    struct stat status;
+    char *const path = mc_format("%s/%s", folder, name);
+    const bool found = path && mc_system->stat(path, &status) == 0;
+    mc_free(path);
+    return found;
+}
+
+/* --overwrite is meant for models: a folder of something else is not to be deleted by a slip of the keyboard. */
+static bool looks_like_model(const char *path)
+{
+    static const char *const names[] = {"config.json",       "mergecraft.json",
+                                        "model.safetensors", "model.safetensors.index.json",
+                                        "pytorch_model.bin", "pytorch_model.bin.index.json"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (has_entry(path, names[i]))
+            return true;
+    DIR *const entries = opendir(path);
+    size_t count = 0;
+    for (const struct dirent *entry; entries && (entry = readdir(entries));)
+        count += !is_dots(entry->d_name);
+    if (entries)
+        closedir(entries);
+    return entries && count == 0;
+}
+
+static mc_status check_target(const mc_folder *folder, mc_error *error)
+{
+    struct stat status;
+    if (mc_system->stat(folder->target, &status) != 0)
+        return MC_OK;
+    if (!folder->overwrite)
+        return mc_fail_at(error, MC_EXISTS, folder->target, NULL, -1,
+                          "exists already (--overwrite replaces it)");
+    if (!S_ISDIR(status.st_mode))
+        return mc_fail_at(error, MC_EXISTS, folder->target, NULL, -1,
+                          "expected a folder to replace, found a file");
+    if (!looks_like_model(folder->target))
+        return mc_fail_at(error, MC_EXISTS, folder->target, NULL, -1,
+                          "expected a model to replace, found a folder of other things");
+    return MC_OK;
+}
+
+/* Locks the hidden folder. It may have been renamed by a run that just ended: then *gone. */
+static mc_status lock(mc_folder *folder, bool *gone, mc_error *error)
+{
+    struct stat mine, there;
+    *gone = false;
+    if (mc_system->mkdir(folder->work, FOLDER_MODE) != 0 && errno != EEXIST)
+        return mc_fail_errno(error, folder->work, "cannot make the folder");
+    folder->fd = mc_system->open(AT_FDCWD, folder->work,
+                                 O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+    if (folder->fd < 0 && errno == ENOENT) {
+        *gone = true;
+        return MC_OK;
+    }
+    if (folder->fd < 0)
+        return mc_fail_errno(error, folder->work, "cannot open the folder");
+    if (flock(folder->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+        return mc_fail_at(error, MC_BUSY, folder->target, NULL, -1,
+                          "another merge is writing to this folder");
+    *gone = mc_system->fstat(folder->fd, &mine) != 0 ||
+            mc_system->stat(folder->work, &there) != 0 || mine.st_ino != there.st_ino;
+    return MC_OK;
+}
+
+static mc_status begin(const char *target, mc_folder *folder, mc_error *error)
+{
+    char *parent = NULL, *name = NULL;
+    mc_status status = split(target, &parent, &name) ? MC_OK : mc_fail_memory(error);
+    if (status == MC_OK && (!*name || is_dots(name)))
+        status = mc_fail_at(error, MC_USAGE, target, NULL, -1, "expected the name of a new folder");
+    if (status == MC_OK) {
+        folder->target = mc_format("%s/%s", parent, name);
+        folder->work = mc_format("%s/.%s.merging", parent, name);
+        status = folder->target && folder->work ? check_target(folder, error)
+                                                : mc_fail_memory(error);
+    }
+    if (status == MC_OK)
+        status = make_parents(parent, &folder->made, error);
+    for (bool gone = true; status == MC_OK && gone;) {
+        if (folder->fd >= 0)
+            mc_system->close(folder->fd);
+        folder->fd = -1;
+        status = lock(folder, &gone, error);
+    }
+    mc_free(parent);
+    mc_free(name);
+    return status;
+}
+
+mc_status mc_folder_begin(const char *target, bool overwrite, bool sync, mc_folder *out,
+                          mc_error *error)
+{
+    *out = (mc_folder){.fd = -1, .overwrite = overwrite, .sync = sync};
+    const mc_status status = begin(target, out, error);
+    if (status != MC_OK) {
+        if (out->work)
+            remove_made(out);
+        free_folder(out);
+    }
+    return status;
+}
+
+mc_status mc_folder_check_room(const mc_folder *folder, int64_t bytes, mc_error *error)
+{
+    struct statvfs room;
+    if (mc_system->statvfs(folder->work, &room) != 0)
+        return MC_OK; /* not every file system can tell */
+    const double free_bytes = (double)room.f_bavail * (double)room.f_frsize;
+    if ((double)bytes <= free_bytes)
+        return MC_OK;
+    char needed[16], found[16];
+    return mc_fail_at(error, MC_NO_SPACE, folder->target, NULL, -1,
+                      "expected room for %s on the disk, found %s",
+                      mc_format_bytes(bytes, needed, sizeof needed),
+                      mc_format_bytes((int64_t)free_bytes, found, sizeof found));
+}
+
+/* ---- files ------------------------------------------------------------------------------------- */
+
+int mc_folder_open(const mc_folder *folder, const char *name)
+{
+    return mc_system->open(folder->fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, FILE_MODE);
+}
+
+mc_status mc_write_all(int fd, const char *name, const void *bytes, size_t size, int64_t offset,
+                       mc_error *error)
+{
+    const char *at = bytes;
+    while (size > 0) {
+        const ssize_t put = mc_system->pwrite(fd, at, size, (off_t)offset);
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put <= 0) {
+            errno = put == 0 ? ENOSPC : errno;
+            return mc_fail_errno(error, name, "cannot write byte %lld", (long long)offset);
+        }
+        at += put;
+        offset += put;
+        size -= (size_t)put;
+    }
+    return MC_OK;
+}
+
+mc_status mc_folder_write(mc_folder *folder, const char *name, const void *bytes, size_t size,
+                          mc_error *error)
+{
+    const int fd = mc_folder_open(folder, name);
+    if (fd < 0)
+        return mc_fail_errno(error, name, "cannot make the file");
+    mc_status status = mc_write_all(fd, name, bytes, size, 0, error);
+    if (status == MC_OK && folder->sync && mc_system->fsync(fd) != 0)
+        status = mc_fail_errno(error, name, "cannot bring it to the disk");
+    if (mc_system->close(fd) != 0 && status == MC_OK)
+        status = mc_fail_errno(error, name, "cannot close it");
+    return status;
+}
+
+/* ---- ending ------------------------------------------------------------------------------------ */
+
+static void sync_parent(const mc_folder *folder)
+{
+    char *const path = mc_strdup(folder->target);
+    if (!path)
+        return;
+    *strrchr(path, '/') = '\0';
+    const int fd = mc_system->open(AT_FDCWD, *path ? path : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC,
+                                   0);
+    if (fd >= 0) {
+        /* The folder is complete and has its name; that the name survives a power cut is all that this adds. */
+        (void)mc_system->fsync(fd);
+        mc_system->close(fd);
+    }
+    mc_free(path);
+}
+
+/* Old and new change places, so that there is a whole folder under the name at any time. */
+static int replace(const mc_folder *folder)
+{
+    if (mc_system->rename(folder->work, folder->target, RENAME_EXCHANGE) == 0) {
+        (void)remove_folder(folder->work); /* the old one; the next run would clear it too */
+        return 0;
+    }
+    if (errno != EINVAL && errno != ENOSYS)
+        return -1;
+    /* A file system that cannot exchange. */
+    if (remove_folder(folder->target) != 0)
+        return -1;
+    return mc_system->rename(folder->work, folder->target, 0);
+}
+
+static int give_name(const mc_folder *folder)
+{
+    if (mc_system->rename(folder->work, folder->target, RENAME_NOREPLACE) == 0)
+        return 0;
+    if (errno == EEXIST && folder->overwrite)
+        return replace(folder);
+    if (errno != EINVAL && errno != ENOSYS)
+        return -1;
+    return mc_system->rename(folder->work, folder->target, 0);
+}
+
+mc_status mc_folder_commit(mc_folder *folder, mc_error *error)
+{
+    mc_status status = MC_OK;
+    if (folder->sync && mc_system->fsync(folder->fd) != 0)
+        status = mc_fail_errno(error, folder->work, "cannot bring it to the disk");
+    if (status == MC_OK && give_name(folder) != 0)
+        status = mc_fail_errno(error, folder->target, "cannot give the finished folder its name");
+    if (status != MC_OK) {
+        mc_folder_discard(folder);
+        return status;
+    }
+    if (folder->sync)
+        sync_parent(folder);
+    free_folder(folder);
+    return MC_OK;
+}
+
+void mc_folder_discard(mc_folder *folder)
+{
+    (void)remove_folder(folder->work);
+    remove_made(folder);
+    free_folder(folder);
+}
+
+void mc_folder_keep(mc_folder *folder)
+{
+    free_folder(folder);
+}

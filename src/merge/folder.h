@@ -1,0 +1,47 @@
+/*
+ * A folder that appears under its name only when it is complete: files are written into a hidden one beside it
+ * (".NAME.merging"), which is locked while a process works in it and renamed at the end.
+ */
+#ifndef MC_MERGE_FOLDER_H
+#define MC_MERGE_FOLDER_H
+
+#include "base/error.h"
+
+typedef struct mc_folder {
+    char *target, *work;
+    char *made; /* the outermost parent folder that was made for it; NULL if they were all there */
+    int fd;     /* of the hidden folder, locked */
+    bool overwrite, sync;
+} mc_folder;
+
+/*
+ * Makes (or finds again) and locks the hidden folder. MC_EXISTS if the target is there and may not be replaced, MC_BUSY if
+ * another process works on it. Ends with one of mc_folder_commit, _discard, _keep, which all free it; after a failure here
+ * there is nothing to end.
+ */
+mc_status mc_folder_begin(const char *target, bool overwrite, bool sync, mc_folder *out,
+                          mc_error *error);
+
+/* Removes what an earlier process left in the hidden folder. */
+mc_status mc_folder_clear(mc_folder *folder, mc_error *error);
+
+/* A new file in the hidden folder with this content. */
+mc_status mc_folder_write(mc_folder *folder, const char *name, const void *bytes, size_t size,
+                          mc_error *error);
+
+/* MC_NO_SPACE if the file system has less room than `bytes`. */
+mc_status mc_folder_check_room(const mc_folder *folder, int64_t bytes, mc_error *error);
+
+/* Gives the folder its name. On failure it is discarded. */
+mc_status mc_folder_commit(mc_folder *folder, mc_error *error);
+void mc_folder_discard(mc_folder *folder); /* removes it */
+void mc_folder_keep(mc_folder *folder);    /* leaves it for a later run */
+
+/* Opens a file in the hidden folder for writing (made if it is not there). −1 and errno on failure. */
+int mc_folder_open(const mc_folder *folder, const char *name);
+
+/* Writes all bytes; retries short and interrupted writes. The error names the file. */
+mc_status mc_write_all(int fd, const char *name, const void *bytes, size_t size, int64_t offset,
+                       mc_error *error);
+
+#endif

@@ -1,0 +1,202 @@
+#include "merge/save.h"
+
+#include "base/memory.h"
+#include "base/system.h"
+#include "checkpoint/layout.h"
+#include "merge/execute.h"
+#include "merge/journal.h"
+
+#include <string.h>
+
+typedef struct folder_sink {
+    mc_sink sink;
+    const mc_layout *layout;
+    mc_folder folder;
+    mc_journal journal;
+    int *files; /* one a shard, −1 while not open */
+    size_t at;  /* the shard that is written */
+    bool sync;
+} folder_sink;
+
+int64_t mc_save_shard_size(const mc_run_options *options)
+{
+    return options->shard_size > 0 ? options->shard_size : INT64_C(5000000000);
+}
+
+/* ---- the sink ---------------------------------------------------------------------------------- */
+
+/* Opens the shard and writes its header, again if an earlier run has done so: they are the same. */
+static mc_status open_shard(folder_sink *s, size_t index, mc_error *error)
+{
+    const mc_shard *const shard = &s->layout->shards[index];
+    if (s->files[index] >= 0)
+        return MC_OK;
+    s->files[index] = mc_folder_open(&s->folder, shard->name);
+    if (s->files[index] < 0)
+        return mc_fail_errno(error, shard->name, "cannot make the file");
+    return mc_write_all(s->files[index], shard->name, shard->header, shard->header_size, 0, error);
+}
+
+/* Starts write-back of what is written since the last record, and records it. */
+static mc_status record(folder_sink *s, int64_t position, mc_error *error)
+{
+    const mc_shard *const shard = &s->layout->shards[s->at];
+    if (s->sync) {
+        const int64_t from = s->journal.position > shard->start ? s->journal.position - shard->start
+                                                                : 0;
+        (void)mc_system->write_back(s->files[s->at], (off_t)((int64_t)shard->header_size + from),
+                                    (off_t)(position - shard->start - from));
+    }
+    return mc_journal_record(&s->journal, position, error);
+}
+
+static mc_status folder_write(mc_sink *self, int64_t offset, const void *bytes, size_t size,
+                              mc_error *error)
+{
+    folder_sink *const s = (folder_sink *)self;
+    while (offset >= s->layout->shards[s->at].start + s->layout->shards[s->at].bytes)
+        s->at++; /* a tensor never crosses from one shard into the next */
+    const mc_shard *const shard = &s->layout->shards[s->at];
+    MC_TRY(open_shard(s, s->at, error));
+    MC_TRY(mc_write_all(s->files[s->at], shard->name, bytes, size,
+                        (int64_t)shard->header_size + offset - shard->start, error));
+    const int64_t position = offset + (int64_t)size;
+    if (position - s->journal.position < MC_JOURNAL_STEP)
+        return MC_OK;
+    return record(s, position, error);
+}
+
+/* ---- a run ------------------------------------------------------------------------------------- */
+
+/* Bytes of all files, headers included. */
+static int64_t file_bytes(const mc_layout *layout)
+{
+    int64_t bytes = layout->bytes;
+    for (size_t i = 0; i < layout->count; i++)
+        bytes += (int64_t)layout->shards[i].header_size;
+    return bytes;
+}
+
+/* Goes on with what an earlier run has left, or clears it away. */
+static mc_status resume_or_start(folder_sink *s, uint64_t fingerprint, mc_error *error)
+{
+    if (fingerprint != 0 && mc_journal_resume(&s->folder, fingerprint, &s->journal)) {
+        s->sink.resume_at = s->journal.position;
+    } else {
+        mc_journal_close(&s->journal, &s->folder, false);
+        MC_TRY(mc_folder_clear(&s->folder, error));
+        MC_TRY(mc_journal_start(&s->folder, fingerprint, &s->journal, error));
+    }
+    return mc_folder_check_room(&s->folder, file_bytes(s->layout) - s->sink.resume_at, error);
+}
+
+/* Every shard exists and is on the disk, also those without tensors of their own. */
+static mc_status finish_shards(folder_sink *s, mc_error *error)
+{
+    for (size_t i = 0; i < s->layout->count; i++) {
+        MC_TRY(open_shard(s, i, error));
+        if (s->sync && mc_system->fsync(s->files[i]) != 0)
+            return mc_fail_errno(error, s->layout->shards[i].name, "cannot bring it to the disk");
+    }
+    return MC_OK;
+}
+
+static mc_status close_shards(folder_sink *s, mc_error *error)
+{
+    mc_status status = MC_OK;
+    for (size_t i = 0; s->files && i < s->layout->count; i++) {
+        if (s->files[i] < 0)
+            continue;
+        if (mc_system->close(s->files[i]) != 0 && status == MC_OK)
+            status = mc_fail_errno(error, s->layout->shards[i].name, "cannot close it");
+        s->files[i] = -1;
+    }
+    return status;
+}
+
+static mc_status write_index(folder_sink *s, mc_error *error)
+{
+    if (!s->layout->index)
+        return MC_OK;
+    return mc_folder_write(&s->folder, "model.safetensors.index.json", s->layout->index,
+                           strlen(s->layout->index), error);
+}
+
+static mc_status run_in_folder(folder_sink *s, const mc_save *save, const mc_run_options *options,
+                               mc_run_result *result, mc_error *error)
+{
+    MC_TRY(resume_or_start(s, save->fingerprint, error));
+    MC_TRY(mc_execute(save->sources, save->count, &s->sink, options, result, error));
+    MC_TRY(finish_shards(s, error));
+    MC_TRY(close_shards(s, error));
+    MC_TRY(write_index(s, error));
+    return save->finish ? save->finish(&s->folder, result, save->user, error) : MC_OK;
+}
+
+/* A run that was interrupted is left for the next one; one that failed leaves nothing. */
+static mc_status end_run(folder_sink *s, const mc_save *save, mc_status status, mc_error *error)
+{
+    (void)close_shards(s, NULL);
+    mc_journal_close(&s->journal, &s->folder, status == MC_OK);
+    if (status == MC_OK)
+        return mc_folder_commit(&s->folder, error);
+    if (status == MC_INTERRUPTED && save->fingerprint != 0)
+        mc_folder_keep(&s->folder);
+    else
+        mc_folder_discard(&s->folder);
+    return status;
+}
+
+static mc_status run_layout(const mc_save *save, const mc_layout *layout,
+                            const mc_run_options *options, mc_run_result *result, mc_error *error)
+{
+    folder_sink s = {.sink = {.write = folder_write},
+                     .layout = layout,
+                     .journal = {.fd = -1},
+                     .sync = !options->no_sync};
+    s.files = mc_alloc(layout->count * sizeof *s.files);
+    if (!s.files)
+        return mc_fail_memory(error);
+    memset(s.files, -1, layout->count * sizeof *s.files);
+    mc_status status = mc_folder_begin(save->target, options->overwrite, s.sync, &s.folder, error);
+    if (status == MC_OK) {
+        status = run_in_folder(&s, save, options, result, error);
+        status = end_run(&s, save, status, error);
+    }
+    mc_free(s.files);
+    return status;
+}
+
+mc_status mc_save_run(const mc_save *save, const mc_run_options *options, mc_run_result *result,
+                      mc_error *error)
+{
+    mc_layout layout = {0};
+    mc_status status = mc_layout_make(save->names, save->sources, save->count,
+                                      mc_save_shard_size(options), &layout, error);
+    if (status == MC_OK)
+        status = run_layout(save, &layout, options, result, error);
+    mc_layout_free(&layout);
+    return status;
+}
+
+mc_status mc_state_dict_save(const mc_state_dict *dict, const char *folder,
+                             const mc_run_options *options, mc_run_result *result, mc_error *error)
+{
+    const mc_run_options standard = MC_RUN_DEFAULT;
+    const size_t count = mc_state_dict_count(dict);
+    mc_run_result ignored;
+    const char **const names = mc_alloc(count * sizeof *names);
+    mc_source **const sources = mc_alloc(count * sizeof *sources);
+    mc_status status = names && sources ? MC_OK : mc_fail_memory(error);
+    for (size_t i = 0; status == MC_OK && i < count; i++) {
+        names[i] = mc_state_dict_name(dict, i);
+        sources[i] = mc_state_dict_source(dict, i);
+    }
+    const mc_save save = {.target = folder, .names = names, .sources = sources, .count = count};
+    if (status == MC_OK)
+        status = mc_save_run(&save, options ? options : &standard, result ? result : &ignored,
+                             error);
+    mc_free(names);
+    mc_free(sources);
+    return status;
+}

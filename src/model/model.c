@@ -1,0 +1,167 @@
+#include "model/model.h"
+
+#include "base/hash.h"
+#include "base/json.h"
+#include "base/memory.h"
+#include "base/system.h"
+#include "tensor/source.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define CONFIG_LIMIT (INT64_C(16) << 20)
+
+void mc_model_close(mc_model *model)
+{
+    if (!model)
+        return;
+    mc_checkpoint_close(&model->checkpoint);
+    json_decref(model->config);
+    mc_free(model->labels);
+    mc_free(model->config_text);
+    mc_free(model->folder);
+    mc_free(model->name);
+    mc_free(model);
+}
+
+/* id2label: {"0": "entailment", …}. Ids that are no numbers in order are not labels that anybody could use. */
+static mc_status read_labels(mc_model *model, mc_error *error)
+{
+    const json_t *const map = json_object_get(model->config, "id2label");
+    const size_t count = json_object_size(map);
+    model->labels = mc_alloc_zero(count, sizeof *model->labels);
+    if (!model->labels)
+        return mc_fail_memory(error);
+    for (size_t i = 0; i < count; i++) {
+        char id[24];
+        snprintf(id, sizeof id, "%zu", i);
+        model->labels[i] = json_string_value(json_object_get(map, id));
+        if (!model->labels[i])
+            return MC_OK;
+        model->label_count = i + 1;
+    }
+    return MC_OK;
+}
+
+static mc_status read_config(mc_model *model, mc_error *error)
+{
+    struct stat status;
+    char *const path = mc_format("%s/config.json", model->folder);
+    if (!path)
+        return mc_fail_memory(error);
+    mc_status result = MC_OK;
+    size_t size = 0;
+    if (mc_system->stat(path, &status) == 0) {
+        result = mc_file_load(path, CONFIG_LIMIT, &model->config_text, &size, error);
+        if (result == MC_OK)
+            result = mc_json_parse(model->config_text, size, &model->config, error);
+        if (result == MC_OK && !json_is_object(model->config))
+            result = mc_fail(error, MC_FORMAT, "expected a JSON object, found something else");
+        result = mc_in_file(error, path, result);
+    }
+    mc_free(path);
+    return result == MC_OK && model->config ? read_labels(model, error) : result;
+}
+
+mc_status mc_model_open(const char *path, mc_model **out, mc_error *error)
+{
+    mc_model *const model = mc_alloc_zero(1, sizeof *model);
+    if (!model)
+        return mc_fail_memory(error);
+    model->name = mc_strdup(path);
+    mc_status status = model->name ? mc_checkpoint_open(path, &model->checkpoint, error)
+                                   : mc_fail_memory(error);
+    if (status == MC_OK && !(model->folder = mc_strdup(model->checkpoint.folder)))
+        status = mc_fail_memory(error);
+    if (status == MC_OK)
+        status = read_config(model, error);
+    if (status != MC_OK) {
+        mc_model_close(model);
+        return status;
+    }
+    *out = model;
+    return MC_OK;
+}
+
+const char *mc_model_name(const mc_model *model)
+{
+    return model->name;
+}
+
+const char *mc_model_folder(const mc_model *model)
+{
+    return model->folder;
+}
+
+const char *mc_model_config(const mc_model *model)
+{
+    return model->config_text;
+}
+
+const char *mc_model_architecture(const mc_model *model)
+{
+    return json_string_value(json_array_get(json_object_get(model->config, "architectures"), 0));
+}
+
+const char *mc_model_format(const mc_model *model)
+{
+    return model->checkpoint.format;
+}
+
+size_t mc_model_file_count(const mc_model *model)
+{
+    return model->checkpoint.file_count;
+}
+
+const char *mc_model_file(const mc_model *model, size_t index)
+{
+    return mc_file_path(model->checkpoint.files[index]);
+}
+
+const mc_state_dict *mc_model_state_dict(const mc_model *model)
+{
+    return model->checkpoint.dict;
+}
+
+size_t mc_model_label_count(const mc_model *model)
+{
+    return model->label_count;
+}
+
+const char *mc_model_label(const mc_model *model, size_t index)
+{
+    return model->labels[index];
+}
+
+mc_status mc_model_check(const mc_model *model, mc_error *error)
+{
+    for (size_t i = 0; i < model->checkpoint.file_count; i++)
+        MC_TRY(mc_file_check(model->checkpoint.files[i], error));
+    return MC_OK;
+}
+
+uint64_t mc_model_fingerprint(const mc_model *model)
+{
+    uint64_t hash = MC_HASH_START;
+    for (size_t i = 0; i < model->checkpoint.file_count; i++) {
+        const mc_file_identity identity = mc_file_identity_of(model->checkpoint.files[i]);
+        hash = mc_hash_bytes(hash, &identity, sizeof identity);
+    }
+    const mc_state_dict *const dict = model->checkpoint.dict;
+    for (size_t i = 0; i < mc_state_dict_count(dict); i++) {
+        const mc_source *const source = mc_state_dict_source(dict, i);
+        hash = mc_hash_text(hash, mc_state_dict_name(dict, i));
+        hash = mc_hash_bytes(hash, &source->dtype, sizeof source->dtype);
+        hash = mc_hash_bytes(hash, source->shape, (size_t)source->rank * sizeof *source->shape);
+    }
+    return hash;
+}
+
+mc_source *mc_model_tied(const mc_model *model, const char *name)
+{
+    const mc_checkpoint *const checkpoint = &model->checkpoint;
+    for (size_t i = 0; i < checkpoint->alias_count; i++)
+        if (strcmp(checkpoint->aliases[i], name) == 0)
+            return mc_state_dict_find(checkpoint->dict, checkpoint->tied_to[i]);
+    return NULL;
+}

@@ -1,0 +1,29 @@
+/* What the rest of the library needs of an open model beside its public functions. */
+#ifndef MC_MODEL_MODEL_H
+#define MC_MODEL_MODEL_H
+
+#include <mergecraft/model.h>
+
+#include "checkpoint/checkpoint.h"
+
+#include <jansson.h>
+
+struct mc_model {
+    char *name, *folder;
+    char *config_text;
+    json_t *config; /* NULL if there is none */
+    mc_checkpoint checkpoint;
+    const char **labels; /* of id2label, by id; text is owned by config */
+    size_t label_count;
+};
+
+/* MC_CHANGED if a weight file is not what it was when the model was opened. */
+mc_status mc_model_check(const mc_model *model, mc_error *error);
+
+/* A number that changes when the weights' files do: size, time, inode, and what their headers say. */
+uint64_t mc_model_fingerprint(const mc_model *model);
+
+/* What the tensor `name` is tied to, if it was read as a tied copy of another one; else NULL. */
+mc_source *mc_model_tied(const mc_model *model, const char *name);
+
+#endif
