@@ -7,7 +7,8 @@ static mc_status check(const mc_value *values, size_t model_count, mc_error *err
         total += values[0].numbers[i];
     if (values[0].count > 0 && total == 0)
         return mc_fail(error, MC_USAGE,
-                       "weights of the %zu models add up to 0; expected another sum", model_count);
+                       "the weights of %zu models add up to 0, by which they would be divided",
+                       model_count);
     return MC_OK;
 }
 

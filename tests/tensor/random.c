@@ -1,0 +1,158 @@
+/* The generator: known answers, the same numbers from any piece, and no pattern that simple statistics see. */
+#include <mergecraft/method.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+enum { COUNT = 1 << 18 };
+
+static uint32_t numbers[COUNT], others[COUNT];
+
+/* From the authors' reference implementation. */
+static void test_known_answers(void **state)
+{
+    static const struct {
+        uint32_t counter[4], key[2], expected[4];
+    } known[] = {
+        {{0, 0, 0, 0}, {0, 0}, {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}},
+        {{~0u, ~0u, ~0u, ~0u}, {~0u, ~0u}, {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}},
+        {{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344},
+         {0xa4093822, 0x299f31d0},
+         {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
+    };
+    (void)state;
+    for (size_t k = 0; k < sizeof known / sizeof *known; k++) {
+        mc_random_words words = {0};
+        for (size_t w = 0; w < 4; w++)
+            for (size_t lane = 0; lane < MC_RANDOM_LANES; lane += 5)
+                words.word[w][lane] = known[k].counter[w];
+        mc_random_rounds(&words, (uint64_t)known[k].key[1] << 32 | known[k].key[0]);
+        for (size_t w = 0; w < 4; w++)
+            for (size_t lane = 0; lane < MC_RANDOM_LANES; lane += 5)
+                assert_int_equal(words.word[w][lane], known[k].expected[w]);
+    }
+}
+
+/* What random.h says: element e is word e % 4 of the counter {e / 4, stream}. */
+static void test_layout(void **state)
+{
+    const int64_t first = (INT64_C(5) << 34) + 4;
+    uint32_t found[8];
+    mc_random_words words = {0};
+    (void)state;
+    words.word[0][3] = 1;
+    words.word[1][3] = 5;
+    words.word[2][3] = 9;
+    mc_random_rounds(&words, 77);
+    mc_random_u32(77, 9, first, 8, found);
+    for (size_t w = 0; w < 4; w++)
+        assert_int_equal(found[w], words.word[w][3]);
+}
+
+static void test_pieces(void **state)
+{
+    static const size_t lengths[] = {1, 2, 3, 5, 127, 128, 129, 1000};
+    (void)state;
+    mc_random_u32(1, 2, 1000, 5000, numbers);
+    for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++) {
+        memset(others, 0, sizeof others);
+        for (size_t at = 0; at < 5000; at += lengths[l]) {
+            const size_t left = 5000 - at, length = left < lengths[l] ? left : lengths[l];
+            mc_random_u32(1, 2, 1000 + (int64_t)at, length, others + at);
+        }
+        assert_memory_equal(numbers, others, 5000 * sizeof *numbers);
+        assert_int_equal(others[5000], 0);
+    }
+}
+
+/* Whether a sum of `count` independent terms is within 4 standard deviations of what is expected. */
+static void assert_near(double sum, double mean, double variance, double count)
+{
+    assert_true(fabs(sum - mean * count) < 4 * sqrt(variance * count));
+}
+
+static double unit(uint32_t number)
+{
+    return (number + .5) * 0x1p-32;
+}
+
+static void test_moments(void **state)
+{
+    double sum = 0, squares = 0;
+    (void)state;
+    mc_random_u32(mc_random_key(0, "encoder.layer.0.weight"), 0, 0, COUNT, numbers);
+    for (size_t i = 0; i < COUNT; i++) {
+        sum += unit(numbers[i]);
+        squares += unit(numbers[i]) * unit(numbers[i]);
+    }
+    assert_near(sum, 1. / 2, 1. / 12, COUNT);
+    assert_near(squares, 1. / 3, 4. / 45, COUNT);
+}
+
+/* χ² of the 256 values of each byte: mean 255, standard deviation √510. */
+static void test_bytes(void **state)
+{
+    (void)state;
+    mc_random_u32(mc_random_key(1, "w"), 3, 0, COUNT, numbers);
+    for (int byte = 0; byte < 4; byte++) {
+        double seen[256] = {0}, squared = 0;
+        for (size_t i = 0; i < COUNT; i++)
+            seen[numbers[i] >> 8 * byte & 255]++;
+        for (int value = 0; value < 256; value++)
+            squared += pow(seen[value] - COUNT / 256., 2) / (COUNT / 256.);
+        assert_true(fabs(squared - 255) < 4 * sqrt(510));
+    }
+}
+
+/* Two sequences are not correlated, and agree in half of their bits. */
+static void assert_independent(const uint32_t *a, const uint32_t *b, size_t count)
+{
+    double products = 0, same_bits = 0;
+    for (size_t i = 0; i < count; i++) {
+        products += (unit(a[i]) - .5) * (unit(b[i]) - .5);
+        same_bits += __builtin_popcount(~(a[i] ^ b[i]));
+    }
+    assert_near(products, 0, 1. / 144, (double)count);
+    assert_near(same_bits, 1. / 2, 1. / 4, 32. * (double)count);
+}
+
+static void test_independence(void **state)
+{
+    const uint64_t key = mc_random_key(7, "a.weight");
+    (void)state;
+    mc_random_u32(key, 0, 0, COUNT, numbers);
+    for (size_t step = 1; step <= 5; step++)
+        assert_independent(numbers, numbers + step, COUNT - step);
+    assert_independent(numbers, numbers + 768, COUNT - 768);
+    mc_random_u32(key, 1, 0, COUNT, others);
+    assert_independent(numbers, others, COUNT);
+    mc_random_u32(mc_random_key(7, "b.weight"), 0, 0, COUNT, others);
+    assert_independent(numbers, others, COUNT);
+    mc_random_u32(mc_random_key(8, "a.weight"), 0, 0, COUNT, others);
+    assert_independent(numbers, others, COUNT);
+    mc_random_u32(key, 0, INT64_C(1) << 34, COUNT, others);
+    assert_independent(numbers, others, COUNT);
+}
+
+static void test_keys(void **state)
+{
+    (void)state;
+    assert_int_equal(mc_random_key(0, ""), mc_random_mix(mc_random_mix(0x9e3779b97f4a7c15) ^
+                                                         UINT64_C(0xcbf29ce484222325)));
+    assert_true(mc_random_key(0, "a") != mc_random_key(1, "a"));
+    assert_true(mc_random_key(0, "a") != mc_random_key(0, "b"));
+    assert_true(mc_random_key(0, "ab") != mc_random_key(0, "ba"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_known_answers), cmocka_unit_test(test_layout),
+        cmocka_unit_test(test_pieces),        cmocka_unit_test(test_moments),
+        cmocka_unit_test(test_bytes),         cmocka_unit_test(test_independence),
+        cmocka_unit_test(test_keys),
+    };
+    return cmocka_run_group_tests_name("random", tests, NULL, NULL);
+}
