@@ -135,13 +135,17 @@ static void print_summary(const mc_model *model)
     table_add(&rows, "parameters");
     table_add(&rows, "%lld", (long long)total.parameters);
     table_add(&rows, "bytes");
-    table_add(&rows, "%lld (%s)", (long long)total.bytes,
-              mc_format_bytes(total.bytes, bytes, sizeof bytes));
+    if (total.bytes < 1000)
+        table_add(&rows, "%lld", (long long)total.bytes);
+    else
+        table_add(&rows, "%lld (%s)", (long long)total.bytes,
+                  mc_format_bytes(total.bytes, bytes, sizeof bytes));
     for (int i = 0; i < MC_DTYPE_COUNT; i++)
         if (each[i].tensors) {
             table_add(&rows, "%s", mc_dtype_name((mc_dtype)i));
-            table_add(&rows, "%lld tensors, %lld parameters, %s", (long long)each[i].tensors,
-                      (long long)each[i].parameters,
+            table_add(&rows, "%lld tensor%s, %lld parameter%s, %s", (long long)each[i].tensors,
+                      plural(each[i].tensors), (long long)each[i].parameters,
+                      plural(each[i].parameters),
                       mc_format_bytes(each[i].bytes, bytes, sizeof bytes));
         }
     table_finish(&rows, stdout);
@@ -179,7 +183,9 @@ static void print_model(const mc_model *model, const inspect_settings *settings)
 static mc_status inspect(const inspect_settings *settings, const text_list *operands,
                          mc_error *error)
 {
-    if (operands->count != 1)
+    if (operands->count == 0)
+        return mc_fail(error, MC_USAGE, "expected a model, found none");
+    if (operands->count > 1)
         return mc_fail(error, MC_USAGE, "expected one model, found %zu", operands->count);
     mc_model *model = NULL;
     const mc_status status = open_model(operands->items[0], &model, error);
@@ -189,7 +195,7 @@ static mc_status inspect(const inspect_settings *settings, const text_list *oper
     return status;
 }
 
-static int run(const subcommand *self, char **arguments)
+static int run(const subcommand *self, const char *const *arguments)
 {
     inspect_settings settings = {0};
     text_list operands = {0};

@@ -84,6 +84,8 @@ static void suggest_path(const char *path, mc_error *error)
 
 mc_status open_model(const char *path, mc_model **out, mc_error *error)
 {
+    if (!*path)
+        return mc_fail(error, MC_USAGE, "expected a model, found ''");
     const mc_status status = mc_model_open(path, out, error);
     if (status == MC_NOT_FOUND)
         suggest_path(path, error);

@@ -80,7 +80,7 @@ static mc_status help(const help_settings *settings, const text_list *operands, 
     return MC_OK;
 }
 
-static int run_help(const subcommand *self, char **arguments)
+static int run_help(const subcommand *self, const char *const *arguments)
 {
     help_settings settings = {0};
     text_list operands = {0};
@@ -117,14 +117,14 @@ static void occupy_standard_streams(void)
 }
 
 /* Options without a subcommand. */
-static int run_main_options(char **arguments)
+static int run_main_options(const char *const *arguments)
 {
     common_options settings = {0};
     text_list operands = {0};
     mc_error error = MC_ERROR_NONE;
     int status = EXIT_USAGE;
     /* What follows an option that is not known is the subcommand's. */
-    char *first[] = {arguments[0], NULL};
+    const char *const first[] = {arguments[0], NULL};
     if (parse_options(&main_command, first, &settings, &operands, &status)) {
         mc_fail(&error, MC_USAGE, "expected a subcommand, found '%s'", arguments[0]);
         status = report_failure(&main_command, &settings, &error);
@@ -133,7 +133,7 @@ static int run_main_options(char **arguments)
     return status;
 }
 
-static int run_command(char **arguments)
+static int run_command(const char *const *arguments)
 {
     mc_error error = MC_ERROR_NONE;
     if (!arguments[0]) {
@@ -154,7 +154,7 @@ int main(int argc, char **argv)
     occupy_standard_streams();
     /* Whoever closes the pipe has read enough, whatever our parent thinks of the signal. */
     signal(SIGPIPE, SIG_DFL);
-    const int status = run_command(argc > 0 ? argv + 1 : argv);
+    const int status = run_command((const char *const *)argv + (argc > 0));
     const bool written = finish_output();
     return status != EXIT_DONE || written ? status : EXIT_FAILED;
 }

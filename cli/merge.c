@@ -196,7 +196,7 @@ static mc_status check_arguments(const merge_settings *settings, const text_list
 {
     mc_dtype ignored;
     if (operands->count == 0)
-        return mc_fail(error, MC_USAGE, "expected a method and models, found nothing");
+        return mc_fail(error, MC_USAGE, "expected a method and models, found none");
     if (operands->count == 1)
         return mc_fail(error, MC_USAGE, "expected models after the method '%s', found none",
                        operands->items[0]);
@@ -339,8 +339,8 @@ static void print_summary(const merge_job *job, const mc_run_result *result)
     mc_format_bytes(result->bytes_written, written, sizeof written);
     mc_format_bytes(result->bytes_resumed, resumed, sizeof resumed);
     mc_format_bytes((int64_t)((double)result->bytes_written / seconds), rate, sizeof rate);
-    printf("%s: %zu tensors, %s in %.2f s (%s/s)", folder, result->tensors, written,
-           result->seconds, rate);
+    printf("%s: %zu tensor%s, %s in %.2f s (%s/s)", folder, result->tensors,
+           plural((int64_t)result->tensors), written, result->seconds, rate);
     if (result->bytes_resumed > 0)
         printf(", and %s from an earlier run", resumed);
     putchar('\n');
@@ -385,8 +385,9 @@ static void print_plan(const merge_job *job, const mc_run_options *run)
         table_add(&rows, "%s", line.how);
     }
     table_finish(&rows, stdout);
-    printf("%zu tensors: reads %s, writes %s, holds at most %s; parameters %s\n",
-           mc_plan_count(job->plan), mc_format_bytes(read, read_text, sizeof read_text),
+    printf("%zu tensor%s: reads %s, writes %s, holds at most %s; parameters %s\n",
+           mc_plan_count(job->plan), plural((int64_t)mc_plan_count(job->plan)),
+           mc_format_bytes(read, read_text, sizeof read_text),
            mc_format_bytes(written, written_text, sizeof written_text),
            mc_format_bytes(memory, memory_text, sizeof memory_text), mc_plan_parameters(job->plan));
 }
@@ -462,7 +463,7 @@ static mc_status merge(merge_job *job, const text_list *operands, mc_error *erro
     return MC_OK;
 }
 
-static int run(const subcommand *self, char **arguments)
+static int run(const subcommand *self, const char *const *arguments)
 {
     merge_settings settings = {0};
     text_list operands = {0};

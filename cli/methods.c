@@ -260,7 +260,7 @@ static mc_status list_methods(const methods_settings *settings, const text_list 
     return status;
 }
 
-static int run(const subcommand *self, char **arguments)
+static int run(const subcommand *self, const char *const *arguments)
 {
     methods_settings settings = {0};
     text_list operands = {0};

@@ -70,7 +70,7 @@ static void add_text(text_list *list, const char *text, size_t room)
 
 typedef struct parser {
     const subcommand *self;
-    char **next;
+    const char *const *next;
     size_t room; /* how many arguments there are */
     void *settings;
     text_list *operands;
@@ -208,7 +208,7 @@ static mc_status parse_all(parser *p)
     return MC_OK;
 }
 
-bool wants_json(char **arguments)
+bool wants_json(const char *const *arguments)
 {
     for (; *arguments && strcmp(*arguments, "--") != 0; arguments++)
         if (strcmp(*arguments, "--json") == 0)
@@ -216,8 +216,8 @@ bool wants_json(char **arguments)
     return false;
 }
 
-bool parse_options(const subcommand *self, char **arguments, void *settings, text_list *operands,
-                   int *status)
+bool parse_options(const subcommand *self, const char *const *arguments, void *settings,
+                   text_list *operands, int *status)
 {
     common_options *const common = settings;
     mc_error error = MC_ERROR_NONE;

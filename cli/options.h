@@ -62,7 +62,7 @@ typedef struct subcommand {
     const option *options;
     void (*more_help)(FILE *out); /* what --help knows only at run time; NULL if nothing */
     /* Does the work and returns the exit status. Arguments are those after the subcommand's name, ending with NULL. */
-    int (*run)(const struct subcommand *self, char **arguments);
+    int (*run)(const struct subcommand *self, const char *const *arguments);
 } subcommand;
 
 extern const subcommand subcommand_merge, subcommand_methods, subcommand_inspect;
@@ -72,12 +72,12 @@ extern const subcommand subcommand_merge, subcommand_methods, subcommand_inspect
  * subcommand has nothing left to do, because of a mistake or of --help or --version: then *status is what to exit with.
  * free_options releases what was stored in either case.
  */
-bool parse_options(const subcommand *self, char **arguments, void *settings, text_list *operands,
-                   int *status);
+bool parse_options(const subcommand *self, const char *const *arguments, void *settings,
+                   text_list *operands, int *status);
 void free_options(const subcommand *self, void *settings, text_list *operands);
 
 /* Whether --json is among the arguments: a mistake may stand before it, and is told as JSON all the same. */
-bool wants_json(char **arguments);
+bool wants_json(const char *const *arguments);
 
 void print_help(const subcommand *self, FILE *out);
 /* One line for each option, for completions: "--param -p NAME=VALUE"; "-" stands for what is not there. */

@@ -86,6 +86,11 @@ char *visible_text(const char *text)
     return shown;
 }
 
+const char *plural(int64_t count)
+{
+    return count == 1 ? "" : "s";
+}
+
 static bool has_colours(FILE *stream)
 {
     const char *const no_color = getenv("NO_COLOR");

@@ -24,6 +24,9 @@ json_t *json_text(const char *text);
 json_t *json_texts(const char *const *texts, size_t count);
 json_t *json_shape(int rank, const int64_t *shape);
 
+/* "s" unless there is one. */
+const char *plural(int64_t count);
+
 /* Text with its control characters as \xNN, so that a name from a file cannot steer a terminal. The caller frees it. */
 char *visible_text(const char *text);
 
