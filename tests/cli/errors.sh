@@ -1,0 +1,21 @@
+# What cannot be done is exit 1, with a line that names file and tensor, what was expected and what was found.
+model a 1
+model b 2
+helper model other.safetensors encoder.weight:3x3:0 classifier.weight:1x2:0
+mkdir empty
+printf 'not a checkpoint' > text
+head -c 40 a/model.safetensors > cut.safetensors
+head -c 170 a/model.safetensors > cut2.safetensors
+expect 1 mergecraft inspect empty
+expect 1 mergecraft inspect text
+expect 1 mergecraft inspect cut.safetensors
+expect 1 mergecraft inspect cut2.safetensors
+expect 1 mergecraft merge median a other.safetensors -o out
+expect 1 mergecraft merge --json median a other.safetensors -o out
+printf '{' > b/config.json
+expect 1 mergecraft inspect b
+mkdir out
+expect 1 mergecraft merge median a -o out
+expect 1 mergecraft merge median a -o text/out
+expect 0 mergecraft merge -q median a -o deep/down/out
+[ -z "$(ls -A out)" ] || fail 'the folder was written to'

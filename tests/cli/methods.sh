@@ -1,0 +1,19 @@
+# What there is, and what a method takes.
+expect 0 mergecraft methods > list
+grep -q '^METHOD  *WHAT$' list || fail 'no titles'
+grep -q '^median  *element-wise median' list || fail 'no median'
+expect 0 mergecraft methods --names > names
+tail -n +2 names | LC_ALL=C sort -c || fail 'names are not sorted'
+grep -qx median names || fail 'no median'
+[ "$(wc -l < names)" = "$(($(wc -l < list) - 1))" ] || fail 'the lists differ'
+expect 0 mergecraft methods median
+expect 0 mergecraft methods mergecraft:median
+expect 0 mergecraft methods ties
+for name in $(tail -n +2 names); do
+    mergecraft methods "$name" > one || fail "$name cannot be described"
+    grep -q "^method  *$name\$" one || fail "$name is called otherwise"
+    mergecraft methods --json "$name" | helper json methods.0.name | grep -qx "\"$name\"" ||
+        fail "$name is called otherwise in JSON"
+done
+mergecraft methods --json | helper json
+mergecraft methods --json median | helper json methods.0

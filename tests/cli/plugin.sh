@@ -1,0 +1,52 @@
+# Methods from files.
+for i in 1 2 4; do model m$i $i; done
+cat > largest.c <<'END'
+#include <mergecraft/method.h>
+
+MC_LAYER_MERGE(largest, .help = "largest value, times a factor",
+               .params = MC_PARAMS({"factor", MC_NUMBER, "the factor", .fallback = 1}))
+{
+    const float factor = (float)mc_number(layer, "factor");
+    for (size_t i = 0; i < layer->count; i++) {
+        float best = layer->models[0][i];
+        for (size_t m = 1; m < layer->model_count; m++)
+            best = layer->models[m][i] > best ? layer->models[m][i] : best;
+        layer->out[i] = factor * best;
+    }
+}
+END
+cat > two.c <<'END'
+#include <mergecraft/method.h>
+
+MC_LAYER_MERGE(first, .help = "the first model")
+{
+    memcpy(layer->out, layer->models[0], layer->count * sizeof *layer->out);
+}
+
+MC_LAYER_MERGE(second, .help = "the second model", .min_models = 2)
+{
+    memcpy(layer->out, layer->models[1], layer->count * sizeof *layer->out);
+}
+END
+echo 'int x = ;' > wrong.c
+echo 'int x;' > none.c
+expect 0 mergecraft merge -q ./largest.c m1 m4 m2 -o out
+expect 0 helper values out/model.safetensors encoder.weight
+expect 0 mergecraft merge -q largest.c m1 m4 m2 -o out2 -p factor=2
+expect 0 helper values out2/model.safetensors encoder.weight
+expect 0 mergecraft methods largest.c
+expect 0 mergecraft methods ./two.c
+expect 0 mergecraft methods ./two.c --names
+expect 0 mergecraft methods two.c:second
+expect 0 mergecraft merge -q two.c:second m1 m4 m2 -o out3
+expect 0 helper values out3/model.safetensors encoder.weight
+expect 2 mergecraft merge two.c m1 m2 -o out4
+expect 2 mergecraft merge two.c:secnod m1 m2 -o out4
+expect 2 mergecraft merge two.c:zzzzzzzz m1 m2 -o out4
+expect 2 mergecraft merge two.c:second m1 -o out4
+expect 1 mergecraft merge wrong.c m1 m2 -o out4 2> said
+sed -n 2p said >&2
+grep -q '^\./wrong\.c:1:.*error' said || fail 'the error is not where the compiler found it'
+expect 1 mergecraft merge none.c m1 m2 -o out4
+expect 2 mergecraft merge largest.c m1 m2 -o out4 -p fcator=2
+[ ! -e out4 ] || fail 'out4 was made'

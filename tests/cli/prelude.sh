@@ -1,0 +1,44 @@
+# What every case begins with. A case is a transcript: `expect STATUS COMMAND...` shows the command on both streams, runs
+# it, and ends the case if the exit status is another one.
+
+expect()
+{
+    expected=$1
+    shift
+    printf '$ %s\n' "$*"
+    printf '$ %s\n' "$*" >&2
+    found=0
+    "$@" || found=$?
+    if [ "$found" -ne "$expected" ]; then
+        printf 'exit status: expected %s, found %s\n' "$expected" "$found" >&2
+        exit 1
+    fi
+}
+
+fail()
+{
+    printf 'failed: %s\n' "$*" >&2
+    exit 1
+}
+
+# model FOLDER VALUE: a model of two tensors, of six elements from VALUE on and two from 10 * VALUE on.
+model()
+{
+    mkdir -p "$1"
+    helper model "$1/model.safetensors" "encoder.weight:2x3:$2" "classifier.weight:1x2:$(($2 * 10))"
+    cat > "$1/config.json" <<END
+{"model_type": "bert", "architectures": ["BertForSequenceClassification"],
+ "id2label": {"0": "entailment", "1": "not_entailment"}}
+END
+}
+
+# wait_for FILE PATTERN: until a line of the file matches; fails after 20 seconds.
+wait_for()
+{
+    tries=0
+    until grep -q -- "$2" "$1" 2> /dev/null; do
+        tries=$((tries + 1))
+        [ "$tries" -lt 400 ] || fail "'$2' did not appear in $1"
+        sleep .05
+    done
+}
