@@ -3,7 +3,7 @@
     python examples/models/make_models.py --output DIR
 
 All that is random comes from the seeds in this folder: the same versions of
-torch and transformers on the same kind of processor make the same files.
+torch and transformers on the same kind of processor make the same tensors.
 """
 
 from __future__ import annotations
