@@ -1,0 +1,47 @@
+#!/bin/sh
+# Installs what building and testing need and is missing, on Debian and its relatives; elsewhere says what is missing.
+#   tools/deps.sh [format] [clang] [c++]    the words add what those checks need
+set -eu
+
+missing=
+need()
+{
+    missing="$missing $1"
+}
+
+command -v cc > /dev/null || need gcc
+printf '#include <stdio.h>\nint main(void) { return 0; }\n' > /tmp/mergecraft-deps-$$.c
+cc -c -o /dev/null /tmp/mergecraft-deps-$$.c 2> /dev/null || need libc6-dev
+rm -f /tmp/mergecraft-deps-$$.c
+command -v cmake > /dev/null || need cmake
+command -v ninja > /dev/null || need ninja-build
+command -v make > /dev/null || need make
+command -v pkg-config > /dev/null || need pkg-config
+pkg-config --exists jansson 2> /dev/null || need libjansson-dev
+pkg-config --exists cmocka 2> /dev/null || need libcmocka-dev
+for extra in "$@"; do
+    case $extra in
+    format) command -v clang-format > /dev/null || need clang-format ;;
+    clang) command -v clang > /dev/null || need clang ;;
+    c++) command -v g++ > /dev/null || need g++ ;;
+    *)
+        echo "tools/deps.sh: expected format, clang or c++, found '$extra'" >&2
+        exit 2
+        ;;
+    esac
+done
+[ -n "$missing" ] || exit 0
+
+if ! command -v apt-get > /dev/null; then
+    echo "missing, by their names in Debian:$missing" >&2
+    exit 1
+fi
+sudo=
+[ "$(id -u)" -eq 0 ] || sudo=sudo
+echo "installing$missing"
+export DEBIAN_FRONTEND=noninteractive
+# shellcheck disable=SC2086
+$sudo apt-get install -y --no-install-recommends $missing > /dev/null 2>&1 || {
+    $sudo apt-get update -q
+    $sudo apt-get install -y --no-install-recommends $missing
+}
