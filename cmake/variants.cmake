@@ -30,7 +30,7 @@ function(mc_variant name sources flags)
     set_target_properties(${name} PROPERTIES POSITION_INDEPENDENT_CODE ON)
     target_include_directories(${name} PRIVATE include src)
     mc_flags(${name})
-    target_compile_options(${name} PRIVATE -O3 ${flags})
+    target_compile_options(${name} PRIVATE -O3 -fno-trapping-math ${flags})
 endfunction()
 
 # Sets `objects` to the object files of all variants.

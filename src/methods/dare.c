@@ -10,7 +10,8 @@ MC_PASS void add_survivors(mc_real *sum, mc_real *survivors, const uint32_t *num
     MC_INDEPENDENT
     for (size_t i = 0; i < count; i++) {
         const bool survives = numbers[i] >= limit;
-        sum[i] += survives ? (model[i] - base[i]) / kept : 0;
+        const mc_real task = (model[i] - base[i]) / kept;
+        sum[i] += survives ? task : 0;
         survivors[i] += survives ? (mc_real)1 : (mc_real)0;
     }
 }

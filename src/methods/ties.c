@@ -78,11 +78,12 @@ static int64_t stride(const mc_layer *layer, int round)
 MC_PASS void classify(const mc_real *model, const mc_real *base, key_search bracket, mc_bits *keys,
                       unsigned char *inside, key_counts *found, size_t count)
 {
+    const mc_bits last = bracket.first + bracket.span;
     mc_bits below = 0, above = 0;
     MC_INDEPENDENT
     for (size_t i = 0; i < count; i++) {
         const mc_bits key = mc_bits_of(mc_absolute(model[i] - base[i]));
-        const mc_bits inverse = key > bracket.first + bracket.span ? ~key : 0;
+        const mc_bits inverse = ~key & -(mc_bits)(key > last); /* a mask: ?: is not vectorised */
         keys[i] = key;
         inside[i] = key - bracket.first <= bracket.span;
         below += key < bracket.first;
@@ -99,32 +100,45 @@ static void count_key(key_bin *bin, mc_bits key)
     bin->inverse_smallest = ~key > bin->inverse_smallest ? ~key : bin->inverse_smallest;
 }
 
-/* Counts the keys inside the bracket: few of them, so eight are skipped at a time. */
-static void count_inside(key_counts *found, key_search bracket, unsigned shift, const mc_bits *keys,
-                         const unsigned char *inside)
+/*
+ * Moves the keys that are inside to the front, and returns how many they are. Few are, at places that no branch could foresee: so first
+ * the groups of eight with any are listed, then their members, without a branch.
+ */
+static size_t collect(mc_bits keys[MC_TILE_BLOCK], const unsigned char inside[MC_TILE_BLOCK])
 {
-    for (size_t group = 0; group < MC_TILE_BLOCK; group += 8) {
+    uint16_t groups[MC_TILE_BLOCK / 8];
+    size_t group_count = 0, collected = 0;
+    for (size_t start = 0; start < MC_TILE_BLOCK; start += 8) {
         uint64_t any;
-        memcpy(&any, inside + group, sizeof any);
-        for (size_t i = group; any != 0 && i < group + 8; i++)
-            if (inside[i])
-                count_key(&found->bins[(keys[i] - bracket.first) >> shift], keys[i]);
+        memcpy(&any, inside + start, sizeof any);
+        groups[group_count] = (uint16_t)start;
+        group_count += any != 0;
     }
+    for (size_t g = 0; g < group_count; g++) {
+        for (size_t i = groups[g]; i < groups[g] + (size_t)8; i++) {
+            keys[collected] = keys[i];
+            collected += inside[i];
+        }
+    }
+    return collected;
 }
 
 static void accumulate(const mc_layer *layer, void *partial)
 {
     const key_search bracket = bracket_of(layer);
     const unsigned shift = bin_shift(layer, bracket.span);
-    mc_bits keys[MC_TILE_BLOCK];
+    key_counts *const found = partial;
+    mc_bits keys[MC_TILE_BLOCK] = {0};
     unsigned char inside[MC_TILE_BLOCK];
     for (size_t start = 0; start < layer->count; start += MC_TILE_BLOCK) {
         const size_t length = mc_tile_block(start, layer->count);
         memset(inside, 0, sizeof inside);
         for (size_t m = 0; m < layer->model_count; m++) {
-            classify(layer->models[m] + start, layer->base + start, bracket, keys, inside, partial,
+            classify(layer->models[m] + start, layer->base + start, bracket, keys, inside, found,
                      length);
-            count_inside(partial, bracket, shift, keys, inside);
+            const size_t collected = collect(keys, inside);
+            for (size_t i = 0; i < collected; i++)
+                count_key(&found->bins[(keys[i] - bracket.first) >> shift], keys[i]);
         }
     }
 }
@@ -287,8 +301,8 @@ MC_PASS void add_kept(mc_real *sum, const mc_real *model, const mc_real *base, m
     }
 }
 
-/* Where the task vector is large enough and has the elected sign: agreed += it, votes += 1. */
-MC_PASS void add_agreeing(mc_real *agreed, mc_real *votes, const mc_real *elected,
+/* Where the task vector is large enough and has the elected sign (0: none): agreed += it, votes += 1. */
+MC_PASS void add_agreeing(mc_real *agreed, mc_real *votes, const mc_real *signs,
                           const mc_real *model, const mc_real *base, mc_real threshold,
                           size_t count)
 {
@@ -296,32 +310,34 @@ MC_PASS void add_agreeing(mc_real *agreed, mc_real *votes, const mc_real *electe
     for (size_t i = 0; i < count; i++) {
         const mc_real task = model[i] - base[i];
         const mc_real kept = mc_absolute(task) < threshold ? 0 : task;
-        const bool agrees = (kept > 0 && elected[i] > 0) || (kept < 0 && elected[i] < 0);
+        const bool agrees = kept * signs[i] > 0;
         agreed[i] += agrees ? kept : 0;
         votes[i] += agrees ? (mc_real)1 : (mc_real)0;
     }
 }
 
 /* out = base + agreed / votes; NaN where the sum of the kept is. */
-MC_PASS void add_elected(mc_real *out, const mc_real *base, const mc_real *elected,
-                         const mc_real *agreed, const mc_real *votes, size_t count)
+MC_PASS void add_mean(mc_real *out, const mc_real *base, const mc_real *total,
+                      const mc_real *agreed, const mc_real *votes, size_t count)
 {
     MC_INDEPENDENT
     for (size_t i = 0; i < count; i++) {
         const mc_real mean = agreed[i] / (votes[i] > 0 ? votes[i] : 1);
-        out[i] = base[i] + (elected[i] != elected[i] ? elected[i] : mean);
+        out[i] = base[i] + (total[i] != total[i] ? total[i] : mean);
     }
 }
 
 static void merge_block(const mc_layer *layer, mc_real threshold, size_t start, size_t count)
 {
-    mc_real elected[MC_TILE_BLOCK] = {0}, agreed[MC_TILE_BLOCK] = {0}, votes[MC_TILE_BLOCK] = {0};
+    mc_real total[MC_TILE_BLOCK] = {0}, agreed[MC_TILE_BLOCK] = {0}, votes[MC_TILE_BLOCK] = {0};
+    mc_real signs[MC_TILE_BLOCK];
     const mc_real *const base = layer->base + start;
     for (size_t m = 0; m < layer->model_count; m++)
-        add_kept(elected, layer->models[m] + start, base, threshold, count);
+        add_kept(total, layer->models[m] + start, base, threshold, count);
+    mc_tile_sign(signs, total, count);
     for (size_t m = 0; m < layer->model_count; m++)
-        add_agreeing(agreed, votes, elected, layer->models[m] + start, base, threshold, count);
-    add_elected(layer->out + start, base, elected, agreed, votes, count);
+        add_agreeing(agreed, votes, signs, layer->models[m] + start, base, threshold, count);
+    add_mean(layer->out + start, base, total, agreed, votes, count);
 }
 
 MC_LAYER_MERGE(
