@@ -339,7 +339,7 @@ static bool find_job(run *r, job *out)
 
 static bool cancelled(const run *r)
 {
-    return r->options->cancel && *r->options->cancel;
+    return r->options->cancel && __atomic_load_n(r->options->cancel, __ATOMIC_RELAXED);
 }
 
 /* ---- one thread -------------------------------------------------------------------------------- */
@@ -460,7 +460,7 @@ static mc_status apply_read(worker *w, const job *j, mc_error *error)
     const task *const t = j->task;
     if (copied(t))
         return mc_source_read_raw(t->source, j->first, j->count, j->slot->bytes, error);
-    const mc_dtype as = t->source->dtype == MC_F64 ? MC_F64 : MC_F32;
+    const mc_dtype as = mc_source_real(t->source);
     MC_TRY(mc_workspace_reserve(&w->workspace, (size_t)j->count * sizeof(double), error));
     MC_TRY(mc_source_read_as(t->source, j->first, j->count, as, w->workspace.memory, error));
     to_output(t->source->dtype, as, j->slot->bytes, w->workspace.memory, (size_t)j->count);

@@ -199,28 +199,19 @@ static mc_status read_tiles(const mc_merged *merged, mc_workspace *workspace, vo
     return MC_OK;
 }
 
-/* In the method's real, whatever is asked for: into place, or by way of a second buffer. */
 static mc_status merged_read(const mc_source *self, int64_t first, int64_t count, mc_dtype as,
                              void *out, mc_error *error)
 {
     mc_merged *const merged = (mc_merged *)(uintptr_t)self;
+    assert(as == merged->real);
+    (void)as;
     if (count == 0)
         return MC_OK;
     mc_workspace workspace = {0};
     void *state = NULL;
     mc_status status = lazy_state(merged, &workspace, &state, error);
-    if (status == MC_OK && as == merged->real) {
+    if (status == MC_OK)
         status = read_tiles(merged, &workspace, state, first, count, out, error);
-    } else if (status == MC_OK) {
-        void *const values = mc_alloc((size_t)count * sizeof(double));
-        status = values ? read_tiles(merged, &workspace, state, first, count, values, error)
-                        : mc_fail_memory(error);
-        if (status == MC_OK && as == MC_F64)
-            mc_dtype_to_f64(MC_F32, out, values, (size_t)count);
-        else if (status == MC_OK)
-            mc_dtype_to_f32(MC_F64, out, values, (size_t)count);
-        mc_free(values);
-    }
     mc_workspace_free(&workspace);
     return status;
 }
@@ -306,6 +297,7 @@ mc_status mc_merged_new(const mc_merged_parts *parts, mc_source **out, mc_error 
     const bool wide = widest_of(parts, parts->input_count) == MC_F64;
     merged->method = mc_method_variant(parts->method, wide);
     merged->real = merged->method->real_size == sizeof(double) ? MC_F64 : MC_F32;
+    source->wide = merged->real == MC_F64;
     merged->random_key = mc_random_key(parts->seed, parts->name);
     merged->input_count = parts->input_count;
     merged->model_count = parts->model_count;

@@ -193,6 +193,7 @@ mc_status mc_source_combine(mc_operator op, mc_source *a, mc_source *b, mc_sourc
     binary->op = op;
     binary->a = mc_source_ref(a);
     binary->b = mc_source_ref(b);
+    binary->source.wide = a->wide || b->wide;
     binary->source.depth = 1 + (a->depth > b->depth ? a->depth : b->depth);
     return MC_OK;
 }
@@ -208,6 +209,7 @@ mc_status mc_source_combine_number(mc_operator op, mc_source *a, double number, 
     with->a = mc_source_ref(a);
     with->number = number;
     with->number_first = number_first;
+    with->source.wide = a->wide;
     with->source.depth = 1 + a->depth;
     return MC_OK;
 }
@@ -219,6 +221,7 @@ mc_status mc_source_cast(mc_source *source, mc_dtype dtype, mc_source **out, mc_
                             out, error));
     ((cast_source *)*out)->a = mc_source_ref(source);
     (*out)->depth = 1 + source->depth;
+    (*out)->wide = source->wide;
     return MC_OK;
 }
 

@@ -58,6 +58,7 @@ mc_status mc_source_create(const mc_source_class *class, size_t size, mc_dtype d
         source->shape[i] = shape[i];
     source->count = count;
     source->bytes = bytes;
+    source->wide = dtype == MC_F64;
     *out = source;
     return MC_OK;
 }
@@ -128,6 +129,28 @@ static mc_status read_narrowing(const mc_source *source, int64_t first, int64_t 
     return MC_OK;
 }
 
+mc_dtype mc_source_real(const mc_source *source)
+{
+    return source->wide ? MC_F64 : MC_F32;
+}
+
+/* A computed source always computes in one dtype, whatever it is asked for: values must not depend on who reads them. */
+static mc_status read_converted(const mc_source *source, int64_t first, int64_t count, void *out,
+                                mc_error *error)
+{
+    const mc_dtype real = mc_source_real(source);
+    void *const values = mc_alloc((size_t)count * sizeof(double));
+    if (!values)
+        return mc_fail_memory(error);
+    const mc_status status = source->class->read(source, first, count, real, values, error);
+    if (status == MC_OK && real == MC_F64)
+        mc_dtype_to_f32(MC_F64, out, values, (size_t)count);
+    else if (status == MC_OK)
+        mc_dtype_to_f64(MC_F32, out, values, (size_t)count);
+    mc_free(values);
+    return status;
+}
+
 mc_status mc_source_read_as(const mc_source *source, int64_t first, int64_t count, mc_dtype as,
                             void *out, mc_error *error)
 {
@@ -135,6 +158,8 @@ mc_status mc_source_read_as(const mc_source *source, int64_t first, int64_t coun
     if (mc_dtype_kind_of(source->dtype) != MC_KIND_FLOAT)
         return mc_fail(error, MC_USAGE, "expected a float tensor, found %s",
                        mc_dtype_name(source->dtype));
+    if (source->class->read && as != mc_source_real(source))
+        return read_converted(source, first, count, out, error);
     if (source->class->read)
         return source->class->read(source, first, count, as, out, error);
     const int64_t size = mc_dtype_bits(source->dtype) / 8;
@@ -164,7 +189,7 @@ static mc_status raw_by_read(const mc_source *source, int64_t first, int64_t siz
                              mc_error *error)
 {
     const int64_t width = mc_dtype_bits(source->dtype) / 8;
-    const mc_dtype as = source->dtype == MC_F64 ? MC_F64 : MC_F32;
+    const mc_dtype as = mc_source_real(source);
     double block[BLOCK], converted[BLOCK];
     for (int64_t done = 0; done < size;) {
         const int64_t element = (first + done) / width, skip = (first + done) % width;

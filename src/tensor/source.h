@@ -11,7 +11,7 @@
 /* The kind of a source. `self` is the struct that begins with an mc_source. Ranges are checked before these are called. */
 typedef struct mc_source_class {
     const char *name;
-    /* Elements as F32 or F64 (`as`), into out. NULL: by `raw` and a conversion. */
+    /* Elements as what they are computed in, F64 if `wide`, else F32 (`as`), into out. NULL: by `raw` and a conversion. */
     mc_status (*read)(const mc_source *self, int64_t first, int64_t count, mc_dtype as, void *out,
                       mc_error *error);
     /* Bytes in the source's dtype. NULL: by `read` and a conversion. */
@@ -33,6 +33,7 @@ struct mc_source {
     mc_dtype dtype;
     int rank;
     int depth; /* of the tree of computed sources below it; 0 if it is stored */
+    bool wide; /* its values are float64 before they are rounded to its dtype */
     int64_t shape[MC_MAX_RANK];
     int64_t count, bytes;
 };
@@ -50,6 +51,9 @@ mc_status mc_source_create(const mc_source_class *class, size_t size, mc_dtype d
 /* The product of the dimensions and the bytes of as many elements, with the same checks. */
 mc_status mc_shape_count(mc_dtype dtype, int rank, const int64_t *shape, int64_t *count,
                          int64_t *bytes, mc_error *error);
+
+/* What its values are before they are rounded to its dtype: F32 or F64. */
+mc_dtype mc_source_real(const mc_source *source);
 
 mc_status mc_source_read_as(const mc_source *source, int64_t first, int64_t count, mc_dtype as,
                             void *out, mc_error *error);
