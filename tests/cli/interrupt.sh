@@ -4,14 +4,17 @@ helper model m/model.safetensors 'layer.*:2000000x10:1'
 cat > slow.c <<'END'
 #include <mergecraft/method.h>
 
+#include <fcntl.h>
 #include <time.h>
 #include <unistd.h>
 
 MC_LAYER_MERGE(slow, .help = "the first model, taking its time")
 {
     const struct timespec moment = {.tv_nsec = 10000000};
-    while (access("stuck", F_OK) == 0)
+    while (access("stuck", F_OK) == 0) {
+        close(open("entered", O_WRONLY | O_CREAT, 0600));
         nanosleep(&moment, NULL);
+    }
     if (access("fast", F_OK) != 0)
         nanosleep(&moment, NULL);
     memcpy(layer->out, layer->models[0], layer->count * sizeof *layer->out);
@@ -27,7 +30,7 @@ interrupted()
     rm -f messages
     env --default-signal=INT mergecraft merge slow.c m -o out -v --threads 1 --memory 1MB \
         2> messages &
-    wait_for messages "$progress"
+    wait_until grep -q "$progress" messages
     kill -s "$signal" $!
     status=0
     wait $! || status=$?
@@ -51,7 +54,7 @@ tail -c 80000000 out/model.safetensors | cmp - expected || fail 'the result is a
 rm -rf out fast
 touch stuck
 env --default-signal=INT mergecraft merge slow.c m -o out 2> messages &
-sleep .5
+wait_until test -e entered
 kill -s INT $!
 sleep .3
 kill -s 0 $! || fail 'the first interrupt did not wait'

@@ -13,5 +13,27 @@ for dtype in f16 bf16 BF16; do
 done
 expect 0 mergecraft merge -q median m1 m2 m3 -o shards --shard-size 24
 ls shards
-expect 0 mergecraft merge -v median m1 m2 -o out_v
+# How far so small a merge is may be said or not: it is over at once.
+expect 0 mergecraft merge -v median m1 m2 -o out_v 2> said
+grep '^note:' said >&2
 expect 0 mergecraft merge -qv median m1 m2 -o out_qv
+
+# The seed decides what a random method draws, and nothing else does.
+for i in 0 1 2; do
+    mkdir big$i
+    helper model big$i/model.safetensors encoder.weight:100x100:$i
+done
+random()
+{
+    mergecraft merge dare big1 big2 --base big0 -q --overwrite -o random "$@" || fail "dare $*"
+    cat random/model.safetensors
+}
+random --seed 1 > first
+random --seed 1 --threads 1 --memory 64KB | cmp - first || fail 'the same seed gives another result'
+random > without
+random --seed 0 | cmp - without || fail '0 is not the default'
+for seed in 2 18446744073709551615; do
+    random --seed $seed | cmp -s - first && fail "seed $seed gives the result of seed 1"
+done
+expect 0 mergecraft merge median m1 m2 m3 --base m1 -o with_base
+expect 0 helper values with_base/model.safetensors encoder.weight

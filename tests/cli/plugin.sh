@@ -50,3 +50,37 @@ grep -q '^\./wrong\.c:1:.*error' said || fail 'the error is not where the compil
 expect 1 mergecraft merge none.c m1 m2 -o out4
 expect 2 mergecraft merge largest.c m1 m2 -o out4 -p fcator=2
 [ ! -e out4 ] || fail 'out4 was made'
+
+# A method that needs further lists of models.
+cat > weighted.c <<'END'
+#include <mergecraft/method.h>
+
+MC_LAYER_MERGE(weighted, .help = "mean of the models, weighted by another list",
+               .lists = MC_NAMES("weights"))
+{
+    const mc_tiles *const weights = &layer->lists[0];
+    for (size_t i = 0; i < layer->count; i++) {
+        float sum = 0, all = 0;
+        for (size_t m = 0; m < layer->model_count; m++) {
+            sum += weights->items[m][i] * layer->models[m][i];
+            all += weights->items[m][i];
+        }
+        layer->out[i] = sum / all;
+    }
+}
+END
+for i in 0 3; do helper model w$i.safetensors encoder.weight:2x3:$i classifier.weight:1x2:$i; done
+expect 0 mergecraft methods weighted.c
+expect 0 mergecraft merge -q weighted.c m1 m4 --list weights=w3.safetensors,w0.safetensors -o out5
+expect 0 helper values out5/model.safetensors encoder.weight
+expect 0 mergecraft merge weighted.c m1 m4 --list weights=w3.safetensors,w0.safetensors -o out6 --json > json
+tail -n +2 json | helper json lists
+expect 2 mergecraft merge weighted.c m1 m4 -o out7
+expect 2 mergecraft merge weighted.c m1 m4 --list wieghts=w3.safetensors,w0.safetensors -o out7
+expect 2 mergecraft merge weighted.c m1 m4 --list weights=w3.safetensors -o out7
+expect 1 mergecraft merge weighted.c m1 m4 --list weights=w3.safetensors,w1.safetensors -o out7
+expect 2 mergecraft merge weighted.c m1 m4 --list weights=w3.safetensors,w0.safetensors \
+    --list weights=w3.safetensors,w0.safetensors -o out7
+expect 2 mergecraft merge weighted.c m1 m4 --list weights=w3.safetensors,w0.safetensors \
+    --list more=w3.safetensors,w0.safetensors -o out7
+[ ! -e out7 ] || fail 'out7 was made'

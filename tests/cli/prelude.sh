@@ -32,13 +32,13 @@ model()
 END
 }
 
-# wait_for FILE PATTERN: until a line of the file matches; fails after 20 seconds.
-wait_for()
+# wait_until COMMAND...: until it succeeds; fails after 30 seconds.
+wait_until()
 {
     tries=0
-    until grep -q -- "$2" "$1" 2> /dev/null; do
+    until "$@" 2> /dev/null; do
         tries=$((tries + 1))
-        [ "$tries" -lt 400 ] || fail "'$2' did not appear in $1"
+        [ "$tries" -lt 600 ] || fail "waited in vain for: $*"
         sleep .05
     done
 }
