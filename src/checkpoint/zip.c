@@ -80,7 +80,7 @@ static mc_status find_end(const mc_file *file, unsigned char *end, int64_t *offs
 static mc_status read_end64(const mc_file *file, int64_t locator_offset, directory *out,
                             mc_error *error)
 {
-    unsigned char locator[LOCATOR_BYTES], end[END64_BYTES];
+    unsigned char locator[LOCATOR_BYTES] = {0}, end[END64_BYTES] = {0};
     MC_TRY(mc_file_read(file, locator_offset, locator, sizeof locator, error));
     const uint64_t offset = get64(locator + 8);
     if (offset > (uint64_t)locator_offset || (uint64_t)locator_offset - offset < END64_BYTES)
@@ -103,7 +103,7 @@ static mc_status has_locator(const mc_file *file, int64_t offset, bool *has, mc_
     *has = false;
     if (offset < 0)
         return MC_OK;
-    unsigned char signature[4];
+    unsigned char signature[4] = {0};
     MC_TRY(mc_file_read(file, offset, signature, sizeof signature, error));
     *has = get32(signature) == LOCATOR_SIGNATURE;
     return MC_OK;
@@ -111,7 +111,7 @@ static mc_status has_locator(const mc_file *file, int64_t offset, bool *has, mc_
 
 static mc_status find_directory(const mc_file *file, directory *out, mc_error *error)
 {
-    unsigned char end[END_BYTES];
+    unsigned char end[END_BYTES] = {0};
     int64_t at = 0;
     bool has_zip64 = false;
     MC_TRY(find_end(file, end, &at, error));
@@ -271,7 +271,7 @@ static mc_status locate(const mc_file *file, const entry *one, uint64_t director
                        "zip member '%s' begins at byte %llu, expected before the directory at byte "
                        "%llu",
                        name, (unsigned long long)one->offset, (unsigned long long)directory_offset);
-    unsigned char local[LOCAL_BYTES];
+    unsigned char local[LOCAL_BYTES] = {0};
     MC_TRY(mc_file_read(file, (int64_t)one->offset, local, sizeof local, error));
     MC_TRY(check_local_fields(local, one, name, error));
     MC_TRY(check_local_name(file, one, name, error));
@@ -318,7 +318,7 @@ static mc_status parse_directory(const mc_file *file, const directory *where,
         return mc_fail_memory(error);
     size_t at = 0;
     for (uint64_t i = 0; i < where->count; i++) {
-        entry one;
+        entry one = {0};
         MC_TRY(parse_entry(bytes, where->size, &at, &one, error));
         mc_zip_member *const member = &zip->members[zip->count++];
         member->name = mc_strndup((const char *)one.name, one.name_size);
@@ -335,7 +335,7 @@ static mc_status parse_directory(const mc_file *file, const directory *where,
 
 mc_status mc_zip_open(const mc_file *file, mc_zip *out, mc_error *error)
 {
-    directory where;
+    directory where = {0};
     MC_TRY(find_directory(file, &where, error));
     unsigned char *const bytes = mc_alloc(where.size);
     if (!bytes)
