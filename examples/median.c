@@ -1,0 +1,14 @@
+/*
+ * A merge method of your own is one file like this one:
+ *
+ *     mergecraft merge ./median.c MODEL MODEL MODEL... -o DIR
+ *
+ * The function below is called for one piece of one layer after the other, from several threads. `layer->models` holds that piece of
+ * every model as plain numbers, whatever the checkpoints look like on disk.
+ */
+#include <mergecraft/method.h>
+
+MC_LAYER_MERGE(median, .help = "element-wise median of the models")
+{
+    mc_tile_median(layer->out, layer->models, layer->model_count, layer->count);
+}
