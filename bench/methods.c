@@ -1,6 +1,7 @@
 /*
- * How fast methods, conversions and random numbers are on tiles that lie in the second cache, at each CPU level:
- * nanoseconds an element, of a model where there are several. The best of many runs.
+ * How fast methods, conversions and random numbers are on tiles that lie in the second cache, at
+ * each CPU level: nanoseconds an element, of a model where there are several. The best of many
+ * runs.
  *
  *     bench_methods [f64]        methods with float64 tiles
  *     bench_methods ties N       rounds and nanoseconds of a whole ties layer of N elements of three kinds
@@ -39,7 +40,9 @@ static double fastest(void (*run)(const void *), const void *argument)
     return best;
 }
 
-/* ---- methods ------------------------------------------------------------------------------------ */
+/*
+ * ---- methods ------------------------------------------------------------------------------------
+ */
 
 typedef struct run {
     const mc_method *method;
@@ -158,7 +161,10 @@ static void bench_method(const mc_method *method)
     free(r.partial);
 }
 
-/* ---- the rest ------------------------------------------------------------------------------------ */
+/*
+ * ---- the rest
+ * ------------------------------------------------------------------------------------
+ */
 
 typedef struct conversion {
     mc_dtype dtype;
@@ -191,7 +197,10 @@ static void bench_conversions(void)
     }
 }
 
-/* ---- a whole layer of ties ------------------------------------------------------------------------ */
+/*
+ * ---- a whole layer of ties
+ * ------------------------------------------------------------------------
+ */
 
 enum { LAYER_MODELS = 3 };
 
@@ -203,7 +212,10 @@ static double bell(uint64_t i)
     return sum;
 }
 
-/* Task vectors: alike everywhere; of another size in each row of 768; rounded to the last bits of larger weights. */
+/*
+ * Task vectors: alike everywhere; of another size in each row of 768; rounded to the last bits of
+ * larger weights.
+ */
 static double task_value(int kind, uint64_t model, uint64_t i)
 {
     const double x = bell(i * LAYER_MODELS + model) * 1e-3;

@@ -1,0 +1,83 @@
+"""Checkpoints for the benchmarks: random weights in the shapes of real models.
+
+make_inputs.py DIR bert [COUNT]    bert-0 … : BERT-base, f32, 419 MB each (bert-0 serves as the base)
+make_inputs.py DIR llama [COUNT]   llama-0 … : Llama 3.2 1B, bf16, 2.5 GB each
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+
+def bert_shapes() -> dict[str, tuple[int, ...]]:
+    shapes = {
+        "bert.embeddings.word_embeddings.weight": (30522, 768),
+        "bert.embeddings.position_embeddings.weight": (512, 768),
+        "bert.embeddings.token_type_embeddings.weight": (2, 768),
+        "bert.embeddings.LayerNorm.weight": (768,),
+        "bert.embeddings.LayerNorm.bias": (768,),
+        "bert.pooler.dense.weight": (768, 768),
+        "bert.pooler.dense.bias": (768,),
+    }
+    parts = {"attention.self.query": (768, 768), "attention.self.key": (768, 768),
+             "attention.self.value": (768, 768), "attention.output.dense": (768, 768),
+             "intermediate.dense": (3072, 768), "output.dense": (768, 3072)}
+    for layer in range(12):
+        at = f"bert.encoder.layer.{layer}."
+        for name, shape in parts.items():
+            shapes[f"{at}{name}.weight"], shapes[f"{at}{name}.bias"] = shape, shape[:1]
+        for norm in ("attention.output.LayerNorm", "output.LayerNorm"):
+            shapes[f"{at}{norm}.weight"] = shapes[f"{at}{norm}.bias"] = (768,)
+    return shapes
+
+
+def llama_shapes() -> dict[str, tuple[int, ...]]:
+    shapes = {"model.embed_tokens.weight": (128256, 2048), "model.norm.weight": (2048,)}
+    parts = {"self_attn.q_proj": (2048, 2048), "self_attn.k_proj": (512, 2048),
+             "self_attn.v_proj": (512, 2048), "self_attn.o_proj": (2048, 2048),
+             "mlp.gate_proj": (8192, 2048), "mlp.up_proj": (8192, 2048), "mlp.down_proj": (2048, 8192)}
+    for layer in range(16):
+        at = f"model.layers.{layer}."
+        for name, shape in parts.items():
+            shapes[f"{at}{name}.weight"] = shape
+        for norm in ("input_layernorm", "post_attention_layernorm"):
+            shapes[f"{at}{norm}.weight"] = (2048,)
+    return shapes
+
+
+KINDS = {
+    "bert": (bert_shapes, torch.float32, {"architectures": ["BertModel"], "model_type": "bert"}),
+    "llama": (llama_shapes, torch.bfloat16, {
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 2048,
+        "intermediate_size": 8192, "num_attention_heads": 32, "num_hidden_layers": 16,
+        "num_key_value_heads": 8, "vocab_size": 128256, "tie_word_embeddings": True,
+        "torch_dtype": "bfloat16"}),
+}
+
+
+def make(folder: Path, kind: str, index: int) -> None:
+    """A model near the common ancestor: N(0, .02) shared by all, and a small difference of its own."""
+    shapes, dtype, config = KINDS[kind]
+    common, own = torch.Generator().manual_seed(1), torch.Generator().manual_seed(1000 + index)
+    tensors = {}
+    for name, shape in shapes().items():
+        tensor = torch.empty(shape).normal_(0, 0.02, generator=common)
+        if index > 0:
+            tensor += torch.empty(shape).normal_(0, 0.002, generator=own)
+        tensors[name] = tensor.to(dtype)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def main() -> None:
+    root, kind = Path(sys.argv[1]), sys.argv[2]
+    count = int(sys.argv[3]) if len(sys.argv) > 3 else 6 if kind == "bert" else 4
+    for index in range(count):
+        make(root / f"{kind}-{index}", kind, index)
+
+
+main()
