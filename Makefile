@@ -25,7 +25,7 @@ deps: ## install what is missing to build (Debian, Ubuntu)
 
 .PHONY: demo
 demo: deps build ## merge the five bundled fine-tunes by median into demo-output/
-	@examples/demo.sh $(abspath $(BUILD))/mergecraft
+	@examples/demo.sh $(abspath $(BUILD)) demo-output
 
 .PHONY: check
 check: deps build ## run the tests

@@ -14,7 +14,7 @@ cd "$root"
 
 echo 'Five fine-tunes of a tiny BERT on the same task, each stored in another form; merged by'
 echo
-echo '    mergecraft merge median examples/models/rte-[1-5] -o demo-output'
+echo "    mergecraft merge median examples/models/rte-[1-5] -o ${2:-demo-output}"
 echo
 result=$("$build/mergecraft" merge median examples/models/rte-[1-5] -o "$out" --overwrite --json)
 
