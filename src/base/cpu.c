@@ -4,13 +4,18 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 static const char *const level_names[MC_CPU_LEVELS] = {"scalar", "avx2", "avx512"};
 
 static mc_cpu_level machine_level(void)
 {
 #if defined(__x86_64__)
-    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("f16c"))
+    unsigned a, b, features, d;
+    const bool halves = __get_cpuid(1, &a, &b, &features, &d) && (features & bit_F16C);
+    if (!halves || !__builtin_cpu_supports("avx2"))
         return MC_CPU_SCALAR;
     const bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");

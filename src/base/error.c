@@ -90,14 +90,26 @@ mc_status mc_in_tensor(mc_error *error, const char *tensor, mc_status status)
     return status;
 }
 
+/* C1 controls, which some terminals obey, are two bytes in UTF-8. */
+static bool is_wide_control(const unsigned char *c)
+{
+    return c[0] == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0;
+}
+
 /* Names come from files that nobody vouches for: no control character of theirs may reach a terminal. */
 static size_t add_visible(char *buffer, size_t size, size_t at, const char *text, bool keep_lines)
 {
     for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
-        char shown[8];
+        char shown[16];
         const bool plain = (*c >= 0x20 && *c != 0x7f) || (keep_lines && *c == '\n');
-        const int length = plain ? snprintf(shown, sizeof shown, "%c", *c)
-                                 : snprintf(shown, sizeof shown, "\\x%02x", *c);
+        int length = 0;
+        if (is_wide_control(c)) {
+            length = snprintf(shown, sizeof shown, "\\x%02x\\x%02x", c[0], c[1]);
+            c++;
+        } else {
+            length = plain ? snprintf(shown, sizeof shown, "%c", *c)
+                           : snprintf(shown, sizeof shown, "\\x%02x", *c);
+        }
         if (at + (size_t)length >= size)
             break;
         memcpy(buffer + at, shown, (size_t)length);

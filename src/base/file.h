@@ -29,7 +29,7 @@ mc_file_identity mc_file_identity_of(const mc_file *file);
 mc_status mc_file_read(const mc_file *file, int64_t offset, void *out, size_t size,
                        mc_error *error);
 
-/* Hints that the range will be read soon; costs nothing for files whose reads did not wait so far. */
+/* Hints that the range will be read soon: the system starts reading what it has not cached. */
 void mc_file_read_ahead(const mc_file *file, int64_t offset, int64_t size);
 
 /* MC_CHANGED if the file at the path is not the one that was opened, or was modified since. */

@@ -3,6 +3,9 @@
 #include "base/file.h"
 #include "base/memory.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+
 mc_status mc_json_parse(const char *bytes, size_t size, json_t **out, mc_error *error)
 {
     json_error_t problem;
@@ -22,4 +25,40 @@ mc_status mc_json_load(const char *path, int64_t limit, json_t **out, mc_error *
     const mc_status status = mc_in_file(error, path, mc_json_parse(text, size, out, error));
     mc_free(text);
     return status;
+}
+
+static int digits_of(double number)
+{
+    int digits = 15;
+    char text[40];
+    for (; digits < 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, number);
+        if (strtod(text, NULL) == number)
+            break;
+    }
+    return digits;
+}
+
+static int most_digits(const json_t *value)
+{
+    if (json_is_real(value))
+        return digits_of(json_real_value(value));
+    int most = 15;
+    for (size_t i = 0; i < json_array_size(value); i++) {
+        const int digits = most_digits(json_array_get(value, i));
+        most = digits > most ? digits : most;
+    }
+    const char *name;
+    json_t *member;
+    json_object_foreach((json_t *)(uintptr_t)value, name, member)
+    {
+        const int digits = most_digits(member);
+        most = digits > most ? digits : most;
+    }
+    return most;
+}
+
+size_t mc_json_shortest(const json_t *value)
+{
+    return JSON_REAL_PRECISION(most_digits(value));
 }

@@ -12,4 +12,10 @@ mc_status mc_json_parse(const char *bytes, size_t size, json_t **out, mc_error *
 /* Reads and parses a file of at most `limit` bytes. */
 mc_status mc_json_load(const char *path, int64_t limit, json_t **out, mc_error *error);
 
+/*
+ * The flags with which json_dumps writes the numbers in a value as short as they can be and still be read back as the same:
+ * 0.2, not 0.20000000000000001.
+ */
+size_t mc_json_shortest(const json_t *value);
+
 #endif

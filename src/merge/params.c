@@ -260,7 +260,7 @@ char *mc_params_json(const mc_method *method, const mc_params *params)
     for (size_t i = 0; object && i < params->count; i++)
         json_object_set_new(object, method->params[i].name,
                             value_json(&method->params[i], &params->values[i]));
-    char *const text = object ? json_dumps(object, 0) : NULL;
+    char *const text = object ? json_dumps(object, mc_json_shortest(object)) : NULL;
     char *const copy = text ? mc_strdup(text) : NULL;
     free(text);
     json_decref(object);
