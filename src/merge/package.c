@@ -51,7 +51,7 @@ static void set_dtype(json_t *config, mc_dtype dtype)
 static mc_status write_json(mc_folder *folder, const char *name, const json_t *value,
                             mc_error *error)
 {
-    char *const text = json_dumps(value, JSON_INDENT(2));
+    char *const text = json_dumps(value, JSON_INDENT(2) | mc_json_shortest(value));
     if (!text)
         return mc_fail_memory(error);
     mc_text line = {0};
@@ -115,7 +115,7 @@ static mc_status copy_blocks(mc_file *from, int to, const char *name, char *bloc
 static mc_status copy_to(mc_folder *folder, mc_file *from, const char *name, mc_error *error)
 {
     char *const block = mc_alloc(COPY_BLOCK);
-    const int to = block ? mc_folder_open(folder, name) : -1;
+    const int to = block ? mc_folder_create(folder, name) : -1;
     mc_status status = !block   ? mc_fail_memory(error)
                        : to < 0 ? mc_fail_errno(error, name, "cannot make the file")
                                 : copy_blocks(from, to, name, block, error);
@@ -198,7 +198,7 @@ static void add_parameters(mc_text *card, const mc_plan *plan)
         mc_text_add(card, "\n| parameter | value |\n|---|---|\n");
     json_object_foreach(parameters, name, value)
     {
-        char *const text = json_dumps(value, JSON_ENCODE_ANY);
+        char *const text = json_dumps(value, JSON_ENCODE_ANY | mc_json_shortest(value));
         mc_text_add(card, "| %s | %s |\n", name, text ? text : "");
         free(text);
     }
