@@ -1,9 +1,10 @@
 /*
- * Random numbers that depend only on what they are for: (seed, layer, stream, element). Any piece of a layer can be
- * drawn by any thread in any order and holds the same numbers.
+ * Random numbers that depend only on what they are for: (seed, layer, stream, element). Any piece
+ * of a layer can be drawn by any thread in any order and holds the same numbers.
  *
- * The generator is Philox4x32 with ten rounds: J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw, "Parallel random numbers:
- * as easy as 1, 2, 3", SC 2011. It maps a counter of four words and a key of two to four words:
+ * The generator is Philox4x32 with ten rounds: J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw,
+ * "Parallel random numbers: as easy as 1, 2, 3", SC 2011. It maps a counter of four words and a key
+ * of two to four words:
  *
  *     counter   element / 4 (low) | element / 4 (high) | stream | 0
  *     key       random_key (low)  | random_key (high)
@@ -27,8 +28,8 @@ static inline uint64_t mc_random_mix(uint64_t value)
 }
 
 /*
- * The key of a layer: mix(mix(seed + 0x9e3779b97f4a7c15) ^ h), h being the 64-bit FNV-1a hash of the name's bytes without its
- * NUL. The additive constant keeps seed 0 away from mix's fixed point.
+ * The key of a layer: mix(mix(seed + 0x9e3779b97f4a7c15) ^ h), h being the 64-bit FNV-1a hash of
+ * the name's bytes without its NUL. The additive constant keeps seed 0 away from mix's fixed point.
  */
 static inline uint64_t mc_random_key(uint64_t seed, const char *layer_name)
 {
@@ -52,7 +53,10 @@ static inline uint32_t mc_random_high(uint32_t a, uint32_t b)
     return (uint32_t)(((uint64_t)a * b) >> 32);
 }
 
-/* One round on all lanes. The halves of a product are written apart because compilers then see two vector instructions. */
+/*
+ * One round on all lanes. The halves of a product are written apart because compilers then see two
+ * vector instructions.
+ */
 static inline void mc_random_round(mc_random_words *words, uint32_t key0, uint32_t key1)
 {
     const uint32_t factor0 = UINT32_C(0xd2511f53), factor1 = UINT32_C(0xcd9e8d57);
@@ -93,8 +97,9 @@ static inline void mc_random_block(uint64_t key, uint32_t stream, uint64_t block
 }
 
 /*
- * Writes the numbers of elements first … first + count − 1 (first ≥ 0) of a stream, each uniform over all 32-bit values.
- * `key` is layer->random_key; `stream` tells apart what needs independent numbers within a layer, say the model's index.
+ * Writes the numbers of elements first … first + count − 1 (first ≥ 0) of a stream, each uniform
+ * over all 32-bit values. `key` is layer->random_key; `stream` tells apart what needs independent
+ * numbers within a layer, say the model's index.
  */
 static inline void mc_random_u32(uint64_t key, uint32_t stream, int64_t first, size_t count,
                                  uint32_t *out)

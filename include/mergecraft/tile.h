@@ -1,23 +1,29 @@
 /*
  * What methods are made of: loops over tiles of mc_real.
  *
- * A tile is a plain array of `count` elements; `models` are model_count tiles of as many. count may be 0; model_count is at
- * least 1. An output may be the very same array as an input but not overlap one in another way; mc_tile_median,
- * mc_tile_mean, mc_tile_weighted_mean, mc_tile_sum, mc_tile_smallest, mc_tile_largest and mc_tile_max_magnitude write
- * `out` while they still read `models`, so there `out` must be none of the models but the first.
+ * A tile is a plain array of `count` elements; `models` are model_count tiles of as many. count may
+ * be 0; model_count is at least 1. An output may be the very same array as an input but not overlap
+ * one in another way. Where `models` are passed over several times, in mc_tile_sum, mc_tile_mean,
+ * mc_tile_weighted_mean, mc_tile_smallest, mc_tile_largest and mc_tile_max_magnitude, `out` may be
+ * the first model but no other; in mc_tile_median it may be none of them.
  *
- * Numbers: every operation is rounded on its own to mc_real (no fused multiply-add), sums go through the models in order, so the
- * same source gives the same bits on every CPU. Infinities and NaN follow arithmetic unless stated otherwise. Reductions
- * to one double have a fixed order too: see mc_tile_dot.
+ * Numbers: every operation is rounded on its own to mc_real (no fused multiply-add), sums go
+ * through the models in order, so the same source gives the same bits on every CPU. Infinities and
+ * NaN follow arithmetic unless stated otherwise. Reductions to one double have a fixed order too:
+ * see mc_tile_dot.
  *
- * It is all plain C that compilers vectorise; user methods get the same speed from loops of their own.
+ * It is all plain C that compilers vectorise; user methods get the same speed from loops of their
+ * own.
  */
 #ifndef MERGECRAFT_TILE_H
 #define MERGECRAFT_TILE_H
 
 #include <mergecraft/method.h>
 
-/* Before a loop whose iterations are independent, also where an output is the same array as an input. */
+/*
+ * Before a loop whose iterations are independent, also where an output is the same array as an
+ * input.
+ */
 #if defined(__clang__)
 #define MC_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
 #elif defined(__GNUC__)
@@ -27,8 +33,8 @@
 #endif
 
 /*
- * On a pass over one model that is made for each of several: keeps compilers from mixing the loop over models into it, which
- * stops them from vectorising it.
+ * On a pass over one model that is made for each of several: keeps compilers from mixing the loop
+ * over models into it, which stops them from vectorising it.
  */
 #if defined(__GNUC__)
 #define MC_PASS static MC_UNUSED __attribute__((noinline))
@@ -36,7 +42,10 @@
 #define MC_PASS static
 #endif
 
-/* Elements that several passes over models are made in at once: inputs and result of such a block stay in the first cache. */
+/*
+ * Elements that several passes over models are made in at once: inputs and result of such a block
+ * stay in the first cache.
+ */
 #define MC_TILE_BLOCK ((size_t)512)
 
 /* The length of the block that begins at `start`. */
@@ -197,8 +206,8 @@ static inline void mc_tile_mean(mc_real *out, const mc_real *const *models, size
 }
 
 /*
- * out = (w0 · models[0] + w1 · models[1] + …) / (w0 + w1 + …). Weights are rounded to mc_real, their sum is made in double. A
- * weight of 0 does not hide an infinity or NaN of its model.
+ * out = (w0 · models[0] + w1 · models[1] + …) / (w0 + w1 + …). Weights are rounded to mc_real,
+ * their sum is made in double. A weight of 0 does not hide an infinity or NaN of its model.
  */
 static inline void mc_tile_weighted_mean(mc_real *out, const mc_real *const *models,
                                          const double *weights, size_t model_count, size_t count)
@@ -278,9 +287,10 @@ static inline void mc_tile_max_magnitude(mc_real *out, const mc_real *const *mod
 }
 
 /*
- * Reductions: element i is added to lane i % MC_TILE_LANES, in double, and the lanes are added as a balanced tree (lane l and
- * lane l + 8, then l + 4, l + 2, l + 1). The order is fixed, and wide enough for any vector unit. A result over more than
- * a leaf depends on how the layer is cut: accumulate leaf by leaf (see mc_statistics).
+ * Reductions: element i is added to lane i % MC_TILE_LANES, in double, and the lanes are added as a
+ * balanced tree (lane l and lane l + 8, then l + 4, l + 2, l + 1). The order is fixed, and wide
+ * enough for any vector unit. A result over more than a leaf depends on how the layer is cut:
+ * accumulate leaf by leaf (see mc_statistics).
  */
 #define MC_TILE_LANES 16
 
@@ -326,10 +336,11 @@ static inline double mc_tile_total(const mc_real *a, size_t count)
 }
 
 /*
- * The median. Up to MC_MEDIAN_SMALL models by selection networks in registers; up to MC_MEDIAN_NETWORK by Batcher's merge exchange
- * (Knuth, The Art of Computer Programming 3, 5.2.2, algorithm M) over blocks on the stack; more by bisection on the values'
- * bits, which needs no memory. Networks of `a < b ? …` lose NaN and do not tell −0 from +0: blocks where either can matter
- * are finished by mc_median_finish.
+ * The median. Up to MC_MEDIAN_SMALL models by selection networks in registers; up to
+ * MC_MEDIAN_NETWORK by Batcher's merge exchange (Knuth, The Art of Computer Programming 3, 5.2.2,
+ * algorithm M) over blocks on the stack; more by bisection on the values' bits, which needs no
+ * memory. Networks of `a < b ? …` lose NaN and do not tell −0 from +0: blocks where either can
+ * matter are finished by mc_median_finish.
  */
 #define MC_MEDIAN_SMALL ((size_t)8)
 #define MC_MEDIAN_NETWORK ((size_t)128)
@@ -536,7 +547,10 @@ MC_PASS void mc_median_count_signs(mc_bits *negative, mc_bits *unordered, const 
     }
 }
 
-/* Gives medians of a block (at most MC_TILE_BLOCK elements) that are zero their sign, and makes NaN what has a NaN. */
+/*
+ * Gives medians of a block (at most MC_TILE_BLOCK elements) that are zero their sign, and makes NaN
+ * what has a NaN.
+ */
 static inline void mc_median_finish(mc_real *out, const mc_real *const *models, size_t model_count,
                                     size_t start, size_t count)
 {
@@ -552,9 +566,10 @@ static inline void mc_median_finish(mc_real *out, const mc_real *const *models, 
 }
 
 /*
- * out = the median of the models; of an even number the lower of the two middle values, as torch.median has it. NaN if one
- * model is. −0 counts as smaller than +0, so the order of the models never matters. (torch.median takes the two for equal, and which
- * comes out depends on their order.)
+ * out = the median of the models; of an even number the lower of the two middle values, as
+ * torch.median has it. NaN if one model is. −0 counts as smaller than +0, so the order of the
+ * models never matters. (torch.median takes the two for equal, and which comes out depends on their
+ * order.)
  */
 static inline void mc_tile_median(mc_real *out, const mc_real *const *models, size_t model_count,
                                   size_t count)

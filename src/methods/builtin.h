@@ -1,6 +1,6 @@
 /*
- * Included before every file of src/methods that CMake compiles: it is compiled once for each CPU level and type of mc_real, and
- * MC_METHOD_VARIANT (_f32_avx2, …) tells the descriptors apart.
+ * Included before every file of src/methods that CMake compiles: it is compiled once for each CPU
+ * level and type of mc_real, and MC_METHOD_VARIANT (_f32_avx2, …) tells the descriptors apart.
  */
 #ifndef MC_METHODS_BUILTIN_H
 #define MC_METHODS_BUILTIN_H

@@ -1,4 +1,7 @@
-/* The built-in methods, in the order of their names: src/methods/NAME.c. CMake reads this file too: one a line. */
+/*
+ * The built-in methods, in the order of their names: src/methods/NAME.c. CMake reads this file too:
+ * one a line.
+ */
 MC_METHOD(dare)
 MC_METHOD(max_magnitude)
 MC_METHOD(median)

@@ -16,8 +16,8 @@ static void accumulate(const mc_layer *layer, void *partial)
 }
 
 /*
- * sin(x) for |x| ≤ π/2 by its series, and the angle of a cosine between 0 and 1. The C library's functions are not the same to
- * the last bit on every machine; these are.
+ * sin(x) for |x| ≤ π/2 by its series, and the angle of a cosine between 0 and 1. The C library's
+ * functions are not the same to the last bit on every machine; these are.
  */
 static double sine(double x)
 {

@@ -1,8 +1,10 @@
 /*
- * The threshold is an exact order statistic of all |task vector| elements, found by counting, never by sorting: reals of one sign
- * are ordered as their bits are, so a magnitude's bits are its key. The first round looks at some leaves only and gives a bracket of keys
- * that the wanted one very likely lies in; the second counts everything, and inside the bracket by bins. Usually that is exact, because
- * bins remember their smallest and largest key; if not, or if the bracket missed, further rounds narrow it.
+ * The threshold is an exact order statistic of all |task vector| elements, found by counting, never
+ * by sorting: reals of one sign are ordered as their bits are, so a magnitude's bits are its key.
+ * The first round looks at some leaves only and gives a bracket of keys that the wanted one very
+ * likely lies in; the second counts everything, and inside the bracket by bins. Usually that is
+ * exact, because bins remember their smallest and largest key; if not, or if the bracket missed,
+ * further rounds narrow it.
  */
 #include <mergecraft/method.h>
 
@@ -74,7 +76,10 @@ static int64_t stride(const mc_layer *layer, int round)
     return round > 0 || wanted < 2 ? 1 : (wanted < 16 ? wanted : 16) | 1;
 }
 
-/* The keys of a block; which are inside the bracket (a byte each), how many below it, and the inverse of the smallest above. */
+/*
+ * The keys of a block; which are inside the bracket (a byte each), how many below it, and the
+ * inverse of the smallest above.
+ */
 MC_PASS void classify(const mc_real *model, const mc_real *base, key_search bracket, mc_bits *keys,
                       unsigned char *inside, key_counts *found, size_t count)
 {
@@ -101,8 +106,9 @@ static void count_key(key_bin *bin, mc_bits key)
 }
 
 /*
- * Moves the keys that are inside to the front, and returns how many they are. Few are, at places that no branch could foresee: so first
- * the groups of eight with any are listed, then their members, without a branch.
+ * Moves the keys that are inside to the front, and returns how many they are. Few are, at places
+ * that no branch could foresee: so first the groups of eight with any are listed, then their
+ * members, without a branch.
  */
 static size_t collect(mc_bits keys[MC_TILE_BLOCK], const unsigned char inside[MC_TILE_BLOCK])
 {
@@ -167,7 +173,10 @@ static void set_bracket(key_search *search, mc_bits first, mc_bits last)
     search->narrowed = true;
 }
 
-/* The bin that holds the key of rank `rank` among the counted ones, which becomes its rank in the bin. */
+/*
+ * The bin that holds the key of rank `rank` among the counted ones, which becomes its rank in the
+ * bin.
+ */
 static size_t bin_of_rank(const key_counts *found, size_t bins, uint64_t *rank)
 {
     size_t i = 0;
@@ -177,8 +186,8 @@ static size_t bin_of_rank(const key_counts *found, size_t bins, uint64_t *rank)
 }
 
 /*
- * Takes the sample's keys around the wanted quantile for the bracket. The margin falls with the number of leaves rather than of
- * keys: neighbours are alike, leaves differ.
+ * Takes the sample's keys around the wanted quantile for the bracket. The margin falls with the
+ * number of leaves rather than of keys: neighbours are alike, leaves differ.
  */
 static void bracket_sample(const mc_layer *layer, key_search *search, const key_counts *found,
                            double quantile)
@@ -228,7 +237,10 @@ static double between(mc_bits low_key, mc_bits high_key, double fraction)
     return fraction == 0 || low == high ? low : low + (high - low) * fraction;
 }
 
-/* The same for the keys of rank `rank` in bin i and the next; false if the bin does not remember them. */
+/*
+ * The same for the keys of rank `rank` in bin i and the next; false if the bin does not remember
+ * them.
+ */
 static bool threshold_in_bin(const mc_layer *layer, const key_counts *found, size_t i,
                              uint64_t rank, double fraction, double *threshold)
 {
@@ -245,7 +257,10 @@ static bool threshold_in_bin(const mc_layer *layer, const key_counts *found, siz
     return true;
 }
 
-/* Digests a count of all keys: true if it tells the threshold, else there is a bracket for another round. */
+/*
+ * Digests a count of all keys: true if it tells the threshold, else there is a bracket for another
+ * round.
+ */
 static bool find_threshold(const mc_layer *layer, key_search *search, const key_counts *found,
                            uint64_t rank, double fraction)
 {
@@ -301,7 +316,10 @@ MC_PASS void add_kept(mc_real *sum, const mc_real *model, const mc_real *base, m
     }
 }
 
-/* Where the task vector is large enough and has the elected sign (0: none): agreed += it, votes += 1. */
+/*
+ * Where the task vector is large enough and has the elected sign (0: none): agreed += it, votes +=
+ * 1.
+ */
 MC_PASS void add_agreeing(mc_real *agreed, mc_real *votes, const mc_real *signs,
                           const mc_real *model, const mc_real *base, mc_real threshold,
                           size_t count)

@@ -5,8 +5,9 @@
 #include <mergecraft/method.h>
 
 /*
- * The form of a built-in method for this CPU (mc_cpu) whose mc_real is double or float; the method itself if it is not
- * a built-in one. `method` is what mc_method_find gave. Cannot fail; static storage.
+ * The form of a built-in method for this CPU (mc_cpu) whose mc_real is double or float; the method
+ * itself if it is not a built-in one. `method` is what mc_method_find gave. Cannot fail; static
+ * storage.
  */
 const mc_method *mc_method_variant(const mc_method *method, bool real_is_double);
 

@@ -97,7 +97,10 @@ static void widen(mc_dtype from, mc_dtype to, void *out, const void *in, size_t 
         mc_dtype_to_f32(from, out, in, count);
 }
 
-/* What is written never reaches what is still to be read, but may reach what is being read: that is copied first. */
+/*
+ * What is written never reaches what is still to be read, but may reach what is being read: that is
+ * copied first.
+ */
 void mc_widen_in_place(mc_dtype from, mc_dtype to, void *buffer, size_t count)
 {
     const size_t width = (size_t)mc_dtype_bits(from) / 8, wide = (size_t)mc_dtype_bits(to) / 8;

@@ -1,12 +1,15 @@
-/* Conversions between dtypes, by the CPU's level; the public ones of dtype.h and one that needs no second buffer. */
+/*
+ * Conversions between dtypes, by the CPU's level; the public ones of dtype.h and one that needs no
+ * second buffer.
+ */
 #ifndef MC_TENSOR_CONVERT_H
 #define MC_TENSOR_CONVERT_H
 
 #include <mergecraft/dtype.h>
 
 /*
- * Widens in place: `count` elements of `from` lie at the END of the buffer of count elements of `to` (F32 or F64, wider than or as
- * wide as `from`), and are spread over all of it.
+ * Widens in place: `count` elements of `from` lie at the END of the buffer of count elements of
+ * `to` (F32 or F64, wider than or as wide as `from`), and are spread over all of it.
  */
 void mc_widen_in_place(mc_dtype from, mc_dtype to, void *buffer, size_t count);
 

@@ -1,7 +1,7 @@
 /*
- * The conversions, in plain C: included by convert_LEVEL.c, which is compiled for its CPU level and names the table
- * (MC_CONVERT_TABLE). Where the compiler has F16C or AVX-512, float16 is converted by its instructions: the results
- * are the same, that of NaN included.
+ * The conversions, in plain C: included by convert_LEVEL.c, which is compiled for its CPU level and
+ * names the table (MC_CONVERT_TABLE). Where the compiler has F16C or AVX-512, float16 is converted
+ * by its instructions: the results are the same, that of NaN included.
  *
  * Bits of the formats (sign, exponent, mantissa):
  *
@@ -35,7 +35,10 @@ static inline float float_of(uint32_t bits)
 
 /* ---- one number: to float32, exact --------------------------------------------------------- */
 
-/* A format with a 5-bit exponent and infinities, its bits at the top of 16. A NaN becomes quiet, as F16C has it. */
+/*
+ * A format with a 5-bit exponent and infinities, its bits at the top of 16. A NaN becomes quiet, as
+ * F16C has it.
+ */
 static inline float from_f16(uint32_t half)
 {
     const uint32_t sign = (half & 0x8000) << 16, rest = half & 0x7fff;
@@ -67,9 +70,10 @@ static inline float from_e4m3(uint32_t byte)
 /* ---- one number: from float32, to nearest, ties to even ------------------------------------- */
 
 /*
- * The magnitude of a float32 in a format with `mantissa` bits whose smallest normal number is 2^(1 − bias), without regard to
- * overflow and NaN. Normal numbers round in integers, with the carry going into the exponent; subnormal ones by the addition of
- * a power of two whose last bit is their last bit.
+ * The magnitude of a float32 in a format with `mantissa` bits whose smallest normal number is 2^(1
+ * − bias), without regard to overflow and NaN. Normal numbers round in integers, with the carry
+ * going into the exponent; subnormal ones by the addition of a power of two whose last bit is their
+ * last bit.
  */
 static inline uint32_t rounded(uint32_t rest, uint32_t mantissa, uint32_t bias)
 {
@@ -103,7 +107,10 @@ static inline uint8_t to_e5m2(float x)
     return (uint8_t)(sign | (rest > 0x7f800000 ? nan : limited));
 }
 
-/* Everything above 464, half-way between the largest number, 448, and what would be the next, is NaN. */
+/*
+ * Everything above 464, half-way between the largest number, 448, and what would be the next, is
+ * NaN.
+ */
 static inline uint8_t to_e4m3(float x)
 {
     const uint32_t bits = bits_of(x), sign = bits >> 24 & 0x80, rest = bits & 0x7fffffff;
@@ -111,8 +118,9 @@ static inline uint8_t to_e4m3(float x)
 }
 
 /*
- * A float64 as float32 rounded "to odd": cut, with the last bit set if anything was lost. Rounding that once more, to a format at
- * least two bits narrower, gives what rounding the float64 at once would have given.
+ * A float64 as float32 rounded "to odd": cut, with the last bit set if anything was lost. Rounding
+ * that once more, to a format at least two bits narrower, gives what rounding the float64 at once
+ * would have given.
  */
 static inline float to_odd(double x)
 {

@@ -1,6 +1,7 @@
 /*
- * Every method against the values that tests/data/methods/make_methods.py computed, at every CPU level, for several
- * tile sizes: the same bits whatever the level and tile, and those of the reference within the tolerance.
+ * Every method against the values that tests/data/methods/make_methods.py computed, at every CPU
+ * level, for several tile sizes: the same bits whatever the level and tile, and those of the
+ * reference within the tolerance.
  */
 #include "methods/inputs.h"
 #include "methods/run.h"
@@ -168,7 +169,10 @@ static void check_values(const golden_layer *golden, const golden_case *c, const
     }
 }
 
-/* Which NaN comes out of an operation on two is the compiler's choice: sign and payload are not compared. */
+/*
+ * Which NaN comes out of an operation on two is the compiler's choice: sign and payload are not
+ * compared.
+ */
 static void make_nan_equal(void *values, bool is_double, size_t count)
 {
     double *const wide = values;

@@ -9,7 +9,10 @@
 
 enum { BASE = 255 };
 
-/* PLAIN; ZEROS: with zeros of both signs and models that equal the base in places; SPECIAL: with infinities and NaN as well. */
+/*
+ * PLAIN; ZEROS: with zeros of both signs and models that equal the base in places; SPECIAL: with
+ * infinities and NaN as well.
+ */
 typedef enum inputs_kind { PLAIN, ZEROS, SPECIAL } inputs_kind;
 
 static inline uint64_t inputs_bits(uint64_t seed, uint64_t model, uint64_t element)
@@ -44,7 +47,10 @@ static inline double inputs_value(uint64_t seed, uint64_t model, uint64_t elemen
     return inputs_sprinkle(bits, same ? base : base + inputs_number(bits) / 8, kind);
 }
 
-/* A model (or BASE) of `count` elements, rounded to `dtype`: floats, or doubles if it is F64. New memory. */
+/*
+ * A model (or BASE) of `count` elements, rounded to `dtype`: floats, or doubles if it is F64. New
+ * memory.
+ */
 static inline void *inputs_make(uint64_t seed, uint64_t model, inputs_kind kind, mc_dtype dtype,
                                 size_t count)
 {

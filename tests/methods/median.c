@@ -1,4 +1,7 @@
-/* The median of any number of models against sorting: all patterns of a few values, zeros of both signs and NaN among them. */
+/*
+ * The median of any number of models against sorting: all patterns of a few values, zeros of both
+ * signs and NaN among them.
+ */
 #include "methods/inputs.h"
 #include "methods/run.h"
 

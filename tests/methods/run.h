@@ -1,6 +1,6 @@
 /*
- * Runs a method on whole arrays, in one thread, cut into tiles as a test wants it: the contract of method.h, written down
- * plainly. Arrays are of the method's own real type.
+ * Runs a method on whole arrays, in one thread, cut into tiles as a test wants it: the contract of
+ * method.h, written down plainly. Arrays are of the method's own real type.
  */
 #ifndef MC_TESTS_METHODS_RUN_H
 #define MC_TESTS_METHODS_RUN_H
@@ -60,7 +60,10 @@ static inline void run_node(const mc_method *method, const mc_layer *whole, int 
     }
 }
 
-/* Every tile into a partial result of its own, combined from the last to the first: the order does not matter. */
+/*
+ * Every tile into a partial result of its own, combined from the last to the first: the order does
+ * not matter.
+ */
 static inline void run_order_free(const mc_method *method, const mc_layer *whole, int64_t stride,
                                   int64_t tile, char *total)
 {

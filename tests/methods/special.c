@@ -1,4 +1,7 @@
-/* The list of methods, the checks of their parameters, and inputs at the edge of what a method is defined for. */
+/*
+ * The list of methods, the checks of their parameters, and inputs at the edge of what a method is
+ * defined for.
+ */
 #include "methods/inputs.h"
 #include "methods/run.h"
 
@@ -10,7 +13,9 @@
 
 #include <cmocka.h>
 
-/* ---- the list --------------------------------------------------------------------------------- */
+/*
+ * ---- the list ---------------------------------------------------------------------------------
+ */
 
 static void test_list(void **state)
 {
@@ -53,7 +58,9 @@ static void test_variants(void **state)
     assert_ptr_equal(mc_method_variant(&own, true), &own);
 }
 
-/* ---- parameters that do not fit --------------------------------------------------------------- */
+/*
+ * ---- parameters that do not fit ---------------------------------------------------------------
+ */
 
 static mc_status check_numbers(const char *method, const double *numbers, size_t count,
                                mc_error *error)
@@ -77,7 +84,9 @@ static void test_checks(void **state)
     assert_int_equal(check_numbers("task", NULL, 0, NULL), MC_OK);
 }
 
-/* ---- inputs at the edge ------------------------------------------------------------------------ */
+/*
+ * ---- inputs at the edge ------------------------------------------------------------------------
+ */
 
 enum { COUNT = 5, MODELS = 2 };
 

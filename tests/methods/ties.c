@@ -1,6 +1,6 @@
 /*
- * The threshold search of ties on layers that are large enough to be sampled first, against sorting: inputs that the sample tells
- * well, and inputs made to mislead it.
+ * The threshold search of ties on layers that are large enough to be sampled first, against
+ * sorting: inputs that the sample tells well, and inputs made to mislead it.
  */
 #include "methods/inputs.h"
 #include "methods/run.h"

@@ -1,6 +1,7 @@
 /*
- * Conversions between dtypes: against checksums of what torch and ml_dtypes give (tests/data/tensor/make_convert.py), against
- * a slow exact reference, and all CPU levels against each other. With the argument "long": every float32.
+ * Conversions between dtypes: against checksums of what torch and ml_dtypes give
+ * (tests/data/tensor/make_convert.py), against a slow exact reference, and all CPU levels against
+ * each other. With the argument "long": every float32.
  */
 #include "tensor/convert.h"
 
@@ -24,7 +25,10 @@ static size_t patterns_of(mc_dtype dtype)
     return (size_t)1 << mc_dtype_bits(dtype);
 }
 
-/* Element i of an array of unsigned integers of the format's size; every NaN as the same one, if `same_nan`. */
+/*
+ * Element i of an array of unsigned integers of the format's size; every NaN as the same one, if
+ * `same_nan`.
+ */
 static uint32_t bits_at(mc_dtype dtype, const void *values, size_t i, bool same_nan)
 {
     static const struct {
@@ -191,7 +195,10 @@ static void test_round_trip(void **state)
     }
 }
 
-/* The magnitudes 0, 1, 2 … of a format as doubles, and what follows the largest as if the exponent went on. */
+/*
+ * The magnitudes 0, 1, 2 … of a format as doubles, and what follows the largest as if the exponent
+ * went on.
+ */
 static size_t magnitudes(mc_dtype dtype, double **out)
 {
     const size_t half = patterns_of(dtype) / 2;
@@ -207,7 +214,10 @@ static size_t magnitudes(mc_dtype dtype, double **out)
     return count;
 }
 
-/* The expected pattern of a value between the magnitudes i and i + 1, `side` of their middle: −1, 0, 1. */
+/*
+ * The expected pattern of a value between the magnitudes i and i + 1, `side` of their middle: −1,
+ * 0, 1.
+ */
 static uint32_t nearest(size_t i, int side)
 {
     return (uint32_t)(side > 0 || (side == 0 && i % 2 == 1) ? i + 1 : i);
@@ -221,7 +231,10 @@ static void check_value(mc_dtype dtype, double value, uint32_t expected)
         fail_msg("%a as %s: expected %x, found %x", value, mc_dtype_name(dtype), expected, found);
 }
 
-/* Middles of neighbours and the doubles beside them: one rounding from float64, not two by way of float32. */
+/*
+ * Middles of neighbours and the doubles beside them: one rounding from float64, not two by way of
+ * float32.
+ */
 static void check_middles(mc_dtype dtype, int block)
 {
     double *values = NULL;
@@ -271,7 +284,10 @@ static void test_special(void **state)
         at_each_level(check_special, formats[f], 0);
 }
 
-/* All lengths up to a few vectors, at odd addresses, leave what lies around alone; all levels give the same, NaN included. */
+/*
+ * All lengths up to a few vectors, at odd addresses, leave what lies around alone; all levels give
+ * the same, NaN included.
+ */
 static void test_lengths(void **state)
 {
     enum { MOST = 70, GUARD = 8 };

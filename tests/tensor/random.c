@@ -1,4 +1,7 @@
-/* The generator: known answers, the same numbers from any piece, and no pattern that simple statistics see. */
+/*
+ * The generator: known answers, the same numbers from any piece, and no pattern that simple
+ * statistics see.
+ */
 #include <mergecraft/method.h>
 
 #include <setjmp.h>
@@ -67,7 +70,9 @@ static void test_pieces(void **state)
     }
 }
 
-/* Whether a sum of `count` independent terms is within 4 standard deviations of what is expected. */
+/*
+ * Whether a sum of `count` independent terms is within 4 standard deviations of what is expected.
+ */
 static void assert_near(double sum, double mean, double variance, double count)
 {
     assert_true(fabs(sum - mean * count) < 4 * sqrt(variance * count));
