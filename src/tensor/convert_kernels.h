@@ -170,10 +170,10 @@ static void widen_f16(float *restrict out, const void *restrict in, size_t count
 static void narrow_f16(void *restrict out, const float *restrict in, size_t count)
 {
     half_bits *const to = out;
-    const int nearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+    enum { NEAREST = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC };
     size_t i = 0;
     for (; i + 16 <= count; i += 16)
-        _mm256_storeu_si256((void *)(to + i), _mm512_cvtps_ph(_mm512_loadu_ps(in + i), nearest));
+        _mm256_storeu_si256((void *)(to + i), _mm512_cvtps_ph(_mm512_loadu_ps(in + i), NEAREST));
     for (; i < count; i++)
         to[i] = to_f16(in[i]);
 }

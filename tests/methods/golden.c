@@ -128,9 +128,16 @@ static void tear_down(golden_layer *golden)
     free(golden->out);
 }
 
+/* Expected values lie at any address. */
 static double value_at(const void *values, bool is_double, size_t i)
 {
-    return is_double ? ((const double *)values)[i] : (double)((const float *)values)[i];
+    double wide = 0;
+    float narrow = 0;
+    if (is_double)
+        memcpy(&wide, (const char *)values + i * sizeof wide, sizeof wide);
+    else
+        memcpy(&narrow, (const char *)values + i * sizeof narrow, sizeof narrow);
+    return is_double ? wide : (double)narrow;
 }
 
 static double largest_input(const golden_layer *golden, bool is_double)
