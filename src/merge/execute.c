@@ -602,7 +602,7 @@ static void wait_for_workers(run *r, double start, int64_t read_before)
         until.tv_sec += until.tv_nsec / 1000000000;
         until.tv_nsec %= 1000000000;
         const double asleep = now();
-        while (r->working > 0 && !cancelled(r) && now() - asleep < .1)
+        while (r->working > 0 && now() - asleep < .1)
             if (pthread_cond_timedwait(&r->changed, &r->lock, &until) != 0)
                 break;
         if (cancelled(r))
