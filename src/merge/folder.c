@@ -126,7 +126,7 @@ static void remove_made(const mc_folder *folder)
     const size_t least = strlen(folder->made);
     for (char *slash; (slash = strrchr(path, '/')) && (size_t)(slash - path) >= least;) {
         *slash = '\0';
-        if (mc_system->unlink(AT_FDCWD, path, AT_REMOVEDIR) != 0)
+        if (mc_system->unlink(AT_FDCWD, path, AT_REMOVEDIR) != 0 && errno != ENOENT)
             break;
     }
     mc_free(path);
@@ -181,7 +181,8 @@ static mc_status lock(mc_folder *folder, bool *gone, mc_error *error)
 {
     struct stat mine, there;
     *gone = false;
-    if (mc_system->mkdir(folder->work, FOLDER_MODE) != 0 && errno != EEXIST)
+    const bool made_now = mc_system->mkdir(folder->work, FOLDER_MODE) == 0;
+    if (!made_now && errno != EEXIST)
         return mc_fail_errno(error, folder->work, "cannot make the folder");
     folder->fd = mc_system->open(AT_FDCWD, folder->work,
                                  O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
@@ -189,8 +190,12 @@ static mc_status lock(mc_folder *folder, bool *gone, mc_error *error)
         *gone = true;
         return MC_OK;
     }
-    if (folder->fd < 0)
-        return mc_fail_errno(error, folder->work, "cannot open the folder");
+    if (folder->fd < 0) {
+        const mc_status status = mc_fail_errno(error, folder->work, "cannot open the folder");
+        if (made_now) /* another run that found it meanwhile sees that it is gone */
+            (void)mc_system->unlink(AT_FDCWD, folder->work, AT_REMOVEDIR);
+        return status;
+    }
     if (flock(folder->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
         return mc_fail_at(error, MC_BUSY, folder->target, NULL, -1,
                           "another merge is writing to this folder");
@@ -259,6 +264,12 @@ int mc_folder_open(const mc_folder *folder, const char *name)
     return mc_system->open(folder->fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, FILE_MODE);
 }
 
+int mc_folder_create(const mc_folder *folder, const char *name)
+{
+    return mc_system->open(folder->fd, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
+                           FILE_MODE);
+}
+
 mc_status mc_write_all(int fd, const char *name, const void *bytes, size_t size, int64_t offset,
                        mc_error *error)
 {
@@ -281,7 +292,7 @@ mc_status mc_write_all(int fd, const char *name, const void *bytes, size_t size,
 mc_status mc_folder_write(mc_folder *folder, const char *name, const void *bytes, size_t size,
                           mc_error *error)
 {
-    const int fd = mc_folder_open(folder, name);
+    const int fd = mc_folder_create(folder, name);
     if (fd < 0)
         return mc_fail_errno(error, name, "cannot make the file");
     mc_status status = mc_write_all(fd, name, bytes, size, 0, error);

@@ -39,6 +39,8 @@ void mc_folder_keep(mc_folder *folder);    /* leaves it for a later run */
 
 /* Opens a file in the hidden folder for writing (made if it is not there). −1 and errno on failure. */
 int mc_folder_open(const mc_folder *folder, const char *name);
+/* The same, but empty, whatever an earlier run has left. */
+int mc_folder_create(const mc_folder *folder, const char *name);
 
 /* Writes all bytes; retries short and interrupted writes. The error names the file. */
 mc_status mc_write_all(int fd, const char *name, const void *bytes, size_t size, int64_t offset,

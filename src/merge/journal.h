@@ -11,7 +11,7 @@
 
 #define MC_JOURNAL_NAME "journal"
 /* A record at least every so many bytes: what a killed run loses at most. */
-#define MC_JOURNAL_STEP (INT64_C(32) << 20)
+extern int64_t mc_journal_step; /* only tests change it */
 
 typedef struct mc_journal {
     int fd;

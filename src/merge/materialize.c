@@ -58,7 +58,11 @@ static mc_status fill(const mc_state_dict *dict, memory_sink *sink, mc_source **
     if (!sink->tensors || !sink->ends || !sources)
         return mc_fail_memory(error);
     MC_TRY(make_room(dict, sources, sink, into, error));
-    return mc_execute(sources, sink->count, &sink->sink, options, result, error);
+    MC_TRY(mc_execute(sources, sink->count, &sink->sink, options, result, error));
+    for (size_t i = 0; i < sink->count; i++)
+        MC_TRY(
+            mc_in_tensor(error, mc_state_dict_name(dict, i), mc_source_check(sources[i], error)));
+    return MC_OK;
 }
 
 mc_status mc_state_dict_materialize(const mc_state_dict *dict, const mc_run_options *options,

@@ -61,7 +61,7 @@ static mc_status folder_write(mc_sink *self, int64_t offset, const void *bytes, 
     MC_TRY(mc_write_all(s->files[s->at], shard->name, bytes, size,
                         (int64_t)shard->header_size + offset - shard->start, error));
     const int64_t position = offset + (int64_t)size;
-    if (position - s->journal.position < MC_JOURNAL_STEP)
+    if (position - s->journal.position < mc_journal_step)
         return MC_OK;
     return record(s, position, error);
 }
@@ -122,6 +122,13 @@ static mc_status write_index(folder_sink *s, mc_error *error)
                            strlen(s->layout->index), error);
 }
 
+static mc_status check_sources(const mc_save *save, mc_error *error)
+{
+    for (size_t i = 0; i < save->count; i++)
+        MC_TRY(mc_in_tensor(error, save->names[i], mc_source_check(save->sources[i], error)));
+    return MC_OK;
+}
+
 static mc_status run_in_folder(folder_sink *s, const mc_save *save, const mc_run_options *options,
                                mc_run_result *result, mc_error *error)
 {
@@ -130,7 +137,8 @@ static mc_status run_in_folder(folder_sink *s, const mc_save *save, const mc_run
     MC_TRY(finish_shards(s, error));
     MC_TRY(close_shards(s, error));
     MC_TRY(write_index(s, error));
-    return save->finish ? save->finish(&s->folder, result, save->user, error) : MC_OK;
+    return save->finish ? save->finish(&s->folder, result, save->user, error)
+                        : check_sources(save, error);
 }
 
 /* A run that was interrupted is left for the next one; one that failed leaves nothing. */
