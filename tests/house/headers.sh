@@ -1,0 +1,24 @@
+#!/bin/sh
+# headers.sh ROOT CC [CXX]: every public header compiles alone, as C17 with and without GNU extensions, and as C++17.
+set -eu
+root=$1
+cc=$2
+cxx=${3-}
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+count=0
+for header in "$root"/include/mergecraft/*.h; do
+    name=mergecraft/${header##*/}
+    # Twice: guards work.
+    printf '#include <%s>\n#include <%s>\n' "$name" "$name" > "$folder/alone.c"
+    for standard in c17 gnu17; do
+        "$cc" -std=$standard -Wall -Wextra -Wshadow -Wstrict-prototypes -Werror -I "$root/include" -fsyntax-only \
+            "$folder/alone.c"
+    done
+    count=$((count + 1))
+done
+[ "$count" -gt 10 ]
+
+printf '#include <mergecraft/method.h>\nMC_LAYER_MERGE(own, .help = "x")\n{ mc_tile_copy(layer->out, layer->models[0], layer->count); }\n' \
+    > "$folder/own.c"
+"$cc" -std=gnu17 -Wall -Wextra -Werror -DMC_PLUGIN -I "$root/include" -fsyntax-only "$folder/own.c"

@@ -1,0 +1,101 @@
+/* Writes docs/methods.md on standard output: what the descriptors of the built-in methods say. */
+#include <mergecraft/mergecraft.h>
+
+#include <ctype.h>
+#include <stdio.h>
+
+static const char introduction[] =
+    "# Methods\n"
+    "\n"
+    "<!-- Written by `make docs` from the methods themselves: change it there. -->\n"
+    "\n"
+    "*Task vector*: a fine-tuned model minus the base. *Base*: whether the method needs `--base "
+    "MODEL`; the base is never\n"
+    "one of the models that are merged. Parameters are set by `-p NAME=VALUE`; `mergecraft methods "
+    "NAME` says the same as\n"
+    "this page. Where a method differs from the Python original of the same name, and why:\n"
+    "[coming from mergecraft 0.x](coming-from-mergecraft-python.md). Your own: "
+    "[CONTRIBUTING](../CONTRIBUTING.md).\n"
+    "\n"
+    "| method | what | base | models |\n"
+    "|---|---|---|---|\n";
+
+static const char *base_text(const mc_method *method)
+{
+    return method->needs_base ? "yes" : "";
+}
+
+static void print_models(const mc_method *method)
+{
+    const size_t least = method->min_models ? method->min_models : 1;
+    if (method->max_models == least)
+        printf("%zu", least);
+    else if (method->max_models)
+        printf("%zu to %zu", least, method->max_models);
+    else
+        printf("%zu or more", least);
+}
+
+static void print_row(const mc_method *method)
+{
+    printf("| [`%s`](#%s) | %s | %s | ", method->name, method->name, method->help,
+           base_text(method));
+    print_models(method);
+    puts(" |");
+}
+
+static const char *type_text(const mc_param *param)
+{
+    static const char *const names[] = {"number", "integer", "flag", "choice", "numbers"};
+    return param->each_model ? "a number for each model" : names[param->type];
+}
+
+static void print_range(const mc_param *param)
+{
+    for (size_t i = 0; param->choices && param->choices[i]; i++)
+        printf("%s`%s`", i ? ", " : "", param->choices[i]);
+    if (param->minimum < param->maximum)
+        printf("%g to %g", param->minimum, param->maximum);
+}
+
+static void print_default(const mc_param *param)
+{
+    if (param->type == MC_CHOICE)
+        printf("`%s`", param->choices[(size_t)param->fallback]);
+    else if (param->type == MC_FLAG)
+        printf("%s", param->fallback != 0 ? "true" : "false");
+    else if (param->type != MC_NUMBERS)
+        printf("%g", param->fallback);
+}
+
+static void print_parameters(const mc_method *method)
+{
+    puts("\n| parameter | what | type | range | default |\n|---|---|---|---|---|");
+    for (const mc_param *param = method->params; param->name; param++) {
+        printf("| `%s` | %s | %s | ", param->name, param->help, type_text(param));
+        print_range(param);
+        printf(" | ");
+        print_default(param);
+        puts(" |");
+    }
+}
+
+static void print_method(const mc_method *method)
+{
+    printf("\n## %s\n\n%c%s.%s\n", method->name, toupper(method->help[0]), method->help + 1,
+           method->needs_base ? " Needs a base." : "");
+    if (method->paper)
+        printf("Source: %s.\n", method->paper);
+    if (method->params)
+        print_parameters(method);
+}
+
+int main(void)
+{
+    fputs(introduction, stdout);
+    for (size_t i = 0; i < mc_method_count(); i++)
+        print_row(mc_method_at(i));
+    for (size_t i = 0; i < mc_method_count(); i++)
+        print_method(mc_method_at(i));
+    return fflush(stdout) == 0 ? 0 : 1;
+}
