@@ -1,0 +1,44 @@
+/* The index of a checkpoint in several files. */
+#include "fuzz.h"
+
+#include "checkpoint/shards.h"
+
+#include <string.h>
+
+static void check_names(const mc_shards *shards)
+{
+    fuzz_require(shards->count > 0, "an index names files");
+    for (size_t i = 0; i < shards->count; i++) {
+        const char *const name = shards->files[i];
+        fuzz_require(!strchr(name, '/') && strcmp(name, "..") != 0 && name[0] != '\0',
+                     "no file leads out of the folder");
+        fuzz_require(i == 0 || strcmp(shards->files[i - 1], name) < 0, "each file once, sorted");
+    }
+}
+
+/* A shard without tensors cannot have what the index says. */
+static void check_take(const mc_shards *shards)
+{
+    mc_state_dict *found = NULL, *dict = NULL;
+    fuzz_require(mc_state_dict_new(&found, NULL) == MC_OK, "a dict can be made");
+    fuzz_require(mc_state_dict_new(&dict, NULL) == MC_OK, "a dict can be made");
+    fuzz_require(mc_shards_take(shards, shards->files[0], found, dict, NULL) == MC_FORMAT,
+                 "what is missing is noticed");
+    mc_state_dict_free(found);
+    mc_state_dict_free(dict);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    mc_shards shards = {0};
+    mc_error error = MC_ERROR_NONE;
+    const mc_status status = mc_shards_parse((const char *)data, size, &shards, &error);
+    if (status == MC_OK) {
+        check_names(&shards);
+        check_take(&shards);
+    } else {
+        fuzz_check(status, &error, NULL);
+    }
+    mc_shards_free(&shards);
+    return 0;
+}
