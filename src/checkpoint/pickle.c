@@ -202,6 +202,12 @@ static mc_status pop_mark(machine *m, size_t *first)
     return MC_OK;
 }
 
+/* The values from `first` on. There is no stack before the first value. */
+static mc_value *const *values_from(const machine *m, size_t first)
+{
+    return m->stack ? m->stack + first : NULL;
+}
+
 /* ---- containers ---- */
 
 static mc_status make_room(machine *m, mc_value *container, size_t more)
@@ -240,7 +246,7 @@ static mc_status push_container(machine *m, mc_value_kind kind, size_t first)
     if (!made)
         return mc_fail_memory(m->error);
     *made = (mc_value){.kind = kind};
-    MC_TRY(append(m, made, m->stack + first, count));
+    MC_TRY(append(m, made, values_from(m, first), count));
     m->stack_count = first;
     return push(m, made);
 }
@@ -267,7 +273,7 @@ static mc_status push_tuple(machine *m, size_t count)
 static mc_status extend(machine *m, mc_value_kind kind, size_t first)
 {
     const size_t count = m->stack_count - first;
-    mc_value *const *const items = m->stack + first;
+    mc_value *const *const items = values_from(m, first);
     mc_value *container = NULL;
     m->stack_count = first;
     MC_TRY(top(m, &container));
