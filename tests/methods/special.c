@@ -196,6 +196,25 @@ static void test_dare_drops_all(void **state)
     assert_memory_equal(out, base, sizeof base);
 }
 
+/* An element is dropped when its number is below p · 2^32, and survives when it is just that. */
+static void test_dare_limit(void **state)
+{
+    const float models[MODELS][COUNT] = {{1, 1, 1, 1, 1}};
+    const float base[COUNT] = {0};
+    float out[COUNT];
+    uint32_t numbers[COUNT];
+    (void)state;
+    mc_random_u32(1, 0, 0, COUNT, numbers);
+    for (size_t i = 0; i < COUNT; i++) {
+        const mc_value kept[] = {{.number = numbers[i] * 0x1p-32}, {.number = 1}};
+        const mc_value dropped[] = {{.number = (numbers[i] + 1.) * 0x1p-32}, {.number = 1}};
+        merge("dare", kept, models, base, out);
+        assert_true(out[i] > 0);
+        merge("dare", dropped, models, base, out);
+        assert_true(out[i] == 0);
+    }
+}
+
 /* The share that survives is 1 − p, and what is dropped in one model says nothing about another. */
 static void test_dare_share(void **state)
 {
@@ -281,6 +300,7 @@ int main(void)
         cmocka_unit_test(test_stock_of_zeros),
         cmocka_unit_test(test_stock_of_nan),
         cmocka_unit_test(test_dare_drops_all),
+        cmocka_unit_test(test_dare_limit),
         cmocka_unit_test(test_dare_share),
         cmocka_unit_test(test_ties_edges),
         cmocka_unit_test(test_ties_specials),

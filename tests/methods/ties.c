@@ -207,12 +207,44 @@ static void test_thresholds(void **state)
     }
 }
 
+/*
+ * The sample sees only the larger of two neighbouring numbers, so that the bracket ends just above
+ * the smaller.
+ */
+static double neighbours(uint64_t model, uint64_t element)
+{
+    const bool is_double = model >= MODELS;
+    const double below = is_double ? nextafter(2, 0) : (double)nextafterf(2, 0);
+    return element / MC_LEAF % 3 == 0 ? 2 : below;
+}
+
+static double double_neighbours(uint64_t model, uint64_t element)
+{
+    return neighbours(model + MODELS, element);
+}
+
+/* A threshold between the last key of the bracket and the first above it. */
+static void test_bracket_ends(void **state)
+{
+    const bool is_double = *(const bool *)*state;
+    layer_data data;
+    set_up(&data, is_double ? double_neighbours : neighbours, is_double);
+    size_t smaller = 0;
+    while (data.magnitudes[smaller] < 2)
+        smaller++;
+    const double k = 1 - ((double)smaller - .5) / (MODELS * (double)COUNT - 1);
+    check(&data, "neighbours", k, 8 * MC_LEAF);
+    tear_down(&data);
+}
+
 int main(void)
 {
     static bool is_float = false, is_double = true;
     const struct CMUnitTest tests[] = {
         {.name = "float", .test_func = test_thresholds, .initial_state = &is_float},
         {.name = "double", .test_func = test_thresholds, .initial_state = &is_double},
+        {.name = "ends, float", .test_func = test_bracket_ends, .initial_state = &is_float},
+        {.name = "ends, double", .test_func = test_bracket_ends, .initial_state = &is_double},
     };
     return cmocka_run_group_tests_name("ties", tests, NULL, NULL);
 }
