@@ -1,11 +1,13 @@
 /*
  * Files that are wrong, on purpose or by accident: each must be refused with a text, or read; nothing may crash, hang or leak.
- * hostile/ has files and folders named after what must happen (make_hostile.py); the others are made here of good ones.
+ * malformed/ has files and folders named after what must happen (make_malformed.py); the others are made here of good ones.
  */
 #include "files.h"
 
 #include "checkpoint/checkpoint.h"
 #include "tensor/source.h"
+
+#define MALFORMED CHECKPOINTS "/malformed"
 
 /* Reads all of the tensors, as far as that is little: what was accepted must be readable, or say why it is not. */
 static void read_tensors(const mc_checkpoint *checkpoint)
@@ -68,8 +70,8 @@ static void check_bad(const char *folder, const char *name)
 static void test_verdicts(void **state)
 {
     (void)state;
-    assert_true(for_each_name(HOSTILE, is_ok, check_ok) >= 10);
-    assert_true(for_each_name(HOSTILE, is_bad, check_bad) >= 150);
+    assert_true(for_each_name(MALFORMED, is_ok, check_ok) >= 10);
+    assert_true(for_each_name(MALFORMED, is_bad, check_bad) >= 150);
 }
 
 /* What the message must say, so that somebody can tell what is wrong. */
@@ -145,7 +147,7 @@ static void test_messages(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof messages / sizeof *messages; i++) {
-        char *const path = join(HOSTILE, messages[i].name);
+        char *const path = join(MALFORMED, messages[i].name);
         mc_error error;
         const mc_status status = try_open(path, &error);
         if (status != messages[i].status || !strstr(message_of(&error), messages[i].words))
