@@ -75,11 +75,17 @@ static mc_status unknown_param(const mc_method *method, size_t count, const char
     return status;
 }
 
+/* And one that an int64_t can hold. */
+static bool is_whole(double number)
+{
+    return fabs(number) < 0x1p63 && number == trunc(number);
+}
+
 static mc_status check_number(const mc_method *method, const mc_param *param, const char *text,
                               double number, mc_error *error)
 {
     const bool bounded = param->minimum != 0 || param->maximum != 0;
-    const bool whole = param->type != MC_INTEGER || number == (double)(int64_t)number;
+    const bool whole = param->type != MC_INTEGER || is_whole(number);
     if (isfinite(number) && whole &&
         (!bounded || (number >= param->minimum && number <= param->maximum)))
         return MC_OK;
@@ -235,7 +241,7 @@ mc_status mc_params_parse(const mc_method *method, const char *const *settings, 
 /* A whole number is written as one: 0 rather than 0.0. */
 static json_t *number_json(double number)
 {
-    return number == (double)(int64_t)number ? json_integer((int64_t)number) : json_real(number);
+    return is_whole(number) ? json_integer((int64_t)number) : json_real(number);
 }
 
 static json_t *value_json(const mc_param *param, const mc_value *value)
