@@ -4,6 +4,7 @@
  */
 #include "files.h"
 
+#include "base/memory.h"
 #include "checkpoint/checkpoint.h"
 #include "tensor/source.h"
 
@@ -157,6 +158,36 @@ static void test_messages(void **state)
     }
 }
 
+static int is_any(const char *name)
+{
+    return is_ok(name) || is_bad(name);
+}
+
+/* Without memory at any point nothing leaks, whatever is wrong with the file as well. */
+static void check_out_of_memory(const char *folder, const char *name)
+{
+    char *const path = join(folder, name);
+    mc_status status = MC_NO_MEMORY;
+    for (long allowed = 0; status == MC_NO_MEMORY; allowed++) {
+        mc_checkpoint checkpoint = {0};
+        mc_error error = MC_ERROR_NONE;
+        mc_memory_fail_after(allowed);
+        status = mc_checkpoint_open(path, &checkpoint, &error);
+        mc_memory_fail_after(-1);
+        assert_int_equal(error.code, status);
+        mc_checkpoint_close(&checkpoint);
+        assert_true(allowed < 1000);
+    }
+    assert_true((status == MC_OK) == (is_ok(name) != 0));
+    free(path);
+}
+
+static void test_out_of_memory(void **state)
+{
+    (void)state;
+    for_each_name(MALFORMED, is_any, check_out_of_memory);
+}
+
 /* ---- files that are made of good ones ---- */
 
 static char *scratch; /* the folder for them */
@@ -261,6 +292,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_verdicts),
         cmocka_unit_test(test_messages),
+        cmocka_unit_test(test_out_of_memory),
         cmocka_unit_test_setup_teardown(test_truncated, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_flipped, set_up, tear_down),
     };
