@@ -448,7 +448,7 @@ static mc_status apply_merged(worker *w, const job *j, mc_error *error)
     const mc_layer *const layer = &w->workspace.layer;
     if (t->source->dtype == t->merged->real)
         w->workspace.layer.out = (mc_real *)(void *)j->slot->bytes;
-    t->merged->method->apply(layer);
+    mc_workspace_apply(&w->workspace, t->merged);
     if (t->source->dtype != t->merged->real)
         to_output(t->source->dtype, t->merged->real, j->slot->bytes, layer->out, layer->count);
     return MC_OK;

@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "merge/reduce.h"
 #include "methods/variant.h"
+#include "tensor/convert.h"
 
 #include <assert.h>
 
@@ -111,6 +112,12 @@ mc_status mc_workspace_load(mc_workspace *workspace, const mc_merged *merged, in
     return MC_OK;
 }
 
+void mc_workspace_apply(mc_workspace *workspace, const mc_merged *merged)
+{
+    merged->method->apply(&workspace->layer);
+    mc_unify_nan(merged->real, workspace->layer.out, workspace->layer.count);
+}
+
 void mc_workspace_cut(mc_workspace *workspace, const mc_merged *merged, size_t first, size_t count)
 {
     const mc_layer *const layer = &workspace->layer;
@@ -168,7 +175,7 @@ static mc_status read_tile(const mc_merged *merged, mc_workspace *workspace, voi
                            mc_error *error)
 {
     MC_TRY(mc_workspace_load(workspace, merged, begin, end - begin, state, error));
-    merged->method->apply(&workspace->layer);
+    mc_workspace_apply(workspace, merged);
     const size_t real = merged->real == MC_F64 ? sizeof(double) : sizeof(float);
     memcpy(out, (const char *)workspace->layer.out + (size_t)(first - begin) * real,
            (size_t)count * real);

@@ -74,6 +74,9 @@ mc_status mc_workspace_reserve(mc_workspace *workspace, size_t size, mc_error *e
 mc_status mc_workspace_load(mc_workspace *workspace, const mc_merged *merged, int64_t first,
                             int64_t count, void *state, mc_error *error);
 
+/* Makes the loaded tile's result, in layer.out. */
+void mc_workspace_apply(mc_workspace *workspace, const mc_merged *merged);
+
 /* Points workspace->leaf to elements first … first + count − 1 of the loaded tile. */
 void mc_workspace_cut(mc_workspace *workspace, const mc_merged *merged, size_t first, size_t count);
 

@@ -10,6 +10,7 @@
  */
 #include "tensor/convert_table.h"
 
+#include <math.h>
 #include <string.h>
 
 #if defined(__F16C__)
@@ -221,6 +222,18 @@ static void to_float_odd(float *restrict out, const double *restrict in, size_t 
         out[i] = to_odd(in[i]);
 }
 
+static void unify_nan_f32(float *values, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        values[i] = values[i] != values[i] ? NAN : values[i];
+}
+
+static void unify_nan_f64(double *values, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        values[i] = values[i] != values[i] ? (double)NAN : values[i];
+}
+
 const mc_convert_table MC_CONVERT_TABLE = {
     .widen = {[MC_F16] = widen_f16,
               [MC_BF16] = widen_bf16,
@@ -233,4 +246,6 @@ const mc_convert_table MC_CONVERT_TABLE = {
     .to_double = to_double,
     .to_float = to_float,
     .to_float_odd = to_float_odd,
+    .unify_nan_f32 = unify_nan_f32,
+    .unify_nan_f64 = unify_nan_f64,
 };
