@@ -5,6 +5,7 @@ JOBS ?= $(shell nproc)
 # Warnings stop only those who change the code: a newer compiler may know some that are not known here.
 WERROR ?= OFF
 CLANG_FORMAT ?= clang-format
+FUZZ_SECONDS ?= 20
 TSAN_TESTS ?= ^(merge|base|tensor_source|examples)
 
 CONFIGURE = cmake -S . -DMC_WERROR=$(WERROR)
@@ -48,12 +49,18 @@ check-tsan: deps ## run the tests of what has threads with the thread sanitizer
 	@$(CTEST) --test-dir build/tsan -LE 'long|house' -R '$(TSAN_TESTS)'
 
 .PHONY: bench
-bench: deps build ## measure
-	@bench/run.sh $(abspath $(BUILD))
+bench: deps build ## measure methods and conversions on tiles (bench/merge.py: whole merges)
+	@$(BUILD)/bench/bench_methods
 
 .PHONY: install
 install: build ## install below PREFIX (/usr/local), inside DESTDIR if it is set
 	@DESTDIR='$(DESTDIR)' cmake --install $(BUILD) --prefix '$(PREFIX)'
+
+.PHONY: fuzz
+fuzz: ## fuzz every reader for FUZZ_SECONDS (20) each; needs clang
+	@$(CONFIGURE) --preset fuzz
+	@cmake --build build/fuzz -j $(JOBS)
+	@tools/fuzz.sh build/fuzz/fuzz $(FUZZ_SECONDS)
 
 .PHONY: docs
 docs: build ## write docs/methods.md anew, from the methods themselves
