@@ -8,6 +8,7 @@ import json
 import os
 import struct
 import zipfile
+import zlib
 
 OUT = "malformed"
 
@@ -307,6 +308,23 @@ def patched(data, signature, at, value):
     return data[:start] + value + data[start + len(value):]
 
 
+def zipped64(members, extra=lambda size, at: struct.pack("<HHQQQ", 1, 24, size, size, at)):
+    """All sizes and offsets in 64-bit fields, as if they needed it; `extra` makes the directory's."""
+    ones, data, directory = b"\xff" * 4, b"", b""
+    for name, content in members:
+        checksum = struct.pack("<I", zlib.crc32(content))
+        fields = bytes(8) + checksum + ones * 2 + struct.pack("<H", len(name))
+        more = extra(len(content), len(data))
+        directory += (b"PK\1\2-\0-\0" + fields + struct.pack("<H", len(more)) + bytes(10) + ones +
+                      name.encode() + more)
+        own = struct.pack("<HHQQ", 1, 16, len(content), len(content))
+        data += b"PK\3\4-\0" + fields + struct.pack("<H", len(own)) + name.encode() + own + content
+    count, start = len(members), len(data)
+    end64 = b"PK\6\6" + struct.pack("<QHHIIQQQQ", 44, 45, 45, 0, 0, count, count, len(directory), start)
+    locator = b"PK\6\7" + struct.pack("<IQI", 0, start + len(directory), 1)
+    return data + directory + end64 + locator + b"PK\5\6" + bytes(4) + b"\xff" * 12 + bytes(2)
+
+
 def zip_files():
     body = program(state_dict(("x", rebuilt())))
     members = [("m/data.pkl", body), ("m/data/0", bytes(8))]
@@ -351,6 +369,16 @@ def zip_files():
         "only_signature": b"PK\3\4",
         "comment_size": patched(good, end, 20, b"\3\0") + b"ab",
     }
+    put("ok_zip64.pt", zipped64(members))
+    bad["zip64_no_field"] = zipped64(members, lambda size, at: b"")
+    bad["zip64_other_field"] = zipped64(members, lambda size, at: struct.pack("<HHQ", 2, 8, size))
+    bad["zip64_short"] = zipped64(members, lambda size, at: struct.pack("<HHQ", 1, 8, size))
+    bad["zip64_shorter"] = zipped64(members, lambda size, at: struct.pack("<HHI", 1, 4, size))
+    bad["zip64_past_end"] = zipped64(members, lambda size, at: struct.pack("<HHQ", 1, 24, size))
+    bad["zip64_sizes_huge"] = zipped64(
+        members, lambda size, at: struct.pack("<HHQQQ", 1, 24, (1 << 64) - 1, (1 << 64) - 1, at))
+    bad["zip64_offset_huge"] = zipped64(
+        members, lambda size, at: struct.pack("<HHQQQ", 1, 24, size, size, (1 << 64) - 9))
     twice = zipped(members + [("m/data/1", bytes(8))])
     bad["name_twice"] = twice.replace(b"m/data/1", b"m/data/0")
     bad["name_nul"] = twice.replace(b"m/data/1", b"m/data\0001")
