@@ -104,10 +104,10 @@ static mc_status make_parents(const char *path, char **made, mc_error *error)
             continue;
         *at = '\0';
         if (mc_system->stat(partial, &status) != 0) {
-            if (mc_system->mkdir(partial, FOLDER_MODE) != 0 && errno != EEXIST)
-                result = mc_fail_errno(error, partial, "cannot make the folder");
-            else if (!*made && !(*made = mc_strdup(partial)))
+            if (!*made && !(*made = mc_strdup(partial)))
                 result = mc_fail_memory(error);
+            else if (mc_system->mkdir(partial, FOLDER_MODE) != 0 && errno != EEXIST)
+                result = mc_fail_errno(error, partial, "cannot make the folder");
         }
         if (before == '\0')
             break;
@@ -117,19 +117,18 @@ static mc_status make_parents(const char *path, char **made, mc_error *error)
     return result;
 }
 
-/* Removes the parents that were made, as far as they are empty. */
-static void remove_made(const mc_folder *folder)
+/* Removes the parents that were made, as far as they are empty. Uses up folder->work: there may be no memory for a copy. */
+static void remove_made(mc_folder *folder)
 {
-    char *const path = folder->made ? mc_strdup(folder->work) : NULL;
-    if (!path)
+    if (!folder->made)
         return;
+    char *const path = folder->work;
     const size_t least = strlen(folder->made);
     for (char *slash; (slash = strrchr(path, '/')) && (size_t)(slash - path) >= least;) {
         *slash = '\0';
         if (mc_system->unlink(AT_FDCWD, path, AT_REMOVEDIR) != 0 && errno != ENOENT)
             break;
     }
-    mc_free(path);
 }
 
 static bool has_entry(const char *folder, const char *name)
@@ -211,8 +210,10 @@ static mc_status begin(const char *target, mc_folder *folder, mc_error *error)
     if (status == MC_OK && (!*name || is_dots(name)))
         status = mc_fail_at(error, MC_USAGE, target, NULL, -1, "expected the name of a new folder");
     if (status == MC_OK) {
-        folder->target = mc_format("%s/%s", parent, name);
-        folder->work = mc_format("%s/.%s.merging", parent, name);
+        /* With the user's own words before the name: nothing, "/", "a/". */
+        const int before = (int)(strstr(target + strlen(target) - last_length(target), name) - target);
+        folder->target = mc_format("%.*s%s", before, target, name);
+        folder->work = mc_format("%.*s.%s.merging", before, target, name);
         status = folder->target && folder->work ? check_target(folder, error)
                                                 : mc_fail_memory(error);
     }
