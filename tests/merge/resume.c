@@ -62,7 +62,7 @@ static bool interrupted(call which, size_t *size)
         return false;
     *size = *size > 5 ? *size / 2 + 1 : *size;
     errno = EINTR;
-    return trouble->seen[which] % 3 == 0;
+    return __atomic_load_n(&trouble->seen[which], __ATOMIC_SEQ_CST) % 3 == 0;
 }
 
 static ssize_t bad_pread(int fd, void *out, size_t size, off_t offset)
