@@ -73,8 +73,11 @@ mc_status mc_folder_clear(mc_folder *folder, mc_error *error)
 
 /* ---- beginning --------------------------------------------------------------------------------- */
 
-/* "a/b/" → parent "a", name "b"; "b" → ".", "b". False when there is no memory. */
-static bool split(const char *path, char **parent, char **name)
+/*
+ * "a/b/" → before "a/", parent "a", name "b"; "b" → "", ".", "b"; "/b" → "/", "/", "b". False when there is no
+ * memory.
+ */
+static bool split(const char *path, char **before, char **parent, char **name)
 {
     size_t end = strlen(path);
     while (end > 1 && path[end - 1] == '/')
@@ -82,12 +85,13 @@ static bool split(const char *path, char **parent, char **name)
     size_t begin = end;
     while (begin > 0 && path[begin - 1] != '/')
         begin--;
-    *name = mc_strndup(path + begin, end - begin);
     size_t cut = begin;
     while (cut > 1 && path[cut - 1] == '/')
         cut--;
+    *before = mc_strndup(path, begin);
+    *name = mc_strndup(path + begin, end - begin);
     *parent = begin == 0 ? mc_strdup(".") : mc_strndup(path, cut);
-    return *parent && *name;
+    return *before && *parent && *name;
 }
 
 /* mkdir -p; *made: the outermost folder that was not there. */
@@ -205,15 +209,13 @@ static mc_status lock(mc_folder *folder, bool *gone, mc_error *error)
 
 static mc_status begin(const char *target, mc_folder *folder, mc_error *error)
 {
-    char *parent = NULL, *name = NULL;
-    mc_status status = split(target, &parent, &name) ? MC_OK : mc_fail_memory(error);
+    char *before = NULL, *parent = NULL, *name = NULL;
+    mc_status status = split(target, &before, &parent, &name) ? MC_OK : mc_fail_memory(error);
     if (status == MC_OK && (!*name || is_dots(name)))
         status = mc_fail_at(error, MC_USAGE, target, NULL, -1, "expected the name of a new folder");
     if (status == MC_OK) {
-        /* With the user's own words before the name: nothing, "/", "a/". */
-        const int before = (int)(strstr(target + strlen(target) - last_length(target), name) - target);
-        folder->target = mc_format("%.*s%s", before, target, name);
-        folder->work = mc_format("%.*s.%s.merging", before, target, name);
+        folder->target = mc_format("%s%s", before, name);
+        folder->work = mc_format("%s.%s.merging", before, name);
         status = folder->target && folder->work ? check_target(folder, error)
                                                 : mc_fail_memory(error);
     }
@@ -225,6 +227,7 @@ static mc_status begin(const char *target, mc_folder *folder, mc_error *error)
         folder->fd = -1;
         status = lock(folder, &gone, error);
     }
+    mc_free(before);
     mc_free(parent);
     mc_free(name);
     return status;
@@ -308,18 +311,18 @@ mc_status mc_folder_write(mc_folder *folder, const char *name, const void *bytes
 
 static void sync_parent(const mc_folder *folder)
 {
-    char *const path = mc_strdup(folder->target);
-    if (!path)
-        return;
-    *strrchr(path, '/') = '\0';
-    const int fd = mc_system->open(AT_FDCWD, *path ? path : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC,
-                                   0);
+    char *before = NULL, *parent = NULL, *name = NULL;
+    const bool known = split(folder->target, &before, &parent, &name);
+    const int fd = known ? mc_system->open(AT_FDCWD, parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)
+                         : -1;
     if (fd >= 0) {
         /* The folder is complete and has its name; that the name survives a power cut is all that this adds. */
         (void)mc_system->fsync(fd);
         mc_system->close(fd);
     }
-    mc_free(path);
+    mc_free(before);
+    mc_free(parent);
+    mc_free(name);
 }
 
 /* Old and new change places, so that there is a whole folder under the name at any time. */
