@@ -20,7 +20,6 @@
 #include <unistd.h>
 
 #define CHECKPOINTS MC_TEST_DATA "/checkpoints"
-#define HOSTILE CHECKPOINTS "/hostile"
 
 /* The message of an error, in static memory. */
 static inline const char *message_of(const mc_error *error)
