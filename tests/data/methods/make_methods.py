@@ -168,6 +168,13 @@ def ties(base, models, k=0.1):
     return np.where(np.isnan(total), np.nan, base + mean)
 
 
+def trimmed_mean(base, models, trim=0.2):
+    dropped = int(np.floor(trim * len(models)))
+    ordered = np.sort(np.stack(models).astype(np.float64), axis=0)
+    mean = ordered[dropped:len(models) - dropped].mean(axis=0)
+    return np.where(np.isnan(models).any(axis=0), np.nan, mean)
+
+
 def dare(base, models, p=0.5, average="survivors", key=0):
     elements = np.arange(base.size, dtype=np.int64)
     limit = int(np.ceil(p * 2.0**32))
@@ -201,6 +208,8 @@ METHODS = {
     "ties": (ties, False, (1, 2, 3, 5, 8), lambda n: [{}] + [{"k": k} for k in (0, 0.37, 0.8, 1)]),
     "dare": (dare, False, (1, 2, 3, 5, 8),
              lambda n: [{}, {"p": 0}, {"p": 1}, {"p": 0.8, "average": "models"}]),
+    "trimmed_mean": (trimmed_mean, False, (1, 2, 3, 5, 8, 11),
+                     lambda n: [{}] + [{"trim": t} for t in (0, 0.34, 0.49)]),
 }
 
 
