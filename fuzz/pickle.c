@@ -14,10 +14,11 @@ static mc_status place(void *user, const mc_torch_storage *storage, int64_t *beg
                        mc_error *error)
 {
     (void)user;
+    const int64_t size = storage->count * storage->element_bytes;
     *begin = 8;
-    *end = *begin + storage->count * storage->element_bytes;
-    if (*end > FILE_BYTES)
+    if (size > FILE_BYTES - *begin)
         return mc_fail(error, MC_FORMAT, "expected a storage that fits the file");
+    *end = *begin + size;
     return MC_OK;
 }
 
