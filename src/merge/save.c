@@ -6,6 +6,7 @@
 #include "merge/execute.h"
 #include "merge/journal.h"
 
+#include <fcntl.h>
 #include <string.h>
 
 typedef struct folder_sink {
@@ -77,10 +78,36 @@ static int64_t file_bytes(const mc_layout *layout)
     return bytes;
 }
 
+/* Whether a shard has as many bytes as the journal says are written of it. */
+static bool shard_is_there(const folder_sink *s, const mc_shard *shard)
+{
+    const int64_t written = s->journal.position - shard->start;
+    const int64_t wanted = (int64_t)shard->header_size +
+                           (written < shard->bytes ? written : shard->bytes);
+    struct stat status;
+    const int fd = mc_system->open(s->folder.fd, shard->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0);
+    const bool there = fd >= 0 && mc_system->fstat(fd, &status) == 0 &&
+                       (int64_t)status.st_size >= wanted;
+    if (fd >= 0)
+        mc_system->close(fd);
+    return there;
+}
+
+/* Somebody may have tidied up in the hidden folder and left the journal. */
+static bool shards_are_there(const folder_sink *s)
+{
+    for (size_t i = 0; i < s->layout->count; i++)
+        if (s->layout->shards[i].start < s->journal.position &&
+            !shard_is_there(s, &s->layout->shards[i]))
+            return false;
+    return true;
+}
+
 /* Goes on with what an earlier run has left, or clears it away. */
 static mc_status resume_or_start(folder_sink *s, uint64_t fingerprint, mc_error *error)
 {
-    if (fingerprint != 0 && mc_journal_resume(&s->folder, fingerprint, &s->journal)) {
+    if (fingerprint != 0 && mc_journal_resume(&s->folder, fingerprint, &s->journal) &&
+        shards_are_there(s)) {
         s->sink.resume_at = s->journal.position;
     } else {
         mc_journal_close(&s->journal, &s->folder, false);

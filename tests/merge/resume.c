@@ -306,6 +306,27 @@ static void test_killed_often(void **state)
     free(parent);
 }
 
+/* Somebody emptied the shard and left the journal: nothing of it is believed. */
+static void test_tidied(void **state)
+{
+    (void)state;
+    mc_plan *const what = usual_plan();
+    char *const parent = new_parent(), *const target = path_of(parent, "out");
+    long nth = 16;
+    while (run_killed(what, target, nth) && trouble->tensor_bytes < 4 * (STEP + TILE))
+        nth += 4;
+    char *const shard = path_of(parent, ".out.merging/model-00001-of-00002.safetensors");
+    assert_int_equal(truncate(shard, 100), 0);
+    mc_run_result result;
+    assert_done(run(what, target, &result, &error));
+    assert_int_equal(result.bytes_resumed, 0);
+    assert_complete(parent);
+    mc_plan_free(what);
+    free(shard);
+    free(target);
+    free(parent);
+}
+
 /* What a killed run left of the small files does not show through shorter ones. */
 static void test_killed_late(void **state)
 {
@@ -730,15 +751,25 @@ static void test_two_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_killed),        cmocka_unit_test(test_killed_often),
-        cmocka_unit_test(test_killed_late),   cmocka_unit_test(test_interrupted),
-        cmocka_unit_test(test_other_options), cmocka_unit_test(test_other_input),
-        cmocka_unit_test(test_failing),       cmocka_unit_test(test_failing_overwrite),
-        cmocka_unit_test(test_no_space),      cmocka_unit_test(test_brief_calls),
-        cmocka_unit_test(test_changed),       cmocka_unit_test(test_changed_dict),
-        cmocka_unit_test(test_busy),          cmocka_unit_test(test_existing_target),
-        cmocka_unit_test(test_other_things),  cmocka_unit_test(test_target_and_inputs),
-        cmocka_unit_test(test_descriptors),   cmocka_unit_test(test_two_threads),
+        cmocka_unit_test(test_killed),
+        cmocka_unit_test(test_killed_often),
+        cmocka_unit_test(test_killed_late),
+        cmocka_unit_test(test_tidied),
+        cmocka_unit_test(test_interrupted),
+        cmocka_unit_test(test_other_options),
+        cmocka_unit_test(test_other_input),
+        cmocka_unit_test(test_failing),
+        cmocka_unit_test(test_failing_overwrite),
+        cmocka_unit_test(test_no_space),
+        cmocka_unit_test(test_brief_calls),
+        cmocka_unit_test(test_changed),
+        cmocka_unit_test(test_changed_dict),
+        cmocka_unit_test(test_busy),
+        cmocka_unit_test(test_existing_target),
+        cmocka_unit_test(test_other_things),
+        cmocka_unit_test(test_target_and_inputs),
+        cmocka_unit_test(test_descriptors),
+        cmocka_unit_test(test_two_threads),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
