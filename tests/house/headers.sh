@@ -1,9 +1,8 @@
 #!/bin/sh
-# headers.sh ROOT CC [CXX]: every public header compiles alone, as C17 with and without GNU extensions, and as C++17.
+# headers.sh ROOT CC: every public header compiles alone, as C17 with and without GNU extensions.
 set -eu
 root=$1
 cc=$2
-cxx=${3-}
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 count=0
