@@ -33,7 +33,22 @@ typedef struct mc_merge_input {
     size_t passthrough_count;
     uint64_t seed; /* of methods that draw random numbers */
     bool strict;   /* make an error of what is otherwise reported */
+    /* For methods of scope MC_MODEL: their parameters and values, set by the library. See mc_input_number. */
+    const mc_param *method_params;
+    const mc_value *method_values;
 } mc_merge_input;
+
+/*
+ * The number (integer, flag, index of the choice) that a parameter of the method has, for the body of an MC_MODEL_MERGE; NaN if it has no
+ * such parameter.
+ */
+static inline double mc_input_number(const mc_merge_input *input, const char *name)
+{
+    for (size_t i = 0; input->method_params && input->method_params[i].name; i++)
+        if (strcmp(input->method_params[i].name, name) == 0)
+            return input->method_values[i].number;
+    return (double)NAN;
+}
 
 /*
  * What was noticed and not kept silent about: one line each ("2 tensors are only in the base …"). A report is filled by

@@ -261,6 +261,8 @@ static void free_dicts(const mc_state_dict **dicts, size_t count)
 static mc_status call_on_subsets(work *w, const mergeable *names, mc_error *error)
 {
     mc_merge_input input = *w->map.input;
+    input.method_params = w->map.method->params;
+    input.method_values = w->map.params->values;
     const mc_state_dict **models = NULL, **base = NULL;
     mc_status status = subset_all(names, input.models, input.model_count, &models, error);
     const bool with_base = w->map.method->needs_base;

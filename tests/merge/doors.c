@@ -33,14 +33,18 @@ static void test_dict_map(void **state)
 }
 
 /* The first model, plus the mean of all, less half the base: a map and arithmetic in one. */
-MC_MODEL_MERGE(mixture, .help = "a map and arithmetic", .needs_base = true)
+MC_MODEL_MERGE(mixture, .help = "a map and arithmetic", .needs_base = true,
+               .params = MC_PARAMS({"divisor", MC_NUMBER, "of the base", .fallback = 2}))
 {
     mc_state_dict *mean = NULL, *sum = NULL, *half = NULL;
-    mc_status status = mc_dict_map(mc_method_find("soup"), input, &mean, NULL, error);
+    mc_merge_input plain = *input; /* the other method has other parameters */
+    plain.param_count = 0;
+    mc_status status = mc_dict_map(mc_method_find("soup"), &plain, &mean, NULL, error);
     if (status == MC_OK)
         status = mc_state_dict_combine(MC_ADD, input->models[0], mean, &sum, error);
     if (status == MC_OK)
-        status = mc_state_dict_combine_number(MC_DIVIDE, input->base, 2, false, &half, error);
+        status = mc_state_dict_combine_number(
+            MC_DIVIDE, input->base, mc_input_number(input, "divisor"), false, &half, error);
     if (status == MC_OK)
         status = mc_state_dict_combine(MC_SUBTRACT, sum, half, out, error);
     mc_state_dict_free(mean);
@@ -63,6 +67,13 @@ static void test_model_method(void **state)
     assert_floats(out, "head", 5);
     assert_done(mc_state_dict_materialize(out, NULL, &made, NULL, &error));
     assert_same_dicts(out, made, "mixture");
+    const char *const setting = "divisor=4";
+    mc_merge_input other = input;
+    other.params = &setting, other.param_count = 1;
+    mc_state_dict_free(out);
+    assert_done(mc_model_merge(&mixture, &other, &out, NULL, &error));
+    assert_floats(out, "x", 2.5f, 5);
+    assert_true(isnan(mc_input_number(&other, "divisor"))); /* set for the method alone */
     assert_error(MC_USAGE, "whole state dicts", mc_dict_map(&mixture, &input, &out, NULL, &error));
     mc_state_dict_free(out);
     mc_state_dict_free(made);
