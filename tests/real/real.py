@@ -79,7 +79,7 @@ def max_magnitude(name):
 
 def stock(name):
     base, center = BASE_FLOATS[name].double(), stack(name).double().mean(0)
-    cosine = (base.flatten() @ center.flatten() / (base.norm() * center.norm())).clamp(0, 1)
+    cosine = torch.cosine_similarity(base.flatten(), center.flatten(), dim=0).clamp(0, 1)
     ratio = 5 * cosine / (1 + 4 * cosine)
     return (ratio * center + (1 - ratio) * base).float()
 
