@@ -63,17 +63,24 @@ char *mc_strdup(const char *text)
     return mc_strndup(text, strlen(text));
 }
 
-char *mc_format(const char *format, ...)
+char *mc_format_list(const char *format, va_list arguments)
 {
-    va_list arguments, again;
-    va_start(arguments, format);
+    va_list again;
     va_copy(again, arguments);
     const int length = vsnprintf(NULL, 0, format, arguments);
-    va_end(arguments);
     char *const text = length < 0 ? NULL : mc_alloc((size_t)length + 1);
     if (text)
         vsnprintf(text, (size_t)length + 1, format, again);
     va_end(again);
+    return text;
+}
+
+char *mc_format(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    char *const text = mc_format_list(format, arguments);
+    va_end(arguments);
     return text;
 }
 

@@ -4,6 +4,7 @@
 
 #include <mergecraft/error.h>
 
+#include <stdarg.h>
 #include <stdbool.h>
 
 /* As malloc, calloc, realloc and free; sizes of 0 give a pointer that can be freed. NULL when there is no memory. */
@@ -17,6 +18,7 @@ char *mc_strdup(const char *text);
 char *mc_strndup(const char *text, size_t length);
 /* printf into new memory. */
 char *mc_format(const char *format, ...) MC_PRINTF(1, 2);
+char *mc_format_list(const char *format, va_list arguments) MC_PRINTF(1, 0);
 
 /*
  * Makes room for one more item of `size` bytes in *items, which holds `count` and has room for *capacity. False (and nothing

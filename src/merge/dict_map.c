@@ -257,6 +257,24 @@ mc_status mc_map_average(const mc_map *map, const char *name, mc_source **out, m
 
 /* ---- the map ----------------------------------------------------------------------------------- */
 
+bool mc_map_in_all_lists(const mc_map *map, const char *name)
+{
+    const mc_merge_input *const input = map->input;
+    for (size_t k = 0; k < input->list_count; k++)
+        for (size_t i = 0; i < input->lists[k].count; i++)
+            if (!mc_state_dict_find(input->lists[k].items[i], name))
+                return false;
+    return true;
+}
+
+bool mc_map_seen_before(const mc_map *map, size_t index, const char *name)
+{
+    for (size_t i = 0; i < index; i++)
+        if (mc_state_dict_find(map->input->models[i], name))
+            return true;
+    return false;
+}
+
 static bool all_have(const mc_map *map, const char *name)
 {
     const mc_merge_input *const input = map->input;
@@ -265,11 +283,7 @@ static bool all_have(const mc_map *map, const char *name)
             return false;
     if (map->method->needs_base && !mc_state_dict_find(input->base, name))
         return false;
-    for (size_t k = 0; k < input->list_count; k++)
-        for (size_t i = 0; i < input->lists[k].count; i++)
-            if (!mc_state_dict_find(input->lists[k].items[i], name))
-                return false;
-    return true;
+    return mc_map_in_all_lists(map, name);
 }
 
 static mc_status map_one(const mc_map *map, const char *name, const mc_source *first,
@@ -299,10 +313,7 @@ static mc_status map_all(const mc_map *map, mc_state_dict *into, mc_names *missi
     for (size_t k = 1; k < map->input->model_count; k++)
         for (size_t i = 0; i < mc_state_dict_count(map->input->models[k]); i++) {
             const char *const name = mc_state_dict_name(map->input->models[k], i);
-            bool seen = false;
-            for (size_t j = 0; j < k && !seen; j++)
-                seen = mc_state_dict_find(map->input->models[j], name) != NULL;
-            if (!seen)
+            if (!mc_map_seen_before(map, k, name))
                 MC_TRY(mc_names_add(missing, name, error));
         }
     if (mc_state_dict_count(into) == 0)

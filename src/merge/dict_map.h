@@ -34,4 +34,10 @@ mc_source *mc_map_last(const mc_map *map, const char *name, size_t *from);
 /* All tensors of this name have one shape and one kind of dtype (the base too if with_base). */
 mc_status mc_map_check_shapes(const mc_map *map, const char *name, bool with_base, mc_error *error);
 
+/* Whether every model of every further list has the name. */
+bool mc_map_in_all_lists(const mc_map *map, const char *name);
+
+/* Whether one of the models before `index` has the name. */
+bool mc_map_seen_before(const mc_map *map, size_t index, const char *name);
+
 #endif

@@ -71,15 +71,6 @@ static size_t owners(const mc_merge_input *input, const char *name)
     return count;
 }
 
-static bool in_all_lists(const mc_merge_input *input, const char *name)
-{
-    for (size_t k = 0; k < input->list_count; k++)
-        for (size_t i = 0; i < input->lists[k].count; i++)
-            if (!mc_state_dict_find(input->lists[k].items[i], name))
-                return false;
-    return true;
-}
-
 static kind kind_of(const mc_map *map, const char *name, mc_dtype dtype)
 {
     const mc_merge_input *const input = map->input;
@@ -93,7 +84,7 @@ static kind kind_of(const mc_map *map, const char *name, mc_dtype dtype)
         return SOME;
     if (map->method->needs_base && !mc_state_dict_find(input->base, name))
         return NOT_IN_BASE;
-    return in_all_lists(input, name) ? MERGED : NOT_IN_LIST;
+    return mc_map_in_all_lists(map, name) ? MERGED : NOT_IN_LIST;
 }
 
 /* ---- lines ------------------------------------------------------------------------------------- */
@@ -193,10 +184,7 @@ static mc_status each_name(work *w, name_visitor visit, mc_error *error)
         const mc_state_dict *const dict = input->models[k];
         for (size_t i = 0; i < mc_state_dict_count(dict); i++) {
             const char *const name = mc_state_dict_name(dict, i);
-            bool seen = false;
-            for (size_t j = 0; j < k && !seen; j++)
-                seen = mc_state_dict_find(input->models[j], name) != NULL;
-            if (!seen)
+            if (!mc_map_seen_before(&w->map, k, name))
                 MC_TRY(visit(w, name, mc_state_dict_source(dict, i)->dtype, error));
         }
     }

@@ -5,7 +5,6 @@
 #include "base/text.h"
 
 #include <stdarg.h>
-#include <stdio.h>
 
 enum { EXAMPLES = 4 };
 
@@ -48,14 +47,7 @@ mc_status mc_report_add(mc_report *report, mc_error *error, const char *format, 
         return mc_fail_memory(error);
     va_list arguments;
     va_start(arguments, format);
-    char *line = NULL;
-    char measured[1];
-    va_list again;
-    va_copy(again, arguments);
-    const int length = vsnprintf(measured, sizeof measured, format, arguments);
-    if (length >= 0 && (line = mc_alloc((size_t)length + 1)))
-        vsnprintf(line, (size_t)length + 1, format, again);
-    va_end(again);
+    char *const line = mc_format_list(format, arguments);
     va_end(arguments);
     if (!line)
         return mc_fail_memory(error);
