@@ -10,6 +10,8 @@
 #include <cmocka.h>
 
 #include "base/error.h"
+#include "base/memory.h"
+#include "checkpoint/checkpoint.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -75,6 +77,23 @@ static inline void remove_folder(char *folder)
     closedir(listing);
     assert_int_equal(rmdir(folder), 0);
     free(folder);
+}
+
+/* Opens it with memory failing at each allocation in turn, fewer than `limit`; how it ended when none failed. */
+static inline mc_status open_as_memory_fails(const char *path, long limit)
+{
+    mc_status status = MC_NO_MEMORY;
+    for (long allowed = 0; status == MC_NO_MEMORY; allowed++) {
+        mc_checkpoint checkpoint = {0};
+        mc_error error = MC_ERROR_NONE;
+        mc_memory_fail_after(allowed);
+        status = mc_checkpoint_open(path, &checkpoint, &error);
+        mc_memory_fail_after(-1);
+        assert_int_equal(error.code, status);
+        mc_checkpoint_close(&checkpoint);
+        assert_true(allowed < limit);
+    }
+    return status;
 }
 
 /* Calls visit for each name in the folder that matches; returns how many there were. */

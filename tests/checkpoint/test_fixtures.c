@@ -177,17 +177,7 @@ static void test_parts(void **state)
 static void check_out_of_memory(const char *folder, const char *name)
 {
     char *const path = checkpoint_path(folder, name);
-    mc_status status = MC_NO_MEMORY;
-    for (long allowed = 0; status == MC_NO_MEMORY; allowed++) {
-        mc_checkpoint checkpoint = {0};
-        mc_error error = MC_ERROR_NONE;
-        mc_memory_fail_after(allowed);
-        status = mc_checkpoint_open(path, &checkpoint, &error);
-        mc_memory_fail_after(-1);
-        assert_int_equal(error.code, status);
-        mc_checkpoint_close(&checkpoint);
-        assert_true(allowed < 100000);
-    }
+    const mc_status status = open_as_memory_fails(path, 100000);
     assert_int_equal(status, MC_OK);
     free(path);
 }
