@@ -14,8 +14,9 @@ static mc_cpu_level machine_level(void)
 {
 #if defined(__x86_64__)
     unsigned a, b, features, d;
-    const bool halves = __get_cpuid(1, &a, &b, &features, &d) && (features & bit_F16C);
-    if (!halves || !__builtin_cpu_supports("avx2"))
+    const unsigned needed = bit_F16C | bit_FMA;
+    const bool known = __get_cpuid(1, &a, &b, &features, &d) && (features & needed) == needed;
+    if (!known || !__builtin_cpu_supports("avx2"))
         return MC_CPU_SCALAR;
     const bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");

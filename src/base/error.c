@@ -1,3 +1,4 @@
+#define MC_ERROR_ITSELF
 #include "base/error.h"
 
 #include <errno.h>

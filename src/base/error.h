@@ -19,6 +19,14 @@ mc_status mc_fail_memory(mc_error *error);
 mc_status mc_in_file(mc_error *error, const char *file, mc_status status);
 mc_status mc_in_tensor(mc_error *error, const char *tensor, mc_status status);
 
+#if defined(__clang_analyzer__) && !defined(MC_ERROR_ITSELF)
+/* The analyzer sees one file at a time. What it cannot know: a failure is never MC_OK. */
+#define mc_fail(error_, status_, ...) (mc_fail((error_), (status_), __VA_ARGS__), (status_))
+#define mc_fail_at(error_, status_, ...) (mc_fail_at((error_), (status_), __VA_ARGS__), (status_))
+#define mc_fail_errno(error_, ...) (mc_fail_errno((error_), __VA_ARGS__), MC_IO)
+#define mc_fail_memory(error_) (mc_fail_memory(error_), MC_NO_MEMORY)
+#endif
+
 /* Returns the status of a call that failed. */
 #define MC_TRY(call_)                                                                              \
     do {                                                                                           \

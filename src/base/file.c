@@ -6,11 +6,13 @@
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <unistd.h>
 
 struct mc_file {
     atomic_size_t references;
     int fd;
     mc_file_identity identity;
+    int64_t limit; /* what can be read of it */
     char path[];
 };
 
@@ -43,6 +45,7 @@ static mc_status examine(mc_file *file, mc_error *error)
                           "expected a regular file, found %s",
                           S_ISDIR(status.st_mode) ? "a folder" : "something else");
     file->identity = identity_from(&status);
+    file->limit = file->identity.size;
     return MC_OK;
 }
 
@@ -94,6 +97,16 @@ int64_t mc_file_size(const mc_file *file)
     return file->identity.size;
 }
 
+int mc_file_descriptor(const mc_file *file)
+{
+    return file->fd;
+}
+
+void mc_file_limit(mc_file *file, int64_t size)
+{
+    file->limit = size < file->limit ? size : file->limit;
+}
+
 mc_file_identity mc_file_identity_of(const mc_file *file)
 {
     return file->identity;
@@ -106,6 +119,9 @@ mc_status mc_file_read(const mc_file *file, int64_t offset, void *out, size_t si
         return mc_fail_at(error, MC_FORMAT, file->path, NULL, offset,
                           "expected %zu bytes at byte %lld, but the file has %lld bytes", size,
                           (long long)offset, (long long)file->identity.size);
+    if ((int64_t)size > file->limit - offset)
+        return mc_fail_at(error, MC_NOT_FOUND, file->path, NULL, offset,
+                          "only the file's header was downloaded, not its values");
     unsigned char *at = out;
     size_t left = size;
     while (left > 0) {
@@ -153,6 +169,32 @@ int64_t mc_file_bytes_read(void)
     return bytes_read;
 }
 
+DIR *mc_list_folder(const char *path)
+{
+    const int fd = mc_system->open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return NULL;
+    DIR *const entries = mc_system->list(fd);
+    if (!entries) {
+        const int problem = errno;
+        mc_system->close(fd);
+        errno = problem;
+    }
+    return entries;
+}
+
+const char *mc_next_entry(DIR *entries)
+{
+    for (;;) {
+        errno = 0;
+        const struct dirent *const entry = mc_system->next(entries);
+        if (!entry)
+            return NULL;
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            return entry->d_name;
+    }
+}
+
 mc_status mc_file_load(const char *path, int64_t limit, char **out, size_t *size, mc_error *error)
 {
     mc_file *file = NULL;
@@ -176,5 +218,70 @@ mc_status mc_file_load(const char *path, int64_t limit, char **out, size_t *size
     text[length] = '\0';
     *out = text;
     *size = (size_t)length;
+    return MC_OK;
+}
+
+/* Room for more, and a NUL, at the end of what has been read. */
+static bool reserve_input(char **bytes, size_t size, size_t *capacity)
+{
+    if (size + 1 < *capacity)
+        return true;
+    const size_t larger = *capacity > 0 ? 2 * *capacity : 1 << 16;
+    char *const moved = mc_realloc(*bytes, larger);
+    if (!moved)
+        return false;
+    *bytes = moved;
+    *capacity = larger;
+    return true;
+}
+
+static mc_status read_input(int64_t limit, char **bytes, size_t *size, mc_error *error)
+{
+    size_t capacity = 0;
+    for (ssize_t got = 1; got != 0;) {
+        if (!reserve_input(bytes, *size, &capacity))
+            return mc_fail_memory(error);
+        got = mc_system->read(STDIN_FILENO, *bytes + *size, capacity - *size - 1);
+        if (got < 0 && errno != EINTR)
+            return mc_fail_errno(error, "standard input", "cannot read it");
+        *size += got > 0 ? (size_t)got : 0;
+        if ((int64_t)*size > limit)
+            return mc_fail_at(error, MC_FORMAT, "standard input", NULL, -1,
+                              "expected at most %lld bytes, found more", (long long)limit);
+    }
+    (*bytes)[*size] = '\0';
+    return MC_OK;
+}
+
+mc_status mc_input_load(int64_t limit, char **out, size_t *size, mc_error *error)
+{
+    char *bytes = NULL;
+    size_t length = 0;
+    const mc_status status = read_input(limit, &bytes, &length, error);
+    if (status != MC_OK) {
+        mc_free(bytes);
+        return status;
+    }
+    *out = bytes;
+    *size = length;
+    return MC_OK;
+}
+
+mc_status mc_write_all(int fd, const char *name, const void *bytes, size_t size, int64_t offset,
+                       mc_error *error)
+{
+    const char *at = bytes;
+    while (size > 0) {
+        const ssize_t put = mc_system->pwrite(fd, at, size, (off_t)offset);
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put <= 0) {
+            errno = put == 0 ? ENOSPC : errno;
+            return mc_fail_errno(error, name, "cannot write byte %lld", (long long)offset);
+        }
+        at += put;
+        offset += put;
+        size -= (size_t)put;
+    }
     return MC_OK;
 }

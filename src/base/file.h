@@ -20,6 +20,7 @@ void mc_file_unref(mc_file *file); /* accepts NULL */
 
 const char *mc_file_path(const mc_file *file);
 int64_t mc_file_size(const mc_file *file);
+int mc_file_descriptor(const mc_file *file); /* borrowed */
 mc_file_identity mc_file_identity_of(const mc_file *file);
 
 /*
@@ -28,6 +29,9 @@ mc_file_identity mc_file_identity_of(const mc_file *file);
  */
 mc_status mc_file_read(const mc_file *file, int64_t offset, void *out, size_t size,
                        mc_error *error);
+
+/* From now on only the first `size` bytes can be read: the others are not here. Before the file is shared with other threads. */
+void mc_file_limit(mc_file *file, int64_t size);
 
 /* Hints that the range will be read soon: the system starts reading what it has not cached. */
 void mc_file_read_ahead(const mc_file *file, int64_t offset, int64_t size);
@@ -38,7 +42,21 @@ mc_status mc_file_check(const mc_file *file, mc_error *error);
 /* Bytes that this process has read from files with mc_file_read. */
 int64_t mc_file_bytes_read(void);
 
+/*
+ * Opens a folder (a path) to list it; NULL and errno where that fails. mc_next_entry gives the name of the next entry, "." and ".." left
+ * out, valid until the next call; NULL at the end, then errno is 0, and where it cannot be read. closedir the folder.
+ */
+DIR *mc_list_folder(const char *path);
+const char *mc_next_entry(DIR *entries);
+
 /* Reads a whole small file; MC_FORMAT if it is larger than limit. *out is NUL-terminated, the caller frees it. */
 mc_status mc_file_load(const char *path, int64_t limit, char **out, size_t *size, mc_error *error);
+
+/* As mc_file_load, of standard input to its end. */
+mc_status mc_input_load(int64_t limit, char **out, size_t *size, mc_error *error);
+
+/* Writes all bytes; retries short and interrupted writes. The error names the file. */
+mc_status mc_write_all(int fd, const char *name, const void *bytes, size_t size, int64_t offset,
+                       mc_error *error);
 
 #endif

@@ -2,7 +2,9 @@
 
 #include "base/memory.h"
 
+#include <stdatomic.h>
 #include <string.h>
+#include <sys/random.h>
 
 uint64_t mc_hash_mix(uint64_t value)
 {
@@ -26,10 +28,22 @@ uint64_t mc_hash_text(uint64_t hash, const char *text)
     return mc_hash_bytes(hash, text, strlen(text) + 1);
 }
 
+/* Another number in each process, so that nobody can prepare names that all fall into one slot. Not 0. */
+static uint64_t secret(void)
+{
+    static atomic_uint_least64_t kept;
+    uint64_t value = kept, fresh = 0;
+    if (value != 0)
+        return value;
+    if (getrandom(&fresh, sizeof fresh, GRND_NONBLOCK) != sizeof fresh || fresh == 0)
+        fresh = (uint64_t)(uintptr_t)&fresh;
+    return atomic_compare_exchange_strong(&kept, &value, fresh) ? fresh : value;
+}
+
 /* The slot of a name, or the free one where it would be. Open addressing; capacity is a power of two. */
 static size_t slot_of(const mc_index *index, const char *name)
 {
-    size_t slot = mc_hash_text(MC_HASH_START, name) & (index->capacity - 1);
+    size_t slot = mc_hash_text(secret(), name) & (index->capacity - 1);
     while (index->names[slot] && strcmp(index->names[slot], name) != 0)
         slot = (slot + 1) & (index->capacity - 1);
     return slot;

@@ -6,10 +6,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-mc_status mc_json_parse(const char *bytes, size_t size, json_t **out, mc_error *error)
+/* jansson may call the text wrong where it had no memory. */
+static bool is_memory_out(const json_error_t *problem, size_t size)
+{
+    void *const as_much = mc_alloc(size);
+    mc_free(as_much);
+    return !as_much || json_error_code(problem) == json_error_out_of_memory;
+}
+
+static mc_status parse(const char *bytes, size_t size, size_t flags, json_t **out, mc_error *error)
 {
     json_error_t problem;
-    json_t *const value = json_loadb(bytes, size, JSON_REJECT_DUPLICATES, &problem);
+    json_t *const value = json_loadb(bytes, size, JSON_REJECT_DUPLICATES | flags, &problem);
+    if (!value && is_memory_out(&problem, size))
+        return mc_fail_memory(error);
     if (!value)
         return mc_fail_at(error, MC_FORMAT, NULL, NULL, problem.position,
                           "not valid JSON at byte %d: %s", problem.position, problem.text);
@@ -17,14 +27,45 @@ mc_status mc_json_parse(const char *bytes, size_t size, json_t **out, mc_error *
     return MC_OK;
 }
 
-mc_status mc_json_load(const char *path, int64_t limit, json_t **out, mc_error *error)
+mc_status mc_json_parse(const char *bytes, size_t size, json_t **out, mc_error *error)
+{
+    return parse(bytes, size, 0, out, error);
+}
+
+static mc_status load(const char *path, int64_t limit, size_t flags, json_t **out, mc_error *error)
 {
     char *text = NULL;
     size_t size = 0;
     MC_TRY(mc_file_load(path, limit, &text, &size, error));
-    const mc_status status = mc_in_file(error, path, mc_json_parse(text, size, out, error));
+    const mc_status status = mc_in_file(error, path, parse(text, size, flags, out, error));
     mc_free(text);
     return status;
+}
+
+mc_status mc_json_load(const char *path, int64_t limit, json_t **out, mc_error *error)
+{
+    return load(path, limit, 0, out, error);
+}
+
+mc_status mc_json_load_reals(const char *path, int64_t limit, json_t **out, mc_error *error)
+{
+    return load(path, limit, JSON_DECODE_INT_AS_REAL, out, error);
+}
+
+json_t *mc_json_append(json_t *array, json_t *value)
+{
+    if (json_array_append_new(array, value) == 0)
+        return array;
+    json_decref(array);
+    return NULL;
+}
+
+json_t *mc_json_put(json_t *object, const char *name, json_t *value)
+{
+    if (json_object_set_new(object, name, value) == 0)
+        return object;
+    json_decref(object);
+    return NULL;
 }
 
 static int digits_of(double number)

@@ -8,10 +8,19 @@
 
 static atomic_long allocations;
 static atomic_long fail_after = -1;
+static atomic_bool fail_once;
 
 void mc_memory_fail_after(long count)
 {
     allocations = 0;
+    fail_once = false;
+    fail_after = count;
+}
+
+void mc_memory_fail_once(long count)
+{
+    allocations = 0;
+    fail_once = true;
     fail_after = count;
 }
 
@@ -25,7 +34,8 @@ static bool may_allocate(void)
     const long limit = atomic_load_explicit(&fail_after, memory_order_relaxed);
     if (limit < 0)
         return true;
-    return atomic_fetch_add(&allocations, 1) < limit;
+    const long before = atomic_fetch_add(&allocations, 1);
+    return fail_once ? before != limit : before < limit;
 }
 
 void *mc_alloc(size_t size)

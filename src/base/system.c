@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <time.h>
 #include <unistd.h>
 
 static int real_open(int folder, const char *path, int flags, mode_t mode)
@@ -13,6 +14,11 @@ static int real_open(int folder, const char *path, int flags, mode_t mode)
 static int real_stat(const char *path, struct stat *out)
 {
     return stat(path, out);
+}
+
+static int real_lstat(const char *path, struct stat *out)
+{
+    return lstat(path, out);
 }
 
 static int real_fstat(int fd, struct stat *out)
@@ -40,15 +46,28 @@ const mc_system_calls mc_system_real = {
     .close = close,
     .fstat = real_fstat,
     .stat = real_stat,
+    .read = read,
     .pread = pread,
     .pwrite = pwrite,
     .fsync = fsync,
     .mkdir = mkdir,
     .unlink = unlinkat,
+    .truncate = ftruncate,
+    .symlink = symlink,
     .rename = real_rename,
     .statvfs = statvfs,
     .write_back = real_write_back,
     .read_ahead = real_read_ahead,
+    .lstat = real_lstat,
+    .list = fdopendir,
+    .next = readdir,
 };
 
 const mc_system_calls *mc_system = &mc_system_real;
+
+double mc_seconds(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
+}

@@ -134,3 +134,11 @@ bool mc_ends_with(const char *text, const char *ending)
     const size_t length = strlen(text), end = strlen(ending);
     return length >= end && memcmp(text + length - end, ending, end) == 0;
 }
+
+char *mc_without_slashes(const char *path)
+{
+    size_t length = strlen(path);
+    while (length > 1 && path[length - 1] == '/')
+        length--;
+    return mc_strndup(path, length);
+}

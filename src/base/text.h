@@ -22,4 +22,7 @@ bool mc_parse_number(const char *text, double *number);
 
 bool mc_ends_with(const char *text, const char *ending);
 
+/* A path without the slashes that shells put at its end, in new memory (mc_free); NULL: no memory. "/" stays. */
+char *mc_without_slashes(const char *path);
+
 #endif
