@@ -6,7 +6,7 @@
  * "Parallel random numbers: as easy as 1, 2, 3", SC 2011. It maps a counter of four words and a key
  * of two to four words:
  *
- *     counter   element / 4 (low) | element / 4 (high) | stream | 0
+ *     counter   element / 4 (low) | element / 4 (high) | stream | 0 (mc_random_bernoulli: more)
  *     key       random_key (low)  | random_key (high)
  *     element e is word e % 4 of the result
  */
@@ -42,15 +42,31 @@ static inline uint64_t mc_random_key(uint64_t seed, const char *layer_name)
 /* How many counters are computed side by side: a multiple of any vector's lanes. */
 #define MC_RANDOM_LANES 32
 
-/* Words of MC_RANDOM_LANES counters: word[w][lane]. */
+/*
+ * What a word is kept in. AVX-512 multiplies the lower halves of 64-bit lanes by one instruction, so
+ * there a word has a lane to itself, and what is above its 32 bits means nothing.
+ */
+#ifdef __AVX512DQ__
+typedef uint64_t mc_random_lane;
+#else
+typedef uint32_t mc_random_lane;
+#endif
+
+/* Words of MC_RANDOM_LANES counters: word[w][lane], the lower 32 bits of each. */
 typedef struct mc_random_words {
-    uint32_t word[4][MC_RANDOM_LANES];
+    mc_random_lane word[4][MC_RANDOM_LANES];
 } mc_random_words;
 
 /* The upper half of a product of two words. */
 static inline uint32_t mc_random_high(uint32_t a, uint32_t b)
 {
     return (uint32_t)(((uint64_t)a * b) >> 32);
+}
+
+/* The lower half. */
+static inline mc_random_lane mc_random_low(uint32_t a, uint32_t b)
+{
+    return (mc_random_lane)((uint64_t)a * b);
 }
 
 /*
@@ -61,11 +77,11 @@ static inline void mc_random_round(mc_random_words *words, uint32_t key0, uint32
 {
     const uint32_t factor0 = UINT32_C(0xd2511f53), factor1 = UINT32_C(0xcd9e8d57);
     for (size_t i = 0; i < MC_RANDOM_LANES; i++) {
-        const uint32_t a = words->word[0][i], b = words->word[2][i];
+        const uint32_t a = (uint32_t)words->word[0][i], b = (uint32_t)words->word[2][i];
         words->word[0][i] = mc_random_high(b, factor1) ^ words->word[1][i] ^ key0;
-        words->word[1][i] = b * factor1;
+        words->word[1][i] = mc_random_low(b, factor1);
         words->word[2][i] = mc_random_high(a, factor0) ^ words->word[3][i] ^ key1;
-        words->word[3][i] = a * factor0;
+        words->word[3][i] = mc_random_low(a, factor0);
     }
 }
 
@@ -80,20 +96,27 @@ static inline void mc_random_rounds(mc_random_words *words, uint64_t key)
     }
 }
 
+/* The counters from `block` on. */
+static inline void mc_random_counters(mc_random_words *words, uint32_t stream, uint64_t block,
+                                      uint32_t last)
+{
+    for (size_t i = 0; i < MC_RANDOM_LANES; i++) {
+        words->word[0][i] = (uint32_t)(block + i);
+        words->word[1][i] = (uint32_t)((block + i) >> 32);
+        words->word[2][i] = stream;
+        words->word[3][i] = last;
+    }
+}
+
 /* The 4 · MC_RANDOM_LANES numbers of the elements from 4 · block on. */
 static inline void mc_random_block(uint64_t key, uint32_t stream, uint64_t block, uint32_t *out)
 {
     mc_random_words words;
-    for (size_t i = 0; i < MC_RANDOM_LANES; i++) {
-        words.word[0][i] = (uint32_t)(block + i);
-        words.word[1][i] = (uint32_t)((block + i) >> 32);
-        words.word[2][i] = stream;
-        words.word[3][i] = 0;
-    }
+    mc_random_counters(&words, stream, block, 0);
     mc_random_rounds(&words, key);
     for (size_t i = 0; i < MC_RANDOM_LANES; i++)
         for (size_t w = 0; w < 4; w++)
-            out[4 * i + w] = words.word[w][i];
+            out[4 * i + w] = (uint32_t)words.word[w][i];
 }
 
 /*
@@ -115,6 +138,67 @@ static inline void mc_random_u32(uint64_t key, uint32_t stream, int64_t first, s
         block += MC_RANDOM_LANES;
         out += taken;
         count -= taken;
+        skip = 0;
+    }
+}
+
+/* Elements that MC_RANDOM_LANES counters have a bit each for. */
+#define MC_RANDOM_GROUP ((size_t)4 * 32 * MC_RANDOM_LANES)
+
+/*
+ * Compares the 16-bit numbers of a group's elements with a threshold, from the last digit on that
+ * matters: those below it are as they are whatever they are. Bit e % 32 of bits[e / 32] is that of
+ * element e of the group.
+ */
+static inline void mc_random_bits(uint64_t key, uint32_t stream, uint64_t group, uint16_t threshold,
+                                  uint32_t bits[4 * MC_RANDOM_LANES])
+{
+    memset(bits, 0xff, 4 * MC_RANDOM_LANES * sizeof *bits);
+    for (uint32_t digit = 0; digit < 16; digit++) {
+        mc_random_words words;
+        const uint32_t one = 0 - (uint32_t)(threshold >> digit & 1);
+        if ((threshold & ((2u << digit) - 1)) == 0)
+            continue;
+        mc_random_counters(&words, stream, group * MC_RANDOM_LANES, digit + 1);
+        mc_random_rounds(&words, key);
+        for (size_t w = 0; w < 4; w++)
+            for (size_t i = 0; i < MC_RANDOM_LANES; i++) {
+                const uint32_t old = bits[w * MC_RANDOM_LANES + i];
+                const uint32_t number = (uint32_t)words.word[w][i];
+                bits[w * MC_RANDOM_LANES + i] = (old & number) | (~one & (old | number));
+            }
+    }
+}
+
+/*
+ * out[i] = 1 with probability 1 − threshold / 2^16, else 0, for the elements first … first + count − 1
+ * (first ≥ 0) of a stream. Each has a number that is uniform over all 16-bit values, which is
+ * compared with the threshold. A threshold with few binary digits costs few random bits: a half,
+ * one. Pieces that end at multiples of MC_RANDOM_GROUP cost nothing twice.
+ *
+ * Digit d (0: the lowest) of the number of element e, o being e % 4096, is bit o % 32 of word
+ * o / 1024 of the result for the counter e / 4096 · 32 + o / 32 % 32 | stream | d + 1.
+ */
+static inline void mc_random_bernoulli(uint64_t key, uint32_t stream, int64_t first, size_t count,
+                                       uint16_t threshold, uint16_t *out)
+{
+    uint64_t group = (uint64_t)first / MC_RANDOM_GROUP;
+    size_t skip = (size_t)first % MC_RANDOM_GROUP;
+    while (count > 0) {
+        uint32_t bits[4 * MC_RANDOM_LANES];
+        uint16_t flags[32];
+        mc_random_bits(key, stream, group++, threshold, bits);
+        for (; count > 0 && skip < MC_RANDOM_GROUP; skip += 32 - skip % 32) {
+            const uint32_t word = bits[skip / 32];
+            const size_t left = 32 - skip % 32, taken = count < left ? count : left;
+            uint16_t *const to = taken == 32 ? out : flags;
+            for (size_t i = 0; i < 32; i++)
+                to[i] = word >> i & 1;
+            if (taken < 32)
+                memcpy(out, flags + skip % 32, taken * sizeof *out);
+            out += taken;
+            count -= taken;
+        }
         skip = 0;
     }
 }

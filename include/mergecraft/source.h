@@ -51,6 +51,35 @@ MC_API mc_status mc_source_wrap(mc_dtype dtype, int rank, const int64_t *shape, 
                                 void (*release)(void *cookie), void *cookie, mc_source **out,
                                 mc_error *error);
 
+/*
+ * A source whose values a function makes when they are read: compute() writes elements first … first + count − 1 to out (count
+ * elements), as float64 if dtype is F64, else as float32; dtype must be of kind FLOAT (MC_UNSUPPORTED). It must give the
+ * same values whenever it is asked, and is called by the threads that read: in a run with one thread (mc_run_options), by the thread that
+ * called the run, in order. `release(cookie)` as in mc_source_wrap.
+ */
+typedef mc_status (*mc_compute)(void *cookie, int64_t first, int64_t count, void *out,
+                                mc_error *error);
+MC_API mc_status mc_source_compute(mc_dtype dtype, int rank, const int64_t *shape,
+                                   mc_compute compute, void (*release)(void *cookie), void *cookie,
+                                   mc_source **out, mc_error *error);
+
+/*
+ * The bytes of a tensor that is in memory (mc_source_wrap, mc_state_dict_materialize), row-major; NULL if it is in a file, or
+ * computed. Valid as long as the source.
+ */
+MC_API const void *mc_source_data(const mc_source *source);
+
+/*
+ * Where a tensor lies in a file, for those who want to map it instead of reading it. `fd` is open for reading and belongs to
+ * the library; it and `path` are valid as long as the source. False if the tensor is not in a file, or not row-major there.
+ */
+typedef struct mc_place {
+    const char *path;
+    int fd;
+    int64_t offset; /* of the first of mc_source_bytes() bytes */
+} mc_place;
+MC_API bool mc_source_place(const mc_source *source, mc_place *place);
+
 /* A tensor of zeros with the dtype and shape of another. */
 MC_API mc_status mc_source_zeros_like(const mc_source *like, mc_source **out, mc_error *error);
 

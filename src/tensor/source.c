@@ -236,6 +236,11 @@ void mc_source_ahead_operand(const mc_source *self, const mc_source *operand, in
     mc_source_read_ahead(operand, first / from * to, size / from * to);
 }
 
+bool mc_source_place(const mc_source *source, mc_place *place)
+{
+    return source->class->place && source->class->place(source, place);
+}
+
 mc_status mc_source_check(const mc_source *source, mc_error *error)
 {
     return source->class->check ? source->class->check(source, error) : MC_OK;

@@ -21,6 +21,8 @@ typedef struct mc_source_class {
     const void *(*view)(const mc_source *self, int64_t first, int64_t count, mc_dtype as);
     /* Bytes [first, first + size) of `raw` will be read soon. NULL: nothing to do. */
     void (*read_ahead)(const mc_source *self, int64_t first, int64_t size);
+    /* Where its bytes lie in a file. NULL: in none. */
+    bool (*place)(const mc_source *self, mc_place *place);
     /* The inputs that may have changed on disk are still what they were. NULL: always. */
     mc_status (*check)(const mc_source *self, mc_error *error);
     /* Frees what the source owns, not the source itself. */
