@@ -7,7 +7,6 @@
 #include "checkpoint/reader.h"
 #include "checkpoint/shards.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <string.h>
 
@@ -74,24 +73,25 @@ static mc_status open_index(mc_checkpoint *checkpoint, const char *path, mc_erro
     return status;
 }
 
-/* Whether the file is JSON. What cannot be read is left to be found out by the reader of weights. */
-static bool is_index(const char *path)
+/* Whether the file is JSON. */
+static mc_status is_index(const char *path, bool *out, mc_error *error)
 {
     mc_file *file = NULL;
-    if (mc_file_open(path, &file, NULL) != MC_OK)
-        return false;
+    MC_TRY(mc_file_open(path, &file, error));
     unsigned char head[MC_PROBE_BYTES];
     const int64_t size = mc_file_size(file) < MC_PROBE_BYTES ? mc_file_size(file) : MC_PROBE_BYTES;
-    const bool index = mc_file_read(file, 0, head, (size_t)size, NULL) == MC_OK &&
-                       mc_shards_probe(head, (size_t)size);
+    const mc_status status = mc_file_read(file, 0, head, (size_t)size, error);
+    *out = status == MC_OK && mc_shards_probe(head, (size_t)size);
     mc_file_unref(file);
-    return index;
+    return status;
 }
 
 static mc_status open_file(mc_checkpoint *checkpoint, const char *path, mc_error *error)
 {
-    MC_TRY(is_index(path) ? open_index(checkpoint, path, error)
-                          : add_file(checkpoint, path, checkpoint->dict, error));
+    bool index = false;
+    MC_TRY(is_index(path, &index, error));
+    MC_TRY(index ? open_index(checkpoint, path, error)
+                 : add_file(checkpoint, path, checkpoint->dict, error));
     if (mc_state_dict_count(checkpoint->dict) == 0)
         return mc_fail_at(error, MC_FORMAT, path, NULL, -1, "there is no tensor in it");
     MC_TRY(mc_rename_old(&checkpoint->dict, error));
@@ -101,16 +101,19 @@ static mc_status open_file(mc_checkpoint *checkpoint, const char *path, mc_error
 /* Counts the *.safetensors of a folder; *out is the path of one of them. */
 static mc_status find_safetensors(const char *folder, size_t *count, char **out, mc_error *error)
 {
-    DIR *const listing = opendir(folder);
+    DIR *const listing = mc_list_folder(folder);
     if (!listing)
         return mc_fail_errno(error, folder, "cannot list the folder");
     mc_status status = MC_OK;
-    for (const struct dirent *one; status == MC_OK && (one = readdir(listing));) {
-        if (one->d_name[0] == '.' || !mc_ends_with(one->d_name, ".safetensors") || ++*count > 1)
+    const char *name = NULL;
+    while (status == MC_OK && (name = mc_next_entry(listing))) {
+        if (name[0] == '.' || !mc_ends_with(name, ".safetensors") || ++*count > 1)
             continue;
-        *out = mc_format("%s/%s", folder, one->d_name);
+        *out = mc_format("%s/%s", folder, name);
         status = *out ? MC_OK : mc_fail_memory(error);
     }
+    if (status == MC_OK && errno != 0)
+        status = mc_fail_errno(error, folder, "cannot list the folder");
     closedir(listing);
     return status;
 }
@@ -142,7 +145,10 @@ static mc_status find_weights(const char *folder, char **out, mc_error *error)
             *out = path;
             return MC_OK;
         }
+        const mc_status found = errno == ENOENT ? MC_OK
+                                                : mc_fail_errno(error, path, "cannot examine it");
         mc_free(path);
+        MC_TRY(found);
     }
     return find_other(folder, out, error);
 }

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/memory.h"
+#include "base/utf8.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -26,26 +27,36 @@ void mc_layout_free(mc_layout *layout)
 
 static json_t *tensor_json(const mc_source *source, int64_t begin)
 {
-    json_t *const shape = json_array();
+    json_t *shape = json_array();
     for (int i = 0; i < mc_source_rank(source); i++)
-        json_array_append_new(shape, json_integer(mc_source_shape(source)[i]));
+        shape = mc_json_append(shape, json_integer(mc_source_shape(source)[i]));
     return json_pack("{s:s, s:o, s:[I, I]}", "dtype", mc_dtype_name(mc_source_dtype(source)),
                      "shape", shape, "data_offsets", (json_int_t)begin,
                      (json_int_t)(begin + mc_source_bytes(source)));
 }
 
-/* The JSON of a shard; NULL when there is no memory, or with the error filled for a name that is no text. */
+/* That the file can hold the name: it is text, and has a name for itself. */
+static mc_status check_name(const char *name, mc_error *error)
+{
+    if (mc_utf8_valid(name, strlen(name)) < strlen(name))
+        return mc_fail_at(error, MC_UNSUPPORTED, NULL, name, -1, "expected a tensor name in UTF-8");
+    if (strcmp(name, "__metadata__") == 0)
+        return mc_fail_at(error, MC_UNSUPPORTED, NULL, name, -1,
+                          "safetensors has no room for a tensor of this name");
+    return MC_OK;
+}
+
 static mc_status header_json(const tensors *t, const mc_shard *shard, json_t **out, mc_error *error)
 {
-    json_t *const header = json_pack("{s:{s:s}}", "__metadata__", "format", "pt");
+    json_t *header = json_pack("{s:{s:s}}", "__metadata__", "format", "pt");
     int64_t at = 0;
     for (size_t i = shard->first; header && i < shard->first + shard->count; i++) {
-        /* Fails for names that are not UTF-8, which a format of text cannot hold. */
-        if (json_object_set_new(header, t->names[i], tensor_json(t->sources[i], at)) != 0) {
+        const mc_status status = check_name(t->names[i], error);
+        if (status != MC_OK) {
             json_decref(header);
-            return mc_fail_at(error, MC_UNSUPPORTED, NULL, t->names[i], -1,
-                              "expected a tensor name in UTF-8");
+            return status;
         }
+        header = mc_json_put(header, t->names[i], tensor_json(t->sources[i], at));
         at += mc_source_bytes(t->sources[i]);
     }
     *out = header;
@@ -108,10 +119,10 @@ static mc_status name_shards(mc_layout *out, mc_error *error)
 
 static mc_status make_index(const tensors *t, mc_layout *out, mc_error *error)
 {
-    json_t *const map = json_object();
-    for (size_t s = 0; map && s < out->count; s++)
+    json_t *map = json_object();
+    for (size_t s = 0; s < out->count; s++)
         for (size_t i = out->shards[s].first; i < out->shards[s].first + out->shards[s].count; i++)
-            json_object_set_new(map, t->names[i], json_string(out->shards[s].name));
+            map = mc_json_put(map, t->names[i], json_string(out->shards[s].name));
     json_t *const index = json_pack("{s:{s:I}, s:o}", "metadata", "total_size",
                                     (json_int_t)out->bytes, "weight_map", map);
     out->index = index ? json_dumps(index, JSON_INDENT(2)) : NULL;

@@ -2,10 +2,11 @@
 
 #include <string.h>
 
+/* In the order in which they are asked: the header length of safetensors can look like the beginning of a pickle. */
 static const mc_reader *const readers[] = {
     &mc_reader_torch_zip,
-    &mc_reader_torch_legacy,
     &mc_reader_safetensors,
+    &mc_reader_torch_legacy,
 };
 
 /* Files that people give by mistake, by what stands at a byte of them. */

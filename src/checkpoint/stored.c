@@ -232,6 +232,16 @@ static void stored_read_ahead(const mc_source *source, int64_t first, int64_t si
         mc_file_read_ahead(self->file, self->offset, self->extent);
 }
 
+static bool stored_place(const mc_source *source, mc_place *place)
+{
+    const stored *const self = (const stored *)source;
+    if (self->row_major)
+        *place = (mc_place){.path = mc_file_path(self->file),
+                            .fd = mc_file_descriptor(self->file),
+                            .offset = self->offset};
+    return self->row_major;
+}
+
 static mc_status stored_check(const mc_source *source, mc_error *error)
 {
     return mc_file_check(((const stored *)source)->file, error);
@@ -247,6 +257,7 @@ static const mc_source_class stored_class = {
     .read = stored_read,
     .raw = stored_raw,
     .read_ahead = stored_read_ahead,
+    .place = stored_place,
     .check = stored_check,
     .free = stored_free,
 };

@@ -112,6 +112,17 @@ const mc_global mc_torch_globals[] = {
     {0},
 };
 
+/*
+ * A pickle can name one value any number of times. What is done each time must therefore not depend on the value's size, or a file of
+ * a few megabytes keeps its reader busy for hours. All names together are limited, since they repeat those of the dicts around
+ * them.
+ */
+enum {
+    KEY_LIMIT = 256,     /* bytes of the key of a storage */
+    METADATA_LIMIT = 32, /* keys and values */
+    NAMES_LIMIT = 64 << 20,
+};
+
 /* ---- storages ---- */
 
 static mc_status storage_type(const mc_value *value, mc_torch_storage *out, mc_error *error)
@@ -143,10 +154,10 @@ static mc_status storage_view(const mc_value *view, mc_torch_storage *out, mc_er
     out->view_first = view->items[1]->integer;
     out->view_count = view->items[2]->integer;
     if (out->view_first > out->count || out->view_count > out->count - out->view_first)
-        return mc_fail(error, MC_FORMAT,
-                       "a view of elements %lld to %lld is outside of its storage of %lld",
-                       (long long)out->view_first, (long long)(out->view_first + out->view_count),
-                       (long long)out->count);
+        return mc_fail(
+            error, MC_FORMAT,
+            "a view of %lld elements from element %lld on is outside of its storage of %lld",
+            (long long)out->view_count, (long long)out->view_first, (long long)out->count);
     return MC_OK;
 }
 
@@ -161,8 +172,9 @@ mc_status mc_torch_storage_parse(const mc_value *persistent, mc_torch_storage *o
     MC_TRY(storage_type(id->items[1], out, error));
     const mc_value *const key = id->items[2];
     int64_t bytes;
-    if (key->kind != MC_VALUE_TEXT || memchr(key->bytes, '\0', key->size))
-        return mc_fail(error, MC_FORMAT, "expected a text as the key of a storage");
+    if (key->kind != MC_VALUE_TEXT || key->size > KEY_LIMIT || memchr(key->bytes, '\0', key->size))
+        return mc_fail(error, MC_FORMAT,
+                       "expected a text of at most %d bytes as the key of a storage", KEY_LIMIT);
     if (!is_count(id->items[4]) ||
         __builtin_mul_overflow(id->items[4]->integer, out->element_bytes, &bytes))
         return mc_fail(error, MC_FORMAT, "expected a size from 0 up for storage '%.*s'",
@@ -268,6 +280,10 @@ static mc_status check_metadata(const mc_value *arguments, size_t at, mc_error *
 {
     if (arguments->count <= at || arguments->items[at]->kind != MC_VALUE_DICT)
         return MC_OK;
+    if (arguments->items[at]->count > METADATA_LIMIT)
+        return mc_fail(error, MC_FORMAT,
+                       "expected at most %d keys and values of metadata, found %zu", METADATA_LIMIT,
+                       arguments->items[at]->count);
     static const char *const lazy[] = {"conj", "neg"};
     for (size_t i = 0; i < 2; i++) {
         const mc_value *const flag = mc_value_get(arguments->items[at], lazy[i]);
@@ -284,6 +300,7 @@ typedef struct walk {
     mc_torch_place place;
     void *user;
     mc_state_dict *dict;
+    size_t *name_bytes; /* of all names so far */
     mc_error *error;
 } walk;
 
@@ -378,6 +395,10 @@ static mc_status add_item(const walk *w, const mc_value *key, mc_value *value, c
     const tensor_call call = find_call(value);
     if (key->kind != MC_VALUE_TEXT || (!call.function && (value->kind != MC_VALUE_DICT || !depth)))
         return MC_OK;
+    *w->name_bytes += strlen(prefix) + key->size;
+    if (*w->name_bytes > NAMES_LIMIT)
+        return mc_fail(w->error, MC_FORMAT, "expected at most %d bytes in the names of all tensors",
+                       NAMES_LIMIT);
     MC_TRY(check_name(key, w->error));
     char *const name = mc_format("%s%.*s%s", prefix, (int)key->size, key->bytes,
                                  call.function ? "" : ".");
@@ -417,7 +438,8 @@ enum { NESTING_LIMIT = 4 };
 mc_status mc_torch_add_tensors(mc_file *file, mc_value *root, mc_torch_place place, void *user,
                                mc_state_dict *dict, mc_error *error)
 {
-    const walk w = {file, place, user, dict, error};
+    size_t name_bytes = 0;
+    const walk w = {file, place, user, dict, &name_bytes, error};
     if (root->kind != MC_VALUE_DICT)
         return mc_fail(error, MC_UNSUPPORTED, "expected a state dict (a dict of tensors), found %s",
                        find_call(root).function ? "a single tensor" : "something else");

@@ -14,6 +14,8 @@
 
 static const char pickle_name[] = "/data.pkl";
 
+enum { PREFIX_LIMIT = 1024 }; /* bytes: it is part of the name of each storage */
+
 static bool probe(const unsigned char head[MC_PROBE_BYTES], int64_t size)
 {
     /* An empty zip file begins with its end record. */
@@ -51,6 +53,10 @@ static mc_status find_prefix(archive *a, mc_error *error)
             continue;
         if (a->prefix)
             return mc_fail(error, MC_FORMAT, "expected one data.pkl, found two");
+        if (length > PREFIX_LIMIT)
+            return mc_fail(error, MC_FORMAT,
+                           "expected at most %d bytes before /data.pkl, found %zu", PREFIX_LIMIT,
+                           length);
         a->prefix = mc_strndup(name, length);
         if (!a->prefix)
             return mc_fail_memory(error);

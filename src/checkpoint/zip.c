@@ -19,7 +19,7 @@ enum {
     END64_BYTES = 56,
     LOCATOR_BYTES = 20,
     COMMENT_LIMIT = 65535,
-    DIRECTORY_LIMIT = 256 * 1024 * 1024,
+    DIRECTORY_LIMIT = 64 * 1024 * 1024,
     EXTRA_ZIP64 = 1,
     FLAG_ENCRYPTED = 1,
     FLAG_SIZES_FOLLOW = 8, /* the local header was written before the sizes were known */
