@@ -1,0 +1,386 @@
+#include "hub/http.h"
+
+#include "base/library.h"
+#include "base/memory.h"
+#include "base/system.h"
+
+#include <mergecraft/version.h>
+
+/* The type checks are macros, which would stand in the way of calls through a table. */
+#define CURL_DISABLE_TYPECHECK
+#define CURL_DISABLE_DEPRECATION
+#include <curl/curl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define FUNCTIONS(X)                                                                               \
+    X(curl_global_init)                                                                            \
+    X(curl_easy_init)                                                                              \
+    X(curl_easy_setopt)                                                                            \
+    X(curl_easy_getinfo)                                                                           \
+    X(curl_easy_strerror)                                                                          \
+    X(curl_easy_cleanup)                                                                           \
+    X(curl_multi_init)                                                                             \
+    X(curl_multi_setopt)                                                                           \
+    X(curl_multi_strerror)                                                                         \
+    X(curl_multi_add_handle)                                                                       \
+    X(curl_multi_remove_handle)                                                                    \
+    X(curl_multi_perform)                                                                          \
+    X(curl_multi_poll)                                                                             \
+    X(curl_multi_wakeup)                                                                           \
+    X(curl_multi_info_read)                                                                        \
+    X(curl_multi_cleanup)                                                                          \
+    X(curl_slist_append)                                                                           \
+    X(curl_slist_free_all)
+
+static struct {
+#define X(name_) __typeof__(name_) *name_;
+    FUNCTIONS(X)
+#undef X
+} curl;
+
+enum {
+    MOST_REDIRECTS = 10,
+    CONNECTIONS_A_HOST = 8,
+    RECEIVE_BUFFER = 512 * 1024,
+    MOST_IGNORED = 65536
+};
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static mc_status loaded;
+static mc_error load_error;
+
+static void load(void)
+{
+#ifdef MC_LINK_CURL
+#define X(name_) curl.name_ = name_;
+    FUNCTIONS(X)
+#undef X
+#else
+    static const char *const files[] = {"libcurl.so.4", "libcurl-gnutls.so.4", NULL};
+    const mc_symbol symbols[] = {
+#define X(name_) {#name_, (void **)&curl.name_},
+        FUNCTIONS(X)
+#undef X
+            {NULL, NULL},
+    };
+    loaded = mc_library_load("libcurl, which downloads from the Hub,", files, symbols, &load_error);
+#endif
+    if (loaded == MC_OK && curl.curl_global_init(CURL_GLOBAL_DEFAULT) != 0)
+        loaded = mc_fail(&load_error, MC_UNSUPPORTED, "libcurl cannot be used");
+}
+
+struct mc_http {
+    CURLM *multi;
+    const mc_hub_settings *settings;
+    mc_origin endpoint;
+    struct curl_slist *plain, *trusted; /* headers for anybody, and for the endpoint */
+    mc_request *requests;               /* running or waiting */
+};
+
+/* ---- beginning and end ------------------------------------------------------------------------- */
+
+/* The token is in one list only, which is used for the endpoint only. */
+static bool make_headers(mc_http *http)
+{
+    const char *const token = http->settings->token;
+    http->plain = curl.curl_slist_append(NULL, "Accept:");
+    http->trusted = curl.curl_slist_append(NULL, "Accept:");
+    char *const line = token ? mc_format("Authorization: Bearer %s", token) : mc_strdup("");
+    struct curl_slist *const longer = line && token && http->trusted
+                                          ? curl.curl_slist_append(http->trusted, line)
+                                          : http->trusted;
+    for (volatile char *c = line; c && *c; c++)
+        *c = '\0';
+    mc_free(line);
+    return http->plain && http->trusted && longer && line;
+}
+
+mc_status mc_http_new(const mc_hub_settings *settings, mc_http **out, mc_error *error)
+{
+    pthread_once(&once, load);
+    if (loaded != MC_OK) {
+        if (error)
+            *error = load_error;
+        return loaded;
+    }
+    mc_http *const http = mc_alloc_zero(1, sizeof *http);
+    if (!http)
+        return mc_fail_memory(error);
+    http->settings = settings;
+    http->multi = curl.curl_multi_init();
+    if (!http->multi || !make_headers(http) ||
+        !mc_url_origin(settings->endpoint, &http->endpoint)) {
+        mc_http_free(http);
+        return mc_fail_memory(error);
+    }
+    curl.curl_multi_setopt(http->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)CONNECTIONS_A_HOST);
+    *out = http;
+    return MC_OK;
+}
+
+void mc_http_free(mc_http *http)
+{
+    if (!http)
+        return;
+    curl.curl_slist_free_all(http->plain);
+    curl.curl_slist_free_all(http->trusted);
+    if (http->multi)
+        curl.curl_multi_cleanup(http->multi);
+    mc_free(http);
+}
+
+static void drop_handle(mc_request *request)
+{
+    if (!request->easy)
+        return;
+    curl.curl_multi_remove_handle(request->http->multi, request->easy);
+    curl.curl_easy_cleanup(request->easy);
+    request->easy = NULL;
+}
+
+static void take_out(mc_request *request)
+{
+    mc_request **at = request->http ? &request->http->requests : NULL;
+    while (at && *at && *at != request)
+        at = &(*at)->next;
+    if (at && *at)
+        *at = request->next;
+    request->next = NULL;
+}
+
+void mc_request_clear(mc_request *request)
+{
+    if (request->http) {
+        take_out(request);
+        drop_handle(request);
+    }
+    mc_reply_clear(&request->reply);
+    mc_free(request->url);
+    *request = (mc_request){0};
+}
+
+/* ---- one request ------------------------------------------------------------------------------- */
+
+static size_t on_header(char *line, size_t one, size_t size, void *user)
+{
+    mc_request *const request = user;
+    mc_reply_header(&request->reply, line, size * one, (int64_t)time(NULL));
+    return size * one;
+}
+
+static size_t on_body(char *bytes, size_t one, size_t size, void *user)
+{
+    mc_request *const request = user;
+    /* What the page of an error says is not read, nor waited for if it is long. */
+    if (request->reply.status / 100 != 2 || !request->body)
+        return (request->ignored += size * one) > MOST_IGNORED ? 0 : size * one;
+    request->stopped = !request->body(request, bytes, size * one);
+    return request->stopped ? 0 : size * one;
+}
+
+static void set_limits(CURL *easy, const mc_http *http, const mc_request *request)
+{
+    const mc_hub_settings *const settings = http->settings;
+    curl.curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT, settings->head_timeout);
+    curl.curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    curl.curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, settings->silence_timeout);
+    curl.curl_easy_setopt(easy, CURLOPT_TIMEOUT, request->timeout);
+    curl.curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)RECEIVE_BUFFER);
+    curl.curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl.curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+    curl.curl_easy_setopt(easy, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
+    curl.curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
+    /* Asks for the plain bytes, and undoes a compression that comes all the same. */
+    curl.curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "identity");
+    struct stat status;
+    const char *const trust = settings->certificates;
+    if (trust && mc_system->stat(trust, &status) == 0 && S_ISDIR(status.st_mode))
+        curl.curl_easy_setopt(easy, CURLOPT_CAPATH, trust);
+    else if (trust)
+        curl.curl_easy_setopt(easy, CURLOPT_CAINFO, trust);
+}
+
+static mc_status run(mc_http *http, mc_request *request, mc_error *error)
+{
+    mc_origin origin;
+    char range[64];
+    CURL *const easy = curl.curl_easy_init();
+    if (!easy)
+        return mc_fail_memory(error);
+    request->easy = easy;
+    request->stopped = false;
+    request->ignored = 0;
+    request->wake = 0;
+    request->failure[0] = '\0';
+    mc_reply_clear(&request->reply);
+    const bool trusted = mc_url_origin(request->url, &origin) &&
+                         mc_origin_same(&origin, &http->endpoint);
+    set_limits(easy, http, request);
+    curl.curl_easy_setopt(easy, CURLOPT_URL, request->url);
+    curl.curl_easy_setopt(easy, CURLOPT_USERAGENT, "mergecraft/" MC_VERSION_STRING);
+    curl.curl_easy_setopt(easy, CURLOPT_HTTPHEADER, trusted ? http->trusted : http->plain);
+    curl.curl_easy_setopt(easy, CURLOPT_NOBODY, request->head ? 1L : 0L);
+    /* Small questions share a connection where that is possible. */
+    curl.curl_easy_setopt(easy, CURLOPT_PIPEWAIT, request->head ? 1L : 0L);
+    if (request->end)
+        snprintf(range, sizeof range, "%lld-%lld", (long long)request->begin,
+                 (long long)request->end - 1);
+    else
+        snprintf(range, sizeof range, "%lld-", (long long)request->begin);
+    if (request->begin || request->end)
+        curl.curl_easy_setopt(easy, CURLOPT_RANGE, range);
+    curl.curl_easy_setopt(easy, CURLOPT_PRIVATE, request);
+    curl.curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, request->failure);
+    curl.curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
+    curl.curl_easy_setopt(easy, CURLOPT_HEADERDATA, request);
+    curl.curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+    curl.curl_easy_setopt(easy, CURLOPT_WRITEDATA, request);
+    const CURLMcode code = curl.curl_multi_add_handle(http->multi, easy);
+    if (code != CURLM_OK)
+        return mc_fail(error, MC_IO, "libcurl: %s", curl.curl_multi_strerror(code));
+    return MC_OK;
+}
+
+mc_status mc_http_start(mc_http *http, mc_request *request, double pause, mc_error *error)
+{
+    request->http = http;
+    request->redirects = 0;
+    request->next = http->requests;
+    http->requests = request;
+    if (pause > 0) {
+        request->wake = mc_seconds() + pause;
+        return MC_OK;
+    }
+    return run(http, request, error);
+}
+
+/* ---- how it ends ------------------------------------------------------------------------------- */
+
+static bool is_redirect(const mc_reply *reply)
+{
+    return reply->location &&
+           (reply->status == 301 || reply->status == 302 || reply->status == 303 ||
+            reply->status == 307 || reply->status == 308);
+}
+
+static void refuse(mc_request *request, const char *why)
+{
+    request->how = MC_HTTP_REFUSED;
+    snprintf(request->problem, sizeof request->problem, "%s", why);
+}
+
+/* Goes where a redirect leads; true if the request runs again. */
+static bool follow(mc_http *http, mc_request *request, mc_error *error)
+{
+    mc_origin origin;
+    const mc_reply *const reply = &request->reply;
+    char *const url = mc_url_resolve(request->url, reply->location);
+    if (!url) {
+        refuse(request, "the server redirects to an address that is none of http or https, or that "
+                        "leads away from https");
+        return false;
+    }
+    const bool home = mc_url_origin(url, &origin) && mc_origin_same(&origin, &http->endpoint);
+    if (request->stay && (!home || reply->linked_etag[0])) {
+        /* The caller wants to know where a file is, not the file. */
+        mc_free(request->reply.location);
+        request->reply.location = url;
+        return false;
+    }
+    if (++request->redirects > MOST_REDIRECTS) {
+        mc_free(url);
+        refuse(request, "the server redirects again and again");
+        return false;
+    }
+    mc_free(request->url);
+    request->url = url;
+    request->next = http->requests;
+    http->requests = request;
+    if (run(http, request, error) == MC_OK)
+        return true;
+    take_out(request);
+    refuse(request, "the redirect cannot be followed");
+    return false;
+}
+
+/* Failures that another try would only repeat. */
+static bool is_final(CURLcode code)
+{
+    return code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_URL_MALFORMAT ||
+           code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE ||
+           code == CURLE_SSL_CERTPROBLEM || code == CURLE_BAD_CONTENT_ENCODING;
+}
+
+static void judge(mc_request *request, CURLcode code)
+{
+    const bool whole = code == CURLE_OK || request->ignored > MOST_IGNORED;
+    request->how = request->stopped ? MC_HTTP_STOPPED
+                   : whole          ? MC_HTTP_REPLIED
+                   : is_final(code) ? MC_HTTP_REFUSED
+                                    : MC_HTTP_BROKEN;
+    if (request->how == MC_HTTP_BROKEN || request->how == MC_HTTP_REFUSED)
+        snprintf(request->problem, sizeof request->problem, "%s",
+                 code == CURLE_OPERATION_TIMEDOUT ? "the server fell silent"
+                 : request->failure[0]            ? request->failure
+                                                  : curl.curl_easy_strerror(code));
+}
+
+static void finish(mc_http *http, CURL *easy, CURLcode code, mc_error *error)
+{
+    mc_request *request = NULL;
+    curl.curl_easy_getinfo(easy, CURLINFO_PRIVATE, &request);
+    take_out(request);
+    drop_handle(request);
+    judge(request, code);
+    /* A redirect's own body may break off: its headers are all that counts. */
+    if (is_redirect(&request->reply)) {
+        request->how = MC_HTTP_REPLIED;
+        if (follow(http, request, error))
+            return;
+    }
+    request->done(request);
+}
+
+/* ---- steps ------------------------------------------------------------------------------------- */
+
+/* Starts what has waited long enough; returns how long the next one has to wait, at most `seconds`. */
+static mc_status wake_up(mc_http *http, double *seconds, mc_error *error)
+{
+    const double now = mc_seconds();
+    for (mc_request *request = http->requests; request; request = request->next) {
+        if (request->wake <= 0)
+            continue;
+        if (request->wake <= now)
+            MC_TRY(run(http, request, error));
+        else if (request->wake - now < *seconds)
+            *seconds = request->wake - now;
+    }
+    return MC_OK;
+}
+
+mc_status mc_http_step(mc_http *http, double seconds, mc_error *error)
+{
+    int running = 0, left = 0;
+    bool finished = false;
+    MC_TRY(wake_up(http, &seconds, error));
+    CURLMcode code = curl.curl_multi_perform(http->multi, &running);
+    for (CURLMsg *message;
+         code == CURLM_OK && (message = curl.curl_multi_info_read(http->multi, &left));) {
+        if (message->msg == CURLMSG_DONE)
+            finish(http, message->easy_handle, message->data.result, error);
+        finished = true;
+    }
+    if (code == CURLM_OK && !finished)
+        code = curl.curl_multi_poll(http->multi, NULL, 0, (int)(seconds * 1000), NULL);
+    if (code != CURLM_OK)
+        return mc_fail(error, MC_IO, "libcurl: %s", curl.curl_multi_strerror(code));
+    return MC_OK;
+}
+
+void mc_http_wake(mc_http *http)
+{
+    curl.curl_multi_wakeup(http->multi);
+}

@@ -1,0 +1,356 @@
+#include "hub/partial.h"
+
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/memory.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { FILE_MODE = 0666, LOCK_MODE = 0664, HASH_BLOCK = 1 << 18, ABANDONED_SECONDS = 600 };
+#define THREAD_FROM (INT64_C(8) << 20)
+
+/* ---- names ------------------------------------------------------------------------------------- */
+
+/* The same for all processes of this machine. */
+static uint32_t host_number(void)
+{
+    char name[256] = "";
+    (void)gethostname(name, sizeof name - 1);
+    return (uint32_t)mc_hash_text(MC_HASH_START, name);
+}
+
+static char *own_name(const char *blob)
+{
+    static atomic_uint counter;
+    return mc_format("%s.mc%08x-%ld-%u.incomplete", blob, host_number(), (long)getpid(), counter++);
+}
+
+/*
+ * Whether the process that wrote this file may still be at it, though we could lock it. On this machine the lock tells, and better
+ * than the process does, which stays after its death for as long as nobody waits for it; but a file that was just made is not
+ * locked yet. Of another machine we may not see the lock.
+ */
+static bool may_be_alive(const char *suffix, const struct stat *status)
+{
+    unsigned host, number;
+    long pid;
+    if (sscanf(suffix, ".mc%8x-%ld-%u.incomplete", &host, &pid, &number) != 3)
+        return true;
+    if (host != host_number())
+        return time(NULL) - status->st_mtim.tv_sec < ABANDONED_SECONDS;
+    return status->st_size == 0 && pid != (long)getpid() &&
+           (kill((pid_t)pid, 0) == 0 || errno == EPERM);
+}
+
+/* ---- hashing ----------------------------------------------------------------------------------- */
+
+static int hash_bits(const mc_partial *partial)
+{
+    return strlen(partial->etag) == MC_ETAG_SIZE - 1 ? 256 : 160;
+}
+
+/* Reads back what was written, which the system has in memory still. */
+static mc_status hash_up_to(mc_partial *partial, int64_t target, mc_error *error)
+{
+    unsigned char *const block = mc_alloc(HASH_BLOCK);
+    mc_status status = block ? MC_OK : mc_fail_memory(error);
+    while (status == MC_OK && partial->hashed < target && !partial->quit) {
+        const int64_t left = target - partial->hashed;
+        const ssize_t got = mc_system->pread(
+            partial->fd, block, left < HASH_BLOCK ? (size_t)left : HASH_BLOCK, partial->hashed);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            status = mc_fail_errno(error, partial->path, "cannot read it back");
+        else
+            status = mc_sha_add(partial->sha, block, (size_t)got, error);
+        partial->hashed += got > 0 ? got : 0;
+    }
+    mc_free(block);
+    return status;
+}
+
+static void *hash_thread(void *user)
+{
+    mc_partial *const partial = user;
+    pthread_mutex_lock(&partial->mutex);
+    while (partial->hash_status == MC_OK && !partial->quit &&
+           (!partial->stop || partial->hashed < partial->target)) {
+        if (partial->hashed == partial->target) {
+            pthread_cond_wait(&partial->changed, &partial->mutex);
+            continue;
+        }
+        const int64_t target = partial->target;
+        pthread_mutex_unlock(&partial->mutex);
+        partial->hash_status = hash_up_to(partial, target, &partial->hash_error);
+        pthread_mutex_lock(&partial->mutex);
+    }
+    pthread_mutex_unlock(&partial->mutex);
+    return NULL;
+}
+
+/* Tells the thread how far it may go; not for every packet. */
+static void advance(mc_partial *partial, bool stop)
+{
+    if (!partial->threaded)
+        return;
+    pthread_mutex_lock(&partial->mutex);
+    if (stop || partial->written - partial->target >= HASH_BLOCK) {
+        partial->target = partial->written;
+        partial->stop = stop;
+        pthread_cond_signal(&partial->changed);
+    }
+    pthread_mutex_unlock(&partial->mutex);
+}
+
+/* Waits for the thread: until all is hashed, or only until it notices. */
+static void stop_thread(mc_partial *partial, bool whole)
+{
+    if (!partial->threaded)
+        return;
+    partial->quit = !whole;
+    advance(partial, true);
+    pthread_join(partial->thread, NULL);
+    pthread_cond_destroy(&partial->changed);
+    pthread_mutex_destroy(&partial->mutex);
+    partial->threaded = false;
+}
+
+static mc_status start_hash(mc_partial *partial, int64_t size, mc_error *error)
+{
+    MC_TRY(mc_sha_new(hash_bits(partial), &partial->sha, error));
+    if (hash_bits(partial) != 256 || size < THREAD_FROM)
+        return MC_OK;
+    partial->target = 0;
+    partial->stop = false;
+    pthread_mutex_init(&partial->mutex, NULL);
+    pthread_cond_init(&partial->changed, NULL);
+    partial->threaded = pthread_create(&partial->thread, NULL, hash_thread, partial) == 0;
+    if (!partial->threaded) { /* then it is hashed at the end */
+        pthread_cond_destroy(&partial->changed);
+        pthread_mutex_destroy(&partial->mutex);
+    }
+    advance(partial, false);
+    return MC_OK;
+}
+
+/* ---- lock -------------------------------------------------------------------------------------- */
+
+mc_status mc_partial_begin(mc_partial *partial, const char *repository, const char *etag,
+                           mc_error *error)
+{
+    partial->fd = partial->lock = -1;
+    snprintf(partial->etag, sizeof partial->etag, "%s", etag);
+    partial->blob = mc_cache_blob(repository, etag);
+    return partial->blob ? MC_OK : mc_fail_memory(error);
+}
+
+mc_lock mc_partial_lock(mc_partial *partial, const mc_hub_settings *settings,
+                        const char *repository)
+{
+    char *const path = mc_format("%s/.locks/%s/%s.lock", settings->cache,
+                                 strrchr(repository, '/') + 1, partial->etag);
+    if (!path)
+        return MC_LOCK_HELD;
+    if (partial->lock < 0 && mc_cache_make_parents(path, NULL) == MC_OK)
+        partial->lock = mc_system->open(AT_FDCWD, path, O_RDWR | O_CREAT | O_CLOEXEC, LOCK_MODE);
+    mc_free(path);
+    const bool busy = partial->lock >= 0 && flock(partial->lock, LOCK_EX | LOCK_NB) != 0 &&
+                      errno == EWOULDBLOCK;
+    return busy ? MC_LOCK_BUSY : MC_LOCK_HELD;
+}
+
+/* ---- the file ---------------------------------------------------------------------------------- */
+
+/* Takes over a file that nobody writes any more, by renaming it; false if it cannot be had. */
+static bool claim(mc_partial *partial, const char *path, const char *suffix)
+{
+    struct stat mine, there;
+    const int fd = mc_system->open(AT_FDCWD, path, O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0);
+    if (fd < 0)
+        return false;
+    const bool free = flock(fd, LOCK_EX | LOCK_NB) == 0 && mc_system->fstat(fd, &mine) == 0 &&
+                      S_ISREG(mine.st_mode) && !may_be_alive(suffix, &mine);
+    const bool still = free && mc_system->stat(path, &there) == 0 && mine.st_ino == there.st_ino &&
+                       mine.st_dev == there.st_dev;
+    if (!still || mc_system->rename(path, partial->path, 0) != 0) {
+        mc_system->close(fd);
+        return false;
+    }
+    partial->fd = fd;
+    partial->written = mine.st_size;
+    partial->resumed = mine.st_size > 0;
+    return true;
+}
+
+/* What comes after the beginning of a name; NULL if it begins otherwise. */
+static const char *after(const char *name, const char *beginning)
+{
+    while (*beginning && *name == *beginning) {
+        name++;
+        beginning++;
+    }
+    return *beginning ? NULL : name;
+}
+
+/* The next file in the folder of what is unfinished of a blob, in new memory; its suffix is good until the next call. */
+static char *next_unfinished(DIR *entries, const char *folder, const char *name,
+                             const char **suffix)
+{
+    for (const struct dirent *entry; (entry = readdir(entries));) {
+        *suffix = after(entry->d_name, name);
+        if (*suffix && strncmp(*suffix, ".mc", 3) == 0)
+            return mc_format("%s/%s", folder, entry->d_name);
+    }
+    return NULL;
+}
+
+/* Opens the folder that a blob is in; its path in new memory, also where there is no such folder. */
+static DIR *open_folder_of(const char *blob, char **folder)
+{
+    *folder = mc_strndup(blob, (size_t)(strrchr(blob, '/') - blob));
+    return *folder ? opendir(*folder) : NULL;
+}
+
+static void claim_any(mc_partial *partial)
+{
+    char *folder = NULL;
+    const char *suffix = NULL, *const name = strrchr(partial->blob, '/') + 1;
+    DIR *const entries = open_folder_of(partial->blob, &folder);
+    for (char *path;
+         entries && partial->fd < 0 && (path = next_unfinished(entries, folder, name, &suffix));) {
+        (void)claim(partial, path, suffix);
+        mc_free(path);
+    }
+    if (entries)
+        closedir(entries);
+    mc_free(folder);
+}
+
+int64_t mc_partial_arrived(const char *repository, const char *etag)
+{
+    int64_t most = 0;
+    struct stat status;
+    char *folder = NULL;
+    const char *suffix = NULL;
+    char *const blob = mc_cache_blob(repository, etag);
+    DIR *const entries = blob ? open_folder_of(blob, &folder) : NULL;
+    for (char *path;
+         entries && (path = next_unfinished(entries, folder, strrchr(blob, '/') + 1, &suffix));) {
+        if (mc_system->stat(path, &status) == 0 && status.st_size > most)
+            most = status.st_size;
+        mc_free(path);
+    }
+    if (entries)
+        closedir(entries);
+    mc_free(folder);
+    mc_free(blob);
+    return most;
+}
+
+mc_status mc_partial_open(mc_partial *partial, int64_t size, mc_error *error)
+{
+    MC_TRY(mc_cache_make_parents(partial->blob, error));
+    partial->path = own_name(partial->blob);
+    if (!partial->path)
+        return mc_fail_memory(error);
+    claim_any(partial);
+    if (partial->fd < 0)
+        partial->fd = mc_system->open(AT_FDCWD, partial->path,
+                                      O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, FILE_MODE);
+    if (partial->fd < 0)
+        return mc_fail_errno(error, partial->path, "cannot make the file");
+    (void)flock(partial->fd, LOCK_EX | LOCK_NB);
+    if (size >= 0 && partial->written > size)
+        return mc_partial_restart(partial, error);
+    return start_hash(partial, size, error);
+}
+
+mc_status mc_partial_write(mc_partial *partial, const void *bytes, size_t size, mc_error *error)
+{
+    MC_TRY(mc_write_all(partial->fd, partial->path, bytes, size, partial->written, error));
+    partial->written += (int64_t)size;
+    advance(partial, false);
+    return MC_OK;
+}
+
+static void drop_hash(mc_partial *partial)
+{
+    stop_thread(partial, false);
+    mc_sha_free(partial->sha);
+    partial->sha = NULL;
+    partial->hashed = 0;
+    partial->quit = false;
+    partial->hash_status = MC_OK;
+}
+
+mc_status mc_partial_restart(mc_partial *partial, mc_error *error)
+{
+    const bool threaded = partial->threaded;
+    drop_hash(partial);
+    if (mc_system->truncate(partial->fd, 0) != 0)
+        return mc_fail_errno(error, partial->path, "cannot shorten the file");
+    partial->written = 0;
+    partial->resumed = false;
+    return start_hash(partial, threaded ? THREAD_FROM : 0, error);
+}
+
+/* ---- the end ----------------------------------------------------------------------------------- */
+
+mc_status mc_partial_check(mc_partial *partial, mc_error *error)
+{
+    char hex[MC_SHA_HEX] = "", head[40];
+    stop_thread(partial, true);
+    if (partial->hash_status != MC_OK) {
+        if (error)
+            *error = partial->hash_error;
+        return partial->hash_status;
+    }
+    if (hash_bits(partial) == 160 && partial->hashed == 0) {
+        /* What git puts before a file's content. */
+        const int length = snprintf(head, sizeof head, "blob %lld", (long long)partial->written);
+        MC_TRY(mc_sha_add(partial->sha, head, (size_t)length + 1, error));
+    }
+    MC_TRY(hash_up_to(partial, partial->written, error));
+    MC_TRY(mc_sha_finish(partial->sha, hex, error));
+    if (strcmp(hex, partial->etag) == 0)
+        return MC_OK;
+    return mc_fail(error, MC_FORMAT,
+                   "what arrived is not what the server announced: expected the %s %s, found %s",
+                   hash_bits(partial) == 256 ? "sha256" : "git sha1", partial->etag, hex);
+}
+
+mc_status mc_partial_commit(mc_partial *partial, mc_error *error)
+{
+    if (mc_system->rename(partial->path, partial->blob, 0) != 0)
+        return mc_fail_errno(error, partial->blob, "cannot give the file its name");
+    mc_free(partial->path);
+    partial->path = NULL;
+    return MC_OK;
+}
+
+void mc_partial_end(mc_partial *partial, bool remove)
+{
+    if (!partial->blob)
+        return;
+    drop_hash(partial);
+    /* An empty one is of no use to anybody. */
+    if (partial->path && partial->fd >= 0 && (remove || partial->written == 0))
+        (void)mc_system->unlink(AT_FDCWD, partial->path, 0);
+    if (partial->fd >= 0)
+        mc_system->close(partial->fd);
+    if (partial->lock >= 0)
+        mc_system->close(partial->lock);
+    mc_free(partial->path);
+    mc_free(partial->blob);
+    *partial = (mc_partial){.fd = -1, .lock = -1};
+}
