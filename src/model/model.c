@@ -4,8 +4,10 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "base/system.h"
+#include "base/text.h"
 #include "tensor/source.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -20,6 +22,8 @@ void mc_model_close(mc_model *model)
     mc_free(model->labels);
     mc_free(model->config_text);
     mc_free(model->folder);
+    mc_free(model->repository);
+    mc_free(model->commit);
     mc_free(model->name);
     mc_free(model);
 }
@@ -43,6 +47,14 @@ static mc_status read_labels(mc_model *model, mc_error *error)
     return MC_OK;
 }
 
+static mc_status parse_config(mc_model *model, size_t size, mc_error *error)
+{
+    MC_TRY(mc_json_parse(model->config_text, size, &model->config, error));
+    if (!json_is_object(model->config))
+        return mc_fail(error, MC_FORMAT, "expected a JSON object, found something else");
+    return read_labels(model, error);
+}
+
 static mc_status read_config(mc_model *model, mc_error *error)
 {
     struct stat status;
@@ -54,33 +66,82 @@ static mc_status read_config(mc_model *model, mc_error *error)
     if (mc_system->stat(path, &status) == 0) {
         result = mc_file_load(path, CONFIG_LIMIT, &model->config_text, &size, error);
         if (result == MC_OK)
-            result = mc_json_parse(model->config_text, size, &model->config, error);
-        if (result == MC_OK && !json_is_object(model->config))
-            result = mc_fail(error, MC_FORMAT, "expected a JSON object, found something else");
+            result = parse_config(model, size, error);
         result = mc_in_file(error, path, result);
+    } else if (errno != ENOENT) {
+        result = mc_fail_errno(error, path, "cannot examine it");
     }
     mc_free(path);
-    return result == MC_OK && model->config ? read_labels(model, error) : result;
+    return result;
 }
 
-mc_status mc_model_open(const char *path, mc_model **out, mc_error *error)
+/* ---- opening ----------------------------------------------------------------------------------- */
+
+static mc_status open_at(mc_model *model, const char *path, mc_error *error)
+{
+    MC_TRY(mc_checkpoint_open(path, &model->checkpoint, error));
+    model->folder = mc_strdup(model->checkpoint.folder);
+    if (!model->folder)
+        return mc_fail_memory(error);
+    return read_config(model, error);
+}
+
+mc_status mc_model_open_path(const char *name, const char *path, mc_model **out, mc_error *error)
 {
     mc_model *const model = mc_alloc_zero(1, sizeof *model);
     if (!model)
         return mc_fail_memory(error);
-    model->name = mc_strdup(path);
-    mc_status status = model->name ? mc_checkpoint_open(path, &model->checkpoint, error)
-                                   : mc_fail_memory(error);
-    if (status == MC_OK && !(model->folder = mc_strdup(model->checkpoint.folder)))
-        status = mc_fail_memory(error);
-    if (status == MC_OK)
-        status = read_config(model, error);
+    model->name = mc_without_slashes(name); /* its last part is what a model card calls the model */
+    const mc_status status = model->name ? open_at(model, path, error) : mc_fail_memory(error);
     if (status != MC_OK) {
         mc_model_close(model);
         return status;
     }
     *out = model;
     return MC_OK;
+}
+
+static mc_status wrap(mc_model *model, const char *name, const mc_state_dict *dict,
+                      const char *config, const char *folder, mc_error *error)
+{
+    model->checkpoint.format = "memory";
+    model->name = mc_strdup(name);
+    model->folder = folder ? mc_strdup(folder) : NULL;
+    model->config_text = config ? mc_strdup(config) : NULL;
+    if (!model->name || (folder && !model->folder) || (config && !model->config_text))
+        return mc_fail_memory(error);
+    MC_TRY(mc_state_dict_copy(dict, &model->checkpoint.dict, error));
+    return config ? mc_in_file(error, name, parse_config(model, strlen(config), error)) : MC_OK;
+}
+
+mc_status mc_model_wrap(const char *name, const mc_state_dict *dict, const char *config,
+                        const char *folder, mc_model **out, mc_error *error)
+{
+    mc_model *const model = mc_alloc_zero(1, sizeof *model);
+    if (!model)
+        return mc_fail_memory(error);
+    const mc_status status = wrap(model, name, dict, config, folder, error);
+    if (status != MC_OK) {
+        mc_model_close(model);
+        return status;
+    }
+    *out = model;
+    return MC_OK;
+}
+
+bool mc_model_is_complete(const mc_model *model)
+{
+    return model->missing_bytes == 0;
+}
+
+const char *mc_model_repository(const mc_model *model)
+{
+    return model->repository;
+}
+
+const char *mc_model_commit(const mc_model *model)
+{
+    return model->commit;
 }
 
 const char *mc_model_name(const mc_model *model)

@@ -10,12 +10,17 @@
 
 struct mc_model {
     char *name, *folder;
+    char *repository, *commit; /* on the Hub; NULL: it is not from there */
+    int64_t missing_bytes;     /* that have to arrive of files of which only the headers are here */
     char *config_text;
     json_t *config; /* NULL if there is none */
     mc_checkpoint checkpoint;
     const char **labels; /* of id2label, by id; text is owned by config */
     size_t label_count;
 };
+
+/* Opens what is at a path, as a model of another name. */
+mc_status mc_model_open_path(const char *name, const char *path, mc_model **out, mc_error *error);
 
 /* MC_CHANGED if a weight file is not what it was when the model was opened. */
 mc_status mc_model_check(const mc_model *model, mc_error *error);

@@ -1,0 +1,112 @@
+/* From names to open models: what is on the Hub is fetched first, for all of them together. */
+#include "model/remote.h"
+
+#include "base/memory.h"
+#include "base/system.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* A path that exists is never a name. */
+static bool is_remote(const char *name)
+{
+    struct stat status;
+    return mc_system->stat(name, &status) != 0 && mc_hub_is_name(name);
+}
+
+/* An error names a file as the Hub does: where only its header was, there is nothing when the error is read. */
+static void name_as_hub(const mc_repository *repository, const char *stand_in, mc_error *error)
+{
+    const size_t length = stand_in ? strlen(stand_in) : 0;
+    if (!error || length == 0 || strncmp(error->file, stand_in, length) != 0)
+        return;
+    char *const name = mc_format("%s%s", repository->id.name, error->file + length);
+    if (name)
+        snprintf(error->file, sizeof error->file, "%s", name);
+    mc_free(name);
+}
+
+static mc_status open_remote(const char *name, const mc_repository *repository, mc_model **out,
+                             mc_error *error)
+{
+    char *const folder = mc_cache_snapshot(repository->folder, repository->commit);
+    if (!folder)
+        return mc_fail_memory(error);
+    const bool complete = mc_remote_is_complete(repository);
+    char *stand_in = NULL;
+    mc_status status = complete ? MC_OK : mc_remote_stand_in(repository, folder, &stand_in, error);
+    if (status == MC_OK)
+        status = mc_model_open_path(name, complete ? folder : stand_in, out, error);
+    if (status != MC_OK)
+        name_as_hub(repository, stand_in, error);
+    mc_remote_remove(stand_in);
+    if (status == MC_OK) {
+        mc_model *const model = *out;
+        mc_free(model->folder);
+        model->folder = folder;
+        model->repository = mc_strdup(repository->id.name);
+        model->commit = mc_strdup(repository->commit);
+        mc_remote_limit(repository, model);
+        if (model->repository && model->commit)
+            return MC_OK;
+        mc_model_close(model);
+        return mc_fail_memory(error);
+    }
+    mc_free(folder);
+    return status;
+}
+
+/* The first `wanted` of wants are the names that were fetched, in their order. */
+static mc_status open_all(const char *const *names, size_t count, const mc_hub_want *wants,
+                          size_t wanted, const mc_session *session, mc_model **out, mc_error *error)
+{
+    size_t remote = 0;
+    for (size_t i = 0; i < count; i++) {
+        const mc_status status = remote < wanted && wants[remote].name == names[i]
+                                     ? open_remote(names[i], &session->repositories[remote++],
+                                                   &out[i], error)
+                                     : mc_model_open_path(names[i], names[i], &out[i], error);
+        if (status == MC_OK)
+            continue;
+        while (i > 0)
+            mc_model_close(out[--i]);
+        return status;
+    }
+    return MC_OK;
+}
+
+/* Fetches what has to be there before the models can be opened. */
+static mc_status fetch(mc_session *session, const mc_hub_want *wants, size_t count,
+                       const mc_hub_options *hub, bool headers_only, mc_error *error)
+{
+    if (count == 0)
+        return MC_OK;
+    MC_TRY(mc_session_begin(session, wants, count, hub, error));
+    MC_TRY(headers_only ? mc_session_headers(session, error) : MC_OK);
+    MC_TRY(mc_session_weights(session, !headers_only, error));
+    return headers_only ? MC_OK : mc_session_settle(session, error);
+}
+
+mc_status mc_models_open(const char *const *names, size_t count, const mc_hub_options *hub,
+                         bool headers_only, mc_model **out, mc_error *error)
+{
+    mc_hub_want *const wants = mc_alloc_zero(count, sizeof *wants);
+    mc_session session = {0};
+    size_t remote = 0;
+    if (!wants)
+        return mc_fail_memory(error);
+    for (size_t i = 0; i < count; i++)
+        if (is_remote(names[i]))
+            wants[remote++].name = names[i];
+    mc_status status = fetch(&session, wants, remote, hub, headers_only, error);
+    if (status == MC_OK)
+        status = open_all(names, count, wants, remote, &session, out, error);
+    mc_session_end(&session);
+    mc_free(wants);
+    return status;
+}
+
+mc_status mc_model_open(const char *name, mc_model **out, mc_error *error)
+{
+    return mc_models_open(&name, 1, NULL, false, out, error);
+}

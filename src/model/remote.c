@@ -1,0 +1,118 @@
+#include "model/remote.h"
+
+#include "base/memory.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool mc_remote_is_complete(const mc_repository *repository)
+{
+    for (size_t i = 0; i < repository->count; i++)
+        if (repository->items[i]->state != MC_ITEM_DONE)
+            return false;
+    return true;
+}
+
+/* A file as long as the one on the server, of which only the header takes room. */
+static mc_status write_header(const mc_item *item, const char *path, mc_error *error)
+{
+    const int fd = mc_system->open(AT_FDCWD, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return mc_fail_errno(error, path, "cannot make the file");
+    const size_t size = (int64_t)item->header_size < item->size ? item->header_size
+                                                                : (size_t)item->size;
+    mc_status status = mc_write_all(fd, path, item->header, size, 0, error);
+    if (status == MC_OK && mc_system->truncate(fd, item->size) != 0)
+        status = mc_fail_errno(error, path, "cannot make a file with a hole of %lld bytes",
+                               (long long)item->size);
+    if (mc_system->close(fd) != 0 && status == MC_OK)
+        status = mc_fail_errno(error, path, "cannot close it");
+    return status;
+}
+
+static mc_status add_file(const mc_item *item, const char *snapshot, const char *folder,
+                          mc_error *error)
+{
+    char *const path = mc_format("%s/%s", folder, item->path);
+    char *const from = mc_format("%s/%s", snapshot, item->path);
+    mc_status status = path && from ? MC_OK : mc_fail_memory(error);
+    if (status == MC_OK && item->state != MC_ITEM_DONE)
+        status = write_header(item, path, error);
+    else if (status == MC_OK && mc_system->symlink(from, path) != 0)
+        status = mc_fail_errno(error, path, "cannot make the link");
+    mc_free(path);
+    mc_free(from);
+    return status;
+}
+
+mc_status mc_remote_stand_in(const mc_repository *repository, const char *snapshot, char **out,
+                             mc_error *error)
+{
+    const char *const place = getenv("TMPDIR");
+    char *const folder = mc_format("%s/mergecraft-headers-XXXXXX",
+                                   place && *place ? place : "/tmp");
+    /* A link from there must not depend on where we are. As long as no file is complete there is no snapshot to link to. */
+    char *const real = realpath(snapshot, NULL);
+    mc_status status = MC_OK;
+    if (!folder)
+        status = mc_fail_memory(error);
+    else if (!real && errno != ENOENT)
+        status = mc_fail_errno(error, snapshot, "cannot find out where it is");
+    else if (!mkdtemp(folder))
+        status = mc_fail_errno(error, folder, "cannot make a temporary folder");
+    if (status != MC_OK) {
+        mc_free(folder);
+        free(real);
+        return status;
+    }
+    *out = folder;
+    for (size_t i = 0; status == MC_OK && i < repository->count; i++)
+        status = add_file(repository->items[i], real ? real : snapshot, folder, error);
+    free(real);
+    return status;
+}
+
+void mc_remote_remove(char *folder)
+{
+    if (!folder)
+        return;
+    DIR *const entries = opendir(folder);
+    for (const struct dirent *entry; entries && (entry = readdir(entries));)
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            (void)mc_system->unlink(dirfd(entries), entry->d_name, 0);
+    if (entries)
+        closedir(entries);
+    (void)mc_system->unlink(AT_FDCWD, folder, AT_REMOVEDIR);
+    mc_free(folder);
+}
+
+static bool has_ending(const char *path, const char *name)
+{
+    const char *const slash = strrchr(path, '/');
+    return strcmp(slash ? slash + 1 : path, name) == 0;
+}
+
+/* Length and header of a safetensors file; what came beyond them is not counted on. */
+static int64_t header_end(const mc_item *item)
+{
+    uint64_t length = 0;
+    for (size_t i = 8; i > 0 && item->header_size >= 8; i--)
+        length = length << 8 | (unsigned char)item->header[i - 1];
+    return length < item->header_size ? (int64_t)length + 8 : (int64_t)item->header_size;
+}
+
+void mc_remote_limit(const mc_repository *repository, mc_model *model)
+{
+    for (size_t i = 0; i < repository->count; i++)
+        for (size_t f = 0; f < model->checkpoint.file_count; f++) {
+            mc_file *const file = model->checkpoint.files[f];
+            const mc_item *const item = repository->items[i];
+            if (item->state == MC_ITEM_DONE || !has_ending(mc_file_path(file), item->path))
+                continue;
+            mc_file_limit(file, header_end(item));
+            model->missing_bytes += mc_item_missing(item);
+        }
+}
