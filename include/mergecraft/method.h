@@ -117,7 +117,7 @@ typedef struct mc_layer {
  * Statistics over the whole layer before `apply`: norms, cosines, thresholds. They run in rounds; in each, every tile is
  * accumulated into a partial result, partial results are combined, and `next` digests the total and says whether another round
  * is needed. State and partial results are flat bytes (no pointers), zero-filled to begin with, so that threads and machines can
- * hand them on.
+ * hand them on. partial_size is asked anew in each round.
  *
  * Results must not depend on how a layer is cut: unless order_free, `accumulate` gets one leaf (MC_LEAF elements, the
  * last one shorter) at a time into a fresh partial result, and leaves are combined along a fixed binary tree.
@@ -134,6 +134,8 @@ typedef struct mc_statistics {
     void (*combine)(const mc_layer *layer, void *into, const void *from);
     /* True for another round. `state` is layer->state, writable. */
     bool (*next)(const mc_layer *layer, int round, void *state, const void *total);
+    /* How many of a partial result's first bytes must be zero to begin with. NULL: all of them. */
+    size_t (*partial_zeros)(const mc_layer *layer);
 } mc_statistics;
 
 struct mc_merge_input;

@@ -5,10 +5,10 @@ static mc_status check(const mc_value *values, size_t model_count, mc_error *err
     double total = 0;
     for (size_t i = 0; i < values[0].count; i++)
         total += values[0].numbers[i];
-    if (values[0].count > 0 && total == 0)
+    if (values[0].count > 0 && (total == 0 || !isfinite(total)))
         return mc_fail(error, MC_USAGE,
-                       "the weights of %zu models add up to 0, by which they would be divided",
-                       model_count);
+                       "the weights of %zu models add up to %g, by which they would be divided",
+                       model_count, total);
     return MC_OK;
 }
 

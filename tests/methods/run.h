@@ -73,11 +73,13 @@ static inline void run_order_free(const mc_method *method, const mc_layer *whole
     const int64_t taken = stride > 1 ? MC_LEAF : tile;
     char *const partial = malloc(size);
     memset(total, 0, size);
+    const size_t zeros = statistics->partial_zeros ? statistics->partial_zeros(whole) : size;
     for (int64_t first = (whole->size - 1) / step * step; first >= 0 && whole->size > 0;
          first -= step) {
         run_cut cut;
         run_cut_at(&cut, method, whole, first, taken);
-        memset(partial, 0, size);
+        memset(partial, 0xff, size); /* whoever asks for fewer zeros gets no more */
+        memset(partial, 0, zeros);
         statistics->accumulate(&cut.layer, partial);
         statistics->combine(whole, total, partial);
     }
@@ -98,9 +100,11 @@ static inline void *run_statistics(const mc_method *method, mc_layer *whole, int
 {
     const mc_statistics *const statistics = method->statistics;
     void *const state = calloc(1, statistics->state_size(whole));
-    char *const total = calloc(1, statistics->partial_size(whole));
+    char *total = NULL;
     whole->state = state;
     for (*rounds = 0;; ++*rounds) {
+        free(total);
+        total = calloc(1, statistics->partial_size(whole));
         const int64_t stride = statistics->stride ? statistics->stride(whole, *rounds) : 1;
         if (statistics->order_free)
             run_order_free(method, whole, stride, tile, total);

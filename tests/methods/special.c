@@ -76,6 +76,9 @@ static void test_checks(void **state)
     assert_int_equal(check_numbers("soup", (const double[]){1, -1}, 2, &error), MC_USAGE);
     assert_string_equal(error.text,
                         "the weights of 2 models add up to 0, by which they would be divided");
+    assert_int_equal(check_numbers("soup", (const double[]){1e308, 1e308}, 2, &error), MC_USAGE);
+    assert_string_equal(error.text,
+                        "the weights of 2 models add up to inf, by which they would be divided");
     assert_int_equal(check_numbers("soup", (const double[]){1, -.5}, 2, NULL), MC_OK);
     assert_int_equal(check_numbers("soup", NULL, 0, NULL), MC_OK);
     assert_int_equal(check_numbers("task", (const double[]){1, .5}, 2, &error), MC_USAGE);
@@ -196,18 +199,21 @@ static void test_dare_drops_all(void **state)
     assert_memory_equal(out, base, sizeof base);
 }
 
-/* An element is dropped when its number is below p · 2^32, and survives when it is just that. */
+/* An element is dropped when its number is below p · 2^16, and survives when it is just that. */
 static void test_dare_limit(void **state)
 {
     const float models[MODELS][COUNT] = {{1, 1, 1, 1, 1}};
     const float base[COUNT] = {0};
     float out[COUNT];
-    uint32_t numbers[COUNT];
     (void)state;
-    mc_random_u32(1, 0, 0, COUNT, numbers);
     for (size_t i = 0; i < COUNT; i++) {
-        const mc_value kept[] = {{.number = numbers[i] * 0x1p-32}, {.number = 1}};
-        const mc_value dropped[] = {{.number = (numbers[i] + 1.) * 0x1p-32}, {.number = 1}};
+        uint16_t number = 0, survives;
+        for (unsigned bit = 1u << 15; bit > 0; bit >>= 1) {
+            mc_random_bernoulli(1, 0, (int64_t)i, 1, (uint16_t)(number | bit), &survives);
+            number |= survives ? (uint16_t)bit : 0;
+        }
+        const mc_value kept[] = {{.number = number * 0x1p-16}, {.number = 1}};
+        const mc_value dropped[] = {{.number = (number + 1.) * 0x1p-16}, {.number = 1}};
         merge("dare", kept, models, base, out);
         assert_true(out[i] > 0);
         merge("dare", dropped, models, base, out);

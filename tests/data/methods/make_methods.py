@@ -69,9 +69,8 @@ def make_inputs(seed, kind, count, size, dtype):
 
 
 # ---- the generator ------------------------------------------------------------------------------
-def philox(key, stream, elements):
-    counter = elements // 4
-    c = [counter & 0xFFFFFFFF, counter >> 32, np.full_like(counter, stream), np.zeros_like(counter)]
+def philox(key, stream, counter, last=0):
+    c = [counter & 0xFFFFFFFF, counter >> 32, np.full_like(counter, stream), np.full_like(counter, last)]
     c = [x.astype(np.uint64) for x in c]
     k0, k1 = key & 0xFFFFFFFF, key >> 32
     low = np.uint64(0xFFFFFFFF)
@@ -80,7 +79,21 @@ def philox(key, stream, elements):
         c = [(p1 >> np.uint64(32)) ^ c[1] ^ np.uint64(k0), p1 & low,
              (p0 >> np.uint64(32)) ^ c[3] ^ np.uint64(k1), p0 & low]
         k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
-    return np.choose(elements % 4, c)
+    return c
+
+
+def random_u32(key, stream, elements):
+    return np.choose(elements % 4, philox(key, stream, elements // 4))
+
+
+def random_u16(key, stream, elements):
+    """The numbers that mc_random_bernoulli compares with its threshold, from their digits."""
+    o = elements % 4096
+    number = np.zeros_like(elements)
+    for digit in range(16):
+        words = philox(key, stream, elements // 4096 * 32 + o // 32 % 32, digit + 1)
+        number |= (np.choose(o // 1024, words).astype(np.int64) >> o % 32 & 1) << digit
+    return number
 
 
 def random_key(seed, name):
@@ -177,13 +190,14 @@ def trimmed_mean(base, models, trim=0.2):
 
 def dare(base, models, p=0.5, average="survivors", key=0):
     elements = np.arange(base.size, dtype=np.int64)
-    limit = int(np.ceil(p * 2.0**32))
+    limit = round(p * 2.0**16)
+    kept = 1 - limit / 2.0**16
     total = np.zeros(base.size, np.float64)
     survivors = np.zeros(base.size, np.int64)
     for m, model in enumerate(models):
-        keep = philox(key, m, elements) >= limit
+        keep = random_u16(key, m, elements) >= limit
         survivors += keep
-        total += np.where(keep, (model - base).astype(np.float64) / (1 - p if p < 1 else 1), 0)
+        total += np.where(keep, (model - base).astype(np.float64) / (kept or 1), 0)
     divisor = len(models) if average == "models" else np.maximum(survivors, 1)
     return np.where(survivors > 0, base + total / divisor, base)
 
