@@ -36,6 +36,8 @@ typedef struct mc_merge_input {
     /* For methods of scope MC_MODEL: their parameters and values, set by the library. See mc_input_number. */
     const mc_param *method_params;
     const mc_value *method_values;
+    /* The method that is called, set by the library too: one that a program makes may be the beginning of a larger struct. */
+    const mc_method *method;
 } mc_merge_input;
 
 /*
@@ -88,11 +90,11 @@ typedef struct mc_progress {
  * only the fields it knew.
  */
 typedef struct mc_run_options {
-    int threads;                /* 0: one for each processor that the process may use */
-    int64_t memory;             /* bytes for tiles; 0: 64 MiB. The result does not depend on it. */
-    int64_t shard_size;         /* bytes a file; 0: 5 GB */
-    bool overwrite;             /* replace a folder that exists */
-    bool no_sync;               /* leave it to the system when data reaches the disk */
+    int threads;        /* 0: one for each processor that the process may use; 1: the calling one */
+    int64_t memory;     /* bytes for tiles; 0: 64 MiB. The result does not depend on it. */
+    int64_t shard_size; /* bytes a file; 0: 5 GB */
+    bool overwrite;     /* replace a folder that exists */
+    bool no_sync;       /* leave it to the system when data reaches the disk */
     const volatile int *cancel; /* stop cleanly (MC_INTERRUPTED) once it is not 0; NULL: never */
     /* Called about ten times a second from the thread that runs; NULL: no calls. */
     void (*progress)(const mc_progress *progress, void *user);
@@ -146,7 +148,13 @@ typedef struct mc_plan_input {
     bool strict;
     bool convert; /* write every float tensor as `dtype` … */
     mc_dtype
-        dtype; /* … F32, F16 or BF16; otherwise the widest dtype of the inputs, tensor by tensor */
+        dtype; /* … one of floats; otherwise the widest dtype of the inputs, tensor by tensor */
+    /*
+     * Of a method that the program itself makes: where its text is from and the text, for mergecraft.json; each may be NULL. A run
+     * with method_origin is never resumed, since nobody knows whether the method is still the same.
+     */
+    const char *method_origin;
+    const char *method_text;
 } mc_plan_input;
 
 /* One output tensor. Text and shape are valid as long as the plan. */
@@ -176,6 +184,14 @@ MC_API const char *mc_plan_parameters(const mc_plan *plan);
 /* Bytes of tensors that a run reads (once; methods with statistics read more often) and writes, and holds at most at a time. */
 MC_API void mc_plan_bytes(const mc_plan *plan, const mc_run_options *options, int64_t *read,
                           int64_t *written, int64_t *memory);
+
+/*
+ * Whether a run into this folder could begin: MC_EXISTS if it is there and options do not say overwrite, MC_USAGE if it and a
+ * model lie inside of each other, MC_NO_SPACE if the result, and what of the models has to be downloaded to the same file
+ * system (mc_models_open with headers_only), has no room. mc_plan_run checks that by itself, but a program may want to know it before it downloads. `options` may be NULL.
+ */
+MC_API mc_status mc_plan_check_target(const mc_plan *plan, const char *folder,
+                                      const mc_run_options *options, mc_error *error);
 
 /*
  * Runs the plan into a folder: weights, config.json, tokenizer files, README.md (model card), mergecraft.json (provenance).

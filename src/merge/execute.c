@@ -10,6 +10,7 @@
 #include "base/cpu.h"
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/system.h"
 #include "merge/merged.h"
 #include "merge/reduce.h"
 
@@ -27,7 +28,7 @@ enum {
     MAX_THREADS = 256,
 };
 
-typedef enum phase { CLOSED, STATISTICS, APPLY } phase;
+typedef enum phase { CLOSED, STATISTICS, DIGEST, APPLY } phase;
 
 /* One output tensor. Guarded by the run's lock but for what a tile's owner uses. */
 typedef struct task {
@@ -46,7 +47,7 @@ typedef struct task {
     int64_t unfinished; /* tiles taken and not finished, partial results not yet combined */
     int round;
     void *state, *nodes;
-    size_t partial_size;
+    size_t partial_size, partial_zeros;
 } task;
 
 /* The bytes of one tile, on their way to the sink. */
@@ -221,7 +222,22 @@ static void pass_unwanted(task *t)
         t->next += t->stat_tile;
 }
 
-static void begin_round(task *t)
+/* Room for what a round finds; its size may change from round to round. */
+static bool reserve_total(task *t, const mc_layer *whole)
+{
+    const size_t before = t->partial_size;
+    t->partial_size = mc_reduce_size(t->merged, whole, &t->partial_zeros);
+    const size_t tiles = (size_t)((t->units + t->stat_tile - 1) / t->stat_tile);
+    if (!t->nodes || t->partial_size != before) {
+        mc_free(t->nodes);
+        t->nodes = mc_alloc((t->statistics->order_free ? 1 : tiles) * t->partial_size);
+    }
+    if (t->nodes && t->statistics->order_free)
+        memset(t->nodes, 0, t->partial_zeros);
+    return t->nodes != NULL;
+}
+
+static bool begin_round(task *t)
 {
     const mc_layer whole = mc_merged_whole(t->merged, t->state);
     t->stride = t->statistics->stride ? t->statistics->stride(&whole, t->round) : 1;
@@ -229,23 +245,16 @@ static void begin_round(task *t)
     t->next = 0;
     t->unfinished = 0;
     pass_unwanted(t);
-    if (t->statistics->order_free)
-        memset(t->nodes, 0, t->partial_size);
+    return reserve_total(t, &whole);
 }
 
 static bool begin_statistics(task *t)
 {
     const mc_layer sizes = mc_merged_whole(t->merged, NULL);
-    t->partial_size = t->statistics->partial_size(&sizes);
-    const size_t tiles = (size_t)((t->units + t->stat_tile - 1) / t->stat_tile);
     t->state = mc_alloc_zero(1, t->statistics->state_size(&sizes));
-    t->nodes = mc_alloc_zero(t->statistics->order_free ? 1 : tiles, t->partial_size);
-    if (!t->state || !t->nodes)
-        return false;
     t->phase = STATISTICS;
     t->round = 0;
-    begin_round(t);
-    return true;
+    return t->state && begin_round(t);
 }
 
 static void close_task(task *t)
@@ -271,19 +280,26 @@ static void open_tasks(run *r)
     }
 }
 
-/* All tiles of a round are in: the next round, or on to `apply`. */
+/*
+ * All tiles of a round are in: the next round, or on to `apply`. The lock is not held while the total is digested; nobody else
+ * touches the task meanwhile.
+ */
 static void end_round(run *r, task *t)
 {
     const mc_layer whole = mc_merged_whole(t->merged, t->state);
+    t->phase = DIGEST;
+    pthread_mutex_unlock(&r->lock);
     if (!t->statistics->order_free)
         mc_reduce_nodes(t->merged, &whole, t->nodes, t->partial_size,
                         (size_t)((t->units + t->stat_tile - 1) / t->stat_tile));
-    if (t->statistics->next(&whole, t->round, t->state, t->nodes)) {
-        t->round++;
-        begin_round(t);
-    } else {
+    const bool more = t->statistics->next(&whole, t->round, t->state, t->nodes);
+    pthread_mutex_lock(&r->lock);
+    t->phase = STATISTICS;
+    t->round++;
+    if (!more)
         begin_apply(t);
-    }
+    else if (!begin_round(t))
+        fail_memory(r);
     pthread_cond_broadcast(&r->changed);
 }
 
@@ -372,11 +388,10 @@ static mc_status accumulate_free(worker *w, const job *j, mc_error *error)
     task *const t = j->task;
     if (w->partial_of != t) {
         MC_TRY(reserve_nodes(w, t->partial_size, error));
-        memset(w->nodes, 0, t->partial_size);
+        memset(w->nodes, 0, t->partial_zeros);
     }
-    MC_TRY(mc_workspace_load(&w->workspace, t->merged, j->first, j->count, t->state, error));
-    mc_reduce_accumulate(t->merged, &w->workspace, t->stride, w->nodes);
-    return MC_OK;
+    return mc_reduce_accumulate(t->merged, &w->workspace, j->first, j->count, t->stride, t->state,
+                                w->nodes, error);
 }
 
 static mc_status accumulate_tree(worker *w, const job *j, mc_error *error)
@@ -536,6 +551,15 @@ static bool next_job(worker *w, job *out)
     return false;
 }
 
+/* Comes back with the lock held. */
+static void do_job(worker *w, const job *j)
+{
+    if (j->phase == STATISTICS)
+        do_statistics(w, j);
+    else
+        do_apply(w, j);
+}
+
 static void *work(void *argument)
 {
     worker *const w = argument;
@@ -544,10 +568,7 @@ static void *work(void *argument)
     job j;
     while (next_job(w, &j)) {
         pthread_mutex_unlock(&r->lock);
-        if (j.phase == STATISTICS)
-            do_statistics(w, &j); /* these come back with the lock held */
-        else
-            do_apply(w, &j);
+        do_job(w, &j);
     }
     r->working--;
     pthread_cond_broadcast(&r->changed);
@@ -556,13 +577,6 @@ static void *work(void *argument)
 }
 
 /* ---- a run ------------------------------------------------------------------------------------- */
-
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
-}
 
 /* Passes over what an earlier run has written: whole tasks, and whole tiles of the task in which it stopped. */
 static void skip_written(run *r, int64_t resume_at)
@@ -585,31 +599,33 @@ static void report_progress(run *r, double start, int64_t read_before)
     const mc_progress progress = {.bytes_done = r->bytes_done,
                                   .bytes_total = r->bytes_total,
                                   .bytes_read = mc_file_bytes_read() - read_before,
-                                  .seconds = now() - start};
+                                  .seconds = mc_seconds() - start};
     pthread_mutex_unlock(&r->lock);
     r->options->progress(&progress, r->options->user);
     pthread_mutex_lock(&r->lock);
 }
 
-/* Waits for the workers; this thread reports progress and notices that the user wants to stop. */
+/*
+ * Waits for the workers; this thread reports progress, at least at the end, and notices that the user wants to stop.
+ */
 static void wait_for_workers(run *r, double start, int64_t read_before)
 {
     pthread_mutex_lock(&r->lock);
-    while (r->working > 0) {
+    do {
         struct timespec until;
         clock_gettime(CLOCK_REALTIME, &until);
         until.tv_nsec += 100000000;
         until.tv_sec += until.tv_nsec / 1000000000;
         until.tv_nsec %= 1000000000;
-        const double asleep = now();
-        while (r->working > 0 && now() - asleep < .1)
+        const double asleep = mc_seconds();
+        while (r->working > 0 && mc_seconds() - asleep < .1)
             if (pthread_cond_timedwait(&r->changed, &r->lock, &until) != 0)
                 break;
         if (cancelled(r))
             pthread_cond_broadcast(&r->changed);
         if (r->options->progress)
             report_progress(r, start, read_before);
-    }
+    } while (r->working > 0);
     pthread_mutex_unlock(&r->lock);
 }
 
@@ -632,13 +648,38 @@ static int start_workers(run *r, worker *workers, int count)
     return started;
 }
 
+static void free_worker(worker *w)
+{
+    mc_workspace_free(&w->workspace);
+    mc_free(w->nodes);
+}
+
 static void stop_workers(worker *workers, int started)
 {
     for (int i = 0; i < started; i++) {
         pthread_join(workers[i].thread, NULL);
-        mc_workspace_free(&workers[i].workspace);
-        mc_free(workers[i].nodes);
+        free_worker(&workers[i]);
     }
+}
+
+/* One thread: this one, which works and reports between tiles. */
+static void work_here(run *r, worker *w, double start, int64_t read_before)
+{
+    double reported = start;
+    job j;
+    w->run = r;
+    pthread_mutex_lock(&r->lock);
+    while (next_job(w, &j)) {
+        pthread_mutex_unlock(&r->lock);
+        do_job(w, &j);
+        if (r->options->progress && mc_seconds() - reported >= .1) {
+            report_progress(r, start, read_before);
+            reported = mc_seconds();
+        }
+    }
+    if (r->options->progress)
+        report_progress(r, start, read_before);
+    pthread_mutex_unlock(&r->lock);
 }
 
 static mc_status run_workers(run *r, int count, mc_error *error)
@@ -646,11 +687,16 @@ static mc_status run_workers(run *r, int count, mc_error *error)
     worker *const workers = mc_alloc_zero((size_t)count, sizeof *workers);
     if (!workers)
         return mc_fail_memory(error);
-    const double start = now();
+    const double start = mc_seconds();
     const int64_t read_before = mc_file_bytes_read();
-    const int started = start_workers(r, workers, count);
-    wait_for_workers(r, start, read_before);
-    stop_workers(workers, started);
+    if (count == 1) {
+        work_here(r, workers, start, read_before);
+        free_worker(workers);
+    } else {
+        const int started = start_workers(r, workers, count);
+        wait_for_workers(r, start, read_before);
+        stop_workers(workers, started);
+    }
     mc_free(workers);
     if (r->status != MC_OK && error)
         *error = r->error;
@@ -692,7 +738,7 @@ mc_status mc_execute(mc_source *const *tensors, size_t count, mc_sink *sink,
              .ring_size = 3 * (size_t)threads,
              .lock = PTHREAD_MUTEX_INITIALIZER,
              .changed = PTHREAD_COND_INITIALIZER};
-    const double start = now();
+    const double start = mc_seconds();
     const int64_t read_before = mc_file_bytes_read();
     r.tasks = mc_alloc_zero(count, sizeof *r.tasks);
     r.ring = mc_alloc_zero(r.ring_size, sizeof *r.ring);
@@ -704,7 +750,7 @@ mc_status mc_execute(mc_source *const *tensors, size_t count, mc_sink *sink,
                               .bytes_read = mc_file_bytes_read() - read_before,
                               .bytes_written = r.bytes_done - resumed,
                               .bytes_resumed = resumed,
-                              .seconds = now() - start};
+                              .seconds = mc_seconds() - start};
     tear_down(&r);
     return status;
 }

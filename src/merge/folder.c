@@ -1,14 +1,16 @@
 #include "merge/folder.h"
 
+#include "base/disk.h"
+#include "base/file.h"
 #include "base/memory.h"
 #include "base/system.h"
 #include "base/text.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h> /* RENAME_NOREPLACE, RENAME_EXCHANGE */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -35,30 +37,32 @@ static bool is_dots(const char *name)
 /* Empties a folder; symbolic links are removed, not followed. Takes over fd. Goes on after failures; 0 if there were none. */
 static int empty_folder(int fd)
 {
-    DIR *const entries = fdopendir(fd);
+    DIR *const entries = mc_system->list(fd);
     if (!entries) {
         mc_system->close(fd);
         return -1;
     }
     int result = 0;
-    for (const struct dirent *entry; (entry = readdir(entries));) {
-        if (is_dots(entry->d_name) || mc_system->unlink(fd, entry->d_name, 0) == 0)
+    const char *name = NULL;
+    while ((name = mc_next_entry(entries))) {
+        if (mc_system->unlink(fd, name, 0) == 0)
             continue;
-        const int inner = mc_system->open(fd, entry->d_name,
-                                          O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
-        if (inner < 0 || empty_folder(inner) != 0 ||
-            mc_system->unlink(fd, entry->d_name, AT_REMOVEDIR) != 0)
+        const int inner = mc_system->open(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
+                                          0);
+        if (inner < 0 || empty_folder(inner) != 0 || mc_system->unlink(fd, name, AT_REMOVEDIR) != 0)
             result = -1;
     }
+    result = errno == 0 ? result : -1;
     closedir(entries);
     return result;
 }
 
-static int remove_folder(const char *path)
+int mc_folder_remove(const char *path)
 {
     const int fd = mc_system->open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
                                    0);
-    if (fd < 0 || empty_folder(fd) != 0)
+    /* One that is empty already can go also where no more files can be opened. */
+    if (fd >= 0 && empty_folder(fd) != 0)
         return -1;
     return mc_system->unlink(AT_FDCWD, path, AT_REMOVEDIR);
 }
@@ -145,38 +149,57 @@ static bool has_entry(const char *folder, const char *name)
 }
 
 /* --overwrite is meant for models: a folder of something else is not to be deleted by a slip of the keyboard. */
-static bool looks_like_model(const char *path)
+static mc_status check_model(const char *path, mc_error *error)
 {
     static const char *const names[] = {"config.json",       "mergecraft.json",
                                         "model.safetensors", "model.safetensors.index.json",
                                         "pytorch_model.bin", "pytorch_model.bin.index.json"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (has_entry(path, names[i]))
-            return true;
-    DIR *const entries = opendir(path);
-    size_t count = 0;
-    for (const struct dirent *entry; entries && (entry = readdir(entries));)
-        count += !is_dots(entry->d_name);
-    if (entries)
-        closedir(entries);
-    return entries && count == 0;
+            return MC_OK;
+    DIR *const entries = mc_list_folder(path);
+    if (!entries)
+        return mc_fail_errno(error, path, "cannot list the folder");
+    mc_status status = MC_OK;
+    if (mc_next_entry(entries))
+        status = mc_fail_at(error, MC_EXISTS, path, NULL, -1,
+                            "expected a model to replace, found a folder of other things");
+    else if (errno != 0)
+        status = mc_fail_errno(error, path, "cannot list the folder");
+    closedir(entries);
+    return status;
 }
 
-static mc_status check_target(const mc_folder *folder, mc_error *error)
+static bool is_link(const char *path)
 {
     struct stat status;
-    if (mc_system->stat(folder->target, &status) != 0)
-        return MC_OK;
-    if (!folder->overwrite)
-        return mc_fail_at(error, MC_EXISTS, folder->target, NULL, -1,
+    return mc_system->lstat(path, &status) == 0 && S_ISLNK(status.st_mode);
+}
+
+mc_status mc_folder_check_target(const char *target, bool overwrite, mc_error *error)
+{
+    struct stat status;
+    if (mc_system->stat(target, &status) != 0)
+        return !is_link(target) ? MC_OK
+                                : mc_fail_at(error, MC_EXISTS, target, NULL, -1,
+                                             "expected the name of a new folder, found a link to "
+                                             "something that is not there");
+    if (!overwrite)
+        return mc_fail_at(error, MC_EXISTS, target, NULL, -1,
                           "exists already (--overwrite replaces it)");
     if (!S_ISDIR(status.st_mode))
-        return mc_fail_at(error, MC_EXISTS, folder->target, NULL, -1,
+        return mc_fail_at(error, MC_EXISTS, target, NULL, -1,
                           "expected a folder to replace, found a file");
-    if (!looks_like_model(folder->target))
-        return mc_fail_at(error, MC_EXISTS, folder->target, NULL, -1,
-                          "expected a model to replace, found a folder of other things");
-    return MC_OK;
+    return check_model(target, error);
+}
+
+/* Fails by errno; another run that found the folder meanwhile sees that it is gone. */
+static mc_status give_up(const mc_folder *folder, bool made_now, mc_error *error, const char *what)
+{
+    const mc_status status = mc_fail_errno(error, folder->work, "%s", what);
+    if (made_now)
+        (void)mc_system->unlink(AT_FDCWD, folder->work, AT_REMOVEDIR);
+    return status;
 }
 
 /* Locks the hidden folder. It may have been renamed by a run that just ended: then *gone. */
@@ -193,31 +216,48 @@ static mc_status lock(mc_folder *folder, bool *gone, mc_error *error)
         *gone = true;
         return MC_OK;
     }
-    if (folder->fd < 0) {
-        const mc_status status = mc_fail_errno(error, folder->work, "cannot open the folder");
-        if (made_now) /* another run that found it meanwhile sees that it is gone */
-            (void)mc_system->unlink(AT_FDCWD, folder->work, AT_REMOVEDIR);
-        return status;
-    }
+    if (folder->fd < 0)
+        return give_up(folder, made_now, error, "cannot open the folder");
     if (flock(folder->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
         return mc_fail_at(error, MC_BUSY, folder->target, NULL, -1,
                           "another merge is writing to this folder");
-    *gone = mc_system->fstat(folder->fd, &mine) != 0 ||
-            mc_system->stat(folder->work, &there) != 0 || mine.st_ino != there.st_ino;
+    const bool found = mc_system->stat(folder->work, &there) == 0;
+    if ((!found && errno != ENOENT) || mc_system->fstat(folder->fd, &mine) != 0)
+        return give_up(folder, made_now, error, "cannot examine the folder");
+    *gone = !found || mine.st_ino != there.st_ino;
     return MC_OK;
+}
+
+/*
+ * The target without slashes at its end, in new memory; of a link, what it leads to: that is replaced, where it lies, and the
+ * link stays. NULL when there is no memory.
+ */
+static char *place_of(const char *target)
+{
+    char *const path = mc_without_slashes(target);
+    char *const real = path && is_link(path) ? realpath(path, NULL) : NULL;
+    if (!real)
+        return path;
+    char *const copy = mc_strdup(real);
+    mc_free(path);
+    free(real);
+    return copy;
 }
 
 static mc_status begin(const char *target, mc_folder *folder, mc_error *error)
 {
     char *before = NULL, *parent = NULL, *name = NULL;
-    mc_status status = split(target, &before, &parent, &name) ? MC_OK : mc_fail_memory(error);
+    char *const place = place_of(target);
+    mc_status status = place && split(place, &before, &parent, &name) ? MC_OK
+                                                                      : mc_fail_memory(error);
     if (status == MC_OK && (!*name || is_dots(name)))
         status = mc_fail_at(error, MC_USAGE, target, NULL, -1, "expected the name of a new folder");
     if (status == MC_OK) {
         folder->target = mc_format("%s%s", before, name);
         folder->work = mc_format("%s.%s.merging", before, name);
-        status = folder->target && folder->work ? check_target(folder, error)
-                                                : mc_fail_memory(error);
+        status = folder->target && folder->work
+                     ? mc_folder_check_target(folder->target, folder->overwrite, error)
+                     : mc_fail_memory(error);
     }
     if (status == MC_OK)
         status = make_parents(parent, &folder->made, error);
@@ -227,6 +267,7 @@ static mc_status begin(const char *target, mc_folder *folder, mc_error *error)
         folder->fd = -1;
         status = lock(folder, &gone, error);
     }
+    mc_free(place);
     mc_free(before);
     mc_free(parent);
     mc_free(name);
@@ -248,17 +289,14 @@ mc_status mc_folder_begin(const char *target, bool overwrite, bool sync, mc_fold
 
 mc_status mc_folder_check_room(const mc_folder *folder, int64_t bytes, mc_error *error)
 {
-    struct statvfs room;
-    if (mc_system->statvfs(folder->work, &room) != 0)
+    mc_disk disk;
+    if (!mc_disk_at(folder->work, &disk) || bytes <= disk.free)
         return MC_OK; /* not every file system can tell */
-    const double free_bytes = (double)room.f_bavail * (double)room.f_frsize;
-    if ((double)bytes <= free_bytes)
-        return MC_OK;
     char needed[16], found[16];
     return mc_fail_at(error, MC_NO_SPACE, folder->target, NULL, -1,
                       "expected room for %s on the disk, found %s",
                       mc_format_bytes(bytes, needed, sizeof needed),
-                      mc_format_bytes((int64_t)free_bytes, found, sizeof found));
+                      mc_format_bytes(disk.free, found, sizeof found));
 }
 
 /* ---- files ------------------------------------------------------------------------------------- */
@@ -272,25 +310,6 @@ int mc_folder_create(const mc_folder *folder, const char *name)
 {
     return mc_system->open(folder->fd, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
                            FILE_MODE);
-}
-
-mc_status mc_write_all(int fd, const char *name, const void *bytes, size_t size, int64_t offset,
-                       mc_error *error)
-{
-    const char *at = bytes;
-    while (size > 0) {
-        const ssize_t put = mc_system->pwrite(fd, at, size, (off_t)offset);
-        if (put < 0 && errno == EINTR)
-            continue;
-        if (put <= 0) {
-            errno = put == 0 ? ENOSPC : errno;
-            return mc_fail_errno(error, name, "cannot write byte %lld", (long long)offset);
-        }
-        at += put;
-        offset += put;
-        size -= (size_t)put;
-    }
-    return MC_OK;
 }
 
 mc_status mc_folder_write(mc_folder *folder, const char *name, const void *bytes, size_t size,
@@ -325,19 +344,36 @@ static void sync_parent(const mc_folder *folder)
     mc_free(name);
 }
 
-/* Old and new change places, so that there is a whole folder under the name at any time. */
-static int replace(const mc_folder *folder)
+static int exchange(const mc_folder *folder)
 {
     if (mc_system->rename(folder->work, folder->target, RENAME_EXCHANGE) == 0) {
-        (void)remove_folder(folder->work); /* the old one; the next run would clear it too */
+        (void)mc_folder_remove(folder->work); /* the old one; the next run would clear it too */
         return 0;
     }
     if (errno != EINVAL && errno != ENOSYS)
         return -1;
     /* A file system that cannot exchange. */
-    if (remove_folder(folder->target) != 0)
+    if (mc_folder_remove(folder->target) != 0)
         return -1;
     return mc_system->rename(folder->work, folder->target, 0);
+}
+
+/*
+ * Old and new change places, so that there is a whole folder under the name at any time. The old one is locked until it is
+ * removed: another run would take it for what was left behind, and write into it meanwhile.
+ */
+static int replace(const mc_folder *folder)
+{
+    const int old = mc_system->open(AT_FDCWD, folder->target,
+                                    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+    if (old >= 0)
+        (void)flock(old, LOCK_EX | LOCK_NB);
+    const int result = exchange(folder);
+    const int code = errno;
+    if (old >= 0)
+        mc_system->close(old);
+    errno = code;
+    return result;
 }
 
 static int give_name(const mc_folder *folder)
@@ -370,7 +406,7 @@ mc_status mc_folder_commit(mc_folder *folder, mc_error *error)
 
 void mc_folder_discard(mc_folder *folder)
 {
-    (void)remove_folder(folder->work);
+    (void)mc_folder_remove(folder->work);
     remove_made(folder);
     free_folder(folder);
 }

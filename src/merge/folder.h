@@ -5,7 +5,7 @@
 #ifndef MC_MERGE_FOLDER_H
 #define MC_MERGE_FOLDER_H
 
-#include "base/error.h"
+#include "base/file.h"
 
 typedef struct mc_folder {
     char *target, *work;
@@ -15,12 +15,15 @@ typedef struct mc_folder {
 } mc_folder;
 
 /*
- * Makes (or finds again) and locks the hidden folder. MC_EXISTS if the target is there and may not be replaced, MC_BUSY if
- * another process works on it. Ends with one of mc_folder_commit, _discard, _keep, which all free it; after a failure here
- * there is nothing to end.
+ * Makes (or finds again) and locks the hidden folder; of a target that is a link, beside what it leads to. MC_EXISTS if the
+ * target is there and may not be replaced, MC_BUSY if another process works on it. Ends with one of mc_folder_commit, _discard,
+ * _keep, which all free it; after a failure here there is nothing to end.
  */
 mc_status mc_folder_begin(const char *target, bool overwrite, bool sync, mc_folder *out,
                           mc_error *error);
+
+/* MC_EXISTS if the target is there and may not be replaced. */
+mc_status mc_folder_check_target(const char *target, bool overwrite, mc_error *error);
 
 /* Removes what an earlier process left in the hidden folder. */
 mc_status mc_folder_clear(mc_folder *folder, mc_error *error);
@@ -42,8 +45,7 @@ int mc_folder_open(const mc_folder *folder, const char *name);
 /* The same, but empty, whatever an earlier run has left. */
 int mc_folder_create(const mc_folder *folder, const char *name);
 
-/* Writes all bytes; retries short and interrupted writes. The error names the file. */
-mc_status mc_write_all(int fd, const char *name, const void *bytes, size_t size, int64_t offset,
-                       mc_error *error);
+/* Removes a folder and what is in it; links are removed, not followed. 0, or −1 where something is left. */
+int mc_folder_remove(const char *path);
 
 #endif

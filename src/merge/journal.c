@@ -99,7 +99,7 @@ mc_status mc_journal_start(const mc_folder *folder, uint64_t fingerprint, mc_jou
     out->position = 0;
     const mc_status status = mc_write_all(out->fd, folder->work, header, HEADER, 0, error);
     if (status != MC_OK)
-        mc_journal_close(out, folder, false);
+        mc_journal_close(out);
     return status;
 }
 
@@ -113,12 +113,16 @@ mc_status mc_journal_record(mc_journal *journal, int64_t position, mc_error *err
     return MC_OK;
 }
 
-void mc_journal_close(mc_journal *journal, const mc_folder *folder, bool remove)
+void mc_journal_close(mc_journal *journal)
 {
-    if (journal->fd < 0)
-        return;
-    mc_system->close(journal->fd);
+    if (journal->fd >= 0)
+        mc_system->close(journal->fd);
     journal->fd = -1;
-    if (remove)
-        mc_system->unlink(folder->fd, MC_JOURNAL_NAME, 0);
+}
+
+mc_status mc_journal_remove(const mc_folder *folder, mc_error *error)
+{
+    if (mc_system->unlink(folder->fd, MC_JOURNAL_NAME, 0) != 0)
+        return mc_fail_errno(error, folder->work, "cannot remove the journal");
+    return MC_OK;
 }

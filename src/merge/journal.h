@@ -25,7 +25,8 @@ mc_status mc_journal_start(const mc_folder *folder, uint64_t fingerprint, mc_jou
                            mc_error *error);
 /* All bytes of the stream before `position` are written. */
 mc_status mc_journal_record(mc_journal *journal, int64_t position, mc_error *error);
-/* Closes it; remove: the run is complete. */
-void mc_journal_close(mc_journal *journal, const mc_folder *folder, bool remove);
+void mc_journal_close(mc_journal *journal);
+/* Once the run is complete and the journal closed: it does not belong to the result. */
+mc_status mc_journal_remove(const mc_folder *folder, mc_error *error);
 
 #endif

@@ -251,6 +251,7 @@ static mc_status call_on_subsets(work *w, const mergeable *names, mc_error *erro
     mc_merge_input input = *w->map.input;
     input.method_params = w->map.method->params;
     input.method_values = w->map.params->values;
+    input.method = w->map.method;
     const mc_state_dict **models = NULL, **base = NULL;
     mc_status status = subset_all(names, input.models, input.model_count, &models, error);
     const bool with_base = w->map.method->needs_base;
@@ -269,7 +270,7 @@ static mc_status call_model_method(work *w, mc_error *error)
 {
     mergeable names = {0};
     mc_status status = collect_mergeable(w, &names, error);
-    if (status == MC_OK)
+    if (status == MC_OK && names.count > 0)
         status = call_on_subsets(w, &names, error);
     mc_free(names.names);
     return status;
@@ -288,6 +289,31 @@ static mc_status add_new_names(work *w, mc_error *error)
 
 /* ---- all together ------------------------------------------------------------------------------ */
 
+static bool fits_any(const mc_merge_input *input, const char *pattern)
+{
+    for (size_t k = 0; k < input->model_count; k++)
+        for (size_t i = 0; i < mc_state_dict_count(input->models[k]); i++)
+            if (fnmatch(pattern, mc_state_dict_name(input->models[k], i), 0) == 0)
+                return true;
+    return false;
+}
+
+/* A pattern that fits nothing is hardly meant: what it was for is merged by the method. */
+static mc_status report_patterns(work *w, mc_error *error)
+{
+    static const char what[] = "no tensor has a name that fits the passthrough pattern";
+    const mc_merge_input *const input = w->map.input;
+    for (size_t i = 0; i < input->passthrough_count; i++) {
+        const char *const pattern = input->passthrough[i];
+        if (fits_any(input, pattern))
+            continue;
+        if (input->strict)
+            return mc_fail(error, MC_MISMATCH, "%s '%s' (strict)", what, pattern);
+        MC_TRY(mc_report_add(w->report, error, "%s '%s'", what, pattern));
+    }
+    return MC_OK;
+}
+
 static mc_status report_all(work *w, mc_error *error)
 {
     static const char *const remarks[KINDS] = {
@@ -297,6 +323,7 @@ static mc_status report_all(work *w, mc_error *error)
         [OPAQUE] = "of a dtype that is not computed with and copied",
     };
     const bool strict = w->map.input->strict;
+    MC_TRY(report_patterns(w, error));
     for (int i = 0; i < KINDS; i++)
         if (remarks[i])
             MC_TRY(mc_report_names(w->report, &w->names[i], strict, remarks[i], error));
@@ -316,8 +343,9 @@ static mc_status line_up(work *w, mc_error *error)
     MC_TRY(add_new_names(w, error));
     MC_TRY(find_base_only(w, error));
     if (w->names[MERGED].count == 0 && w->names[PASSED].count == 0)
-        return mc_fail(error, MC_MISMATCH, "the models%s have no tensor name in common",
-                       w->map.method->needs_base ? " and the base" : "");
+        return mc_fail(error, MC_MISMATCH, "the models%s have no tensor %s in common",
+                       w->map.method->needs_base ? " and the base" : "",
+                       w->names[COPIED].count + w->names[OPAQUE].count > 0 ? "of floats" : "name");
     if (w->map.input->base && !w->map.method->needs_base)
         MC_TRY(mc_report_add(w->report, error, "%s uses no base model: the base was not used",
                              w->map.method->name));

@@ -78,6 +78,7 @@ mc_layer mc_merged_whole(const mc_merged *merged, void *state)
 static void set_inputs(const mc_merged *merged, mc_layer *layer, const mc_real **inputs,
                        mc_tiles *lists)
 {
+    assert(inputs && (lists || merged->list_count == 0));
     layer->models = inputs;
     layer->base = merged->has_base ? inputs[merged->model_count] : NULL;
     const mc_real **at = inputs + merged->model_count + merged->has_base;
@@ -93,6 +94,7 @@ mc_status mc_workspace_load(mc_workspace *workspace, const mc_merged *merged, in
     MC_TRY(reserve_pointers(workspace, merged, error));
     MC_TRY(mc_workspace_reserve(workspace, mc_merged_tile_bytes(merged, count), error));
     const mc_real **const inputs = workspace->pointers;
+    assert(inputs);
     const size_t step = array_bytes(merged, count);
     char *at = aligned(workspace);
     for (size_t i = 0; i < merged->input_count; i++, at += step) {

@@ -1,5 +1,6 @@
 #include "merge/package.h"
 
+#include "base/companion.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/memory.h"
@@ -10,13 +11,11 @@
 
 #include <mergecraft/version.h>
 
-#include <ctype.h>
-#include <dirent.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { COPY_BLOCK = 1 << 20 };
 
@@ -40,12 +39,15 @@ static bool main_dtype(const mc_plan *plan, mc_dtype *dtype)
 }
 
 /* The key has had two names; a file that has neither gets the one that all versions of transformers read. */
-static void set_dtype(json_t *config, mc_dtype dtype)
+static json_t *set_dtype(json_t *config, mc_dtype dtype)
 {
-    const char *const key = json_object_get(config, "dtype") ? "dtype" : "torch_dtype";
-    json_object_set_new(config, key, json_string(mc_dtype_torch_name(dtype)));
-    if (json_object_get(config, "torch_dtype"))
-        json_object_set_new(config, "torch_dtype", json_string(mc_dtype_torch_name(dtype)));
+    const bool modern = json_object_get(config, "dtype"),
+               old = json_object_get(config, "torch_dtype");
+    if (modern)
+        config = mc_json_put(config, "dtype", json_string(mc_dtype_torch_name(dtype)));
+    if (old || !modern)
+        config = mc_json_put(config, "torch_dtype", json_string(mc_dtype_torch_name(dtype)));
+    return config;
 }
 
 static mc_status write_json(mc_folder *folder, const char *name, const json_t *value,
@@ -70,35 +72,17 @@ static mc_status write_config(const mc_plan *plan, mc_folder *folder, mc_error *
     const json_t *const from = mc_plan_last(plan)->config;
     if (!from)
         return MC_OK;
-    json_t *const config = json_deep_copy(from);
+    json_t *config = json_deep_copy(from);
+    if (config && main_dtype(plan, &dtype))
+        config = set_dtype(config, dtype);
     if (!config)
         return mc_fail_memory(error);
-    if (main_dtype(plan, &dtype))
-        set_dtype(config, dtype);
     const mc_status status = write_json(folder, "config.json", config, error);
     json_decref(config);
     return status;
 }
 
 /* ---- tokenizer ---------------------------------------------------------------------------------- */
-
-/* What belongs to a model beside its weights and configuration. */
-static bool is_companion(const char *name)
-{
-    static const char *const names[] = {"tokenizer.json",
-                                        "tokenizer_config.json",
-                                        "vocab.txt",
-                                        "vocab.json",
-                                        "merges.txt",
-                                        "special_tokens_map.json",
-                                        "added_tokens.json",
-                                        "chat_template.jinja",
-                                        "generation_config.json"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (strcmp(name, names[i]) == 0)
-            return true;
-    return mc_ends_with(name, ".model"); /* SentencePiece */
-}
 
 static mc_status copy_blocks(mc_file *from, int to, const char *name, char *block, mc_error *error)
 {
@@ -139,31 +123,43 @@ static mc_status copy_file(mc_folder *folder, const char *path, const char *name
 static mc_status copy_companions(const mc_plan *plan, mc_folder *folder, mc_error *error)
 {
     const char *const from = mc_model_folder(mc_plan_last(plan));
-    DIR *const entries = opendir(from);
+    if (!from)
+        return MC_OK;
+    DIR *const entries = mc_list_folder(from);
     if (!entries)
         return mc_fail_errno(error, from, "cannot list the folder");
     mc_status status = MC_OK;
-    for (const struct dirent *entry; status == MC_OK && (entry = readdir(entries));) {
-        if (!is_companion(entry->d_name))
+    const char *name = NULL;
+    while (status == MC_OK && (name = mc_next_entry(entries))) {
+        if (!mc_is_companion(name))
             continue;
-        char *const path = mc_format("%s/%s", from, entry->d_name);
-        status = path ? copy_file(folder, path, entry->d_name, error) : mc_fail_memory(error);
+        char *const path = mc_format("%s/%s", from, name);
+        status = path ? copy_file(folder, path, name, error) : mc_fail_memory(error);
         mc_free(path);
     }
+    if (status == MC_OK && errno != 0)
+        status = mc_fail_errno(error, from, "cannot list the folder");
     closedir(entries);
     return status;
 }
 
 /* ---- model card --------------------------------------------------------------------------------- */
 
-/* A Hub id as it is; of a path only the last part, which says enough and tells nothing about somebody's disk. */
-static const char *public_name(const char *name)
+/* What it is on the Hub; of a path only the last part, which says enough and tells nothing about somebody's disk. */
+static const char *public_name(const mc_model *model)
 {
-    const char *const slash = strchr(name, '/');
-    const bool id = isalnum((unsigned char)name[0]) && slash && !strchr(slash + 1, '/') &&
-                    access(name, F_OK) != 0;
-    const char *const last = strrchr(name, '/');
-    return id || !last || !last[1] ? name : last + 1;
+    const char *const name = mc_model_name(model), *const last = strrchr(name, '/');
+    if (mc_model_repository(model))
+        return mc_model_repository(model);
+    return !last || !last[1] ? name : last + 1;
+}
+
+static void add_model(mc_text *card, const mc_model *model, const char *role)
+{
+    mc_text_add(card, "| `%s` | %s", public_name(model), role);
+    if (mc_model_commit(model))
+        mc_text_add(card, ", commit %s", mc_model_commit(model));
+    mc_text_add(card, " |\n");
 }
 
 /* As a double-quoted YAML scalar, which JSON's strings are. */
@@ -171,7 +167,8 @@ static void add_quoted(mc_text *text, const char *value)
 {
     json_t *const string = json_stringn_nocheck(value, strlen(value));
     char *const quoted = string ? json_dumps(string, JSON_ENCODE_ANY | JSON_ENSURE_ASCII) : NULL;
-    mc_text_add(text, "%s", quoted ? quoted : "\"\"");
+    mc_text_add(text, "%s", quoted ? quoted : "");
+    text->failed = text->failed || !quoted;
     free(quoted);
     json_decref(string);
 }
@@ -182,7 +179,7 @@ static void add_front_matter(mc_text *card, const mc_plan *plan)
     const size_t named = plan->model_count + (plan->base != NULL);
     for (size_t i = 0; i < named; i++) {
         mc_text_add(card, "- ");
-        add_quoted(card, public_name(mc_model_name(plan->models[i])));
+        add_quoted(card, public_name(plan->models[i]));
         mc_text_add(card, "\n");
     }
     mc_text_add(card, "library_name: transformers\ntags:\n- merge\n- mergecraft\n---\n");
@@ -192,6 +189,7 @@ static void add_parameters(mc_text *card, const mc_plan *plan)
 {
     json_error_t ignored;
     json_t *const parameters = json_loads(plan->parameters, 0, &ignored);
+    card->failed = card->failed || !parameters;
     const char *name;
     json_t *value;
     if (json_object_size(parameters) > 0)
@@ -200,6 +198,7 @@ static void add_parameters(mc_text *card, const mc_plan *plan)
     {
         char *const text = json_dumps(value, JSON_ENCODE_ANY | mc_json_shortest(value));
         mc_text_add(card, "| %s | %s |\n", name, text ? text : "");
+        card->failed = card->failed || !text;
         free(text);
     }
     json_decref(parameters);
@@ -214,9 +213,9 @@ static void add_card(mc_text *card, const mc_plan *plan, const char *title)
         mc_text_add(card, " (%s)", plan->method->help);
     mc_text_add(card, ".\n\n| model | |\n|---|---|\n");
     for (size_t i = 0; i < plan->model_count; i++)
-        mc_text_add(card, "| `%s` | merged |\n", public_name(mc_model_name(plan->models[i])));
+        add_model(card, plan->models[i], "merged");
     if (plan->base)
-        mc_text_add(card, "| `%s` | base |\n", public_name(mc_model_name(plan->base)));
+        add_model(card, plan->base, "base");
     add_parameters(card, plan);
     if (plan->method->paper)
         mc_text_add(card, "\nThe method: %s\n", plan->method->paper);
@@ -253,32 +252,37 @@ static json_t *text_json(const char *text)
 
 static json_t *model_json(const mc_model *model)
 {
-    json_t *const files = json_array();
+    json_t *files = json_array();
     for (size_t i = 0; i < mc_model_file_count(model); i++) {
         const char *const path = mc_model_file(model, i), *const slash = strrchr(path, '/');
         const mc_file_identity identity = mc_file_identity_of(model->checkpoint.files[i]);
-        json_array_append_new(files,
-                              json_pack("{s:o, s:I}", "name", text_json(slash ? slash + 1 : path),
-                                        "bytes", (json_int_t)identity.size));
+        files = mc_json_append(files,
+                               json_pack("{s:o, s:I}", "name", text_json(slash ? slash + 1 : path),
+                                         "bytes", (json_int_t)identity.size));
     }
-    return json_pack("{s:o, s:s, s:o}", "name", text_json(mc_model_name(model)), "format",
-                     mc_model_format(model), "files", files);
+    json_t *const object = json_pack("{s:o, s:s, s:o}", "name", text_json(mc_model_name(model)),
+                                     "format", mc_model_format(model), "files", files);
+    if (object && mc_model_commit(model)) {
+        json_object_set_new(object, "repository", text_json(mc_model_repository(model)));
+        json_object_set_new(object, "commit", text_json(mc_model_commit(model)));
+    }
+    return object;
 }
 
 static json_t *models_json(const mc_model *const *models, size_t count)
 {
-    json_t *const list = json_array();
+    json_t *list = json_array();
     for (size_t i = 0; i < count; i++)
-        json_array_append_new(list, model_json(models[i]));
+        list = mc_json_append(list, model_json(models[i]));
     return list;
 }
 
 static json_t *lists_json(const mc_plan *plan)
 {
-    json_t *const lists = json_object();
+    json_t *lists = json_object();
     const mc_model **at = plan->models + plan->model_count + (plan->base != NULL);
     for (size_t k = 0; k < plan->list_count; k++, at += plan->model_count)
-        json_object_set_new(lists, plan->list_names[k], models_json(at, plan->model_count));
+        lists = mc_json_put(lists, plan->list_names[k], models_json(at, plan->model_count));
     return lists;
 }
 
@@ -287,6 +291,9 @@ static json_t *source_json(const mc_plan *plan)
 {
     const char *path = NULL;
     uint64_t hash = 0;
+    if (plan->method_origin)
+        return json_pack("{s:o, s:o}", "file", text_json(plan->method_origin), "text",
+                         plan->method_text ? text_json(plan->method_text) : json_null());
     if (!mc_plugin_origin(plan->method, &path, &hash))
         return json_null();
     char digits[17];
@@ -298,17 +305,17 @@ static json_t *source_json(const mc_plan *plan)
 
 static json_t *report_json(const mc_report *report)
 {
-    json_t *const lines = json_array();
+    json_t *lines = json_array();
     for (size_t i = 0; i < mc_report_count(report); i++)
-        json_array_append_new(lines, text_json(mc_report_line(report, i)));
+        lines = mc_json_append(lines, text_json(mc_report_line(report, i)));
     return lines;
 }
 
 static json_t *passthrough_json(const mc_plan *plan)
 {
-    json_t *const patterns = json_array();
+    json_t *patterns = json_array();
     for (size_t i = 0; i < plan->passthrough_count; i++)
-        json_array_append_new(patterns, text_json(plan->passthrough[i]));
+        patterns = mc_json_append(patterns, text_json(plan->passthrough[i]));
     return patterns;
 }
 

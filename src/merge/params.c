@@ -254,18 +254,18 @@ static json_t *value_json(const mc_param *param, const mc_value *value)
         return number_json(value->number);
     if (value->count == 0)
         return json_null();
-    json_t *const list = json_array();
-    for (size_t i = 0; list && i < value->count; i++)
-        json_array_append_new(list, number_json(value->numbers[i]));
+    json_t *list = json_array();
+    for (size_t i = 0; i < value->count; i++)
+        list = mc_json_append(list, number_json(value->numbers[i]));
     return list;
 }
 
 char *mc_params_json(const mc_method *method, const mc_params *params)
 {
-    json_t *const object = json_object();
-    for (size_t i = 0; object && i < params->count; i++)
-        json_object_set_new(object, method->params[i].name,
-                            value_json(&method->params[i], &params->values[i]));
+    json_t *object = json_object();
+    for (size_t i = 0; i < params->count; i++)
+        object = mc_json_put(object, method->params[i].name,
+                             value_json(&method->params[i], &params->values[i]));
     char *const text = object ? json_dumps(object, mc_json_shortest(object)) : NULL;
     char *const copy = text ? mc_strdup(text) : NULL;
     free(text);

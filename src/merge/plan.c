@@ -35,6 +35,8 @@ void mc_plan_free(mc_plan *plan)
     mc_free(plan->models);
     mc_report_free(plan->report);
     mc_free(plan->parameters);
+    mc_free(plan->method_origin);
+    mc_free(plan->method_text);
     mc_free(plan);
 }
 
@@ -64,6 +66,12 @@ static mc_status copy_models(const mc_plan_input *input, mc_plan *plan, mc_error
     return MC_OK;
 }
 
+static mc_status copy_text(const char *text, char **out, mc_error *error)
+{
+    *out = text ? mc_strdup(text) : NULL;
+    return *out || !text ? MC_OK : mc_fail_memory(error);
+}
+
 static mc_status copy_options(const mc_plan_input *input, mc_plan *plan, mc_error *error)
 {
     plan->method = input->method;
@@ -75,6 +83,8 @@ static mc_status copy_options(const mc_plan_input *input, mc_plan *plan, mc_erro
     if (!plan->passthrough)
         return mc_fail_memory(error);
     plan->passthrough_count = input->passthrough_count;
+    MC_TRY(copy_text(input->method_origin, &plan->method_origin, error));
+    MC_TRY(copy_text(input->method_text, &plan->method_text, error));
     for (size_t i = 0; i < input->passthrough_count; i++)
         if (!(plan->passthrough[i] = mc_strdup(input->passthrough[i])))
             return mc_fail_memory(error);
@@ -345,6 +355,9 @@ mc_status mc_plan_new(const mc_plan_input *input, mc_plan **out, mc_error *error
 {
     if (input->model_count == 0)
         return mc_fail(error, MC_USAGE, "expected models to merge, found none");
+    if (input->convert && mc_dtype_kind_of(input->dtype) != MC_KIND_FLOAT)
+        return mc_fail(error, MC_USAGE, "expected a dtype of floats for the result, found %s",
+                       mc_dtype_name(input->dtype));
     mc_plan *const plan = mc_alloc_zero(1, sizeof *plan);
     if (!plan)
         return mc_fail_memory(error);
@@ -434,9 +447,20 @@ mc_status mc_plan_state_dict(const mc_plan *plan, mc_state_dict **out, mc_error 
 
 /* ---- running ----------------------------------------------------------------------------------- */
 
-/* Everything that the bytes of the output depend on. */
+/* Whether nothing is known of the models or the method that would tell a later run that they are the same. */
+static bool cannot_resume(const mc_plan *plan)
+{
+    for (size_t i = 0; i < plan->all_count; i++)
+        if (mc_model_file_count(plan->models[i]) == 0)
+            return true;
+    return plan->method_origin != NULL;
+}
+
+/* Everything that the bytes of the output depend on; 0 if it cannot be told. */
 static uint64_t fingerprint(const mc_plan *plan, const mc_run_options *options)
 {
+    if (cannot_resume(plan))
+        return 0;
     const char *path = NULL;
     uint64_t code = 0;
     const int64_t shard_size = mc_save_shard_size(options);
@@ -468,7 +492,9 @@ static char *resolve(const char *path)
         return found;
     const char *const slash = strrchr(path, '/');
     if (!slash || slash[1] == '\0' || slash == path) {
-        char *const here = slash == path ? strdup("") : realpath(".", NULL);
+        char *here = slash == path ? strdup("") : realpath(".", NULL);
+        if (!here) /* it was removed: nothing is inside of it */
+            here = strdup(".");
         char *const joined = here ? mc_format("%s/%s", here, slash ? slash + 1 : path) : NULL;
         free(here);
         return joined;
@@ -501,16 +527,14 @@ static mc_status check_apart(const char *target, const char *input, const char *
     return MC_OK;
 }
 
-static mc_status check_outside(const mc_plan *plan, const char *folder, mc_error *error)
+mc_status mc_plan_check_outside(const mc_plan *plan, const char *folder, mc_error *error)
 {
-    size_t length = strlen(folder);
-    while (length > 1 && folder[length - 1] == '/')
-        length--;
-    char *const plain = mc_strndup(folder, length);
+    char *const plain = mc_without_slashes(folder);
     char *const target = plain ? resolve(plain) : NULL;
     mc_status status = target ? MC_OK : mc_fail_memory(error);
     for (size_t i = 0; status == MC_OK && i < plan->all_count; i++) {
-        char *const input = realpath(mc_model_folder(plan->models[i]), NULL);
+        const char *const from = mc_model_folder(plan->models[i]);
+        char *const input = from ? realpath(from, NULL) : NULL;
         /* A single file in a folder of many things does not make all of it a model. */
         const bool model = input && mc_model_config(plan->models[i]);
         if (model)
@@ -544,7 +568,7 @@ mc_status mc_plan_run(const mc_plan *plan, const char *folder, const mc_run_opti
     const mc_run_options standard = MC_RUN_DEFAULT;
     const mc_run_options *const with = options ? options : &standard;
     mc_run_result ignored;
-    MC_TRY(check_outside(plan, folder, error));
+    MC_TRY(mc_plan_check_outside(plan, folder, error));
     const char **const names = mc_alloc(plan->count * sizeof *names);
     mc_source **const sources = sources_of(plan);
     mc_status status = names && sources ? MC_OK : mc_fail_memory(error);

@@ -18,6 +18,7 @@ struct mc_plan {
     uint64_t seed;
     bool strict, convert;
     mc_dtype dtype;
+    char *method_origin, *method_text; /* NULL, or as the program said */
 
     mc_line *lines; /* in the order of the output */
     size_t count;
@@ -27,5 +28,8 @@ struct mc_plan {
 
 /* The model that configuration, tokenizer and labels come from: the last. */
 const mc_model *mc_plan_last(const mc_plan *plan);
+
+/* MC_USAGE if the target lies inside of a model, or a model inside of it. */
+mc_status mc_plan_check_outside(const mc_plan *plan, const char *target, mc_error *error);
 
 #endif

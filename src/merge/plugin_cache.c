@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "merge/folder.h"
 #include "merge/headers.h"
 
 #include <mergecraft/version.h>
@@ -13,6 +14,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <spawn.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +29,7 @@ extern char **environ;
 static mc_status check_private(const char *path, mc_error *error)
 {
     struct stat status;
-    if (lstat(path, &status) != 0)
+    if (mc_system->lstat(path, &status) != 0)
         return mc_fail_errno(error, path, "cannot examine it");
     if (!S_ISDIR(status.st_mode) || status.st_uid != geteuid() || (status.st_mode & 022))
         return mc_fail_at(error, MC_IO, path, NULL, -1,
@@ -38,9 +40,24 @@ static mc_status check_private(const char *path, mc_error *error)
 
 static mc_status make_private(const char *path, mc_error *error)
 {
-    if (mkdir(path, 0700) != 0 && errno != EEXIST)
+    if (mc_system->mkdir(path, 0700) != 0 && errno != EEXIST)
         return mc_fail_errno(error, path, "cannot make the folder for compiled methods");
     return check_private(path, error);
+}
+
+/* Who can rename what is in it could put a folder of his own in the place of ours between two looks at it. */
+static mc_status check_home(const char *path, mc_error *error)
+{
+    struct stat status;
+    if (mc_system->stat(path, &status) != 0)
+        return mc_fail_errno(error, path, "cannot examine it");
+    const bool mine = status.st_uid == geteuid() || status.st_uid == 0;
+    if (!S_ISDIR(status.st_mode) || !mine ||
+        ((status.st_mode & S_IWOTH) && !(status.st_mode & S_ISVTX)))
+        return mc_fail_at(error, MC_IO, path, NULL, -1,
+                          "expected a folder that belongs to this user and that not everybody can "
+                          "write to, for compiled methods");
+    return MC_OK;
 }
 
 /* $XDG_CACHE_HOME or ~/.cache, as the user's own environment says; made if it is not there. */
@@ -57,9 +74,9 @@ static mc_status cache_home(char **out, mc_error *error)
                        "methods, found neither");
     if (!*out)
         return mc_fail_memory(error);
-    if (mkdir(*out, 0700) != 0 && errno != EEXIST)
+    if (mc_system->mkdir(*out, 0700) != 0 && errno != EEXIST)
         return mc_fail_errno(error, *out, "cannot make the folder");
-    return MC_OK;
+    return check_home(*out, error);
 }
 
 /* *out: …/mergecraft/plugins, in new memory. */
@@ -80,6 +97,18 @@ static mc_status cache_folder(char **out, mc_error *error)
     return status;
 }
 
+/* ---- names of this process ---------------------------------------------------------------------- */
+
+/* A name for what will have the name `path` when it is complete, in new memory; what a process of this number has left there is removed. */
+static char *unique_name(const char *path)
+{
+    static atomic_uint number;
+    char *const name = mc_format("%s.%ld-%u", path, (long)getpid(), atomic_fetch_add(&number, 1));
+    if (name && mc_system->unlink(AT_FDCWD, name, 0) != 0 && errno == EISDIR)
+        (void)mc_folder_remove(name);
+    return name;
+}
+
 /* ---- headers ------------------------------------------------------------------------------------ */
 
 static uint64_t headers_hash(void)
@@ -92,13 +121,16 @@ static uint64_t headers_hash(void)
 
 static mc_status write_file(const char *path, const void *bytes, size_t size, mc_error *error)
 {
-    FILE *const file = fopen(path, "wex");
-    if (!file)
-        return errno == EEXIST ? MC_OK : mc_fail_errno(error, path, "cannot make the file");
-    const bool written = fwrite(bytes, 1, size, file) == size;
-    if (fclose(file) != 0 || !written)
-        return mc_fail_errno(error, path, "cannot write it");
-    return MC_OK;
+    const int fd = mc_system->open(AT_FDCWD, path,
+                                   O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return mc_fail_errno(error, path, "cannot make the file");
+    mc_status status = mc_write_all(fd, path, bytes, size, 0, error);
+    if (status == MC_OK && mc_system->fsync(fd) != 0)
+        status = mc_fail_errno(error, path, "cannot bring it to the disk");
+    if (mc_system->close(fd) != 0 && status == MC_OK)
+        status = mc_fail_errno(error, path, "cannot close it");
+    return status;
 }
 
 static mc_status write_headers(const char *folder, mc_error *error)
@@ -113,28 +145,38 @@ static mc_status write_headers(const char *folder, mc_error *error)
     return status;
 }
 
+/* Makes the headers' folder under a name that nobody else uses, and gives it its own once it is complete. */
+static mc_status make_headers(const char *path, const char *made, mc_error *error)
+{
+    char *const inner = mc_format("%s/mergecraft", made);
+    mc_status status = inner ? make_private(made, error) : mc_fail_memory(error);
+    if (status == MC_OK)
+        status = make_private(inner, error);
+    if (status == MC_OK)
+        status = write_headers(made, error);
+    const bool named = status == MC_OK && mc_system->rename(made, path, 0) == 0;
+    /* Another process may have been faster. */
+    if (status == MC_OK && !named && errno != EEXIST && errno != ENOTEMPTY)
+        status = mc_fail_errno(error, path, "cannot give the folder its name");
+    if (!named)
+        (void)mc_folder_remove(made);
+    mc_free(inner);
+    return status;
+}
+
 /* A folder with the headers, complete once it has its name. *out: its path, in new memory. */
 static mc_status headers_folder(const char *cache, char **out, mc_error *error)
 {
+    struct stat status;
     *out = mc_format("%s/include-%016" PRIx64, cache, headers_hash());
-    if (!*out)
-        return mc_fail_memory(error);
-    if (access(*out, F_OK) == 0)
-        return check_private(*out, error);
-    char *const made = mc_format("%s/include.XXXXXX", cache);
-    if (!made || !mkdtemp(made)) {
-        mc_free(made);
-        return mc_fail_errno(error, cache, "cannot make a folder in it");
-    }
-    char *const inner = mc_format("%s/mergecraft", made);
-    mc_status status = inner ? make_private(inner, error) : mc_fail_memory(error);
-    if (status == MC_OK)
-        status = write_headers(made, error);
-    if (status == MC_OK && rename(made, *out) != 0 && errno != EEXIST && errno != ENOTEMPTY)
-        status = mc_fail_errno(error, *out, "cannot give the folder its name");
-    mc_free(inner);
+    char *const made = *out ? unique_name(*out) : NULL;
+    mc_status result = made ? MC_OK : mc_fail_memory(error);
+    if (result == MC_OK && mc_system->lstat(*out, &status) != 0)
+        result = make_headers(*out, made, error);
+    if (result == MC_OK)
+        result = check_private(*out, error);
     mc_free(made);
-    return status;
+    return result;
 }
 
 /* ---- the compiler ------------------------------------------------------------------------------- */
@@ -195,11 +237,13 @@ static int run_compiler(char *const *arguments, char *said, size_t size)
     }
     said[length] = '\0';
     close(ends[0]);
-    errno = problem;
     int status = -1;
     while (problem == 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
         continue;
-    return problem != 0 ? -1 : WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+    /* A system whose spawn cannot tell that there is no such program says it so. */
+    const bool absent = problem == 0 && WIFEXITED(status) && WEXITSTATUS(status) == 127;
+    errno = absent ? ENOENT : problem;
+    return problem != 0 || absent ? -1 : WIFEXITED(status) ? WEXITSTATUS(status) : 128;
 }
 
 static mc_status compile(const char *path, const char *include, const char *object,
@@ -211,12 +255,17 @@ static mc_status compile(const char *path, const char *include, const char *obje
     for (size_t i = 0; i < FLAGS; i++)
         arguments[count++] = compiler_flags[i];
     arguments[count++] = level_flags[mc_cpu()];
-    const char *const rest[] = {"-I", include, "-MMD", "-MF", depends, "-o", object, path, "-lm"};
+    /* A name that begins like an option, or like a file of options, is none. */
+    char *const file = mc_format("%s%s", *path == '-' || *path == '@' ? "./" : "", path);
+    if (!file)
+        return mc_fail_memory(error);
+    const char *const rest[] = {"-I", include, "-MMD", "-MF", depends, "-o", object, file, "-lm"};
     for (size_t i = 0; i < sizeof rest / sizeof *rest; i++)
         arguments[count++] = rest[i];
     arguments[count] = NULL;
     char said[sizeof(((mc_error *)0)->text)];
     const int result = run_compiler((char *const *)(uintptr_t)arguments, said, sizeof said - 128);
+    mc_free(file);
     if (result < 0)
         return mc_fail_errno(error, path, "cannot run the compiler '%s'", compiler());
     while (*said && said[strlen(said) - 1] == '\n')
@@ -228,23 +277,46 @@ static mc_status compile(const char *path, const char *include, const char *obje
 
 /* ---- the cache ---------------------------------------------------------------------------------- */
 
+/*
+ * The next name of a list as compilers write it for make: separated by blanks and continued lines, with "\\ " for a blank, "\\#" and
+ * "$$" in names. Taken out of the text in place; NULL at its end.
+ */
+static char *next_name(char **rest)
+{
+    char *at = *rest + strspn(*rest, " \n\t");
+    while (at[0] == '\\' && at[1] == '\n')
+        at += 2 + strspn(at + 2, " \n\t");
+    char *const name = at;
+    char *to = at;
+    while (*at && *at != ' ' && *at != '\n' && !(at[0] == '\\' && at[1] == '\n')) {
+        const bool escaped = (at[0] == '\\' && (at[1] == ' ' || at[1] == '#')) ||
+                             (at[0] == '$' && at[1] == '$');
+        at += escaped;
+        *to++ = *at++;
+    }
+    *rest = *at ? at + 1 : at;
+    *to = '\0';
+    return to > name ? name : NULL;
+}
+
 /* Whether the files that the object was made of, as the compiler listed them, are older than it. */
 static bool up_to_date(const char *object, const char *depends)
 {
     struct stat made, part;
     char *text = NULL;
     size_t size = 0;
-    if (lstat(object, &made) != 0 || !S_ISREG(made.st_mode) || made.st_uid != geteuid() ||
-        (made.st_mode & 022) || mc_file_load(depends, 1 << 20, &text, &size, NULL) != MC_OK)
+    if (mc_system->lstat(object, &made) != 0 || !S_ISREG(made.st_mode) ||
+        made.st_uid != geteuid() || (made.st_mode & 022) ||
+        mc_file_load(depends, 1 << 20, &text, &size, NULL) != MC_OK)
         return false;
-    bool fresh = true;
     char *rest = strchr(text, ':');
-    rest = rest ? rest + 1 : NULL;
-    for (const char *name; fresh && rest && (name = strsep(&rest, " \\\n"));)
-        if (*name)
-            fresh = stat(name, &part) == 0 && (part.st_mtim.tv_sec < made.st_mtim.tv_sec ||
-                                               (part.st_mtim.tv_sec == made.st_mtim.tv_sec &&
-                                                part.st_mtim.tv_nsec <= made.st_mtim.tv_nsec));
+    bool fresh = rest != NULL;
+    rest += fresh;
+    for (const char *name; fresh && (name = next_name(&rest));)
+        fresh = mc_system->stat(name, &part) == 0 &&
+                (part.st_mtim.tv_sec < made.st_mtim.tv_sec ||
+                 (part.st_mtim.tv_sec == made.st_mtim.tv_sec &&
+                  part.st_mtim.tv_nsec <= made.st_mtim.tv_nsec));
     mc_free(text);
     return fresh;
 }
@@ -264,22 +336,36 @@ static uint64_t key_of(const char *path, const char *text, size_t size)
     return mc_hash_bytes(hash, text, size);
 }
 
+/* After a power cut an object that has its name must be all there: it is loaded without another look. */
+static mc_status bring_to_disk(const char *path, mc_error *error)
+{
+    const int fd = mc_system->open(AT_FDCWD, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC, 0);
+    const mc_status status = fd >= 0 && mc_system->fsync(fd) == 0
+                                 ? MC_OK
+                                 : mc_fail_errno(error, path, "cannot bring it to the disk");
+    if (fd >= 0)
+        mc_system->close(fd);
+    return status;
+}
+
 /* Under a name of this process's own first: two may compile the same text at once. */
 static mc_status compile_to(const char *path, const char *cache, const char *object,
                             const char *depends, mc_error *error)
 {
     char *include = NULL;
-    char *const new_object = mc_format("%s.%ld", object, (long)getpid());
-    char *const new_depends = mc_format("%s.%ld", depends, (long)getpid());
+    char *const new_object = unique_name(object), *const new_depends = unique_name(depends);
     mc_status status = new_object && new_depends ? headers_folder(cache, &include, error)
                                                  : mc_fail_memory(error);
     if (status == MC_OK)
         status = compile(path, include, new_object, new_depends, error);
-    if (status == MC_OK && (rename(new_depends, depends) != 0 || rename(new_object, object) != 0))
+    if (status == MC_OK)
+        status = bring_to_disk(new_object, error);
+    if (status == MC_OK && (mc_system->rename(new_depends, depends, 0) != 0 ||
+                            mc_system->rename(new_object, object, 0) != 0))
         status = mc_fail_errno(error, object, "cannot keep the compiled method");
     if (status != MC_OK && new_object && new_depends) {
-        unlink(new_object);
-        unlink(new_depends);
+        (void)mc_system->unlink(AT_FDCWD, new_object, 0);
+        (void)mc_system->unlink(AT_FDCWD, new_depends, 0);
     }
     mc_free(include);
     mc_free(new_object);

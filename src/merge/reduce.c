@@ -35,44 +35,79 @@ bool mc_reduce_wants(int64_t stride, int64_t first, int64_t count)
     return next_wanted(stride, first / MC_LEAF) * MC_LEAF < first + count;
 }
 
-void mc_reduce_accumulate(const mc_merged *merged, mc_workspace *workspace, int64_t stride,
-                          void *partial)
+size_t mc_reduce_size(const mc_merged *merged, const mc_layer *layer, size_t *zeros)
 {
-    if (stride == 1) {
-        merged->method->statistics->accumulate(&workspace->layer, partial);
-        return;
-    }
-    const int64_t first = workspace->layer.first;
-    const int64_t end = first + (int64_t)workspace->layer.count;
-    for (int64_t leaf = next_wanted(stride, first / MC_LEAF); leaf * MC_LEAF < end;
-         leaf += stride) {
-        mc_workspace_cut(workspace, merged, (size_t)(leaf * MC_LEAF - first), MC_LEAF);
-        merged->method->statistics->accumulate(&workspace->leaf, partial);
-    }
+    const mc_statistics *const statistics = merged->method->statistics;
+    const size_t size = statistics->partial_size(layer);
+    *zeros = statistics->partial_zeros ? statistics->partial_zeros(layer) : size;
+    return size;
 }
 
-/* One round over all tiles; the total is left in the first of `nodes`. */
-static mc_status run_round(const mc_merged *merged, mc_workspace *workspace, void *state, int round,
-                           void *nodes, size_t size, mc_error *error)
+static mc_status accumulate_run(const mc_merged *merged, mc_workspace *workspace, int64_t first,
+                                int64_t count, void *state, void *partial, mc_error *error)
+{
+    MC_TRY(mc_workspace_load(workspace, merged, first, count, state, error));
+    merged->method->statistics->accumulate(&workspace->layer, partial);
+    return MC_OK;
+}
+
+mc_status mc_reduce_accumulate(const mc_merged *merged, mc_workspace *workspace, int64_t first,
+                               int64_t count, int64_t stride, void *state, void *partial,
+                               mc_error *error)
+{
+    if (stride == 1)
+        return accumulate_run(merged, workspace, first, count, state, partial, error);
+    const int64_t end = first + count;
+    for (int64_t leaf = next_wanted(stride, first / MC_LEAF); leaf * MC_LEAF < end;
+         leaf += stride) {
+        const int64_t at = leaf * MC_LEAF, left = end - at;
+        MC_TRY(accumulate_run(merged, workspace, at, left < MC_LEAF ? left : MC_LEAF, state,
+                              partial, error));
+    }
+    return MC_OK;
+}
+
+/* One round over all tiles in any order; the total is left in `nodes`. */
+static mc_status run_free(const mc_merged *merged, mc_workspace *workspace, void *state, int round,
+                          void **nodes, mc_error *error)
 {
     const mc_statistics *const statistics = merged->method->statistics;
     const int64_t all = merged->source.count;
     const mc_layer whole = mc_merged_whole(merged, state);
     const int64_t stride = statistics->stride ? statistics->stride(&whole, round) : 1;
-    memset(nodes, 0, size);
+    size_t zeros;
+    mc_free(*nodes);
+    *nodes = mc_alloc(mc_reduce_size(merged, &whole, &zeros));
+    if (!*nodes)
+        return mc_fail_memory(error);
+    memset(*nodes, 0, zeros);
+    for (int64_t first = 0; first < all; first += TILE) {
+        const int64_t count = all - first < TILE ? all - first : TILE;
+        MC_TRY(mc_reduce_accumulate(merged, workspace, first, count, stride, state, *nodes, error));
+    }
+    return MC_OK;
+}
+
+/* The same along the tree; the total is left in the first of `nodes`. */
+static mc_status run_tree(const mc_merged *merged, mc_workspace *workspace, void *state,
+                          void **nodes, mc_error *error)
+{
+    const int64_t all = merged->source.count;
+    const mc_layer whole = mc_merged_whole(merged, state);
+    const size_t size = merged->method->statistics->partial_size(&whole);
+    /* A tile's node may need the room of all its leaves while it is made. */
+    const size_t room = (size_t)((all + TILE - 1) / TILE) + TILE / MC_LEAF;
+    mc_free(*nodes);
+    *nodes = mc_alloc(size * room);
+    if (!*nodes)
+        return mc_fail_memory(error);
     size_t tiles = 0;
     for (int64_t first = 0; first < all; first += TILE, tiles++) {
         const int64_t count = all - first < TILE ? all - first : TILE;
-        if (!mc_reduce_wants(stride, first, count))
-            continue;
         MC_TRY(mc_workspace_load(workspace, merged, first, count, state, error));
-        if (statistics->order_free)
-            mc_reduce_accumulate(merged, workspace, stride, nodes);
-        else
-            mc_reduce_tile(merged, workspace, (char *)nodes + tiles * size, size);
+        mc_reduce_tile(merged, workspace, (char *)*nodes + tiles * size, size);
     }
-    if (!statistics->order_free)
-        mc_reduce_nodes(merged, &whole, nodes, size, tiles);
+    mc_reduce_nodes(merged, &whole, *nodes, size, tiles);
     return MC_OK;
 }
 
@@ -81,15 +116,13 @@ mc_status mc_reduce_all(const mc_merged *merged, mc_workspace *workspace, void *
 {
     const mc_statistics *const statistics = merged->method->statistics;
     const mc_layer sizes = mc_merged_whole(merged, NULL);
-    const size_t size = statistics->partial_size(&sizes);
-    /* A tile's node may need the room of all its leaves while it is made. */
-    const size_t tiles = (size_t)((merged->source.count + TILE - 1) / TILE) + TILE / MC_LEAF;
     void *const found = mc_alloc_zero(1, statistics->state_size(&sizes));
-    void *const nodes = mc_alloc(statistics->order_free ? size : size * tiles);
-    mc_status status = found && nodes ? MC_OK : mc_fail_memory(error);
+    void *nodes = NULL;
+    const mc_layer whole = mc_merged_whole(merged, found);
+    mc_status status = found ? MC_OK : mc_fail_memory(error);
     for (int round = 0; status == MC_OK; round++) {
-        status = run_round(merged, workspace, found, round, nodes, size, error);
-        const mc_layer whole = mc_merged_whole(merged, found);
+        status = statistics->order_free ? run_free(merged, workspace, found, round, &nodes, error)
+                                        : run_tree(merged, workspace, found, &nodes, error);
         if (status == MC_OK && !statistics->next(&whole, round, found, nodes))
             break;
     }

@@ -18,9 +18,16 @@ void mc_reduce_tile(const mc_merged *merged, mc_workspace *workspace, void *node
 /* Elements that round `round` looks at in [first, first + count): a tile without any need not be read. */
 bool mc_reduce_wants(int64_t stride, int64_t first, int64_t count);
 
-/* Accumulates the wanted leaves of the loaded tile into `partial`: for statistics that are order_free. */
-void mc_reduce_accumulate(const mc_merged *merged, mc_workspace *workspace, int64_t stride,
-                          void *partial);
+/* Bytes of a partial result in the round that layer->state has come to, and how many of them must be zero at first. */
+size_t mc_reduce_size(const mc_merged *merged, const mc_layer *layer, size_t *zeros);
+
+/*
+ * Reads the wanted leaves of elements first … first + count − 1 and accumulates them into `partial`: for statistics that are
+ * order_free.
+ */
+mc_status mc_reduce_accumulate(const mc_merged *merged, mc_workspace *workspace, int64_t first,
+                               int64_t count, int64_t stride, void *state, void *partial,
+                               mc_error *error);
 
 /* Runs all rounds in this thread. *state: new memory, the caller frees it. */
 mc_status mc_reduce_all(const mc_merged *merged, mc_workspace *workspace, void **state,

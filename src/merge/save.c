@@ -110,7 +110,7 @@ static mc_status resume_or_start(folder_sink *s, uint64_t fingerprint, mc_error 
         shards_are_there(s)) {
         s->sink.resume_at = s->journal.position;
     } else {
-        mc_journal_close(&s->journal, &s->folder, false);
+        mc_journal_close(&s->journal);
         MC_TRY(mc_folder_clear(&s->folder, error));
         MC_TRY(mc_journal_start(&s->folder, fingerprint, &s->journal, error));
     }
@@ -172,7 +172,9 @@ static mc_status run_in_folder(folder_sink *s, const mc_save *save, const mc_run
 static mc_status end_run(folder_sink *s, const mc_save *save, mc_status status, mc_error *error)
 {
     (void)close_shards(s, NULL);
-    mc_journal_close(&s->journal, &s->folder, status == MC_OK);
+    mc_journal_close(&s->journal);
+    if (status == MC_OK)
+        status = mc_journal_remove(&s->folder, error);
     if (status == MC_OK)
         return mc_folder_commit(&s->folder, error);
     if (status == MC_INTERRUPTED && save->fingerprint != 0)

@@ -244,6 +244,23 @@ static void test_save(void **state)
     remove_temporary(folder);
 }
 
+/* Names that would make a file that nobody can open. */
+static void test_save_names(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"__metadata__", "\xff\xfe"};
+    char *const folder = temporary_folder(), *const path = path_of(folder, "model");
+    for (size_t i = 0; i < 2; i++) {
+        mc_state_dict *const dict = dict_new();
+        dict_add(dict, names[i], MC_F32, SHAPE(2), 1);
+        assert_error(MC_UNSUPPORTED, names[i], mc_state_dict_save(dict, path, NULL, NULL, &error));
+        assert_false(exists(folder, "model"));
+        mc_state_dict_free(dict);
+    }
+    free(path);
+    remove_temporary(folder);
+}
+
 /* ---- methods from files ------------------------------------------------------------------------- */
 
 static const char good_text[] = "#include <mergecraft/method.h>\n"
@@ -328,6 +345,7 @@ int main(void)
         cmocka_unit_test(test_lazy),
         cmocka_unit_test(test_depth),
         cmocka_unit_test(test_save),
+        cmocka_unit_test(test_save_names),
         cmocka_unit_test(test_plugin_errors),
         /* Takes the compiler away. */
         cmocka_unit_test(test_plugin),

@@ -178,7 +178,16 @@ static void test_passthrough(void **state)
     assert_floats(m.dict, "classifier.weight", 2);
     assert_floats(m.dict, "classifier.bias", 1);
     assert_floats(m.dict, "other", 2);
+    assert_int_equal(mc_report_count(m.report), 0);
     merged_free(&m);
+    p.input.passthrough = (const char *const[]){"classifier.*", "Other"};
+    m = merge(&p, "task");
+    assert_reported(m.report, "no tensor has a name that fits the passthrough pattern 'Other'");
+    assert_floats(m.dict, "other", 0);
+    merged_free(&m);
+    p.input.strict = true;
+    assert_error(MC_MISMATCH, "passthrough pattern 'Other' (strict)",
+                 try_merge(&p, "task", &error));
     pair_free(&p);
 }
 
@@ -283,6 +292,11 @@ static void test_nothing_in_common(void **state)
     dict_add_floats(p.b, "x", 1);
     p.input.base = p.base;
     assert_error(MC_MISMATCH, "the models and the base have no tensor name in common",
+                 try_merge(&p, "task", &error));
+    const int32_t ids[] = {1, 2};
+    dict_add_bytes(p.a, "ids", MC_I32, SHAPE(2), ids, sizeof ids);
+    dict_add_bytes(p.b, "ids", MC_I32, SHAPE(2), ids, sizeof ids);
+    assert_error(MC_MISMATCH, "the models and the base have no tensor of floats in common",
                  try_merge(&p, "task", &error));
     pair_free(&p);
 }
@@ -449,6 +463,12 @@ static void test_convert(void **state)
     assert_int_equal(line_of(plan, "ids")->dtype, MC_I64);
     assert_string_equal(line_of(plan, "x")->how, "soup of 2");
     mc_plan_free(plan);
+    const mc_dtype bad[] = {MC_I8, MC_BOOL, MC_C64, MC_F4};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        input.dtype = bad[i];
+        assert_error(MC_USAGE, "expected a dtype of floats for the result",
+                     make_plan(&input, &plan, &error));
+    }
     mc_model_close(a);
     mc_model_close(b);
     remove_temporary(folder);

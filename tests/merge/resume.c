@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h> /* RENAME_EXCHANGE */
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -16,7 +17,24 @@ enum { STEP = 64 << 10, TILE = 128 << 10, THREADS = 2 };
 
 /* ---- a system that fails ------------------------------------------------------------------------- */
 
-typedef enum call { OPEN, FSTAT, PREAD, PWRITE, FSYNC, MKDIR, RENAME, STATVFS, CALLS } call;
+typedef enum call {
+    OPEN,
+    CLOSE,
+    FSTAT,
+    STAT,
+    PREAD,
+    PWRITE,
+    FSYNC,
+    MKDIR,
+    UNLINK,
+    RENAME,
+    LIST,
+    NEXT,
+    WRITE_BACK,
+    READ_AHEAD,
+    STATVFS,
+    CALLS
+} call;
 
 /* What happens at a call; shared with a child. */
 typedef struct plan {
@@ -48,6 +66,43 @@ static bool hit(call which)
 static int bad_open(int folder, const char *path, int flags, mode_t mode)
 {
     return hit(OPEN) ? -1 : mc_system_real.open(folder, path, flags, mode);
+}
+
+/* What fails to close is closed, as on Linux. */
+static int bad_close(int fd)
+{
+    const int result = mc_system_real.close(fd);
+    return hit(CLOSE) ? -1 : result;
+}
+
+static int bad_stat(const char *path, struct stat *out)
+{
+    return hit(STAT) ? -1 : mc_system_real.stat(path, out);
+}
+
+static int bad_unlink(int folder, const char *path, int flags)
+{
+    return hit(UNLINK) ? -1 : mc_system_real.unlink(folder, path, flags);
+}
+
+static DIR *bad_list(int fd)
+{
+    return hit(LIST) ? NULL : mc_system_real.list(fd);
+}
+
+static struct dirent *bad_next(DIR *entries)
+{
+    return hit(NEXT) ? NULL : mc_system_real.next(entries);
+}
+
+static int bad_write_back(int fd, off_t offset, off_t size)
+{
+    return hit(WRITE_BACK) ? -1 : mc_system_real.write_back(fd, offset, size);
+}
+
+static int bad_read_ahead(int fd, off_t offset, off_t size)
+{
+    return hit(READ_AHEAD) ? -1 : mc_system_real.read_ahead(fd, offset, size);
 }
 
 static int bad_fstat(int fd, struct stat *out)
@@ -148,17 +203,20 @@ static mc_plan *usual_plan(void)
     return new_plan(here.a, here.b, here.base, "scale=0.5");
 }
 
+static bool unsynced = true; /* waiting for the disk takes most of the time */
+
 static mc_status run(const mc_plan *what, const char *folder, mc_run_result *result,
                      mc_error *error)
 {
     const mc_run_options options = {
-        .threads = THREADS, .shard_size = 1 << 20, .cancel = &trouble->cancel};
+        .threads = THREADS, .shard_size = 1 << 20, .no_sync = unsynced, .cancel = &trouble->cancel};
     return mc_plan_run(what, folder, &options, result, error);
 }
 
 static mc_status run_over(const mc_plan *what, const char *folder, mc_error *error)
 {
-    const mc_run_options options = {.threads = THREADS, .shard_size = 1 << 20, .overwrite = true};
+    const mc_run_options options = {
+        .threads = THREADS, .shard_size = 1 << 20, .no_sync = unsynced, .overwrite = true};
     return mc_plan_run(what, folder, &options, NULL, error);
 }
 
@@ -178,6 +236,13 @@ static int set_up(void **state)
     (void)state;
     bad_calls = mc_system_real;
     bad_calls.open = bad_open;
+    bad_calls.close = bad_close;
+    bad_calls.stat = bad_stat;
+    bad_calls.unlink = bad_unlink;
+    bad_calls.list = bad_list;
+    bad_calls.next = bad_next;
+    bad_calls.write_back = bad_write_back;
+    bad_calls.read_ahead = bad_read_ahead;
     bad_calls.fstat = bad_fstat;
     bad_calls.pread = bad_pread;
     bad_calls.pwrite = bad_pwrite;
@@ -441,6 +506,24 @@ static void test_other_input(void **state)
 
 /* ---- failures ----------------------------------------------------------------------------------- */
 
+/* What could not be removed is there until the next run removes it. */
+static bool removes(call which)
+{
+    return which == UNLINK || which == LIST || which == NEXT || which == OPEN;
+}
+
+/* After a run: all is there, or nothing; `target` in `parent`. Remains in the hidden folder go with the next run. */
+static void check_remains(const mc_plan *what, const char *parent, const char *target, bool done)
+{
+    if (done) {
+        assert_same_folders(here.reference, target);
+    } else if (exists(parent, "out")) {
+        fail_msg("%s is there after an error", target);
+    }
+    assert_done(run_over(what, target, &error));
+    assert_complete(parent);
+}
+
 /* One call fails, once: then there is an error and nothing is left, or it did not matter and all is there. */
 static bool check_failing(const mc_plan *what, call which, long nth, bool overwrite)
 {
@@ -455,7 +538,9 @@ static bool check_failing(const mc_plan *what, call which, long nth, bool overwr
                                        : run(what, target, &result, &error);
     const bool reached = trouble->seen[which] >= nth;
     no_trouble();
-    if (status == MC_OK)
+    if (reached && removes(which) && exists(parent, "x"))
+        check_remains(what, inner, target, overwrite || status == MC_OK);
+    else if (status == MC_OK)
         assert_complete(inner);
     else if (overwrite)
         assert_complete(inner); /* the old one */
@@ -473,15 +558,18 @@ static bool check_failing(const mc_plan *what, call which, long nth, bool overwr
 
 static void check_all_failing(bool overwrite)
 {
-    static const call calls[] = {OPEN, FSTAT, PREAD, PWRITE, FSYNC, MKDIR, RENAME};
+    static const call calls[] = {OPEN,  CLOSE,  FSTAT,  STAT, PREAD, PWRITE,     FSYNC,
+                                 MKDIR, UNLINK, RENAME, LIST, NEXT,  WRITE_BACK, READ_AHEAD};
     mc_plan *const what = usual_plan();
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
         long nth = 1;
+        unsynced = calls[i] != FSYNC && calls[i] != WRITE_BACK;
         while (check_failing(what, calls[i], nth, overwrite))
             nth += 1 + nth / 12;
         /* With --overwrite all folders are there already. */
         assert_true(nth > 1);
     }
+    unsynced = true;
     mc_plan_free(what);
 }
 
@@ -506,8 +594,11 @@ static void test_no_space(void **state)
     set_trouble((plan){.at = STATVFS, .nth = 1, .error = ENOSPC});
     assert_error(MC_NO_SPACE, "expected room for", run(what, target, &result, &error));
     assert_int_equal(trouble->tensor_bytes, 0);
-    set_trouble((plan){.at = PWRITE, .nth = 20, .error = ENOSPC});
-    assert_error(MC_NO_SPACE, "cannot write byte", run(what, target, &result, &error));
+    /* A full disk, and a full quota, which statvfs does not tell. */
+    for (int full = 0; full < 2; full++) {
+        set_trouble((plan){.at = PWRITE, .nth = 20, .error = full ? ENOSPC : EDQUOT});
+        assert_error(MC_NO_SPACE, "cannot write byte", run(what, target, &result, &error));
+    }
     no_trouble();
     assert_int_equal(count_entries(parent), 0);
     mc_plan_free(what);
@@ -631,6 +722,41 @@ static void test_busy(void **state)
     mc_folder_discard(&first);
     assert_int_equal(count_entries(parent), 0);
     assert_done(run(what, target, &result, &error));
+    assert_complete(parent);
+    mc_plan_free(what);
+    free(target);
+    free(parent);
+}
+
+static mc_status second_status;
+
+/* Another run begins just when old and new have changed places. */
+static int rename_and_begin(const char *from, const char *to, unsigned flags)
+{
+    mc_folder second;
+    const int result = mc_system_real.rename(from, to, flags);
+    if (result == 0 && flags == RENAME_EXCHANGE) {
+        second_status = mc_folder_begin(to, true, false, &second, NULL);
+        if (second_status == MC_OK)
+            mc_folder_keep(&second);
+    }
+    return result;
+}
+
+/* What is removed is not taken over: what another run writes into it would be removed too. */
+static void test_busy_with_removing(void **state)
+{
+    (void)state;
+    char *const parent = new_parent(), *const target = path_of(parent, "out");
+    mc_plan *const what = usual_plan();
+    mc_system_calls calls = mc_system_real;
+    save_model(parent, "out", make_model(9));
+    calls.rename = rename_and_begin;
+    second_status = MC_OK;
+    mc_system = &calls;
+    assert_done(run_over(what, target, &error));
+    no_trouble();
+    assert_int_equal(second_status, MC_BUSY);
     assert_complete(parent);
     mc_plan_free(what);
     free(target);
@@ -765,6 +891,7 @@ int main(void)
         cmocka_unit_test(test_changed),
         cmocka_unit_test(test_changed_dict),
         cmocka_unit_test(test_busy),
+        cmocka_unit_test(test_busy_with_removing),
         cmocka_unit_test(test_existing_target),
         cmocka_unit_test(test_other_things),
         cmocka_unit_test(test_target_and_inputs),

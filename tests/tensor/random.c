@@ -54,6 +54,73 @@ static void test_layout(void **state)
         assert_int_equal(found[w], words.word[w][3]);
 }
 
+enum { GROUP = MC_RANDOM_GROUP, DIGITS = 16 };
+
+/* The 16-bit number of element o of a group, by what random.h says of its digits. */
+static uint16_t number_of(uint64_t key, uint32_t stream, uint64_t group, size_t o)
+{
+    const uint64_t counter = group * 32 + o / 32 % 32;
+    unsigned number = 0;
+    for (unsigned d = 0; d < DIGITS; d++) {
+        mc_random_words words = {0};
+        words.word[0][0] = (uint32_t)counter;
+        words.word[1][0] = (uint32_t)(counter >> 32);
+        words.word[2][0] = stream;
+        words.word[3][0] = d + 1;
+        mc_random_rounds(&words, key);
+        number |= ((uint32_t)words.word[o / 1024][0] >> o % 32 & 1) << d;
+    }
+    return (uint16_t)number;
+}
+
+/* An element is 0 when its number is below the threshold, and 1 when it is just that. */
+static void test_thresholds(void **state)
+{
+    const uint64_t group = (UINT64_C(1) << 33) + 1;
+    (void)state;
+    for (size_t o = 0; o < GROUP; o += 61) {
+        const uint16_t number = number_of(77, 9, group, o);
+        const int64_t element = (int64_t)(group * GROUP + o);
+        uint16_t found[2];
+        mc_random_bernoulli(77, 9, element, 1, number, &found[0]);
+        assert_int_equal(found[0], 1);
+        if (number == UINT16_MAX)
+            continue;
+        mc_random_bernoulli(77, 9, element, 1, (uint16_t)(number + 1), &found[1]);
+        assert_int_equal(found[1], 0);
+    }
+}
+
+/* A threshold with few digits draws few bits: it must compare all the same. */
+static void test_round_thresholds(void **state)
+{
+    static const uint16_t thresholds[] = {0, 1, 0x4000, 0x8000, 0xc000, 0xfffe, 0xffff};
+    static uint16_t found[GROUP];
+    (void)state;
+    for (size_t t = 0; t < sizeof thresholds / sizeof *thresholds; t++) {
+        mc_random_bernoulli(5, 1, 0, GROUP, thresholds[t], found);
+        for (size_t o = 0; o < GROUP; o += 31)
+            assert_int_equal(found[o], number_of(5, 1, 0, o) >= thresholds[t]);
+    }
+}
+
+static void test_pieces_of_bernoulli(void **state)
+{
+    static const size_t lengths[] = {1, 3, 31, 32, 33, 4095, 4096, 4097};
+    static uint16_t whole[9000], pieces[9001];
+    (void)state;
+    mc_random_bernoulli(1, 2, 1000, 9000, 26214, whole);
+    for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++) {
+        memset(pieces, 0, sizeof pieces);
+        for (size_t at = 0; at < 9000; at += lengths[l]) {
+            const size_t left = 9000 - at, length = left < lengths[l] ? left : lengths[l];
+            mc_random_bernoulli(1, 2, 1000 + (int64_t)at, length, 26214, pieces + at);
+        }
+        assert_memory_equal(whole, pieces, sizeof whole);
+        assert_int_equal(pieces[9000], 0);
+    }
+}
+
 static void test_pieces(void **state)
 {
     static const size_t lengths[] = {1, 2, 3, 5, 127, 128, 129, 1000};
@@ -154,9 +221,15 @@ static void test_keys(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_known_answers), cmocka_unit_test(test_layout),
-        cmocka_unit_test(test_pieces),        cmocka_unit_test(test_moments),
-        cmocka_unit_test(test_bytes),         cmocka_unit_test(test_independence),
+        cmocka_unit_test(test_known_answers),
+        cmocka_unit_test(test_layout),
+        cmocka_unit_test(test_thresholds),
+        cmocka_unit_test(test_round_thresholds),
+        cmocka_unit_test(test_pieces_of_bernoulli),
+        cmocka_unit_test(test_pieces),
+        cmocka_unit_test(test_moments),
+        cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_independence),
         cmocka_unit_test(test_keys),
     };
     return cmocka_run_group_tests_name("random", tests, NULL, NULL);
