@@ -1,0 +1,199 @@
+#include "tokenizer/tokenizer.h"
+
+#include "base/memory.h"
+#include "base/system.h"
+#include "tokenizer/added.h"
+#include "tokenizer/build.h"
+#include "tokenizer/normalize.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+void mc_tokenizer_close(mc_tokenizer *tokenizer)
+{
+    if (!tokenizer)
+        return;
+    mc_vocabulary_free(&tokenizer->vocabulary);
+    mc_added_free(&tokenizer->added);
+    mc_bpe_free(&tokenizer->bpe);
+    mc_free(tokenizer->wordpiece.prefix_text);
+    mc_free(tokenizer->tokens);
+    mc_free(tokenizer->texts);
+    mc_free(tokenizer);
+}
+
+/* The files that a tokenizer may have. */
+enum { JSON, VOCAB_TXT, VOCAB_JSON, MERGES, CONFIG, SPECIAL, ADDED, FILES };
+
+static const char *const file_names[FILES] = {"tokenizer.json",
+                                              "vocab.txt",
+                                              "vocab.json",
+                                              "merges.txt",
+                                              "tokenizer_config.json",
+                                              "special_tokens_map.json",
+                                              "added_tokens.json"};
+
+/* Those of a folder: NULL for what it does not have. */
+typedef struct tokenizer_files {
+    char *paths[FILES];
+    json_t *json, *config, *added; /* what was read of them */
+} tokenizer_files;
+
+static void free_files(tokenizer_files *files)
+{
+    for (size_t i = 0; i < FILES; i++)
+        mc_free(files->paths[i]);
+    json_decref(files->json);
+    json_decref(files->config);
+    json_decref(files->added);
+}
+
+static mc_status look_for(const char *folder, const char *name, char **path, mc_error *error)
+{
+    struct stat status;
+    *path = mc_format("%s/%s", folder, name);
+    if (!*path)
+        return mc_fail_memory(error);
+    if (mc_system->stat(*path, &status) != 0) {
+        mc_free(*path);
+        *path = NULL;
+    }
+    return MC_OK;
+}
+
+static mc_status look_for_files(const char *folder, tokenizer_files *files, mc_error *error)
+{
+    for (size_t i = 0; i < FILES; i++)
+        MC_TRY(look_for(folder, file_names[i], &files->paths[i], error));
+    if (files->paths[JSON] || files->paths[VOCAB_TXT] ||
+        (files->paths[VOCAB_JSON] && files->paths[MERGES]))
+        return MC_OK;
+    return mc_fail_at(error, MC_NOT_FOUND, folder, NULL, -1,
+                      "expected a tokenizer: tokenizer.json, or vocab.txt, or vocab.json and "
+                      "merges.txt; found none");
+}
+
+typedef mc_status load_function(const char *path, int64_t limit, json_t **out, mc_error *error);
+
+/* An object, if the file is there. */
+static mc_status load_object(const char *path, load_function *load, json_t **out, mc_error *error)
+{
+    if (!path)
+        return MC_OK;
+    MC_TRY(load(path, MC_TOKENIZER_FILE_BYTES, out, error));
+    if (!json_is_object(*out))
+        return mc_fail_at(error, MC_FORMAT, path, NULL, -1,
+                          "expected a JSON object, found something else");
+    return MC_OK;
+}
+
+/* tokenizer_config.json; where that does not name a special token, special_tokens_map.json. */
+static mc_status load_config(tokenizer_files *files, mc_error *error)
+{
+    json_t *special = NULL;
+    MC_TRY(load_object(files->paths[CONFIG], mc_json_load_reals, &files->config, error));
+    MC_TRY(load_object(files->paths[ADDED], mc_json_load, &files->added, error));
+    if (!files->config && !(files->config = json_object()))
+        return mc_fail_memory(error);
+    const mc_status status = load_object(files->paths[SPECIAL], mc_json_load, &special, error);
+    const bool merged = status != MC_OK || !special ||
+                        json_object_update_missing(files->config, special) == 0;
+    json_decref(special);
+    return merged ? status : mc_fail_memory(error);
+}
+
+/* What does not depend on the kind of files. Lengths that are no lengths stand for "unknown": 1e30. */
+static void read_config(mc_tokenizer *tokenizer, const json_t *config)
+{
+    const double length = json_number_value(json_object_get(config, "model_max_length"));
+    const char *const side = json_string_value(json_object_get(config, "truncation_side"));
+    if (length >= 1 && length <= 1 << 24)
+        tokenizer->max_length = (size_t)length;
+    tokenizer->cut_left = side && strcmp(side, "left") == 0;
+}
+
+/* The last id is that of the last token. */
+static void trim(mc_tokenizer *tokenizer)
+{
+    while (tokenizer->token_count && !tokenizer->tokens[tokenizer->token_count - 1])
+        tokenizer->token_count--;
+}
+
+static mc_status check_template(const mc_tokenizer *tokenizer, const mc_template *template,
+                                mc_error *error)
+{
+    for (size_t i = 0; i < template->count; i++) {
+        const mc_template_part *const part = &template->parts[i];
+        if (part->kind == MC_PART_TOKEN && !mc_tokenizer_token(tokenizer, part->id))
+            return mc_fail(error, MC_FORMAT,
+                           "post_processor: expected ids of tokens, found %d, which none has",
+                           part->id);
+    }
+    return MC_OK;
+}
+
+/* What is made once everything has been read. */
+static mc_status finish(mc_tokenizer *tokenizer, mc_error *error)
+{
+    static atomic_uint_least64_t serial;
+    tokenizer->serial = ++serial;
+    trim(tokenizer);
+    mc_normalizer_prepare(&tokenizer->normalizer);
+    MC_TRY(check_template(tokenizer, &tokenizer->single, error));
+    MC_TRY(check_template(tokenizer, &tokenizer->pair, error));
+    return mc_added_prepare(&tokenizer->added, &tokenizer->normalizer, error);
+}
+
+static mc_status read_files(mc_tokenizer *tokenizer, tokenizer_files *files, mc_error *error)
+{
+    char *const *const paths = files->paths;
+    const char *const main_file = paths[JSON]        ? paths[JSON]
+                                  : paths[VOCAB_TXT] ? paths[VOCAB_TXT]
+                                                     : paths[VOCAB_JSON];
+    mc_status status;
+    MC_TRY(load_config(files, error));
+    read_config(tokenizer, files->config);
+    if (paths[JSON]) {
+        MC_TRY(load_object(paths[JSON], mc_json_load, &files->json, error));
+        status = mc_tokenizer_read_json(tokenizer, files->json, error);
+    } else if (paths[VOCAB_TXT]) {
+        status = mc_tokenizer_read_vocab_txt(tokenizer, main_file, files->config, files->added,
+                                             error);
+    } else {
+        status = mc_tokenizer_read_vocab_json(tokenizer, main_file, paths[MERGES], files->config,
+                                              files->added, error);
+    }
+    if (status == MC_OK)
+        status = finish(tokenizer, error);
+    return mc_in_file(error, main_file, status);
+}
+
+mc_status mc_tokenizer_open(const char *folder, mc_tokenizer **out, mc_error *error)
+{
+    tokenizer_files files = {0};
+    mc_tokenizer *const tokenizer = mc_alloc_zero(1, sizeof *tokenizer);
+    mc_status status = tokenizer ? look_for_files(folder, &files, error) : mc_fail_memory(error);
+    if (status == MC_OK)
+        status = read_files(tokenizer, &files, error);
+    free_files(&files);
+    if (status == MC_OK)
+        *out = tokenizer;
+    else
+        mc_tokenizer_close(tokenizer);
+    return status;
+}
+
+size_t mc_tokenizer_vocabulary_size(const mc_tokenizer *tokenizer)
+{
+    return tokenizer->token_count;
+}
+
+size_t mc_tokenizer_max_length(const mc_tokenizer *tokenizer)
+{
+    return tokenizer->max_length;
+}
+
+const char *mc_tokenizer_token(const mc_tokenizer *tokenizer, int32_t id)
+{
+    return id >= 0 && (size_t)id < tokenizer->token_count ? tokenizer->tokens[id] : NULL;
+}

@@ -1,0 +1,129 @@
+/*
+ * The parts of a tokenizer, and the way of a text through them:
+ *
+ *     bytes → UTF-8 → added tokens found as they stand → each piece between: normalised → added tokens found in that → words
+ *     → tokens of the model → cut → with special tokens (template)
+ */
+#ifndef MC_TOKENIZER_TOKENIZER_H
+#define MC_TOKENIZER_TOKENIZER_H
+
+#include "tokenizer/vocabulary.h"
+
+#include <mergecraft/tokenizer.h>
+
+/* Ids are below this: several times the largest vocabulary there is. */
+#define MC_MOST_TOKENS (INT32_C(1) << 22)
+
+/* ---- parts ---------------------------------------------------------------------------------- */
+
+/* BERT's normalisation; all steps false: none. */
+typedef struct mc_normalizer {
+    bool clean, chinese, strip, lower;
+    int16_t ascii[128]; /* what becomes of each ASCII character; -1: nothing */
+} mc_normalizer;
+
+typedef enum mc_model_kind { MC_WORDPIECE, MC_BYTE_BPE } mc_model_kind;
+
+typedef struct mc_wordpiece {
+    char *prefix_text;
+    mc_prefix prefix;       /* of pieces that continue a word */
+    size_t most_characters; /* longer words are unknown */
+    int32_t unknown;
+} mc_wordpiece;
+
+/* Two tokens become one; the lower the rank, the sooner. */
+typedef struct mc_bpe_merge {
+    int32_t left, right; /* left MC_NO_TOKEN: a free slot */
+    int32_t rank, merged;
+} mc_bpe_merge;
+
+typedef struct mc_bpe {
+    mc_bpe_merge *merges; /* open addressing; a power of two */
+    size_t capacity;
+    int32_t bytes[256]; /* the token of each byte; MC_NO_TOKEN */
+    int32_t unknown;    /* of bytes without one; MC_NO_TOKEN: such bytes are left out */
+    bool fuse_unknown;  /* a run of unknown bytes is one token */
+    bool
+        whole_words; /* a word that is a token is that one, whatever the merges say (ignore_merges) */
+    bool prefix_space, split; /* of the pre-tokenizer: add_prefix_space, use_regex */
+} mc_bpe;
+
+/* A token that is found in the text before the model sees it. */
+typedef struct mc_added_token {
+    const char *text; /* owned, once it is in mc_added */
+    size_t size;
+    int32_t id;
+    bool left_strip, right_strip, single_word, normalized, special;
+} mc_added_token;
+
+/* Texts to find, with the index of the added token of each. */
+typedef struct mc_finder {
+    mc_vocabulary texts;
+    bool first[256]; /* whether a text begins with this byte */
+} mc_finder;
+
+typedef struct mc_added {
+    mc_added_token *tokens;
+    size_t count, capacity;
+    mc_vocabulary texts; /* index by text */
+    int32_t largest;     /* id */
+    char *normalized_texts;
+    mc_finder plain, normalized;
+} mc_added;
+
+/* A part of a template: a special token, or the text or its pair. */
+typedef enum mc_part_kind { MC_PART_TOKEN, MC_PART_TEXT, MC_PART_PAIR } mc_part_kind;
+typedef struct mc_template_part {
+    mc_part_kind kind;
+    int32_t id; /* of a token */
+    uint8_t type;
+} mc_template_part;
+
+#define MC_TEMPLATE_PARTS 32
+typedef struct mc_template {
+    mc_template_part parts[MC_TEMPLATE_PARTS];
+    size_t count;
+    size_t tokens; /* how many of the parts are tokens */
+} mc_template;
+
+struct mc_tokenizer {
+    uint64_t serial; /* tells the caches of tokenizers apart */
+    mc_model_kind kind;
+    mc_normalizer normalizer;
+    mc_vocabulary vocabulary;
+    char *texts;         /* of all tokens of the vocabulary, each with a NUL */
+    const char **tokens; /* by id: NULL where there is none */
+    size_t token_count;
+    mc_wordpiece wordpiece;
+    mc_bpe bpe;
+    mc_added added;
+    mc_template single, pair;
+    size_t max_length;
+    bool cut_left; /* the beginning of a text that is too long is cut off, not its end */
+};
+
+/* ---- while encoding ------------------------------------------------------------------------- */
+
+typedef struct mc_ids {
+    int32_t *items;
+    size_t count, capacity;
+    bool failed; /* out of memory; checked at the end */
+} mc_ids;
+
+typedef struct mc_buffer {
+    char *bytes;
+    size_t capacity;
+} mc_buffer;
+
+/* Room for `size` bytes; what was in it is lost. False when there is no memory. */
+bool mc_buffer_reserve(mc_buffer *buffer, size_t size);
+
+bool mc_ids_grow(mc_ids *ids);
+
+static inline void mc_ids_add(mc_ids *ids, int32_t id)
+{
+    if (ids->count < ids->capacity || mc_ids_grow(ids))
+        ids->items[ids->count++] = id;
+}
+
+#endif
