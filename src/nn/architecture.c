@@ -1,0 +1,334 @@
+/*
+ * BERT, RoBERTa and DistilBERT with their classification heads. They differ in the names of their weights and settings, in the table of
+ * segment types, in how positions are numbered, and in the head's activation; there is one description of the rest.
+ */
+#include "base/memory.h"
+#include "nn/network.h"
+#include "nn/settings.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Names of weights are these, followed by ".weight" or ".bias". */
+typedef struct architecture {
+    const char *name, *model_type; /* "architectures" and "model_type" in config.json */
+    mc_setting_names settings;
+    mc_positions positions;
+    const char *words, *places, *types, *embeddings_norm;
+    const char *block; /* prefix of those of a block, with its number; what follows: */
+    const char *query, *key, *value, *mixed, *mixed_norm, *wide, *narrow, *narrow_norm;
+    const char *head, *classifier;
+    mc_activation head_activation;
+} architecture;
+
+#define BERT_SETTINGS(vocabulary_, padding_)                                                       \
+    {                                                                                              \
+        "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",            \
+            "hidden_act", "type_vocab_size", "layer_norm_eps",                                     \
+        {                                                                                          \
+            768, 12, 12, 3072, vocabulary_, 512, 2, 2, padding_, 1e-12F, MC_ACTIVATION_GELU        \
+        }                                                                                          \
+    }
+#define BERT_BLOCK                                                                                 \
+    .query = "attention.self.query", .key = "attention.self.key", .value = "attention.self.value", \
+    .mixed = "attention.output.dense", .mixed_norm = "attention.output.LayerNorm",                 \
+    .wide = "intermediate.dense", .narrow = "output.dense", .narrow_norm = "output.LayerNorm"
+
+static const architecture architectures[] = {
+    {.name = "BertForSequenceClassification",
+     .model_type = "bert",
+     .settings = BERT_SETTINGS(30522, 0),
+     .words = "bert.embeddings.word_embeddings",
+     .places = "bert.embeddings.position_embeddings",
+     .types = "bert.embeddings.token_type_embeddings",
+     .embeddings_norm = "bert.embeddings.LayerNorm",
+     .block = "bert.encoder.layer",
+     BERT_BLOCK,
+     .head = "bert.pooler.dense",
+     .classifier = "classifier",
+     .head_activation = MC_ACTIVATION_TANH},
+    {.name = "RobertaForSequenceClassification",
+     .model_type = "roberta",
+     .settings = BERT_SETTINGS(50265, 1),
+     .positions = MC_POSITIONS_OFFSET,
+     .words = "roberta.embeddings.word_embeddings",
+     .places = "roberta.embeddings.position_embeddings",
+     .types = "roberta.embeddings.token_type_embeddings",
+     .embeddings_norm = "roberta.embeddings.LayerNorm",
+     .block = "roberta.encoder.layer",
+     BERT_BLOCK,
+     .head = "classifier.dense",
+     .classifier = "classifier.out_proj",
+     .head_activation = MC_ACTIVATION_TANH},
+    {.name = "DistilBertForSequenceClassification",
+     .model_type = "distilbert",
+     .settings = {"dim",
+                  "n_layers",
+                  "n_heads",
+                  "hidden_dim",
+                  "activation",
+                  NULL,
+                  NULL,
+                  {768, 6, 12, 3072, 30522, 512, 0, 2, 0, 1e-12F, MC_ACTIVATION_GELU}},
+     .words = "distilbert.embeddings.word_embeddings",
+     .places = "distilbert.embeddings.position_embeddings",
+     .embeddings_norm = "distilbert.embeddings.LayerNorm",
+     .block = "distilbert.transformer.layer",
+     .query = "attention.q_lin",
+     .key = "attention.k_lin",
+     .value = "attention.v_lin",
+     .mixed = "attention.out_lin",
+     .mixed_norm = "sa_layer_norm",
+     .wide = "ffn.lin1",
+     .narrow = "ffn.lin2",
+     .narrow_norm = "output_layer_norm",
+     .head = "pre_classifier",
+     .classifier = "classifier",
+     .head_activation = MC_ACTIVATION_RELU},
+};
+
+enum { ARCHITECTURES = sizeof architectures / sizeof *architectures };
+
+/* ---- building ---------------------------------------------------------------------------------- */
+
+/* Once something fails, the rest does nothing; so the description below reads as one. */
+typedef struct builder {
+    mc_network *network;
+    const architecture *a;
+    mc_settings s;
+    bool failed; /* no memory */
+} builder;
+
+static int add_value(builder *b, mc_rows rows, int width)
+{
+    mc_network *const n = b->network;
+    if (b->failed || !MC_GROW(n->values, n->value_count, n->value_capacity)) {
+        b->failed = true;
+        return -1;
+    }
+    n->values[n->value_count] = (mc_value){.rows = rows, .width = width};
+    return (int)n->value_count++;
+}
+
+static void add_op(builder *b, mc_op op)
+{
+    mc_network *const n = b->network;
+    if (b->failed || !MC_GROW(n->ops, n->op_count, n->op_capacity)) {
+        b->failed = true;
+        return;
+    }
+    for (int i = 0; i < 3; i++)
+        if (op.in[i] >= 0) {
+            mc_value *const value = &n->values[op.in[i]];
+            value->inputs = value->inputs || op.kind == MC_OP_PRODUCT;
+            value->floats = value->floats || op.kind != MC_OP_PRODUCT;
+        }
+    if (op.kind != MC_OP_PRODUCT) /* they compute in float32 */
+        n->values[op.out].floats = true;
+    n->ops[n->op_count++] = op;
+}
+
+/* Takes the name, which may be NULL for want of memory. rows 0: a vector. */
+static int add_weight(builder *b, char *name, mc_weight_kind kind, int64_t rows, int64_t columns)
+{
+    mc_network *const n = b->network;
+    if (!name || b->failed || !MC_GROW(n->weights, n->weight_count, n->weight_capacity)) {
+        mc_free(name);
+        b->failed = true;
+        return -1;
+    }
+    mc_weight *const weight = &n->weights[n->weight_count];
+    *weight = (mc_weight){.name = name, .kind = kind, .rank = rows ? 2 : 1};
+    weight->shape[0] = rows ? rows : columns;
+    weight->shape[1] = rows ? columns : 0;
+    return (int)n->weight_count++;
+}
+
+/* `layer` −1: outside the blocks. */
+static char *name_of(const builder *b, int layer, const char *name, const char *suffix)
+{
+    return layer < 0 ? mc_format("%s.%s", name, suffix)
+                     : mc_format("%s.%d.%s.%s", b->a->block, layer, name, suffix);
+}
+
+static int add_table(builder *b, const char *name, int rows)
+{
+    return add_weight(b, name_of(b, -1, name, "weight"), MC_WEIGHT_TABLE, rows, b->s.hidden);
+}
+
+static void add_normalize(builder *b, int layer, const char *name, int in, int added, int out)
+{
+    const int64_t width = b->s.hidden;
+    const int gain = add_weight(b, name_of(b, layer, name, "weight"), MC_WEIGHT_VECTOR, 0, width);
+    const int shift = add_weight(b, name_of(b, layer, name, "bias"), MC_WEIGHT_VECTOR, 0, width);
+    add_op(b, (mc_op){MC_OP_NORMALIZE, {in, added, -1}, out, {gain, shift, -1}, 0});
+}
+
+static void add_product(builder *b, int layer, const char *name, int in, int out,
+                        mc_activation activation)
+{
+    if (b->failed)
+        return;
+    const int64_t rows = b->network->values[out].width, columns = b->network->values[in].width;
+    const int weight = add_weight(b, name_of(b, layer, name, "weight"), MC_WEIGHT_MATRIX, rows,
+                                  columns);
+    const int bias = add_weight(b, name_of(b, layer, name, "bias"), MC_WEIGHT_BIAS, 0, rows);
+    add_op(b, (mc_op){MC_OP_PRODUCT, {in, -1, -1}, out, {weight, bias, -1}, activation});
+    if (!b->failed)
+        b->network->weights[weight].activation = activation;
+}
+
+static void add_first(builder *b, int in, int out)
+{
+    add_op(b, (mc_op){MC_OP_FIRST, {in, -1, -1}, out, {-1, -1, -1}, 0});
+}
+
+/* Values that all blocks use again, with a row for each token, or for each sequence. */
+typedef struct stream {
+    int state, query, mixed, sum, wide;
+} stream;
+
+static stream add_stream(builder *b, mc_rows rows)
+{
+    const int width = b->s.hidden;
+    return (stream){add_value(b, rows, width), add_value(b, rows, width), add_value(b, rows, width),
+                    add_value(b, rows, width), add_value(b, rows, b->s.inner)};
+}
+
+/*
+ * A block changes the state of `s`: attention on all tokens, whose states are `tokens`, and two products, each added to what it was
+ * made of and normalised.
+ */
+static void add_block(builder *b, int layer, const stream *s, int tokens, int key, int value)
+{
+    const architecture *const a = b->a;
+    add_product(b, layer, a->query, s->state, s->query, MC_ACTIVATION_LINEAR);
+    add_product(b, layer, a->key, tokens, key, MC_ACTIVATION_LINEAR);
+    add_product(b, layer, a->value, tokens, value, MC_ACTIVATION_LINEAR);
+    add_op(b, (mc_op){MC_OP_ATTENTION, {s->query, key, value}, s->mixed, {-1, -1, -1}, 0});
+    add_product(b, layer, a->mixed, s->mixed, s->sum, MC_ACTIVATION_LINEAR);
+    add_normalize(b, layer, a->mixed_norm, s->sum, s->state, s->state);
+    add_product(b, layer, a->wide, s->state, s->wide, b->s.activation);
+    add_product(b, layer, a->narrow, s->wide, s->sum, MC_ACTIVATION_LINEAR);
+    add_normalize(b, layer, a->narrow_norm, s->sum, s->state, s->state);
+}
+
+static void add_embeddings(builder *b, int out)
+{
+    const architecture *const a = b->a;
+    const int words = add_table(b, a->words, b->s.vocabulary);
+    const int places = add_table(b, a->places, b->s.positions);
+    const int types = a->types ? add_table(b, a->types, b->s.types) : -1;
+    add_op(b, (mc_op){MC_OP_EMBED, {-1, -1, -1}, out, {words, places, types}, 0});
+    add_normalize(b, -1, a->embeddings_norm, out, -1, out);
+}
+
+/* The head looks at the first token alone; so the last block computes no other, once it has their keys and values. */
+static void add_all(builder *b)
+{
+    const stream tokens = add_stream(b, MC_ROWS_TOKENS), first = add_stream(b, MC_ROWS_SEQUENCES);
+    const int key = add_value(b, MC_ROWS_TOKENS, b->s.hidden);
+    const int value = add_value(b, MC_ROWS_TOKENS, b->s.hidden);
+    const int pooled = add_value(b, MC_ROWS_SEQUENCES, b->s.hidden);
+    const int logits = add_value(b, MC_ROWS_SEQUENCES, b->s.labels);
+    add_embeddings(b, tokens.state);
+    for (int layer = 0; layer < b->s.layers - 1; layer++)
+        add_block(b, layer, &tokens, tokens.state, key, value);
+    add_first(b, tokens.state, first.state);
+    add_block(b, b->s.layers - 1, &first, tokens.state, key, value);
+    add_product(b, -1, b->a->head, first.state, pooled, b->a->head_activation);
+    add_product(b, -1, b->a->classifier, pooled, logits, MC_ACTIVATION_LINEAR);
+    b->network->result = logits;
+}
+
+/* A value that only products read is written in their dtype at once. */
+static void set_results(mc_network *network)
+{
+    network->values[network->result].floats = true;
+    for (size_t i = 0; i < network->op_count; i++) {
+        const mc_op *const op = &network->ops[i];
+        if (op->kind == MC_OP_PRODUCT)
+            network->weights[op->weights[0]].result = network->dtype == MC_I8 ? MC_I32
+                                                      : network->values[op->out].floats
+                                                          ? MC_F32
+                                                          : network->dtype;
+    }
+}
+
+/* ---- from config.json -------------------------------------------------------------------------- */
+
+static mc_status unsupported(const char *file, const char *found, mc_error *error)
+{
+    char known[256] = "";
+    for (size_t i = 0; i < ARCHITECTURES; i++)
+        snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "",
+                 architectures[i].name);
+    return mc_fail_at(error, MC_UNSUPPORTED, file, NULL, -1,
+                      "architecture: expected one of %s, found %s", known, found);
+}
+
+/* By "architectures", or, where that is missing, by "model_type". */
+static mc_status find(const json_t *config, const char *file, const architecture **out,
+                      mc_error *error)
+{
+    const char *const name = json_string_value(
+        json_array_get(json_object_get(config, "architectures"), 0));
+    const char *const type = json_string_value(json_object_get(config, "model_type"));
+    for (size_t i = 0; i < ARCHITECTURES; i++) {
+        const architecture *const a = &architectures[i];
+        if (name ? strcmp(name, a->name) == 0 : type && strcmp(type, a->model_type) == 0) {
+            *out = a;
+            return MC_OK;
+        }
+    }
+    return unsupported(file,
+                       name   ? name
+                       : type ? type
+                              : "neither architectures nor model_type",
+                       error);
+}
+
+static mc_status set_limits(mc_network *n, const builder *b, const char *file, mc_error *error)
+{
+    const mc_settings *const s = &b->s;
+    n->positions = b->a->positions;
+    n->vocabulary = s->vocabulary;
+    n->types = s->types;
+    n->labels = s->labels;
+    n->heads = s->heads;
+    n->epsilon = s->epsilon;
+    n->padding = s->padding;
+    const int skipped = n->positions == MC_POSITIONS_OFFSET ? s->padding + 1 : 0;
+    n->max_length = s->positions - skipped;
+    if (n->max_length < 1)
+        return mc_fail_at(
+            error, MC_FORMAT, file, NULL, -1,
+            "max_position_embeddings: expected more than pad_token_id + 1 (%d), found %d", skipped,
+            s->positions);
+    return MC_OK;
+}
+
+mc_status mc_network_build(mc_network *network, const json_t *config, const char *file,
+                           mc_dtype dtype, mc_error *error)
+{
+    *network = (mc_network){.dtype = dtype};
+    builder b = {.network = network};
+    MC_TRY(find(config, file, &b.a, error));
+    MC_TRY(mc_settings_read(config, file, &b.a->settings, &b.s, error));
+    MC_TRY(set_limits(network, &b, file, error));
+    add_all(&b);
+    if (b.failed)
+        return mc_fail_memory(error);
+    set_results(network);
+    return MC_OK;
+}
+
+void mc_network_free(mc_network *network)
+{
+    for (size_t i = 0; i < network->weight_count; i++)
+        mc_free(network->weights[i].name);
+    mc_free(network->weights);
+    mc_free(network->values);
+    mc_free(network->ops);
+    *network = (mc_network){0};
+}

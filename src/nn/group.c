@@ -1,0 +1,135 @@
+#include "nn/group.h"
+
+#include "base/memory.h"
+
+enum { ALIGNMENT = 64 };
+
+size_t mc_group_rows(const mc_group *group, int value)
+{
+    return group->network->values[value].rows == MC_ROWS_TOKENS ? group->tokens : group->count;
+}
+
+size_t mc_group_start(const mc_group *group, size_t sequence)
+{
+    const size_t *const starts = group->batch->starts + group->first;
+    return starts[sequence] - starts[0];
+}
+
+static size_t whole_blocks(size_t rows)
+{
+    return (rows + MC_PRODUCT_ROWS - 1) / MC_PRODUCT_ROWS * MC_PRODUCT_ROWS;
+}
+
+/* They follow the rows. */
+float *mc_group_scales(const mc_group *group, int value)
+{
+    const size_t width = (size_t)group->network->values[value].width;
+    const size_t rows = whole_blocks(mc_group_rows(group, value));
+    return (float *)((char *)group->values->inputs[value] + rows * width);
+}
+
+static size_t bytes_of_inputs(mc_dtype dtype, size_t rows, size_t width)
+{
+    const size_t scales = dtype == MC_I8 ? rows * sizeof(float) : 0;
+    return rows * width * (size_t)mc_dtype_bits(dtype) / 8 + scales;
+}
+
+/* Hands out the next `size` bytes; base NULL: only counts. */
+static void *take(char *base, size_t *used, size_t size)
+{
+    void *const at = base ? base + *used : NULL;
+    *used += (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    return at;
+}
+
+/* Places everything from `base` on and returns how many bytes that takes. */
+static size_t place_values(const mc_group *g, char *base)
+{
+    const mc_network *const n = g->network;
+    mc_values *const to = g->values;
+    size_t used = 0;
+    for (size_t i = 0; i < n->value_count; i++) {
+        const mc_value *const v = &n->values[i];
+        const size_t rows = whole_blocks(mc_group_rows(g, (int)i)), width = (size_t)v->width;
+        const bool floats = v->floats || n->dtype == MC_F32;
+        to->floats[i] = floats ? take(base, &used, rows * width * sizeof(float)) : NULL;
+        to->inputs[i] = n->dtype == MC_F32 ? to->floats[i] : NULL;
+        if (v->inputs && n->dtype != MC_F32)
+            to->inputs[i] = take(base, &used, bytes_of_inputs(n->dtype, rows, width));
+    }
+    return used;
+}
+
+static size_t widest_value(const mc_network *n)
+{
+    int widest = 0;
+    for (size_t i = 0; i < n->value_count; i++)
+        widest = n->values[i].width > widest ? n->values[i].width : widest;
+    return (size_t)widest;
+}
+
+static size_t place_workspace(const mc_group *g, char *base)
+{
+    const mc_network *const n = g->network;
+    mc_workspace *const to = g->workspace;
+    const size_t head_size = (size_t)(n->values[0].width / n->heads);
+    const size_t attention = mc_attention_scratch(g->longest, head_size);
+    size_t used = 0;
+    to->attention = take(base, &used, attention * sizeof(float));
+    to->product = take(base, &used, g->weights->product_scratch);
+    if (n->dtype == MC_I8) {
+        const size_t block = MC_PRODUCT_ROWS * widest_value(n);
+        to->sums = take(base, &used, block * sizeof *to->sums);
+        to->block = take(base, &used, block * sizeof *to->block);
+    }
+    return used;
+}
+
+/* At least `size` bytes, zeros if they are new; returns where the aligned ones begin, NULL without memory. */
+static char *have(char **memory, size_t *had, size_t size)
+{
+    if (size + ALIGNMENT > *had) {
+        mc_free(*memory);
+        *memory = mc_alloc_zero(1, size + ALIGNMENT);
+        *had = *memory ? size + ALIGNMENT : 0;
+    }
+    return *memory ? *memory + (ALIGNMENT - (uintptr_t)*memory % ALIGNMENT) % ALIGNMENT : NULL;
+}
+
+/* Zeros at first: products also compute the rows that fill the last block. */
+mc_status mc_group_have_values(mc_group *group, mc_worker *worker, mc_error *error)
+{
+    const size_t count = group->network->value_count;
+    mc_values *const values = group->values = &worker->values;
+    if (!values->floats)
+        values->floats = mc_alloc_zero(count, sizeof *values->floats);
+    if (!values->inputs)
+        values->inputs = mc_alloc_zero(count, sizeof *values->inputs);
+    if (!values->floats || !values->inputs)
+        return mc_fail_memory(error);
+    char *const base = have(&worker->values_memory, &worker->values_size,
+                            place_values(group, NULL));
+    if (!base)
+        return mc_fail_memory(error);
+    place_values(group, base);
+    return MC_OK;
+}
+
+mc_status mc_group_have_workspace(mc_group *group, mc_worker *worker, mc_error *error)
+{
+    group->workspace = &worker->workspace;
+    char *const base = have(&worker->workspace_memory, &worker->workspace_size,
+                            place_workspace(group, NULL));
+    if (!base)
+        return mc_fail_memory(error);
+    place_workspace(group, base);
+    return MC_OK;
+}
+
+void mc_worker_free(mc_worker *worker)
+{
+    mc_free(worker->values_memory);
+    mc_free(worker->workspace_memory);
+    mc_free(worker->values.floats);
+    mc_free(worker->values.inputs);
+}

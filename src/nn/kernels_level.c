@@ -1,0 +1,383 @@
+/* Compiled once for each CPU level, with MC_LEVEL its name. */
+#include "nn/kernels.h"
+#include "nn/vector.h"
+
+#include <math.h>
+#include <string.h>
+
+#define PASTE(a_, b_) a_##b_
+#define TABLE(level_) PASTE(mc_nn_kernels_, level_)
+
+#define LOAD(address_) (*(const mc_vector *)(const void *)(address_))
+#define STORE(address_, value_) (*(mc_vector *)(void *)(address_) = (value_))
+#define ZERO ((mc_vector){0})
+
+static inline float sum(mc_vector v)
+{
+    float lanes[MC_LANES];
+    STORE(lanes, v);
+    for (int width = MC_LANES / 2; width > 0; width /= 2)
+        for (int i = 0; i < width; i++)
+            lanes[i] += lanes[i + width];
+    return lanes[0];
+}
+
+/* ---- exp --------------------------------------------------------------------------------------- */
+
+/*
+ * e^x for x ≤ 0, to 1 ulp or so: 2^n · e^r with |r| ≤ ln 2 / 2, the polynomial of Cephes' expf. Below −87 it is as good as 0, and
+ * is taken for e^−87.
+ */
+static inline mc_vector exp_of(mc_vector x)
+{
+    const float shift = 12582912; /* 1.5 · 2^23: adding it leaves the integer in the low bits */
+    const mc_vector_bits below = (mc_vector_bits)(x < -87);
+    x = (mc_vector)((below & (mc_vector_bits)(ZERO - 87)) | (~below & (mc_vector_bits)x));
+    const mc_vector shifted = x * 1.44269504F + shift;
+    const mc_vector n = shifted - shift;
+    const mc_vector r = x - n * .693359375F + n * 2.12194440e-4F;
+    mc_vector p = r * 1.9875691500e-4F + 1.3981999507e-3F;
+    p = p * r + 8.3334519073e-3F;
+    p = p * r + 4.1665795894e-2F;
+    p = p * r + 1.6666665459e-1F;
+    p = p * r + 5.0000001201e-1F;
+    p = p * (r * r) + r + 1;
+    const mc_vector_bits exponent = (mc_vector_bits)shifted << 23;
+    return (mc_vector)((mc_vector_bits)p + exponent);
+}
+
+/* ---- attention --------------------------------------------------------------------------------- */
+
+/* Copied: keys transposed, everything padded with zeros to whole vectors. */
+typedef struct head {
+    size_t keys, size;          /* padded */
+    float *transposed, *values; /* [size][keys], [keys][size] */
+    float *queries, *scores,
+        *mixed; /* [MC_QUERIES][size], [MC_QUERIES][keys], [MC_QUERIES][size] */
+} head;
+
+static head lay_out(const mc_attention *a, float *scratch)
+{
+    head h = {.keys = mc_vector_ceil(a->key_count), .size = mc_vector_ceil(a->size)};
+    h.transposed = scratch;
+    h.values = h.transposed + h.keys * h.size;
+    h.scores = h.values + h.keys * h.size;
+    h.queries = h.scores + MC_QUERIES * h.keys;
+    h.mixed = h.queries + MC_QUERIES * h.size;
+    return h;
+}
+
+static void copy_keys_and_values(const mc_attention *a, const head *h)
+{
+    const size_t stride = a->stride, n = a->size;
+    for (size_t block = 0; block < h->keys; block += MC_LANES)
+        for (size_t i = 0; i < h->size; i++)
+            for (size_t j = block; j < block + MC_LANES; j++)
+                h->transposed[i * h->keys + j] = i < n && j < a->key_count ? a->keys[j * stride + i]
+                                                                           : 0;
+    memset(h->values, 0, h->keys * h->size * sizeof(float));
+    for (size_t j = 0; j < a->key_count; j++)
+        memcpy(h->values + j * h->size, a->values + j * stride, n * sizeof(float));
+}
+
+/* out[MC_QUERIES][columns] = left[MC_QUERIES][inner] · right[inner][columns]; columns are whole vectors. */
+static void multiply(float *out, const float *left, size_t inner, size_t stride, const float *right,
+                     size_t columns)
+{
+    size_t j = 0;
+    for (; j + 2 * MC_LANES <= columns; j += 2 * MC_LANES) {
+        mc_vector a[MC_QUERIES][2] = {0};
+        for (size_t i = 0; i < inner; i++) {
+            const mc_vector r0 = LOAD(right + i * columns + j);
+            const mc_vector r1 = LOAD(right + i * columns + j + MC_LANES);
+            for (int q = 0; q < MC_QUERIES; q++) {
+                a[q][0] += left[(size_t)q * stride + i] * r0;
+                a[q][1] += left[(size_t)q * stride + i] * r1;
+            }
+        }
+        for (int q = 0; q < MC_QUERIES; q++) {
+            STORE(out + (size_t)q * columns + j, a[q][0]);
+            STORE(out + (size_t)q * columns + j + MC_LANES, a[q][1]);
+        }
+    }
+    if (j < columns) {
+        mc_vector a[MC_QUERIES] = {0};
+        for (size_t i = 0; i < inner; i++)
+            for (int q = 0; q < MC_QUERIES; q++)
+                a[q] += left[(size_t)q * stride + i] * LOAD(right + i * columns + j);
+        for (int q = 0; q < MC_QUERIES; q++)
+            STORE(out + (size_t)q * columns + j, a[q]);
+    }
+}
+
+/* Softmax of `count` scores; those above, up to whole vectors, become 0. */
+static void softmax(float *scores, size_t count)
+{
+    float largest = scores[0];
+    for (size_t j = 1; j < count; j++)
+        largest = scores[j] > largest ? scores[j] : largest;
+    const size_t padded = mc_vector_ceil(count);
+    for (size_t j = count; j < padded; j++)
+        scores[j] = largest;
+    for (size_t j = 0; j < padded; j += MC_LANES)
+        STORE(scores + j, exp_of(LOAD(scores + j) - largest));
+    for (size_t j = count; j < padded; j++)
+        scores[j] = 0;
+    mc_vector total = ZERO;
+    for (size_t j = 0; j < padded; j += MC_LANES)
+        total += LOAD(scores + j);
+    const float scale = 1 / sum(total);
+    for (size_t j = 0; j < padded; j += MC_LANES)
+        STORE(scores + j, LOAD(scores + j) * scale);
+}
+
+static inline void scale_row(float *restrict out, const float *restrict in, size_t count,
+                             float scale)
+{
+    for (size_t i = 0; i < count; i++)
+        out[i] = in[i] * scale;
+}
+
+/* Queries first … first + MC_QUERIES − 1; those that there are not are zeros. */
+static void attend(const mc_attention *a, size_t first, const head *h, float *out)
+{
+    const size_t n = a->size;
+    const size_t left = a->query_count - first;
+    const size_t count = left < MC_QUERIES ? left : MC_QUERIES;
+    const float scale = 1 / sqrtf((float)n);
+    memset(h->queries, 0, MC_QUERIES * h->size * sizeof(float));
+    for (size_t q = 0; q < count; q++)
+        scale_row(h->queries + q * h->size, a->queries + (first + q) * a->stride, n, scale);
+    multiply(h->scores, h->queries, n, h->size, h->transposed, h->keys);
+    for (size_t q = 0; q < count; q++)
+        softmax(h->scores + q * h->keys, a->key_count);
+    multiply(h->mixed, h->scores, a->key_count, h->keys, h->values, h->size);
+    for (size_t q = 0; q < count; q++)
+        memcpy(out + (first + q) * a->stride, h->mixed + q * h->size, n * sizeof(float));
+}
+
+static void attention(const mc_attention *a, float *out, float *scratch)
+{
+    const head h = lay_out(a, scratch);
+    copy_keys_and_values(a, &h);
+    for (size_t first = 0; first < a->query_count; first += MC_QUERIES)
+        attend(a, first, &h, out);
+}
+
+/* ---- normalisation ----------------------------------------------------------------------------- */
+
+static float sum_of(const float *x, size_t width)
+{
+    mc_vector total = ZERO;
+    size_t i = 0;
+    for (; i + MC_LANES <= width; i += MC_LANES)
+        total += LOAD(x + i);
+    float rest = sum(total);
+    for (; i < width; i++)
+        rest += x[i];
+    return rest;
+}
+
+static float squares_of(const float *x, float mean, size_t width)
+{
+    mc_vector total = ZERO;
+    size_t i = 0;
+    for (; i + MC_LANES <= width; i += MC_LANES) {
+        const mc_vector d = LOAD(x + i) - mean;
+        total += d * d;
+    }
+    float rest = sum(total);
+    for (; i < width; i++)
+        rest += (x[i] - mean) * (x[i] - mean);
+    return rest;
+}
+
+static void add(float *out, const float *in, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        out[i] += in[i];
+}
+
+static void normalize(float *out, const float *in, const float *added, size_t rows, size_t width,
+                      const float *gain, const float *shift, float epsilon)
+{
+    for (size_t row = 0; row < rows; row++, in += width, out += width) {
+        for (size_t i = 0; i < width; i++)
+            out[i] = added ? in[i] + added[row * width + i] : in[i];
+        const float mean = sum_of(out, width) / (float)width;
+        const float variance = squares_of(out, mean, width) / (float)width;
+        const float scale = 1 / sqrtf(variance + epsilon);
+        for (size_t i = 0; i < width; i++)
+            out[i] = (out[i] - mean) * scale * gain[i] + shift[i];
+    }
+}
+
+/* ---- activations ------------------------------------------------------------------------------- */
+
+static inline mc_vector select(mc_vector_bits where, mc_vector a, mc_vector b)
+{
+    return (mc_vector)((where & (mc_vector_bits)a) | (~where & (mc_vector_bits)b));
+}
+
+static inline mc_vector minus_abs(mc_vector x)
+{
+    return (mc_vector)((mc_vector_bits)x | INT32_MIN);
+}
+
+static inline mc_vector linear(mc_vector x)
+{
+    return x;
+}
+
+static inline mc_vector relu(mc_vector x)
+{
+    return select((mc_vector_bits)(x < 0), ZERO, x);
+}
+
+static inline mc_vector sigmoid(mc_vector x)
+{
+    const mc_vector e = exp_of(minus_abs(x));
+    return select((mc_vector_bits)(x < 0), e, ZERO + 1) / (1 + e);
+}
+
+static inline mc_vector tanh_of(mc_vector x)
+{
+    return 2 * sigmoid(2 * x) - 1;
+}
+
+static inline mc_vector silu(mc_vector x)
+{
+    return x * sigmoid(x);
+}
+
+static inline mc_vector quick_gelu(mc_vector x)
+{
+    return x * sigmoid(1.702F * x);
+}
+
+/* x / 2 · (1 + tanh y) = x · sigmoid 2 y */
+static inline mc_vector gelu_tanh(mc_vector x)
+{
+    return x * sigmoid(1.5957691216F * x * (1 + .044715F * x * x));
+}
+
+/* 1 − erf |z| by Abramowitz and Stegun's 7.1.26, to 1.5e-7; it is the part of GELU beside 0 and x. */
+static inline mc_vector gelu(mc_vector x)
+{
+    const mc_vector z = minus_abs(x) * .70710678119F;
+    const mc_vector t = 1 / (1 - .3275911F * z);
+    mc_vector p = t * 1.061405429F - 1.453152027F;
+    p = p * t + 1.421413741F;
+    p = p * t - .284496736F;
+    p = (p * t + .254829592F) * t;
+    const mc_vector part = .5F * x * p * exp_of(-z * z);
+    return select((mc_vector_bits)(x < 0), part, x - part);
+}
+
+/* ---- int8 -------------------------------------------------------------------------------------- */
+
+/* The largest |x|. As whole numbers their bits are in order, with infinity and NaN above all. */
+static float largest_of(const float *x, size_t width)
+{
+    int32_t most = 0;
+    for (size_t i = 0; i < width; i++) {
+        int32_t bits;
+        memcpy(&bits, x + i, sizeof bits);
+        bits &= INT32_MAX;
+        most = bits > most ? bits : most;
+    }
+    float result;
+    memcpy(&result, &most, sizeof result);
+    return result;
+}
+
+/* 1.5 · 2^23 more than a number has its nearest whole number in the low bits. `out` may begin where `in` does: no `restrict`. */
+static void quantize_row(uint8_t *out, const float *in, float factor, size_t width)
+{
+    for (size_t i = 0; i < width; i++) {
+        const float shifted = in[i] * factor + (12582912 + 128);
+        int32_t bits;
+        memcpy(&bits, &shifted, sizeof bits);
+        out[i] = (uint8_t)bits;
+    }
+}
+
+static void quantize(uint8_t *out, float *scales, const float *in, size_t rows, size_t width)
+{
+    for (size_t row = 0; row < rows; row++, in += width, out += width) {
+        const float largest = largest_of(in, width);
+        const float factor = 127 / largest;
+        scales[row] = largest / 127;
+        quantize_row(out, in, factor < 3e38F ? factor : 0, width);
+    }
+}
+
+/* Sixteen columns, or what is left of them. */
+typedef struct columns {
+    mc_vector_bits zeros;
+    mc_vector scales, bias;
+} columns;
+
+static inline mc_vector load_some(const void *from, size_t count)
+{
+    mc_vector result = ZERO;
+    memcpy(&result, from, count * sizeof(float));
+    return result;
+}
+
+static inline mc_vector value_of(mc_vector_bits sums, const columns *c, float scale)
+{
+    return __builtin_convertvector(sums - c->zeros, mc_vector) * (scale * c->scales) + c->bias;
+}
+
+static inline __attribute__((always_inline)) void
+finish_row(float *out, const int32_t *sums, float scale, const mc_int8_columns *all, size_t width,
+           mc_vector (*activation)(mc_vector))
+{
+    const int32_t *const zeros = all->zeros;
+    const float *const scales = all->scales, *const bias = all->bias;
+    size_t i = 0;
+    for (; i + MC_LANES <= width; i += MC_LANES) {
+        const columns c = {(mc_vector_bits)LOAD(zeros + i), LOAD(scales + i), LOAD(bias + i)};
+        STORE(out + i, activation(value_of((mc_vector_bits)LOAD(sums + i), &c, scale)));
+    }
+    const size_t left = width - i;
+    if (left > 0) {
+        const columns c = {(mc_vector_bits)load_some(zeros + i, left), load_some(scales + i, left),
+                           load_some(bias + i, left)};
+        const mc_vector_bits rest = (mc_vector_bits)load_some(sums + i, left);
+        const mc_vector values = activation(value_of(rest, &c, scale));
+        memcpy(out + i, &values, left * sizeof *out);
+    }
+}
+
+static void dequantize(float *out, const int32_t *sums, const float *row_scales, size_t rows,
+                       const mc_int8_columns *all, size_t width, mc_activation activation)
+{
+    for (size_t row = 0; row < rows; row++, sums += width, out += width)
+        switch (activation) {
+#define X(id_, kernel_, algorithm_, alpha_)                                                        \
+    case MC_ACTIVATION_##id_:                                                                      \
+        finish_row(out, sums, row_scales[row], all, width, kernel_);                               \
+        break;
+            MC_ACTIVATION_MAP(X)
+#undef X
+        case MC_ACTIVATION_COUNT:
+            break;
+        }
+}
+
+/* ---- checks ------------------------------------------------------------------------------------ */
+
+static bool all_finite(const float *values, size_t count)
+{
+    int32_t bad = 0;
+    for (size_t i = 0; i < count; i++) {
+        int32_t bits;
+        memcpy(&bits, &values[i], sizeof bits);
+        bad |= (bits & 0x7F800000) == 0x7F800000;
+    }
+    return !bad;
+}
+
+const mc_nn_kernels TABLE(MC_LEVEL) = {attention, normalize, add, quantize, dequantize, all_finite};

@@ -1,0 +1,575 @@
+#include "nn/onednn.h"
+
+#include "base/library.h"
+#include "base/memory.h"
+
+#include <dnnl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if DNNL_VERSION_MAJOR == 2
+#define LIBRARY "libdnnl.so.2"
+#define PACKAGE "libdnnl2"
+#elif DNNL_VERSION_MAJOR == 3
+#define LIBRARY "libdnnl.so.3"
+#define PACKAGE "libdnnl3.6"
+#else
+#error "oneDNN 2 or 3 is needed"
+#endif
+/* Debian's 3.x counts on behind the 3. */
+#ifdef MC_ONEDNN_SONAME
+#define LIBRARIES MC_ONEDNN_SONAME, LIBRARY
+#else
+#define LIBRARIES LIBRARY
+#endif
+
+/* ---- the library ------------------------------------------------------------------------------- */
+
+#define FUNCTIONS_OF_BOTH(X)                                                                       \
+    X(version)                                                                                     \
+    X(get_effective_cpu_isa)                                                                       \
+    X(engine_create)                                                                               \
+    X(stream_create)                                                                               \
+    X(stream_destroy)                                                                              \
+    X(memory_create)                                                                               \
+    X(memory_destroy)                                                                              \
+    X(memory_set_data_handle)                                                                      \
+    X(memory_desc_get_size)                                                                        \
+    X(post_ops_create)                                                                             \
+    X(post_ops_destroy)                                                                            \
+    X(post_ops_append_eltwise)                                                                     \
+    X(primitive_attr_create)                                                                       \
+    X(primitive_attr_destroy)                                                                      \
+    X(primitive_attr_set_post_ops)                                                                 \
+    X(primitive_attr_set_scratchpad_mode)                                                          \
+    X(primitive_desc_destroy)                                                                      \
+    X(primitive_desc_query_md)                                                                     \
+    X(reorder_primitive_desc_create)                                                               \
+    X(primitive_create)                                                                            \
+    X(primitive_destroy)                                                                           \
+    X(primitive_execute)                                                                           \
+    X(primitive_get_primitive_desc)
+
+#if DNNL_VERSION_MAJOR == 2
+#define FUNCTIONS_OF_ONE(X)                                                                        \
+    X(memory_desc_init_by_strides)                                                                 \
+    X(memory_desc_init_by_tag)                                                                     \
+    X(matmul_desc_init)                                                                            \
+    X(primitive_desc_create)
+#else
+#define FUNCTIONS_OF_ONE(X)                                                                        \
+    X(memory_desc_create_with_strides)                                                             \
+    X(memory_desc_create_with_tag)                                                                 \
+    X(memory_desc_destroy)                                                                         \
+    X(matmul_primitive_desc_create)
+#endif
+
+/* The number of threads is OpenMP's: a variable of each thread that calls. */
+#if DNNL_CPU_THREADING_RUNTIME == DNNL_RUNTIME_OMP
+#define HAS_OPENMP 1
+extern int omp_get_max_threads(void);
+extern void omp_set_num_threads(int threads);
+#elif DNNL_CPU_THREADING_RUNTIME == DNNL_RUNTIME_SEQ
+#define HAS_OPENMP 0
+#else
+#error "oneDNN built with OpenMP, or without threads, is needed"
+#endif
+
+#ifdef MC_LINK_ONEDNN
+#define X(name_) static __typeof__(dnnl_##name_) *const name_##_ = dnnl_##name_;
+#else
+#define X(name_) static __typeof__(dnnl_##name_) *name_##_;
+#endif
+FUNCTIONS_OF_BOTH(X)
+FUNCTIONS_OF_ONE(X)
+#undef X
+#if HAS_OPENMP
+#ifdef MC_LINK_ONEDNN
+static __typeof__(omp_get_max_threads) *const omp_get_max_threads_ = omp_get_max_threads;
+static __typeof__(omp_set_num_threads) *const omp_set_num_threads_ = omp_set_num_threads;
+#else
+static __typeof__(omp_get_max_threads) *omp_get_max_threads_;
+static __typeof__(omp_set_num_threads) *omp_set_num_threads_;
+#endif
+#endif
+
+static struct {
+    pthread_once_t once;
+    mc_status status;
+    mc_error error;
+    dnnl_engine_t engine;
+} library = {.once = PTHREAD_ONCE_INIT};
+
+static mc_status load(mc_error *error)
+{
+#ifdef MC_LINK_ONEDNN
+    (void)error;
+    return MC_OK;
+#else
+    static const char *const names[] = {LIBRARIES, NULL};
+    static const mc_symbol symbols[] = {
+#define X(name_) {"dnnl_" #name_, (void **)&name_##_},
+        FUNCTIONS_OF_BOTH(X) FUNCTIONS_OF_ONE(X)
+#undef X
+#if HAS_OPENMP
+        /* Not oneDNN's own: those of the OpenMP library that it is linked with. */
+        {"omp_get_max_threads", (void **)&omp_get_max_threads_},
+        {"omp_set_num_threads", (void **)&omp_set_num_threads_},
+#endif
+        {NULL, NULL},
+    };
+    return mc_library_load("oneDNN (Debian's package " PACKAGE ")", names, symbols, error);
+#endif
+}
+
+static void load_once(void)
+{
+    library.error.offset = -1;
+    library.status = load(&library.error);
+    if (library.status == MC_OK && engine_create_(&library.engine, dnnl_cpu, 0) != dnnl_success)
+        library.status = mc_fail(&library.error, MC_UNSUPPORTED, "oneDNN does not know this CPU");
+}
+
+mc_status mc_onednn_begin(int *restore, mc_error *error)
+{
+    pthread_once(&library.once, load_once);
+    if (library.status != MC_OK) {
+        if (error)
+            *error = library.error;
+        return library.status;
+    }
+    *restore = 0;
+#if HAS_OPENMP
+    *restore = omp_get_max_threads_();
+    omp_set_num_threads_(1);
+#endif
+    return MC_OK;
+}
+
+void mc_onednn_end(int restore)
+{
+#if HAS_OPENMP
+    omp_set_num_threads_(restore);
+#else
+    (void)restore;
+#endif
+}
+
+int mc_onednn_version(void)
+{
+    const dnnl_version_t *const version = version_();
+    return version->major * 1000000 + version->minor * 1000 + version->patch;
+}
+
+static bool has(unsigned extensions)
+{
+    return ((unsigned)get_effective_cpu_isa_() & extensions) == extensions; /* a bit for each */
+}
+
+/* Without VNNI, products of int8 are added up in 16 bits, which overflow. */
+static mc_status check_cpu(mc_dtype dtype, mc_error *error)
+{
+    if (dtype == MC_BF16 && !has(dnnl_cpu_isa_avx512_core_bf16))
+        return mc_fail(error, MC_UNSUPPORTED,
+                       "products in bf16: expected a CPU with AVX512_BF16, found one without");
+    if (dtype == MC_I8 && !has(dnnl_cpu_isa_avx512_core_vnni) && !has(dnnl_cpu_isa_avx2_vnni))
+        return mc_fail(
+            error, MC_UNSUPPORTED,
+            "products in int8: expected a CPU with AVX512_VNNI or AVX_VNNI, found one without");
+    return MC_OK;
+}
+
+mc_status mc_onednn_check(mc_dtype dtype, mc_error *error)
+{
+    int restore;
+    MC_TRY(mc_onednn_begin(&restore, error));
+    const mc_status status = check_cpu(dtype, error);
+    mc_onednn_end(restore);
+    return status;
+}
+
+static mc_status check(dnnl_status_t status, const char *doing, mc_error *error)
+{
+    if (status == dnnl_success)
+        return MC_OK;
+    if (status == dnnl_out_of_memory)
+        return mc_fail_memory(error);
+    return mc_fail(error, MC_UNSUPPORTED, "oneDNN cannot %s here (its status %d)", doing,
+                   (int)status);
+}
+
+/* ---- descriptions of memory: values in 2.x, objects in 3.x ------------------------------------- */
+
+#if DNNL_VERSION_MAJOR == 2
+typedef dnnl_memory_desc_t description;
+typedef const dnnl_memory_desc_t *description_ref;
+#define REF(description_) (&(description_))
+#define destroy_description(description_) ((void)(description_))
+#define describe_tag memory_desc_init_by_tag_
+#define describe_strides memory_desc_init_by_strides_
+#else
+typedef dnnl_memory_desc_t description;
+typedef const_dnnl_memory_desc_t description_ref;
+#define REF(description_) (description_)
+#define destroy_description(description_) memory_desc_destroy_(description_)
+#define describe_tag memory_desc_create_with_tag_
+#define describe_strides memory_desc_create_with_strides_
+#endif
+
+static dnnl_data_type_t data_type(mc_dtype dtype)
+{
+    return dtype == MC_BF16  ? dnnl_bf16
+           : dtype == MC_I8  ? dnnl_s8
+           : dtype == MC_I32 ? dnnl_s32
+                             : dnnl_f32;
+}
+
+/* ---- products ---------------------------------------------------------------------------------- */
+
+struct mc_product {
+    mc_product_shape shape;
+    dnnl_primitive_t multiply, reorder;
+    size_t packed_bytes, scratch_bytes;
+};
+
+/* What a product is made of, while it is made. 3.x has objects in here that must be destroyed. */
+typedef struct making {
+    description x, any, plain, bias, y;
+    int made; /* of the five, in this order */
+    dnnl_post_ops_t after;
+    dnnl_primitive_attr_t attributes;
+    dnnl_primitive_desc_t multiply, reorder;
+} making;
+
+static dnnl_status_t describe(making *m, const mc_product_shape *s)
+{
+    const dnnl_dims_t x = {MC_PRODUCT_ROWS, s->in}, w = {s->in, s->out}, b = {1, s->out},
+                      y = {MC_PRODUCT_ROWS, s->out}, transposed = {1, s->in};
+    const dnnl_data_type_t inputs = data_type(s->inputs);
+    const bool int8 = s->inputs == MC_I8;
+    dnnl_status_t status = describe_tag(&m->x, 2, x, int8 ? dnnl_u8 : inputs, dnnl_ab);
+    m->made += status == dnnl_success;
+    if (status == dnnl_success)
+        status = describe_tag(&m->any, 2, w, inputs, dnnl_format_tag_any);
+    m->made += status == dnnl_success;
+    if (status == dnnl_success)
+        status = describe_strides(&m->plain, 2, w, int8 ? inputs : dnnl_f32, transposed);
+    m->made += status == dnnl_success;
+    if (status == dnnl_success)
+        status = describe_tag(&m->bias, 2, b, dnnl_f32, dnnl_ab);
+    m->made += status == dnnl_success;
+    if (status == dnnl_success)
+        status = describe_tag(&m->y, 2, y, data_type(s->result), dnnl_ab);
+    m->made += status == dnnl_success;
+    return status;
+}
+
+static dnnl_status_t set_activation(making *m, mc_activation activation)
+{
+    static const struct {
+        dnnl_alg_kind_t algorithm;
+        float alpha;
+    } functions[MC_ACTIVATION_COUNT] = {
+#define X(id_, kernel_, algorithm_, alpha_) {dnnl_##algorithm_, alpha_},
+        MC_ACTIVATION_MAP(X)
+#undef X
+    };
+    dnnl_status_t status = post_ops_create_(&m->after);
+    if (status != dnnl_success)
+        return status;
+#if DNNL_VERSION_MAJOR == 2
+    status = post_ops_append_eltwise_(m->after, 1, functions[activation].algorithm,
+                                      functions[activation].alpha, 0);
+#else
+    status = post_ops_append_eltwise_(m->after, functions[activation].algorithm,
+                                      functions[activation].alpha, 0);
+#endif
+    return status == dnnl_success ? primitive_attr_set_post_ops_(m->attributes, m->after) : status;
+}
+
+static dnnl_status_t set_attributes(making *m, mc_activation activation)
+{
+    dnnl_status_t status = primitive_attr_create_(&m->attributes);
+    if (status == dnnl_success)
+        status = primitive_attr_set_scratchpad_mode_(m->attributes, dnnl_scratchpad_mode_user);
+    if (status == dnnl_success && activation != MC_ACTIVATION_LINEAR)
+        status = set_activation(m, activation);
+    return status;
+}
+
+static dnnl_status_t describe_product(making *m, bool int8)
+{
+#if DNNL_VERSION_MAJOR == 2
+    const dnnl_memory_desc_t *const bias = int8 ? NULL : &m->bias;
+    dnnl_matmul_desc_t matmul;
+    const dnnl_status_t status = matmul_desc_init_(&matmul, &m->x, &m->any, bias, &m->y);
+    if (status != dnnl_success)
+        return status;
+    return primitive_desc_create_(&m->multiply, &matmul, m->attributes, library.engine, NULL);
+#else
+    const_dnnl_memory_desc_t bias = int8 ? NULL : m->bias;
+    return matmul_primitive_desc_create_(&m->multiply, library.engine, m->x, m->any, bias, m->y,
+                                         m->attributes);
+#endif
+}
+
+static dnnl_status_t make(making *m, mc_product *p)
+{
+    dnnl_status_t status = describe(m, &p->shape);
+    if (status == dnnl_success)
+        status = set_attributes(m, p->shape.activation);
+    if (status == dnnl_success)
+        status = describe_product(m, p->shape.inputs == MC_I8);
+    if (status != dnnl_success)
+        return status;
+    const description_ref packed = primitive_desc_query_md_(m->multiply, dnnl_query_weights_md, 0);
+    p->packed_bytes = memory_desc_get_size_(packed);
+    p->scratch_bytes = memory_desc_get_size_(
+        primitive_desc_query_md_(m->multiply, dnnl_query_scratchpad_md, 0));
+    status = primitive_create_(&p->multiply, m->multiply);
+    if (status == dnnl_success)
+        status = reorder_primitive_desc_create_(&m->reorder, REF(m->plain), library.engine, packed,
+                                                library.engine, NULL);
+    return status == dnnl_success ? primitive_create_(&p->reorder, m->reorder) : status;
+}
+
+static void made(making *m)
+{
+    if (m->multiply)
+        primitive_desc_destroy_(m->multiply);
+    if (m->reorder)
+        primitive_desc_destroy_(m->reorder);
+    if (m->attributes)
+        primitive_attr_destroy_(m->attributes);
+    if (m->after)
+        post_ops_destroy_(m->after);
+    const description all[] = {m->x, m->any, m->plain, m->bias, m->y};
+    for (int i = 0; i < m->made; i++)
+        destroy_description(all[i]);
+}
+
+mc_status mc_product_new(const mc_product_shape *shape, mc_product **out, mc_error *error)
+{
+    if (shape->inputs == MC_I8 && shape->in > MC_PRODUCT_INT8_COLUMNS)
+        return mc_fail(error, MC_UNSUPPORTED,
+                       "products in int8: expected at most %d columns, found %lld",
+                       MC_PRODUCT_INT8_COLUMNS, (long long)shape->in);
+    mc_product *const product = mc_alloc_zero(1, sizeof *product);
+    if (!product)
+        return mc_fail_memory(error);
+    product->shape = *shape;
+    making m = {0};
+    const mc_status status = check(make(&m, product), "multiply matrices", error);
+    made(&m);
+    if (status != MC_OK) {
+        mc_product_free(product);
+        return status;
+    }
+    *out = product;
+    return MC_OK;
+}
+
+void mc_product_free(mc_product *product)
+{
+    if (!product)
+        return;
+    if (product->multiply)
+        primitive_destroy_(product->multiply);
+    if (product->reorder)
+        primitive_destroy_(product->reorder);
+    mc_free(product);
+}
+
+const mc_product_shape *mc_product_shape_of(const mc_product *product)
+{
+    return &product->shape;
+}
+
+size_t mc_product_scratch(const mc_product *product)
+{
+    return (product->scratch_bytes + 63) & ~(size_t)63;
+}
+
+static description_ref description_of(dnnl_primitive_t primitive, dnnl_query_t which, int index)
+{
+    const_dnnl_primitive_desc_t of = NULL;
+    if (primitive_get_primitive_desc_(primitive, &of) != dnnl_success)
+        return NULL;
+    return primitive_desc_query_md_(of, which, index);
+}
+
+/* ---- packed weights ---------------------------------------------------------------------------- */
+
+/* Memory objects are made once: making one over padded weights writes the padding, in 2.x. */
+struct mc_packed {
+    const mc_product *product;
+    void *block; /* of the heap */
+    float *bias; /* in it; the weights follow */
+    dnnl_memory_t weights_memory, bias_memory;
+};
+
+static size_t aligned(size_t size)
+{
+    return (size + 63) & ~(size_t)63;
+}
+
+static mc_status make_memories(mc_packed *packed, char *weights, mc_error *error)
+{
+    const dnnl_primitive_t multiply = packed->product->multiply;
+    dnnl_status_t status = memory_create_(&packed->weights_memory,
+                                          description_of(multiply, dnnl_query_weights_md, 0),
+                                          library.engine, weights);
+    if (status == dnnl_success && packed->product->shape.inputs != MC_I8)
+        status = memory_create_(&packed->bias_memory,
+                                description_of(multiply, dnnl_query_weights_md, 1), library.engine,
+                                packed->bias);
+    return check(status, "describe weights", error);
+}
+
+mc_status mc_packed_new(const mc_product *product, mc_packed **out, mc_error *error)
+{
+    const size_t bias_bytes = aligned((size_t)product->shape.out * sizeof(float));
+    mc_packed *const packed = mc_alloc_zero(1, sizeof *packed);
+    if (!packed)
+        return mc_fail_memory(error);
+    packed->product = product;
+    packed->block = mc_alloc_zero(1, bias_bytes + product->packed_bytes + 64);
+    mc_status status = MC_OK;
+    if (packed->block) {
+        packed->bias = (float *)aligned((uintptr_t)packed->block);
+        status = make_memories(packed, (char *)packed->bias + bias_bytes, error);
+    } else {
+        status = mc_fail_memory(error);
+    }
+    if (status != MC_OK) {
+        mc_packed_free(packed);
+        return status;
+    }
+    *out = packed;
+    return MC_OK;
+}
+
+void mc_packed_free(mc_packed *packed)
+{
+    if (!packed)
+        return;
+    if (packed->weights_memory)
+        memory_destroy_(packed->weights_memory);
+    if (packed->bias_memory)
+        memory_destroy_(packed->bias_memory);
+    mc_free(packed->block);
+    mc_free(packed);
+}
+
+float *mc_packed_bias(mc_packed *packed)
+{
+    return packed->bias;
+}
+
+mc_status mc_packed_set(mc_packed *packed, const void *weights, mc_error *error)
+{
+    const dnnl_primitive_t reorder = packed->product->reorder;
+    dnnl_memory_t from = NULL;
+    dnnl_stream_t stream = NULL;
+    dnnl_status_t status = memory_create_(&from, description_of(reorder, dnnl_query_src_md, 0),
+                                          library.engine, (void *)(uintptr_t)weights);
+    if (status == dnnl_success)
+        status = stream_create_(&stream, library.engine, dnnl_stream_default_flags);
+    if (status == dnnl_success) {
+        const dnnl_exec_arg_t arguments[] = {{DNNL_ARG_FROM, from},
+                                             {DNNL_ARG_TO, packed->weights_memory}};
+        status = primitive_execute_(reorder, stream, 2, arguments);
+    }
+    if (stream)
+        stream_destroy_(stream);
+    if (from)
+        memory_destroy_(from);
+    return check(status, "reorder weights", error);
+}
+
+/* ---- running ----------------------------------------------------------------------------------- */
+
+/* x, y and scratch of the calling thread. */
+typedef struct running {
+    dnnl_stream_t stream;
+    dnnl_memory_t x, y, scratch;
+} running;
+
+static dnnl_status_t start(running *r, const mc_product *p, void *scratch)
+{
+    static const dnnl_query_t which[] = {dnnl_query_src_md, dnnl_query_dst_md,
+                                         dnnl_query_scratchpad_md};
+    dnnl_memory_t *const memories[] = {&r->x, &r->y, &r->scratch};
+    dnnl_status_t status = stream_create_(&r->stream, library.engine, dnnl_stream_default_flags);
+    for (int i = 0; i < 3 && status == dnnl_success; i++)
+        status = memory_create_(memories[i], description_of(p->multiply, which[i], 0),
+                                library.engine, i == 2 ? scratch : DNNL_MEMORY_NONE);
+    return status;
+}
+
+static void stop(running *r)
+{
+    const dnnl_memory_t memories[] = {r->x, r->y, r->scratch};
+    for (int i = 0; i < 3; i++)
+        if (memories[i])
+            memory_destroy_(memories[i]);
+    if (r->stream)
+        stream_destroy_(r->stream);
+}
+
+static dnnl_status_t run_block(const running *r, const mc_packed *packed, void *x, void *y)
+{
+    dnnl_status_t status = memory_set_data_handle_(r->x, x);
+    if (status == dnnl_success)
+        status = memory_set_data_handle_(r->y, y);
+    const dnnl_exec_arg_t arguments[] = {{DNNL_ARG_SRC, r->x},
+                                         {DNNL_ARG_WEIGHTS, packed->weights_memory},
+                                         {DNNL_ARG_DST, r->y},
+                                         {DNNL_ARG_SCRATCHPAD, r->scratch},
+                                         {DNNL_ARG_BIAS, packed->bias_memory}};
+    const int count = packed->bias_memory ? 5 : 4;
+    return status == dnnl_success
+               ? primitive_execute_(packed->product->multiply, r->stream, count, arguments)
+               : status;
+}
+
+static size_t bytes_of_block(int64_t columns, mc_dtype dtype)
+{
+    return MC_PRODUCT_ROWS * (size_t)columns * (size_t)mc_dtype_bits(dtype) / 8;
+}
+
+/* done NULL: blocks follow each other in y. */
+static dnnl_status_t run_all(const running *r, const mc_packed *packed, size_t rows, const char *x,
+                             char *y, mc_block_done done, void *user)
+{
+    const mc_product_shape *const s = &packed->product->shape;
+    const size_t x_step = bytes_of_block(s->in, s->inputs);
+    const size_t y_step = done ? 0 : bytes_of_block(s->out, s->result);
+    for (size_t row = 0, i = 0; row < rows; row += MC_PRODUCT_ROWS, i++) {
+        char *const to = y + i * y_step;
+        const dnnl_status_t status = run_block(r, packed, (char *)(uintptr_t)x + i * x_step, to);
+        if (status != dnnl_success)
+            return status;
+        if (done)
+            done(user, row, rows - row < MC_PRODUCT_ROWS ? rows - row : MC_PRODUCT_ROWS, to);
+    }
+    return dnnl_success;
+}
+
+mc_status mc_product_run_blocks(const mc_packed *packed, size_t rows, const void *x, void *y,
+                                mc_block_done done, void *user, void *scratch, mc_error *error)
+{
+    running r = {0};
+    dnnl_status_t status = start(&r, packed->product, scratch);
+    if (status == dnnl_success)
+        status = run_all(&r, packed, rows, x, y, done, user);
+    stop(&r);
+    return check(status, "multiply", error);
+}
+
+mc_status mc_product_run(const mc_packed *packed, size_t rows, const void *x, void *y,
+                         void *scratch, mc_error *error)
+{
+    return mc_product_run_blocks(packed, rows, x, y, NULL, NULL, scratch, error);
+}

@@ -1,0 +1,221 @@
+/* The operations of a network, on the part of a group that one member of its team computes. */
+#include "nn/group.h"
+
+#include <string.h>
+
+/* Items first … end − 1 of something. */
+typedef struct part {
+    size_t first, end;
+} part;
+
+/* This member's part of `count` items. */
+static part part_of(const mc_group *g, size_t count)
+{
+    const size_t members = g->team ? (size_t)mc_team_size(g->team) : 1, member = (size_t)g->member;
+    return (part){count * member / members, count * (member + 1) / members};
+}
+
+static const float *weight(const mc_group *g, int index)
+{
+    return g->weights->stored[index].values;
+}
+
+static size_t width_of(const mc_group *g, int value)
+{
+    return (size_t)g->network->values[value].width;
+}
+
+/* ---- embeddings -------------------------------------------------------------------------------- */
+
+/* The row of the table of positions; `last` counts the tokens that have had one. */
+static int64_t position_of(const mc_network *n, int32_t id, int64_t *last)
+{
+    if (n->positions == MC_POSITIONS_PLAIN)
+        return (*last)++;
+    return id == n->padding ? n->padding : n->padding + ++*last;
+}
+
+static void embed_token(const mc_group *g, const mc_op *op, size_t token, int64_t position,
+                        float *out)
+{
+    const size_t width = width_of(g, op->out);
+    const int32_t id = g->batch->ids[token];
+    memcpy(out, weight(g, op->weights[0]) + (size_t)id * width, width * sizeof *out);
+    if (op->weights[2] >= 0) {
+        const size_t type = g->batch->types ? g->batch->types[token] : 0;
+        g->kernels->add(out, weight(g, op->weights[2]) + type * width, width);
+    }
+    g->kernels->add(out, weight(g, op->weights[1]) + (size_t)position * width, width);
+}
+
+static mc_status embed(const mc_group *g, const mc_op *op, mc_error *error)
+{
+    (void)error;
+    const size_t width = width_of(g, op->out);
+    const part sequences = part_of(g, g->count);
+    float *out = g->values->floats[op->out] + mc_group_start(g, sequences.first) * width;
+    for (size_t i = sequences.first; i < sequences.end; i++) {
+        int64_t last = 0;
+        for (size_t t = g->batch->starts[g->first + i]; t < g->batch->starts[g->first + i + 1];
+             t++, out += width)
+            embed_token(g, op, t, position_of(g->network, g->batch->ids[t], &last), out);
+    }
+    return MC_OK;
+}
+
+/* ---- normalisation ----------------------------------------------------------------------------- */
+
+static mc_status normalize(const mc_group *g, const mc_op *op, mc_error *error)
+{
+    (void)error;
+    float *const *const floats = g->values->floats;
+    const size_t width = width_of(g, op->out);
+    const part rows = part_of(g, mc_group_rows(g, op->out));
+    const size_t at = rows.first * width;
+    g->kernels->normalize(floats[op->out] + at, floats[op->in[0]] + at,
+                          op->in[1] < 0 ? NULL : floats[op->in[1]] + at, rows.end - rows.first,
+                          width, weight(g, op->weights[0]), weight(g, op->weights[1]),
+                          g->network->epsilon);
+    return MC_OK;
+}
+
+/* ---- products ---------------------------------------------------------------------------------- */
+
+/* `count` rows of a value, from row `first` on, from floats to int8. */
+static void quantize(const mc_group *g, int value, size_t first, size_t count, const float *from)
+{
+    const size_t width = width_of(g, value);
+    g->kernels->quantize((uint8_t *)g->values->inputs[value] + first * width,
+                         mc_group_scales(g, value) + first, from, count, width);
+}
+
+typedef struct int8_product {
+    const mc_group *g;
+    const mc_op *op;
+    size_t first; /* row */
+} int8_product;
+
+static void finish_block(void *user, size_t first, size_t count, const void *sums)
+{
+    const int8_product *const p = user;
+    const mc_group *const g = p->g;
+    const int out = p->op->out;
+    const size_t width = width_of(g, out), row = p->first + first;
+    const mc_stored_weight *const w = &g->weights->stored[p->op->weights[0]];
+    const mc_int8_columns columns = {w->scales, w->zeros, mc_packed_bias(w->packed)};
+    float *const kept = g->values->floats[out];
+    float *const to = kept ? kept + row * width : g->workspace->block;
+    g->kernels->dequantize(to, sums, mc_group_scales(g, p->op->in[0]) + row, count, &columns, width,
+                           p->op->activation);
+    if (!kept)
+        quantize(g, out, row, count, to);
+}
+
+static mc_status product(const mc_group *g, const mc_op *op, mc_error *error)
+{
+    const int in = op->in[0], out = op->out;
+    const size_t rows = mc_group_rows(g, out);
+    const part blocks = part_of(g, (rows + MC_PRODUCT_ROWS - 1) / MC_PRODUCT_ROWS);
+    if (blocks.first == blocks.end)
+        return MC_OK;
+    const size_t first = blocks.first * MC_PRODUCT_ROWS, end = blocks.end * MC_PRODUCT_ROWS;
+    const size_t count = (end < rows ? end : rows) - first;
+    const mc_packed *const packed = g->weights->stored[op->weights[0]].packed;
+    const mc_dtype dtype = g->network->dtype, result = g->network->weights[op->weights[0]].result;
+    const char *const x = (const char *)g->values->inputs[in] +
+                          first * width_of(g, in) * (size_t)mc_dtype_bits(dtype) / 8;
+    if (dtype == MC_I8) {
+        int8_product p = {g, op, first};
+        return mc_product_run_blocks(packed, count, x, g->workspace->sums, finish_block, &p,
+                                     g->workspace->product, error);
+    }
+    char *const y = result == MC_F32 ? (char *)g->values->floats[out] : g->values->inputs[out];
+    return mc_product_run(packed, count, x,
+                          y + first * width_of(g, out) * (size_t)mc_dtype_bits(result) / 8,
+                          g->workspace->product, error);
+}
+
+/* ---- attention --------------------------------------------------------------------------------- */
+
+static void attend(const mc_group *g, const mc_op *op, size_t sequence, size_t head)
+{
+    float *const *const floats = g->values->floats;
+    const size_t width = width_of(g, op->out), size = width / (size_t)g->network->heads;
+    const bool all = g->network->values[op->in[0]].rows == MC_ROWS_TOKENS;
+    const size_t start = mc_group_start(g, sequence);
+    const size_t length = mc_group_start(g, sequence + 1) - start;
+    const size_t query = (all ? start : sequence) * width + head * size;
+    const size_t key = start * width + head * size;
+    const mc_attention a = {.queries = floats[op->in[0]] + query,
+                            .keys = floats[op->in[1]] + key,
+                            .values = floats[op->in[2]] + key,
+                            .query_count = all ? length : 1,
+                            .key_count = length,
+                            .size = size,
+                            .stride = width};
+    g->kernels->attention(&a, floats[op->out] + query, g->workspace->attention);
+}
+
+static mc_status attention(const mc_group *g, const mc_op *op, mc_error *error)
+{
+    (void)error;
+    const size_t heads = (size_t)g->network->heads;
+    const part items = part_of(g, g->count * heads);
+    for (size_t i = items.first; i < items.end; i++)
+        attend(g, op, i / heads, i % heads);
+    return MC_OK;
+}
+
+static mc_status first(const mc_group *g, const mc_op *op, mc_error *error)
+{
+    (void)error;
+    const size_t width = width_of(g, op->out);
+    const part sequences = part_of(g, g->count);
+    for (size_t i = sequences.first; i < sequences.end; i++)
+        memcpy(g->values->floats[op->out] + i * width,
+               g->values->floats[op->in[0]] + mc_group_start(g, i) * width, width * sizeof(float));
+    return MC_OK;
+}
+
+/* ---- all --------------------------------------------------------------------------------------- */
+
+/* Whether what was computed in float32 is needed in the form for products, too. */
+static bool has_both(const mc_group *g, const mc_op *op)
+{
+    const mc_value *const v = &g->network->values[op->out];
+    return v->floats && v->inputs && g->network->dtype != MC_F32;
+}
+
+static void narrow(const mc_group *g, const mc_op *op)
+{
+    const mc_dtype dtype = g->network->dtype;
+    const size_t width = width_of(g, op->out);
+    const part rows = part_of(g, mc_group_rows(g, op->out));
+    const size_t count = rows.end - rows.first, at = rows.first * width;
+    const float *const from = g->values->floats[op->out] + at;
+    char *const to = g->values->inputs[op->out];
+    if (dtype == MC_I8)
+        quantize(g, op->out, rows.first, count, from);
+    else
+        mc_dtype_from_f32(dtype, to + at * (size_t)mc_dtype_bits(dtype) / 8, from, count * width);
+}
+
+/* Members meet after each step; once one has failed, all stop. */
+mc_status mc_group_run(const mc_group *group, mc_error *error)
+{
+    static mc_status (*const functions[])(const mc_group *, const mc_op *, mc_error *) = {
+        [MC_OP_EMBED] = embed,         [MC_OP_NORMALIZE] = normalize, [MC_OP_PRODUCT] = product,
+        [MC_OP_ATTENTION] = attention, [MC_OP_FIRST] = first,
+    };
+    for (size_t i = 0; i < group->network->op_count; i++) {
+        const mc_op *const op = &group->network->ops[i];
+        const mc_status status = functions[op->kind](group, op, error);
+        if (!mc_team_meet(group->team, status == MC_OK))
+            return status;
+        if (has_both(group, op)) {
+            narrow(group, op);
+            (void)mc_team_meet(group->team, true);
+        }
+    }
+    return MC_OK;
+}

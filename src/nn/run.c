@@ -1,0 +1,218 @@
+#include "nn/run.h"
+
+#include "base/memory.h"
+#include "nn/group.h"
+
+#include <assert.h>
+#include <string.h>
+
+/*
+ * Tokens of a group. Large enough that its rows fill blocks of products and that a weight which is read from memory serves many;
+ * small enough that what one operation writes is in the cache when the next reads it.
+ */
+enum { GROUP_TOKENS = 1024 };
+
+/* ---- memory ------------------------------------------------------------------------------------ */
+
+struct mc_scratch {
+    mc_worker *workers;
+    int count;
+};
+
+mc_status mc_scratch_new(mc_scratch **out, mc_error *error)
+{
+    *out = mc_alloc_zero(1, sizeof **out);
+    return *out ? MC_OK : mc_fail_memory(error);
+}
+
+void mc_scratch_free(mc_scratch *scratch)
+{
+    for (int i = 0; scratch && i < scratch->count; i++)
+        mc_worker_free(&scratch->workers[i]);
+    if (scratch)
+        mc_free(scratch->workers);
+    mc_free(scratch);
+}
+
+static mc_status have_workers(mc_scratch *scratch, int count, mc_error *error)
+{
+    if (count <= scratch->count)
+        return MC_OK;
+    mc_worker *const workers = mc_realloc(scratch->workers, (size_t)count * sizeof *workers);
+    if (!workers)
+        return mc_fail_memory(error);
+    memset(workers + scratch->count, 0, (size_t)(count - scratch->count) * sizeof *workers);
+    scratch->workers = workers;
+    scratch->count = count;
+    return MC_OK;
+}
+
+/* ---- groups ------------------------------------------------------------------------------------ */
+
+typedef struct run {
+    mc_group whole; /* what all groups have in common */
+    size_t *cuts;   /* [groups + 1] sequences */
+    size_t groups;
+    mc_worker *workers;
+    float *logits;
+} run;
+
+static size_t tokens_of(const run *r, size_t index)
+{
+    const size_t *const starts = r->whole.batch->starts;
+    return starts[r->cuts[index + 1]] - starts[r->cuts[index]];
+}
+
+static mc_group group_of(const run *r, size_t index)
+{
+    mc_group g = r->whole;
+    g.first = r->cuts[index];
+    g.count = r->cuts[index + 1] - g.first;
+    g.tokens = tokens_of(r, index);
+    for (size_t i = 0; i < g.count; i++) {
+        const size_t length = mc_group_start(&g, i + 1) - mc_group_start(&g, i);
+        g.longest = length > g.longest ? length : g.longest;
+    }
+    return g;
+}
+
+static mc_status copy_logits(const mc_group *g, float *out, mc_error *error)
+{
+    const size_t labels = (size_t)g->network->labels;
+    const float *const found = g->values->floats[g->network->result];
+    if (!g->kernels->finite(found, g->count * labels))
+        return mc_fail(error, MC_FORMAT,
+                       "the logits are not finite: the weights are too large to compute with");
+    memcpy(out + g->first * labels, found, g->count * labels * sizeof *out);
+    return MC_OK;
+}
+
+/* ---- a group on each thread -------------------------------------------------------------------- */
+
+static mc_status compute(void *user, int index, size_t item, mc_error *error)
+{
+    const run *const r = user;
+    mc_group g = group_of(r, item);
+    MC_TRY(mc_group_have_values(&g, &r->workers[index], error));
+    MC_TRY(mc_group_have_workspace(&g, &r->workers[index], error));
+    int restore;
+    MC_TRY(mc_onednn_begin(&restore, error));
+    const mc_status status = mc_group_run(&g, error);
+    mc_onednn_end(restore);
+    return status == MC_OK ? copy_logits(&g, r->logits, error) : status;
+}
+
+/* ---- all threads on each group ----------------------------------------------------------------- */
+
+/* The values are the first member's. */
+static mc_status prepare(const run *r, mc_group *g, mc_error *error)
+{
+    MC_TRY(mc_group_have_workspace(g, &r->workers[g->member], error));
+    if (g->member == 0)
+        return mc_group_have_values(g, &r->workers[0], error);
+    g->values = &r->workers[0].values;
+    return MC_OK;
+}
+
+static mc_status compute_together(void *user, int member, mc_team *team, mc_error *error)
+{
+    const run *const r = user;
+    int restore;
+    mc_status status = mc_onednn_begin(&restore, error);
+    const bool begun = status == MC_OK;
+    for (size_t i = 0; i < r->groups; i++) {
+        mc_group g = group_of(r, i);
+        g.team = team;
+        g.member = member;
+        if (status == MC_OK)
+            status = prepare(r, &g, error);
+        if (!mc_team_meet(team, status == MC_OK))
+            break;
+        status = mc_group_run(&g, error);
+        if (!mc_team_meet(team, status == MC_OK))
+            break;
+        if (member == 0)
+            status = copy_logits(&g, r->logits, error);
+    }
+    if (begun)
+        mc_onednn_end(restore);
+    return status;
+}
+
+/* ---- all --------------------------------------------------------------------------------------- */
+
+/* As many groups as their size asks for, and so many that each thread has as many as the others. */
+static size_t group_count(const mc_batch *batch, size_t threads)
+{
+    const size_t tokens = batch->starts[batch->count] - batch->starts[0];
+    const size_t wanted = (tokens + GROUP_TOKENS - 1) / GROUP_TOKENS;
+    const size_t rounded = (wanted + threads - 1) / threads * threads;
+    return rounded < batch->count ? rounded : batch->count;
+}
+
+/* Cuts the batch between sequences, near to equal numbers of tokens; no group is empty. */
+static void cut(const mc_batch *batch, size_t *cuts, size_t groups)
+{
+    const size_t from = batch->starts[0], tokens = batch->starts[batch->count] - from;
+    size_t sequence = 0;
+    cuts[0] = 0;
+    for (size_t i = 1; i < groups; i++) {
+        const size_t goal = from + (size_t)((double)tokens * (double)i / (double)groups);
+        sequence++;
+        while (sequence < batch->count - (groups - i) && batch->starts[sequence] < goal)
+            sequence++;
+        cuts[i] = sequence;
+    }
+    cuts[groups] = batch->count;
+}
+
+/* Of rows, as products are computed. */
+static size_t blocks_of(const run *r, size_t index)
+{
+    return (tokens_of(r, index) + MC_PRODUCT_ROWS - 1) / MC_PRODUCT_ROWS;
+}
+
+/*
+ * Threads with groups of their own do not wait for each other. But where there are few sequences, some would have nothing left while
+ * others compute: then all share each group.
+ */
+static mc_status compute_all(run *r, size_t threads, mc_error *error)
+{
+    size_t most = 1, together = 0;
+    for (size_t i = 0; i < r->groups; i++) {
+        const size_t blocks = blocks_of(r, i);
+        most = blocks > most ? blocks : most;
+    }
+    const size_t members = most < threads ? most : threads;
+    assert(members > 0);
+    for (size_t i = 0; i < r->groups; i++)
+        together += (blocks_of(r, i) + members - 1) / members;
+    const size_t apart = (r->groups + threads - 1) / threads * most;
+    return together < apart ? mc_team_run((int)members, compute_together, r, error)
+                            : mc_parallel(r->groups, (int)threads, compute, r, error);
+}
+
+mc_status mc_network_run(const mc_network *network, const mc_weights *weights,
+                         const mc_batch *batch, int threads, mc_scratch *scratch, float *logits,
+                         mc_error *error)
+{
+    if (batch->count == 0)
+        return MC_OK;
+    threads = threads < 1 ? 1 : threads;
+    MC_TRY(have_workers(scratch, threads, error));
+    const size_t groups = group_count(batch, (size_t)threads);
+    run r = {.whole = {.network = network,
+                       .weights = weights,
+                       .kernels = mc_nn_kernels_now(),
+                       .batch = batch},
+             .cuts = mc_alloc((groups + 1) * sizeof *r.cuts),
+             .groups = groups,
+             .workers = scratch->workers,
+             .logits = logits};
+    if (!r.cuts)
+        return mc_fail_memory(error);
+    cut(batch, r.cuts, groups);
+    const mc_status status = compute_all(&r, (size_t)threads, error);
+    mc_free(r.cuts);
+    return status;
+}

@@ -1,0 +1,13 @@
+/* Computes a network. */
+#ifndef MC_NN_RUN_H
+#define MC_NN_RUN_H
+
+#include "nn/encoder.h"
+#include "nn/weights.h"
+
+/* As mc_encoder_logits, of a batch that is known to be good. */
+mc_status mc_network_run(const mc_network *network, const mc_weights *weights,
+                         const mc_batch *batch, int threads, mc_scratch *scratch, float *logits,
+                         mc_error *error);
+
+#endif

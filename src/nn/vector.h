@@ -1,0 +1,24 @@
+/*
+ * Sixteen floats that the compiler adds, multiplies and compares as one, in as many registers as the CPU level needs for them.
+ */
+#ifndef MC_NN_VECTOR_H
+#define MC_NN_VECTOR_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { MC_LANES = 16 };
+
+/* Queries that attention computes at a time: each key and value that is loaded is used so often. */
+enum { MC_QUERIES = 4 };
+
+static inline size_t mc_vector_ceil(size_t count)
+{
+    return (count + MC_LANES - 1) / MC_LANES * MC_LANES;
+}
+
+/* Any address, and whatever type the memory has. */
+typedef float mc_vector __attribute__((vector_size(64), aligned(4), may_alias));
+typedef int32_t mc_vector_bits __attribute__((vector_size(64), aligned(4), may_alias));
+
+#endif

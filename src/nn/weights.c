@@ -1,0 +1,241 @@
+#include "nn/weights.h"
+
+#include "base/memory.h"
+#include "nn/kernels.h"
+#include "nn/parallel.h"
+#include "tensor/convert.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- what there is ----------------------------------------------------------------------------- */
+
+static const char *shape_text(int rank, const int64_t *shape, char *text, size_t size)
+{
+    size_t used = (size_t)snprintf(text, size, "[");
+    for (int i = 0; i < rank && used < size; i++)
+        used += (size_t)snprintf(text + used, size - used, "%s%lld", i ? ", " : "",
+                                 (long long)shape[i]);
+    if (used < size)
+        snprintf(text + used, size - used, "]");
+    return text;
+}
+
+static mc_status check_source(const mc_weight *w, const mc_source *source, mc_error *error)
+{
+    char expected[64], found[400];
+    shape_text(w->rank, w->shape, expected, sizeof expected);
+    if (!source)
+        return mc_fail_at(error, MC_NOT_FOUND, NULL, w->name, -1,
+                          "expected a tensor of shape %s, found none of that name", expected);
+    const mc_dtype dtype = mc_source_dtype(source);
+    if (mc_dtype_kind_of(dtype) != MC_KIND_FLOAT)
+        return mc_fail_at(error, MC_MISMATCH, NULL, w->name, -1, "expected floats, found %s",
+                          mc_dtype_name(dtype));
+    const int rank = mc_source_rank(source);
+    bool same = rank == w->rank;
+    for (int i = 0; same && i < rank; i++)
+        same = mc_source_shape(source)[i] == w->shape[i];
+    if (!same)
+        return mc_fail_at(error, MC_MISMATCH, NULL, w->name, -1,
+                          "expected shape %s, as the configuration says, found %s", expected,
+                          shape_text(rank, mc_source_shape(source), found, sizeof found));
+    return MC_OK;
+}
+
+static mc_status check_all(const mc_network *n, const mc_state_dict *from, mc_error *error)
+{
+    for (size_t i = 0; i < n->weight_count; i++)
+        MC_TRY(check_source(&n->weights[i], mc_state_dict_find(from, n->weights[i].name), error));
+    return MC_OK;
+}
+
+/* ---- memory ------------------------------------------------------------------------------------ */
+
+static bool same_shape(const mc_product_shape *a, const mc_product_shape *b)
+{
+    return a->in == b->in && a->out == b->out && a->inputs == b->inputs && a->result == b->result &&
+           a->activation == b->activation;
+}
+
+static mc_status find_product(mc_weights *weights, const mc_weight *w, const mc_product **out,
+                              mc_error *error)
+{
+    const mc_product_shape shape = {.in = w->shape[1],
+                                    .out = w->shape[0],
+                                    .inputs = weights->network->dtype,
+                                    .result = w->result,
+                                    .activation = w->result == MC_I32 ? MC_ACTIVATION_LINEAR
+                                                                      : w->activation};
+    for (size_t i = 0; i < weights->product_count; i++)
+        if (same_shape(mc_product_shape_of(weights->products[i]), &shape)) {
+            *out = weights->products[i];
+            return MC_OK;
+        }
+    if (!MC_GROW(weights->products, weights->product_count, weights->product_capacity))
+        return mc_fail_memory(error);
+    mc_product *made = NULL;
+    MC_TRY(mc_product_new(&shape, &made, error));
+    weights->products[weights->product_count++] = made;
+    const size_t scratch = mc_product_scratch(made);
+    if (scratch > weights->product_scratch)
+        weights->product_scratch = scratch;
+    *out = made;
+    return MC_OK;
+}
+
+static size_t count_of(const mc_weight *w)
+{
+    return (size_t)w->shape[0] * (size_t)(w->rank == 2 ? w->shape[1] : 1);
+}
+
+static mc_status allocate_matrix(mc_weights *weights, size_t index, mc_error *error)
+{
+    const mc_weight *const w = &weights->network->weights[index];
+    mc_stored_weight *const stored = &weights->stored[index];
+    const mc_product *product = NULL;
+    MC_TRY(find_product(weights, w, &product, error));
+    if (weights->network->dtype == MC_I8) {
+        stored->scales = mc_alloc((size_t)w->shape[0] * sizeof *stored->scales);
+        stored->zeros = mc_alloc((size_t)w->shape[0] * sizeof *stored->zeros);
+        if (!stored->scales || !stored->zeros)
+            return mc_fail_memory(error);
+    }
+    return mc_packed_new(product, &stored->packed, error);
+}
+
+static mc_status allocate_one(mc_weights *weights, size_t index, mc_error *error)
+{
+    const mc_weight *const w = &weights->network->weights[index];
+    mc_stored_weight *const stored = &weights->stored[index];
+    if (w->kind == MC_WEIGHT_MATRIX)
+        return allocate_matrix(weights, index, error);
+    stored->values = w->kind == MC_WEIGHT_BIAS ? mc_packed_bias(weights->stored[index - 1].packed)
+                                               : mc_alloc(count_of(w) * sizeof(float));
+    return stored->values ? MC_OK : mc_fail_memory(error);
+}
+
+void mc_weights_free(mc_weights *weights)
+{
+    for (size_t i = 0; weights->stored && i < weights->network->weight_count; i++) {
+        if (weights->network->weights[i].kind != MC_WEIGHT_BIAS)
+            mc_free(weights->stored[i].values);
+        mc_packed_free(weights->stored[i].packed);
+        mc_free(weights->stored[i].scales);
+        mc_free(weights->stored[i].zeros);
+    }
+    for (size_t i = 0; i < weights->product_count; i++)
+        mc_product_free(weights->products[i]);
+    mc_free(weights->stored);
+    mc_free(weights->products);
+    *weights = (mc_weights){.network = weights->network};
+}
+
+static mc_status allocate(mc_weights *weights, mc_error *error)
+{
+    const size_t count = weights->network->weight_count;
+    weights->stored = mc_alloc_zero(count, sizeof *weights->stored);
+    if (!weights->stored)
+        return mc_fail_memory(error);
+    mc_status status = MC_OK;
+    for (size_t i = 0; i < count && status == MC_OK; i++)
+        status = allocate_one(weights, i, error);
+    if (status != MC_OK)
+        mc_weights_free(weights);
+    return status;
+}
+
+/* ---- reading ----------------------------------------------------------------------------------- */
+
+typedef struct loading {
+    const mc_weights *weights;
+    const mc_state_dict *from;
+} loading;
+
+/* As in a file: what is computed, as a merge is, is rounded to its dtype before it is used. */
+static mc_status read_rounded(const mc_source *source, float *out, mc_error *error)
+{
+    const int64_t count = mc_source_count(source), bytes = mc_source_bytes(source);
+    const int64_t room = count * (int64_t)sizeof *out;
+    if (bytes >= room)
+        return mc_source_read_f32(source, 0, count, out, error);
+    MC_TRY(mc_source_read_raw(source, 0, bytes, (char *)out + room - bytes, error));
+    mc_widen_in_place(mc_source_dtype(source), MC_F32, out, (size_t)count);
+    return MC_OK;
+}
+
+static mc_status read_finite(const mc_source *source, float *out, mc_error *error)
+{
+    const int64_t count = mc_source_count(source);
+    MC_TRY(read_rounded(source, out, error));
+    if (!mc_nn_kernels_now()->finite(out, (size_t)count))
+        return mc_fail(error, MC_FORMAT, "expected finite numbers, found NaN or infinity");
+    return MC_OK;
+}
+
+/* Rows of int8 in place of rows of float32, with a scale for each. The kernel's unsigned numbers are 128 more. */
+static void quantize(const mc_weight *w, float *values, const mc_stored_weight *stored)
+{
+    const size_t columns = (size_t)w->shape[1];
+    for (int64_t row = 0; row < w->shape[0]; row++) {
+        uint8_t *const to = (uint8_t *)values + (size_t)row * columns;
+        mc_nn_kernels_now()->quantize(to, &stored->scales[row], values + (size_t)row * columns, 1,
+                                      columns);
+        int32_t sum = 0;
+        for (size_t i = 0; i < columns; i++) {
+            sum += to[i] - 128;
+            to[i] ^= 128;
+        }
+        stored->zeros[row] = 128 * sum;
+    }
+}
+
+static mc_status read_matrix(const mc_source *source, const mc_weight *w,
+                             const mc_stored_weight *stored, mc_error *error)
+{
+    float *const values = mc_alloc((size_t)mc_source_count(source) * sizeof *values);
+    if (!values)
+        return mc_fail_memory(error);
+    mc_status status = read_finite(source, values, error);
+    int restore;
+    if (status == MC_OK && stored->scales)
+        quantize(w, values, stored);
+    if (status == MC_OK)
+        status = mc_onednn_begin(&restore, error);
+    if (status == MC_OK) {
+        status = mc_packed_set(stored->packed, values, error);
+        mc_onednn_end(restore);
+    }
+    mc_free(values);
+    return status;
+}
+
+static mc_status read_one(void *user, int worker, size_t index, mc_error *error)
+{
+    (void)worker;
+    const loading *const l = user;
+    const mc_weight *const w = &l->weights->network->weights[index];
+    const mc_source *const source = mc_state_dict_find(l->from, w->name);
+    const mc_stored_weight *const stored = &l->weights->stored[index];
+    const mc_status status = stored->packed ? read_matrix(source, w, stored, error)
+                                            : read_finite(source, stored->values, error);
+    return status == MC_NO_MEMORY ? status : mc_in_tensor(error, w->name, status);
+}
+
+mc_status mc_weights_load(mc_weights *weights, const mc_state_dict *from, int threads,
+                          mc_error *error)
+{
+    weights->loaded = false;
+    MC_TRY(check_all(weights->network, from, error));
+    if (!weights->stored) {
+        int restore;
+        MC_TRY(mc_onednn_begin(&restore, error));
+        const mc_status status = allocate(weights, error);
+        mc_onednn_end(restore);
+        MC_TRY(status);
+    }
+    loading l = {weights, from};
+    MC_TRY(mc_parallel(weights->network->weight_count, threads, read_one, &l, error));
+    weights->loaded = true;
+    return MC_OK;
+}
