@@ -1,0 +1,22 @@
+/* The files of a split in a folder. */
+#ifndef MC_GLUE_FIND_H
+#define MC_GLUE_FIND_H
+
+#include "base/error.h"
+
+#include <mergecraft/glue.h>
+
+/* Paths of the parts of one split, in their order. Zero-initialise; free with mc_glue_files_free. */
+typedef struct mc_glue_files {
+    char **paths;
+    size_t count, capacity;
+} mc_glue_files;
+
+/* MC_NOT_FOUND if there is none (says where it looked), or if a part is missing. */
+mc_status mc_glue_find(const mc_glue_task *task, const char *folder, const char *split,
+                       mc_glue_files *out, mc_error *error);
+void mc_glue_files_free(mc_glue_files *files);
+/* Takes the path over, also when it fails; NULL fails. */
+mc_status mc_glue_files_add(mc_glue_files *files, char *path, mc_error *error);
+
+#endif

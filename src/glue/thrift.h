@@ -1,0 +1,53 @@
+/*
+ * Reads Thrift's compact protocol, in which Parquet describes itself: structs of numbered fields, each with a type; integers of 7 bits a
+ * byte. Nothing is copied. After a problem everything reads as zero or empty: it is enough to look at `problem` at the end.
+ */
+#ifndef MC_GLUE_THRIFT_H
+#define MC_GLUE_THRIFT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum mc_thrift_type {
+    MC_THRIFT_TRUE = 1,
+    MC_THRIFT_FALSE = 2,
+    MC_THRIFT_I8 = 3,
+    MC_THRIFT_I16 = 4,
+    MC_THRIFT_I32 = 5,
+    MC_THRIFT_I64 = 6,
+    MC_THRIFT_DOUBLE = 7,
+    MC_THRIFT_BINARY = 8,
+    MC_THRIFT_LIST = 9,
+    MC_THRIFT_SET = 10,
+    MC_THRIFT_MAP = 11,
+    MC_THRIFT_STRUCT = 12
+} mc_thrift_type;
+
+typedef struct mc_thrift {
+    const unsigned char *at, *end;
+    const char *problem; /* what is wrong, static; NULL while nothing is */
+} mc_thrift;
+
+/* A field of the struct at hand; zero before the first. */
+typedef struct mc_thrift_field {
+    int64_t id;
+    unsigned type;
+} mc_thrift_field;
+
+/* Goes to the next field, whose value has to be read or skipped then; false behind the last one, or after a problem. */
+bool mc_thrift_next(mc_thrift *t, mc_thrift_field *field);
+
+/* The value of the field; a problem if it is of another type. Integers: of 8 to 64 bits. */
+int64_t mc_thrift_integer(mc_thrift *t, const mc_thrift_field *field);
+bool mc_thrift_bool(mc_thrift *t, const mc_thrift_field *field);
+const char *mc_thrift_text(mc_thrift *t, const mc_thrift_field *field, size_t *size);
+/* Checks that the field is a struct: its fields come next. */
+void mc_thrift_struct(mc_thrift *t, const mc_thrift_field *field);
+/* The length of a list of structs: as many follow, each beginning with a zero mc_thrift_field. */
+size_t mc_thrift_structs(mc_thrift *t, const mc_thrift_field *field);
+
+/* Passes over a value of this type. */
+void mc_thrift_skip(mc_thrift *t, unsigned type);
+
+#endif
