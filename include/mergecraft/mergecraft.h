@@ -4,10 +4,15 @@
  *     error.h, dtype.h   statuses, errors, element types
  *     source.h           tensors that are read piece by piece
  *     state_dict.h       names → tensors, with lazy arithmetic
+ *     hub.h              models and data sets of the Hugging Face Hub
  *     model.h            a checkpoint with its configuration
  *     method.h           merge methods, built-in and your own (tile.h, random.h: what they are made of)
  *     merge.h            dict_map, model_merge, plans
  *     plugin.h           methods from C files and shared objects
+ *     tokenizer.h        text → token ids, as a model reads them
+ *     glue.h             GLUE: tasks, data sets, metrics
+ *     tokenizer.h        from text to token ids
+ *     pipeline.h         classify texts, score a model on GLUE
  *     text.h             suggestions for typing errors, sizes for people
  */
 #ifndef MERGECRAFT_MERGECRAFT_H
@@ -15,15 +20,19 @@
 
 #include <mergecraft/dtype.h>
 #include <mergecraft/error.h>
+#include <mergecraft/glue.h>
+#include <mergecraft/hub.h>
 #include <mergecraft/merge.h>
 #include <mergecraft/method.h>
 #include <mergecraft/model.h>
+#include <mergecraft/pipeline.h>
 #include <mergecraft/plugin.h>
 #include <mergecraft/random.h>
 #include <mergecraft/source.h>
 #include <mergecraft/state_dict.h>
 #include <mergecraft/text.h>
 #include <mergecraft/tile.h>
+#include <mergecraft/tokenizer.h>
 #include <mergecraft/version.h>
 
 #endif

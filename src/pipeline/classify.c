@@ -1,0 +1,240 @@
+/* Texts → tokens → packed batches → logits → scores. */
+#include "base/memory.h"
+#include "pipeline/pipeline.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Texts that are tokenized before they are sorted by length: bounds memory, and is enough to sort well. */
+enum { WINDOW = 4096 };
+
+mc_status mc_pipeline_tokenize(const mc_pipeline *pipeline, const mc_text_input *text,
+                               mc_encoding *out, mc_error *error)
+{
+    return mc_tokenizer_encode(pipeline->tokenizer, text->text, text->size, text->pair,
+                               text->pair_size, pipeline->max_length, out, error);
+}
+
+/* ---- a window of texts ------------------------------------------------------------------------- */
+
+typedef struct sequence {
+    size_t text, first, count; /* which text; its tokens in the window */
+} sequence;
+
+/* The tokens of up to WINDOW texts, and room for a batch of them. */
+typedef struct window {
+    mc_encoding encoding;
+    int32_t *ids, *batch_ids;
+    uint8_t *types, *batch_types;
+    size_t used, capacity, batch_capacity;
+    sequence *sequences; /* longest first */
+    size_t count;
+    size_t *starts;
+    float *logits;
+    mc_scratch *scratch;
+} window;
+
+static void free_window(window *w)
+{
+    mc_encoding_free(&w->encoding);
+    mc_free(w->ids);
+    mc_free(w->types);
+    mc_free(w->batch_ids);
+    mc_free(w->batch_types);
+    mc_free(w->sequences);
+    mc_free(w->starts);
+    mc_free(w->logits);
+    mc_scratch_free(w->scratch);
+}
+
+static mc_status new_window(window *w, size_t texts, size_t labels, mc_error *error)
+{
+    const size_t most = texts < WINDOW ? texts : WINDOW;
+    w->sequences = mc_alloc(most * sizeof *w->sequences);
+    w->starts = mc_alloc((most + 1) * sizeof *w->starts);
+    w->logits = mc_alloc_zero(most, labels * sizeof *w->logits);
+    if (!w->sequences || !w->starts || !w->logits)
+        return mc_fail_memory(error);
+    return mc_scratch_new(&w->scratch, error);
+}
+
+/* Room for `count` ids and types each; what they held stays. */
+static mc_status reserve(int32_t **ids, uint8_t **types, size_t *capacity, size_t count,
+                         mc_error *error)
+{
+    if (count <= *capacity)
+        return MC_OK;
+    const size_t larger = count > 2 * *capacity ? count : 2 * *capacity;
+    int32_t *const more_ids = mc_realloc(*ids, larger * sizeof **ids);
+    if (!more_ids)
+        return mc_fail_memory(error);
+    *ids = more_ids;
+    uint8_t *const more_types = mc_realloc(*types, larger * sizeof **types);
+    if (!more_types)
+        return mc_fail_memory(error);
+    *types = more_types;
+    *capacity = larger;
+    return MC_OK;
+}
+
+static mc_status add_text(const mc_pipeline *pipeline, const mc_text_input *text, size_t index,
+                          window *w, size_t *truncated, mc_error *error)
+{
+    mc_encoding *const encoding = &w->encoding;
+    MC_TRY(mc_pipeline_tokenize(pipeline, text, encoding, error));
+    *truncated += encoding->truncated;
+    MC_TRY(reserve(&w->ids, &w->types, &w->capacity, w->used + encoding->count, error));
+    memcpy(w->ids + w->used, encoding->ids, encoding->count * sizeof *w->ids);
+    memcpy(w->types + w->used, encoding->types, encoding->count);
+    w->sequences[w->count++] = (sequence){index, w->used, encoding->count};
+    w->used += encoding->count;
+    return MC_OK;
+}
+
+static int longest_first(const void *left, const void *right)
+{
+    const sequence *const a = left, *const b = right;
+    if (a->count != b->count)
+        return a->count < b->count ? 1 : -1;
+    return a->text > b->text ? 1 : -1;
+}
+
+/* ---- batches ----------------------------------------------------------------------------------- */
+
+/* How many sequences from `first` on make a batch: at least one. */
+static size_t batch_size(const window *w, size_t first, size_t batch_tokens)
+{
+    size_t count = 0, tokens = 0;
+    while (first + count < w->count &&
+           (count == 0 || tokens + w->sequences[first + count].count <= batch_tokens))
+        tokens += w->sequences[first + count++].count;
+    return count;
+}
+
+static mc_status pack(window *w, size_t first, size_t count, mc_error *error)
+{
+    size_t tokens = 0;
+    for (size_t i = 0; i < count; i++) {
+        w->starts[i] = tokens;
+        tokens += w->sequences[first + i].count;
+    }
+    w->starts[count] = tokens;
+    MC_TRY(reserve(&w->batch_ids, &w->batch_types, &w->batch_capacity, tokens, error));
+    for (size_t i = 0; i < count; i++) {
+        const sequence *const from = &w->sequences[first + i];
+        memcpy(w->batch_ids + w->starts[i], w->ids + from->first, from->count * sizeof *w->ids);
+        memcpy(w->batch_types + w->starts[i], w->types + from->first, from->count);
+    }
+    return MC_OK;
+}
+
+static mc_status run_batch(const mc_pipeline *pipeline, window *w, size_t first, size_t count,
+                           float *out, mc_error *error)
+{
+    const size_t labels = pipeline->label_count;
+    MC_TRY(pack(w, first, count, error));
+    const mc_batch batch = {
+        .ids = w->batch_ids, .types = w->batch_types, .starts = w->starts, .count = count};
+    MC_TRY(mc_encoder_logits(pipeline->encoder, &batch, pipeline->options.threads, w->scratch,
+                             w->logits, error));
+    for (size_t i = 0; i < count; i++)
+        memcpy(out + w->sequences[first + i].text * labels, w->logits + i * labels,
+               labels * sizeof *out);
+    return MC_OK;
+}
+
+static mc_status check_cancel(const mc_pipeline_run *run, mc_error *error)
+{
+    if (run->cancel && *run->cancel)
+        return mc_fail(error, MC_INTERRUPTED, "interrupted");
+    return MC_OK;
+}
+
+/* The window's texts, of which `before` of `total` were done earlier. */
+static mc_status run_window(const mc_pipeline *pipeline, window *w, size_t before, size_t total,
+                            const mc_pipeline_run *run, float *out, mc_error *error)
+{
+    qsort(w->sequences, w->count, sizeof *w->sequences, longest_first);
+    for (size_t first = 0; first < w->count;) {
+        const size_t count = batch_size(w, first, pipeline->options.batch_tokens);
+        MC_TRY(check_cancel(run, error));
+        MC_TRY(run_batch(pipeline, w, first, count, out, error));
+        first += count;
+        if (run->progress)
+            run->progress(before + first, total, run->user);
+    }
+    return MC_OK;
+}
+
+static mc_status run_all(const mc_pipeline *pipeline, const mc_text_input *texts, size_t count,
+                         const mc_pipeline_run *run, window *w, float *out, mc_error *error)
+{
+    size_t truncated = 0;
+    for (size_t first = 0; first < count; first += w->count) {
+        w->used = w->count = 0;
+        for (size_t i = first; i < count && i < first + WINDOW; i++)
+            MC_TRY(add_text(pipeline, &texts[i], i, w, &truncated, error));
+        MC_TRY(run_window(pipeline, w, first, count, run, out, error));
+    }
+    if (run->truncated)
+        *run->truncated = truncated;
+    return MC_OK;
+}
+
+mc_status mc_pipeline_logits(const mc_pipeline *pipeline, const mc_text_input *texts, size_t count,
+                             const mc_pipeline_run *run, float *out, mc_error *error)
+{
+    const mc_pipeline_run standard = {0};
+    window w = {0};
+    if (!pipeline->weights)
+        return mc_fail(error, MC_USAGE, "expected a pipeline with weights, found none");
+    mc_status status = new_window(&w, count, pipeline->label_count, error);
+    if (status == MC_OK)
+        status = run_all(pipeline, texts, count, run ? run : &standard, &w, out, error);
+    free_window(&w);
+    return status;
+}
+
+/* ---- scores ------------------------------------------------------------------------------------ */
+
+mc_scoring mc_pipeline_scoring(const mc_pipeline *pipeline)
+{
+    const char *const type = json_string_value(json_object_get(pipeline->config, "problem_type"));
+    if (type && strcmp(type, "regression") == 0)
+        return MC_SCORE_PLAIN;
+    if (pipeline->label_count == 1 || (type && strcmp(type, "multi_label_classification") == 0))
+        return MC_SCORE_SIGMOID;
+    return MC_SCORE_SOFTMAX;
+}
+
+static void softmax(float *row, size_t count)
+{
+    float largest = row[0];
+    double sum = 0;
+    for (size_t i = 1; i < count; i++)
+        largest = row[i] > largest ? row[i] : largest;
+    for (size_t i = 0; i < count; i++)
+        sum += exp((double)row[i] - (double)largest);
+    for (size_t i = 0; i < count; i++)
+        row[i] = (float)(exp((double)row[i] - (double)largest) / sum);
+}
+
+void mc_scores(mc_scoring scoring, float *rows, size_t count, size_t labels)
+{
+    if (scoring == MC_SCORE_SIGMOID)
+        for (size_t i = 0; i < count * labels; i++)
+            rows[i] = (float)(1 / (1 + exp(-(double)rows[i])));
+    else if (scoring == MC_SCORE_SOFTMAX)
+        for (size_t i = 0; i < count; i++)
+            softmax(rows + i * labels, labels);
+}
+
+mc_status mc_pipeline_classify(const mc_pipeline *pipeline, const mc_text_input *texts,
+                               size_t count, const mc_pipeline_run *run, float *out,
+                               mc_error *error)
+{
+    MC_TRY(mc_pipeline_logits(pipeline, texts, count, run, out, error));
+    mc_scores(mc_pipeline_scoring(pipeline), out, count, pipeline->label_count);
+    return MC_OK;
+}
