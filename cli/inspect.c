@@ -5,6 +5,7 @@
 #include <mergecraft/text.h>
 
 #include <stdlib.h>
+#include <string.h>
 
 typedef struct inspect_settings {
     common_options common;
@@ -35,6 +36,18 @@ static void count(const mc_state_dict *dict, amount *total, amount each[MC_DTYPE
         add(total, source);
         add(&each[mc_source_dtype(source)], source);
     }
+}
+
+/*
+ * Where a file of the model is; of one of which only the header was fetched, into a place that is gone soon, what it is called on
+ * the Hub. The caller frees it.
+ */
+static char *file_name(const mc_model *model, size_t index)
+{
+    const char *const path = mc_model_file(model, index), *const slash = strrchr(path, '/');
+    if (mc_model_is_complete(model) || !slash)
+        return format_text("%s", path);
+    return format_text("%s%s", mc_model_repository(model), slash);
 }
 
 /* ---- JSON ------------------------------------------------------------------------------------ */
@@ -68,8 +81,11 @@ static json_t *json_table(const mc_state_dict *dict)
 static json_t *json_files(const mc_model *model)
 {
     json_t *const files = json_array();
-    for (size_t i = 0; i < mc_model_file_count(model); i++)
-        json_array_append_new(files, json_text(mc_model_file(model, i)));
+    for (size_t i = 0; i < mc_model_file_count(model); i++) {
+        char *const name = file_name(model, i);
+        json_array_append_new(files, json_text(name));
+        free(name);
+    }
     return files;
 }
 
@@ -124,8 +140,10 @@ static void print_summary(const mc_model *model)
     table_add(&rows, "format");
     table_add(&rows, "%s", mc_model_format(model));
     for (size_t i = 0; i < mc_model_file_count(model); i++) {
+        char *const name = file_name(model, i);
         table_add(&rows, "%s", i ? "" : "files");
-        table_add(&rows, "%s", mc_model_file(model, i));
+        table_add(&rows, "%s", name);
+        free(name);
     }
     table_add(&rows, "architecture");
     table_add(&rows, "%s", architecture ? architecture : "not known");
@@ -188,7 +206,8 @@ static mc_status inspect(const inspect_settings *settings, const text_list *oper
     if (operands->count > 1)
         return mc_fail(error, MC_USAGE, "expected one model, found %zu", operands->count);
     mc_model *model = NULL;
-    const mc_status status = open_model(operands->items[0], &model, error);
+    const mc_status status = open_models(operands->items, 1, &settings->common, true, &model,
+                                         error);
     if (status == MC_OK)
         print_model(model, settings);
     mc_model_close(model);

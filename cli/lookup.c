@@ -1,5 +1,6 @@
 #include "lookup.h"
 
+#include "fetch.h"
 #include "output.h"
 
 #include <mergecraft/text.h>
@@ -82,14 +83,57 @@ static void suggest_path(const char *path, mc_error *error)
     free(near);
 }
 
-mc_status open_model(const char *path, mc_model **out, mc_error *error)
+/* A name that could be one on the Hub, but is nearly the path of something here, is taken for a mistyped path. */
+static mc_status check_name(const char *name, mc_error *error)
 {
-    if (!*path)
+    if (!*name)
         return mc_fail(error, MC_USAGE, "expected a model, found ''");
-    const mc_status status = mc_model_open(path, out, error);
-    if (status == MC_NOT_FOUND)
-        suggest_path(path, error);
+    if (exists(name) || !mc_hub_is_name(name) || strchr(name, '@'))
+        return MC_OK;
+    char *const near = nearest_path(name);
+    if (!near)
+        return MC_OK;
+    mc_fail(error, MC_NOT_FOUND,
+            "cannot open it: there is no such file; did you mean '%s'? "
+            "(%s@main is the one on the Hub)",
+            near, name);
+    snprintf(error->file, sizeof error->file, "%s", name);
+    free(near);
+    return MC_NOT_FOUND;
+}
+
+/* What could not be found was perhaps meant as a path. */
+static void explain_name(const char *name, mc_error *error)
+{
+    const size_t length = strlen(error->text);
+    if (!mc_hub_is_name(name) && strcmp(error->file, name) == 0)
+        suggest_path(name, error);
+    else if (mc_hub_is_name(name) && strncmp(error->file, name, strlen(name)) == 0)
+        snprintf(error->text + length, sizeof error->text - length,
+                 "; nor is there such a file or folder here");
+}
+
+mc_status open_models(const char *const *names, size_t count, const common_options *common,
+                      bool headers_only, mc_model **out, mc_error *error)
+{
+    for (size_t i = 0; i < count; i++) {
+        const mc_status status = check_name(names[i], error);
+        if (status != MC_OK)
+            return status;
+    }
+    fetch_display display = fetch_begin(common);
+    const mc_hub_options hub = fetch_options(&display);
+    const mc_status status = mc_models_open(names, count, &hub, headers_only, out, error);
+    fetch_end(&display);
+    for (size_t i = 0; status == MC_NOT_FOUND && i < count; i++)
+        explain_name(names[i], error);
     return status;
+}
+
+mc_status open_model(const char *name, const common_options *common, mc_model **out,
+                     mc_error *error)
+{
+    return open_models(&name, 1, common, false, out, error);
 }
 
 /* ---- methods --------------------------------------------------------------------------------- */
@@ -211,4 +255,62 @@ void close_method(method_choice *choice)
 {
     mc_plugin_close(choice->plugin);
     *choice = (method_choice){0};
+}
+
+/* ---- evaluation ------------------------------------------------------------------------------ */
+
+mc_status find_task(const char *name, const mc_glue_task **task, mc_error *error)
+{
+    *task = mc_glue_task_find(name);
+    if (*task)
+        return MC_OK;
+    const size_t count = mc_glue_task_count();
+    const char **const names = allocate(count * sizeof *names);
+    char *list = format_text("%s", "");
+    for (size_t i = 0; i < count; i++) {
+        names[i] = mc_glue_task_at(i)->name;
+        char *const longer = format_text("%s%s%s", list, i ? ", " : "", names[i]);
+        free(list);
+        list = longer;
+    }
+    const char *const near = mc_suggest(name, names, count);
+    if (near)
+        mc_fail(error, MC_USAGE, "unknown task '%s'; did you mean '%s'?", name, near);
+    else
+        mc_fail(error, MC_USAGE, "unknown task '%s': expected one of %s", name, list);
+    free(list);
+    free(names);
+    return MC_USAGE;
+}
+
+mc_status find_split(const mc_glue_task *task, const char *name, const char **split,
+                     mc_error *error)
+{
+    *split = mc_glue_split_find(task, name);
+    if (*split)
+        return MC_OK;
+    char *list = format_text("%s", task->splits[0]);
+    for (size_t i = 1; task->splits[i]; i++) {
+        char *const longer = format_text("%s, %s", list, task->splits[i]);
+        free(list);
+        list = longer;
+    }
+    mc_fail(error, MC_USAGE, "--split: expected one of %s, found '%s'", list, name);
+    free(list);
+    return MC_USAGE;
+}
+
+mc_status parse_precision(const char *name, const char *text, mc_precision *precision,
+                          mc_error *error)
+{
+    static const char *const names[] = {
+        [MC_PRECISION_F32] = "f32", [MC_PRECISION_BF16] = "bf16", [MC_PRECISION_INT8] = "int8"};
+    *precision = MC_PRECISION_F32;
+    for (size_t i = 0; text && i < sizeof names / sizeof *names; i++)
+        if (strcmp(names[i], text) == 0) {
+            *precision = (mc_precision)i;
+            return MC_OK;
+        }
+    return text ? mc_fail(error, MC_USAGE, "%s: expected f32, bf16 or int8, found '%s'", name, text)
+                : MC_OK;
 }

@@ -1,9 +1,13 @@
-/* From what people write to methods and models, with a suggestion when there is none. */
+/* From what people write to methods, models and tasks, with a suggestion when there is none. */
 #ifndef CLI_LOOKUP_H
 #define CLI_LOOKUP_H
 
+#include "options.h"
+
+#include <mergecraft/glue.h>
 #include <mergecraft/method.h>
 #include <mergecraft/model.h>
+#include <mergecraft/pipeline.h>
 #include <mergecraft/plugin.h>
 
 /* A method, or all the methods of a file. Zero-initialise. */
@@ -19,7 +23,19 @@ void close_method(method_choice *choice);
 /* The name that find_method takes: with its family where it is needed. The caller frees it. */
 char *method_name(const mc_method *method);
 
-/* As mc_model_open; a path that does not exist comes back with the nearest one that does. */
-mc_status open_model(const char *path, mc_model **out, mc_error *error);
+/* As mc_models_open, with what is shown while something is downloaded; a path that does not exist comes back with the nearest one that does. */
+mc_status open_models(const char *const *names, size_t count, const common_options *common,
+                      bool headers_only, mc_model **out, mc_error *error);
+mc_status open_model(const char *name, const common_options *common, mc_model **out,
+                     mc_error *error);
+
+/* A GLUE task by its name, and one of its splits (`name`: NULL for the one that is scored), which --split names. */
+mc_status find_task(const char *name, const mc_glue_task **task, mc_error *error);
+mc_status find_split(const mc_glue_task *task, const char *name, const char **split,
+                     mc_error *error);
+
+/* What the option `name` says about the dtype of evaluation, "f32", "bf16" or "int8"; NULL: f32. */
+mc_status parse_precision(const char *name, const char *text, mc_precision *precision,
+                          mc_error *error);
 
 #endif

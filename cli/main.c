@@ -9,8 +9,9 @@
 #include <unistd.h>
 
 static const subcommand subcommand_help;
-static const subcommand *const subcommands[] = {&subcommand_merge, &subcommand_methods,
-                                                &subcommand_inspect, &subcommand_help};
+static const subcommand *const subcommands[] = {
+    &subcommand_merge,   &subcommand_eval,     &subcommand_classify, &subcommand_methods,
+    &subcommand_inspect, &subcommand_download, &subcommand_help};
 enum { SUBCOMMANDS = sizeof subcommands / sizeof *subcommands };
 
 static void print_subcommands(FILE *out)
@@ -154,6 +155,8 @@ int main(int argc, char **argv)
     occupy_standard_streams();
     /* Whoever closes the pipe has read enough, whatever our parent thinks of the signal. */
     signal(SIGPIPE, SIG_DFL);
+    /* A file that may not grow any more is an error that can be told. */
+    signal(SIGXFSZ, SIG_IGN);
     const int status = run_command((const char *const *)argv + (argc > 0));
     const bool written = finish_output();
     return status != EXIT_DONE || written ? status : EXIT_FAILED;

@@ -2,13 +2,14 @@
 #include "lookup.h"
 #include "output.h"
 #include "progress.h"
+#include "score.h"
+#include "signals.h"
 
 #include <mergecraft/merge.h>
 #include <mergecraft/text.h>
 
 #include <limits.h>
 #include <math.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +20,7 @@ typedef struct merge_settings {
     int64_t shard_size, memory;
     uint64_t seed, threads;
     bool strict, dry_run, overwrite, no_sync;
+    score_settings score;
 } merge_settings;
 
 #define AT(field_) offsetof(merge_settings, field_)
@@ -41,6 +43,14 @@ static const option options[] = {
     {"memory", '\0', OPTION_SIZE, AT(memory), "SIZE", "memory for tiles", "64MiB"},
     {"threads", '\0', OPTION_NUMBER, AT(threads), "N", "how many threads work", "one a processor",
      1, 1024},
+    {"eval", '\0', OPTION_TEXT, AT(score.task), "TASK",
+     "score the result on GLUE; without -o in memory"},
+    {"data", '\0', OPTION_TEXT, AT(score.data), "FILE|DIR|-", "examples for --eval"},
+    {"split", '\0', OPTION_TEXT, AT(score.split), "NAME", "their part of the data", "validation"},
+    {"eval-dtype", '\0', OPTION_TEXT, AT(score.dtype), "f32|bf16|int8", "what --eval computes in",
+     "f32"},
+    {"predictions", '\0', OPTION_TEXT, AT(score.predictions), "FILE",
+     "write a JSON line for each of them"},
     COMMON_OPTIONS,
     {NULL}};
 
@@ -55,98 +65,120 @@ typedef struct model_list {
 typedef struct merge_job {
     const merge_settings *settings;
     method_choice method;
-    model_list models;
-    mc_model *base;
-    model_list *lists; /* as many as settings->lists */
-    char **list_names;
+    char **names; /* of the models, the base and the lists' models, in this order */
+    size_t name_count;
+    model_list all; /* opened */
+    size_t model_count;
+    char **list_names; /* as many as settings->lists; so the next */
+    size_t *list_sizes;
     mc_plan *plan;
+    score_job score;
+    mc_pipeline *pipeline;    /* with the result, once it was scored */
+    mc_evaluation evaluation; /* of it */
 } merge_job;
 
-static void close_models(model_list *list)
+static void say_opened(const merge_job *job)
 {
-    for (size_t i = 0; i < list->count; i++)
-        mc_model_close(list->models[i]);
-    free(list->models);
+    if (!job->settings->common.verbose || job->settings->common.quiet)
+        return;
+    for (size_t i = 0; i < job->all.count; i++) {
+        const mc_model *const model = job->all.models[i];
+        char *const text = format_text("opened %s: %s, %zu tensors", mc_model_name(model),
+                                       mc_model_format(model),
+                                       mc_state_dict_count(mc_model_state_dict(model)));
+        say("note", text);
+        free(text);
+    }
+}
+
+static void add_name(merge_job *job, const char *name, size_t length)
+{
+    job->names = reallocate(job->names, (job->all.count + 1) * sizeof *job->names);
+    job->names[job->all.count++] = format_text("%.*s", (int)length, name);
+}
+
+/* Names the models of "NAME=MODEL,MODEL". */
+static mc_status name_list(merge_job *job, size_t index, mc_error *error)
+{
+    const char *const text = job->settings->lists.items[index];
+    const size_t length = strcspn(text, "="), before = job->all.count;
+    job->list_names[index] = format_text("%.*s", (int)length, text);
+    if (length == 0 || !text[length] || !text[length + 1])
+        return mc_fail(error, MC_USAGE, "--list: expected NAME=MODEL,MODEL..., found '%s'", text);
+    for (const char *at = text + length + 1; *at;) {
+        const size_t size = strcspn(at, ",");
+        if (size > 0)
+            add_name(job, at, size);
+        at += size + (at[size] != '\0');
+    }
+    job->list_sizes[index] = job->all.count - before;
+    return MC_OK;
+}
+
+/* All names, in the order models, base, lists: what has to be downloaded is, together. */
+static mc_status name_all(merge_job *job, const text_list *operands, mc_error *error)
+{
+    const merge_settings *const settings = job->settings;
+    const size_t lists = settings->lists.count;
+    job->list_names = allocate(lists * sizeof *job->list_names);
+    job->list_sizes = allocate(lists * sizeof *job->list_sizes);
+    for (size_t i = 0; i < lists; i++)
+        job->list_names[i] = NULL;
+    for (size_t i = 1; i < operands->count; i++)
+        add_name(job, operands->items[i], strlen(operands->items[i]));
+    job->model_count = job->all.count;
+    if (settings->base)
+        add_name(job, settings->base, strlen(settings->base));
+    mc_status status = MC_OK;
+    for (size_t i = 0; i < lists && status == MC_OK; i++)
+        status = name_list(job, i, error);
+    job->name_count = job->all.count;
+    job->all.count = 0;
+    return status;
+}
+
+static void close_models(merge_job *job)
+{
+    mc_plan_free(job->plan);
+    job->plan = NULL;
+    for (size_t i = 0; i < job->all.count; i++)
+        mc_model_close(job->all.models[i]);
+    free(job->all.models);
+    job->all = (model_list){0};
+}
+
+static mc_status open_all(merge_job *job, bool headers_only, mc_error *error)
+{
+    job->all.models = allocate(job->name_count * sizeof *job->all.models);
+    const mc_status status = open_models((const char *const *)job->names, job->name_count,
+                                         &job->settings->common, headers_only, job->all.models,
+                                         error);
+    job->all.count = status == MC_OK ? job->name_count : 0;
+    return status;
+}
+
+static bool is_complete(const merge_job *job)
+{
+    for (size_t i = 0; i < job->all.count; i++)
+        if (!mc_model_is_complete(job->all.models[i]))
+            return false;
+    return true;
 }
 
 static void close_job(merge_job *job)
 {
-    mc_plan_free(job->plan);
-    close_models(&job->models);
-    mc_model_close(job->base);
-    for (size_t i = 0; job->lists && i < job->settings->lists.count; i++) {
-        close_models(&job->lists[i]);
+    mc_evaluation_free(&job->evaluation);
+    mc_pipeline_close(job->pipeline);
+    score_free(&job->score);
+    close_models(job);
+    for (size_t i = 0; i < job->name_count; i++)
+        free(job->names[i]);
+    for (size_t i = 0; job->list_names && i < job->settings->lists.count; i++)
         free(job->list_names[i]);
-    }
-    free(job->lists);
+    free(job->names);
     free(job->list_names);
+    free(job->list_sizes);
     close_method(&job->method);
-}
-
-static void say_opened(const merge_job *job, const mc_model *model)
-{
-    if (!job->settings->common.verbose || job->settings->common.quiet)
-        return;
-    char *const text = format_text("opened %s: %s, %zu tensors", mc_model_name(model),
-                                   mc_model_format(model),
-                                   mc_state_dict_count(mc_model_state_dict(model)));
-    say("note", text);
-    free(text);
-}
-
-static mc_status open_one(const merge_job *job, const char *path, mc_model **out, mc_error *error)
-{
-    const mc_status status = open_model(path, out, error);
-    if (status == MC_OK)
-        say_opened(job, *out);
-    return status;
-}
-
-static mc_status open_all(const merge_job *job, const char *const *paths, size_t count,
-                          model_list *list, mc_error *error)
-{
-    mc_status status = MC_OK;
-    list->models = allocate(count * sizeof *list->models);
-    while (status == MC_OK && list->count < count) {
-        status = open_one(job, paths[list->count], &list->models[list->count], error);
-        list->count += status == MC_OK;
-    }
-    return status;
-}
-
-/* Opens the models of "NAME=MODEL,MODEL". */
-static mc_status open_list(merge_job *job, size_t index, mc_error *error)
-{
-    const char *const text = job->settings->lists.items[index];
-    const size_t length = strcspn(text, "=");
-    job->list_names[index] = format_text("%.*s", (int)length, text);
-    if (length == 0 || !text[length] || !text[length + 1])
-        return mc_fail(error, MC_USAGE, "--list: expected NAME=MODEL,MODEL..., found '%s'", text);
-    char *const copy = format_text("%s", text + length + 1);
-    const char **const paths = allocate((strlen(copy) / 2 + 1) * sizeof *paths);
-    size_t count = 0;
-    char *rest = NULL;
-    for (char *path = strtok_r(copy, ",", &rest); path; path = strtok_r(NULL, ",", &rest))
-        paths[count++] = path;
-    const mc_status status = open_all(job, paths, count, &job->lists[index], error);
-    free(paths);
-    free(copy);
-    return status;
-}
-
-static mc_status open_lists(merge_job *job, mc_error *error)
-{
-    const size_t count = job->settings->lists.count;
-    mc_status status = MC_OK;
-    job->lists = allocate(count * sizeof *job->lists);
-    job->list_names = allocate(count * sizeof *job->list_names);
-    for (size_t i = 0; i < count; i++) {
-        job->lists[i] = (model_list){0};
-        job->list_names[i] = NULL;
-    }
-    for (size_t i = 0; i < count && status == MC_OK; i++)
-        status = open_list(job, i, error);
-    return status;
 }
 
 /* ---- what can be seen to be wrong before anything is opened ----------------------------------- */
@@ -200,10 +232,17 @@ static mc_status check_arguments(const merge_settings *settings, const text_list
     if (operands->count == 1)
         return mc_fail(error, MC_USAGE, "expected models after the method '%s', found none",
                        operands->items[0]);
-    if (!settings->output && !settings->dry_run)
+    if (!settings->output && !settings->dry_run && !settings->score.task)
         return mc_fail(error, MC_USAGE, "expected an output folder: give it with -o DIR");
     if (settings->output && !*settings->output)
         return mc_fail(error, MC_USAGE, "--output: expected a folder, found ''");
+    const score_settings *const score = &settings->score;
+    if (!score->task && (score->data || score->split || score->dtype || score->predictions))
+        return mc_fail(error, MC_USAGE, "expected --eval TASK with --%s, found none",
+                       score->data    ? "data"
+                       : score->split ? "split"
+                       : score->dtype ? "eval-dtype"
+                                      : "predictions");
     return settings->dtype ? parse_dtype(settings->dtype, &ignored, error) : MC_OK;
 }
 
@@ -213,13 +252,16 @@ static mc_status make_plan(merge_job *job, mc_error *error)
 {
     const merge_settings *const settings = job->settings;
     const size_t list_count = settings->lists.count;
+    const mc_model *const *const models = (const mc_model *const *)job->all.models;
     const mc_model *const **const lists = allocate(list_count * sizeof *lists);
-    for (size_t i = 0; i < list_count; i++)
-        lists[i] = (const mc_model *const *)job->lists[i].models;
+    for (size_t i = 0, at = job->model_count + (settings->base != NULL); i < list_count; i++) {
+        lists[i] = models + at;
+        at += job->list_sizes[i];
+    }
     mc_plan_input input = {.method = job->method.method,
-                           .models = (const mc_model *const *)job->models.models,
-                           .model_count = job->models.count,
-                           .base = job->base,
+                           .models = models,
+                           .model_count = job->model_count,
+                           .base = settings->base ? models[job->model_count] : NULL,
                            .list_names = (const char *const *)job->list_names,
                            .lists = lists,
                            .list_count = list_count,
@@ -232,35 +274,23 @@ static mc_status make_plan(merge_job *job, mc_error *error)
                            .convert = settings->dtype != NULL};
     mc_status status = settings->dtype ? parse_dtype(settings->dtype, &input.dtype, error) : MC_OK;
     for (size_t i = 0; i < list_count && status == MC_OK; i++)
-        if (job->lists[i].count != job->models.count)
+        if (job->list_sizes[i] != job->model_count)
             status = mc_fail(error, MC_USAGE, "--list: expected %zu models in '%s', found %zu",
-                             job->models.count, job->list_names[i], job->lists[i].count);
+                             job->model_count, job->list_names[i], job->list_sizes[i]);
     if (status == MC_OK)
         status = mc_plan_new(&input, &job->plan, error);
     free(lists);
     return status;
 }
 
-/* From the command line to a plan. */
-static mc_status prepare(merge_job *job, const text_list *operands, mc_error *error)
+static mc_status open_and_plan(merge_job *job, bool headers_only, mc_error *error)
 {
-    const merge_settings *const settings = job->settings;
-    mc_status status = check_arguments(settings, operands, error);
-    if (status == MC_OK)
-        status = find_method(operands->items[0], &job->method, error);
-    if (status == MC_OK && !job->method.method)
-        status = several_methods(operands->items[0], job->method.plugin, error);
-    if (status == MC_OK)
-        status = check_needs(settings, job->method.method, error);
-    if (status == MC_OK)
-        status = open_all(job, operands->items + 1, operands->count - 1, &job->models, error);
-    if (status == MC_OK && settings->base)
-        status = open_one(job, settings->base, &job->base, error);
-    if (status == MC_OK)
-        status = open_lists(job, error);
-    if (status == MC_OK)
-        status = make_plan(job, error);
-    return status;
+    const mc_status status = open_all(job, headers_only, error);
+    if (status != MC_OK)
+        return status;
+    if (job->settings->dry_run || is_complete(job))
+        say_opened(job);
+    return make_plan(job, error);
 }
 
 static mc_run_options run_options(const merge_settings *settings)
@@ -274,21 +304,53 @@ static mc_run_options run_options(const merge_settings *settings)
     return run;
 }
 
+/* From the command line to a plan. */
+static mc_status prepare(merge_job *job, const text_list *operands, mc_error *error)
+{
+    const merge_settings *const settings = job->settings;
+    mc_status status = check_arguments(settings, operands, error);
+    if (status == MC_OK)
+        status = find_method(operands->items[0], &job->method, error);
+    if (status == MC_OK && !job->method.method)
+        return several_methods(operands->items[0], job->method.plugin, error);
+    if (status == MC_OK)
+        status = check_needs(settings, job->method.method, error);
+    if (status == MC_OK && settings->score.task)
+        status = score_prepare(&settings->score, &settings->common, &job->score, error);
+    if (status == MC_OK)
+        status = name_all(job, operands, error);
+    if (status == MC_OK)
+        status = open_and_plan(job, true, error);
+    const mc_run_options run = run_options(settings);
+    if (status == MC_OK && settings->output)
+        status = mc_plan_check_target(job->plan, settings->output, &run, error);
+    /* Now everything but the values is known to be right: they may travel. */
+    if (status == MC_OK && !settings->dry_run && !is_complete(job)) {
+        close_models(job);
+        status = open_and_plan(job, false, error);
+    }
+    return status;
+}
+
 /* ---- results --------------------------------------------------------------------------------- */
 
-static json_t *json_model_names(const model_list *list)
+static json_t *json_model_names(const merge_job *job, size_t from, size_t count)
 {
     json_t *const names = json_array();
-    for (size_t i = 0; i < list->count; i++)
-        json_array_append_new(names, json_text(mc_model_name(list->models[i])));
+    for (size_t i = from; i < from + count; i++)
+        json_array_append_new(names, json_text(job->names[i]));
     return names;
 }
 
 static json_t *json_lists(const merge_job *job)
 {
     json_t *const lists = json_object();
-    for (size_t i = 0; i < job->settings->lists.count; i++)
-        json_object_set_new(lists, job->list_names[i], json_model_names(&job->lists[i]));
+    size_t at = job->model_count + (job->settings->base != NULL);
+    for (size_t i = 0; i < job->settings->lists.count; i++) {
+        json_object_set_new(lists, job->list_names[i],
+                            json_model_names(job, at, job->list_sizes[i]));
+        at += job->list_sizes[i];
+    }
     return lists;
 }
 
@@ -308,9 +370,8 @@ static json_t *json_job(const merge_job *job)
         "{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "output", json_text(job->settings->output), "method",
         json_text(method), "parameters",
         json_loads(mc_plan_parameters(job->plan), JSON_DECODE_ANY, NULL), "models",
-        json_model_names(&job->models), "base",
-        json_text(job->base ? mc_model_name(job->base) : NULL), "lists", json_lists(job),
-        "warnings", json_report(mc_plan_report(job->plan)));
+        json_model_names(job, 0, job->model_count), "base", json_text(job->settings->base), "lists",
+        json_lists(job), "warnings", json_report(mc_plan_report(job->plan)));
     free(method);
     return object;
 }
@@ -328,7 +389,19 @@ static void print_result_json(const merge_job *job, const mc_run_result *result)
     json_object_set_new(object, "bytes_written", json_integer(result->bytes_written));
     json_object_set_new(object, "bytes_resumed", json_integer(result->bytes_resumed));
     json_object_set_new(object, "seconds", json_real(to_milliseconds(result->seconds)));
+    if (job->pipeline)
+        json_object_set_new(object, "eval",
+                            score_json(&job->score, job->pipeline, &job->evaluation));
     print_json(object);
+}
+
+/* What was merged in memory, to be scored. */
+static void print_memory_summary(const merge_job *job, const mc_run_result *result)
+{
+    char *const method = method_name(job->method.method);
+    printf("%s of %zu models: %zu tensor%s in memory in %.2f s\n", method, job->model_count,
+           result->tensors, plural((int64_t)result->tensors), result->seconds);
+    free(method);
 }
 
 static void print_summary(const merge_job *job, const mc_run_result *result)
@@ -401,48 +474,70 @@ static void print_report(const merge_job *job)
 
 /* ---- run ------------------------------------------------------------------------------------- */
 
-/* An int, as mc_run_options has it: every processor stores one at once. */
-static volatile int cancelled;
-
-static void on_signal(int number)
+static mc_status write_result(const merge_job *job, mc_run_options *run, mc_run_result *result,
+                              mc_error *error)
 {
-    (void)number;
-    cancelled = 1;
-}
-
-/* The first signal stops cleanly; then it is what it was, so that the second one kills. Ignored signals stay so. */
-static void catch_signals(void)
-{
-    static const int signals[] = {SIGINT, SIGTERM};
-    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
-        struct sigaction before,
-            after = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND | SA_RESTART};
-        if (sigaction(signals[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
-            sigaction(signals[i], &after, NULL);
-    }
-}
-
-static mc_status run_plan(const merge_job *job, mc_run_options *run, mc_error *error)
-{
-    const common_options *const common = &job->settings->common;
-    progress_display display = progress_begin(common);
-    mc_run_result result;
-    run->cancel = &cancelled;
+    progress_display display = progress_begin(&job->settings->common);
+    run->cancel = catch_signals();
     if (display.bar || display.lines) {
         run->progress = progress_update;
         run->user = &display;
     }
-    catch_signals();
-    const mc_status status = mc_plan_run(job->plan, job->settings->output, run, &result, error);
+    const mc_status status = mc_plan_run(job->plan, job->settings->output, run, result, error);
     progress_end(&display);
     if (status == MC_INTERRUPTED)
         mc_fail(error, status, "interrupted; the same command goes on where it stopped");
+    return status;
+}
+
+static mc_status open_written(merge_job *job, mc_error *error)
+{
+    mc_model *model = NULL;
+    mc_status status = mc_model_open(job->settings->output, &model, error);
+    if (status == MC_OK)
+        status = mc_pipeline_open(model, &job->score.options, &job->pipeline, error);
+    mc_model_close(model);
+    return status;
+}
+
+/* The merge is read from the folder that was written, or made in the encoder's memory. */
+static mc_status score_result(merge_job *job, mc_run_result *result, mc_error *error)
+{
+    const merge_settings *const settings = job->settings;
+    mc_status status = settings->output ? open_written(job, error)
+                                        : mc_pipeline_from_plan(job->plan, &job->score.options,
+                                                                &job->pipeline, result, error);
+    if (status == MC_OK)
+        status = score_run(&settings->score, &job->score, job->pipeline, &settings->common,
+                           catch_signals(), &job->evaluation, error);
+    return status;
+}
+
+static void print_score(const merge_job *job)
+{
+    score_print(&job->score, job->settings->output ? job->settings->output : "merged",
+                &job->evaluation);
+}
+
+static mc_status run_plan(merge_job *job, mc_run_options *run, mc_error *error)
+{
+    const merge_settings *const settings = job->settings;
+    mc_run_result result = {0};
+    mc_status status = settings->output ? write_result(job, run, &result, error) : MC_OK;
+    if (status == MC_OK && settings->score.task)
+        status = score_result(job, &result, error);
     if (status != MC_OK)
         return status;
-    if (common->json)
+    if (settings->common.json) {
         print_result_json(job, &result);
-    else if (!common->quiet)
+        return MC_OK;
+    }
+    if (!settings->common.quiet && settings->output)
         print_summary(job, &result);
+    else if (!settings->common.quiet)
+        print_memory_summary(job, &result);
+    if (settings->score.task)
+        print_score(job);
     return MC_OK;
 }
 
@@ -469,6 +564,8 @@ static int run(const subcommand *self, const char *const *arguments)
     text_list operands = {0};
     int status = EXIT_DONE;
     if (parse_options(self, arguments, &settings, &operands, &status)) {
+        settings.score.threads = settings.threads;
+        settings.score.dtype_option = "--eval-dtype";
         merge_job job = {.settings = &settings};
         mc_error error = MC_ERROR_NONE;
         if (merge(&job, &operands, &error) != MC_OK)
@@ -504,7 +601,8 @@ const subcommand subcommand_merge = {
     .arguments = "METHOD MODEL... -o DIR [options]",
     .help = "Merge models into one.",
     .text = "METHOD is a name from the list below, or a file: ./mine.c, ./mine.so, and\n"
-            "./mine.so:name where it has several. MODEL is a folder or a file of weights.\n"
+            "./mine.so:name where it has several. MODEL is a folder or a file of weights,\n"
+            "or a model on the Hub, ORG/NAME or ORG/NAME@REVISION.\n"
             "A merge that was stopped goes on where it was when it is called again.\n",
     .example = "  mergecraft merge median examples/models/rte-1 examples/models/rte-2 \\\n"
                "      examples/models/rte-3 examples/models/rte-4 examples/models/rte-5 \\\n"

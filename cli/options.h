@@ -65,7 +65,8 @@ typedef struct subcommand {
     int (*run)(const struct subcommand *self, const char *const *arguments);
 } subcommand;
 
-extern const subcommand subcommand_merge, subcommand_methods, subcommand_inspect;
+extern const subcommand subcommand_merge, subcommand_eval, subcommand_classify, subcommand_methods,
+    subcommand_inspect, subcommand_download;
 
 /*
  * Sorts arguments into settings (zero-initialised, beginning with common_options) and operands. False if the

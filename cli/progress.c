@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { NARROWEST_BAR = 10, WIDEST_BAR = 40 };
@@ -18,7 +19,7 @@ progress_display progress_begin(const common_options *common)
 }
 
 /* Asked anew each time: no signal needs to be caught when the window changes. */
-static size_t terminal_width(void)
+size_t terminal_width(void)
 {
     struct winsize size;
     if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
@@ -64,23 +65,35 @@ static void add_bar(char *out, size_t width, double share)
     memcpy(end + 2 + room, "]", 2);
 }
 
-void progress_line(const mc_progress *progress, double rate, size_t width, char *out, size_t size)
+/* Bytes as people read them, other units as numbers. */
+static const char *format_amount(int64_t amount, const char *unit, char *out, size_t size)
 {
-    char text[64], done[16], total[16], speed[16], left[24];
+    if (!unit)
+        return mc_format_bytes(amount, out, size);
+    snprintf(out, size, "%lld", (long long)amount);
+    return out;
+}
+
+void progress_line(const mc_progress *progress, const char *unit, double rate, size_t width,
+                   char *out, size_t size)
+{
+    char text[64], done[24], total[24], speed[24], left[24];
     const double share = share_done(progress);
     /* A full last column makes some terminals wrap. */
     const size_t room = width < size ? (width ? width - 1 : 0) : size - 1;
     out[0] = '\0';
     snprintf(text, sizeof text, "%3d %%", (int)(share * 100));
     add(out, room, text);
-    snprintf(text, sizeof text, "  %s of %s",
-             mc_format_bytes(progress->bytes_done, done, sizeof done),
-             mc_format_bytes(progress->bytes_total, total, sizeof total));
+    snprintf(text, sizeof text, "  %s of %s%s%s",
+             format_amount(progress->bytes_done, unit, done, sizeof done),
+             format_amount(progress->bytes_total, unit, total, sizeof total), unit ? " " : "",
+             unit ? unit : "");
     add(out, room, text);
     if (progress->bytes_done >= progress->bytes_total) {
         add(out, room, "  finishing");
     } else if (rate > 0) {
-        snprintf(text, sizeof text, "  %s/s", mc_format_bytes((int64_t)rate, speed, sizeof speed));
+        snprintf(text, sizeof text, "  %s/s",
+                 format_amount((int64_t)rate, unit, speed, sizeof speed));
         add(out, room, text);
         format_time((double)(progress->bytes_total - progress->bytes_done) / rate, left,
                     sizeof left);
@@ -106,13 +119,27 @@ void progress_update(const mc_progress *progress, void *user)
     const double rate = rate_since(&display->first, progress);
     const int64_t tenths = (int64_t)(share_done(progress) * 10);
     if (display->bar) {
-        progress_line(progress, rate, terminal_width(), line, sizeof line);
+        progress_line(progress, display->unit, rate, terminal_width(), line, sizeof line);
         fprintf(stderr, "\r%s\033[K", line);
     } else if (display->lines && tenths > display->tenths) {
         display->tenths = tenths;
-        progress_line(progress, rate, 72, line, sizeof line);
+        progress_line(progress, display->unit, rate, 72, line, sizeof line);
         fprintf(stderr, "%s\n", line);
     }
+}
+
+static double seconds_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+void progress_examples(size_t done, size_t total, void *user)
+{
+    const mc_progress progress = {
+        .bytes_done = (int64_t)done, .bytes_total = (int64_t)total, .seconds = seconds_now()};
+    progress_update(&progress, user);
 }
 
 void progress_end(progress_display *display)

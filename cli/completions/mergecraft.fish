@@ -6,13 +6,16 @@ end
 
 complete -c mergecraft -f
 complete -c mergecraft -n __fish_use_subcommand -a merge -d 'Merge models into one'
+complete -c mergecraft -n __fish_use_subcommand -a eval -d 'Score a model on a GLUE task'
+complete -c mergecraft -n __fish_use_subcommand -a classify -d 'Classify texts with a model'
 complete -c mergecraft -n __fish_use_subcommand -a methods -d 'List the merge methods, or describe one'
 complete -c mergecraft -n __fish_use_subcommand -a inspect -d 'Show what is in a checkpoint'
+complete -c mergecraft -n __fish_use_subcommand -a download -d 'Download models and data sets from the Hub'
 complete -c mergecraft -n __fish_use_subcommand -a help -d 'Explain the command or a subcommand'
 complete -c mergecraft -n __fish_use_subcommand -s h -l help -d 'Print this text'
 complete -c mergecraft -n __fish_use_subcommand -l version -d 'Print the version'
 
-set -l all '__mergecraft_is merge methods inspect help'
+set -l all '__mergecraft_is merge eval classify methods inspect download help'
 complete -c mergecraft -n $all -l json -d 'Print one JSON object on standard output'
 complete -c mergecraft -n $all -s q -l quiet -d 'No messages but errors'
 complete -c mergecraft -n $all -s v -l verbose -d 'Say what is being done'
@@ -36,6 +39,26 @@ complete -c mergecraft -n $merge -l overwrite -d 'Replace a folder that exists'
 complete -c mergecraft -n $merge -l no-sync -d 'Do not wait until data is on the disk'
 complete -c mergecraft -n $merge -l memory -x -d 'Memory for tiles'
 complete -c mergecraft -n $merge -l threads -x -d 'How many threads work'
+complete -c mergecraft -n $merge -l eval -x -a 'cola sst2 mrpc qqp stsb mnli mnli_matched mnli_mismatched qnli rte wnli ax' -d 'Score the result on a GLUE task'
+complete -c mergecraft -n $merge -l data -r -F -d 'The examples'
+complete -c mergecraft -n $merge -l split -x -d 'The part of the data'
+complete -c mergecraft -n $merge -l eval-dtype -x -a 'f32 bf16 int8' -d 'What is computed in'
+complete -c mergecraft -n $merge -l predictions -r -F -d 'Write a JSON line for each example'
+
+set -l eval '__mergecraft_is eval'
+complete -c mergecraft -n $eval -F
+complete -c mergecraft -n $eval -a 'cola sst2 mrpc qqp stsb mnli mnli_matched mnli_mismatched qnli rte wnli ax' -d task
+complete -c mergecraft -n $eval -l data -r -F -d 'The examples'
+complete -c mergecraft -n $eval -l split -x -d 'The part of the data'
+complete -c mergecraft -n $eval -l dtype -x -a 'f32 bf16 int8' -d 'What is computed in'
+complete -c mergecraft -n $eval -l predictions -r -F -d 'Write a JSON line for each example'
+complete -c mergecraft -n $eval -l threads -x -d 'How many threads work'
+
+set -l classify '__mergecraft_is classify'
+complete -c mergecraft -n $classify -F
+complete -c mergecraft -n $classify -l top-k -x -d 'How many labels are shown'
+complete -c mergecraft -n $classify -l dtype -x -a 'f32 bf16 int8' -d 'What is computed in'
+complete -c mergecraft -n $classify -l threads -x -d 'How many threads work'
 
 set -l methods '__mergecraft_is methods'
 complete -c mergecraft -n $methods -F
@@ -47,5 +70,9 @@ complete -c mergecraft -n $inspect -F
 complete -c mergecraft -n $inspect -l summary -d 'Leave out the table of tensors'
 
 set -l help '__mergecraft_is help'
-complete -c mergecraft -n $help -a 'merge methods inspect help'
+complete -c mergecraft -n $help -a 'merge eval classify methods inspect download help'
 complete -c mergecraft -n $help -l options -d 'List the options, one a line, for completion'
+
+set -l download '__mergecraft_is download'
+complete -c mergecraft -n $download -l dataset -x -a 'cola sst2 mrpc qqp stsb mnli mnli_matched mnli_mismatched qnli rte wnli ax' -d 'Examples of a GLUE task'
+complete -c mergecraft -n $download -l split -x -d 'Which of its examples'

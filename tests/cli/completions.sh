@@ -10,7 +10,7 @@ options_of()
 bash_offers()
 {
     bash -c '. "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _mergecraft; printf "%s\n" "${COMPREPLY[@]}"' \
-        - "$files/mergecraft.bash" "$@" 2> /dev/null | LC_ALL=C sort
+        - "$files/mergecraft.bash" "$@" 2>&1 | LC_ALL=C sort
 }
 
 # zsh: the options between the function's name and its closing brace, with those that all have.
@@ -36,7 +36,7 @@ same()
     diff -u expected found >&2 || fail "$1"
 }
 
-for verb in merge methods inspect help; do
+for verb in merge eval classify methods inspect download help; do
     options=$(options_of $verb)
     same "bash, $verb" "$options" "$(bash_offers mergecraft $verb -)"
     case $verb in
@@ -54,6 +54,15 @@ same 'bash, methods' median "$(bash_offers mergecraft merge medi)"
 same 'bash, methods behind options' median "$(bash_offers mergecraft merge -o out --strict medi)"
 same 'bash, methods' median "$(bash_offers mergecraft methods medi)"
 same 'bash, dtypes' "$(printf 'bf16\nf16\nf32')" "$(bash_offers mergecraft merge median --dtype '')"
+same 'bash, dtypes of evaluation' "$(printf 'bf16\nf32\nint8')" "$(bash_offers mergecraft eval m --dtype '')"
+same 'bash, methods behind a size' median "$(bash_offers mergecraft merge --shard-size 1GB medi)"
+# For bash "--option=value" is three words.
+same 'bash, methods behind --option=value' median \
+    "$(bash_offers mergecraft merge --threads '=' 2 -p a '=' 1 --strict medi)"
+same 'bash, --option=value' rte "$(bash_offers mergecraft merge median --eval '=' r)"
+same 'bash, --option=' "$(printf 'bf16\nf32\nint8')" "$(bash_offers mergecraft eval --dtype '=')"
+same 'bash, data sets' rte "$(bash_offers mergecraft download --dataset rt)"
+same 'bash, no subcommand' '' "$(bash_offers mergecraft 'a b' - 2>&1)"
 mkdir 'a model' 'a method'
 touch 'a file.c' 'a text'
 same 'bash, models' "$(printf 'a file.c\na method\na model\na text')" \

@@ -4,16 +4,25 @@ if [ ! -d "$SOURCE/examples/models/rte-1" ]; then
     exit 77
 fi
 ln -s "$SOURCE/examples" examples
-for verb in '' merge methods inspect help; do
+# What is downloaded comes from a Hub of our own.
+mkdir -p hub/google-bert hub/datasets/nyu-mll/glue/rte
+cp -r "$SOURCE/examples/models/base" hub/google-bert/bert-base-uncased
+cp "$SOURCE/examples/models/data/validation.parquet" hub/datasets/nyu-mll/glue/rte/validation-00000-of-00001.parquet
+unset HF_HUB_OFFLINE
+run_example()
+{
+    python3 "$SOURCE/tests/hub/server.py" --root hub -- sh -e ./example > shown 2> messages
+}
+for verb in '' merge eval classify methods inspect download help; do
     # shellcheck disable=SC2086
     mergecraft $verb --help | sed -n '/^example$/,$p' | tail -n +2 > example
     rm -rf merged
-    sh -e ./example > shown 2> messages || fail "the example of '$verb' fails: $(cat messages)"
+    run_example || fail "the example of '$verb' fails: $(cat messages)"
     [ -s shown ] || fail "the example of '$verb' shows nothing"
 done
 for page in "$SOURCE"/docs/man/*.1; do
     sed -n -e 's/^\.Dl //p' -e '/^\.Bd -literal/,/^\.Ed/{/^\./!p}' "$page" | sed 's/\\e$/\\/' > example
     rm -rf merged
-    sh -e ./example > shown 2> messages || fail "the example of $page fails: $(cat messages)"
+    run_example || fail "the example of $page fails: $(cat messages)"
     [ -s shown ] || fail "the example of $page shows nothing"
 done

@@ -1,6 +1,6 @@
 # Every subcommand has a page that names exactly its options, and pages are without mistakes.
 pages=$SOURCE/docs/man
-for verb in '' merge methods inspect; do
+for verb in '' merge eval classify methods inspect download; do
     page=$pages/mergecraft${verb:+-$verb}.1
     # shellcheck disable=SC2086
     mergecraft help --options $verb > options

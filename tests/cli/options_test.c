@@ -130,7 +130,7 @@ static void test_bar_fits_any_width(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         for (size_t width = 0; width < 400; width++) {
             char line[256];
-            progress_line(&cases[i], 1, width, line, sizeof line);
+            progress_line(&cases[i], NULL, 1, width, line, sizeof line);
             assert_true(strlen(line) < (width ? width : 1));
             assert_true(width < 10 || strstr(line, "%"));
         }
@@ -141,14 +141,14 @@ static void test_bar_says_how_far_it_is(void **state)
     (void)state;
     char line[256];
     const mc_progress half = {500000000, 1000000000, 0, 1};
-    progress_line(&half, 125e6, 63, line, sizeof line);
+    progress_line(&half, NULL, 125e6, 63, line, sizeof line);
     assert_string_equal(line, " 50 %  500 MB of 1.0 GB  125 MB/s  0:04 left [#######........]");
-    progress_line(&half, 1e5, 63, line, sizeof line);
+    progress_line(&half, NULL, 1e5, 63, line, sizeof line);
     assert_non_null(strstr(line, "1:23:20 left"));
-    progress_line(&half, 0, 40, line, sizeof line);
+    progress_line(&half, NULL, 0, 40, line, sizeof line);
     assert_string_equal(line, " 50 %  500 MB of 1.0 GB [######.......]");
     const mc_progress all = {1000000000, 1000000000, 0, 1};
-    progress_line(&all, 1e9, 36, line, sizeof line);
+    progress_line(&all, NULL, 1e9, 36, line, sizeof line);
     assert_string_equal(line, "100 %  1.0 GB of 1.0 GB  finishing");
 }
 

@@ -8,4 +8,7 @@ expect 0 mergecraft merge median a b extra.safetensors -o quiet -q
 expect 0 mergecraft merge median a b extra.safetensors -o out2 --json > json
 tail -n +2 json | helper json warnings
 expect 1 mergecraft merge median a b extra.safetensors -o strict --strict
+# A pattern that fits nothing.
+expect 0 mergecraft merge median a b -o out3 --passthrough 'classifer.*' --passthrough 'encoder.*'
+expect 1 mergecraft merge median a b -o strict --passthrough 'classifer.*' --strict
 [ ! -e strict ] || fail 'strict was made'

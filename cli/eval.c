@@ -1,0 +1,95 @@
+/* mergecraft eval: how good a model is on a GLUE task. */
+#include "lookup.h"
+#include "output.h"
+#include "score.h"
+#include "signals.h"
+
+typedef struct eval_settings {
+    common_options common;
+    score_settings score;
+} eval_settings;
+
+#define AT(field_) offsetof(eval_settings, score.field_)
+static const option options[] = {
+    {"data", '\0', OPTION_TEXT, AT(data), "FILE|DIR|-", "examples: Parquet, TSV, CSV, JSON lines"},
+    {"split", '\0', OPTION_TEXT, AT(split), "NAME", "the part of the data", "validation"},
+    {"dtype", '\0', OPTION_TEXT, AT(dtype), "f32|bf16|int8", "what is computed in", "f32"},
+    {"predictions", '\0', OPTION_TEXT, AT(predictions), "FILE",
+     "write a JSON line for each example"},
+    {"threads", '\0', OPTION_NUMBER, AT(threads), "N", "how many threads work", "one a processor",
+     1, 1024},
+    COMMON_OPTIONS,
+    {NULL}};
+
+static mc_status score_model(const eval_settings *settings, const score_job *job,
+                             const mc_model *model, mc_error *error)
+{
+    mc_pipeline *pipeline = NULL;
+    mc_evaluation result;
+    mc_status status = mc_pipeline_open(model, &job->options, &pipeline, error);
+    if (status == MC_OK)
+        status = score_run(&settings->score, job, pipeline, &settings->common, catch_signals(),
+                           &result, error);
+    if (status == MC_OK && settings->common.json) {
+        json_t *const object = score_json(job, pipeline, &result);
+        json_object_set_new(object, "model", json_text(mc_model_name(model)));
+        print_json(object);
+    } else if (status == MC_OK) {
+        score_print(job, mc_model_name(model), &result);
+    }
+    if (status == MC_OK)
+        mc_evaluation_free(&result);
+    mc_pipeline_close(pipeline);
+    return status;
+}
+
+static mc_status eval(eval_settings *settings, const text_list *operands, mc_error *error)
+{
+    score_job job = {0};
+    mc_model *model = NULL;
+    if (operands->count != 2)
+        return mc_fail(error, MC_USAGE, "expected a model and a task, found %zu argument%s",
+                       operands->count, plural((int64_t)operands->count));
+    settings->score.task = operands->items[1];
+    settings->score.dtype_option = "--dtype";
+    mc_status status = score_prepare(&settings->score, &settings->common, &job, error);
+    if (status == MC_OK)
+        status = open_model(operands->items[0], &settings->common, &model, error);
+    if (status == MC_OK)
+        status = score_model(settings, &job, model, error);
+    mc_model_close(model);
+    score_free(&job);
+    return status;
+}
+
+static int run(const subcommand *self, const char *const *arguments)
+{
+    eval_settings settings = {0};
+    text_list operands = {0};
+    int status = EXIT_DONE;
+    mc_error error = MC_ERROR_NONE;
+    if (parse_options(self, arguments, &settings, &operands, &status) &&
+        eval(&settings, &operands, &error) != MC_OK)
+        status = report_failure(self, &settings.common, &error);
+    free_options(self, &settings, &operands);
+    return status;
+}
+
+static void print_tasks(FILE *out)
+{
+    fprintf(out, "\n%stasks%s\n ", bold(out), plain(out));
+    for (size_t i = 0; i < mc_glue_task_count(); i++)
+        fprintf(out, " %s", mc_glue_task_at(i)->name);
+    fputc('\n', out);
+}
+
+const subcommand subcommand_eval = {
+    .name = "eval",
+    .arguments = "MODEL TASK [options]",
+    .help = "Score a model on a GLUE task.",
+    .text = "Without --data the examples are those in the Hub's cache (nyu-mll/glue), or in\n"
+            "the folder that MERGECRAFT_DATA names.\n",
+    .example = "  mergecraft eval examples/models/rte-1 rte --data examples/models/data\n",
+    .options = options,
+    .more_help = print_tasks,
+    .run = run};

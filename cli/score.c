@@ -1,0 +1,278 @@
+#include "score.h"
+
+#include "fetch.h"
+#include "lookup.h"
+#include "output.h"
+#include "progress.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- what is wanted -------------------------------------------------------------------------- */
+
+static mc_status fail_write(const char *path, mc_error *error)
+{
+    const int code = errno;
+    mc_fail(error, code == ENOSPC ? MC_NO_SPACE : MC_IO, "cannot write: %s", strerror(code));
+    snprintf(error->file, sizeof error->file, "%s", path);
+    return error->code;
+}
+
+static bool is_same(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* What a link leads to is replaced, and the link stays. The caller frees it. */
+static char *follow_links(const char *path)
+{
+    char *const real = realpath(path, NULL);
+    return real ? real : format_text("%s", path);
+}
+
+static mc_status check_folder_of(const char *path, mc_error *error)
+{
+    char *const folder = follow_links(path), *const slash = strrchr(folder, '/');
+    if (slash)
+        slash[slash == folder] = '\0';
+    const int result = access(slash ? folder : ".", W_OK | X_OK);
+    const mc_status status = result == 0 ? MC_OK : fail_write(path, error);
+    free(folder);
+    return status;
+}
+
+/* Whether predictions can be written, as far as that can be seen before there are any. */
+static mc_status check_predictions(const score_settings *settings, mc_error *error)
+{
+    const char *const path = settings->predictions;
+    struct stat status, data;
+    if (!*path || strcmp(path, "-") == 0)
+        return mc_fail(error, MC_USAGE,
+                       "--predictions: expected a file, such as /dev/stdout, found '%s'", path);
+    if (stat(path, &status) != 0)
+        return check_folder_of(path, error);
+    if (settings->data && stat(settings->data, &data) == 0 && is_same(&status, &data))
+        return mc_fail(error, MC_USAGE,
+                       "--predictions: expected another file than that of the examples, found '%s'",
+                       path);
+    if (S_ISREG(status.st_mode))
+        return check_folder_of(path, error);
+    errno = EISDIR;
+    return !S_ISDIR(status.st_mode) && access(path, W_OK) == 0 ? MC_OK : fail_write(path, error);
+}
+
+static mc_status load_default(score_job *job, const common_options *common, mc_error *error)
+{
+    fetch_display display = fetch_begin(common);
+    const mc_hub_options hub = fetch_options(&display);
+    const mc_status status = mc_glue_load_default(job->task, job->split, &hub, &job->data, error);
+    fetch_end(&display);
+    return status;
+}
+
+mc_status score_prepare(const score_settings *settings, const common_options *common,
+                        score_job *job, mc_error *error)
+{
+    job->options.threads = (int)settings->threads;
+    mc_status status = find_task(settings->task, &job->task, error);
+    if (status == MC_OK)
+        status = parse_precision(settings->dtype_option, settings->dtype, &job->options.precision,
+                                 error);
+    if (status == MC_OK)
+        status = find_split(job->task, settings->split, &job->split, error);
+    if (status == MC_OK && settings->predictions)
+        status = check_predictions(settings, error);
+    if (status != MC_OK)
+        return status;
+    return settings->data ? mc_glue_load(job->task, settings->data, job->split, &job->data, error)
+                          : load_default(job, common, error);
+}
+
+void score_free(score_job *job)
+{
+    mc_glue_data_free(job->data);
+    job->data = NULL;
+}
+
+/* ---- predictions ----------------------------------------------------------------------------- */
+
+/* A label of a task, or the value of a regression; what is not known is null. */
+static json_t *json_value(const mc_glue_task *task, double value)
+{
+    if (isnan(value))
+        return json_null();
+    return task->label_count ? json_integer((json_int_t)value) : json_real(value);
+}
+
+static json_t *json_prediction(const score_job *job, const mc_evaluation *result, size_t index)
+{
+    const mc_glue_example example = mc_glue_example_at(job->data, index);
+    json_t *const scores = json_array();
+    for (size_t i = 0; i < result->label_count; i++)
+        json_array_append_new(scores,
+                              json_real((double)result->scores[index * result->label_count + i]));
+    return json_pack("{s:I, s:o, s:o, s:o}", "index", (json_int_t)example.index, "label",
+                     json_value(job->task, example.label), "prediction",
+                     json_value(job->task, result->predictions[index]), "scores", scores);
+}
+
+static bool write_lines(const score_job *job, const mc_evaluation *result, FILE *file)
+{
+    bool written = true;
+    for (size_t i = 0; i < result->examples && written; i++) {
+        json_t *const line = json_prediction(job, result, i);
+        written = line && json_dumpf(line, file, JSON_COMPACT | JSON_REAL_PRECISION(9)) == 0 &&
+                  fputc('\n', file) != EOF;
+        json_decref(line);
+    }
+    return written;
+}
+
+/* The file appears under its name when it is complete. */
+static mc_status write_file(const char *path, const score_job *job, const mc_evaluation *result,
+                            mc_error *error)
+{
+    char *const target = follow_links(path);
+    char *const partial = format_text("%s.%ld.partial", target, (long)getpid());
+    FILE *const file = fopen(partial, "we");
+    bool written = file && write_lines(job, result, file);
+    if (file && fclose(file) != 0)
+        written = false;
+    const mc_status status = written && rename(partial, target) == 0 ? MC_OK
+                                                                     : fail_write(path, error);
+    if (status != MC_OK && file)
+        unlink(partial);
+    free(partial);
+    free(target);
+    return status;
+}
+
+/* What is no file is no place for another one: devices and pipes are written to. */
+static mc_status write_stream(const char *path, const score_job *job, const mc_evaluation *result,
+                              mc_error *error)
+{
+    FILE *const file = fopen(path, "we");
+    bool written = file && write_lines(job, result, file);
+    if (file && fclose(file) != 0)
+        written = false;
+    return written ? MC_OK : fail_write(path, error);
+}
+
+static mc_status write_predictions(const char *path, const score_job *job,
+                                   const mc_evaluation *result, mc_error *error)
+{
+    struct stat status, output;
+    if (stat(path, &status) != 0)
+        return write_file(path, job, result, error);
+    /* The score comes after them, also where standard output is a file. */
+    if (fstat(STDOUT_FILENO, &output) == 0 && is_same(&status, &output))
+        return write_lines(job, result, stdout) ? MC_OK : fail_write(path, error);
+    return S_ISREG(status.st_mode) ? write_file(path, job, result, error)
+                                   : write_stream(path, job, result, error);
+}
+
+/* ---- the score ------------------------------------------------------------------------------- */
+
+static void say_what_was_noticed(const score_job *job, const mc_pipeline *pipeline,
+                                 const mc_evaluation *result)
+{
+    if (result->guessed) {
+        char *text = format_text("the model does not name the labels of %s; taken in order:",
+                                 job->task->name);
+        for (size_t i = 0; i < job->task->label_count; i++) {
+            char *const longer = format_text("%s%s %s = %s", text, i ? "," : "",
+                                             mc_pipeline_label(pipeline, i), job->task->labels[i]);
+            free(text);
+            text = longer;
+        }
+        say("note", text);
+        free(text);
+    }
+    if (result->truncated) {
+        char *const text = format_text(
+            "%zu of %zu examples are longer than %zu tokens and were truncated", result->truncated,
+            result->examples, mc_pipeline_max_length(pipeline));
+        say("note", text);
+        free(text);
+    }
+    const size_t skipped = mc_glue_skipped(job->data);
+    if (skipped) {
+        char *const text = format_text("%zu line%s too short to hold an example %s left out",
+                                       skipped, plural((int64_t)skipped),
+                                       skipped == 1 ? "was" : "were");
+        say("note", text);
+        free(text);
+    }
+    if (!result->labelled)
+        say("note", "the split has no labels: there is no score");
+}
+
+mc_status score_run(const score_settings *settings, const score_job *job,
+                    const mc_pipeline *pipeline, const common_options *common,
+                    const volatile int *cancel, mc_evaluation *out, mc_error *error)
+{
+    progress_display display = progress_begin(common);
+    mc_pipeline_run run = {.cancel = cancel};
+    display.unit = "examples";
+    if (display.bar || display.lines) {
+        run.progress = progress_examples;
+        run.user = &display;
+    }
+    mc_status status = mc_pipeline_evaluate(pipeline, job->task, job->data, &run, out, error);
+    progress_end(&display);
+    if (status != MC_OK)
+        return status;
+    if (!common->quiet)
+        say_what_was_noticed(job, pipeline, out);
+    if (settings->predictions)
+        status = write_predictions(settings->predictions, job, out, error);
+    if (status != MC_OK)
+        mc_evaluation_free(out);
+    return status;
+}
+
+/* ---- results --------------------------------------------------------------------------------- */
+
+static json_t *json_metrics(const mc_evaluation *result)
+{
+    json_t *const metrics = json_object();
+    for (size_t i = 0; i < result->metric_count; i++) {
+        const double value = result->metrics[i].value;
+        /* What is not a number has no place in JSON. */
+        json_object_set_new(metrics, result->metrics[i].name,
+                            isnan(value) ? json_null() : json_real(value));
+    }
+    return metrics;
+}
+
+static json_t *json_labels(const mc_pipeline *pipeline)
+{
+    json_t *const labels = json_array();
+    for (size_t i = 0; i < mc_pipeline_label_count(pipeline); i++)
+        json_array_append_new(labels, json_text(mc_pipeline_label(pipeline, i)));
+    return labels;
+}
+
+json_t *score_json(const score_job *job, const mc_pipeline *pipeline, const mc_evaluation *result)
+{
+    return json_pack("{s:s, s:s, s:I, s:o, s:o, s:b, s:I, s:f}", "task", job->task->name, "split",
+                     job->split, "examples", (json_int_t)result->examples, "metrics",
+                     json_metrics(result), "labels", json_labels(pipeline), "labels_guessed",
+                     (int)result->guessed, "truncated", (json_int_t)result->truncated, "seconds",
+                     round(result->seconds * 1000) / 1000);
+}
+
+void score_print(const score_job *job, const char *model, const mc_evaluation *result)
+{
+    char *const name = visible_text(model);
+    printf("%s: %s %s, %zu example%s in %.2f s", name, job->task->name, job->split,
+           result->examples, plural((int64_t)result->examples), result->seconds);
+    for (size_t i = 0; i < result->metric_count; i++)
+        printf("%s %s %.4f", i ? "," : ":", result->metrics[i].name, result->metrics[i].value);
+    putchar('\n');
+    free(name);
+}
