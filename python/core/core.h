@@ -1,0 +1,104 @@
+/*
+ * mergecraft._core: the library's objects as Python's. Thin: what users see is written in Python, on top of it.
+ *
+ * Everything here uses the limited API of Python 3.11, and of mergecraft only the public headers. Calls that may take long are made
+ * without the interpreter's lock.
+ */
+#ifndef MC_PYTHON_CORE_H
+#define MC_PYTHON_CORE_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <mergecraft/mergecraft.h>
+
+/* ---- errors ------------------------------------------------------------------------------------ */
+
+/* Raises what an error says as an exception of mergecraft._errors; returns NULL. */
+PyObject *core_raise(const mc_error *error);
+
+/*
+ * An exception of a callback, which may have run on one of the library's threads, until the function that called the library takes
+ * it. Belongs to the object that has the callback. All is used with the interpreter's lock.
+ */
+typedef struct core_kept {
+    PyObject *type, *value, *traceback; /* type is NULL: none */
+    int64_t number;
+    struct core_kept *next;
+} core_kept;
+
+/* Keeps the exception that a callback has raised, and tells the library of it; returns the status for it. */
+mc_status core_callback_failed(core_kept *kept, mc_error *error);
+
+/* Lets go of the exception, if there is one: before its owner goes. */
+void core_forget(core_kept *kept);
+
+/* As core_raise, but raises the exception that a callback has kept, if there is one. */
+PyObject *core_raise_kept(const mc_error *error);
+
+/* ---- objects ------------------------------------------------------------------------------------ */
+
+/* Bytes that belong to whoever has them; supports the buffer protocol, writable. */
+PyObject *core_memory_map(int fd, int64_t offset, int64_t size);
+PyObject *core_memory_new(int64_t size, void **data);
+PyObject *core_memory_of(mc_source *source); /* of a tensor that nobody else reads */
+
+PyObject *core_source(mc_source *source); /* takes a reference of its own */
+mc_source *core_source_of(PyObject *object);
+
+PyObject *core_dict(mc_state_dict *dict, PyObject *keep); /* takes over dict; keep may be NULL */
+mc_state_dict *core_dict_of(PyObject *object);
+
+const mc_model *core_model_of(PyObject *object);
+const mc_method *core_method_of(PyObject *object);
+
+/* Each NULL, with an exception, if the object is of another type. */
+
+/* ---- runs --------------------------------------------------------------------------------------- */
+
+/* A long call: stops at Ctrl-C, and tells a function of Python's how far it is. */
+typedef struct core_run {
+    PyObject *progress; /* borrowed; called with (done, total), None: nobody */
+    volatile int cancel;
+    PyObject *type, *value, *traceback; /* the exception that stopped it */
+} core_run;
+
+/* Called without the interpreter's lock. */
+void core_run_step(core_run *run, int64_t done, int64_t total);
+
+/* For downloads that are part of the call. */
+mc_hub_options core_hub_options(core_run *run);
+
+/* What the call came to: 0, or −1 with an exception. */
+int core_run_end(core_run *run, mc_status status, const mc_error *error);
+
+/* Keyword arguments of a run (threads, memory, shard_size, overwrite, sync, progress). */
+typedef struct core_run_arguments {
+    int threads;
+    long long memory, shard_size;
+    int overwrite, sync;
+    PyObject *progress;
+} core_run_arguments;
+
+mc_run_options core_run_options(const core_run_arguments *arguments, core_run *run);
+
+/* ---- values ------------------------------------------------------------------------------------- */
+
+/* A dtype by its name in torch; false with an exception if there is none. */
+int core_dtype(const char *name, mc_dtype *dtype);
+
+/* A tuple of dimensions; the rank, or −1 with an exception. */
+int core_shape(PyObject *sequence, int64_t shape[MC_MAX_RANK]);
+
+/* A list of str as an array that ends with NULL, of strings that are owned by the list's items. Free it with PyMem_Free. */
+const char **core_strings(PyObject *list, Py_ssize_t *count);
+
+int core_add_memory(PyObject *module);
+int core_add_source(PyObject *module);
+int core_add_dict(PyObject *module);
+int core_add_model(PyObject *module);
+int core_add_method(PyObject *module);
+int core_add_plan(PyObject *module);
+int core_add_pipeline(PyObject *module);
+
+#endif

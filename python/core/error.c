@@ -1,0 +1,149 @@
+#include "core.h"
+
+#include <stdbool.h>
+
+/* The exceptions of callbacks that nobody has taken yet. */
+static core_kept *all_kept;
+
+PyObject *core_raise(const mc_error *error)
+{
+    char line[6144];
+    PyObject *const module = PyImport_ImportModule("mergecraft._errors");
+    PyObject *exception = NULL;
+    mc_error_message(error, line, sizeof line);
+    if (module)
+        exception = PyObject_CallMethod(module, "make", "isssL", (int)error->code, line,
+                                        error->file, error->tensor, (long long)error->offset);
+    if (exception)
+        PyErr_SetObject((PyObject *)Py_TYPE(exception), exception);
+    Py_XDECREF(exception);
+    Py_XDECREF(module);
+    return NULL;
+}
+
+/* Errors of the library go from thread to thread by value. The number is where an error that is in no file has no use for its own. */
+static void set_number(mc_error *error, int64_t number)
+{
+    error->offset = -1 - number;
+}
+
+static int64_t number_of(const mc_error *error)
+{
+    return -1 - error->offset;
+}
+
+static void unlink_kept(const core_kept *kept)
+{
+    for (core_kept **at = &all_kept; *at; at = &(*at)->next)
+        if (*at == kept) {
+            *at = kept->next;
+            return;
+        }
+}
+
+void core_forget(core_kept *kept)
+{
+    if (!kept->type)
+        return;
+    unlink_kept(kept);
+    const core_kept old = *kept;
+    *kept = (core_kept){0};
+    Py_DECREF(old.type);
+    Py_XDECREF(old.value);
+    Py_XDECREF(old.traceback);
+}
+
+mc_status core_callback_failed(core_kept *kept, mc_error *error)
+{
+    static int64_t last_number;
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    PyObject *const text = value ? PyObject_Str(value) : NULL;
+    const char *const words = text ? PyUnicode_AsUTF8AndSize(text, NULL) : NULL;
+    mc_fail(error, MC_USAGE, "%s", words ? words : "a function of Python's has failed");
+    PyErr_Clear();
+    Py_XDECREF(text);
+    core_forget(kept);
+    *kept = (core_kept){type, value, traceback, ++last_number, all_kept};
+    all_kept = kept;
+    if (error)
+        set_number(error, kept->number);
+    return MC_USAGE;
+}
+
+PyObject *core_raise_kept(const mc_error *error)
+{
+    core_kept *kept = all_kept;
+    while (kept && kept->number != number_of(error))
+        kept = kept->next;
+    if (!kept)
+        return core_raise(error);
+    unlink_kept(kept);
+    PyErr_Restore(kept->type, kept->value, kept->traceback);
+    *kept = (core_kept){0};
+    return NULL;
+}
+
+/* ---- runs --------------------------------------------------------------------------------------- */
+
+static bool step(core_run *run, int64_t done, int64_t total)
+{
+    if (PyErr_CheckSignals() != 0)
+        return false;
+    if (!run->progress || run->progress == Py_None)
+        return true;
+    PyObject *const result = PyObject_CallFunction(run->progress, "LL", (long long)done,
+                                                   (long long)total);
+    Py_XDECREF(result);
+    return result != NULL;
+}
+
+void core_run_step(core_run *run, int64_t done, int64_t total)
+{
+    const PyGILState_STATE lock = PyGILState_Ensure();
+    if (!run->type && !step(run, done, total)) {
+        PyErr_Fetch(&run->type, &run->value, &run->traceback);
+        run->cancel = 1;
+    }
+    PyGILState_Release(lock);
+}
+
+int core_run_end(core_run *run, mc_status status, const mc_error *error)
+{
+    if (run->type) { /* also where the work was done before it could be stopped */
+        PyErr_Restore(run->type, run->value, run->traceback);
+        return -1;
+    }
+    if (status != MC_OK)
+        core_raise_kept(error);
+    return status == MC_OK ? 0 : -1;
+}
+
+static void on_download(const mc_hub_progress *progress, void *user)
+{
+    core_run_step(user, progress->bytes_done, progress->bytes_total);
+}
+
+mc_hub_options core_hub_options(core_run *run)
+{
+    return (mc_hub_options){.cancel = &run->cancel, .progress = on_download, .user = run};
+}
+
+static void on_progress(const mc_progress *progress, void *user)
+{
+    core_run_step(user, progress->bytes_done, progress->bytes_total);
+}
+
+mc_run_options core_run_options(const core_run_arguments *arguments, core_run *run)
+{
+    *run = (core_run){.progress = arguments->progress};
+    return (mc_run_options){.threads = arguments->threads,
+                            .memory = arguments->memory,
+                            .shard_size = arguments->shard_size,
+                            .overwrite = arguments->overwrite != 0,
+                            .no_sync = !arguments->sync,
+                            .cancel = &run->cancel,
+                            .progress = on_progress,
+                            .user = run};
+}

@@ -1,0 +1,114 @@
+#include "core.h"
+
+int core_dtype(const char *name, mc_dtype *dtype)
+{
+    if (mc_dtype_parse(name, dtype))
+        return 1;
+    PyErr_Format(PyExc_ValueError, "unknown dtype '%s'", name);
+    return 0;
+}
+
+int core_shape(PyObject *sequence, int64_t shape[MC_MAX_RANK])
+{
+    const Py_ssize_t rank = PySequence_Size(sequence);
+    if (rank > MC_MAX_RANK)
+        PyErr_Format(PyExc_ValueError, "expected at most %d dimensions, found %zd", MC_MAX_RANK,
+                     rank);
+    if (rank < 0 || rank > MC_MAX_RANK)
+        return -1;
+    for (Py_ssize_t i = 0; i < rank; i++) {
+        PyObject *const item = PySequence_GetItem(sequence, i);
+        shape[i] = item ? PyLong_AsLongLong(item) : -1;
+        Py_XDECREF(item);
+        if (PyErr_Occurred())
+            return -1;
+    }
+    return (int)rank;
+}
+
+const char **core_strings(PyObject *list, Py_ssize_t *count)
+{
+    *count = PyList_Size(list);
+    if (*count < 0)
+        return NULL;
+    const char **const strings = PyMem_Calloc((size_t)*count + 1, sizeof *strings);
+    if (!strings)
+        return (const char **)PyErr_NoMemory();
+    for (Py_ssize_t i = 0; i < *count; i++) {
+        strings[i] = PyUnicode_AsUTF8AndSize(PyList_GetItem(list, i), NULL);
+        if (!strings[i]) {
+            PyMem_Free((void *)(uintptr_t)strings);
+            return NULL;
+        }
+    }
+    return strings;
+}
+
+static PyObject *widest(PyObject *module, PyObject *args)
+{
+    (void)module;
+    const char *left, *right;
+    mc_dtype a, b;
+    if (!PyArg_ParseTuple(args, "ss", &left, &right) || !core_dtype(left, &a) ||
+        !core_dtype(right, &b))
+        return NULL;
+    if (mc_dtype_kind_of(a) != MC_KIND_FLOAT || mc_dtype_kind_of(b) != MC_KIND_FLOAT)
+        return PyErr_Format(PyExc_ValueError, "expected float dtypes, found %s and %s", left,
+                            right);
+    return PyUnicode_FromString(mc_dtype_torch_name(mc_dtype_widest(a, b)));
+}
+
+static PyObject *dtype_name(PyObject *module, PyObject *text)
+{
+    (void)module;
+    mc_dtype dtype;
+    const char *const name = PyUnicode_AsUTF8AndSize(text, NULL);
+    if (!name || !core_dtype(name, &dtype))
+        return NULL;
+    return PyUnicode_FromString(mc_dtype_torch_name(dtype));
+}
+
+static PyObject *is_float(PyObject *module, PyObject *text)
+{
+    (void)module;
+    mc_dtype dtype;
+    const char *const name = PyUnicode_AsUTF8AndSize(text, NULL);
+    if (!name || !core_dtype(name, &dtype))
+        return NULL;
+    return PyBool_FromLong(mc_dtype_kind_of(dtype) == MC_KIND_FLOAT);
+}
+
+static PyMethodDef functions[] = {
+    {"widest", widest, METH_VARARGS,
+     "widest(a, b)\n--\n\nThe narrowest float dtype that holds every value of both."},
+    {"dtype_name", dtype_name, METH_O,
+     "dtype_name(text)\n--\n\nThe name in torch of what people type: 'bf16', 'float16', 'F32'."},
+    {"is_float", is_float, METH_O, "is_float(dtype)\n--\n\nWhether tensors of it are merged."},
+    {0}};
+
+static PyModuleDef definition = {PyModuleDef_HEAD_INIT,
+                                 "_core",
+                                 "The C library, as Python objects.",
+                                 -1,
+                                 functions,
+                                 NULL,
+                                 NULL,
+                                 NULL,
+                                 NULL};
+
+/* The one name that Python looks for. */
+PyMODINIT_FUNC PyInit__core(void);
+
+PyMODINIT_FUNC PyInit__core(void)
+{
+    PyObject *const module = PyModule_Create(&definition);
+    if (!module)
+        return NULL;
+    if (core_add_memory(module) == 0 && core_add_source(module) == 0 &&
+        core_add_dict(module) == 0 && core_add_model(module) == 0 && core_add_method(module) == 0 &&
+        core_add_plan(module) == 0 && core_add_pipeline(module) == 0 &&
+        PyModule_AddStringConstant(module, "version", mc_version()) == 0)
+        return module;
+    Py_DECREF(module);
+    return NULL;
+}

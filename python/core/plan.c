@@ -1,0 +1,213 @@
+#include "core.h"
+
+typedef struct plan_object {
+    PyObject ob_base;
+    mc_plan *plan;
+    PyObject *models, *base, *method; /* must live as long */
+} plan_object;
+
+static PyTypeObject *plan_type;
+
+static const mc_plan *of(PyObject *object)
+{
+    return ((plan_object *)object)->plan;
+}
+
+/* An array of the models of a list; NULL with an exception. */
+static const mc_model **models_of(PyObject *list, Py_ssize_t *count)
+{
+    *count = PyList_Size(list);
+    const mc_model **const models = PyMem_Calloc((size_t)(*count > 0 ? *count : 1), sizeof *models);
+    if (!models)
+        return (const mc_model **)PyErr_NoMemory();
+    for (Py_ssize_t i = 0; i < *count; i++) {
+        models[i] = core_model_of(PyList_GetItem(list, i));
+        if (!models[i]) {
+            PyMem_Free((void *)(uintptr_t)models);
+            return NULL;
+        }
+    }
+    return models;
+}
+
+/* What new_plan was given, in the library's terms. */
+typedef struct plan_arguments {
+    PyObject *method, *models, *base, *params, *passthrough;
+    unsigned long long seed;
+    int strict;
+    const char *dtype, *origin, *text;
+} plan_arguments;
+
+static mc_plan *make_plan(const plan_arguments *a, mc_plan_input *input)
+{
+    mc_plan *plan = NULL;
+    mc_error error = MC_ERROR_NONE;
+    mc_status status;
+    input->method = core_method_of(a->method);
+    input->base = a->base == Py_None ? NULL : core_model_of(a->base);
+    input->seed = a->seed;
+    input->strict = a->strict != 0;
+    input->convert = a->dtype != NULL;
+    input->method_origin = a->origin;
+    input->method_text = a->text;
+    if (!input->method || (a->base != Py_None && !input->base) ||
+        (a->dtype && !core_dtype(a->dtype, &input->dtype)))
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS status = mc_plan_new(input, &plan, &error);
+    Py_END_ALLOW_THREADS if (status != MC_OK) core_raise_kept(&error);
+    return plan;
+}
+
+static mc_plan *plan_of_arguments(const plan_arguments *a)
+{
+    Py_ssize_t model_count, param_count = 0, passthrough_count = 0;
+    const mc_model **const models = models_of(a->models, &model_count);
+    const char **const params = models ? core_strings(a->params, &param_count) : NULL;
+    const char **const passthrough = params ? core_strings(a->passthrough, &passthrough_count)
+                                            : NULL;
+    mc_plan_input input = {.models = models,
+                           .model_count = (size_t)model_count,
+                           .params = params,
+                           .param_count = (size_t)param_count,
+                           .passthrough = passthrough,
+                           .passthrough_count = (size_t)passthrough_count};
+    mc_plan *const plan = passthrough ? make_plan(a, &input) : NULL;
+    PyMem_Free((void *)(uintptr_t)models);
+    PyMem_Free((void *)(uintptr_t)params);
+    PyMem_Free((void *)(uintptr_t)passthrough);
+    return plan;
+}
+
+static PyObject *new_plan(PyTypeObject *type, PyObject *args, PyObject *keywords)
+{
+    static char *names[] = {"method", "models", "base",   "params", "passthrough", "seed",
+                            "strict", "dtype",  "origin", "text",   NULL};
+    plan_arguments a = {0};
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOOOOKpzzz", names, &a.method, &a.models,
+                                     &a.base, &a.params, &a.passthrough, &a.seed, &a.strict,
+                                     &a.dtype, &a.origin, &a.text))
+        return NULL;
+    if (!PyList_Check(a.models) || !PyList_Check(a.params) || !PyList_Check(a.passthrough))
+        return PyErr_Format(PyExc_TypeError, "expected lists of models, parameters and patterns");
+    mc_plan *const plan = plan_of_arguments(&a);
+    plan_object *const self = plan ? (plan_object *)PyType_GenericAlloc(type, 0) : NULL;
+    if (!self) {
+        mc_plan_free(plan);
+        return NULL;
+    }
+    self->plan = plan;
+    self->models = PySequence_Tuple(a.models);
+    self->base = Py_NewRef(a.base);
+    self->method = Py_NewRef(a.method);
+    if (self->models)
+        return (PyObject *)self;
+    Py_DECREF(self);
+    return NULL;
+}
+
+static void plan_dealloc(PyObject *object)
+{
+    plan_object *const self = (plan_object *)object;
+    PyTypeObject *const type = Py_TYPE(object);
+    mc_plan_free(self->plan);
+    Py_XDECREF(self->models);
+    Py_XDECREF(self->base);
+    Py_XDECREF(self->method);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(object);
+    Py_DECREF(type);
+}
+
+static PyObject *get_report(PyObject *self, void *closure)
+{
+    (void)closure;
+    const mc_report *const report = mc_plan_report(of(self));
+    PyObject *const lines = PyList_New((Py_ssize_t)mc_report_count(report));
+    for (size_t i = 0; lines && i < mc_report_count(report); i++)
+        PyList_SetItem(lines, (Py_ssize_t)i, PyUnicode_FromString(mc_report_line(report, i)));
+    return lines;
+}
+
+static PyObject *get_parameters(PyObject *self, void *closure)
+{
+    (void)closure;
+    return PyUnicode_FromString(mc_plan_parameters(of(self)));
+}
+
+static PyObject *get_lines(PyObject *self, void *closure)
+{
+    (void)closure;
+    const size_t count = mc_plan_count(of(self));
+    PyObject *const lines = PyList_New((Py_ssize_t)count);
+    for (size_t i = 0; lines && i < count; i++) {
+        mc_plan_line line;
+        mc_plan_line_at(of(self), i, &line);
+        PyList_SetItem(lines, (Py_ssize_t)i,
+                       Py_BuildValue("sss", line.name, mc_dtype_torch_name(line.dtype), line.how));
+    }
+    return lines;
+}
+
+static PyObject *get_dict(PyObject *self, void *closure)
+{
+    (void)closure;
+    mc_state_dict *dict = NULL;
+    mc_error error = MC_ERROR_NONE;
+    if (mc_plan_state_dict(of(self), &dict, &error) != MC_OK)
+        return core_raise(&error);
+    return core_dict(dict, self);
+}
+
+static PyGetSetDef plan_properties[] = {
+    {"report", get_report, NULL, "what was noticed, a line each", NULL},
+    {"parameters", get_parameters, NULL, "parameters in force, as JSON", NULL},
+    {"lines", get_lines, NULL, "(name, dtype, how) of each output tensor", NULL},
+    {"dict", get_dict, NULL, "the lazy Dict that the plan makes", NULL},
+    {0}};
+
+static PyObject *plan_run(PyObject *self, PyObject *args, PyObject *keywords)
+{
+    static char *names[] = {"folder",    "threads", "memory",   "shard_size",
+                            "overwrite", "sync",    "progress", NULL};
+    core_run_arguments a = {.sync = 1, .progress = Py_None};
+    core_run run;
+    PyObject *path;
+    mc_error error = MC_ERROR_NONE;
+    mc_status status;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O&|iLLppO", names, PyUnicode_FSConverter,
+                                     &path, &a.threads, &a.memory, &a.shard_size, &a.overwrite,
+                                     &a.sync, &a.progress))
+        return NULL;
+    const char *const folder = PyBytes_AsString(path);
+    const mc_run_options options = core_run_options(&a, &run);
+    Py_BEGIN_ALLOW_THREADS status = mc_plan_run(of(self), folder, &options, NULL, &error);
+    Py_END_ALLOW_THREADS Py_DECREF(path);
+    if (core_run_end(&run, status, &error) != 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef plan_methods[] = {{"run", (PyCFunction)(void (*)(void))plan_run,
+                                      METH_VARARGS | METH_KEYWORDS,
+                                      "run(folder, threads=0, memory=0, shard_size=0, "
+                                      "overwrite=False, sync=True, progress=None)\n--\n\n"
+                                      "Writes the merged model to a new folder."},
+                                     {0}};
+
+static PyType_Slot plan_slots[] = {
+    {Py_tp_doc,
+     "Plan(method, models, base, params, passthrough, seed, strict, dtype, origin, text)\n--\n\n"
+     "What will be made of models; params are 'NAME=VALUE'."},
+    {Py_tp_new, new_plan},
+    {Py_tp_dealloc, plan_dealloc},
+    {Py_tp_getset, plan_properties},
+    {Py_tp_methods, plan_methods},
+    {0}};
+
+static PyType_Spec plan_spec = {"mergecraft._core.Plan", sizeof(plan_object), 0, Py_TPFLAGS_DEFAULT,
+                                plan_slots};
+
+int core_add_plan(PyObject *module)
+{
+    plan_type = (PyTypeObject *)PyType_FromSpec(&plan_spec);
+    return plan_type ? PyModule_AddType(module, plan_type) : -1;
+}

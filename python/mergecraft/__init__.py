@@ -1,0 +1,64 @@
+"""Merges fine-tuned models into one, without training.
+
+>>> import mergecraft
+>>> merged = mergecraft.median(['rte-1', 'rte-2', 'rte-3'], task='text-classification')   # doctest: +SKIP
+
+A method of your own is a function on one layer:
+
+>>> @mergecraft.layer_merge                                                               # doctest: +SKIP
+... def mine(models):
+...     return sum(models) / len(models)
+
+What is imported here imports neither torch nor numpy; that happens when tensors are needed.
+"""
+
+from __future__ import annotations
+
+from . import _builtin
+from ._builtin import *
+from ._core import version as __version__
+from ._errors import (
+    ArgumentError,
+    CompileError,
+    Error,
+    ExistsError,
+    FormatError,
+    InputOutputError,
+    MergeWarning,
+    MismatchError,
+    NotFoundError,
+    OutOfMemoryError,
+    UnsupportedError,
+    UsageError,
+)
+from ._merge import Merge, dict_map, layer_merge, model_merge
+from ._methods import Method, load_methods
+from ._pipeline import Pipeline, evaluate_glue_pipeline
+from ._state_dict import StateDict
+
+__all__ = [
+    "ArgumentError",
+    "CompileError",
+    "Error",
+    "ExistsError",
+    "FormatError",
+    "InputOutputError",
+    "Merge",
+    "MergeWarning",
+    "Method",
+    "MismatchError",
+    "NotFoundError",
+    "OutOfMemoryError",
+    "Pipeline",
+    "StateDict",
+    "UnsupportedError",
+    "UsageError",
+    "__version__",
+    "dict_map",
+    "evaluate_glue_pipeline",
+    "layer_merge",
+    "load_methods",
+    "model_merge",
+    *_builtin.__all__,
+]
+

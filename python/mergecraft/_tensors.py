@@ -1,0 +1,227 @@
+"""Tensors of torch or arrays of numpy, without importing either before it is needed."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from . import _core
+from ._errors import ArgumentError, UnsupportedError
+
+TYPE_CHECKING = False  # typing is not imported when the program runs
+if TYPE_CHECKING:
+    from typing import Any, TypeAlias
+
+    import numpy
+    import torch
+
+    Tensor: TypeAlias = Any  # a torch.Tensor, or a numpy.ndarray where torch is not installed
+
+_has_torch: bool | None = None
+
+
+def is_installed(module: str) -> bool:
+    """Whether a module can be imported. Does not import it."""
+    import importlib.util
+
+    return module in sys.modules or importlib.util.find_spec(module) is not None
+
+
+def has_torch() -> bool:
+    """Whether tensors are torch's: it is installed. Does not import it."""
+    global _has_torch
+    if _has_torch is None:
+        _has_torch = is_installed("torch")
+    return _has_torch
+
+
+def is_torch(value: object) -> bool:
+    """Whether it is a tensor of torch."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def is_numpy(value: object) -> bool:
+    """Whether it is an array or a scalar of numpy."""
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and isinstance(value, (numpy.ndarray, numpy.generic))
+
+
+def is_tensor(value: object) -> bool:
+    return is_torch(value) or is_numpy(value)
+
+
+def is_module(value: object) -> bool:
+    """Whether it is a torch.nn.Module."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.nn.Module)
+
+
+def dtype_of(tensor: Tensor) -> str:
+    """The dtype's name, as torch has it: 'bfloat16'."""
+    return str(tensor.dtype).removeprefix("torch.") if is_torch(tensor) else tensor.dtype.name
+
+
+def numpy_dtype(name: str) -> numpy.dtype[Any]:
+    """A dtype of numpy, or of ml_dtypes for those that numpy lacks."""
+    import numpy
+
+    if name.startswith(("bfloat16", "float8_", "float6_", "float4_")):
+        import ml_dtypes
+
+        found = getattr(ml_dtypes, name, None)
+    else:
+        found = getattr(numpy, "bool_" if name == "bool" else name, None)
+    if found is None:
+        raise UnsupportedError(f"numpy has no dtype '{name}'")
+    made: numpy.dtype[Any] = numpy.dtype(found)
+    return made
+
+
+def torch_dtype(name: str) -> torch.dtype:
+    """A dtype of torch."""
+    import torch
+
+    found = getattr(torch, name, None)
+    if not isinstance(found, torch.dtype):
+        raise UnsupportedError(f"torch has no dtype '{name}'")
+    return found
+
+
+def dtype_named(dtype: Any) -> str:
+    """The name in torch of what people give: 'bf16', torch.bfloat16, numpy.float32, numpy.dtype('f4'); '' for what is none."""
+    text = dtype.__name__ if isinstance(dtype, type) else str(dtype).removeprefix("torch.")
+    try:
+        return _core.dtype_name(text)
+    except ValueError:
+        return ""
+
+
+def is_broken(text: str) -> bool:
+    """Whether there is half a character in it, which UTF-8 cannot have."""
+    return not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def path_of(value: Any, what: str) -> str:
+    """The text of a path, or of an id."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise ArgumentError(f"{what}: expected a path, found {type(value).__name__}")
+    return os.fsdecode(value)
+
+
+def layer_dtype(name: str) -> str:
+    """What layers of a dtype are computed in: float64 stays, narrower floats become float32, others stay."""
+    return "float32" if name != "float64" and _core.is_float(name) else name
+
+
+def from_source(source: _core.Source, dtype: str | None = None, share: bool = False) -> Tensor:
+    """The tensor of a source, writable and the caller's own: a private mapping of a file, or a copy.
+
+    share: no copy of what is in memory; for memory that nobody else reads.
+    """
+    name = dtype or source.dtype
+    memory = source.load(None if name == source.dtype else name, share)
+    if not has_torch():
+        return _numpy_of(memory, name, source.shape)
+    import torch
+
+    if len(memory) == 0:
+        return torch.empty(source.shape, dtype=torch_dtype(name), device="cpu")
+    return torch.frombuffer(memory, dtype=torch_dtype(name)).reshape(source.shape)
+
+
+def _numpy_of(memory: _core.Memory, dtype: str, shape: tuple[int, ...]) -> numpy.ndarray[Any, Any]:
+    import numpy
+
+    return numpy.frombuffer(memoryview(memory), numpy_dtype(dtype)).reshape(shape)
+
+
+def to_source(value: Tensor, what: str = "") -> _core.Source:
+    """A source over the memory of a tensor, which it keeps; copied only where it is not contiguous or not in the CPU's memory.
+
+    what: said before the text of errors.
+    """
+    try:
+        if is_torch(value):
+            return _torch_source(value)
+        import numpy
+
+        array = numpy.asarray(value, order="C")
+        if not array.dtype.isnative:
+            array = array.astype(array.dtype.newbyteorder("="))
+        return _core.wrap(array.dtype.name, array.shape, array.ctypes.data, array.nbytes, array)
+    except ValueError as error:
+        raise ArgumentError(f"{what}: {error}" if what else str(error)) from None
+
+
+def check_dense(tensor: Tensor) -> None:
+    """That it has values, one beside the other; otherwise a ValueError says what it has."""
+    if not is_torch(tensor):
+        return
+    import torch
+
+    if tensor.device.type == "meta":
+        raise ValueError("the tensor is on the meta device and has no values")
+    if tensor.layout != torch.strided:
+        raise ValueError(f"expected a dense tensor, found one of layout {tensor.layout}")
+
+
+def _torch_source(value: torch.Tensor) -> _core.Source:
+    tensor = value.detach()
+    check_dense(tensor)
+    tensor = tensor.cpu().contiguous().resolve_conj().resolve_neg()
+    return _core.wrap(dtype_of(tensor), tuple(tensor.shape), tensor.data_ptr(), tensor.nbytes, tensor)
+
+
+def cast(tensor: Tensor, dtype: str) -> Tensor:
+    """The tensor in a dtype; itself if it has that."""
+    if dtype_of(tensor) == dtype:
+        return tensor
+    if is_torch(tensor):
+        return tensor.to(torch_dtype(dtype))
+    return tensor.astype(numpy_dtype(dtype))
+
+
+def is_broadcast(value: Any, shape: tuple[int, ...]) -> bool:
+    """Whether a number or a tensor goes with tensors of a shape and leaves it as it is."""
+    own = tuple(getattr(value, "shape", ()))
+    return len(own) <= len(shape) and all(a in (1, b) for a, b in zip(reversed(own), reversed(shape)))
+
+
+def copy_as(tensor: Tensor, dtype: str) -> Tensor:
+    """A copy of the tensor in a dtype, where the tensor is (a device of torch's)."""
+    if is_torch(tensor):
+        return tensor.detach().to(torch_dtype(dtype), copy=True)
+    import numpy
+
+    return numpy.array(tensor, dtype=numpy_dtype(dtype), order="C")
+
+
+def plain(tensor: Tensor) -> Tensor:
+    """Without a history of gradients; scalars of numpy as arrays."""
+    if is_torch(tensor):
+        return tensor.detach()
+    import numpy
+
+    return numpy.asarray(tensor)
+
+
+def to_numpy(tensor: Tensor, dtype: str) -> numpy.ndarray[Any, Any]:
+    """A contiguous array in float32 or float64, without a copy where the tensor is one."""
+    import numpy
+
+    if is_torch(tensor):
+        array: numpy.ndarray[Any, Any] = tensor.detach().to("cpu", torch_dtype(dtype)).contiguous().numpy()
+        return array
+    return numpy.asarray(tensor, dtype=numpy_dtype(dtype), order="C")
+
+
+def like(tensor: Tensor, source: Tensor) -> Tensor:
+    """`tensor` as a tensor of the framework and on the device of `source`."""
+    if is_torch(source):
+        made = tensor if is_torch(tensor) else from_source(to_source(tensor))
+        return made.to(source.device)
+    if not is_torch(tensor):
+        return tensor
+    given = to_source(tensor)
+    return _numpy_of(given.load(), given.dtype, given.shape)

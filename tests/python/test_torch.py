@@ -1,0 +1,299 @@
+"""Modules and pipelines of torch and transformers: in by pointer, out as copies."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import tempfile
+import warnings
+
+import pytest
+import torch
+from conftest import EXAMPLES, needs_transformers
+
+import mergecraft
+from mergecraft import ArgumentError, MergeWarning, MismatchError, StateDict, layer_merge
+
+
+@layer_merge
+def median(models):
+    return torch.median(torch.stack(models), dim=0).values
+
+
+def linear(value, dtype=torch.float32):
+    module = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.fill_(value)
+    module[1].running_mean.fill_(value)
+    return module.to(dtype)
+
+
+def test_modules():
+    modules = [linear(value) for value in (1.0, 5.0, 3.0)]
+    before = [copy.deepcopy(module.state_dict()) for module in modules]
+    for merge, value in ((median, 3.0), (mergecraft.median, 3.0), (mergecraft.soup, 3.0)):
+        merged = merge(modules)
+        assert type(merged) is torch.nn.Sequential and merged is not modules[-1]
+        assert all(bool((p == value).all()) for p in merged.parameters())
+        assert bool((merged[1].running_mean == 3.0).all())  # the last model's
+        assert all(p.requires_grad and p.is_leaf for p in merged.parameters())
+    for module, kept in zip(modules, before):
+        assert all(torch.equal(value, kept[name]) for name, value in module.state_dict().items())
+    merged = median(modules, passthrough="1.*")
+    assert bool((merged[1].weight == 3.0).all())
+    with torch.no_grad():
+        merged[0].weight.fill_(9)
+    assert bool((modules[-1][0].weight == 3.0).all())
+
+
+def test_a_function_gets_its_own_tensors():
+    modules = [linear(1.0), linear(2.0)]
+
+    @layer_merge
+    def greedy(models):
+        assert all(model.dtype == torch.float32 and not model.requires_grad for model in models)
+        return models[0].mul_(100)
+
+    assert bool((greedy(modules)[0].weight == 100).all()) and bool((modules[0][0].weight == 1).all())
+
+
+def test_dtypes_of_modules():
+    merged = median([linear(1.0), linear(2.0, torch.bfloat16)])
+    assert {p.dtype for p in merged.parameters()} == {torch.bfloat16}  # the last module's
+    merged = median([linear(1.0), linear(2.0)], dtype=torch.float16)
+    assert {p.dtype for p in merged.parameters()} == {torch.float16}
+    assert {p.dtype for p in mergecraft.soup([linear(1.0, torch.float64)] * 2).parameters()} == {torch.float64}
+
+
+def test_tied_and_frozen():
+    def tied(value):
+        module = linear(value)
+        module[1].bias = module[1].weight
+        module[0].bias.requires_grad_(False)
+        return module
+
+    merged = median([tied(1.0), tied(3.0)])
+    assert merged[1].bias is merged[1].weight and not merged[0].bias.requires_grad
+    assert bool((merged[0].bias == 1).all())
+
+
+def test_bad_modules():
+    with pytest.raises(MismatchError, match="'0.weight'"):
+        median([torch.nn.Sequential(torch.nn.Linear(2, 3)), torch.nn.Sequential(torch.nn.Linear(2, 2))])
+    with pytest.raises(ValueError, match=r"models\[1\] \(ReLU\): expected tensors, found a model without weights"):
+        median([torch.nn.Linear(1, 1), torch.nn.ReLU()])
+    with torch.device("meta"):
+        ghost = torch.nn.Linear(1, 1)
+    with pytest.raises(ArgumentError, match=r"models\[0\]: layer 'weight': the tensor is on the meta device"):
+        median([ghost, torch.nn.Linear(1, 1)])
+    with pytest.raises(ArgumentError, match="found one module"):
+        median(torch.nn.Linear(1, 1))
+    with pytest.raises(ArgumentError, match="expected a dense tensor"):
+        mergecraft.soup([{"x": torch.eye(2).to_sparse()}] * 2)
+
+
+def test_modules_to_a_folder(tmp_path):
+    out = median.to_folder([linear(1.0), linear(3.0)], tmp_path / "out")
+    assert sorted(StateDict.from_hf(out)) == sorted(name for name, _ in linear(1.0).named_parameters())
+    assert "`models[0] (Sequential)` | merged" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_device():
+    assert next(median([linear(1.0)] * 2, device="cpu").parameters()).device.type == "cpu"
+    assert median([{"x": torch.ones(1)}] * 2, device="cpu")["x"].device.type == "cpu"
+
+
+def test_torch_settings_of_the_caller_hold_in_layer_functions():
+    @layer_merge
+    def look(models):
+        assert torch.is_inference_mode_enabled()
+        return models[0]
+
+    with torch.inference_mode():
+        look([{"x": torch.ones(1)}] * 2)
+
+
+def test_the_callers_default_device_is_not_that_of_tensors_in_memory():
+    models = [{"x": torch.ones(2), "empty": torch.ones(0, 2)}] * 2
+    with torch.device("meta"):
+        for merge in (layer_merge(lambda models: models[0] * 2), mergecraft.soup):
+            assert {value.device.type for value in merge(models).values()} == {"cpu"}
+
+
+def test_results_without_values():
+    models = [{"x": torch.ones(2)}] * 2
+    for merge in (layer_merge, lambda f: mergecraft.model_merge(lambda models: {"x": f([m["x"] for m in models])})):
+        with pytest.raises(ArgumentError, match="layer 'x': the tensor is on the meta device"):
+            merge(lambda models: models[0].to("meta"))(models)
+        with pytest.raises(ArgumentError, match="layer 'x': expected a dense tensor"):
+            merge(lambda models: models[0].to_sparse())(models)
+
+
+def test_results_have_no_history():
+    factor = torch.tensor(2.0, requires_grad=True)
+    for result in (
+        StateDict(x=torch.ones(2)) * factor,
+        factor / StateDict(x=torch.nn.Parameter(torch.ones(2))),
+        layer_merge(lambda models: models[0] * factor)([{"x": torch.ones(2)}]),
+    ):
+        assert not result["x"].requires_grad and bool((result["x"] == 2).all())
+
+
+def test_functions_of_torch():
+    class Sum(torch.nn.Module):
+        def forward(self, models):
+            return sum(models)
+
+    models = [{"x": torch.ones(2)}, {"x": torch.full((2,), 2.0)}]
+    assert layer_merge(Sum())(models)["x"].tolist() == [3, 3]
+    assert layer_merge(torch.no_grad()(lambda models: models[1]))(models)["x"].tolist() == [2, 2]
+    assert mergecraft.dict_map(torch.stack)(models)["x"].tolist() == [[1, 1], [2, 2]]
+
+
+# ---- transformers ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def modules(parents):
+    from transformers import AutoModelForSequenceClassification
+
+    return [AutoModelForSequenceClassification.from_pretrained(p, dtype=torch.float32) for p in parents]
+
+
+@pytest.fixture(scope="module")
+def expected(modules):
+    """What torch makes of the parents."""
+    layers = [dict(module.named_parameters()) for module in modules]
+    return {n: torch.median(torch.stack([layer[n].detach() for layer in layers]), dim=0).values for n in layers[0]}
+
+
+def assert_weights(module, expected):
+    found = dict(module.named_parameters())
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert torch.equal(found[name].detach(), value), name
+
+
+@needs_transformers
+def test_ids_become_a_pipeline(parents, expected):
+    from transformers import TextClassificationPipeline
+
+    for merge in (median, mergecraft.median):
+        for keywords in ({}, {"task": "text-classification"}):
+            result = merge(parents, **keywords)
+            assert isinstance(result, TextClassificationPipeline)
+            assert_weights(result.model, expected)
+    assert not result.model.training and result.device.type == "cpu"
+    label = result({"text": "the red box is here", "text_pair": "a box is here"})["label"]
+    assert label in result.model.config.id2label.values()
+
+
+@needs_transformers
+def test_a_pipeline_for_another_task(base, parents):
+    """Than that which the configuration tells: its head, where there is none, is a random one."""
+    import transformers
+
+    expected = StateDict.from_hf(base)["bert.embeddings.word_embeddings.weight"]
+    for task, kind in (
+        ("text-classification", transformers.BertForSequenceClassification),
+        ("feature-extraction", transformers.BertModel),
+        ("fill-mask", transformers.BertForMaskedLM),
+    ):
+        result = mergecraft.soup([base] * 2, task=task)
+        assert type(result.model) is kind
+        assert torch.equal(result.model.base_model.embeddings.word_embeddings.weight.detach(), expected.float())
+    with pytest.raises(mergecraft.UnsupportedError, match="no model for 'text-generation' with a DistilBertConfig"):
+        mergecraft._models._class_for("text-generation", transformers.DistilBertConfig())
+
+
+@needs_transformers
+def test_generation_goes_on_as_the_model_says(tmp_path):
+    import json
+
+    import transformers
+
+    config = transformers.GPT2Config(
+        vocab_size=100, n_positions=32, n_embd=16, n_layer=1, n_head=2, bos_token_id=94, eos_token_id=94
+    )
+    folders = [str(tmp_path / name) for name in ("a", "b")]
+    for folder in folders:
+        model = transformers.GPT2LMHeadModel(config)
+        model.generation_config.eos_token_id = [3, 5]
+        model.save_pretrained(folder)
+        vocabulary = {**{chr(33 + i): i for i in range(94)}, "<|endoftext|>": 94}
+        (tmp_path / folder / "vocab.json").write_text(json.dumps(vocabulary))
+        (tmp_path / folder / "merges.txt").write_text("#version: 0.2\n")
+    merged = mergecraft.soup(folders)
+    assert merged.task == "text-generation"
+    assert merged.model.generation_config.eos_token_id == [3, 5]
+    assert merged.model.lm_head.weight is merged.model.transformer.wte.weight
+
+
+@needs_transformers
+def test_modules_and_pipelines(modules, expected, parents, tmp_path, monkeypatch):
+    import transformers
+
+    assert_weights(median(modules), expected)
+    assert_weights(mergecraft.median(modules), expected)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(parents[0])
+    pipelines = [transformers.pipeline("text-classification", model=m, tokenizer=tokenizer, device="cpu") for m in modules]
+    merged = median(pipelines)
+    assert type(merged) is type(pipelines[0]) and merged is not pipelines[-1]
+    assert merged.tokenizer is tokenizer
+    assert_weights(merged.model, expected)
+    assert pipelines[-1].model is modules[-1]
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always", ResourceWarning)
+        out = mergecraft.median.to_folder(pipelines, tmp_path / "out")
+        gc.collect()
+    assert not [warning for warning in found if issubclass(warning.category, ResourceWarning)]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]  # nothing of the tokenizers
+    again = transformers.pipeline("text-classification", model=out, device="cpu")
+    assert_weights(again.model, expected)
+    text = "the red box is here"
+    assert again(text) == merged(text)
+
+
+@needs_transformers
+@pytest.mark.filterwarnings("ignore::mergecraft.MergeWarning")  # the base has a head of its own
+def test_a_base_without_a_head(modules, base, tmp_path):
+    from transformers import AutoModel, AutoModelForMaskedLM
+
+    bare = AutoModel.from_pretrained(base)
+    lm = AutoModelForMaskedLM.from_pretrained(base)
+    head = [name for name, _ in modules[0].named_parameters() if name.startswith("classifier")]
+    results = []
+    for given in (base, lm, bare):
+        with pytest.warns(MergeWarning, match="not in the base and averaged over the models"):
+            results.append(mergecraft.task(modules, base_model=given))
+    for result in results:
+        for name in head:
+            mean = torch.stack([dict(m.named_parameters())[name].detach() for m in modules]).mean(0)
+            assert torch.allclose(dict(result.named_parameters())[name], mean, atol=1e-6)
+    found = [dict(result.named_parameters()) for result in results]
+    assert all(torch.equal(found[0][n], found[i][n]) for i in (1, 2) for n in found[0] if "encoder" in n)
+
+
+@needs_transformers
+def test_state_dict_to_model(parents, modules):
+    sd = StateDict.from_hf(parents[0])
+    pipeline = (sd * 0).to_model(parents[0])
+    assert not any(bool(p.any()) for p in pipeline.model.parameters())
+    module = StateDict.from_model(modules[0]).to_model(modules[1])
+    assert_weights(module, {n: p.detach() for n, p in modules[0].named_parameters()})
+    assert StateDict.from_model(pipeline).keys() == dict(pipeline.model.named_parameters()).keys()
+
+
+@needs_transformers
+def test_the_weights_of_a_pipeline_are_not_copied_on_the_way_in(modules):
+    seen = []
+    source = mergecraft._tensors.to_source(modules[0].bert.embeddings.word_embeddings.weight)
+    assert source.load(share=True).address == modules[0].bert.embeddings.word_embeddings.weight.data_ptr()
+    seen.append(source)
+
+
+def test_the_examples_are_there():
+    assert (EXAMPLES / "rte-1" / "config.json").exists()

