@@ -3,40 +3,13 @@
 
 #include <mergecraft/model.h>
 
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include "model/model.h"
+
 #include <string.h>
-#include <unistd.h>
 
-static char folder[] = "/tmp/mergecraft-fuzz-XXXXXX";
-static int folder_fd = -1;
-
-static void put(const char *name, const void *data, size_t size)
-{
-    const int fd = openat(folder_fd, name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    fuzz_require(fd >= 0 && write(fd, data, size) == (ssize_t)size, "a file can be written");
-    close(fd);
-}
-
-static void remove_folder(void)
-{
-    unlinkat(folder_fd, "config.json", 0);
-    unlinkat(folder_fd, "model.safetensors", 0);
-    rmdir(folder);
-}
-
-static void make_folder(void)
-{
-    static const char weights[] =
-        "\x38\0\0\0\0\0\0\0"
-        "{\"x\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}  "
-        "\0\0\0";
-    fuzz_require(mkdtemp(folder) != NULL, "a folder can be made");
-    folder_fd = open(folder, O_RDONLY | O_DIRECTORY);
-    put("model.safetensors", weights, sizeof weights);
-    atexit(remove_folder);
-}
+static const char weights[] = "\x38\0\0\0\0\0\0\0"
+                              "{\"x\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}  "
+                              "\0\0\0";
 
 static void look_at(const mc_model *model)
 {
@@ -45,21 +18,50 @@ static void look_at(const mc_model *model)
     for (size_t i = 0; i < mc_model_label_count(model); i++)
         length += strlen(mc_model_label(model, i));
     fuzz_require(length <= strlen(mc_model_config(model)) * 2, "texts are those of the file");
+    fuzz_require(strcmp(mc_model_name(model), "model") == 0, "it has its name");
+    fuzz_require(strcmp(mc_model_folder(model), "model") == 0, "it has its folder");
+    fuzz_require(strcmp(mc_model_format(model), "safetensors") == 0, "it has its format");
+    fuzz_require(mc_model_file_count(model) == 1 && strstr(mc_model_file(model, 0), "model.safe"),
+                 "it has its file");
+    fuzz_require(mc_state_dict_count(mc_model_state_dict(model)) == 1, "it has its tensor");
+    fuzz_require(!mc_model_tied(model, "x"), "the tensor is nobody's alias");
+    fuzz_require(mc_model_is_complete(model), "all of it is there");
+    fuzz_require(!mc_model_repository(model) && !mc_model_commit(model), "it is from no Hub");
+    fuzz_require(mc_model_check(model, NULL) == MC_OK, "its file has not changed");
+    fuzz_require(mc_model_fingerprint(model) == mc_model_fingerprint(model),
+                 "its fingerprint is a property of it");
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+/* The same text with the same tensor, brought along by a program. A NUL ends the text there. */
+static void wrap(const mc_model *model, size_t size)
 {
-    if (folder_fd < 0)
-        make_folder();
-    put("config.json", data, size);
+    const char *const text = mc_model_config(model);
+    mc_model *wrapped = NULL;
+    mc_error error = MC_ERROR_NONE;
+    const mc_status status = mc_model_wrap("wrapped", mc_model_state_dict(model), text, "folder",
+                                           &wrapped, &error);
+    fuzz_check_status(status, &error);
+    if (strlen(text) == size && status != MC_NO_MEMORY)
+        fuzz_require(status == MC_OK &&
+                         mc_model_label_count(wrapped) == mc_model_label_count(model),
+                     "it is the same model");
+    mc_model_close(wrapped);
+}
+
+void fuzz_input(const uint8_t *data, size_t size)
+{
     mc_model *model = NULL;
     mc_error error = MC_ERROR_NONE;
-    const mc_status status = mc_model_open(folder, &model, &error);
+    fuzz_put("model/config.json", data, size);
+    fuzz_put("model/model.safetensors", weights, sizeof weights);
+    const mc_status status = mc_model_open("model", &model, &error);
+    if (status == MC_OK)
+        wrap(model, size);
+    fuzz_check_status(status, &error);
     if (status == MC_OK)
         look_at(model);
-    else
-        fuzz_require(error.code == status && strstr(error.file, "config.json"),
+    else if (status != MC_NO_MEMORY)
+        fuzz_require(strcmp(error.file, "model/config.json") == 0,
                      "what is wrong is the configuration");
     mc_model_close(model);
-    return 0;
 }

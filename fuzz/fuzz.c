@@ -1,16 +1,22 @@
 #include "fuzz.h"
 
+#include "base/hash.h"
+#include "base/memory.h"
 #include "tensor/source.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
-enum { MOST_TENSORS = 64, MOST_BYTES = 1 << 16 };
+enum { MOST_TENSORS = 64, MOST_BYTES = 1 << 16, MEMORY_FAILS_IN = 8 /* inputs */ };
 
-void fuzz_require(int holds, const char *what)
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static bool memory_fails, counting;
+static long allocations;
+
+void fuzz_require(bool holds, const char *what)
 {
     if (holds)
         return;
@@ -18,16 +24,32 @@ void fuzz_require(int holds, const char *what)
     abort();
 }
 
-mc_file *fuzz_file(const void *data, size_t size)
+void fuzz_memory_back(void)
 {
-    const int fd = memfd_create("fuzz", MFD_CLOEXEC);
-    fuzz_require(fd >= 0 && write(fd, data, size) == (ssize_t)size, "a file can be made");
-    char path[64];
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    mc_file *file = NULL;
-    fuzz_require(mc_file_open(path, &file, NULL) == MC_OK, "the file can be opened");
-    close(fd);
-    return file;
+    if (counting)
+        allocations = mc_memory_allocations();
+    counting = false;
+    mc_memory_fail_after(-1);
+}
+
+long fuzz_run(const uint8_t *data, size_t size, long allowed)
+{
+    memory_fails = allowed >= 0;
+    counting = true;
+    mc_memory_fail_after(memory_fails ? allowed : LONG_MAX);
+    fuzz_input(data, size);
+    fuzz_memory_back();
+    fuzz_remove_files();
+    return allocations;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    const long count = fuzz_run(data, size, -1);
+    const uint64_t hash = mc_hash_bytes(MC_HASH_START, data, size);
+    if (count > 0 && hash % MEMORY_FAILS_IN == 0)
+        fuzz_run(data, size, (long)(hash / MEMORY_FAILS_IN % (uint64_t)count));
+    return 0;
 }
 
 /* The first and the last bytes, and some of the elements as numbers. */
@@ -46,24 +68,36 @@ static void read_tensor(const mc_source *source)
                      "it can be read as numbers");
 }
 
+void fuzz_check_status(mc_status status, const mc_error *error)
+{
+    fuzz_memory_back();
+    fuzz_require(error->code == status, "the error has the status");
+    fuzz_require(status == MC_OK || error->text[0] != '\0', "the error has a text");
+    fuzz_require(status != MC_NO_MEMORY || memory_fails, "there is memory");
+}
+
 void fuzz_check(mc_status status, const mc_error *error, const mc_state_dict *dict)
 {
-    fuzz_require(error->code == status, "the error has the status");
-    if (status != MC_OK) {
-        fuzz_require(error->text[0] != '\0', "the error has a text");
-        return;
-    }
-    for (size_t i = 0; i < mc_state_dict_count(dict) && i < MOST_TENSORS; i++)
+    fuzz_check_status(status, error);
+    for (size_t i = 0; status == MC_OK && i < mc_state_dict_count(dict) && i < MOST_TENSORS; i++)
         read_tensor(mc_state_dict_source(dict, i));
 }
 
-void fuzz_reader(const mc_reader *reader, const void *data, size_t size)
+mc_status fuzz_reader(const mc_reader *reader, const void *data, size_t size,
+                      const mc_reader **found)
 {
     mc_error error = MC_ERROR_NONE;
     mc_state_dict *dict = NULL;
-    mc_file *const file = fuzz_file(data, size);
-    fuzz_require(mc_state_dict_new(&dict, NULL) == MC_OK, "a dict can be made");
-    fuzz_check(reader->read(file, dict, &error), &error, dict);
+    mc_file *file = NULL;
+    mc_status status = fuzz_open(data, size, &file, &error);
+    if (status == MC_OK && mc_reader_find(file, found, NULL) != MC_OK)
+        *found = NULL;
+    if (status == MC_OK)
+        status = mc_state_dict_new(&dict, &error);
+    if (status == MC_OK)
+        status = reader->read(file, dict, &error);
+    fuzz_check(status, &error, dict);
     mc_state_dict_free(dict);
     mc_file_unref(file);
+    return status;
 }

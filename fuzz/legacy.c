@@ -1,8 +1,8 @@
 /* torch's older files: pickles and storages. */
 #include "fuzz.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+void fuzz_input(const uint8_t *data, size_t size)
 {
-    fuzz_reader(&mc_reader_torch_legacy, data, size);
-    return 0;
+    const mc_reader *found = NULL;
+    fuzz_reader(&mc_reader_torch_legacy, data, size, &found);
 }

@@ -1,4 +1,4 @@
-/* Parameters as the command takes them, one a line, for each method in turn. */
+/* The name of a method, and parameters as the command takes them, one a line. */
 #include "fuzz.h"
 
 #include "base/memory.h"
@@ -6,7 +6,20 @@
 
 #include <string.h>
 
-enum { MOST_SETTINGS = 16 };
+/* What the built-in methods may lack. */
+static const mc_param params_of_all_types[] = {
+    {"number", MC_NUMBER, "", .minimum = -1, .maximum = 1},
+    {"free", MC_NUMBER, ""},
+    {"integer", MC_INTEGER, "", .minimum = 0, .maximum = 9e15},
+    {"flag", MC_FLAG, ""},
+    {"choice", MC_CHOICE, "", .choices = (const char *const[]){"one", "other", NULL}},
+    {"numbers", MC_NUMBERS, ""},
+    {"each", MC_NUMBERS, "", .each_model = true},
+    {0},
+};
+static const mc_method all_types = {.name = "all", .params = params_of_all_types};
+
+enum { MOST_LINES = 16, MOST_BYTES = 4096 };
 
 static void parse(const mc_method *method, const char *const *settings, size_t count)
 {
@@ -14,24 +27,37 @@ static void parse(const mc_method *method, const char *const *settings, size_t c
     mc_error error = MC_ERROR_NONE;
     const mc_status status = mc_params_parse(method, settings, count, 3, &params, &error);
     if (status == MC_OK) {
+        fuzz_memory_back();
         char *const json = mc_params_json(method, params);
         fuzz_require(json && json[0] == '{', "what was parsed can be written");
         mc_free(json);
+        mc_params_unref(mc_params_ref(params));
         mc_params_unref(params);
     } else {
-        fuzz_require(status == MC_USAGE && error.text[0] != '\0', "a refusal is wrong usage");
+        fuzz_check_status(status, &error);
+        fuzz_require(status == MC_USAGE || status == MC_NO_MEMORY, "a refusal is wrong usage");
     }
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+/* All methods for each input would take many times as long. */
+static const mc_method *choose(const char *name)
 {
-    const char *settings[MOST_SETTINGS] = {0};
+    if (strcmp(name, all_types.name) == 0)
+        return &all_types;
+    const mc_method *const named = mc_method_find(name);
+    return named ? named : mc_method_at((unsigned char)name[0] % mc_method_count());
+}
+
+void fuzz_input(const uint8_t *data, size_t size)
+{
+    const char *lines[MOST_LINES] = {0};
+    static char text[MOST_BYTES];
     size_t count = 0;
-    char *const text = mc_strndup((const char *)data, size), *rest = text;
-    while (rest && count < MOST_SETTINGS)
-        settings[count++] = strsep(&rest, "\n");
-    for (size_t i = 0; i < mc_method_count(); i++)
-        parse(mc_method_at(i), settings, count);
-    mc_free(text);
-    return 0;
+    const size_t length = size < sizeof text ? size : sizeof text - 1;
+    if (length > 0)
+        memcpy(text, data, length);
+    text[length] = '\0';
+    for (char *rest = text; rest && count < MOST_LINES;)
+        lines[count++] = strsep(&rest, "\n");
+    parse(choose(lines[0]), lines + 1, count - 1);
 }

@@ -27,25 +27,34 @@ static void check_tensors(mc_value *root)
     static const unsigned char zeros[FILE_BYTES];
     mc_error error = MC_ERROR_NONE;
     mc_state_dict *dict = NULL;
-    mc_file *const file = fuzz_file(zeros, sizeof zeros);
-    fuzz_require(mc_state_dict_new(&dict, NULL) == MC_OK, "a dict can be made");
-    fuzz_check(mc_torch_add_tensors(file, root, place, NULL, dict, &error), &error, dict);
+    mc_file *file = NULL;
+    mc_status status = fuzz_open(zeros, sizeof zeros, &file, &error);
+    if (status == MC_OK)
+        status = mc_state_dict_new(&dict, &error);
+    if (status == MC_OK)
+        status = mc_torch_add_tensors(file, root, place, NULL, dict, &error);
+    fuzz_check(status, &error, dict);
     mc_state_dict_free(dict);
     mc_file_unref(file);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+void fuzz_input(const uint8_t *data, size_t size)
 {
     mc_pickle *pickle = NULL;
     mc_error error = MC_ERROR_NONE;
     size_t used = 0;
+    bool ended = false;
     const mc_status status = mc_pickle_read((const char *)data, size, mc_torch_globals, &pickle,
-                                            &used, NULL, &error);
+                                            &used, &ended, &error);
     fuzz_require(used <= size, "no more is used than there is");
-    if (status == MC_OK)
+    fuzz_require(!ended || status == MC_FORMAT, "what ended too early is not accepted");
+    if (status == MC_OK) {
+        for (size_t i = 0; i < mc_pickle_persistent_count(pickle); i++)
+            fuzz_require(mc_pickle_persistent(pickle, i)->kind == MC_VALUE_PERSISTENT,
+                         "storages are what they are");
         check_tensors(mc_pickle_root(pickle));
-    else
-        fuzz_check(status, &error, NULL);
+    } else {
+        fuzz_check_status(status, &error);
+    }
     mc_pickle_free(pickle);
-    return 0;
 }

@@ -1,9 +1,14 @@
-/* Runs a fuzz target over all files in the folders that are named; fails if there is none, or where the target would. */
+/*
+ * Runs a fuzz target over all files in the folders that are named, each also with memory failing at every allocation in turn; fails
+ * if there is no file, or where the target would.
+ */
 #include "fuzz.h"
 
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+enum { MOST_FAILURES = 300 };
 
 static void run_file(const char *path)
 {
@@ -16,7 +21,9 @@ static void run_file(const char *path)
     uint8_t *const data = malloc(size ? size : 1);
     fuzz_require(fread(data, 1, size, file) == size, path);
     fclose(file);
-    LLVMFuzzerTestOneInput(data, size);
+    const long count = fuzz_run(data, size, -1);
+    for (long allowed = 0; allowed < count && allowed < MOST_FAILURES; allowed++)
+        fuzz_run(data, size, allowed);
     free(data);
 }
 

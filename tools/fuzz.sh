@@ -1,30 +1,67 @@
 #!/bin/sh
-# Runs every fuzz target on the inputs that are kept and on what it makes of them; new inputs are not kept.
-#   tools/fuzz.sh FOLDER SECONDS    FOLDER: where the fuzz_* programs are
+# Runs every fuzz target, two for each processor at a time, on the inputs that are kept and on what it makes of them; new inputs are not kept.
+#   tools/fuzz.sh FOLDER LIMIT [TARGET...]    FOLDER: where the fuzz_* programs are
+#                                             LIMIT: 20s (seconds for each target) or 1000000 (executions of each)
 set -eu
 folder=$1
-seconds=$2
+limit=$2
+shift 2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-count=0
-for program in "$folder"/fuzz_*; do
-    [ -x "$program" ] || continue
-    target=${program##*/fuzz_}
-    mkdir "$work/$target"
-    dictionary=fuzz/$target.dict
+case $limit in
+*s) limit=-max_total_time=${limit%s} ;;
+*) limit=-runs=$limit ;;
+esac
+
+# run_target NAME LONGEST: its output goes to $work/NAME.log
+run_target()
+(
+    mkdir -p "$work/$1/new"
+    dictionary=fuzz/$1.dict
     [ -f "$dictionary" ] || dictionary=
-    "$program" -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=20 -verbosity=0 -print_final_stats=0 \
-        -artifact_prefix="$work/" ${dictionary:+-dict="$dictionary"} "$work/$target" "fuzz/corpus/$target" || {
-        echo "fuzz_$target: the input that fails, in base64:"
-        for found in "$work"/crash-* "$work"/timeout-* "$work"/oom-* "$work"/leak-*; do
-            [ ! -f "$found" ] || base64 "$found"
-        done
-        exit 1
-    }
-    echo "$target: $seconds seconds"
-    count=$((count + 1))
-done
-[ "$count" -gt 0 ] || {
-    echo "$folder: expected fuzz_* programs, found none" >&2
-    exit 1
+    # The clock counts also while a program is stopped, so that a short -timeout would be wrong.
+    "$folder/fuzz_$1" "$limit" -max_len="$2" ${dictionary:+-dict="$dictionary"} -rss_limit_mb=2048 -timeout=600 \
+        -artifact_prefix="$work/$1/" "$work/$1/new" "fuzz/corpus/$1" > "$work/$1.log" 2>&1 ||
+        : > "$work/$1.failed"
+)
+
+# report NAME
+report()
+{
+    if [ ! -f "$work/$1.failed" ]; then
+        sed -n "s/^Done \([0-9]*\) runs in \([0-9]*\) second.*/$1: \1 executions in \2 s/p" "$work/$1.log"
+        return
+    fi
+    tail -n 60 "$work/$1.log"
+    echo "$1: the input that fails, in base64:"
+    for found in "$work/$1"/*-*; do
+        [ ! -f "$found" ] || base64 "$found"
+    done
+    failed=1
 }
+
+targets=$(sed -n 's/^\([a-z][a-z0-9_]*\)  *\([0-9]*\) .*/\1:\2/p' fuzz/targets.list)
+if [ $# -gt 0 ]; then
+    all=$targets
+    targets=
+    for name; do
+        targets="$targets $(printf '%s\n' $all | grep "^$name:")"
+    done
+fi
+failed=0
+at_once=$((2 * $(nproc)))
+# shellcheck disable=SC2086
+set -- $targets
+while [ $# -gt 0 ]; do
+    group=
+    while [ $# -gt 0 ] && [ "$(echo "$group" | wc -w)" -lt "$at_once" ]; do
+        run_target "${1%:*}" "${1#*:}" &
+        group="$group ${1%:*}"
+        shift
+    done
+    wait
+    for name in $group; do
+        report "$name"
+    done
+done
+exit $failed
