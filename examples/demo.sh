@@ -28,5 +28,19 @@ echo 'How the merge differs from each of them:'
 echo
 "$build/examples/compare" "$out" examples/models/rte-[1-5]
 echo
+merge_seconds=$(number seconds)
 printf 'The merge: %s tensors, %s bytes, %s seconds, in\n%s\n' \
-    "$(number tensors)" "$(number bytes_written)" "$(number seconds)" "$out"
+    "$(number tensors)" "$(number bytes_written)" "$merge_seconds" "$out"
+
+echo
+echo 'What each is worth on the task, whether one sentence follows from another:'
+echo
+echo "    mergecraft eval MODEL rte --data examples/models/data"
+echo
+printf '%-24s %9s %10s %10s\n' MODEL ACCURACY 'MERGED IN' 'SCORED IN'
+for model in examples/models/rte-[1-5] "$out"; do
+    result=$("$build/mergecraft" eval "$model" rte --data examples/models/data --json)
+    [ "$model" = "$out" ] && name='their median' merged="$merge_seconds s" || name=$model merged=
+    printf '%-24s %7s %% %10s %8s s\n' "$name" \
+        "$(number accuracy | awk '{ printf "%.1f", 100 * $1 }')" "$merged" "$(number seconds)"
+done

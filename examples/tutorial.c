@@ -113,10 +113,14 @@ typedef struct tutorial {
     mc_state_dict *median, *along;
     mc_plan *plan;
     mc_report *report;
+    mc_glue_data *data;
+    mc_pipeline *pipeline;
 } tutorial;
 
 static void free_all(tutorial *t)
 {
+    mc_pipeline_close(t->pipeline);
+    mc_glue_data_free(t->data);
     mc_report_free(t->report);
     mc_plan_free(t->plan);
     mc_state_dict_free(t->along);
@@ -277,6 +281,37 @@ static mc_status read_back(const tutorial *t, mc_error *error)
     return MC_OK;
 }
 
+/*
+ * ---- Step 6: what is it worth? ----
+ *
+ * A pipeline is tokenizer, encoder and labels of a model. It is scored on a GLUE task: here entailment, on examples that come with
+ * the demo models. Other weights can be loaded into a pipeline that is there: the parents', one after the other, and then
+ * the median from step 2, which has never been written; it is computed while it is loaded.
+ */
+static mc_status score(const tutorial *t, const char *what, const mc_state_dict *weights,
+                       mc_error *error)
+{
+    mc_evaluation result;
+    TRY(mc_pipeline_load(t->pipeline, weights, error));
+    TRY(mc_pipeline_evaluate(t->pipeline, mc_glue_task_find("rte"), t->data, NULL, &result, error));
+    printf("%s: %s %.4f on %zu examples\n", what, result.metrics[0].name, result.metrics[0].value,
+           result.examples);
+    mc_evaluation_free(&result);
+    return MC_OK;
+}
+
+static mc_status score_all(tutorial *t, const char *folder, mc_error *error)
+{
+    char path[PATH];
+    snprintf(path, sizeof path, "%s/data", folder);
+    TRY(mc_glue_load(mc_glue_task_find("rte"), path, "validation", &t->data, error));
+    TRY(mc_pipeline_open(t->merged, NULL, &t->pipeline, error));
+    for (int i = 0; i < MODELS; i++)
+        TRY(score(t, mc_model_name(t->models[i]), t->dicts[i], error));
+    TRY(score(t, "their median", t->median, error));
+    return score(t, "along the mean", t->along, error);
+}
+
 static mc_status run(tutorial *t, const char *models, const char *out, mc_error *error)
 {
     TRY(open_models(t, models, error));
@@ -286,7 +321,8 @@ static mc_status run(tutorial *t, const char *models, const char *out, mc_error 
         return mc_fail(error, MC_IO, "%s: cannot be made, or is there already", out);
     TRY(save_along(t, out, error));
     TRY(merge_into_folder(t, out, error));
-    return read_back(t, error);
+    TRY(read_back(t, error));
+    return score_all(t, models, error);
 }
 
 int main(int argc, char **argv)

@@ -69,3 +69,11 @@ run merge soup models/rte-1 models/rte-2 --dtype bf16 -o "$out/soup"
 step 'What was made is a model like any other, with a record of how it was made.'
 first 10 inspect "$out/ties"
 grep '"method"' "$out/ties/mergecraft.json"
+
+step 'What is it worth? The accuracy of a parent and of a merge, and what the merge says of two sentences.'
+run eval models/rte-1 rte --data models/data
+run eval "$out/median" rte --data models/data
+run classify "$out/median" 'Every surgeon slept.' 'A medic slept.'
+
+step 'From an idea to its score in one step: merged in memory, nothing is written.'
+run merge ./median.c models/rte-1 models/rte-2 models/rte-3 --eval rte --data models/data

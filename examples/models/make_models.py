@@ -126,7 +126,8 @@ def measure(output: Path, tokenizer: PreTrainedTokenizerBase, pairs: list[Pair])
     """Load all models from their folders and measure them and their merges."""
     base = load(AutoModelForMaskedLM, output / "base").state_dict()
     models = [load(AutoModelForSequenceClassification, output / r.name) for r in RECIPES]
-    states = [model.state_dict() for model in models]
+    # Copies: the merges are measured in the first model's own tensors.
+    states = [{n: t.clone() for n, t in model.state_dict().items()} for model in models]
     scores = {}
     for recipe, model in zip(RECIPES, models):
         check_tokenizer(tokenizer, output / recipe.name, pairs)
