@@ -2,14 +2,17 @@
 
 make_inputs.py DIR bert [COUNT]    bert-0 … : BERT-base, f32, 419 MB each (bert-0 serves as the base)
 make_inputs.py DIR llama [COUNT]   llama-0 … : Llama 3.2 1B, bf16, 2.5 GB each
+
+Needs numpy. What is there already stays.
 """
 
 import json
 import sys
 from pathlib import Path
 
-import torch
-from safetensors.torch import save_file
+import numpy as np
+
+import checkpoint
 
 
 def bert_shapes() -> dict[str, tuple[int, ...]]:
@@ -49,8 +52,8 @@ def llama_shapes() -> dict[str, tuple[int, ...]]:
 
 
 KINDS = {
-    "bert": (bert_shapes, torch.float32, {"architectures": ["BertModel"], "model_type": "bert"}),
-    "llama": (llama_shapes, torch.bfloat16, {
+    "bert": (bert_shapes, "F32", {"architectures": ["BertModel"], "model_type": "bert"}),
+    "llama": (llama_shapes, "BF16", {
         "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 2048,
         "intermediate_size": 8192, "num_attention_heads": 32, "num_hidden_layers": 16,
         "num_key_value_heads": 8, "vocab_size": 128256, "tie_word_embeddings": True,
@@ -61,15 +64,15 @@ KINDS = {
 def make(folder: Path, kind: str, index: int) -> None:
     """A model near the common ancestor: N(0, .02) shared by all, and a small difference of its own."""
     shapes, dtype, config = KINDS[kind]
-    common, own = torch.Generator().manual_seed(1), torch.Generator().manual_seed(1000 + index)
-    tensors = {}
-    for name, shape in shapes().items():
-        tensor = torch.empty(shape).normal_(0, 0.02, generator=common)
+    common, own = np.random.default_rng(1), np.random.default_rng(1000 + index)
+
+    def values(name: str, count: int) -> np.ndarray:
+        tensor = common.standard_normal(count, np.float32) * np.float32(0.02)
         if index > 0:
-            tensor += torch.empty(shape).normal_(0, 0.002, generator=own)
-        tensors[name] = tensor.to(dtype)
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+            tensor += own.standard_normal(count, np.float32) * np.float32(0.002)
+        return tensor
+
+    checkpoint.write(folder / "model.safetensors", dtype, shapes(), values)
     (folder / "config.json").write_text(json.dumps(config))
 
 
@@ -77,7 +80,8 @@ def main() -> None:
     root, kind = Path(sys.argv[1]), sys.argv[2]
     count = int(sys.argv[3]) if len(sys.argv) > 3 else 6 if kind == "bert" else 4
     for index in range(count):
-        make(root / f"{kind}-{index}", kind, index)
+        if not (root / f"{kind}-{index}" / "config.json").exists():
+            make(root / f"{kind}-{index}", kind, index)
 
 
 main()

@@ -48,7 +48,6 @@ typedef struct run {
     const mc_method *method;
     mc_layer layer;
     void *partial;
-    size_t partial_size;
 } run;
 
 static double random_number(uint64_t i)
@@ -125,6 +124,13 @@ static void accumulate(const void *argument)
     }
 }
 
+/* A fresh partial result for the round that the state has come to. */
+static void new_partial(run *r)
+{
+    free(r->partial);
+    r->partial = calloc(1, r->method->statistics->partial_size(&r->layer) + 1);
+}
+
 /* Runs rounds until the last; returns how many, and their seconds. */
 static int run_rounds(run *r, void *state, double *seconds)
 {
@@ -133,7 +139,7 @@ static int run_rounds(run *r, void *state, double *seconds)
     r->layer.state = state;
     const double start = now();
     do {
-        memset(r->partial, 0, r->partial_size);
+        new_partial(r);
         accumulate(r);
     } while (statistics->next(&r->layer, rounds++, state, r->partial));
     *seconds = now() - start;
@@ -148,8 +154,6 @@ static void bench_method(const mc_method *method)
     const mc_statistics *const statistics = method->statistics;
     void *const state = calloc(1, statistics ? statistics->state_size(&r.layer) : 1);
     r.layer.state = state;
-    r.partial_size = statistics ? statistics->partial_size(&r.layer) : 0;
-    r.partial = calloc(1, r.partial_size + 1);
     double seconds = 0;
     if (statistics)
         run_rounds(&r, state, &seconds);
@@ -257,15 +261,13 @@ static void bench_ties_layer(int kind, size_t count)
     r.layer.size = (int64_t)count;
     r.layer.out = calloc(count, sizeof *base);
     void *const state = calloc(1, statistics->state_size(&r.layer));
-    r.partial = calloc(1, statistics->partial_size(&r.layer));
-    r.partial_size = statistics->partial_size(&r.layer);
     r.layer.state = state;
     printf("%-16s", kinds[kind]);
     bool more = true;
     for (int round = 0; more; round++) {
         const int64_t stride = statistics->stride(&r.layer, round);
         double seconds = 0;
-        memset(r.partial, 0, r.partial_size);
+        new_partial(&r);
         for (size_t first = 0; first < count; first += (size_t)stride * MC_LEAF)
             seconds += time_leaf(&r, rows, base, first);
         more = statistics->next(&r.layer, round, state, r.partial);
