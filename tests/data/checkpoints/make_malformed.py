@@ -35,6 +35,8 @@ def safetensors_files():
     one, data = {"x": tensor([2], 0, 8)}, bytes(8)
     put("ok_one.safetensors", safetensors(one, data))
     put("ok_spaces.safetensors", safetensors(json.dumps(one).encode() + b"   ", data))
+    # 640 is 0x80 0x02, as pickles begin.
+    put("ok_length_640.safetensors", safetensors(json.dumps(one).encode().ljust(640), data))
     put("ok_no_elements.safetensors", safetensors({"x": tensor([0, 1 << 62], 0, 0)}))
     put("ok_metadata.safetensors", safetensors({"__metadata__": {"a": "b"}, **one}, data))
     bad = {
