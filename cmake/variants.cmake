@@ -1,5 +1,5 @@
 # Code that is compiled several times: merge methods for each CPU level and real type, conversions for each CPU
-# level. The source is the same plain C, so the results are the same bits.
+# level. The source is the same plain C, so the results are the same bits. What encoders compute is compiled so, too.
 include(CheckCSourceCompiles)
 check_c_source_compiles(
     "#if !defined(__x86_64__)\n#error\n#endif\nint main(void) { return 0; }" MC_X86_64)
@@ -11,6 +11,8 @@ if(MC_X86_64)
     set(MC_LEVEL_FLAGS_avx2 -mavx2 -mf16c)
     set(MC_LEVEL_FLAGS_avx512 -mavx2 -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl
                               -mprefer-vector-width=512)
+    set(MC_FUSED_FLAGS_avx2 -mfma)
+    set(MC_FUSED_FLAGS_avx512 -mfma)
 endif()
 
 # The names in src/methods/list.h: one line MC_METHOD(name) each.
@@ -48,6 +50,10 @@ function(mc_add_variants objects)
         endforeach()
         mc_variant(convert_${level} src/tensor/convert_${level}.c "${MC_LEVEL_FLAGS_${level}}")
         list(APPEND all $<TARGET_OBJECTS:convert_${level}>)
+        # Not the same bits: fused multiplications and additions, where the CPU has them (src/nn/kernels.h).
+        mc_variant(nn_${level} src/nn/kernels_level.c
+                   "${MC_LEVEL_FLAGS_${level}};${MC_FUSED_FLAGS_${level}};-ffp-contract=fast;-Wno-psabi;-DMC_LEVEL=${level}")
+        list(APPEND all $<TARGET_OBJECTS:nn_${level}>)
     endforeach()
     set(${objects} ${all} PARENT_SCOPE)
 endfunction()

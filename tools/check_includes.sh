@@ -5,7 +5,7 @@
 set -eu
 cd "${1:-$(dirname "$0")/..}"
 
-find src include cli -name '*.[ch]' | LC_ALL=C sort | xargs awk '
+find src include cli python -name '*.[ch]' | LC_ALL=C sort | xargs awk '
     function complain(text) {
         printf "%s:%d: %s\n", FILENAME, FNR, text
         bad = 1

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what building and testing need and is missing, on Debian and its relatives; elsewhere says what is missing.
-#   tools/deps.sh [format] [clang] [c++]    the words add what those checks need
+#   tools/deps.sh [format] [clang] [llvm] [c++] [arm64] [valgrind] [tidy] [python]    the words add what those checks need
 set -eu
 
 missing=
@@ -17,15 +17,33 @@ command -v cmake > /dev/null || need cmake
 command -v ninja > /dev/null || need ninja-build
 command -v make > /dev/null || need make
 command -v pkg-config > /dev/null || need pkg-config
+command -v python3 > /dev/null || need python3 # the tests' Hub
 pkg-config --exists jansson 2> /dev/null || need libjansson-dev
+pkg-config --exists zlib 2> /dev/null || need zlib1g-dev
+pkg-config --exists snappy 2> /dev/null || need libsnappy-dev
+pkg-config --exists libzstd 2> /dev/null || need libzstd-dev
+pkg-config --exists libcurl 2> /dev/null || need libcurl4-openssl-dev
+pkg-config --exists libcrypto 2> /dev/null || need libssl-dev
+[ -e /usr/include/dnnl.h ] || need libdnnl-dev
 pkg-config --exists cmocka 2> /dev/null || need libcmocka-dev
 for extra in "$@"; do
     case $extra in
     format) command -v clang-format > /dev/null || need clang-format ;;
     clang) command -v clang > /dev/null || need clang ;;
+    llvm) command -v llvm-cov > /dev/null || need llvm ;;
+    python)
+        python3 -c 'import venv, ensurepip' 2> /dev/null || need python3-venv
+        [ -e "$(python3 -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ] || need python3-dev
+        ;;
     c++) command -v g++ > /dev/null || need g++ ;;
+    arm64)
+        command -v aarch64-linux-gnu-gcc > /dev/null || need 'gcc-aarch64-linux-gnu libc6-dev-arm64-cross'
+        command -v qemu-aarch64 > /dev/null || need qemu-user
+        ;;
+    valgrind) command -v valgrind > /dev/null || need valgrind ;;
+    tidy) command -v clang-tidy > /dev/null || need clang-tidy ;;
     *)
-        echo "tools/deps.sh: expected format, clang or c++, found '$extra'" >&2
+        echo "tools/deps.sh: expected format, clang, llvm, c++, arm64, valgrind, tidy or python, found '$extra'" >&2
         exit 2
         ;;
     esac

@@ -1,0 +1,37 @@
+#!/bin/sh
+# arm64_sysroot.sh FOLDER: unpacks Debian's arm64 libraries that building and testing need into FOLDER, once. The packages are
+# only unpacked, not installed: nothing of this machine is changed, and no rights are needed.
+set -eu
+folder=$1
+packages='libc6 libgcc-s1 libstdc++6 libcmocka-dev libcmocka0 libcurl4-openssl-dev libdnnl-dev libjansson-dev libjansson4
+    libsnappy-dev libsnappy1v5 libssl-dev libzstd-dev libzstd1 zlib1g-dev zlib1g'
+
+# The list is part of the name of what says that all is there.
+complete=$folder/.complete-$(printf '%s' "$packages" | cksum | cut -d ' ' -f 1)
+[ ! -e "$complete" ] || exit 0
+if ! command -v apt-get > /dev/null; then
+    echo "arm64_sysroot.sh: expected apt-get, to fetch Debian's arm64 libraries" >&2
+    exit 1
+fi
+rm -rf "$folder"
+mkdir -p "$folder/apt/state/lists/partial" "$folder/apt/cache/archives/partial" "$folder/apt/packages"
+apt=$(cd "$folder/apt" && pwd)
+: > "$apt/status"
+cat > "$apt/apt.conf" << CONF
+APT::Architecture "arm64";
+APT::Architectures { "arm64"; };
+APT::Sandbox::User "";
+Dir::State "$apt/state";
+Dir::State::status "$apt/status";
+Dir::Cache "$apt/cache";
+CONF
+APT_CONFIG=$apt/apt.conf
+export APT_CONFIG
+apt-get update -qq
+# shellcheck disable=SC2086
+(cd "$apt/packages" && apt-get download -qq $packages)
+for package in "$apt"/packages/*.deb; do
+    dpkg -x "$package" "$folder"
+done
+rm -rf "$apt"
+: > "$complete"
