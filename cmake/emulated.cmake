@@ -1,12 +1,16 @@
 # Where CMAKE_CROSSCOMPILING_EMULATOR names what runs the programs (qemu for another CPU, or valgrind), scripts of tests get scripts that call it
 # in place of the programs. MC_RUN_DIR is the build folder as they see it.
 set(MC_RUN_DIR ${PROJECT_BINARY_DIR})
-# Seconds that a test may take.
+# Seconds that a test may take: valgrind is twenty times slower, qemu five.
 set(MC_SCRIPT_TIMEOUT 120)
 set(MC_TEST_TIMEOUT 300)
-if(CMAKE_CROSSCOMPILING_EMULATOR)
+if(CMAKE_CROSSCOMPILING)
+    set(MC_SCRIPT_TIMEOUT 300)
+elseif(CMAKE_CROSSCOMPILING_EMULATOR)
     set(MC_SCRIPT_TIMEOUT 3600)
     set(MC_TEST_TIMEOUT 3600)
+endif()
+if(CMAKE_CROSSCOMPILING_EMULATOR)
     set(MC_RUN_DIR ${PROJECT_BINARY_DIR}/emulated)
 endif()
 
