@@ -17,7 +17,7 @@ size_t mc_group_start(const mc_group *group, size_t sequence)
 
 static size_t whole_blocks(size_t rows)
 {
-    return (rows + MC_PRODUCT_ROWS - 1) / MC_PRODUCT_ROWS * MC_PRODUCT_ROWS;
+    return (rows + MC_PRODUCT_ROWS_MOST - 1) / MC_PRODUCT_ROWS_MOST * MC_PRODUCT_ROWS_MOST;
 }
 
 /* They follow the rows. */
@@ -78,7 +78,7 @@ static size_t place_workspace(const mc_group *g, char *base)
     to->attention = take(base, &used, attention * sizeof(float));
     to->product = take(base, &used, g->weights->product_scratch);
     if (n->dtype == MC_I8) {
-        const size_t block = MC_PRODUCT_ROWS * widest_value(n);
+        const size_t block = MC_PRODUCT_ROWS_MOST * widest_value(n);
         to->sums = take(base, &used, block * sizeof *to->sums);
         to->block = take(base, &used, block * sizeof *to->block);
     }

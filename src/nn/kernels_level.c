@@ -22,6 +22,11 @@ static inline float sum(mc_vector v)
     return lanes[0];
 }
 
+static inline mc_vector select(mc_vector_bits where, mc_vector a, mc_vector b)
+{
+    return (mc_vector)((where & (mc_vector_bits)a) | (~where & (mc_vector_bits)b));
+}
+
 /* ---- exp --------------------------------------------------------------------------------------- */
 
 /*
@@ -32,7 +37,7 @@ static inline mc_vector exp_of(mc_vector x)
 {
     const float shift = 12582912; /* 1.5 · 2^23: adding it leaves the integer in the low bits */
     const mc_vector_bits below = (mc_vector_bits)(x < -87);
-    x = (mc_vector)((below & (mc_vector_bits)(ZERO - 87)) | (~below & (mc_vector_bits)x));
+    x = select(below, ZERO - 87, x);
     const mc_vector shifted = x * 1.44269504F + shift;
     const mc_vector n = shifted - shift;
     const mc_vector r = x - n * .693359375F + n * 2.12194440e-4F;
@@ -67,17 +72,67 @@ static head lay_out(const mc_attention *a, float *scratch)
     return h;
 }
 
+/* Shuffles of two vectors as one of 32 lanes. */
+#if defined(__clang__)
+#define SHUFFLE(a_, b_, ...) __builtin_shufflevector(a_, b_, __VA_ARGS__)
+#else
+#define SHUFFLE(a_, b_, ...) __builtin_shuffle(a_, b_, (mc_vector_bits){__VA_ARGS__})
+#endif
+
+/* Swaps, in each pair of rows that are `step` apart, the blocks of `step` lanes that are on the wrong side of the diagonal. */
+#define SWAP(rows_, step_, low_, high_)                                                            \
+    for (int i = 0; i < MC_LANES; i++)                                                             \
+        if (!(i & (step_))) {                                                                      \
+            const mc_vector a = (rows_)[i], b = (rows_)[i + (step_)];                              \
+            (rows_)[i] = SHUFFLE(a, b, UNPACK low_);                                               \
+            (rows_)[i + (step_)] = SHUFFLE(a, b, UNPACK high_);                                    \
+        }
+#define UNPACK(...) __VA_ARGS__
+
+/* Sixteen rows of sixteen numbers, in place. */
+static inline void transpose(mc_vector *rows)
+{
+    SWAP(rows, 8, (0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23),
+         (8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31));
+    SWAP(rows, 4, (0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27),
+         (4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31));
+    SWAP(rows, 2, (0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29),
+         (2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31));
+    SWAP(rows, 1, (0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30),
+         (1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31));
+}
+
+static inline mc_vector load_some(const void *from, size_t count)
+{
+    mc_vector result = ZERO;
+    memcpy(&result, from, count * sizeof(float));
+    return result;
+}
+
+/* Sixteen keys, or the `count` that are left: their numbers at `column` and after. */
+static void copy_keys(const mc_attention *a, const head *h, size_t first, size_t column)
+{
+    const size_t keys = a->key_count - first, numbers = a->size - column;
+    mc_vector rows[MC_LANES];
+    for (size_t j = 0; j < MC_LANES; j++) {
+        const float *const from = a->keys + (first + j) * a->stride + column;
+        rows[j] = j >= keys ? ZERO : numbers >= MC_LANES ? LOAD(from) : load_some(from, numbers);
+    }
+    transpose(rows);
+    for (size_t i = 0; i < MC_LANES; i++)
+        STORE(h->transposed + (column + i) * h->keys + first, rows[i]);
+}
+
 static void copy_keys_and_values(const mc_attention *a, const head *h)
 {
     const size_t stride = a->stride, n = a->size;
-    for (size_t block = 0; block < h->keys; block += MC_LANES)
-        for (size_t i = 0; i < h->size; i++)
-            for (size_t j = block; j < block + MC_LANES; j++)
-                h->transposed[i * h->keys + j] = i < n && j < a->key_count ? a->keys[j * stride + i]
-                                                                           : 0;
-    memset(h->values, 0, h->keys * h->size * sizeof(float));
-    for (size_t j = 0; j < a->key_count; j++)
+    for (size_t first = 0; first < a->key_count; first += MC_LANES)
+        for (size_t column = 0; column < n; column += MC_LANES)
+            copy_keys(a, h, first, column);
+    for (size_t j = 0; j < a->key_count; j++) {
+        memset(h->values + j * h->size + n, 0, (h->size - n) * sizeof(float));
         memcpy(h->values + j * h->size, a->values + j * stride, n * sizeof(float));
+    }
 }
 
 /* out[MC_QUERIES][columns] = left[MC_QUERIES][inner] · right[inner][columns]; columns are whole vectors. */
@@ -110,15 +165,27 @@ static void multiply(float *out, const float *left, size_t inner, size_t stride,
     }
 }
 
+static float largest_of_vectors(const float *x, size_t count)
+{
+    mc_vector most = LOAD(x);
+    for (size_t i = MC_LANES; i < count; i += MC_LANES) {
+        const mc_vector v = LOAD(x + i);
+        most = select((mc_vector_bits)(v > most), v, most);
+    }
+    float lanes[MC_LANES];
+    STORE(lanes, most);
+    for (int i = 1; i < MC_LANES; i++)
+        lanes[0] = lanes[i] > lanes[0] ? lanes[i] : lanes[0];
+    return lanes[0];
+}
+
 /* Softmax of `count` scores; those above, up to whole vectors, become 0. */
 static void softmax(float *scores, size_t count)
 {
-    float largest = scores[0];
-    for (size_t j = 1; j < count; j++)
-        largest = scores[j] > largest ? scores[j] : largest;
     const size_t padded = mc_vector_ceil(count);
     for (size_t j = count; j < padded; j++)
-        scores[j] = largest;
+        scores[j] = scores[0];
+    const float largest = largest_of_vectors(scores, padded);
     for (size_t j = 0; j < padded; j += MC_LANES)
         STORE(scores + j, exp_of(LOAD(scores + j) - largest));
     for (size_t j = count; j < padded; j++)
@@ -156,9 +223,20 @@ static void attend(const mc_attention *a, size_t first, const head *h, float *ou
         memcpy(out + (first + q) * a->stride, h->mixed + q * h->size, n * sizeof(float));
 }
 
+/* The next head's numbers follow in the same rows; they are far apart, and no prefetcher of a CPU foresees them. */
+static void prefetch_rows(const float *rows, size_t count, const mc_attention *a)
+{
+    for (size_t row = 0; row < count; row++)
+        for (size_t i = 0; i < a->size; i += 64 / sizeof(float))
+            __builtin_prefetch(rows + row * a->stride + a->size + i, 0, 2);
+}
+
 static void attention(const mc_attention *a, float *out, float *scratch)
 {
     const head h = lay_out(a, scratch);
+    prefetch_rows(a->queries, a->query_count, a);
+    prefetch_rows(a->keys, a->key_count, a);
+    prefetch_rows(a->values, a->key_count, a);
     copy_keys_and_values(a, &h);
     for (size_t first = 0; first < a->query_count; first += MC_QUERIES)
         attend(a, first, &h, out);
@@ -213,11 +291,6 @@ static void normalize(float *out, const float *in, const float *added, size_t ro
 }
 
 /* ---- activations ------------------------------------------------------------------------------- */
-
-static inline mc_vector select(mc_vector_bits where, mc_vector a, mc_vector b)
-{
-    return (mc_vector)((where & (mc_vector_bits)a) | (~where & (mc_vector_bits)b));
-}
 
 static inline mc_vector minus_abs(mc_vector x)
 {
@@ -317,13 +390,6 @@ typedef struct columns {
     mc_vector_bits zeros;
     mc_vector scales, bias;
 } columns;
-
-static inline mc_vector load_some(const void *from, size_t count)
-{
-    mc_vector result = ZERO;
-    memcpy(&result, from, count * sizeof(float));
-    return result;
-}
 
 static inline mc_vector value_of(mc_vector_bits sums, const columns *c, float scale)
 {

@@ -2,6 +2,7 @@
 
 #include "base/library.h"
 #include "base/memory.h"
+#include "tensor/convert.h"
 
 #include <dnnl.h>
 #include <pthread.h>
@@ -227,13 +228,29 @@ static dnnl_data_type_t data_type(mc_dtype dtype)
 
 /* ---- products ---------------------------------------------------------------------------------- */
 
+/* A block of `rows` rows. */
+typedef struct block {
+    size_t rows;
+    dnnl_primitive_t multiply;
+} block;
+
 struct mc_product {
     mc_product_shape shape;
-    dnnl_primitive_t multiply, reorder;
+    block blocks[2]; /* with the same bits for each row; the smaller one first */
+    int block_count;
+    dnnl_primitive_t reorder;
     size_t packed_bytes, scratch_bytes;
 };
 
-/* What a product is made of, while it is made. 3.x has objects in here that must be destroyed. */
+static description_ref description_of(dnnl_primitive_t primitive, dnnl_query_t which, int index)
+{
+    const_dnnl_primitive_desc_t of = NULL;
+    if (primitive_get_primitive_desc_(primitive, &of) != dnnl_success)
+        return NULL;
+    return primitive_desc_query_md_(of, which, index);
+}
+
+/* What a block is made of, while it is made. 3.x has objects in here that must be destroyed. */
 typedef struct making {
     description x, any, plain, bias, y;
     int made; /* of the five, in this order */
@@ -242,10 +259,10 @@ typedef struct making {
     dnnl_primitive_desc_t multiply, reorder;
 } making;
 
-static dnnl_status_t describe(making *m, const mc_product_shape *s)
+static dnnl_status_t describe(making *m, const mc_product_shape *s, size_t rows)
 {
-    const dnnl_dims_t x = {MC_PRODUCT_ROWS, s->in}, w = {s->in, s->out}, b = {1, s->out},
-                      y = {MC_PRODUCT_ROWS, s->out}, transposed = {1, s->in};
+    const dnnl_dims_t x = {(int64_t)rows, s->in}, w = {s->in, s->out}, b = {1, s->out},
+                      y = {(int64_t)rows, s->out}, transposed = {1, s->in};
     const dnnl_data_type_t inputs = data_type(s->inputs);
     const bool int8 = s->inputs == MC_I8;
     dnnl_status_t status = describe_tag(&m->x, 2, x, int8 ? dnnl_u8 : inputs, dnnl_ab);
@@ -298,39 +315,54 @@ static dnnl_status_t set_attributes(making *m, mc_activation activation)
     return status;
 }
 
-static dnnl_status_t describe_product(making *m, bool int8)
+static dnnl_status_t describe_product(making *m, bool int8, description_ref weights)
 {
 #if DNNL_VERSION_MAJOR == 2
     const dnnl_memory_desc_t *const bias = int8 ? NULL : &m->bias;
     dnnl_matmul_desc_t matmul;
-    const dnnl_status_t status = matmul_desc_init_(&matmul, &m->x, &m->any, bias, &m->y);
+    const dnnl_status_t status = matmul_desc_init_(&matmul, &m->x, weights, bias, &m->y);
     if (status != dnnl_success)
         return status;
     return primitive_desc_create_(&m->multiply, &matmul, m->attributes, library.engine, NULL);
 #else
     const_dnnl_memory_desc_t bias = int8 ? NULL : m->bias;
-    return matmul_primitive_desc_create_(&m->multiply, library.engine, m->x, m->any, bias, m->y,
+    return matmul_primitive_desc_create_(&m->multiply, library.engine, m->x, weights, bias, m->y,
                                          m->attributes);
 #endif
 }
 
-static dnnl_status_t make(making *m, mc_product *p)
+/* The first block decides on the order of packed weights, the second takes the same. */
+static dnnl_status_t make_block(mc_product *p, making *m, size_t rows)
 {
-    dnnl_status_t status = describe(m, &p->shape);
+    dnnl_status_t status = describe(m, &p->shape, rows);
     if (status == dnnl_success)
         status = set_attributes(m, p->shape.activation);
-    if (status == dnnl_success)
-        status = describe_product(m, p->shape.inputs == MC_I8);
     if (status != dnnl_success)
         return status;
+    const description_ref weights = p->block_count > 0 ? description_of(p->blocks[0].multiply,
+                                                                        dnnl_query_weights_md, 0)
+                                                       : REF(m->any);
+    status = describe_product(m, p->shape.inputs == MC_I8, weights);
+    if (status != dnnl_success)
+        return status;
+    const size_t scratch = memory_desc_get_size_(
+        primitive_desc_query_md_(m->multiply, dnnl_query_scratchpad_md, 0));
+    block *const made = &p->blocks[p->block_count];
+    made->rows = rows;
+    status = primitive_create_(&made->multiply, m->multiply);
+    if (status == dnnl_success) {
+        p->block_count++;
+        p->scratch_bytes = scratch > p->scratch_bytes ? scratch : p->scratch_bytes;
+    }
+    return status;
+}
+
+static dnnl_status_t make_reorder(mc_product *p, making *m)
+{
     const description_ref packed = primitive_desc_query_md_(m->multiply, dnnl_query_weights_md, 0);
     p->packed_bytes = memory_desc_get_size_(packed);
-    p->scratch_bytes = memory_desc_get_size_(
-        primitive_desc_query_md_(m->multiply, dnnl_query_scratchpad_md, 0));
-    status = primitive_create_(&p->multiply, m->multiply);
-    if (status == dnnl_success)
-        status = reorder_primitive_desc_create_(&m->reorder, REF(m->plain), library.engine, packed,
-                                                library.engine, NULL);
+    const dnnl_status_t status = reorder_primitive_desc_create_(
+        &m->reorder, REF(m->plain), library.engine, packed, library.engine, NULL);
     return status == dnnl_success ? primitive_create_(&p->reorder, m->reorder) : status;
 }
 
@@ -349,33 +381,12 @@ static void made(making *m)
         destroy_description(all[i]);
 }
 
-mc_status mc_product_new(const mc_product_shape *shape, mc_product **out, mc_error *error)
-{
-    if (shape->inputs == MC_I8 && shape->in > MC_PRODUCT_INT8_COLUMNS)
-        return mc_fail(error, MC_UNSUPPORTED,
-                       "products in int8: expected at most %d columns, found %lld",
-                       MC_PRODUCT_INT8_COLUMNS, (long long)shape->in);
-    mc_product *const product = mc_alloc_zero(1, sizeof *product);
-    if (!product)
-        return mc_fail_memory(error);
-    product->shape = *shape;
-    making m = {0};
-    const mc_status status = check(make(&m, product), "multiply matrices", error);
-    made(&m);
-    if (status != MC_OK) {
-        mc_product_free(product);
-        return status;
-    }
-    *out = product;
-    return MC_OK;
-}
-
 void mc_product_free(mc_product *product)
 {
     if (!product)
         return;
-    if (product->multiply)
-        primitive_destroy_(product->multiply);
+    for (int i = 0; i < product->block_count; i++)
+        primitive_destroy_(product->blocks[i].multiply);
     if (product->reorder)
         primitive_destroy_(product->reorder);
     mc_free(product);
@@ -389,14 +400,6 @@ const mc_product_shape *mc_product_shape_of(const mc_product *product)
 size_t mc_product_scratch(const mc_product *product)
 {
     return (product->scratch_bytes + 63) & ~(size_t)63;
-}
-
-static description_ref description_of(dnnl_primitive_t primitive, dnnl_query_t which, int index)
-{
-    const_dnnl_primitive_desc_t of = NULL;
-    if (primitive_get_primitive_desc_(primitive, &of) != dnnl_success)
-        return NULL;
-    return primitive_desc_query_md_(of, which, index);
 }
 
 /* ---- packed weights ---------------------------------------------------------------------------- */
@@ -416,7 +419,7 @@ static size_t aligned(size_t size)
 
 static mc_status make_memories(mc_packed *packed, char *weights, mc_error *error)
 {
-    const dnnl_primitive_t multiply = packed->product->multiply;
+    const dnnl_primitive_t multiply = packed->product->blocks[0].multiply;
     dnnl_status_t status = memory_create_(&packed->weights_memory,
                                           description_of(multiply, dnnl_query_weights_md, 0),
                                           library.engine, weights);
@@ -462,6 +465,11 @@ void mc_packed_free(mc_packed *packed)
     mc_free(packed);
 }
 
+size_t mc_packed_rows(const mc_packed *packed)
+{
+    return packed->product->blocks[0].rows;
+}
+
 float *mc_packed_bias(mc_packed *packed)
 {
     return packed->bias;
@@ -490,69 +498,85 @@ mc_status mc_packed_set(mc_packed *packed, const void *weights, mc_error *error)
 
 /* ---- running ----------------------------------------------------------------------------------- */
 
-/* x, y and scratch of the calling thread. */
+/* x, y and scratch of the calling thread, for each kind of block. */
 typedef struct running {
     dnnl_stream_t stream;
-    dnnl_memory_t x, y, scratch;
+    dnnl_memory_t x[2], y[2], scratch[2];
 } running;
+
+static dnnl_status_t describe_memory(dnnl_memory_t *out, const block *b, dnnl_query_t which,
+                                     void *at)
+{
+    return memory_create_(out, description_of(b->multiply, which, 0), library.engine, at);
+}
 
 static dnnl_status_t start(running *r, const mc_product *p, void *scratch)
 {
-    static const dnnl_query_t which[] = {dnnl_query_src_md, dnnl_query_dst_md,
-                                         dnnl_query_scratchpad_md};
-    dnnl_memory_t *const memories[] = {&r->x, &r->y, &r->scratch};
     dnnl_status_t status = stream_create_(&r->stream, library.engine, dnnl_stream_default_flags);
-    for (int i = 0; i < 3 && status == dnnl_success; i++)
-        status = memory_create_(memories[i], description_of(p->multiply, which[i], 0),
-                                library.engine, i == 2 ? scratch : DNNL_MEMORY_NONE);
+    for (int i = 0; i < p->block_count && status == dnnl_success; i++) {
+        status = describe_memory(&r->x[i], &p->blocks[i], dnnl_query_src_md, DNNL_MEMORY_NONE);
+        if (status == dnnl_success)
+            status = describe_memory(&r->y[i], &p->blocks[i], dnnl_query_dst_md, DNNL_MEMORY_NONE);
+        if (status == dnnl_success)
+            status = describe_memory(&r->scratch[i], &p->blocks[i], dnnl_query_scratchpad_md,
+                                     scratch);
+    }
     return status;
 }
 
 static void stop(running *r)
 {
-    const dnnl_memory_t memories[] = {r->x, r->y, r->scratch};
-    for (int i = 0; i < 3; i++)
-        if (memories[i])
-            memory_destroy_(memories[i]);
+    for (int i = 0; i < 2; i++) {
+        const dnnl_memory_t memories[] = {r->x[i], r->y[i], r->scratch[i]};
+        for (int j = 0; j < 3; j++)
+            if (memories[j])
+                memory_destroy_(memories[j]);
+    }
     if (r->stream)
         stream_destroy_(r->stream);
 }
 
-static dnnl_status_t run_block(const running *r, const mc_packed *packed, void *x, void *y)
+static dnnl_status_t run_block(const running *r, const mc_packed *packed, int kind, void *x,
+                               void *y)
 {
-    dnnl_status_t status = memory_set_data_handle_(r->x, x);
+    dnnl_status_t status = memory_set_data_handle_(r->x[kind], x);
     if (status == dnnl_success)
-        status = memory_set_data_handle_(r->y, y);
-    const dnnl_exec_arg_t arguments[] = {{DNNL_ARG_SRC, r->x},
+        status = memory_set_data_handle_(r->y[kind], y);
+    const dnnl_exec_arg_t arguments[] = {{DNNL_ARG_SRC, r->x[kind]},
                                          {DNNL_ARG_WEIGHTS, packed->weights_memory},
-                                         {DNNL_ARG_DST, r->y},
-                                         {DNNL_ARG_SCRATCHPAD, r->scratch},
+                                         {DNNL_ARG_DST, r->y[kind]},
+                                         {DNNL_ARG_SCRATCHPAD, r->scratch[kind]},
                                          {DNNL_ARG_BIAS, packed->bias_memory}};
     const int count = packed->bias_memory ? 5 : 4;
-    return status == dnnl_success
-               ? primitive_execute_(packed->product->multiply, r->stream, count, arguments)
-               : status;
+    return status == dnnl_success ? primitive_execute_(packed->product->blocks[kind].multiply,
+                                                       r->stream, count, arguments)
+                                  : status;
 }
 
-static size_t bytes_of_block(int64_t columns, mc_dtype dtype)
+static size_t bytes_of_rows(size_t rows, int64_t columns, mc_dtype dtype)
 {
-    return MC_PRODUCT_ROWS * (size_t)columns * (size_t)mc_dtype_bits(dtype) / 8;
+    return rows * (size_t)columns * (size_t)mc_dtype_bits(dtype) / 8;
 }
 
 /* done NULL: blocks follow each other in y. */
 static dnnl_status_t run_all(const running *r, const mc_packed *packed, size_t rows, const char *x,
                              char *y, mc_block_done done, void *user)
 {
-    const mc_product_shape *const s = &packed->product->shape;
-    const size_t x_step = bytes_of_block(s->in, s->inputs);
-    const size_t y_step = done ? 0 : bytes_of_block(s->out, s->result);
-    for (size_t row = 0, i = 0; row < rows; row += MC_PRODUCT_ROWS, i++) {
-        char *const to = y + i * y_step;
-        const dnnl_status_t status = run_block(r, packed, (char *)(uintptr_t)x + i * x_step, to);
+    const mc_product *const p = packed->product;
+    const mc_product_shape *const s = &p->shape;
+    size_t row = 0;
+    while (row < rows) {
+        const size_t left = rows - row;
+        const int kind = p->block_count > 1 && left >= p->blocks[1].rows;
+        const size_t taken = p->blocks[kind].rows;
+        const char *const from = x + bytes_of_rows(row, s->in, s->inputs);
+        char *const to = done ? y : y + bytes_of_rows(row, s->out, s->result);
+        const dnnl_status_t status = run_block(r, packed, kind, (char *)(uintptr_t)from, to);
         if (status != dnnl_success)
             return status;
         if (done)
-            done(user, row, rows - row < MC_PRODUCT_ROWS ? rows - row : MC_PRODUCT_ROWS, to);
+            done(user, row, left < taken ? left : taken, to);
+        row += taken;
     }
     return dnnl_success;
 }
@@ -572,4 +596,124 @@ mc_status mc_product_run(const mc_packed *packed, size_t rows, const void *x, vo
                          void *scratch, mc_error *error)
 {
     return mc_product_run_blocks(packed, rows, x, y, NULL, NULL, scratch, error);
+}
+
+/* ---- making a product -------------------------------------------------------------------------- */
+
+/* Rows that are multiplied by the same weights in blocks of both kinds. */
+typedef struct trial {
+    mc_packed *packed;
+    float *weights, *numbers; /* [out][in], [MC_PRODUCT_ROWS_MOST][in] */
+    char *x, *y[2]; /* [MC_PRODUCT_ROWS_MOST][in] and [out], in the dtypes of the product */
+    char *scratch;
+} trial;
+
+/* Numbers from −1 to 1, different ones. */
+static void fill(float *numbers, size_t count)
+{
+    uint32_t state = 1;
+    for (size_t i = 0; i < count; i++) {
+        state = state * 1664525 + 1013904223;
+        numbers[i] = (float)(int32_t)state * 0x1p-31F;
+    }
+}
+
+static mc_status prepare(trial *t, const mc_product *p, mc_error *error)
+{
+    const mc_product_shape *const s = &p->shape;
+    const size_t inputs = MC_PRODUCT_ROWS_MOST * (size_t)s->in;
+    const size_t weights = (size_t)s->in * (size_t)s->out;
+    const size_t results = bytes_of_rows(MC_PRODUCT_ROWS_MOST, s->out, s->result);
+    t->weights = mc_alloc(weights * sizeof *t->weights);
+    t->numbers = mc_alloc(inputs * sizeof *t->numbers);
+    t->x = mc_alloc(bytes_of_rows(MC_PRODUCT_ROWS_MOST, s->in, s->inputs));
+    t->y[0] = mc_alloc(results);
+    t->y[1] = mc_alloc(results);
+    t->scratch = mc_alloc(mc_product_scratch(p) + 64);
+    if (!t->weights || !t->numbers || !t->x || !t->y[0] || !t->y[1] || !t->scratch)
+        return mc_fail_memory(error);
+    fill(t->weights, weights);
+    fill(t->numbers, inputs);
+    mc_dtype_from_f32(s->inputs, t->x, t->numbers, inputs);
+    MC_TRY(mc_packed_new(p, &t->packed, error));
+    return mc_packed_set(t->packed, t->weights, error);
+}
+
+static void clean_up(trial *t)
+{
+    void *const all[] = {t->weights, t->numbers, t->x, t->y[0], t->y[1], t->scratch};
+    mc_packed_free(t->packed);
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        mc_free(all[i]);
+}
+
+static mc_status multiply_both(const trial *t, const mc_product *p, mc_error *error)
+{
+    const mc_product_shape *const s = &p->shape;
+    void *const scratch = (void *)aligned((uintptr_t)t->scratch);
+    const size_t step = p->blocks[0].rows;
+    for (size_t row = 0; row < MC_PRODUCT_ROWS_MOST; row += step)
+        MC_TRY(mc_product_run(t->packed, step, t->x + bytes_of_rows(row, s->in, s->inputs),
+                              t->y[0] + bytes_of_rows(row, s->out, s->result), scratch, error));
+    return mc_product_run(t->packed, MC_PRODUCT_ROWS_MOST, t->x, t->y[1], scratch, error);
+}
+
+/*
+ * Keeps the smaller block only if it gives each row the bits that the larger one gives it. Tried, as nothing promises it: where sums are cut
+ * depends on the number of rows in some kernels (bf16 in AMX, from some 2,000 columns on).
+ */
+static mc_status compare_blocks(mc_product *p, mc_error *error)
+{
+    trial t = {0};
+    mc_status status = prepare(&t, p, error);
+    if (status == MC_OK)
+        status = multiply_both(&t, p, error);
+    const size_t size = bytes_of_rows(MC_PRODUCT_ROWS_MOST, p->shape.out, p->shape.result);
+    const bool same = status == MC_OK && memcmp(t.y[0], t.y[1], size) == 0;
+    clean_up(&t);
+    if (status == MC_OK && !same) {
+        primitive_destroy_(p->blocks[0].multiply);
+        p->blocks[0] = p->blocks[1];
+        p->block_count = 1;
+    }
+    return status;
+}
+
+/* Larger blocks read the weights less often. Of int8 what becomes of a block must stay in the cache too; only AMX is that fast. */
+static bool gains_by_large_blocks(const mc_product_shape *s)
+{
+    return s->inputs != MC_I8 || has(dnnl_cpu_isa_avx512_core_amx);
+}
+
+static mc_status make(mc_product *p, mc_error *error)
+{
+    making small = {0}, large = {0};
+    dnnl_status_t status = make_block(p, &small, MC_PRODUCT_ROWS);
+    if (status == dnnl_success)
+        status = make_reorder(p, &small);
+    if (status == dnnl_success && gains_by_large_blocks(&p->shape))
+        (void)make_block(p, &large, MC_PRODUCT_ROWS_MOST);
+    made(&small);
+    made(&large);
+    MC_TRY(check(status, "multiply matrices", error));
+    return p->block_count > 1 && p->shape.inputs != MC_I8 ? compare_blocks(p, error) : MC_OK;
+}
+
+mc_status mc_product_new(const mc_product_shape *shape, mc_product **out, mc_error *error)
+{
+    if (shape->inputs == MC_I8 && shape->in > MC_PRODUCT_INT8_COLUMNS)
+        return mc_fail(error, MC_UNSUPPORTED,
+                       "products in int8: expected at most %d columns, found %lld",
+                       MC_PRODUCT_INT8_COLUMNS, (long long)shape->in);
+    mc_product *const product = mc_alloc_zero(1, sizeof *product);
+    if (!product)
+        return mc_fail_memory(error);
+    product->shape = *shape;
+    const mc_status status = make(product, error);
+    if (status != MC_OK) {
+        mc_product_free(product);
+        return status;
+    }
+    *out = product;
+    return MC_OK;
 }

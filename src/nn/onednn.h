@@ -1,9 +1,8 @@
 /*
  * Matrix products by oneDNN, the only file that knows it: its 2.x and 3.x interfaces, loaded when first needed.
  *
- * A product is y = f(x·Wᵀ + b) on blocks of MC_PRODUCT_ROWS rows. The block never has another size, and one call runs on one
- * thread: so the bits of a row depend on that row alone, whatever stands in the others, however many rows there are in all
- * and however many threads compute.
+ * A product is y = f(x·Wᵀ + b), computed in blocks of MC_PRODUCT_ROWS or MC_PRODUCT_ROWS_MOST rows, each on one thread. The bits of a row depend
+ * on that row alone: not on what stands in the others, on their number, or on the number of threads.
  *
  * Products of int8 are sums of whole numbers: what the numbers stand for, b and f are the caller's.
  */
@@ -15,11 +14,11 @@
 #include <mergecraft/dtype.h>
 
 /*
- * Rows of a block. Enough that reading W from the cache costs little beside computing with it (measured: from 16 on), and few, as
- * the last block of a batch is filled up. And a multiple of the rows that any of oneDNN's kernels takes at a time (6 with AVX2): what
- * computes the rows that are left over adds up in another order.
+ * Rows of a block. The small one: enough that reading W from the cache costs little beside computing with it (measured: from 16 on), and few, as
+ * the last block of a batch is filled up. The large one for what is faster than most caches: two units for vectors, AMX. Both are multiples of
+ * the rows that any of oneDNN's kernels takes at a time (6 with AVX2): what computes the rows that are left over adds up in another order.
  */
-enum { MC_PRODUCT_ROWS = 24 };
+enum { MC_PRODUCT_ROWS = 24, MC_PRODUCT_ROWS_MOST = 96 };
 
 enum { MC_PRODUCT_INT8_COLUMNS = 65536 }; /* of so many the sum still is an int32 */
 
@@ -69,13 +68,15 @@ void mc_packed_free(mc_packed *packed); /* accepts NULL */
 /* Replaces W by weights[out][in], of float32, or of int8 if inputs are MC_I8. Not while another thread computes with it. */
 mc_status mc_packed_set(mc_packed *packed, const void *weights, mc_error *error);
 float *mc_packed_bias(mc_packed *packed); /* [out], zeros at first */
+/* Rows of its smallest block: MC_PRODUCT_ROWS, or MC_PRODUCT_ROWS_MOST where only blocks of those give each row the same bits. */
+size_t mc_packed_rows(const mc_packed *packed);
 
 /* Bytes that a thread needs beside, aligned to 64. */
 size_t mc_product_scratch(const mc_product *product);
 
 /*
  * Computes whole blocks: x[rows][in] and y[rows][out] in the dtypes of the shape, dense, in memory for `rows` rounded up to
- * MC_PRODUCT_ROWS. What is in the rows above is computed too, and not looked at.
+ * mc_packed_rows. What is in the rows above is computed too, and not looked at.
  */
 mc_status mc_product_run(const mc_packed *packed, size_t rows, const void *x, void *y,
                          void *scratch, mc_error *error);
@@ -83,7 +84,7 @@ mc_status mc_product_run(const mc_packed *packed, size_t rows, const void *x, vo
 /* Takes y of rows first … first + count − 1, a block or what is left. */
 typedef void (*mc_block_done)(void *user, size_t first, size_t count, const void *y);
 
-/* As mc_product_run, but each block is put into y[MC_PRODUCT_ROWS][out] and given to `done`, while it is in the cache. */
+/* As mc_product_run, but each block is put into y[MC_PRODUCT_ROWS_MOST][out] and given to `done`, while it is in the cache. */
 mc_status mc_product_run_blocks(const mc_packed *packed, size_t rows, const void *x, void *y,
                                 mc_block_done done, void *user, void *scratch, mc_error *error);
 

@@ -115,12 +115,13 @@ static mc_status product(const mc_group *g, const mc_op *op, mc_error *error)
 {
     const int in = op->in[0], out = op->out;
     const size_t rows = mc_group_rows(g, out);
-    const part blocks = part_of(g, (rows + MC_PRODUCT_ROWS - 1) / MC_PRODUCT_ROWS);
+    const mc_packed *const packed = g->weights->stored[op->weights[0]].packed;
+    const size_t block = mc_packed_rows(packed);
+    const part blocks = part_of(g, (rows + block - 1) / block);
     if (blocks.first == blocks.end)
         return MC_OK;
-    const size_t first = blocks.first * MC_PRODUCT_ROWS, end = blocks.end * MC_PRODUCT_ROWS;
+    const size_t first = blocks.first * block, end = blocks.end * block;
     const size_t count = (end < rows ? end : rows) - first;
-    const mc_packed *const packed = g->weights->stored[op->weights[0]].packed;
     const mc_dtype dtype = g->network->dtype, result = g->network->weights[op->weights[0]].result;
     const char *const x = (const char *)g->values->inputs[in] +
                           first * width_of(g, in) * (size_t)mc_dtype_bits(dtype) / 8;

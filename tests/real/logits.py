@@ -3,7 +3,9 @@
 logits.py BENCH_ENCODER DIR RTE, where DIR holds minilm-rte-1 … -5 and RTE is the validation split (Parquet). The five real fine-tunes on its
 277 pairs, and BERT, RoBERTa and DistilBERT in their base shapes with random weights on a few sequences. f32: at most 1e-4 from transformers,
 the same predictions, and (of one of the five) the same bits on one thread, on two, and in another order; bf16 (where the CPU has it): at most
-5e-2; int8 (likewise): as far from float32, in the root mean square, as the same arithmetic in torch is, or up to half as much again (of
+5e-2 with random weights. Of the real ones a few texts lie at an edge, where rounding is amplified, to 5.3e-2 by the same arithmetic in torch and to
+7e-2 by transformers in bf16: 99 % of the logits at most 5e-2, all at most 1e-1, and in the root mean square at most a quarter more than
+the same arithmetic in torch. int8 (where the CPU has it): as far from float32, in the root mean square, as the same arithmetic in torch is, or up to half as much again (of
 a few sequences, where that is a matter of chance: three times as much). It is not the same distance logit by logit: one number that lies
 between two steps and is rounded the other way changes what all later ones are rounded to.
 """
@@ -77,6 +79,30 @@ def linear_int8(self: torch.nn.Linear, x: torch.Tensor) -> torch.Tensor:
     return sums.float() * scale * weight_scale.T + self.bias
 
 
+def linear_bf16(self: torch.nn.Linear, x: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.linear(x.bfloat16().float(), self.weight.bfloat16().float(), self.bias)
+
+
+def root_mean_square(x: numpy.ndarray) -> float:
+    return numpy.sqrt(numpy.square(x).mean())
+
+
+def compare_bf16(name: str, folder: Path, model, ids, types, exact: numpy.ndarray, batch: int) -> None:
+    found = ours(folder, ids, types, "bf16", 2)
+    if found is None:
+        print(f"skip {name} bf16: not on this CPU")
+        return
+    far = abs(found - exact)
+    if len(ids) < 50:
+        check(f"{name} bf16", far.max() <= 5e-2, f"largest difference {far.max():.2g}")
+        return
+    with mock.patch.object(torch.nn.Linear, "forward", linear_bf16):
+        reference = theirs(model, ids, types, batch)
+    mine, other = root_mean_square(found - exact), root_mean_square(reference - exact)
+    good = far.max() <= 1e-1 and (far <= 5e-2).mean() >= 0.99 and mine <= 1.25 * other
+    check(f"{name} bf16", good, f"largest difference {far.max():.2g}, off by {mine:.4f}, in torch {other:.4f}")
+
+
 def compare_int8(name: str, folder: Path, model, ids, types, batch: int) -> None:
     ids, types = ids[:96], types[:96]
     found = ours(folder, ids, types, "int8", 2)
@@ -88,7 +114,7 @@ def compare_int8(name: str, folder: Path, model, ids, types, batch: int) -> None
     exact = theirs(model, ids, types, batch)
     with mock.patch.object(torch.nn.Linear, "forward", linear_int8):
         reference = theirs(model, ids, types, batch)
-    mine, other = (numpy.sqrt(numpy.square(x - exact).mean()) for x in (found, reference))
+    mine, other = root_mean_square(found - exact), root_mean_square(reference - exact)
     limit = 1.5 if len(ids) > 50 else 3
     check(f"{name} int8", mine <= limit * other, f"off by {mine:.3f}, in torch {other:.3f}, of logits around {exact.std():.2f}")
 
@@ -106,12 +132,7 @@ def compare(name: str, folder: Path, model, ids, types, again: bool = True, batc
         back = ours(folder, ids[::-1], types[::-1], "f32", 1)
         check(f"{name} same bits", back is not None and (back[::-1] == found).all())
         compare_int8(name, folder, model, ids, types, batch)
-    narrow = ours(folder, ids, types, "bf16", 2)
-    if narrow is None:
-        print(f"skip {name} bf16: not on this CPU")
-        return
-    most = abs(narrow - expected).max()
-    check(f"{name} bf16", most <= 5e-2, f"largest difference {most:.2g}")
+    compare_bf16(name, folder, model, ids, types, expected, batch)
 
 
 def real() -> None:
