@@ -15,16 +15,17 @@ size_t mc_group_start(const mc_group *group, size_t sequence)
     return starts[sequence] - starts[0];
 }
 
-static size_t whole_blocks(size_t rows)
+size_t mc_group_room(const mc_group *group, int value)
 {
-    return (rows + MC_PRODUCT_ROWS_MOST - 1) / MC_PRODUCT_ROWS_MOST * MC_PRODUCT_ROWS_MOST;
+    const size_t rows = mc_group_rows(group, value), most = MC_PRODUCT_ROWS_MOST;
+    return (rows + most - 1) / most * most;
 }
 
 /* They follow the rows. */
 float *mc_group_scales(const mc_group *group, int value)
 {
     const size_t width = (size_t)group->network->values[value].width;
-    const size_t rows = whole_blocks(mc_group_rows(group, value));
+    const size_t rows = mc_group_room(group, value);
     return (float *)((char *)group->values->inputs[value] + rows * width);
 }
 
@@ -50,7 +51,7 @@ static size_t place_values(const mc_group *g, char *base)
     size_t used = 0;
     for (size_t i = 0; i < n->value_count; i++) {
         const mc_value *const v = &n->values[i];
-        const size_t rows = whole_blocks(mc_group_rows(g, (int)i)), width = (size_t)v->width;
+        const size_t rows = mc_group_room(g, (int)i), width = (size_t)v->width;
         const bool floats = v->floats || n->dtype == MC_F32;
         to->floats[i] = floats ? take(base, &used, rows * width * sizeof(float)) : NULL;
         to->inputs[i] = n->dtype == MC_F32 ? to->floats[i] : NULL;

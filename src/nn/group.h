@@ -50,8 +50,9 @@ mc_status mc_group_have_values(mc_group *group, mc_worker *worker, mc_error *err
 mc_status mc_group_have_workspace(mc_group *group, mc_worker *worker, mc_error *error);
 void mc_worker_free(mc_worker *worker);
 
-/* Rows of a value: tokens or sequences. */
+/* Rows of a value: tokens or sequences; and how many there is room for, as products write whole blocks. */
 size_t mc_group_rows(const mc_group *group, int value);
+size_t mc_group_room(const mc_group *group, int value);
 /* Of a value of int8: what one step of each row stands for. */
 float *mc_group_scales(const mc_group *group, int value);
 /* The row of the first token of a sequence, sequence ≤ count. */

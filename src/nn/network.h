@@ -14,6 +14,7 @@ typedef enum mc_rows { MC_ROWS_TOKENS, MC_ROWS_SEQUENCES } mc_rows;
 typedef struct mc_value {
     mc_rows rows;
     int width;
+    int panels; /* of width / panels columns each, kept one after the other */
     /* Who uses it: other operations, in float32; products, in the network's dtype. It is kept in both forms if both do. */
     bool floats, inputs;
 } mc_value;
@@ -47,6 +48,11 @@ typedef struct mc_weight {
     int rank;
     int64_t shape[2];
     mc_activation activation; /* MATRIX: what follows */
+    /*
+     * MATRIX: parts that it is cut into, each of which stays in a core's cache while many rows are multiplied by it. By rows if the product has
+     * panels, by columns if what is multiplied has them (then the parts' products are added); 1: whole.
+     */
+    int row_panels, column_panels;
     mc_dtype
         result; /* MATRIX: dtype of what the product itself gives; MC_I32 becomes what the value asks for */
 } mc_weight;

@@ -39,6 +39,7 @@
     X(memory_desc_get_size)                                                                        \
     X(post_ops_create)                                                                             \
     X(post_ops_destroy)                                                                            \
+    X(post_ops_append_sum)                                                                         \
     X(post_ops_append_eltwise)                                                                     \
     X(primitive_attr_create)                                                                       \
     X(primitive_attr_destroy)                                                                      \
@@ -262,7 +263,7 @@ typedef struct making {
 static dnnl_status_t describe(making *m, const mc_product_shape *s, size_t rows)
 {
     const dnnl_dims_t x = {(int64_t)rows, s->in}, w = {s->in, s->out}, b = {1, s->out},
-                      y = {(int64_t)rows, s->out}, transposed = {1, s->in};
+                      y = {(int64_t)rows, s->out}, transposed = {1, s->stride};
     const dnnl_data_type_t inputs = data_type(s->inputs);
     const bool int8 = s->inputs == MC_I8;
     dnnl_status_t status = describe_tag(&m->x, 2, x, int8 ? dnnl_u8 : inputs, dnnl_ab);
@@ -282,7 +283,7 @@ static dnnl_status_t describe(making *m, const mc_product_shape *s, size_t rows)
     return status;
 }
 
-static dnnl_status_t set_activation(making *m, mc_activation activation)
+static dnnl_status_t append_activation(making *m, mc_activation activation)
 {
     static const struct {
         dnnl_alg_kind_t algorithm;
@@ -292,27 +293,36 @@ static dnnl_status_t set_activation(making *m, mc_activation activation)
         MC_ACTIVATION_MAP(X)
 #undef X
     };
-    dnnl_status_t status = post_ops_create_(&m->after);
-    if (status != dnnl_success)
-        return status;
 #if DNNL_VERSION_MAJOR == 2
-    status = post_ops_append_eltwise_(m->after, 1, functions[activation].algorithm,
-                                      functions[activation].alpha, 0);
+    return post_ops_append_eltwise_(m->after, 1, functions[activation].algorithm,
+                                    functions[activation].alpha, 0);
 #else
-    status = post_ops_append_eltwise_(m->after, functions[activation].algorithm,
-                                      functions[activation].alpha, 0);
+    return post_ops_append_eltwise_(m->after, functions[activation].algorithm,
+                                    functions[activation].alpha, 0);
 #endif
-    return status == dnnl_success ? primitive_attr_set_post_ops_(m->attributes, m->after) : status;
 }
 
-static dnnl_status_t set_attributes(making *m, mc_activation activation)
+static dnnl_status_t append_sum(making *m)
+{
+#if DNNL_VERSION_MAJOR == 2
+    return post_ops_append_sum_(m->after, 1);
+#else
+    return post_ops_append_sum_(m->after, 1, 0, dnnl_data_type_undef);
+#endif
+}
+
+static dnnl_status_t set_attributes(making *m, const mc_product_shape *s)
 {
     dnnl_status_t status = primitive_attr_create_(&m->attributes);
     if (status == dnnl_success)
         status = primitive_attr_set_scratchpad_mode_(m->attributes, dnnl_scratchpad_mode_user);
-    if (status == dnnl_success && activation != MC_ACTIVATION_LINEAR)
-        status = set_activation(m, activation);
-    return status;
+    if (status == dnnl_success)
+        status = post_ops_create_(&m->after);
+    if (status == dnnl_success && s->adds)
+        status = append_sum(m);
+    if (status == dnnl_success && s->activation != MC_ACTIVATION_LINEAR)
+        status = append_activation(m, s->activation);
+    return status == dnnl_success ? primitive_attr_set_post_ops_(m->attributes, m->after) : status;
 }
 
 static dnnl_status_t describe_product(making *m, bool int8, description_ref weights)
@@ -336,7 +346,7 @@ static dnnl_status_t make_block(mc_product *p, making *m, size_t rows)
 {
     dnnl_status_t status = describe(m, &p->shape, rows);
     if (status == dnnl_success)
-        status = set_attributes(m, p->shape.activation);
+        status = set_attributes(m, &p->shape);
     if (status != dnnl_success)
         return status;
     const description_ref weights = p->block_count > 0 ? description_of(p->blocks[0].multiply,
@@ -603,7 +613,7 @@ mc_status mc_product_run(const mc_packed *packed, size_t rows, const void *x, vo
 /* Rows that are multiplied by the same weights in blocks of both kinds. */
 typedef struct trial {
     mc_packed *packed;
-    float *weights, *numbers; /* [out][in], [MC_PRODUCT_ROWS_MOST][in] */
+    float *weights, *numbers; /* [out][stride], [MC_PRODUCT_ROWS_MOST][in] */
     char *x, *y[2]; /* [MC_PRODUCT_ROWS_MOST][in] and [out], in the dtypes of the product */
     char *scratch;
 } trial;
@@ -622,13 +632,13 @@ static mc_status prepare(trial *t, const mc_product *p, mc_error *error)
 {
     const mc_product_shape *const s = &p->shape;
     const size_t inputs = MC_PRODUCT_ROWS_MOST * (size_t)s->in;
-    const size_t weights = (size_t)s->in * (size_t)s->out;
+    const size_t weights = (size_t)s->stride * (size_t)s->out;
     const size_t results = bytes_of_rows(MC_PRODUCT_ROWS_MOST, s->out, s->result);
     t->weights = mc_alloc(weights * sizeof *t->weights);
     t->numbers = mc_alloc(inputs * sizeof *t->numbers);
     t->x = mc_alloc(bytes_of_rows(MC_PRODUCT_ROWS_MOST, s->in, s->inputs));
-    t->y[0] = mc_alloc(results);
-    t->y[1] = mc_alloc(results);
+    t->y[0] = mc_alloc_zero(1, results);
+    t->y[1] = mc_alloc_zero(1, results);
     t->scratch = mc_alloc(mc_product_scratch(p) + 64);
     if (!t->weights || !t->numbers || !t->x || !t->y[0] || !t->y[1] || !t->scratch)
         return mc_fail_memory(error);

@@ -49,6 +49,8 @@ typedef struct mc_product_shape {
         out; /* columns of x and of y; W is [out][in]; at most MC_PRODUCT_INT8_COLUMNS if inputs are MC_I8 */
     mc_dtype inputs, result;
     mc_activation activation; /* f */
+    int64_t stride; /* of W in mc_packed_set: numbers from one row to the next, at least `in` */
+    bool adds;      /* y = f(x·Wᵀ + b + y) */
 } mc_product_shape;
 
 /* How to compute the products of one shape. Immutable: several threads may use it at once. */
@@ -65,7 +67,7 @@ typedef struct mc_packed mc_packed;
 /* Memory for one W and b; the product must outlive it. */
 mc_status mc_packed_new(const mc_product *product, mc_packed **out, mc_error *error);
 void mc_packed_free(mc_packed *packed); /* accepts NULL */
-/* Replaces W by weights[out][in], of float32, or of int8 if inputs are MC_I8. Not while another thread computes with it. */
+/* Replaces W by weights[out][stride], of float32, or of int8 if inputs are MC_I8. Not while another thread computes with it. */
 mc_status mc_packed_set(mc_packed *packed, const void *weights, mc_error *error);
 float *mc_packed_bias(mc_packed *packed); /* [out], zeros at first */
 /* Rows of its smallest block: MC_PRODUCT_ROWS, or MC_PRODUCT_ROWS_MOST where only blocks of those give each row the same bits. */

@@ -102,7 +102,7 @@ static void finish_block(void *user, size_t first, size_t count, const void *sum
     const int out = p->op->out;
     const size_t width = width_of(g, out), row = p->first + first;
     const mc_stored_weight *const w = &g->weights->stored[p->op->weights[0]];
-    const mc_int8_columns columns = {w->scales, w->zeros, mc_packed_bias(w->packed)};
+    const mc_int8_columns columns = {w->scales, w->zeros, mc_packed_bias(w->packed[0])};
     float *const kept = g->values->floats[out];
     float *const to = kept ? kept + row * width : g->workspace->block;
     g->kernels->dequantize(to, sums, mc_group_scales(g, p->op->in[0]) + row, count, &columns, width,
@@ -111,29 +111,51 @@ static void finish_block(void *user, size_t first, size_t count, const void *sum
         quantize(g, out, row, count, to);
 }
 
+/* Row `row` of panel `panel` of a value; of one that is whole, the row. */
+static char *panel_at(const mc_group *g, int value, void *from, mc_dtype dtype, int panel,
+                      size_t row)
+{
+    const int panels = g->network->values[value].panels;
+    const size_t before = panels > 1 ? (size_t)panel * mc_group_room(g, value) : 0;
+    const size_t columns = width_of(g, value) / (size_t)panels;
+    return (char *)from + (before + row) * columns * (size_t)mc_dtype_bits(dtype) / 8;
+}
+
+/* What all parts of a matrix can compute at a time. */
+static size_t rows_of_blocks(const mc_stored_weight *stored)
+{
+    size_t most = 0;
+    for (int i = 0; i < stored->panels; i++) {
+        const size_t rows = mc_packed_rows(stored->packed[i]);
+        most = rows > most ? rows : most;
+    }
+    return most;
+}
+
 static mc_status product(const mc_group *g, const mc_op *op, mc_error *error)
 {
     const int in = op->in[0], out = op->out;
     const size_t rows = mc_group_rows(g, out);
-    const mc_packed *const packed = g->weights->stored[op->weights[0]].packed;
-    const size_t block = mc_packed_rows(packed);
+    const mc_stored_weight *const stored = &g->weights->stored[op->weights[0]];
+    const size_t block = rows_of_blocks(stored);
     const part blocks = part_of(g, (rows + block - 1) / block);
     if (blocks.first == blocks.end)
         return MC_OK;
     const size_t first = blocks.first * block, end = blocks.end * block;
     const size_t count = (end < rows ? end : rows) - first;
     const mc_dtype dtype = g->network->dtype, result = g->network->weights[op->weights[0]].result;
-    const char *const x = (const char *)g->values->inputs[in] +
-                          first * width_of(g, in) * (size_t)mc_dtype_bits(dtype) / 8;
     if (dtype == MC_I8) {
         int8_product p = {g, op, first};
-        return mc_product_run_blocks(packed, count, x, g->workspace->sums, finish_block, &p,
-                                     g->workspace->product, error);
+        const char *const x = panel_at(g, in, g->values->inputs[in], dtype, 0, first);
+        return mc_product_run_blocks(stored->packed[0], count, x, g->workspace->sums, finish_block,
+                                     &p, g->workspace->product, error);
     }
-    char *const y = result == MC_F32 ? (char *)g->values->floats[out] : g->values->inputs[out];
-    return mc_product_run(packed, count, x,
-                          y + first * width_of(g, out) * (size_t)mc_dtype_bits(result) / 8,
-                          g->workspace->product, error);
+    void *const y = result == MC_F32 ? g->values->floats[out] : g->values->inputs[out];
+    for (int i = 0; i < stored->panels; i++)
+        MC_TRY(mc_product_run(stored->packed[i], count,
+                              panel_at(g, in, g->values->inputs[in], dtype, i, first),
+                              panel_at(g, out, y, result, i, first), g->workspace->product, error));
+    return MC_OK;
 }
 
 /* ---- attention --------------------------------------------------------------------------------- */

@@ -55,14 +55,16 @@ static mc_status check_all(const mc_network *n, const mc_state_dict *from, mc_er
 static bool same_shape(const mc_product_shape *a, const mc_product_shape *b)
 {
     return a->in == b->in && a->out == b->out && a->inputs == b->inputs && a->result == b->result &&
-           a->activation == b->activation;
+           a->activation == b->activation && a->stride == b->stride && a->adds == b->adds;
 }
 
-static mc_status find_product(mc_weights *weights, const mc_weight *w, const mc_product **out,
-                              mc_error *error)
+static mc_status find_product(mc_weights *weights, const mc_weight *w, int panel,
+                              const mc_product **out, mc_error *error)
 {
-    const mc_product_shape shape = {.in = w->shape[1],
-                                    .out = w->shape[0],
+    const mc_product_shape shape = {.in = w->shape[1] / w->column_panels,
+                                    .out = w->shape[0] / w->row_panels,
+                                    .stride = w->shape[1],
+                                    .adds = w->column_panels > 1 && panel > 0,
                                     .inputs = weights->network->dtype,
                                     .result = w->result,
                                     .activation = w->result == MC_I32 ? MC_ACTIVATION_LINEAR
@@ -93,15 +95,23 @@ static mc_status allocate_matrix(mc_weights *weights, size_t index, mc_error *er
 {
     const mc_weight *const w = &weights->network->weights[index];
     mc_stored_weight *const stored = &weights->stored[index];
-    const mc_product *product = NULL;
-    MC_TRY(find_product(weights, w, &product, error));
+    const int panels = w->row_panels * w->column_panels;
+    stored->packed = mc_alloc_zero((size_t)panels, sizeof *stored->packed);
+    if (!stored->packed)
+        return mc_fail_memory(error);
+    stored->panels = panels;
     if (weights->network->dtype == MC_I8) {
         stored->scales = mc_alloc((size_t)w->shape[0] * sizeof *stored->scales);
         stored->zeros = mc_alloc((size_t)w->shape[0] * sizeof *stored->zeros);
         if (!stored->scales || !stored->zeros)
             return mc_fail_memory(error);
     }
-    return mc_packed_new(product, &stored->packed, error);
+    for (int i = 0; i < panels; i++) {
+        const mc_product *product = NULL;
+        MC_TRY(find_product(weights, w, i, &product, error));
+        MC_TRY(mc_packed_new(product, &stored->packed[i], error));
+    }
+    return MC_OK;
 }
 
 static mc_status allocate_one(mc_weights *weights, size_t index, mc_error *error)
@@ -110,17 +120,17 @@ static mc_status allocate_one(mc_weights *weights, size_t index, mc_error *error
     mc_stored_weight *const stored = &weights->stored[index];
     if (w->kind == MC_WEIGHT_MATRIX)
         return allocate_matrix(weights, index, error);
-    stored->values = w->kind == MC_WEIGHT_BIAS ? mc_packed_bias(weights->stored[index - 1].packed)
-                                               : mc_alloc(count_of(w) * sizeof(float));
+    stored->values = mc_alloc(count_of(w) * sizeof(float));
     return stored->values ? MC_OK : mc_fail_memory(error);
 }
 
 void mc_weights_free(mc_weights *weights)
 {
     for (size_t i = 0; weights->stored && i < weights->network->weight_count; i++) {
-        if (weights->network->weights[i].kind != MC_WEIGHT_BIAS)
-            mc_free(weights->stored[i].values);
-        mc_packed_free(weights->stored[i].packed);
+        mc_free(weights->stored[i].values);
+        for (int j = 0; j < weights->stored[i].panels; j++)
+            mc_packed_free(weights->stored[i].packed[j]);
+        mc_free(weights->stored[i].packed);
         mc_free(weights->stored[i].scales);
         mc_free(weights->stored[i].zeros);
     }
@@ -190,6 +200,34 @@ static void quantize(const mc_weight *w, float *values, const mc_stored_weight *
     }
 }
 
+static mc_status pack(const mc_weight *w, const mc_stored_weight *stored, const float *values,
+                      mc_error *error)
+{
+    const size_t rows = (size_t)(w->shape[0] / w->row_panels), columns = (size_t)w->shape[1];
+    const size_t step = w->row_panels > 1 ? rows * columns : columns / (size_t)w->column_panels;
+    for (int i = 0; i < stored->panels; i++)
+        MC_TRY(mc_packed_set(stored->packed[i], values + (size_t)i * step, error));
+    return MC_OK;
+}
+
+/* Each part that has rows of its own gets its numbers; of parts that are added, the first gets all. */
+static void set_bias(const mc_weight *matrix, const mc_stored_weight *stored, const float *values)
+{
+    const size_t count = (size_t)(matrix->shape[0] / matrix->row_panels);
+    for (int i = 0; i < matrix->row_panels; i++)
+        memcpy(mc_packed_bias(stored->packed[i]), values + (size_t)i * count,
+               count * sizeof *values);
+}
+
+static mc_status read_bias(const mc_source *source, const mc_weights *weights, size_t index,
+                           mc_error *error)
+{
+    float *const values = weights->stored[index].values;
+    MC_TRY(read_finite(source, values, error));
+    set_bias(&weights->network->weights[index - 1], &weights->stored[index - 1], values);
+    return MC_OK;
+}
+
 static mc_status read_matrix(const mc_source *source, const mc_weight *w,
                              const mc_stored_weight *stored, mc_error *error)
 {
@@ -203,7 +241,7 @@ static mc_status read_matrix(const mc_source *source, const mc_weight *w,
     if (status == MC_OK)
         status = mc_onednn_begin(&restore, error);
     if (status == MC_OK) {
-        status = mc_packed_set(stored->packed, values, error);
+        status = pack(w, stored, values, error);
         mc_onednn_end(restore);
     }
     mc_free(values);
@@ -217,8 +255,10 @@ static mc_status read_one(void *user, int worker, size_t index, mc_error *error)
     const mc_weight *const w = &l->weights->network->weights[index];
     const mc_source *const source = mc_state_dict_find(l->from, w->name);
     const mc_stored_weight *const stored = &l->weights->stored[index];
-    const mc_status status = stored->packed ? read_matrix(source, w, stored, error)
-                                            : read_finite(source, stored->values, error);
+    const mc_status status = w->kind == MC_WEIGHT_MATRIX ? read_matrix(source, w, stored, error)
+                             : w->kind == MC_WEIGHT_BIAS
+                                 ? read_bias(source, l->weights, index, error)
+                                 : read_finite(source, stored->values, error);
     return status == MC_NO_MEMORY ? status : mc_in_tensor(error, w->name, status);
 }
 

@@ -7,9 +7,10 @@
 #include <mergecraft/state_dict.h>
 
 typedef struct mc_stored_weight {
-    float *values;     /* tables and vectors; of a bias: in the packed matrix */
-    mc_packed *packed; /* matrices */
-    float *scales;     /* matrices of int8: of each row, as mc_int8_columns has them */
+    float *values;      /* tables, vectors and biases */
+    mc_packed **packed; /* matrices: each part */
+    int panels;         /* parts */
+    float *scales;      /* matrices of int8: of each row, as mc_int8_columns has them */
     int32_t *zeros;
 } mc_stored_weight;
 

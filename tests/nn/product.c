@@ -134,6 +134,7 @@ static void check_dtype(mc_dtype inputs, mc_dtype result)
                                         .out = shapes[i].out,
                                         .inputs = inputs,
                                         .result = result,
+                                        .stride = shapes[i].in,
                                         .activation = activation};
         check_product(&shape);
     }
