@@ -12,19 +12,42 @@
 #define STORE(address_, value_) (*(mc_vector *)(void *)(address_) = (value_))
 #define ZERO ((mc_vector){0})
 
-static inline float sum(mc_vector v)
-{
-    float lanes[MC_LANES];
-    STORE(lanes, v);
-    for (int width = MC_LANES / 2; width > 0; width /= 2)
-        for (int i = 0; i < width; i++)
-            lanes[i] += lanes[i + width];
-    return lanes[0];
-}
+/* Shuffles of two vectors as one of 32 lanes. */
+#if defined(__clang__)
+#define SHUFFLE(a_, b_, ...) __builtin_shufflevector(a_, b_, __VA_ARGS__)
+#else
+#define SHUFFLE(a_, b_, ...) __builtin_shuffle(a_, b_, (mc_vector_bits){__VA_ARGS__})
+#endif
 
 static inline mc_vector select(mc_vector_bits where, mc_vector a, mc_vector b)
 {
     return (mc_vector)((where & (mc_vector_bits)a) | (~where & (mc_vector_bits)b));
+}
+
+static inline mc_vector larger(mc_vector a, mc_vector b)
+{
+    return select((mc_vector_bits)(a > b), a, b);
+}
+
+/* Sixteen lanes to one: halves, quarters, … on each other. */
+#define FOLD(v_, with_)                                                                            \
+    v_ = with_(v_, SHUFFLE(v_, v_, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));         \
+    v_ = with_(v_, SHUFFLE(v_, v_, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3));               \
+    v_ = with_(v_, SHUFFLE(v_, v_, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1));               \
+    v_ = with_(v_, SHUFFLE(v_, v_, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0))
+
+#define PLUS(a_, b_) ((a_) + (b_))
+
+static inline float sum(mc_vector v)
+{
+    FOLD(v, PLUS);
+    return v[0];
+}
+
+static inline float largest_lane(mc_vector v)
+{
+    FOLD(v, larger);
+    return v[0];
 }
 
 /* ---- exp --------------------------------------------------------------------------------------- */
@@ -71,13 +94,6 @@ static head lay_out(const mc_attention *a, float *scratch)
     h.mixed = h.queries + MC_QUERIES * h.size;
     return h;
 }
-
-/* Shuffles of two vectors as one of 32 lanes. */
-#if defined(__clang__)
-#define SHUFFLE(a_, b_, ...) __builtin_shufflevector(a_, b_, __VA_ARGS__)
-#else
-#define SHUFFLE(a_, b_, ...) __builtin_shuffle(a_, b_, (mc_vector_bits){__VA_ARGS__})
-#endif
 
 /* Swaps, in each pair of rows that are `step` apart, the blocks of `step` lanes that are on the wrong side of the diagonal. */
 #define SWAP(rows_, step_, low_, high_)                                                            \
@@ -168,15 +184,9 @@ static void multiply(float *out, const float *left, size_t inner, size_t stride,
 static float largest_of_vectors(const float *x, size_t count)
 {
     mc_vector most = LOAD(x);
-    for (size_t i = MC_LANES; i < count; i += MC_LANES) {
-        const mc_vector v = LOAD(x + i);
-        most = select((mc_vector_bits)(v > most), v, most);
-    }
-    float lanes[MC_LANES];
-    STORE(lanes, most);
-    for (int i = 1; i < MC_LANES; i++)
-        lanes[0] = lanes[i] > lanes[0] ? lanes[i] : lanes[0];
-    return lanes[0];
+    for (size_t i = MC_LANES; i < count; i += MC_LANES)
+        most = larger(LOAD(x + i), most);
+    return largest_lane(most);
 }
 
 /* Softmax of `count` scores; those above, up to whole vectors, become 0. */

@@ -18,7 +18,7 @@
  * the last block of a batch is filled up. The large one for what is faster than most caches: two units for vectors, AMX. Both are multiples of
  * the rows that any of oneDNN's kernels takes at a time (6 with AVX2): what computes the rows that are left over adds up in another order.
  */
-enum { MC_PRODUCT_ROWS = 24, MC_PRODUCT_ROWS_MOST = 96 };
+enum { MC_PRODUCT_ROWS = 24, MC_PRODUCT_ROWS_MOST = 192 };
 
 enum { MC_PRODUCT_INT8_COLUMNS = 65536 }; /* of so many the sum still is an int32 */
 

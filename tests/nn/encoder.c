@@ -14,7 +14,7 @@ static const char *const models[] = {
     "bert",         "bert_odd",        "bert_gelu_new", "bert_gelu_fast",
     "bert_sigmoid", "bert_quick_gelu", "bert_silu",     "bert_gelu_pytorch_tanh",
     "bert_tanh",    "bert_linear",     "roberta",       "roberta_padding",
-    "distilbert",   "distilbert_relu",
+    "distilbert",   "distilbert_relu", "bert_wide",     "bert_wide_prime",
 };
 enum { MODELS = sizeof models / sizeof *models, SEQUENCES = 10, MOST_LABELS = 3, TOKENS = 400 };
 
@@ -235,7 +235,7 @@ static void check_independence(const char *model, mc_dtype dtype)
 static void test_same_bits_for_any_batch_and_threads(void **state)
 {
     (void)state;
-    static const char *const some[] = {"bert", "bert_odd", "roberta", "distilbert"};
+    static const char *const some[] = {"bert", "bert_odd", "bert_wide", "roberta", "distilbert"};
     for (size_t i = 0; i < sizeof some / sizeof *some; i++) {
         check_independence(some[i], MC_F32);
         if (mc_onednn_check(MC_BF16, NULL) == MC_OK)
@@ -289,9 +289,9 @@ static void test_several_callers(void **state)
 static void test_few_sequences(void **state)
 {
     (void)state;
-    static const char *const some[] = {"bert", "bert_odd", "roberta", "distilbert"};
+    static const char *const some[] = {"bert", "bert_odd", "bert_wide", "roberta", "distilbert"};
     static const mc_dtype dtypes[] = {MC_F32, MC_BF16, MC_I8};
-    for (size_t m = 0; m < 4 * 3; m++) {
+    for (size_t m = 0; m < sizeof some / sizeof *some * 3; m++) {
         cases c;
         if (mc_onednn_check(dtypes[m % 3], NULL) != MC_OK)
             continue;

@@ -31,6 +31,12 @@ MODELS = {
         BertConfig(vocab_size=7, hidden_size=35, num_hidden_layers=1, num_attention_heads=5, intermediate_size=33,
                    max_position_embeddings=33, num_labels=1, layer_norm_eps=0.01, type_vocab_size=3),
     ),
+    # What is computed in four parts, and what cannot be cut into equal ones.
+    "bert_wide": (BertForSequenceClassification, BertConfig(**{**SMALL, "intermediate_size": 1280}, max_position_embeddings=40)),
+    "bert_wide_prime": (
+        BertForSequenceClassification,
+        BertConfig(**{**SMALL, "intermediate_size": 1031}, max_position_embeddings=40),
+    ),
     "roberta": (
         RobertaForSequenceClassification,
         RobertaConfig(**BERT, max_position_embeddings=42, type_vocab_size=1, layer_norm_eps=1e-5),
