@@ -72,7 +72,7 @@ static size_t widest_value(const mc_network *n)
 static size_t place_workspace(const mc_group *g, char *base)
 {
     const mc_network *const n = g->network;
-    mc_workspace *const to = g->workspace;
+    mc_nn_workspace *const to = g->workspace;
     const size_t head_size = (size_t)(n->values[0].width / n->heads);
     const size_t attention = mc_attention_scratch(g->longest, head_size);
     size_t used = 0;

@@ -5,9 +5,9 @@
 #ifndef MC_NN_GROUP_H
 #define MC_NN_GROUP_H
 
+#include "base/team.h"
 #include "nn/encoder.h"
 #include "nn/kernels.h"
-#include "nn/parallel.h"
 #include "nn/weights.h"
 
 /* The values of the network, of one group. Products write whole blocks of rows: there is room for those. */
@@ -17,17 +17,17 @@ typedef struct mc_values {
 } mc_values;
 
 /* What a thread needs beside. */
-typedef struct mc_workspace {
+typedef struct mc_nn_workspace {
     float *attention;
     void *product;
     int32_t *sums; /* of int8: of a block, and what becomes of it */
     float *block;
-} mc_workspace;
+} mc_nn_workspace;
 
 /* One thread's memory. */
 typedef struct mc_worker {
     mc_values values;
-    mc_workspace workspace;
+    mc_nn_workspace workspace;
     char *values_memory, *workspace_memory;
     size_t values_size, workspace_size;
 } mc_worker;
@@ -41,8 +41,8 @@ typedef struct mc_group {
     size_t tokens, longest;
     mc_team *team; /* NULL: one thread computes it */
     int member;
-    mc_values *values;       /* of all members */
-    mc_workspace *workspace; /* of this one */
+    mc_values *values;          /* of all members */
+    mc_nn_workspace *workspace; /* of this one */
 } mc_group;
 
 /* Room for the values of the group, in `worker`, and for what a thread needs to compute it. Both may be used again, for another group. */

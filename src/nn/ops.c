@@ -11,7 +11,7 @@ typedef struct part {
 /* This member's part of `count` items. */
 static part part_of(const mc_group *g, size_t count)
 {
-    const size_t members = g->team ? (size_t)mc_team_size(g->team) : 1, member = (size_t)g->member;
+    const size_t members = (size_t)mc_team_size(g->team), member = (size_t)g->member;
     return (part){count * member / members, count * (member + 1) / members};
 }
 
@@ -233,11 +233,11 @@ mc_status mc_group_run(const mc_group *group, mc_error *error)
     for (size_t i = 0; i < group->network->op_count; i++) {
         const mc_op *const op = &group->network->ops[i];
         const mc_status status = functions[op->kind](group, op, error);
-        if (!mc_team_meet(group->team, status == MC_OK))
+        if (!mc_team_barrier(group->team, status == MC_OK))
             return status;
         if (has_both(group, op)) {
             narrow(group, op);
-            (void)mc_team_meet(group->team, true);
+            (void)mc_team_barrier(group->team, true);
         }
     }
     return MC_OK;

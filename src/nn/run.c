@@ -54,6 +54,7 @@ typedef struct run {
     size_t *cuts;   /* [groups + 1] sequences */
     size_t groups;
     mc_worker *workers;
+    mc_team *team; /* of all threads, if they share each group */
     float *logits;
 } run;
 
@@ -114,9 +115,11 @@ static mc_status prepare(const run *r, mc_group *g, mc_error *error)
     return MC_OK;
 }
 
-static mc_status compute_together(void *user, int member, mc_team *team, mc_error *error)
+static mc_status compute_together(void *user, int member, int members, mc_error *error)
 {
+    (void)members;
     const run *const r = user;
+    mc_team *const team = r->team;
     int restore;
     mc_status status = mc_onednn_begin(&restore, error);
     const bool begun = status == MC_OK;
@@ -126,10 +129,10 @@ static mc_status compute_together(void *user, int member, mc_team *team, mc_erro
         g.member = member;
         if (status == MC_OK)
             status = prepare(r, &g, error);
-        if (!mc_team_meet(team, status == MC_OK))
+        if (!mc_team_barrier(team, status == MC_OK))
             break;
         status = mc_group_run(&g, error);
-        if (!mc_team_meet(team, status == MC_OK))
+        if (!mc_team_barrier(team, status == MC_OK))
             break;
         if (member == 0)
             status = copy_logits(&g, r->logits, error);
@@ -188,8 +191,12 @@ static mc_status compute_all(run *r, size_t threads, mc_error *error)
     for (size_t i = 0; i < r->groups; i++)
         together += (blocks_of(r, i) + members - 1) / members;
     const size_t apart = (r->groups + threads - 1) / threads * most;
-    return together < apart ? mc_team_run((int)members, compute_together, r, error)
-                            : mc_parallel(r->groups, (int)threads, compute, r, error);
+    if (apart <= together)
+        return mc_parallel(r->groups, (int)threads, compute, r, error);
+    MC_TRY(mc_team_new((int)members, &r->team, error));
+    const mc_status status = mc_team_run(r->team, compute_together, r, error);
+    mc_team_free(r->team);
+    return status;
 }
 
 mc_status mc_network_run(const mc_network *network, const mc_weights *weights,

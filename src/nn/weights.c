@@ -1,8 +1,8 @@
 #include "nn/weights.h"
 
 #include "base/memory.h"
+#include "base/team.h"
 #include "nn/kernels.h"
-#include "nn/parallel.h"
 #include "tensor/convert.h"
 
 #include <stdio.h>

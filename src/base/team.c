@@ -1,0 +1,245 @@
+#include "base/team.h"
+
+#include "base/memory.h"
+
+#include <assert.h>
+#include <pthread.h>
+
+/* ---- teams ------------------------------------------------------------------------------------- */
+
+typedef struct member {
+    mc_team *team;
+    int index;
+    pthread_t thread; /* unused for member 0, which is the thread that calls mc_team_run */
+    mc_status status; /* of its last run; read when all have finished */
+    mc_error error;
+} member;
+
+/*
+ * A helper's life:
+ *
+ *     waiting ──runs changes──▶ in work ──▶ busy − 1 ──▶ waiting
+ *        └──────closing──────▶ ends          └─ 0: wakes the caller
+ *
+ * Barriers and runs are counted, and whoever waits remembers the count that it saw: a fast member
+ * may reach the next barrier before a slow one has woken from the last.
+ */
+struct mc_team {
+    member *members;
+    int size;             /* fixed before the first run */
+    pthread_mutex_t lock; /* protects everything below */
+    pthread_cond_t started, finished, met;
+    unsigned long runs;
+    bool closing;
+    int busy; /* helpers in the current run */
+    mc_team_work *work;
+    void *arg;
+    unsigned long barriers; /* that are over */
+    int arrived;            /* members at the current one */
+    bool ok, was_ok;        /* at the current barrier so far, and at the last one */
+};
+
+int mc_team_size(const mc_team *team)
+{
+    return team ? team->size : 1;
+}
+
+bool mc_team_barrier(mc_team *team, bool ok)
+{
+    if (!team)
+        return ok;
+    pthread_mutex_lock(&team->lock);
+    const unsigned long barrier = team->barriers;
+    team->ok = team->ok && ok;
+    if (++team->arrived == team->size) {
+        team->was_ok = team->ok;
+        team->ok = true;
+        team->arrived = 0;
+        team->barriers++;
+        pthread_cond_broadcast(&team->met);
+    }
+    while (team->barriers == barrier)
+        pthread_cond_wait(&team->met, &team->lock);
+    /* Still that of this barrier: the next one is not over without this member. */
+    const bool result = team->was_ok;
+    pthread_mutex_unlock(&team->lock);
+    return result;
+}
+
+static void work_as(member *m)
+{
+    mc_team *const team = m->team;
+    m->error = (mc_error)MC_ERROR_NONE;
+    m->status = team->work(team->arg, m->index, team->size, &m->error);
+}
+
+static void *help(void *argument)
+{
+    member *const m = argument;
+    mc_team *const team = m->team;
+    unsigned long seen = 0;
+    pthread_mutex_lock(&team->lock);
+    for (;;) {
+        while (team->runs == seen && !team->closing)
+            pthread_cond_wait(&team->started, &team->lock);
+        if (team->runs == seen)
+            break;
+        seen = team->runs;
+        pthread_mutex_unlock(&team->lock);
+        work_as(m);
+        pthread_mutex_lock(&team->lock);
+        if (--team->busy == 0)
+            pthread_cond_signal(&team->finished);
+    }
+    pthread_mutex_unlock(&team->lock);
+    return NULL;
+}
+
+/* Stops at the first thread that the system refuses. */
+static void start_helpers(mc_team *team, int threads)
+{
+    for (int i = 0; i < threads; i++)
+        team->members[i] = (member){.team = team, .index = i};
+    team->size = 1;
+    while (team->size < threads) {
+        member *const next = &team->members[team->size];
+        if (pthread_create(&next->thread, NULL, help, next) != 0)
+            break;
+        team->size++;
+    }
+}
+
+mc_status mc_team_new(int threads, mc_team **out, mc_error *error)
+{
+    const int wanted = threads > 1 ? threads : 1;
+    mc_team *const team = mc_alloc_zero(1, sizeof *team);
+    member *const members = mc_alloc((size_t)wanted * sizeof *members);
+    if (!team || !members) {
+        mc_free(team);
+        mc_free(members);
+        return mc_fail_memory(error);
+    }
+    team->members = members;
+    team->ok = true;
+    pthread_mutex_init(&team->lock, NULL);
+    pthread_cond_init(&team->started, NULL);
+    pthread_cond_init(&team->finished, NULL);
+    pthread_cond_init(&team->met, NULL);
+    start_helpers(team, wanted);
+    *out = team;
+    return MC_OK;
+}
+
+void mc_team_free(mc_team *team)
+{
+    if (!team)
+        return;
+    pthread_mutex_lock(&team->lock);
+    assert(team->busy == 0);
+    team->closing = true;
+    pthread_cond_broadcast(&team->started);
+    pthread_mutex_unlock(&team->lock);
+    for (int i = 1; i < team->size; i++)
+        pthread_join(team->members[i].thread, NULL);
+    pthread_cond_destroy(&team->started);
+    pthread_cond_destroy(&team->finished);
+    pthread_cond_destroy(&team->met);
+    pthread_mutex_destroy(&team->lock);
+    mc_free(team->members);
+    mc_free(team);
+}
+
+static void start_run(mc_team *team, mc_team_work *work, void *arg)
+{
+    pthread_mutex_lock(&team->lock);
+    assert(team->busy == 0);
+    team->work = work;
+    team->arg = arg;
+    team->busy = team->size - 1;
+    team->runs++;
+    pthread_cond_broadcast(&team->started);
+    pthread_mutex_unlock(&team->lock);
+}
+
+static void finish_run(mc_team *team)
+{
+    pthread_mutex_lock(&team->lock);
+    while (team->busy > 0)
+        pthread_cond_wait(&team->finished, &team->lock);
+    assert(team->arrived == 0);
+    pthread_mutex_unlock(&team->lock);
+}
+
+mc_status mc_team_run(mc_team *team, mc_team_work *work, void *arg, mc_error *error)
+{
+    if (!team)
+        return work(arg, 0, 1, error);
+    start_run(team, work, arg);
+    work_as(&team->members[0]);
+    finish_run(team);
+    for (int i = 0; i < team->size; i++) {
+        const member *const m = &team->members[i];
+        if (m->status == MC_OK)
+            continue;
+        if (error)
+            *error = m->error;
+        return m->status;
+    }
+    return MC_OK;
+}
+
+/* ---- independent items ------------------------------------------------------------------------- */
+
+typedef struct queue {
+    mc_parallel_work *work;
+    void *arg;
+    size_t count;
+    pthread_mutex_t lock; /* protects everything below */
+    size_t next;
+    size_t failed; /* the lowest item that did, if status is not MC_OK */
+    mc_status status;
+    mc_error error;
+} queue;
+
+static void record_failure(queue *q, size_t item, mc_status status, const mc_error *error)
+{
+    if (q->status == MC_OK || item < q->failed) {
+        q->failed = item;
+        q->status = status;
+        q->error = *error;
+    }
+    q->next = q->count;
+}
+
+static mc_status take_items(void *argument, int index, int size, mc_error *unused)
+{
+    (void)size;
+    (void)unused; /* the queue keeps the first item's */
+    queue *const q = argument;
+    pthread_mutex_lock(&q->lock);
+    while (q->next < q->count) {
+        const size_t item = q->next++;
+        pthread_mutex_unlock(&q->lock);
+        mc_error error = MC_ERROR_NONE;
+        const mc_status status = q->work(q->arg, index, item, &error);
+        pthread_mutex_lock(&q->lock);
+        if (status != MC_OK)
+            record_failure(q, item, status, &error);
+    }
+    pthread_mutex_unlock(&q->lock);
+    return MC_OK;
+}
+
+mc_status mc_parallel(size_t count, int threads, mc_parallel_work *work, void *arg, mc_error *error)
+{
+    const size_t most = threads > 1 ? (size_t)threads : 1;
+    queue q = {.work = work, .arg = arg, .count = count, .lock = PTHREAD_MUTEX_INITIALIZER};
+    mc_team *team = NULL;
+    MC_TRY(mc_team_new((int)(count < most ? count : most), &team, error));
+    (void)mc_team_run(team, take_items, &q, NULL); /* never fails itself */
+    mc_team_free(team);
+    pthread_mutex_destroy(&q.lock);
+    if (q.status != MC_OK && error)
+        *error = q.error;
+    return q.status;
+}
