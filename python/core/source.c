@@ -106,8 +106,8 @@ static PyObject *read_new(const mc_source *source, mc_dtype as, int64_t size)
 /* Elements of whole bytes must lie at multiples of their size, as arrays want them. */
 static int is_aligned(const mc_source *source, int64_t offset)
 {
-    const int bits = mc_dtype_bits(mc_source_dtype(source));
-    return bits < 8 || offset % (bits / 8) == 0;
+    const mc_dtype dtype = mc_source_dtype(source);
+    return mc_dtype_block(dtype) > 1 || offset % mc_dtype_bytes(dtype, 1) == 0;
 }
 
 static PyObject *source_load(PyObject *self, PyObject *args, PyObject *keywords)
@@ -131,7 +131,7 @@ static PyObject *source_load(PyObject *self, PyObject *args, PyObject *keywords)
             return core_memory_map(place.fd, place.offset, mc_source_bytes(source));
         return read_new(source, as, mc_source_bytes(source));
     }
-    return read_new(source, as, mc_source_count(source) * (mc_dtype_bits(as) / 8));
+    return read_new(source, as, mc_dtype_bytes(as, mc_source_count(source)));
 }
 
 static PyMethodDef source_methods[] = {

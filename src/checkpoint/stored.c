@@ -19,7 +19,7 @@ enum { WINDOW_BYTES = 32 * 1024, CHUNK_DOUBLES = 2048 };
 
 static int64_t element_size(const mc_source *source)
 {
-    return mc_dtype_bits(source->dtype) / 8;
+    return mc_dtype_bytes(source->dtype, 1);
 }
 
 /*
@@ -180,7 +180,7 @@ static mc_status stored_read(const mc_source *source, int64_t first, int64_t cou
     const stored *const self = (const stored *)source;
     if (source->dtype == MC_F64 && as == MC_F32)
         return read_narrowed(self, first, count, out, error);
-    const int64_t unused = count * (mc_dtype_bits(as) / 8 - element_size(source));
+    const int64_t unused = count * (mc_dtype_bytes(as, 1) - element_size(source));
     MC_TRY(read_elements(self, first, count, (unsigned char *)out + unused, error));
     if (source->dtype != as)
         mc_widen_in_place(source->dtype, as, out, (size_t)count);
@@ -305,7 +305,7 @@ static mc_status place(stored *self, int64_t begin, int64_t end, const int64_t *
     set_row_major(self);
     if (self->source.count == 0)
         return MC_OK;
-    if (strides && mc_dtype_bits(self->source.dtype) % 8 != 0)
+    if (strides && mc_dtype_block(self->source.dtype) != 1)
         return mc_fail(error, MC_UNSUPPORTED, "strides of %s, whose elements are not whole bytes",
                        mc_dtype_name(self->source.dtype));
     if (strides)

@@ -54,7 +54,7 @@ const mc_global mc_torch_globals[] = {
     {"torch.QUInt8Storage", MC_GLOBAL_INERT, STORAGE_OTHER + 1},
     {"torch.QUInt4x2Storage", MC_GLOBAL_INERT, STORAGE_OTHER + 1},
     {"torch.QUInt2x4Storage", MC_GLOBAL_INERT, STORAGE_OTHER + 1},
-#define X(id_, torch_, bits_, kind_) {"torch." torch_, MC_GLOBAL_INERT, DTYPE + MC_##id_},
+#define X(id_, torch_, block_, bytes_, kind_) {"torch." torch_, MC_GLOBAL_INERT, DTYPE + MC_##id_},
     MC_DTYPE_MAP(X)
 #undef X
     /* What training checkpoints hold besides tensors. Names only: none of these is looked into. */
@@ -134,7 +134,7 @@ static mc_status storage_type(const mc_value *value, mc_torch_storage *out, mc_e
                        value->kind == MC_VALUE_GLOBAL ? value->global->name : "something else");
     out->type = value->global->name;
     out->dtype = out->readable ? (mc_dtype)(meaning - STORAGE) : MC_U8;
-    out->element_bytes = out->readable ? mc_dtype_bits(out->dtype) / 8 : meaning - STORAGE_OTHER;
+    out->element_bytes = out->readable ? mc_dtype_bytes(out->dtype, 1) : meaning - STORAGE_OTHER;
     return MC_OK;
 }
 
@@ -270,7 +270,7 @@ static mc_status parse_dtype(const mc_value *value, mc_dtype *dtype, mc_error *e
         return mc_fail(error, MC_UNSUPPORTED, "expected a dtype that can be read, found %s",
                        value->kind == MC_VALUE_GLOBAL ? value->global->name : "none");
     *dtype = (mc_dtype)(meaning - DTYPE);
-    if (mc_dtype_bits(*dtype) % 8 != 0)
+    if (mc_dtype_block(*dtype) != 1)
         return mc_fail(error, MC_UNSUPPORTED, "%s in torch files", value->global->name);
     return MC_OK;
 }
@@ -337,7 +337,7 @@ static mc_status make_tensor(const walk *w, const tensor_call *call, mc_source *
     MC_TRY(w->place(w->user, &storage, &begin, &end, w->error));
     begin += storage.view_first * storage.element_bytes;
     end = begin + storage.view_count * storage.element_bytes;
-    if (__builtin_mul_overflow(form.offset, mc_dtype_bits(form.dtype) / 8, &first) ||
+    if (__builtin_mul_overflow(form.offset, mc_dtype_bytes(form.dtype, 1), &first) ||
         __builtin_add_overflow(begin, first, &offset))
         return mc_fail(w->error, MC_FORMAT, "offset %lld is too large", (long long)form.offset);
     return mc_stored_new(w->file, begin, end, offset, form.dtype, form.rank, form.shape,

@@ -144,7 +144,7 @@ static int64_t apply_tile(const mc_merged *merged, int64_t tile)
 
 static int64_t width_of(const mc_source *source)
 {
-    return mc_dtype_bits(source->dtype) / 8;
+    return mc_dtype_bytes(source->dtype, 1);
 }
 
 /* Tensors that are not floats are copied as bytes. */

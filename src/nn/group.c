@@ -32,7 +32,7 @@ float *mc_group_scales(const mc_group *group, int value)
 static size_t bytes_of_inputs(mc_dtype dtype, size_t rows, size_t width)
 {
     const size_t scales = dtype == MC_I8 ? rows * sizeof(float) : 0;
-    return rows * width * (size_t)mc_dtype_bits(dtype) / 8 + scales;
+    return rows * width * (size_t)mc_dtype_bytes(dtype, 1) + scales;
 }
 
 /* Hands out the next `size` bytes; base NULL: only counts. */

@@ -565,7 +565,7 @@ static dnnl_status_t run_block(const running *r, const mc_packed *packed, int ki
 
 static size_t bytes_of_rows(size_t rows, int64_t columns, mc_dtype dtype)
 {
-    return rows * (size_t)columns * (size_t)mc_dtype_bits(dtype) / 8;
+    return rows * (size_t)mc_dtype_bytes(dtype, columns);
 }
 
 /* done NULL: blocks follow each other in y. */

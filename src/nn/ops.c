@@ -118,7 +118,7 @@ static char *panel_at(const mc_group *g, int value, void *from, mc_dtype dtype, 
     const int panels = g->network->values[value].panels;
     const size_t before = panels > 1 ? (size_t)panel * mc_group_room(g, value) : 0;
     const size_t columns = width_of(g, value) / (size_t)panels;
-    return (char *)from + (before + row) * columns * (size_t)mc_dtype_bits(dtype) / 8;
+    return (char *)from + (before + row) * columns * (size_t)mc_dtype_bytes(dtype, 1);
 }
 
 /* What all parts of a matrix can compute at a time. */
@@ -220,7 +220,7 @@ static void narrow(const mc_group *g, const mc_op *op)
     if (dtype == MC_I8)
         quantize(g, op->out, rows.first, count, from);
     else
-        mc_dtype_from_f32(dtype, to + at * (size_t)mc_dtype_bits(dtype) / 8, from, count * width);
+        mc_dtype_from_f32(dtype, to + at * (size_t)mc_dtype_bytes(dtype, 1), from, count * width);
 }
 
 /* Members meet after each step; once one has failed, all stop. */

@@ -65,7 +65,7 @@ static mc_status binary_read(const mc_source *self, int64_t first, int64_t count
 {
     const binary_source *const binary = (const binary_source *)self;
     MC_TRY(mc_source_read_as(binary->a, first, count, as, out, error));
-    void *const other = mc_alloc((size_t)count * (size_t)(mc_dtype_bits(as) / 8));
+    void *const other = mc_alloc((size_t)mc_dtype_bytes(as, count));
     if (!other)
         return mc_fail_memory(error);
     const mc_status status = mc_source_read_as(binary->b, first, count, as, other, error);

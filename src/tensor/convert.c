@@ -41,7 +41,7 @@ void mc_dtype_to_f32(mc_dtype from, float *out, const void *in, size_t count)
 void mc_dtype_to_f64(mc_dtype from, double *out, const void *in, size_t count)
 {
     assert(mc_dtype_kind_of(from) == MC_KIND_FLOAT);
-    const size_t width = (size_t)mc_dtype_bits(from) / 8;
+    const size_t width = (size_t)mc_dtype_bytes(from, 1);
     const char *const bytes = in;
     if (count == 0)
         return;
@@ -73,7 +73,7 @@ void mc_dtype_from_f32(mc_dtype to, void *out, const float *in, size_t count)
 void mc_dtype_from_f64(mc_dtype to, void *out, const double *in, size_t count)
 {
     assert(mc_dtype_kind_of(to) == MC_KIND_FLOAT);
-    const size_t width = (size_t)mc_dtype_bits(to) / 8;
+    const size_t width = (size_t)mc_dtype_bytes(to, 1);
     char *const bytes = out;
     if (count == 0)
         return;
@@ -103,7 +103,7 @@ static void widen(mc_dtype from, mc_dtype to, void *out, const void *in, size_t 
  */
 void mc_widen_in_place(mc_dtype from, mc_dtype to, void *buffer, size_t count)
 {
-    const size_t width = (size_t)mc_dtype_bits(from) / 8, wide = (size_t)mc_dtype_bits(to) / 8;
+    const size_t width = (size_t)mc_dtype_bytes(from, 1), wide = (size_t)mc_dtype_bytes(to, 1);
     assert(width <= wide);
     char *const out = buffer;
     const char *const in = out + count * (wide - width);

@@ -7,10 +7,11 @@
 static const struct {
     const char *name;
     const char *torch_name;
-    int bits;
+    int block, block_bytes;
     mc_dtype_kind kind;
 } dtypes[MC_DTYPE_COUNT] = {
-#define X(id_, torch_, bits_, kind_) [MC_##id_] = {#id_, torch_, bits_, MC_KIND_##kind_},
+#define X(id_, torch_, block_, bytes_, kind_)                                                      \
+    [MC_##id_] = {#id_, torch_, block_, bytes_, MC_KIND_##kind_},
     MC_DTYPE_MAP(X)
 #undef X
 };
@@ -27,7 +28,22 @@ const char *mc_dtype_torch_name(mc_dtype dtype)
 
 int mc_dtype_bits(mc_dtype dtype)
 {
-    return dtypes[dtype].bits;
+    return dtypes[dtype].block_bytes * 8 / dtypes[dtype].block;
+}
+
+int mc_dtype_block(mc_dtype dtype)
+{
+    return dtypes[dtype].block;
+}
+
+int64_t mc_dtype_bytes(mc_dtype dtype, int64_t count)
+{
+    int64_t bytes;
+    if (count % dtypes[dtype].block != 0 ||
+        __builtin_mul_overflow(count / dtypes[dtype].block, (int64_t)dtypes[dtype].block_bytes,
+                               &bytes))
+        return -1;
+    return bytes;
 }
 
 mc_dtype_kind mc_dtype_kind_of(mc_dtype dtype)

@@ -24,7 +24,7 @@ static const void *memory_view(const mc_source *self, int64_t first, int64_t cou
 {
     (void)count;
     const memory_source *const memory = (const memory_source *)self;
-    const int64_t width = mc_dtype_bits(as) / 8;
+    const int64_t width = mc_dtype_bytes(as, 1);
     const char *const at = memory->data + first * width;
     return self->dtype == as && (uintptr_t)at % (uintptr_t)width == 0 ? at : NULL;
 }

@@ -30,15 +30,14 @@ mc_status mc_shape_count(mc_dtype dtype, int rank, const int64_t *shape, int64_t
             return mc_fail(error, MC_FORMAT, "the product of the dimensions is too large");
     }
     product = empty ? 0 : product;
-    int64_t bits;
-    if (__builtin_mul_overflow(product, (int64_t)mc_dtype_bits(dtype), &bits) ||
-        bits / 8 >= MC_SIZE_LIMIT)
+    if (product % mc_dtype_block(dtype) != 0)
+        return mc_fail(error, MC_FORMAT,
+                       "expected a multiple of %d elements of %s, found %" PRId64 " elements",
+                       mc_dtype_block(dtype), mc_dtype_name(dtype), product);
+    *bytes = mc_dtype_bytes(dtype, product);
+    if (product >= MC_SIZE_LIMIT || *bytes < 0 || *bytes >= MC_SIZE_LIMIT)
         return mc_fail(error, MC_FORMAT, "the product of the dimensions is too large");
-    if (bits % 8 != 0)
-        return mc_fail(error, MC_FORMAT, "expected a whole number of bytes, found %" PRId64 " bits",
-                       bits);
     *count = product;
-    *bytes = bits / 8;
     return MC_OK;
 }
 
@@ -162,8 +161,8 @@ mc_status mc_source_read_as(const mc_source *source, int64_t first, int64_t coun
         return read_converted(source, first, count, out, error);
     if (source->class->read)
         return source->class->read(source, first, count, as, out, error);
-    const int64_t size = mc_dtype_bits(source->dtype) / 8;
-    const int64_t wide = mc_dtype_bits(as) / 8;
+    const int64_t size = mc_dtype_bytes(source->dtype, 1);
+    const int64_t wide = mc_dtype_bytes(as, 1);
     if (size > wide)
         return read_narrowing(source, first, count, out, error);
     MC_TRY(source->class->raw(source, first * size, count * size,
@@ -188,7 +187,7 @@ mc_status mc_source_read_f64(const mc_source *source, int64_t first, int64_t cou
 static mc_status raw_by_read(const mc_source *source, int64_t first, int64_t size, void *out,
                              mc_error *error)
 {
-    const int64_t width = mc_dtype_bits(source->dtype) / 8;
+    const int64_t width = mc_dtype_bytes(source->dtype, 1);
     const mc_dtype as = mc_source_real(source);
     double block[BLOCK], converted[BLOCK];
     for (int64_t done = 0; done < size;) {
@@ -232,7 +231,7 @@ const void *mc_source_view(const mc_source *source, int64_t first, int64_t count
 void mc_source_ahead_operand(const mc_source *self, const mc_source *operand, int64_t first,
                              int64_t size)
 {
-    const int64_t from = mc_dtype_bits(self->dtype), to = mc_dtype_bits(operand->dtype);
+    const int64_t from = mc_dtype_bytes(self->dtype, 1), to = mc_dtype_bytes(operand->dtype, 1);
     mc_source_read_ahead(operand, first / from * to, size / from * to);
 }
 

@@ -59,7 +59,7 @@ static mc_source *make(const fixture *f, int64_t offset, mc_dtype dtype, int ran
 static unsigned char *gather(const fixture *f, int64_t offset, const mc_source *source,
                              const int64_t *strides)
 {
-    const int64_t element = mc_dtype_bits(source->dtype) / 8;
+    const int64_t element = mc_dtype_bytes(source->dtype, 1);
     unsigned char *const out = malloc((size_t)source->bytes + 1);
     for (int64_t i = 0; i < source->count; i++) {
         int64_t rest = i, at = 0;

@@ -102,8 +102,7 @@ static inline void dict_add(mc_state_dict *dict, const char *name, mc_dtype dtyp
     for (int64_t i = 0; i < count; i++)
         values[i] = value_at(seed, i);
     mc_dtype_from_f64(dtype, bytes, values, (size_t)count);
-    dict_add_bytes(dict, name, dtype, rank, shape, bytes,
-                   (size_t)count * (size_t)mc_dtype_bits(dtype) / 8);
+    dict_add_bytes(dict, name, dtype, rank, shape, bytes, (size_t)mc_dtype_bytes(dtype, count));
     free(values);
     free(bytes);
 }

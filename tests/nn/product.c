@@ -20,7 +20,7 @@ typedef struct matrix {
 
 static size_t row_size(const matrix *m)
 {
-    return m->columns * (size_t)mc_dtype_bits(m->dtype) / 8;
+    return (size_t)mc_dtype_bytes(m->dtype, (int64_t)m->columns);
 }
 
 /* Room for whole blocks. */

@@ -299,7 +299,7 @@ static void test_lengths(void **state)
         memcpy(&in[i], &bits, sizeof bits);
     }
     for (int f = 0; f < FORMATS; f++) {
-        const size_t width = (size_t)mc_dtype_bits(formats[f]) / 8;
+        const size_t width = (size_t)mc_dtype_bytes(formats[f], 1);
         for (size_t count = 0; count <= MOST; count++) {
             for (int level = 0; level < MC_CPU_LEVELS && mc_cpu_force((mc_cpu_level)level);
                  level++) {
@@ -320,7 +320,7 @@ static void test_lengths(void **state)
 
 static void check_in_place(mc_dtype from, mc_dtype to, size_t count)
 {
-    const size_t width = (size_t)mc_dtype_bits(from) / 8, wide = (size_t)mc_dtype_bits(to) / 8;
+    const size_t width = (size_t)mc_dtype_bytes(from, 1), wide = (size_t)mc_dtype_bytes(to, 1);
     unsigned char *const narrow = malloc(count * width + 1), *const expected = malloc(count * wide +
                                                                                       1);
     unsigned char *const buffer = malloc(count * wide + 1);

@@ -24,8 +24,22 @@ static void test_table(void **state)
     assert_string_equal(mc_dtype_name(MC_BF16), "BF16");
     assert_string_equal(mc_dtype_torch_name(MC_BF16), "bfloat16");
     assert_int_equal(mc_dtype_bits(MC_F4), 4);
+    assert_int_equal(mc_dtype_bits(MC_F64), 64);
     assert_int_equal(mc_dtype_kind_of(MC_BOOL), MC_KIND_INTEGER);
     assert_int_equal(mc_dtype_kind_of(MC_C64), MC_KIND_OPAQUE);
+}
+
+static void test_bytes(void **state)
+{
+    (void)state;
+    assert_int_equal(mc_dtype_bytes(MC_F32, 5), 20);
+    assert_int_equal(mc_dtype_bytes(MC_BOOL, 0), 0);
+    assert_int_equal(mc_dtype_block(MC_F6_E2M3), 4);
+    assert_int_equal(mc_dtype_bytes(MC_F6_E2M3, 8), 6);
+    assert_int_equal(mc_dtype_bytes(MC_F6_E2M3, 6), -1);
+    assert_int_equal(mc_dtype_bytes(MC_F4, INT64_MAX), -1);
+    assert_int_equal(mc_dtype_bytes(MC_F64, INT64_MAX / 8), INT64_MAX / 8 * 8);
+    assert_int_equal(mc_dtype_bytes(MC_F64, INT64_MAX / 8 + 1), -1);
 }
 
 static void test_parse(void **state)
@@ -63,10 +77,8 @@ static void test_widest(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),
-        cmocka_unit_test(test_table),
-        cmocka_unit_test(test_parse),
-        cmocka_unit_test(test_widest),
+        cmocka_unit_test(test_names), cmocka_unit_test(test_table),  cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_parse), cmocka_unit_test(test_widest),
     };
     return cmocka_run_group_tests_name("dtype", tests, NULL, NULL);
 }
