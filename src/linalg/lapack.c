@@ -1,0 +1,51 @@
+#include "linalg/lapack.h"
+
+#include "base/library.h"
+
+#include <pthread.h>
+
+static mc_lapack table;
+static mc_status loaded;
+static mc_error failure;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+/*
+ * OpenBLAS brings threads of its own. A merge computes several tensors at a time, one on each
+ * worker thread, and more threads below those only wait for each other. One thread also gives the
+ * same bits for any number of workers, since sums are then cut in one way only.
+ */
+static void use_one_thread(const char *const *names)
+{
+    void (*set_num_threads)(int) = NULL;
+    const mc_symbol symbols[] = {{"openblas_set_num_threads", (void **)&set_num_threads}, {0}};
+    mc_error ignored = MC_ERROR_NONE;
+    if (mc_library_load("OpenBLAS", names, symbols, &ignored) == MC_OK)
+        set_num_threads(1);
+}
+
+static void load(void)
+{
+    /* liblapack.so.3 names whatever LAPACK the system has chosen; it brings its BLAS along. */
+    static const char *const names[] = {"libopenblas.so.0", "liblapack.so.3", NULL};
+    const mc_symbol symbols[] = {{"dgemm_", (void **)&table.gemm},
+                                 {"dsyrk_", (void **)&table.syrk},
+                                 {"dgesdd_", (void **)&table.gesdd},
+                                 {"dsyevd_", (void **)&table.syevd},
+                                 {"dgelqf_", (void **)&table.gelqf},
+                                 {"dorglq_", (void **)&table.orglq},
+                                 {"dpotrf_", (void **)&table.potrf},
+                                 {"dpotrs_", (void **)&table.potrs},
+                                 {0}};
+    loaded = mc_library_load("LAPACK (Debian: libopenblas0-pthread)", names, symbols, &failure);
+    if (loaded == MC_OK)
+        use_one_thread(names);
+}
+
+mc_status mc_lapack_get(const mc_lapack **out, mc_error *error)
+{
+    pthread_once(&once, load);
+    if (loaded != MC_OK && error)
+        *error = failure;
+    *out = &table;
+    return loaded;
+}

@@ -1,0 +1,388 @@
+/*
+ * LAPACK stores matrices by columns. A row-major matrix is its own transpose by columns, so every
+ * call below passes the transposed problem: A = U S Vᵀ becomes Aᵀ = V S Uᵀ, and the arrays that
+ * LAPACK fills with V and Uᵀ hold Vᵀ and U when they are read by rows.
+ */
+#include "linalg/linalg.h"
+
+#include "linalg/lapack.h"
+
+#include <assert.h>
+#include <float.h>
+#include <limits.h>
+#include <math.h>
+#include <string.h>
+
+/* Below this many singular values dgesdd takes less than a tenth of a second. */
+enum { SMALL = 256 };
+
+/* LAPACK blocks its loops by at most this many columns. */
+enum { BLOCK = 64 };
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static size_t most(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Doubles that hold this many ints. */
+static size_t ints(size_t count)
+{
+    return (count * sizeof(int) + sizeof(double) - 1) / sizeof(double);
+}
+
+mc_status mc_linalg_check(mc_error *error)
+{
+    const mc_lapack *lapack;
+    return mc_lapack_get(&lapack, error);
+}
+
+static mc_status check_size(size_t m, size_t n, mc_error *error)
+{
+    if (m <= INT_MAX && n <= INT_MAX && (n == 0 || m <= SIZE_MAX / sizeof(double) / n))
+        return MC_OK;
+    return mc_fail(error, MC_UNSUPPORTED,
+                   "expected a matrix that LAPACK can index, found [%zu, %zu]", m, n);
+}
+
+static bool all_finite(const double *a, size_t count)
+{
+    double sum = 0;
+    for (size_t i = 0; i < count; i++)
+        sum += a[i] * 0;
+    return sum == 0;
+}
+
+/* LAPACK would not return from NaN, or return nonsense. */
+static mc_status check_finite(const double *a, size_t count, mc_error *error)
+{
+    if (all_finite(a, count))
+        return MC_OK;
+    return mc_fail(error, MC_FORMAT,
+                   "expected finite values for a decomposition, found NaN or "
+                   "infinity");
+}
+
+static mc_status check_info(int info, const char *what, mc_error *error)
+{
+    assert(info >= 0 && "an argument of ours is wrong");
+    if (info == 0)
+        return MC_OK;
+    return mc_fail(error, MC_FORMAT, "the %s did not converge", what);
+}
+
+/* ---- products -------------------------------------------------------------------------------- */
+
+mc_status mc_product(mc_transpose ta, mc_transpose tb, size_t m, size_t n, size_t k, double alpha,
+                     const double *a, const double *b, double beta, double *c, mc_error *error)
+{
+    const mc_lapack *lapack;
+    MC_TRY(mc_lapack_get(&lapack, error));
+    MC_TRY(check_size(m, n, error));
+    MC_TRY(check_size(m, k, error));
+    MC_TRY(check_size(k, n, error));
+    if (m == 0 || n == 0)
+        return MC_OK;
+    const int im = (int)m, in = (int)n, ik = (int)k;
+    const int lda = (int)most(1, ta == MC_PLAIN ? k : m),
+              ldb = (int)most(1, tb == MC_PLAIN ? n : k);
+    /* Cᵀ = op(B)ᵀ op(A)ᵀ */
+    lapack->gemm(tb == MC_PLAIN ? "N" : "T", ta == MC_PLAIN ? "N" : "T", &in, &im, &ik, &alpha, b,
+                 &ldb, a, &lda, &beta, c, &in, 1, 1);
+    return MC_OK;
+}
+
+/* G [k, k] = AᵀA (m ≥ n) or AAᵀ, k = min(m, n); both triangles. */
+static void gram(const mc_lapack *lapack, size_t m, size_t n, const double *a, double *g)
+{
+    const size_t k = least(m, n);
+    const int ik = (int)k, sum = (int)most(m, n), lda = (int)n;
+    const double one = 1, zero = 0;
+    lapack->syrk("L", m >= n ? "N" : "T", &ik, &sum, &one, a, &lda, &zero, g, &ik, 1, 1);
+    for (size_t i = 0; i < k; i++) /* lower by columns is upper by rows */
+        for (size_t j = i + 1; j < k; j++)
+            g[j * k + i] = g[i * k + j];
+}
+
+/* ---- eigenvalues ----------------------------------------------------------------------------- */
+
+static size_t syevd_work(size_t n)
+{
+    return 1 + (6 + BLOCK) * n + 2 * n * n;
+}
+
+size_t mc_eigen_work(size_t n)
+{
+    return syevd_work(n) + ints(3 + 5 * n);
+}
+
+mc_status mc_eigen(size_t n, double *a, double *w, double *work, mc_error *error)
+{
+    const mc_lapack *lapack;
+    MC_TRY(mc_lapack_get(&lapack, error));
+    MC_TRY(check_size(n, n, error));
+    MC_TRY(check_finite(a, n * n, error));
+    if (n == 0)
+        return MC_OK;
+    if (syevd_work(n) > INT_MAX)
+        return mc_fail(error, MC_UNSUPPORTED,
+                       "expected a matrix of at most 32,000 rows to decompose, found %zu", n);
+    const int in = (int)n, lwork = (int)syevd_work(n), liwork = 3 + 5 * in;
+    int info;
+    lapack->syevd("V", "L", &in, a, &in, w, work, &lwork, (int *)(void *)(work + lwork), &liwork,
+                  &info, 1, 1);
+    return check_info(info, "eigenvalue decomposition", error);
+}
+
+/* ---- singular values ------------------------------------------------------------------------- */
+
+mc_svd_kind mc_svd_kind_for(size_t m, size_t n, int wide)
+{
+    return wide || least(m, n) <= SMALL ? MC_SVD_EXACT : MC_SVD_GRAM;
+}
+
+double mc_svd_epsilon(int wide)
+{
+    return wide ? DBL_EPSILON : (double)FLT_EPSILON;
+}
+
+size_t mc_svd_rank(const double *s, size_t count, size_t m, size_t n, double epsilon)
+{
+    size_t rank = 0;
+    while (rank < count && s[rank] > 0 && s[rank] > epsilon * (double)most(m, n) * s[0])
+        rank++;
+    return rank;
+}
+
+static size_t gesdd_work(size_t m, size_t n)
+{
+    const size_t k = least(m, n);
+    return 4 * k * k + 7 * k + BLOCK * (m + n);
+}
+
+static size_t gram_work(size_t m, size_t n)
+{
+    const size_t k = least(m, n);
+    return k * k + k + mc_eigen_work(k);
+}
+
+size_t mc_svd_work(size_t m, size_t n, mc_svd_kind kind)
+{
+    return kind == MC_SVD_EXACT ? gesdd_work(m, n) + ints(8 * least(m, n)) : gram_work(m, n);
+}
+
+static mc_status svd_exact(const mc_lapack *lapack, size_t m, size_t n, double *a, double *u,
+                           double *s, double *vt, double *work, mc_error *error)
+{
+    const size_t k = least(m, n);
+    if (gesdd_work(m, n) > INT_MAX)
+        return mc_fail(error, MC_UNSUPPORTED,
+                       "expected a matrix that LAPACK can decompose, found [%zu, %zu]", m, n);
+    const int im = (int)m, in = (int)n, ik = (int)k, lwork = (int)gesdd_work(m, n);
+    int info;
+    lapack->gesdd("S", &in, &im, a, &in, s, vt, &in, u, &ik, work, &lwork,
+                  (int *)(void *)(work + lwork), &info, 1);
+    return check_info(info, "singular value decomposition", error);
+}
+
+/*
+ * Eigenvectors of the smaller Gram matrix, descending, into the rows of g [k, k]; s becomes the
+ * singular values. Vectors of values below rounding are set to zero: nothing is known about them.
+ */
+static mc_status gram_vectors(const mc_lapack *lapack, size_t m, size_t n, const double *a,
+                              double *g, double *s, double *work, mc_error *error)
+{
+    const size_t k = least(m, n);
+    gram(lapack, m, n, a, g);
+    MC_TRY(mc_eigen(k, g, s, work, error));
+    for (size_t i = 0; i < k / 2; i++) {
+        const double other = s[i];
+        s[i] = s[k - 1 - i];
+        s[k - 1 - i] = other;
+        for (size_t j = 0; j < k; j++) {
+            const double x = g[i * k + j];
+            g[i * k + j] = g[(k - 1 - i) * k + j];
+            g[(k - 1 - i) * k + j] = x;
+        }
+    }
+    for (size_t i = 0; i < k; i++) {
+        s[i] = s[i] > 0 && s[i] > DBL_EPSILON * (double)k * s[0] ? s[i] : 0;
+        if (s[i] == 0)
+            memset(g + i * k, 0, k * sizeof *g);
+        s[i] = sqrt(s[i]);
+    }
+    return MC_OK;
+}
+
+/* Divides row i of a [rows, columns] by s[i], where that is not zero. */
+static void divide_rows(double *a, const double *s, size_t rows, size_t columns)
+{
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; s[i] > 0 && j < columns; j++)
+            a[i * columns + j] /= s[i];
+}
+
+static void divide_columns(double *a, const double *s, size_t rows, size_t columns)
+{
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < columns; j++)
+            a[i * columns + j] = s[j] > 0 ? a[i * columns + j] / s[j] : 0;
+}
+
+static void transpose(const double *from, double *to, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < n; j++)
+            to[j * n + i] = from[i * n + j];
+}
+
+static mc_status svd_gram(const mc_lapack *lapack, size_t m, size_t n, const double *a, double *u,
+                          double *s, double *vt, double *work, mc_error *error)
+{
+    const size_t k = least(m, n);
+    if (m >= n) { /* rows of vt, then U = A V / s */
+        MC_TRY(gram_vectors(lapack, m, n, a, vt, s, work, error));
+        MC_TRY(mc_product(MC_PLAIN, MC_TRANSPOSED, m, k, n, 1, a, vt, 0, u, error));
+        divide_columns(u, s, m, k);
+        return MC_OK;
+    }
+    double *const g = work;
+    MC_TRY(gram_vectors(lapack, m, n, a, g, s, work + k * k, error));
+    transpose(g, u, k); /* columns of U, then Vᵀ = Uᵀ A / s */
+    MC_TRY(mc_product(MC_PLAIN, MC_PLAIN, k, n, m, 1, g, a, 0, vt, error));
+    divide_rows(vt, s, k, n);
+    return MC_OK;
+}
+
+mc_status mc_svd(mc_svd_kind kind, size_t m, size_t n, double *a, double *u, double *s, double *vt,
+                 double *work, mc_error *error)
+{
+    const mc_lapack *lapack;
+    MC_TRY(mc_lapack_get(&lapack, error));
+    MC_TRY(check_size(m, n, error));
+    MC_TRY(check_finite(a, m * n, error));
+    if (m == 0 || n == 0)
+        return MC_OK;
+    return kind == MC_SVD_EXACT ? svd_exact(lapack, m, n, a, u, s, vt, work, error)
+                                : svd_gram(lapack, m, n, a, u, s, vt, work, error);
+}
+
+/* ---- polar factor ---------------------------------------------------------------------------- */
+
+size_t mc_polar_work(size_t m, size_t n, mc_svd_kind kind)
+{
+    const size_t k = least(m, n);
+    return kind == MC_SVD_EXACT ? mc_svd_work(m, n, kind) + k * (m + n) + k
+                                : gram_work(m, n) + 2 * k * k + k;
+}
+
+static double sum_of(const double *s, size_t count)
+{
+    double sum = 0;
+    for (size_t i = 0; i < count; i++)
+        sum += s[i];
+    return sum;
+}
+
+static mc_status polar_exact(const mc_lapack *lapack, size_t m, size_t n, double *a, double epsilon,
+                             double *out, double *sum, double *work, mc_error *error)
+{
+    const size_t k = least(m, n);
+    double *const u = work, *const vt = u + m * k, *const s = vt + k * n;
+    MC_TRY(svd_exact(lapack, m, n, a, u, s, vt, s + k, error));
+    const size_t rank = mc_svd_rank(s, k, m, n, epsilon);
+    for (size_t j = rank; j < k; j++)
+        memset(vt + j * n, 0, n * sizeof *vt);
+    *sum = sum_of(s, k);
+    return mc_product(MC_PLAIN, MC_PLAIN, m, n, k, 1, u, vt, 0, out, error);
+}
+
+/* A (AᵀA)^(−½) = A · Σ v vᵀ / s, or (AAᵀ)^(−½) A: the larger side's vectors are not needed. */
+static mc_status polar_gram(const mc_lapack *lapack, size_t m, size_t n, const double *a,
+                            double epsilon, double *out, double *sum, double *work, mc_error *error)
+{
+    const size_t k = least(m, n);
+    double *const g = work, *const scaled = g + k * k, *const root = scaled + k * k,
+                  *const s = root + k * k;
+    MC_TRY(gram_vectors(lapack, m, n, a, g, s, s + k, error));
+    const size_t rank = mc_svd_rank(s, k, m, n, epsilon);
+    memcpy(scaled, g, k * k * sizeof *g);
+    divide_rows(scaled, s, rank, k);
+    memset(scaled + rank * k, 0, (k - rank) * k * sizeof *scaled);
+    *sum = sum_of(s, k);
+    MC_TRY(mc_product(MC_TRANSPOSED, MC_PLAIN, k, k, k, 1, g, scaled, 0, root, error));
+    return m >= n ? mc_product(MC_PLAIN, MC_PLAIN, m, n, k, 1, a, root, 0, out, error)
+                  : mc_product(MC_PLAIN, MC_PLAIN, m, n, k, 1, root, a, 0, out, error);
+}
+
+mc_status mc_polar(mc_svd_kind kind, size_t m, size_t n, double *a, double epsilon, double *out,
+                   double *sum, double *work, mc_error *error)
+{
+    const mc_lapack *lapack;
+    double ignored;
+    MC_TRY(mc_lapack_get(&lapack, error));
+    MC_TRY(check_size(m, n, error));
+    MC_TRY(check_finite(a, m * n, error));
+    double *const total = sum ? sum : &ignored;
+    *total = 0;
+    if (m == 0 || n == 0)
+        return MC_OK;
+    return kind == MC_SVD_EXACT ? polar_exact(lapack, m, n, a, epsilon, out, total, work, error)
+                                : polar_gram(lapack, m, n, a, epsilon, out, total, work, error);
+}
+
+/* ---- QR and systems -------------------------------------------------------------------------- */
+
+size_t mc_qr_work(size_t m, size_t n)
+{
+    (void)m;
+    return n + BLOCK * n;
+}
+
+/* The transpose's LQ: Aᵀ = L Q with L by columns = R by rows, and Q by columns = Q by rows. */
+mc_status mc_qr(size_t m, size_t n, double *a, double *r, double *work, mc_error *error)
+{
+    const mc_lapack *lapack;
+    assert(m >= n);
+    MC_TRY(mc_lapack_get(&lapack, error));
+    MC_TRY(check_size(m, n, error));
+    MC_TRY(check_finite(a, m * n, error));
+    if (n == 0)
+        return MC_OK;
+    const int im = (int)m, in = (int)n, lwork = (int)(BLOCK * n);
+    double *const tau = work, *const rest = work + n;
+    int info;
+    lapack->gelqf(&in, &im, a, &in, tau, rest, &lwork, &info);
+    assert(info == 0);
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < n; j++)
+            r[i * n + j] = i <= j ? a[i * n + j] : 0;
+    lapack->orglq(&in, &im, &in, a, &in, tau, rest, &lwork, &info);
+    assert(info == 0);
+    return MC_OK;
+}
+
+mc_status mc_solve_definite(size_t m, size_t n, double *a, double *b, int *definite,
+                            mc_error *error)
+{
+    const mc_lapack *lapack;
+    MC_TRY(mc_lapack_get(&lapack, error));
+    MC_TRY(check_size(m, n, error));
+    MC_TRY(check_finite(a, n * n, error));
+    MC_TRY(check_finite(b, m * n, error));
+    *definite = 1;
+    if (m == 0 || n == 0)
+        return MC_OK;
+    const int im = (int)m, in = (int)n;
+    int info;
+    lapack->potrf("U", &in, a, &in, &info, 1);
+    *definite = info == 0;
+    if (info == 0)
+        lapack->potrs("U", &in, &im, a, &in, b, &in, &info, 1);
+    assert(info >= 0);
+    return MC_OK;
+}

@@ -1,0 +1,85 @@
+/*
+ * Dense linear algebra in double on row-major matrices, for methods that need singular vectors or
+ * solve systems. Nothing here allocates: each function takes a work array, and its twin `…_work`
+ * returns how many doubles that must hold. Functions are thread-safe and give the same bits
+ * whatever other threads do. Across CPUs results differ by rounding, since BLAS picks its kernels
+ * by CPU.
+ *
+ * Errors of all: MC_UNSUPPORTED  LAPACK is not installed
+ *                MC_FORMAT       the input holds NaN or infinities, or LAPACK did not converge
+ */
+#ifndef MC_LINALG_LINALG_H
+#define MC_LINALG_LINALG_H
+
+#include "base/error.h"
+
+#include <stddef.h>
+
+/* Whether the library that everything here needs is installed; loads it. */
+mc_status mc_linalg_check(mc_error *error);
+
+/* C [m, n] = alpha · op(A) · op(B) + beta · C; op(A) is [m, k], op(B) is [k, n]. */
+typedef enum mc_transpose { MC_PLAIN, MC_TRANSPOSED } mc_transpose;
+mc_status mc_product(mc_transpose ta, mc_transpose tb, size_t m, size_t n, size_t k, double alpha,
+                     const double *a, const double *b, double beta, double *c, mc_error *error);
+
+/*
+ * How singular values are found.
+ *
+ * MC_SVD_EXACT: LAPACK's dgesdd on the matrix itself; small singular values are right to
+ * 1e-16 · s[0].
+ * MC_SVD_GRAM: eigenvalues of AᵀA or AAᵀ, whichever is smaller: five times faster, but values below
+ * 1e-8 · s[0] are noise. That is enough for weights stored as float32 or less, whose own rounding
+ * is larger.
+ */
+typedef enum mc_svd_kind { MC_SVD_EXACT, MC_SVD_GRAM } mc_svd_kind;
+
+/*
+ * The kind for a layer: exact for float64 weights and for small matrices, where both are fast.
+ * `wide`: whether the weights are float64.
+ */
+mc_svd_kind mc_svd_kind_for(size_t m, size_t n, int wide);
+
+/*
+ * Singular values at most this factor · max(m, n) · s[0] belong to rounding: their singular vectors
+ * are arbitrary, and callers drop them. The machine epsilon of float32, or of float64 if `wide`.
+ */
+double mc_svd_epsilon(int wide);
+
+/* How many of s[count], descending, are above epsilon · max(m, n) · s[0]. */
+size_t mc_svd_rank(const double *s, size_t count, size_t m, size_t n, double epsilon);
+
+/*
+ * Thin singular value decomposition A [m, n] = U diag(s) Vt with k = min(m, n): u [m, k], s [k]
+ * descending, vt [k, n]. `a` is overwritten. With MC_SVD_GRAM, vectors of zero singular values are
+ * zero.
+ */
+size_t mc_svd_work(size_t m, size_t n, mc_svd_kind kind);
+mc_status mc_svd(mc_svd_kind kind, size_t m, size_t n, double *a, double *u, double *s, double *vt,
+                 double *work, mc_error *error);
+
+/*
+ * The nearest partial isometry: out [m, n] = U Vᵀ over the singular values of A that are above
+ * epsilon · max(m, n) · s[0]. If `sum` is not NULL, *sum is the sum of all singular values.
+ * `a` is overwritten; out must not overlap it.
+ */
+size_t mc_polar_work(size_t m, size_t n, mc_svd_kind kind);
+mc_status mc_polar(mc_svd_kind kind, size_t m, size_t n, double *a, double epsilon, double *out,
+                   double *sum, double *work, mc_error *error);
+
+/* Eigenvalues of a symmetric A [n, n], ascending; row i of a becomes the eigenvector of w[i]. */
+size_t mc_eigen_work(size_t n);
+mc_status mc_eigen(size_t n, double *a, double *w, double *work, mc_error *error);
+
+/* A [m, n] = Q R with m ≥ n: a becomes Q [m, n], r [n, n] is upper triangular. */
+size_t mc_qr_work(size_t m, size_t n);
+mc_status mc_qr(size_t m, size_t n, double *a, double *r, double *work, mc_error *error);
+
+/*
+ * X [m, n] of X A = B for a symmetric positive definite A [n, n], by Cholesky. `a` is overwritten,
+ * b [m, n] becomes X. *definite: whether A is positive definite; if not, b is unchanged.
+ */
+mc_status mc_solve_definite(size_t m, size_t n, double *a, double *b, int *definite,
+                            mc_error *error);
+
+#endif

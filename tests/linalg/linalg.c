@@ -1,0 +1,341 @@
+/* Decompositions are put together again, and compared with values that are known in closed form. */
+#include "linalg/linalg.h"
+
+#include "base/memory.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static mc_error error;
+
+/* Uniform in −1 … 1, always the same. */
+static double *random_matrix(size_t count)
+{
+    uint64_t x = 88172645463325252u;
+    double *const a = malloc((count + 1) * sizeof *a);
+    assert_non_null(a);
+    for (size_t i = 0; i < count; i++) {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        a[i] = (double)(x >> 11) * 0x1p-52 - 1;
+    }
+    return a;
+}
+
+static double *zeros(size_t count)
+{
+    double *const a = calloc(count + 1, sizeof *a);
+    assert_non_null(a);
+    return a;
+}
+
+static double *copy_of(const double *a, size_t count)
+{
+    double *const b = zeros(count);
+    memcpy(b, a, count * sizeof *a);
+    return b;
+}
+
+/* A product by definition. */
+static void multiply(size_t m, size_t n, size_t k, const double *a, const double *b, double *c)
+{
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < n; j++) {
+            double sum = 0;
+            for (size_t p = 0; p < k; p++)
+                sum += a[i * k + p] * b[p * n + j];
+            c[i * n + j] = sum;
+        }
+}
+
+static double *transposed(const double *a, size_t m, size_t n)
+{
+    double *const t = zeros(m * n);
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < n; j++)
+            t[j * m + i] = a[i * n + j];
+    return t;
+}
+
+static double distance(const double *a, const double *b, size_t count)
+{
+    double worst = 0;
+    for (size_t i = 0; i < count; i++)
+        worst = fmax(worst, fabs(a[i] - b[i]));
+    return worst;
+}
+
+/* How far the columns of q [m, k] are from orthonormal; those of `rank` on must be zero. */
+static double skew(const double *q, size_t m, size_t k, size_t rank)
+{
+    double *const t = transposed(q, m, k), *const g = zeros(k * k);
+    double worst = 0;
+    multiply(k, k, m, t, q, g);
+    for (size_t i = 0; i < k; i++)
+        for (size_t j = 0; j < k; j++)
+            worst = fmax(worst, fabs(g[i * k + j] - (i == j && i < rank)));
+    free(t);
+    free(g);
+    return worst;
+}
+
+static void products(void **state)
+{
+    (void)state;
+    enum { M = 5, N = 7, K = 3 };
+    double *const a = random_matrix(M * K), *const b = random_matrix(K * N);
+    double *const at = transposed(a, M, K), *const bt = transposed(b, K, N);
+    double expected[M * N], found[M * N];
+    multiply(M, N, K, a, b, expected);
+    for (int ta = 0; ta < 2; ta++)
+        for (int tb = 0; tb < 2; tb++) {
+            memset(found, 0xff, sizeof found); /* NaN: beta 0 must not read it */
+            assert_int_equal(mc_product(ta ? MC_TRANSPOSED : MC_PLAIN,
+                                        tb ? MC_TRANSPOSED : MC_PLAIN, M, N, K, 1, ta ? at : a,
+                                        tb ? bt : b, 0, found, &error),
+                             MC_OK);
+            assert_true(distance(expected, found, M * N) < 1e-14);
+        }
+    assert_int_equal(mc_product(MC_PLAIN, MC_PLAIN, M, N, K, -2, a, b, 2, found, &error), MC_OK);
+    for (size_t i = 0; i < M * N; i++)
+        assert_true(fabs(found[i]) < 1e-14);
+    free(a);
+    free(b);
+    free(at);
+    free(bt);
+}
+
+static void check_svd(mc_svd_kind kind, size_t m, size_t n, const double *a, size_t rank,
+                      double tolerance)
+{
+    const size_t k = m < n ? m : n;
+    double *const input = copy_of(a, m * n), *const u = zeros(m * k), *const s = zeros(k),
+                  *const vt = zeros(k * n), *const again = zeros(m * n),
+                  *const work = zeros(mc_svd_work(m, n, kind));
+    assert_int_equal(mc_svd(kind, m, n, input, u, s, vt, work, &error), MC_OK);
+    for (size_t i = 1; i < k; i++)
+        assert_true(s[i] <= s[i - 1]);
+    assert_int_equal(mc_svd_rank(s, k, m, n, kind == MC_SVD_EXACT ? 1e-15 : 1e-9), rank);
+    double *const v = transposed(vt, k, n);
+    const size_t known = kind == MC_SVD_EXACT ? k : rank;
+    if (known == k || kind == MC_SVD_EXACT) {
+        assert_true(skew(u, m, k, k) < tolerance);
+        assert_true(skew(v, n, k, k) < tolerance);
+    }
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < k; j++)
+            u[i * k + j] *= s[j];
+    multiply(m, n, k, u, vt, again);
+    assert_true(distance(a, again, m * n) < tolerance);
+    free(input);
+    free(u);
+    free(s);
+    free(vt);
+    free(again);
+    free(work);
+    free(v);
+}
+
+static const size_t shapes[][2] = {{1, 1}, {1, 9}, {9, 1}, {8, 8}, {40, 23}, {23, 40}, {130, 70}};
+enum { SHAPES = sizeof shapes / sizeof *shapes };
+
+static void singular_values(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < SHAPES; i++) {
+        const size_t m = shapes[i][0], n = shapes[i][1];
+        double *const a = random_matrix(m * n);
+        check_svd(MC_SVD_EXACT, m, n, a, m < n ? m : n, 1e-12);
+        check_svd(MC_SVD_GRAM, m, n, a, m < n ? m : n, 1e-9);
+        free(a);
+    }
+}
+
+/* Rank 3 of 20: what is null must not come out as directions of its own. */
+static void rank_deficient(void **state)
+{
+    (void)state;
+    enum { M = 30, N = 20, R = 3 };
+    double *const left = random_matrix(M * R), *const right = random_matrix(R * N),
+                  *const a = zeros(M * N);
+    multiply(M, N, R, left, right, a);
+    check_svd(MC_SVD_EXACT, M, N, a, R, 1e-12);
+    check_svd(MC_SVD_GRAM, M, N, a, R, 1e-9);
+    double *const t = transposed(a, M, N);
+    check_svd(MC_SVD_GRAM, N, M, t, R, 1e-9);
+    free(left);
+    free(right);
+    free(a);
+    free(t);
+}
+
+/* A rotation by 30 degrees, stretched by 5 and 2: its polar factor is the rotation. */
+static void polar_of_rotation(void **state)
+{
+    (void)state;
+    const double c = sqrt(.75), s = .5;
+    const double rotation[4] = {c, -s, s, c};
+    const double stretched[4] = {c * 5, -s * 2, s * 5, c * 2};
+    for (int kind = 0; kind < 2; kind++) {
+        double a[4], out[4], sum, *const work = zeros(mc_polar_work(2, 2, (mc_svd_kind)kind));
+        memcpy(a, stretched, sizeof a);
+        assert_int_equal(mc_polar((mc_svd_kind)kind, 2, 2, a, 1e-9, out, &sum, work, &error),
+                         MC_OK);
+        assert_true(distance(rotation, out, 4) < 1e-12);
+        assert_true(fabs(sum - 7) < 1e-12);
+        free(work);
+    }
+}
+
+static void polar_kinds_agree(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < SHAPES; i++) {
+        const size_t m = shapes[i][0], n = shapes[i][1], k = m < n ? m : n;
+        double *const a = random_matrix(m * n), *const first = zeros(m * n),
+                      *const second = zeros(m * n), *const one = copy_of(a, m * n),
+                      *const two = copy_of(a, m * n),
+                      *const work = zeros(mc_polar_work(m, n, MC_SVD_EXACT) +
+                                          mc_polar_work(m, n, MC_SVD_GRAM));
+        double sums[2];
+        assert_int_equal(mc_polar(MC_SVD_EXACT, m, n, one, 1e-9, first, &sums[0], work, &error),
+                         MC_OK);
+        assert_int_equal(mc_polar(MC_SVD_GRAM, m, n, two, 1e-9, second, &sums[1], work, &error),
+                         MC_OK);
+        assert_true(distance(first, second, m * n) < 1e-9);
+        assert_true(fabs(sums[0] - sums[1]) < 1e-9 * (double)k);
+        free(a);
+        free(first);
+        free(second);
+        free(one);
+        free(two);
+        free(work);
+    }
+}
+
+static void polar_of_zero(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < 2; kind++) {
+        double a[6] = {0}, out[6],
+               sum = 1, *const work = zeros(mc_polar_work(2, 3, (mc_svd_kind)kind));
+        assert_int_equal(mc_polar((mc_svd_kind)kind, 2, 3, a, 1e-9, out, &sum, work, &error),
+                         MC_OK);
+        for (size_t i = 0; i < 6; i++)
+            assert_true(out[i] == 0);
+        assert_true(sum == 0);
+        free(work);
+    }
+}
+
+/* The second difference matrix has the eigenvalues 2 − 2 cos(iπ/(n + 1)). */
+static void eigenvalues(void **state)
+{
+    (void)state;
+    enum { N = 12 };
+    double a[N * N] = {0}, w[N], *const work = zeros(mc_eigen_work(N));
+    for (size_t i = 0; i < N; i++) {
+        a[i * N + i] = 2;
+        if (i + 1 < N)
+            a[i * N + i + 1] = a[(i + 1) * N + i] = -1;
+    }
+    assert_int_equal(mc_eigen(N, a, w, work, &error), MC_OK);
+    for (size_t i = 0; i < N; i++)
+        assert_true(fabs(w[i] - (2 - 2 * cos((double)(i + 1) * M_PI / (N + 1)))) < 1e-13);
+    double *const columns = transposed(a, N, N);
+    assert_true(skew(columns, N, N, N) < 1e-13);
+    free(columns);
+    free(work);
+}
+
+static void qr(void **state)
+{
+    (void)state;
+    enum { M = 33, N = 6 };
+    double *const a = random_matrix(M * N), *const q = copy_of(a, M * N),
+                  r[N * N], *const again = zeros(M * N), *const work = zeros(mc_qr_work(M, N));
+    assert_int_equal(mc_qr(M, N, q, r, work, &error), MC_OK);
+    for (size_t i = 0; i < N; i++)
+        for (size_t j = 0; j < i; j++)
+            assert_true(r[i * N + j] == 0);
+    assert_true(skew(q, M, N, N) < 1e-13);
+    multiply(M, N, N, q, r, again);
+    assert_true(distance(a, again, M * N) < 1e-13);
+    free(a);
+    free(q);
+    free(again);
+    free(work);
+}
+
+static void systems(void **state)
+{
+    (void)state;
+    enum { M = 4, N = 9 };
+    double *const half = random_matrix(N * N), *const t = transposed(half, N, N),
+                  *const a = zeros(N * N), *const x = random_matrix(M * N), *const b = zeros(M * N);
+    int definite;
+    multiply(N, N, N, half, t, a);
+    for (size_t i = 0; i < N; i++)
+        a[i * N + i] += 1;
+    multiply(M, N, N, x, a, b);
+    assert_int_equal(mc_solve_definite(M, N, a, b, &definite, &error), MC_OK);
+    assert_true(definite);
+    assert_true(distance(x, b, M * N) < 1e-11);
+    memset(a, 0, N * N * sizeof *a);
+    assert_int_equal(mc_solve_definite(M, N, a, b, &definite, &error), MC_OK);
+    assert_false(definite);
+    assert_true(distance(x, b, M * N) < 1e-11);
+    free(half);
+    free(t);
+    free(a);
+    free(x);
+    free(b);
+}
+
+static void not_finite(void **state)
+{
+    (void)state;
+    double a[4] = {1, (double)NAN, 0, 1}, out[4], w[2], *const work = zeros(4096);
+    assert_int_equal(mc_eigen(2, a, w, work, &error), MC_FORMAT);
+    assert_int_equal(mc_polar(MC_SVD_EXACT, 2, 2, a, 0, out, NULL, work, &error), MC_FORMAT);
+    a[1] = (double)INFINITY;
+    assert_int_equal(mc_svd(MC_SVD_GRAM, 2, 2, a, out, w, out, work, &error), MC_FORMAT);
+    free(work);
+}
+
+static void empty(void **state)
+{
+    (void)state;
+    double none[1] = {0}, sum = 1, work[4096];
+    int definite;
+    assert_int_equal(mc_svd(MC_SVD_EXACT, 0, 3, none, none, none, none, work, &error), MC_OK);
+    assert_int_equal(mc_polar(MC_SVD_GRAM, 3, 0, none, 0, none, &sum, work, &error), MC_OK);
+    assert_true(sum == 0);
+    assert_int_equal(mc_eigen(0, none, none, work, &error), MC_OK);
+    assert_int_equal(mc_solve_definite(0, 0, none, none, &definite, &error), MC_OK);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(products),
+        cmocka_unit_test(singular_values),
+        cmocka_unit_test(rank_deficient),
+        cmocka_unit_test(polar_of_rotation),
+        cmocka_unit_test(polar_kinds_agree),
+        cmocka_unit_test(polar_of_zero),
+        cmocka_unit_test(eigenvalues),
+        cmocka_unit_test(qr),
+        cmocka_unit_test(systems),
+        cmocka_unit_test(not_finite),
+        cmocka_unit_test(empty),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
