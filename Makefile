@@ -85,6 +85,10 @@ check-onednn3: ## test the encoders with oneDNN 3, from the Python package index
 	@cmake --build build/onednn3 -j $(JOBS) --target mergecraft cli_helper test_nn_encoder test_nn_product test_pipeline
 	@LD_LIBRARY_PATH='$(CURDIR)/$(ONEDNN3)/lib' $(CTEST) --test-dir build/onednn3 -R '^(nn_encoder|nn_product|pipeline$$|cli_eval|cli_classify)'
 
+.PHONY: check-onednn
+check-onednn: build ## repeat the encoder tests with this system's and with Debian 13's oneDNN
+	@tools/check_onednn.sh $(BUILD)
+
 .PHONY: check-arm64
 check-arm64: build ## cross-build for arm64, run the tests by qemu, compare results with those of this machine
 	@tools/deps.sh arm64

@@ -29,10 +29,11 @@ float *mc_group_scales(const mc_group *group, int value)
     return (float *)((char *)group->values->inputs[value] + rows * width);
 }
 
-static size_t bytes_of_inputs(mc_dtype dtype, size_t rows, size_t width)
+static size_t bytes_of_inputs(mc_dtype dtype, size_t rows, const mc_value *v)
 {
     const size_t scales = dtype == MC_I8 ? rows * sizeof(float) : 0;
-    return rows * width * (size_t)mc_dtype_bytes(dtype, 1) + scales;
+    const size_t pitch = (size_t)(v->panels * mc_product_pitch(dtype, v->width / v->panels));
+    return rows * pitch * (size_t)mc_dtype_bytes(dtype, 1) + scales;
 }
 
 /* Hands out the next `size` bytes; base NULL: only counts. */
@@ -56,7 +57,7 @@ static size_t place_values(const mc_group *g, char *base)
         to->floats[i] = floats ? take(base, &used, rows * width * sizeof(float)) : NULL;
         to->inputs[i] = n->dtype == MC_F32 ? to->floats[i] : NULL;
         if (v->inputs && n->dtype != MC_F32)
-            to->inputs[i] = take(base, &used, bytes_of_inputs(n->dtype, rows, width));
+            to->inputs[i] = take(base, &used, bytes_of_inputs(n->dtype, rows, v));
     }
     return used;
 }

@@ -229,6 +229,8 @@ static dnnl_data_type_t data_type(mc_dtype dtype)
 
 /* ---- products ---------------------------------------------------------------------------------- */
 
+enum { TILE_COLUMNS = 32 };
+
 /* A block of `rows` rows. */
 typedef struct block {
     size_t rows;
@@ -237,11 +239,28 @@ typedef struct block {
 
 struct mc_product {
     mc_product_shape shape;
+    int64_t in, out; /* as oneDNN has them: padded */
     block blocks[2]; /* with the same bits for each row; the smaller one first */
     int block_count;
     dnnl_primitive_t reorder;
     size_t packed_bytes, scratch_bytes;
 };
+
+/*
+ * oneDNN's AMX kernels read the last columns of a row of x in whole tiles of 32 bf16 numbers. Where
+ * the width is no multiple of that, some versions (3.7 to 3.14) read on into the next row,
+ * or behind the matrix, and multiply what they find by zeros: NaN and infinity become NaN. So it
+ * never sees such a width (tests/nn/amx_tail.c shows the fault without this library).
+ */
+int64_t mc_product_pitch(mc_dtype dtype, int64_t columns)
+{
+    return dtype == MC_BF16 ? (columns + TILE_COLUMNS - 1) / TILE_COLUMNS * TILE_COLUMNS : columns;
+}
+
+static bool is_padded(const mc_product *p)
+{
+    return p->in != p->shape.in || p->out != p->shape.out;
+}
 
 static description_ref description_of(dnnl_primitive_t primitive, dnnl_query_t which, int index)
 {
@@ -260,10 +279,12 @@ typedef struct making {
     dnnl_primitive_desc_t multiply, reorder;
 } making;
 
-static dnnl_status_t describe(making *m, const mc_product_shape *s, size_t rows)
+static dnnl_status_t describe(making *m, const mc_product *p, size_t rows)
 {
-    const dnnl_dims_t x = {(int64_t)rows, s->in}, w = {s->in, s->out}, b = {1, s->out},
-                      y = {(int64_t)rows, s->out}, transposed = {1, s->stride};
+    const mc_product_shape *const s = &p->shape;
+    const dnnl_dims_t x = {(int64_t)rows, p->in}, w = {p->in, p->out}, b = {1, p->out},
+                      y = {(int64_t)rows, p->out},
+                      transposed = {1, is_padded(p) ? p->in : s->stride};
     const dnnl_data_type_t inputs = data_type(s->inputs);
     const bool int8 = s->inputs == MC_I8;
     dnnl_status_t status = describe_tag(&m->x, 2, x, int8 ? dnnl_u8 : inputs, dnnl_ab);
@@ -344,7 +365,7 @@ static dnnl_status_t describe_product(making *m, bool int8, description_ref weig
 /* The first block decides on the order of packed weights, the second takes the same. */
 static dnnl_status_t make_block(mc_product *p, making *m, size_t rows)
 {
-    dnnl_status_t status = describe(m, &p->shape, rows);
+    dnnl_status_t status = describe(m, p, rows);
     if (status == dnnl_success)
         status = set_attributes(m, &p->shape);
     if (status != dnnl_success)
@@ -442,7 +463,7 @@ static mc_status make_memories(mc_packed *packed, char *weights, mc_error *error
 
 mc_status mc_packed_new(const mc_product *product, mc_packed **out, mc_error *error)
 {
-    const size_t bias_bytes = aligned((size_t)product->shape.out * sizeof(float));
+    const size_t bias_bytes = aligned((size_t)product->out * sizeof(float));
     mc_packed *const packed = mc_alloc_zero(1, sizeof *packed);
     if (!packed)
         return mc_fail_memory(error);
@@ -485,7 +506,7 @@ float *mc_packed_bias(mc_packed *packed)
     return packed->bias;
 }
 
-mc_status mc_packed_set(mc_packed *packed, const void *weights, mc_error *error)
+static mc_status reorder_weights(mc_packed *packed, const void *weights, mc_error *error)
 {
     const dnnl_primitive_t reorder = packed->product->reorder;
     dnnl_memory_t from = NULL;
@@ -504,6 +525,26 @@ mc_status mc_packed_set(mc_packed *packed, const void *weights, mc_error *error)
     if (from)
         memory_destroy_(from);
     return check(status, "reorder weights", error);
+}
+
+static mc_status reorder_padded(mc_packed *packed, const float *weights, mc_error *error)
+{
+    const mc_product *const p = packed->product;
+    const size_t in = (size_t)p->in, stride = (size_t)p->shape.stride;
+    float *const padded = mc_alloc_zero((size_t)p->out * in, sizeof *padded);
+    if (!padded)
+        return mc_fail_memory(error);
+    for (size_t row = 0; row < (size_t)p->shape.out; row++)
+        memcpy(padded + row * in, weights + row * stride, (size_t)p->shape.in * sizeof *padded);
+    const mc_status status = reorder_weights(packed, padded, error);
+    mc_free(padded);
+    return status;
+}
+
+mc_status mc_packed_set(mc_packed *packed, const void *weights, mc_error *error)
+{
+    return is_padded(packed->product) ? reorder_padded(packed, weights, error)
+                                      : reorder_weights(packed, weights, error);
 }
 
 /* ---- running ----------------------------------------------------------------------------------- */
@@ -565,7 +606,8 @@ static dnnl_status_t run_block(const running *r, const mc_packed *packed, int ki
 
 static size_t bytes_of_rows(size_t rows, int64_t columns, mc_dtype dtype)
 {
-    return rows * (size_t)mc_dtype_bytes(dtype, columns);
+    const int64_t pitch = mc_product_pitch(dtype, columns);
+    return rows * (size_t)pitch * (size_t)mc_dtype_bytes(dtype, 1);
 }
 
 /* done NULL: blocks follow each other in y. */
@@ -631,7 +673,7 @@ static void fill(float *numbers, size_t count)
 static mc_status prepare(trial *t, const mc_product *p, mc_error *error)
 {
     const mc_product_shape *const s = &p->shape;
-    const size_t inputs = MC_PRODUCT_ROWS_MOST * (size_t)s->in;
+    const size_t inputs = MC_PRODUCT_ROWS_MOST * (size_t)p->in;
     const size_t weights = (size_t)s->stride * (size_t)s->out;
     const size_t results = bytes_of_rows(MC_PRODUCT_ROWS_MOST, s->out, s->result);
     t->weights = mc_alloc(weights * sizeof *t->weights);
@@ -719,6 +761,8 @@ mc_status mc_product_new(const mc_product_shape *shape, mc_product **out, mc_err
     if (!product)
         return mc_fail_memory(error);
     product->shape = *shape;
+    product->in = mc_product_pitch(shape->inputs, shape->in);
+    product->out = mc_product_pitch(shape->result, shape->out);
     const mc_status status = make(product, error);
     if (status != MC_OK) {
         mc_product_free(product);

@@ -53,6 +53,12 @@ typedef struct mc_product_shape {
     bool adds;      /* y = f(x·Wᵀ + b + y) */
 } mc_product_shape;
 
+/*
+ * Numbers from one row of x or y to the next: `columns`, and for bf16 zeros up to a multiple of 32.
+ * Products read the zeros of x, and write activation(0) in place of those of y.
+ */
+int64_t mc_product_pitch(mc_dtype dtype, int64_t columns);
+
 /* How to compute the products of one shape. Immutable: several threads may use it at once. */
 typedef struct mc_product mc_product;
 

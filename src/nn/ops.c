@@ -117,8 +117,9 @@ static char *panel_at(const mc_group *g, int value, void *from, mc_dtype dtype, 
 {
     const int panels = g->network->values[value].panels;
     const size_t before = panels > 1 ? (size_t)panel * mc_group_room(g, value) : 0;
-    const size_t columns = width_of(g, value) / (size_t)panels;
-    return (char *)from + (before + row) * columns * (size_t)mc_dtype_bytes(dtype, 1);
+    const int64_t columns = g->network->values[value].width / panels;
+    const size_t pitch = (size_t)mc_product_pitch(dtype, columns);
+    return (char *)from + (before + row) * pitch * (size_t)mc_dtype_bytes(dtype, 1);
 }
 
 /* What all parts of a matrix can compute at a time. */
@@ -209,18 +210,33 @@ static bool has_both(const mc_group *g, const mc_op *op)
     return v->floats && v->inputs && g->network->dtype != MC_F32;
 }
 
+/* bf16 rows, with zeros behind each if the product needs them. */
+static void round_rows(mc_dtype dtype, char *to, const float *from, size_t rows, size_t width)
+{
+    const size_t pitch = (size_t)mc_product_pitch(dtype, (int64_t)width);
+    const size_t bytes = (size_t)mc_dtype_bytes(dtype, 1);
+    if (pitch == width) {
+        mc_dtype_from_f32(dtype, to, from, rows * width);
+        return;
+    }
+    for (size_t row = 0; row < rows; row++, from += width, to += pitch * bytes) {
+        mc_dtype_from_f32(dtype, to, from, width);
+        memset(to + width * bytes, 0, (pitch - width) * bytes);
+    }
+}
+
 static void narrow(const mc_group *g, const mc_op *op)
 {
     const mc_dtype dtype = g->network->dtype;
     const size_t width = width_of(g, op->out);
     const part rows = part_of(g, mc_group_rows(g, op->out));
-    const size_t count = rows.end - rows.first, at = rows.first * width;
-    const float *const from = g->values->floats[op->out] + at;
-    char *const to = g->values->inputs[op->out];
+    const size_t count = rows.end - rows.first;
+    const float *const from = g->values->floats[op->out] + rows.first * width;
     if (dtype == MC_I8)
         quantize(g, op->out, rows.first, count, from);
     else
-        mc_dtype_from_f32(dtype, to + at * (size_t)mc_dtype_bytes(dtype, 1), from, count * width);
+        round_rows(dtype, panel_at(g, op->out, g->values->inputs[op->out], dtype, 0, rows.first),
+                   from, count, width);
 }
 
 /* Members meet after each step; once one has failed, all stop. */
