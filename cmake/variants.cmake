@@ -1,5 +1,5 @@
-# Code that is compiled several times: merge methods for each CPU level and real type, conversions for each CPU
-# level. The source is the same plain C, so the results are the same bits. What encoders compute is compiled so, too.
+# Code that is compiled several times: merge methods for each CPU level and real type, loops of
+# tensor sources for each CPU level. The source is the same plain C, so the results are the same bits. What encoders compute is compiled so, too.
 include(CheckCSourceCompiles)
 check_c_source_compiles(
     "#if !defined(__x86_64__)\n#error\n#endif\nint main(void) { return 0; }" MC_X86_64)
@@ -48,8 +48,10 @@ function(mc_add_variants objects)
             mc_variant(methods_${real}_${level} "${MC_METHOD_SOURCES}" "${flags}")
             list(APPEND all $<TARGET_OBJECTS:methods_${real}_${level}>)
         endforeach()
-        mc_variant(convert_${level} src/tensor/convert_${level}.c "${MC_LEVEL_FLAGS_${level}}")
-        list(APPEND all $<TARGET_OBJECTS:convert_${level}>)
+        foreach(name IN ITEMS convert low_rank)
+            mc_variant(${name}_${level} src/tensor/${name}_${level}.c "${MC_LEVEL_FLAGS_${level}}")
+            list(APPEND all $<TARGET_OBJECTS:${name}_${level}>)
+        endforeach()
         # Not the same bits: fused multiplications and additions, where the CPU has them (src/nn/kernels.h).
         mc_variant(nn_${level} src/nn/kernels_level.c
                    "${MC_LEVEL_FLAGS_${level}};${MC_FUSED_FLAGS_${level}};-ffp-contract=fast;-Wno-psabi;-DMC_LEVEL=${level}")

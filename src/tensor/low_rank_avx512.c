@@ -1,0 +1,2 @@
+#define MC_LOW_RANK_TABLE mc_low_rank_avx512
+#include "tensor/low_rank_kernels.h"
