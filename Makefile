@@ -151,8 +151,9 @@ fuzz-coverage: ## say how many lines of each parser the inputs in fuzz/corpus re
 	@tools/fuzz_coverage.sh build/fuzz-coverage/fuzz 95
 
 .PHONY: docs
-docs: build ## write docs/methods.md anew, from the methods themselves
+docs: build ## write docs/methods.md, completion files and OPTIONS of the manual pages
 	@$(BUILD)/tools/make_methods_doc > docs/methods.md
+	@tests/house/cli_docs.sh . $(BUILD)/tools/make_cli_docs write
 
 .PHONY: format
 format: ## format the C files

@@ -1,4 +1,4 @@
-/* mergecraft classify: what a model says of texts. */
+/* mergecraft classify: the labels that a model predicts for texts. */
 #include "lookup.h"
 #include "output.h"
 #include "signals.h"
@@ -20,11 +20,15 @@ typedef struct classify_settings {
 
 #define AT(field_) offsetof(classify_settings, field_)
 static const option options[] = {
-    {"top-k", '\0', OPTION_NUMBER, AT(top_k), "N", "how many labels are shown", "all", 1, 1000000},
-    {"dtype", '\0', OPTION_TEXT, AT(dtype), "f32|bf16|int8", "what is computed in", "f32"},
-    {"threads", '\0', OPTION_NUMBER, AT(threads), "N", "how many threads work", "one a processor",
-     1, 1024},
-    COMMON_OPTIONS,
+    {"top-k", '\0', OPTION_NUMBER, AT(top_k), "N", "number of labels to print", "all", 1, 1000000},
+    {"dtype", '\0', OPTION_TEXT, AT(dtype), "f32|bf16|int8", "precision of matrix products", "f32",
+     .details = "bf16 and int8 are faster, need a CPU with these instructions, and change logits "
+                "slightly. "
+                "int8 rounds each row of a matrix to 255 steps."},
+    {"threads", '\0', OPTION_NUMBER, AT(threads), "N", "worker threads", "all CPUs", 1, 1024,
+     .details = "The result does not depend on it."},
+    COMMON_OPTIONS("The object has results: per text, the text, its pair, and labels, a list of "
+                   "label and score."),
     {NULL}};
 
 typedef struct classify_job {
@@ -260,8 +264,8 @@ const subcommand subcommand_classify = {
     .name = "classify",
     .arguments = "MODEL [TEXT [PAIR]] [options]",
     .help = "Classify texts with a model.",
-    .text = "Without TEXT, each line of standard input is a text, or a text and its pair with\n"
-            "a tab between them, and a line is printed for each.\n",
+    .text = "Without TEXT, each line of standard input is a text, or a text, a tab and its\n"
+            "pair. One line of results is printed per line of input.\n",
     .example = "  mergecraft classify examples/models/rte-1 \\\n"
                "      \"Every surgeon slept.\" \"A medic slept.\"\n",
     .options = options,

@@ -17,10 +17,11 @@ typedef struct download_settings {
 
 #define AT(field_) offsetof(download_settings, field_)
 static const option options[] = {
-    {"dataset", '\0', OPTION_TEXTS, AT(datasets), "TASK",
-     "a GLUE task's examples; may be given again"},
-    {"split", '\0', OPTION_TEXT, AT(split), "NAME", "which of its examples", "validation"},
-    COMMON_OPTIONS,
+    {"dataset", '\0', OPTION_TEXTS, AT(datasets), "TASK", "examples of a GLUE task"},
+    {"split", '\0', OPTION_TEXT, AT(split), "NAME", "split of these examples", "validation"},
+    COMMON_OPTIONS("The object has downloads: per repository, name, kind, commit, folder, bytes, "
+                   "bytes_received "
+                   "and files."),
     {NULL}};
 
 /* ---- data sets --------------------------------------------------------------------------------- */
@@ -154,11 +155,11 @@ static int run(const subcommand *self, const char *const *arguments)
 const subcommand subcommand_download = {
     .name = "download",
     .arguments = "NAME... [options]",
-    .help = "Download models and data sets from the Hub.",
-    .text =
-        "NAME is ORG/NAME, or ORG/NAME@REVISION with a branch, a tag or a commit. Files go into\n"
-        "the cache that all tools of the Hub share; of a model those that a merge needs.\n"
-        "A download that was stopped goes on where it was when it is called again.\n",
+    .help = "Download models and data sets from the Hugging Face Hub.",
+    .text = "NAME is ORG/NAME or ORG/NAME@REVISION; a revision is a branch, a tag or a\n"
+            "commit. Downloads use the standard Hugging Face cache. Only the files that a\n"
+            "merge needs are downloaded. An interrupted download resumes when you run the\n"
+            "same command again.\n",
     .example = "  mergecraft download google-bert/bert-base-uncased --dataset rte\n",
     .options = options,
     .run = run};

@@ -1,4 +1,4 @@
-/* mergecraft eval: how good a model is on a GLUE task. */
+/* mergecraft eval: scores a model on a GLUE task. */
 #include "lookup.h"
 #include "output.h"
 #include "score.h"
@@ -11,14 +11,25 @@ typedef struct eval_settings {
 
 #define AT(field_) offsetof(eval_settings, score.field_)
 static const option options[] = {
-    {"data", '\0', OPTION_TEXT, AT(data), "FILE|DIR|-", "examples: Parquet, TSV, CSV, JSON lines"},
-    {"split", '\0', OPTION_TEXT, AT(split), "NAME", "the part of the data", "validation"},
-    {"dtype", '\0', OPTION_TEXT, AT(dtype), "f32|bf16|int8", "what is computed in", "f32"},
+    {"data", '\0', OPTION_TEXT, AT(data), "FILE|DIR|-", "examples: Parquet, TSV, CSV or JSON lines",
+     .details = "A folder must contain a file of the split. - reads standard input."},
+    {"split", '\0', OPTION_TEXT, AT(split), "NAME", "split of the examples", "validation",
+     .details = "A split without labels gives predictions and no score."},
+    {"dtype", '\0', OPTION_TEXT, AT(dtype), "f32|bf16|int8", "precision of matrix products", "f32",
+     .details = "bf16 and int8 are faster, need a CPU with these instructions, and change logits "
+                "slightly. "
+                "int8 rounds each row of a matrix to 255 steps."},
     {"predictions", '\0', OPTION_TEXT, AT(predictions), "FILE",
-     "write a JSON line for each example"},
-    {"threads", '\0', OPTION_NUMBER, AT(threads), "N", "how many threads work", "one a processor",
-     1, 1024},
-    COMMON_OPTIONS,
+     "write the predictions as JSON lines",
+     .details =
+         "Each line has index, label, prediction and scores. Labels are numbers of the task; "
+         "scores are in the order of the model's labels. The file appears when it is complete. "
+         "A pipe or a device such as /dev/stdout is written to directly."},
+    {"threads", '\0', OPTION_NUMBER, AT(threads), "N", "worker threads", "all CPUs", 1, 1024,
+     .details = "The result does not depend on it."},
+    COMMON_OPTIONS("The object has model, task, split, examples, metrics, labels, labels_guessed, "
+                   "truncated and "
+                   "seconds."),
     {NULL}};
 
 static mc_status score_model(const eval_settings *settings, const score_job *job,
@@ -87,8 +98,8 @@ const subcommand subcommand_eval = {
     .name = "eval",
     .arguments = "MODEL TASK [options]",
     .help = "Score a model on a GLUE task.",
-    .text = "Without --data the examples are those in the Hub's cache (nyu-mll/glue), or in\n"
-            "the folder that MERGECRAFT_DATA names.\n",
+    .text = "Without --data, the examples are read from the folder MERGECRAFT_DATA, if it is\n"
+            "set, or else from nyu-mll/glue on the Hub.\n",
     .example = "  mergecraft eval examples/models/rte-1 rte --data examples/models/data\n",
     .options = options,
     .more_help = print_tasks,

@@ -1,4 +1,4 @@
-/* mergecraft inspect: what is in a checkpoint. */
+/* mergecraft inspect: the contents of a checkpoint. */
 #include "lookup.h"
 #include "output.h"
 
@@ -12,10 +12,12 @@ typedef struct inspect_settings {
     bool summary;
 } inspect_settings;
 
-static const option options[] = {{"summary", '\0', OPTION_FLAG, offsetof(inspect_settings, summary),
-                                  NULL, "leave out the table of tensors"},
-                                 COMMON_OPTIONS,
-                                 {NULL}};
+static const option options[] = {
+    {"summary", '\0', OPTION_FLAG, offsetof(inspect_settings, summary), NULL,
+     "omit the table of tensors"},
+    COMMON_OPTIONS("The object has model, format, architecture, labels, files, tensors, "
+                   "parameters, bytes, dtypes and the table."),
+    {NULL}};
 
 /* How much there is of a dtype, or of all. */
 typedef struct amount {
@@ -229,7 +231,7 @@ static int run(const subcommand *self, const char *const *arguments)
 
 const subcommand subcommand_inspect = {.name = "inspect",
                                        .arguments = "MODEL [options]",
-                                       .help = "Show what is in a checkpoint.",
+                                       .help = "Print the contents of a checkpoint.",
                                        .example = "  mergecraft inspect examples/models/rte-1\n",
                                        .options = options,
                                        .run = run};

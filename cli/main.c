@@ -1,111 +1,15 @@
 /* The command: finds the subcommand and runs it. */
 #include "output.h"
-
-#include <mergecraft/text.h>
+#include "subcommands.h"
 
 #include <fcntl.h>
 #include <signal.h>
-#include <string.h>
 #include <unistd.h>
 
-static const subcommand subcommand_help;
-static const subcommand *const subcommands[] = {
-    &subcommand_merge,   &subcommand_eval,     &subcommand_classify, &subcommand_methods,
-    &subcommand_inspect, &subcommand_download, &subcommand_help};
-enum { SUBCOMMANDS = sizeof subcommands / sizeof *subcommands };
-
-static void print_subcommands(FILE *out)
-{
-    fprintf(out, "\n%ssubcommands%s (mergecraft SUBCOMMAND --help tells more)\n", bold(out),
-            plain(out));
-    for (size_t i = 0; i < SUBCOMMANDS; i++)
-        fprintf(out, "  %-10s %s\n", subcommands[i]->name, subcommands[i]->help);
-}
-
-static const option main_options[] = {
-    {"help", 'h', OPTION_FLAG, offsetof(common_options, help), NULL, "print this text"},
-    {"version", '\0', OPTION_FLAG, offsetof(common_options, version), NULL, "print the version"},
-    {NULL}};
-
-/* The command without a subcommand. */
-static const subcommand main_command = {
-    .arguments = "SUBCOMMAND ...",
-    .help = "Merge fine-tuned checkpoints into one.",
-    .example = "  mergecraft merge median examples/models/rte-1 examples/models/rte-2 -o merged\n",
-    .options = main_options,
-    .more_help = print_subcommands};
-
-static const subcommand *find_subcommand(const char *name, mc_error *error)
-{
-    const char *names[SUBCOMMANDS];
-    for (size_t i = 0; i < SUBCOMMANDS; i++) {
-        if (strcmp(subcommands[i]->name, name) == 0)
-            return subcommands[i];
-        names[i] = subcommands[i]->name;
-    }
-    const char *const near = mc_suggest(name, names, SUBCOMMANDS);
-    if (near)
-        mc_fail(error, MC_USAGE, "unknown subcommand '%s'; did you mean '%s'?", name, near);
-    else
-        mc_fail(error, MC_USAGE, "unknown subcommand '%s'", name);
-    return NULL;
-}
-
-/* ---- help ------------------------------------------------------------------------------------ */
-
-typedef struct help_settings {
-    common_options common;
-    bool options;
-} help_settings;
-
-static const option help_options[] = {{"options", '\0', OPTION_FLAG,
-                                       offsetof(help_settings, options), NULL,
-                                       "list the options, one a line, for completion"},
-                                      COMMON_OPTIONS,
-                                      {NULL}};
-
-static mc_status help(const help_settings *settings, const text_list *operands, mc_error *error)
-{
-    const subcommand *about = &main_command;
-    if (operands->count > 1)
-        return mc_fail(error, MC_USAGE, "expected at most one subcommand, found %zu",
-                       operands->count);
-    if (operands->count == 1)
-        about = find_subcommand(operands->items[0], error);
-    if (!about)
-        return MC_USAGE;
-    if (settings->options)
-        print_option_list(about, stdout);
-    else
-        print_help(about, stdout);
-    return MC_OK;
-}
-
-static int run_help(const subcommand *self, const char *const *arguments)
-{
-    help_settings settings = {0};
-    text_list operands = {0};
-    int status = EXIT_DONE;
-    mc_error error = MC_ERROR_NONE;
-    if (parse_options(self, arguments, &settings, &operands, &status) &&
-        help(&settings, &operands, &error) != MC_OK)
-        status = report_failure(&main_command, &settings.common, &error);
-    free_options(self, &settings, &operands);
-    return status;
-}
-
-static const subcommand subcommand_help = {.name = "help",
-                                           .arguments = "[SUBCOMMAND] [options]",
-                                           .help = "Explain the command or a subcommand.",
-                                           .example = "  mergecraft help merge\n",
-                                           .options = help_options,
-                                           .run = run_help};
-
-/* ---- the command ----------------------------------------------------------------------------- */
-
 /*
- * A file that is opened while descriptor 0, 1 or 2 is free would get its number, and messages would go into it. A
- * stand-in that cannot be written keeps the error that a closed standard output is.
+ * A file that is opened while descriptor 0, 1 or 2 is closed would get its number, and messages
+ * would be written into it. The placeholder is read-only: writing to a closed standard output
+ * remains an error.
  */
 static void occupy_standard_streams(void)
 {
@@ -124,7 +28,7 @@ static int run_main_options(const char *const *arguments)
     text_list operands = {0};
     mc_error error = MC_ERROR_NONE;
     int status = EXIT_USAGE;
-    /* What follows an option that is not known is the subcommand's. */
+    /* Only the first argument: the others may belong to a subcommand. */
     const char *const first[] = {arguments[0], NULL};
     if (parse_options(&main_command, first, &settings, &operands, &status)) {
         mc_fail(&error, MC_USAGE, "expected a subcommand, found '%s'", arguments[0]);
@@ -153,9 +57,9 @@ static int run_command(const char *const *arguments)
 int main(int argc, char **argv)
 {
     occupy_standard_streams();
-    /* Whoever closes the pipe has read enough, whatever our parent thinks of the signal. */
+    /* A reader that closes the pipe ends the command, even if the parent ignores the signal. */
     signal(SIGPIPE, SIG_DFL);
-    /* A file that may not grow any more is an error that can be told. */
+    /* A file that reaches the size limit is reported as an error. */
     signal(SIGXFSZ, SIG_IGN);
     const int status = run_command((const char *const *)argv + (argc > 0));
     const bool written = finish_output();

@@ -1,4 +1,4 @@
-/* mergecraft merge: several models into one folder. */
+/* mergecraft merge: merges several models into one folder. */
 #include "lookup.h"
 #include "output.h"
 #include "progress.h"
@@ -25,33 +25,48 @@ typedef struct merge_settings {
 
 #define AT(field_) offsetof(merge_settings, field_)
 static const option options[] = {
-    {"output", 'o', OPTION_TEXT, AT(output), "DIR", "the folder to make"},
-    {"base", '\0', OPTION_TEXT, AT(base), "MODEL", "the model that the others were tuned from"},
-    {"param", 'p', OPTION_TEXTS, AT(params), "NAME=VALUE", "a parameter of the method"},
+    {"output", 'o', OPTION_TEXT, AT(output), "DIR", "output folder",
+     .details = "Required unless --dry-run or --eval is given. With --eval and without --output, "
+                "the models are merged in memory and nothing is written."},
+    {"base", '\0', OPTION_TEXT, AT(base), "MODEL", "pretrained ancestor of the models",
+     .details = "No model is ever taken for the base unless this option names it."},
+    {"param", 'p', OPTION_TEXTS, AT(params), "NAME=VALUE", "parameter of the method"},
     {"passthrough", '\0', OPTION_TEXTS, AT(passthrough), "PATTERN",
-     "average tensors of these names"},
-    {"list", '\0', OPTION_TEXTS, AT(lists), "NAME=MODEL,...", "a further list of models"},
-    {"dtype", '\0', OPTION_TEXT, AT(dtype), "f32|f16|bf16", "dtype of the result",
-     "that of the models"},
-    {"shard-size", '\0', OPTION_SIZE, AT(shard_size), "SIZE", "largest size of a file", "5GB"},
-    {"seed", '\0', OPTION_NUMBER, AT(seed), "N", "for methods that draw random numbers", "0", 0,
-     UINT64_MAX},
-    {"strict", '\0', OPTION_FLAG, AT(strict), NULL, "fail where there would be a warning"},
-    {"dry-run", '\0', OPTION_FLAG, AT(dry_run), NULL, "print the plan and do nothing"},
-    {"overwrite", '\0', OPTION_FLAG, AT(overwrite), NULL, "replace a folder that exists"},
-    {"no-sync", '\0', OPTION_FLAG, AT(no_sync), NULL, "do not wait until data is on the disk"},
-    {"memory", '\0', OPTION_SIZE, AT(memory), "SIZE", "memory for tiles", "64MiB"},
-    {"threads", '\0', OPTION_NUMBER, AT(threads), "N", "how many threads work", "one a processor",
-     1, 1024},
-    {"eval", '\0', OPTION_TEXT, AT(score.task), "TASK",
-     "score the result on GLUE; without -o in memory"},
+     "average matching tensors instead",
+     .details =
+         "Tensors whose names match this shell pattern are averaged over the models instead of "
+         "merged by the method. Use it for a classifier head."},
+    {"list", '\0', OPTION_TEXTS, AT(lists), "NAME=MODEL,...", "further models, one per model",
+     .details = "Some methods need such a list, for instance of Hessians."},
+    {"dtype", '\0', OPTION_TEXT, AT(dtype), "f32|f16|bf16", "dtype of the result", "widest input",
+     .details = "Integer tensors keep their dtype."},
+    {"shard-size", '\0', OPTION_SIZE, AT(shard_size), "SIZE", "largest size of a weights file",
+     "5GB"},
+    {"seed", '\0', OPTION_NUMBER, AT(seed), "N", "seed of random methods", "0", 0, UINT64_MAX,
+     .details = "The same seed gives the same result for any number of threads."},
+    {"strict", '\0', OPTION_FLAG, AT(strict), NULL, "treat warnings as errors"},
+    {"dry-run", '\0', OPTION_FLAG, AT(dry_run), NULL, "print the plan and write nothing",
+     .details =
+         "The plan lists how each tensor is made, the bytes to read and write, and the memory."},
+    {"overwrite", '\0', OPTION_FLAG, AT(overwrite), NULL, "replace an existing output folder",
+     .details = "If the folder is a symbolic link, the target of the link is replaced."},
+    {"no-sync", '\0', OPTION_FLAG, AT(no_sync), NULL, "do not flush the result to disk"},
+    {"memory", '\0', OPTION_SIZE, AT(memory), "SIZE", "memory for tiles", "64MiB",
+     .details = "The result does not depend on it."},
+    {"threads", '\0', OPTION_NUMBER, AT(threads), "N", "worker threads", "all CPUs", 1, 1024,
+     .details = "The result does not depend on it."},
+    {"eval", '\0', OPTION_TEXT, AT(score.task), "TASK", "score the result on a GLUE task"},
     {"data", '\0', OPTION_TEXT, AT(score.data), "FILE|DIR|-", "examples for --eval"},
-    {"split", '\0', OPTION_TEXT, AT(score.split), "NAME", "their part of the data", "validation"},
-    {"eval-dtype", '\0', OPTION_TEXT, AT(score.dtype), "f32|bf16|int8", "what --eval computes in",
+    {"split", '\0', OPTION_TEXT, AT(score.split), "NAME", "split of these examples", "validation"},
+    {"eval-dtype", '\0', OPTION_TEXT, AT(score.dtype), "f32|bf16|int8", "precision of --eval",
      "f32"},
     {"predictions", '\0', OPTION_TEXT, AT(score.predictions), "FILE",
-     "write a JSON line for each of them"},
-    COMMON_OPTIONS,
+     "write the predictions of --eval as JSON lines"},
+    COMMON_OPTIONS("The object has output, method, parameters, models, base, lists, warnings, "
+                   "tensors, bytes_read, "
+                   "bytes_written, bytes_resumed and seconds; with --dry-run the plan and the "
+                   "memory instead of "
+                   "figures of the run; with --eval also the scores, as eval prints them."),
     {NULL}};
 
 /* ---- what is merged -------------------------------------------------------------------------- */
@@ -581,7 +596,7 @@ static int run(const subcommand *self, const char *const *arguments)
 static void print_methods(FILE *out)
 {
     size_t column = 0;
-    fprintf(out, "\n%smethods%s (mergecraft methods NAME tells more)\n", bold(out), plain(out));
+    fprintf(out, "\n%smethods%s (see mergecraft methods NAME)\n", bold(out), plain(out));
     for (size_t i = 0; i < mc_method_count(); i++) {
         char *const name = method_name(mc_method_at(i));
         const size_t length = strlen(name) + 2;
@@ -600,10 +615,10 @@ const subcommand subcommand_merge = {
     .name = "merge",
     .arguments = "METHOD MODEL... -o DIR [options]",
     .help = "Merge models into one.",
-    .text = "METHOD is a name from the list below, or a file: ./mine.c, ./mine.so, and\n"
-            "./mine.so:name where it has several. MODEL is a folder or a file of weights,\n"
-            "or a model on the Hub, ORG/NAME or ORG/NAME@REVISION.\n"
-            "A merge that was stopped goes on where it was when it is called again.\n",
+    .text = "METHOD is a name from the list below or a file: ./mine.c, ./mine.so, or\n"
+            "./mine.so:name if the file has several methods. MODEL is a folder, a file of\n"
+            "weights, or a model on the Hub: ORG/NAME or ORG/NAME@REVISION.\n"
+            "An interrupted merge resumes when you run the same command again.\n",
     .example = "  mergecraft merge median examples/models/rte-1 examples/models/rte-2 \\\n"
                "      examples/models/rte-3 examples/models/rte-4 examples/models/rte-5 \\\n"
                "      --passthrough 'classifier.*' -o merged\n",

@@ -1,4 +1,4 @@
-/* mergecraft methods: what there is, and what a method takes. */
+/* mergecraft methods: lists and describes the merge methods. */
 #include "lookup.h"
 #include "output.h"
 
@@ -11,8 +11,8 @@ typedef struct methods_settings {
 } methods_settings;
 
 static const option options[] = {{"names", '\0', OPTION_FLAG, offsetof(methods_settings, names),
-                                  NULL, "print the names only, one a line"},
-                                 COMMON_OPTIONS,
+                                  NULL, "print names only, one per line"},
+                                 COMMON_OPTIONS("The object has methods, a list of descriptions."),
                                  {NULL}};
 
 /* ---- words for what a descriptor says -------------------------------------------------------- */
@@ -275,9 +275,9 @@ static int run(const subcommand *self, const char *const *arguments)
 
 const subcommand subcommand_methods = {
     .name = "methods",
-    .arguments = "[NAME] [options]",
+    .arguments = "[METHOD] [options]",
     .help = "List the merge methods, or describe one.",
-    .text = "NAME is a method, or a .c or .so file that has methods.\n",
+    .text = "METHOD is a name, or a .c or .so file that defines methods.\n",
     .example = "  mergecraft methods median\n",
     .options = options,
     .run = run};

@@ -34,7 +34,7 @@ bool parse_size(const char *text, int64_t *bytes)
     const char *unit = text + length;
     double factor = 1;
     char *end = NULL;
-    /* strtod alone would also take hexadecimal, exponents and a sign. */
+    /* strtod alone would also accept hexadecimal numbers, exponents and a sign. */
     const double amount = strtod(text, &end);
     if (length == 0 || end != unit)
         return false;
@@ -58,7 +58,7 @@ static bool parse_whole(const char *text, uint64_t minimum, uint64_t maximum, ui
     return true;
 }
 
-/* Lists hold at most one item an argument, so the first one makes room for all. */
+/* A list holds at most one item per argument: the first item allocates room for all. */
 static void add_text(text_list *list, const char *text, size_t room)
 {
     if (!list->items)
@@ -71,7 +71,7 @@ static void add_text(text_list *list, const char *text, size_t room)
 typedef struct parser {
     const subcommand *self;
     const char *const *next;
-    size_t room; /* how many arguments there are */
+    size_t room; /* number of arguments */
     void *settings;
     text_list *operands;
     mc_error *error;
@@ -148,7 +148,7 @@ static mc_status store(const parser *p, const option *o, const char *text)
     return MC_OK;
 }
 
-/* `text` is what stands behind the option in the same argument, NULL if nothing does. */
+/* `text` is the rest of the argument after the option; NULL if there is none. */
 static mc_status take_value(parser *p, const option *o, const char *text)
 {
     if (!text)
@@ -178,7 +178,7 @@ static mc_status parse_letters(parser *p, const char *letters)
     for (; *letters; letters++) {
         const option *const o = find_letter(p->self->options, *letters);
         if (!o)
-            /* A letter beyond ASCII has several bytes: show all there are. */
+            /* A letter beyond ASCII has several bytes: show them all. */
             return mc_fail(p->error, MC_USAGE, "unknown option '-%.*s'",
                            (unsigned char)*letters < 0x80 ? 1 : (int)strlen(letters), letters);
         if (o->type != OPTION_FLAG)
@@ -257,9 +257,10 @@ static void print_option(const option *o, FILE *out)
     snprintf(left, sizeof left, "%c%c%c --%s%s%s", o->letter ? '-' : ' ',
              o->letter ? o->letter : ' ', o->letter ? ',' : ' ', o->name, o->argument ? " " : "",
              o->argument ? o->argument : "");
-    fprintf(out, "  %-29s %s", left, o->help);
+    fprintf(out, "  %-29s%s", left, strlen(left) > 29 ? "\n                                " : " ");
+    fputs(o->help, out);
     if (o->type == OPTION_TEXTS)
-        fputs(" (again for more)", out);
+        fputs(" (repeatable)", out);
     if (o->fallback)
         fprintf(out, " [%s]", o->fallback);
     fputc('\n', out);
@@ -278,11 +279,4 @@ void print_help(const subcommand *self, FILE *out)
         self->more_help(out);
     if (self->example)
         fprintf(out, "\n%sexample%s\n%s", bold(out), plain(out), self->example);
-}
-
-void print_option_list(const subcommand *self, FILE *out)
-{
-    for (const option *o = self->options; o->name; o++)
-        fprintf(out, "--%s %s%c %s\n", o->name, o->letter ? "-" : "", o->letter ? o->letter : '-',
-                o->argument ? o->argument : "-");
 }

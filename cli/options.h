@@ -1,4 +1,4 @@
-/* The options of a subcommand: one table says what is parsed, what --help prints and what completions know. */
+/* The options of a subcommand: parsing, --help, completion files and manual pages read one table. */
 #ifndef CLI_OPTIONS_H
 #define CLI_OPTIONS_H
 
@@ -17,74 +17,83 @@ typedef struct text_list {
 typedef enum option_type {
     OPTION_FLAG,   /* bool */
     OPTION_TEXT,   /* const char * */
-    OPTION_TEXTS,  /* text_list: may be given again */
-    OPTION_NUMBER, /* uint64_t, minimum … maximum */
-    OPTION_SIZE    /* int64_t: bytes, written 5GB or 64MiB */
+    OPTION_TEXTS,  /* text_list: may be given more than once */
+    OPTION_NUMBER, /* uint64_t from minimum to maximum */
+    OPTION_SIZE    /* int64_t: bytes, written as 5GB or 64MiB */
 } option_type;
 
+/*
+ * `argument` also decides what shells complete: "DIR" folders; texts with FILE, DIR or MODEL in them
+ * files; "TASK" the GLUE tasks; words in lower case with bars between them, "f32|f16", these words.
+ */
 typedef struct option {
     const char *name; /* without "--"; NULL ends a table */
     char letter;      /* '\0' if there is none */
     option_type type;
-    size_t offset;        /* of the value in the subcommand's settings */
-    const char *argument; /* what the value is called; NULL for a flag */
-    const char *help;
-    const char *fallback;      /* the default, as --help shows it; NULL if there is none to show */
+    size_t offset;             /* of the value in the subcommand's settings */
+    const char *argument;      /* placeholder of the value; NULL for a flag */
+    const char *help;          /* a phrase: lower case, no full stop */
+    const char *fallback;      /* the default as --help shows it; NULL if there is none to show */
     uint64_t minimum, maximum; /* OPTION_NUMBER */
+    const char *details;       /* sentences that only the manual page has; NULL if there are none */
 } option;
 
-/* What every subcommand understands; the first member of its settings. */
+/* The options of every subcommand, and the first member of its settings. */
 typedef struct common_options {
     bool json, quiet, verbose, help, version;
 } common_options;
 
-#define COMMON_OPTIONS                                                                             \
-    {"json",      '\0',                                                                            \
-     OPTION_FLAG, offsetof(common_options, json),                                                  \
-     NULL,        "print one JSON object on standard output"},                                     \
+/* `json_` describes the object that --json prints, for the manual page; NULL: see the subcommand. */
+#define COMMON_OPTIONS(json_)                                                                      \
+    {"json",                                                                                       \
+     '\0',                                                                                         \
+     OPTION_FLAG,                                                                                  \
+     offsetof(common_options, json),                                                               \
+     NULL,                                                                                         \
+     "print one JSON object to standard output",                                                   \
+     .details = json_},                                                                            \
         {"quiet",     'q',                                                                         \
          OPTION_FLAG, offsetof(common_options, quiet),                                             \
-         NULL,        "no messages but errors"},                                                   \
-        {"verbose",   'v',                                                                         \
-         OPTION_FLAG, offsetof(common_options, verbose),                                           \
-         NULL,        "say what is being done"},                                                   \
-        {"help", 'h', OPTION_FLAG, offsetof(common_options, help), NULL, "print this text"},       \
+         NULL,        "print no messages except errors"},                                          \
+        {"verbose",                                                                                \
+         'v',                                                                                      \
+         OPTION_FLAG,                                                                              \
+         offsetof(common_options, verbose),                                                        \
+         NULL,                                                                                     \
+         "print more messages",                                                                    \
+         .details = "Prints progress as lines if standard error is not a terminal."},              \
+        {"help", 'h', OPTION_FLAG, offsetof(common_options, help), NULL, "print this help"},       \
     {                                                                                              \
         "version", '\0', OPTION_FLAG, offsetof(common_options, version), NULL, "print the version" \
     }
 
 typedef struct subcommand {
     const char *name;      /* NULL: the command itself */
-    const char *arguments; /* for the usage line */
-    const char *help;      /* one line */
+    const char *arguments; /* for the usage line; completion offers files for MODEL, and so on */
+    const char *help;      /* one sentence */
     const char *text;      /* more lines for --help; NULL if there are none */
-    const char *example;   /* lines that work as pasted in the repository's root; NULL if none */
+    const char *example;   /* commands that work as pasted in the repository's root */
     const option *options;
-    void (*more_help)(FILE *out); /* what --help knows only at run time; NULL if nothing */
-    /* Does the work and returns the exit status. Arguments are those after the subcommand's name, ending with NULL. */
+    void (*more_help)(FILE *out); /* the part of --help that is known only at run time, or NULL */
+    /* Does the work and returns the exit status. `arguments` follow the name and end with NULL. */
     int (*run)(const struct subcommand *self, const char *const *arguments);
 } subcommand;
 
-extern const subcommand subcommand_merge, subcommand_eval, subcommand_classify, subcommand_methods,
-    subcommand_inspect, subcommand_download;
-
 /*
- * Sorts arguments into settings (zero-initialised, beginning with common_options) and operands. False if the
- * subcommand has nothing left to do, because of a mistake or of --help or --version: then *status is what to exit with.
- * free_options releases what was stored in either case.
+ * Sorts arguments into settings (zero-initialised, beginning with common_options) and operands.
+ * Returns false if nothing is left to do, after an error, --help or --version: *status is then the
+ * exit status. Call free_options in either case.
  */
 bool parse_options(const subcommand *self, const char *const *arguments, void *settings,
                    text_list *operands, int *status);
 void free_options(const subcommand *self, void *settings, text_list *operands);
 
-/* Whether --json is among the arguments: a mistake may stand before it, and is told as JSON all the same. */
+/* Whether --json is among the arguments: errors in options before it are reported as JSON, too. */
 bool wants_json(const char *const *arguments);
 
 void print_help(const subcommand *self, FILE *out);
-/* One line for each option, for completions: "--param -p NAME=VALUE"; "-" stands for what is not there. */
-void print_option_list(const subcommand *self, FILE *out);
 
-/* Reads "5GB", "64 MiB", "1.5KB" or "4096": true and *bytes > 0, or false. */
+/* Parses "5GB", "64 MiB", "1.5KB" or "4096": true and *bytes > 0, or false. */
 bool parse_size(const char *text, int64_t *bytes);
 
 #endif

@@ -1,32 +1,12 @@
-# The completion files know exactly the options that there are.
+# The completion files offer the options, methods, tasks and files that fit. Their text is generated: see
+# tests/house/cli_docs.sh.
 files=$SOURCE/cli/completions
-
-options_of()
-{
-    mergecraft help --options "$@" | awk '{ print $1; if ($2 != "-") print $2 }' | LC_ALL=C sort
-}
 
 # bash: what it offers for "mergecraft VERB -".
 bash_offers()
 {
     bash -c '. "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _mergecraft; printf "%s\n" "${COMPREPLY[@]}"' \
         - "$files/mergecraft.bash" "$@" 2>&1 | LC_ALL=C sort
-}
-
-# zsh: the options between the function's name and its closing brace, with those that all have.
-zsh_has()
-{
-    { sed -n "/^$1()/,/^}/p" "$files/_mergecraft"; sed -n '/common=(/,/^    )/p' "$files/_mergecraft"; } |
-        grep "\[" | sed "s/\[[^]]*\]//" | grep -oE -- "(^|[*' ,{(])--?[a-z][a-z-]*" | tr -d "*', {(" |
-        LC_ALL=C sort -u
-}
-
-# fish: -s and -l of the lines for the subcommand and for all.
-fish_has()
-{
-    grep -E -- "-n \\\$($1|all) " "$files/mergecraft.fish" |
-        awk '{ for (i = 1; i < NF; i++) { if ($i == "-l") print "--" $(i + 1); if ($i == "-s") print "-" $(i + 1) } }' |
-        LC_ALL=C sort -u
 }
 
 same()
@@ -36,17 +16,18 @@ same()
     diff -u expected found >&2 || fail "$1"
 }
 
-for verb in merge eval classify methods inspect download help; do
-    options=$(options_of $verb)
-    same "bash, $verb" "$options" "$(bash_offers mergecraft $verb -)"
-    case $verb in
-    methods) function=_mergecraft_methods_verb ;;
-    *) function=_mergecraft_$verb ;;
-    esac
-    same "zsh, $verb" "$options" "$(zsh_has $function)"
-    same "fish, $verb" "$options" "$(fish_has $verb)"
+for verb in $(subcommands); do
+    same "bash, $verb" "$(options_of "$verb")" "$(bash_offers mergecraft "$verb" -)"
+    for option in $(options_of "$verb"); do
+        case $option in
+        --*) option="-l ${option#--}" ;;
+        *) option="-s ${option#-}" ;;
+        esac
+        grep -q -- "_from $verb' .*$option " "$files/mergecraft.fish" || fail "fish, $verb: $option"
+    done
 done
 same 'bash, options' "$(options_of)" "$(bash_offers mergecraft -)"
+same 'bash, all subcommands' "$(subcommands | LC_ALL=C sort)" "$(bash_offers mergecraft '' | grep -v '^-')"
 
 # Subcommands, methods, values and files.
 same 'bash, subcommands' "$(printf 'merge\nmethods')" "$(bash_offers mergecraft me)"
@@ -68,10 +49,6 @@ touch 'a file.c' 'a text'
 same 'bash, models' "$(printf 'a file.c\na method\na model\na text')" \
     "$(bash_offers mergecraft merge median 'a ')"
 same 'bash, method files' "$(printf 'a file.c\na method\na model')" "$(bash_offers mergecraft merge 'a ')"
-for verb in $(bash_offers mergecraft '' | grep -v '^-'); do
-    grep -q "'$verb:" "$files/_mergecraft" || fail "zsh does not know $verb"
-    grep -q -- "-n __fish_use_subcommand -a $verb " "$files/mergecraft.fish" || fail "fish does not know $verb"
-    mergecraft help "$verb" > /dev/null || fail "$verb is none"
-done
+same 'bash, no method' '' "$(bash_offers mergecraft methods median x)"
 if command -v zsh > /dev/null; then zsh -n "$files/_mergecraft" || fail 'zsh'; fi
 if command -v fish > /dev/null; then fish -n "$files/mergecraft.fish" || fail 'fish'; fi

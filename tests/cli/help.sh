@@ -11,7 +11,7 @@ check()
 check mergecraft --help
 check mergecraft -h
 check mergecraft help
-for verb in merge eval classify methods inspect help; do
+for verb in $(subcommands); do
     check mergecraft $verb --help
     cp text by_option
     check mergecraft help $verb

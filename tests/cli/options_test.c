@@ -66,7 +66,7 @@ static const option options[] = {
     {"texts", 'm', OPTION_TEXTS, offsetof(settings, texts), "TEXT", "texts"},
     {"number", 'n', OPTION_NUMBER, offsetof(settings, number), "N", "a number", NULL, 1, 9},
     {"size", '\0', OPTION_SIZE, offsetof(settings, size), "SIZE", "a size"},
-    COMMON_OPTIONS,
+    COMMON_OPTIONS(NULL),
     {NULL}};
 static const subcommand command = {
     .name = "test", .arguments = "", .help = "Tests.", .options = options};

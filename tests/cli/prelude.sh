@@ -42,3 +42,16 @@ wait_until()
         sleep .05
     done
 }
+
+# The names of all subcommands.
+subcommands()
+{
+    mergecraft --help | sed -n '/^subcommands/,/^$/p' | awk 'NR > 1 && NF { print $1 }'
+}
+
+# The options of a subcommand, or of the command itself, as --help prints them, one per line.
+options_of()
+{
+    mergecraft "$@" --help | sed -n '/^options/,/^$/p' | grep -oE '^  (-.,|   ) --[a-z0-9-]+' |
+        tr -d ', ' | sed 's/^\(-[a-z]\)--/\1\n--/' | LC_ALL=C sort
+}

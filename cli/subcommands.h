@@ -1,0 +1,22 @@
+/* The table of subcommands. A new one is a file cli/NAME.c and a name in this list. */
+#ifndef CLI_SUBCOMMANDS_H
+#define CLI_SUBCOMMANDS_H
+
+#include "options.h"
+
+#define SUBCOMMANDS(X) X(merge) X(eval) X(classify) X(methods) X(inspect) X(download) X(help)
+
+#define X(name_) extern const subcommand subcommand_##name_;
+SUBCOMMANDS(X)
+#undef X
+
+/* In the order of --help; ends with NULL. */
+extern const subcommand *const subcommands[];
+
+/* The command without a subcommand. */
+extern const subcommand main_command;
+
+/* NULL and an error, with the nearest name as a hint, if there is none. */
+const subcommand *find_subcommand(const char *name, mc_error *error);
+
+#endif
