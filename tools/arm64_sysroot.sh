@@ -4,7 +4,7 @@
 set -eu
 folder=$1
 packages='libc6 libgcc-s1 libstdc++6 libcmocka-dev libcmocka0 libcurl4-openssl-dev libdnnl-dev libjansson-dev libjansson4
-    libsnappy-dev libsnappy1v5 libssl-dev libzstd-dev libzstd1 zlib1g-dev zlib1g'
+    libsnappy-dev libsnappy1v5 libssl-dev libyaml-dev libyaml-0-2 libzstd-dev libzstd1 zlib1g-dev zlib1g'
 
 # The list is part of the name of what says that all is there.
 complete=$folder/.complete-$(printf '%s' "$packages" | cksum | cut -d ' ' -f 1)

@@ -19,6 +19,7 @@ command -v make > /dev/null || need make
 command -v pkg-config > /dev/null || need pkg-config
 command -v python3 > /dev/null || need python3 # the tests' Hub
 pkg-config --exists jansson 2> /dev/null || need libjansson-dev
+pkg-config --exists yaml-0.1 2> /dev/null || need libyaml-dev
 pkg-config --exists zlib 2> /dev/null || need zlib1g-dev
 pkg-config --exists snappy 2> /dev/null || need libsnappy-dev
 pkg-config --exists libzstd 2> /dev/null || need libzstd-dev
