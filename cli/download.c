@@ -59,7 +59,7 @@ static json_t *json_files(const mc_hub_snapshot *snapshot)
     return files;
 }
 
-static void print_snapshots_json(const mc_hub_want *wants, const mc_hub_snapshot *snapshots,
+static void print_snapshots_json(const mc_hub_spec *specs, const mc_hub_snapshot *snapshots,
                                  size_t count)
 {
     json_t *const list = json_array();
@@ -67,7 +67,7 @@ static void print_snapshots_json(const mc_hub_want *wants, const mc_hub_snapshot
         json_array_append_new(
             list,
             json_pack("{s:o, s:s, s:s, s:o, s:I, s:I, s:o}", "name", json_text(snapshots[i].name),
-                      "kind", wants[i].dataset ? "dataset" : "model", "commit", snapshots[i].commit,
+                      "kind", specs[i].dataset ? "dataset" : "model", "commit", snapshots[i].commit,
                       "folder", json_text(snapshots[i].folder), "bytes",
                       (json_int_t)bytes_of(&snapshots[i]), "bytes_received",
                       (json_int_t)snapshots[i].bytes_received, "files", json_files(&snapshots[i])));
@@ -90,17 +90,17 @@ static void print_snapshots(const mc_hub_snapshot *snapshots, size_t count)
 
 /* ---- the subcommand ---------------------------------------------------------------------------- */
 
-static mc_status fetch(const download_settings *settings, const mc_hub_want *wants, size_t count,
+static mc_status fetch(const download_settings *settings, const mc_hub_spec *specs, size_t count,
                        mc_error *error)
 {
     fetch_display display = fetch_begin(&settings->common);
     const mc_hub_options hub = fetch_options(&display);
     mc_hub_snapshot *const snapshots = allocate(count * sizeof *snapshots);
-    const mc_status status = mc_hub_download(wants, count, &hub, snapshots, error);
+    const mc_status status = mc_hub_download(specs, count, &hub, snapshots, error);
     fetch_end(&display);
     if (status == MC_OK) {
         if (settings->common.json)
-            print_snapshots_json(wants, snapshots, count);
+            print_snapshots_json(specs, snapshots, count);
         else if (!settings->common.quiet)
             print_snapshots(snapshots, count);
         mc_hub_snapshots_free(snapshots, count);
@@ -115,27 +115,27 @@ static mc_status download(const download_settings *settings, const text_list *op
     const size_t data = settings->datasets.count, count = operands->count + data;
     if (count == 0)
         return mc_fail(error, MC_USAGE, "expected the name of a model on the Hub, found none");
-    mc_hub_want *const wants = allocate(count * sizeof *wants);
+    mc_hub_spec *const specs = allocate(count * sizeof *specs);
     const char **const paths = allocate(count * sizeof *paths);
     size_t made = 0;
     mc_status status = MC_OK;
     for (size_t i = 0; i < operands->count; i++)
-        wants[i] = (mc_hub_want){.name = operands->items[i]};
+        specs[i] = (mc_hub_spec){.name = operands->items[i]};
     while (made < data && status == MC_OK) {
         status = find_examples(settings->datasets.items[made], settings->split, &paths[made],
                                error);
         if (status != MC_OK)
             break;
-        wants[operands->count + made] = (mc_hub_want){
+        specs[operands->count + made] = (mc_hub_spec){
             .name = "nyu-mll/glue", .dataset = true, .files = &paths[made], .file_count = 1};
         made++;
     }
     if (status == MC_OK)
-        status = fetch(settings, wants, count, error);
+        status = fetch(settings, specs, count, error);
     while (made > 0)
         free((char *)(uintptr_t)paths[--made]);
     free(paths);
-    free(wants);
+    free(specs);
     return status;
 }
 

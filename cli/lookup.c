@@ -83,7 +83,18 @@ static void suggest_path(const char *path, mc_error *error)
     free(near);
 }
 
-/* A name that could be one on the Hub, but is nearly the path of something here, is taken for a mistyped path. */
+static bool has_parent(const char *path)
+{
+    char *const folder = format_text("%.*s", (int)strcspn(path, "/"), path);
+    const bool found = exists(folder);
+    free(folder);
+    return found;
+}
+
+/*
+ * ORG/NAME is taken for a mistyped path if the folder ORG exists here or a similar path does: a
+ * request to the Hub would take seconds and tell the server the name of a local file.
+ */
 static mc_status check_name(const char *name, mc_error *error)
 {
     if (!*name)
@@ -91,26 +102,26 @@ static mc_status check_name(const char *name, mc_error *error)
     if (exists(name) || !mc_hub_is_name(name) || strchr(name, '@'))
         return MC_OK;
     char *const near = nearest_path(name);
-    if (!near)
+    if (!near && !has_parent(name))
         return MC_OK;
-    mc_fail(error, MC_NOT_FOUND,
-            "cannot open it: there is no such file; did you mean '%s'? "
-            "(%s@main is the one on the Hub)",
-            near, name);
+    mc_fail(error, MC_NOT_FOUND, "no such file or folder%s%s%s (%s@main is the one on the Hub)",
+            near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "", name);
     snprintf(error->file, sizeof error->file, "%s", name);
     free(near);
     return MC_NOT_FOUND;
 }
 
-/* What could not be found was perhaps meant as a path. */
+/* A name that was not found on the Hub may have been meant as a path. */
 static void explain_name(const char *name, mc_error *error)
 {
-    const size_t length = strlen(error->text);
-    if (!mc_hub_is_name(name) && strcmp(error->file, name) == 0)
+    if (!mc_hub_is_name(name) && strcmp(error->file, name) == 0) {
         suggest_path(name, error);
-    else if (mc_hub_is_name(name) && strncmp(error->file, name, strlen(name)) == 0)
-        snprintf(error->text + length, sizeof error->text - length,
-                 "; nor is there such a file or folder here");
+    } else if (mc_hub_is_name(name) && strncmp(error->file, name, strlen(name)) == 0) {
+        char *const text = format_text("no such file or folder here, and on the Hub: %s",
+                                       error->text);
+        snprintf(error->text, sizeof error->text, "%s", text);
+        free(text);
+    }
 }
 
 mc_status open_models(const char *const *names, size_t count, const common_options *common,

@@ -2,6 +2,7 @@
 #include "fuzz.h"
 
 #include "base/memory.h"
+#include "hub/listing.h"
 #include "hub/reply.h"
 #include "hub/url.h"
 

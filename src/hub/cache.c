@@ -13,7 +13,7 @@
 
 enum { FOLDER_MODE = 0777, FILE_MODE = 0666, COPY_BLOCK = 1 << 20 };
 
-/* ---- paths ------------------------------------------------------------------------------------- */
+/* ---- paths ----------------------------------------------------------------------------------- */
 
 char *mc_cache_repository(const mc_hub_settings *settings, const mc_hub_id *id)
 {
@@ -60,30 +60,30 @@ mc_status mc_cache_make_parents(const char *path, mc_error *error)
         *at = '\0';
         if (mc_system->stat(partial, &status) != 0 && mc_system->mkdir(partial, FOLDER_MODE) != 0 &&
             errno != EEXIST)
-            result = mc_fail_errno(error, partial, "cannot make the folder");
+            result = mc_fail_errno(error, partial, "cannot create the folder");
         *at = '/';
     }
     mc_free(partial);
     return result;
 }
 
-/* ---- small files ------------------------------------------------------------------------------- */
+/* ---- small files ----------------------------------------------------------------------------- */
 
 static mc_status write_new(const char *path, const char *text, mc_error *error)
 {
     const int fd = mc_system->open(AT_FDCWD, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
                                    FILE_MODE);
     if (fd < 0)
-        return mc_fail_errno(error, path, "cannot make the file");
+        return mc_fail_errno(error, path, "cannot create the file");
     mc_status status = mc_write_all(fd, path, text, strlen(text), 0, error);
     if (mc_system->close(fd) != 0 && status == MC_OK)
-        status = mc_fail_errno(error, path, "cannot close it");
+        status = mc_fail_errno(error, path, "cannot close the file");
     if (status != MC_OK)
         (void)mc_system->unlink(AT_FDCWD, path, 0);
     return status;
 }
 
-/* Whoever reads the file finds the old text or the new one, whole. */
+/* Readers find either the old text or the new one, complete. */
 static mc_status replace_text(const char *path, const char *text, mc_error *error)
 {
     static atomic_uint counter;
@@ -92,7 +92,7 @@ static mc_status replace_text(const char *path, const char *text, mc_error *erro
     if (status == MC_OK)
         status = write_new(draft, text, error);
     if (status == MC_OK && mc_system->rename(draft, path, 0) != 0) {
-        status = mc_fail_errno(error, path, "cannot give the file its name");
+        status = mc_fail_errno(error, path, "cannot rename the file");
         (void)mc_system->unlink(AT_FDCWD, draft, 0);
     }
     mc_free(draft);
@@ -141,7 +141,7 @@ mc_status mc_cache_write_ref(const char *repository, const char *revision, const
 
 void mc_cache_tag(const mc_hub_settings *settings)
 {
-    /* All tools write the same, so that caches are the same. */
+    /* The text of huggingface_hub: both clients leave the same cache. */
     static const char text[] = "Signature: 8a477f597d28d172789f06886806bc55\n"
                                "# This file is a cache directory tag created by huggingface_hub.\n"
                                "# For information about cache directory tags, see:\n"
@@ -160,7 +160,7 @@ void mc_cache_note_missing(const char *repository, const char *commit, const cha
     mc_free(note);
 }
 
-/* ---- snapshots --------------------------------------------------------------------------------- */
+/* ---- snapshots ------------------------------------------------------------------------------- */
 
 mc_status mc_cache_list(const char *repository, const char *commit, mc_listing *out,
                         mc_error *error)
@@ -191,7 +191,7 @@ static mc_status copy_blocks(mc_file *from, int to, const char *name, char *bloc
     return MC_OK;
 }
 
-/* Copies a blob to a name nobody looks at, and gives the copy its own. */
+/* Copies a blob to a temporary name, then renames it. */
 static mc_status copy_file(const char *blob, const char *pointer, mc_error *error)
 {
     mc_file *from = NULL;
@@ -203,12 +203,12 @@ static mc_status copy_file(const char *blob, const char *pointer, mc_error *erro
                                          FILE_MODE)
                        : -1;
     if (status == MC_OK)
-        status = to < 0 ? mc_fail_errno(error, draft, "cannot make the file")
+        status = to < 0 ? mc_fail_errno(error, draft, "cannot create the file")
                         : copy_blocks(from, to, draft, block, error);
     if (to >= 0 && mc_system->close(to) != 0 && status == MC_OK)
-        status = mc_fail_errno(error, draft, "cannot close it");
+        status = mc_fail_errno(error, draft, "cannot close the file");
     if (status == MC_OK && mc_system->rename(draft, pointer, 0) != 0)
-        status = mc_fail_errno(error, pointer, "cannot give the file its name");
+        status = mc_fail_errno(error, pointer, "cannot rename the file");
     if (status != MC_OK && to >= 0)
         (void)mc_system->unlink(AT_FDCWD, draft, 0);
     mc_file_unref(from);
@@ -217,7 +217,7 @@ static mc_status copy_file(const char *blob, const char *pointer, mc_error *erro
     return status;
 }
 
-/* "../../blobs/ETAG", with one more "../" for each folder in the path. */
+/* "../../blobs/ETAG", with one more "../" per folder in the path. */
 static char *link_text(const char *path, const char *etag)
 {
     mc_text text = {0};
@@ -232,7 +232,7 @@ static char *link_text(const char *path, const char *etag)
     return NULL;
 }
 
-/* False and errno if there can be no link. */
+/* False with errno if the link cannot be made. */
 static bool make_link(const char *text, const char *pointer)
 {
     if (mc_system->symlink(text, pointer) == 0)
@@ -240,7 +240,7 @@ static bool make_link(const char *text, const char *pointer)
     if (errno != EEXIST)
         return false;
     if (mc_cache_has(pointer, NULL))
-        return true; /* another process was faster */
+        return true; /* made by another process */
     return mc_system->unlink(AT_FDCWD, pointer, 0) == 0 && mc_system->symlink(text, pointer) == 0;
 }
 
@@ -251,11 +251,11 @@ static mc_status place(const mc_hub_settings *settings, const char *blob, const 
     if (!settings->copies && make_link(text, pointer))
         return MC_OK;
     if (!settings->copies && errno != EPERM && errno != ENOTSUP && errno != ENOSYS)
-        return mc_fail_errno(error, pointer, "cannot make the link");
+        return mc_fail_errno(error, pointer, "cannot create the link");
     if (!fresh)
         return copy_file(blob, pointer, error);
     if (mc_system->rename(blob, pointer, 0) != 0)
-        return mc_fail_errno(error, pointer, "cannot give the file its name");
+        return mc_fail_errno(error, pointer, "cannot rename the file");
     return MC_OK;
 }
 

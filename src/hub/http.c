@@ -6,7 +6,7 @@
 
 #include <mergecraft/version.h>
 
-/* The type checks are macros, which would stand in the way of calls through a table. */
+/* The type checks are macros, which prevent calls through a table of functions. */
 #define CURL_DISABLE_TYPECHECK
 #define CURL_DISABLE_DEPRECATION
 #include <curl/curl.h>
@@ -29,7 +29,6 @@
     X(curl_multi_remove_handle)                                                                    \
     X(curl_multi_perform)                                                                          \
     X(curl_multi_poll)                                                                             \
-    X(curl_multi_wakeup)                                                                           \
     X(curl_multi_info_read)                                                                        \
     X(curl_multi_cleanup)                                                                          \
     X(curl_slist_append)                                                                           \
@@ -66,23 +65,23 @@ static void load(void)
 #undef X
             {NULL, NULL},
     };
-    loaded = mc_library_load("libcurl, which downloads from the Hub,", files, symbols, &load_error);
+    loaded = mc_library_load("libcurl, which the Hub needs,", files, symbols, &load_error);
 #endif
     if (loaded == MC_OK && curl.curl_global_init(CURL_GLOBAL_DEFAULT) != 0)
-        loaded = mc_fail(&load_error, MC_UNSUPPORTED, "libcurl cannot be used");
+        loaded = mc_fail(&load_error, MC_UNSUPPORTED, "libcurl cannot be initialised");
 }
 
 struct mc_http {
     CURLM *multi;
     const mc_hub_settings *settings;
     mc_origin endpoint;
-    struct curl_slist *plain, *trusted; /* headers for anybody, and for the endpoint */
+    struct curl_slist *plain, *trusted; /* headers for any host, and for the endpoint */
     mc_request *requests;               /* running or waiting */
 };
 
-/* ---- beginning and end ------------------------------------------------------------------------- */
+/* ---- handles --------------------------------------------------------------------------------- */
 
-/* The token is in one list only, which is used for the endpoint only. */
+/* Only the list that is used for the endpoint alone has the token. */
 static bool make_headers(mc_http *http)
 {
     const char *const token = http->settings->token;
@@ -141,7 +140,7 @@ static void drop_handle(mc_request *request)
     request->easy = NULL;
 }
 
-static void take_out(mc_request *request)
+static void remove_from_list(mc_request *request)
 {
     mc_request **at = request->http ? &request->http->requests : NULL;
     while (at && *at && *at != request)
@@ -154,7 +153,7 @@ static void take_out(mc_request *request)
 void mc_request_clear(mc_request *request)
 {
     if (request->http) {
-        take_out(request);
+        remove_from_list(request);
         drop_handle(request);
     }
     mc_reply_clear(&request->reply);
@@ -162,11 +161,12 @@ void mc_request_clear(mc_request *request)
     *request = (mc_request){0};
 }
 
-/* ---- one request ------------------------------------------------------------------------------- */
+/* ---- one request ----------------------------------------------------------------------------- */
 
 static size_t on_header(char *line, size_t one, size_t size, void *user)
 {
     mc_request *const request = user;
+    request->heard = mc_seconds();
     mc_reply_header(&request->reply, line, size * one, (int64_t)time(NULL));
     return size * one;
 }
@@ -174,10 +174,12 @@ static size_t on_header(char *line, size_t one, size_t size, void *user)
 static size_t on_body(char *bytes, size_t one, size_t size, void *user)
 {
     mc_request *const request = user;
-    /* What the page of an error says is not read, nor waited for if it is long. */
+    request->heard = mc_seconds();
+    /* The page of an error is not read, and not waited for if it is long. */
     if (request->reply.status / 100 != 2 || !request->body)
         return (request->ignored += size * one) > MOST_IGNORED ? 0 : size * one;
     request->stopped = !request->body(request, bytes, size * one);
+    request->heard = mc_seconds(); /* a slow disk is not a silent server */
     return request->stopped ? 0 : size * one;
 }
 
@@ -185,15 +187,13 @@ static void set_limits(CURL *easy, const mc_http *http, const mc_request *reques
 {
     const mc_hub_settings *const settings = http->settings;
     curl.curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT, settings->head_timeout);
-    curl.curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
-    curl.curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, settings->silence_timeout);
     curl.curl_easy_setopt(easy, CURLOPT_TIMEOUT, request->timeout);
     curl.curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)RECEIVE_BUFFER);
     curl.curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl.curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
     curl.curl_easy_setopt(easy, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
     curl.curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
-    /* Asks for the plain bytes, and undoes a compression that comes all the same. */
+    /* Asks for plain bytes, but decodes compressed ones from a server that sends them anyway. */
     curl.curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "identity");
     struct stat status;
     const char *const trust = settings->certificates;
@@ -213,7 +213,7 @@ static mc_status run(mc_http *http, mc_request *request, mc_error *error)
     request->easy = easy;
     request->stopped = false;
     request->ignored = 0;
-    request->wake = 0;
+    request->wake = request->heard = 0;
     request->failure[0] = '\0';
     mc_reply_clear(&request->reply);
     const bool trusted = mc_url_origin(request->url, &origin) &&
@@ -223,7 +223,7 @@ static mc_status run(mc_http *http, mc_request *request, mc_error *error)
     curl.curl_easy_setopt(easy, CURLOPT_USERAGENT, "mergecraft/" MC_VERSION_STRING);
     curl.curl_easy_setopt(easy, CURLOPT_HTTPHEADER, trusted ? http->trusted : http->plain);
     curl.curl_easy_setopt(easy, CURLOPT_NOBODY, request->head ? 1L : 0L);
-    /* Small questions share a connection where that is possible. */
+    /* HEAD requests wait for an open connection that they can share (HTTP/2). */
     curl.curl_easy_setopt(easy, CURLOPT_PIPEWAIT, request->head ? 1L : 0L);
     if (request->end)
         snprintf(range, sizeof range, "%lld-%lld", (long long)request->begin,
@@ -257,7 +257,7 @@ mc_status mc_http_start(mc_http *http, mc_request *request, double pause, mc_err
     return run(http, request, error);
 }
 
-/* ---- how it ends ------------------------------------------------------------------------------- */
+/* ---- results --------------------------------------------------------------------------------- */
 
 static bool is_redirect(const mc_reply *reply)
 {
@@ -272,27 +272,27 @@ static void refuse(mc_request *request, const char *why)
     snprintf(request->problem, sizeof request->problem, "%s", why);
 }
 
-/* Goes where a redirect leads; true if the request runs again. */
+/* Follows a redirect; true if the request runs again. */
 static bool follow(mc_http *http, mc_request *request, mc_error *error)
 {
     mc_origin origin;
     const mc_reply *const reply = &request->reply;
     char *const url = mc_url_resolve(request->url, reply->location);
     if (!url) {
-        refuse(request, "the server redirects to an address that is none of http or https, or that "
-                        "leads away from https");
+        refuse(request, "expected a redirect to an http or https address, and not from https to "
+                        "http");
         return false;
     }
     const bool home = mc_url_origin(url, &origin) && mc_origin_same(&origin, &http->endpoint);
     if (request->stay && (!home || reply->linked_etag[0])) {
-        /* The caller wants to know where a file is, not the file. */
+        /* The caller asked for the location of a file, not for the file. */
         mc_free(request->reply.location);
         request->reply.location = url;
         return false;
     }
     if (++request->redirects > MOST_REDIRECTS) {
         mc_free(url);
-        refuse(request, "the server redirects again and again");
+        refuse(request, "too many redirects");
         return false;
     }
     mc_free(request->url);
@@ -301,12 +301,12 @@ static bool follow(mc_http *http, mc_request *request, mc_error *error)
     http->requests = request;
     if (run(http, request, error) == MC_OK)
         return true;
-    take_out(request);
+    remove_from_list(request);
     refuse(request, "the redirect cannot be followed");
     return false;
 }
 
-/* Failures that another try would only repeat. */
+/* Failures that a retry would only repeat. */
 static bool is_final(CURLcode code)
 {
     return code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_URL_MALFORMAT ||
@@ -314,7 +314,7 @@ static bool is_final(CURLcode code)
            code == CURLE_SSL_CERTPROBLEM || code == CURLE_BAD_CONTENT_ENCODING;
 }
 
-static void judge(mc_request *request, CURLcode code)
+static void set_result(mc_request *request, CURLcode code)
 {
     const bool whole = code == CURLE_OK || request->ignored > MOST_IGNORED;
     request->how = request->stopped ? MC_HTTP_STOPPED
@@ -323,19 +323,17 @@ static void judge(mc_request *request, CURLcode code)
                                     : MC_HTTP_BROKEN;
     if (request->how == MC_HTTP_BROKEN || request->how == MC_HTTP_REFUSED)
         snprintf(request->problem, sizeof request->problem, "%s",
-                 code == CURLE_OPERATION_TIMEDOUT ? "the server fell silent"
+                 code == CURLE_OPERATION_TIMEDOUT ? "the server did not reply in time"
                  : request->failure[0]            ? request->failure
                                                   : curl.curl_easy_strerror(code));
 }
 
-static void finish(mc_http *http, CURL *easy, CURLcode code, mc_error *error)
+static void finish(mc_http *http, mc_request *request, CURLcode code, mc_error *error)
 {
-    mc_request *request = NULL;
-    curl.curl_easy_getinfo(easy, CURLINFO_PRIVATE, &request);
-    take_out(request);
+    remove_from_list(request);
     drop_handle(request);
-    judge(request, code);
-    /* A redirect's own body may break off: its headers are all that counts. */
+    set_result(request, code);
+    /* The body of a redirect may be cut off: only its headers matter. */
     if (is_redirect(&request->reply)) {
         request->how = MC_HTTP_REPLIED;
         if (follow(http, request, error))
@@ -344,10 +342,10 @@ static void finish(mc_http *http, CURL *easy, CURLcode code, mc_error *error)
     request->done(request);
 }
 
-/* ---- steps ------------------------------------------------------------------------------------- */
+/* ---- steps ----------------------------------------------------------------------------------- */
 
-/* Starts what has waited long enough; returns how long the next one has to wait, at most `seconds`. */
-static mc_status wake_up(mc_http *http, double *seconds, mc_error *error)
+/* Starts requests whose pause is over; lowers *seconds to the end of the next pause. */
+static mc_status start_waiting(mc_http *http, double *seconds, mc_error *error)
 {
     const double now = mc_seconds();
     for (mc_request *request = http->requests; request; request = request->next) {
@@ -361,26 +359,54 @@ static mc_status wake_up(mc_http *http, double *seconds, mc_error *error)
     return MC_OK;
 }
 
+/*
+ * libcurl's own measure (CURLOPT_LOW_SPEED_TIME) takes seconds longer than it is told, and counts
+ * requests that wait for a connection. Time counts from when the request was sent.
+ */
+static bool is_silent(const mc_http *http, mc_request *request)
+{
+    double connected = 0;
+    if (!request->easy)
+        return false;
+    if (request->heard <= 0 &&
+        curl.curl_easy_getinfo(request->easy, CURLINFO_PRETRANSFER_TIME, &connected) == CURLE_OK &&
+        connected > 0)
+        request->heard = mc_seconds();
+    return request->heard > 0 &&
+           mc_seconds() - request->heard >= (double)http->settings->silence_timeout;
+}
+
+/* `done` may change the list: search from its beginning after each one. */
+static void end_silent(mc_http *http, mc_error *error)
+{
+    for (mc_request *request = http->requests; request;) {
+        if (is_silent(http, request)) {
+            finish(http, request, CURLE_OPERATION_TIMEDOUT, error);
+            request = http->requests;
+        } else {
+            request = request->next;
+        }
+    }
+}
+
 mc_status mc_http_step(mc_http *http, double seconds, mc_error *error)
 {
     int running = 0, left = 0;
     bool finished = false;
-    MC_TRY(wake_up(http, &seconds, error));
+    MC_TRY(start_waiting(http, &seconds, error));
     CURLMcode code = curl.curl_multi_perform(http->multi, &running);
     for (CURLMsg *message;
          code == CURLM_OK && (message = curl.curl_multi_info_read(http->multi, &left));) {
-        if (message->msg == CURLMSG_DONE)
-            finish(http, message->easy_handle, message->data.result, error);
+        mc_request *request = NULL;
+        if (message->msg == CURLMSG_DONE &&
+            curl.curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &request) == CURLE_OK)
+            finish(http, request, message->data.result, error);
         finished = true;
     }
+    end_silent(http, error);
     if (code == CURLM_OK && !finished)
         code = curl.curl_multi_poll(http->multi, NULL, 0, (int)(seconds * 1000), NULL);
     if (code != CURLM_OK)
         return mc_fail(error, MC_IO, "libcurl: %s", curl.curl_multi_strerror(code));
     return MC_OK;
-}
-
-void mc_http_wake(mc_http *http)
-{
-    curl.curl_multi_wakeup(http->multi);
 }

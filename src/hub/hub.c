@@ -28,18 +28,19 @@ void mc_hub_snapshots_free(mc_hub_snapshot *snapshots, size_t count)
     }
 }
 
-static bool describe(const mc_repository *repository, mc_hub_snapshot *out)
+static bool describe(const mc_snapshot *snapshot, mc_hub_snapshot *out)
 {
+    const mc_repository *const repository = &snapshot->repository;
     out->name = mc_strdup(repository->id.name);
     out->commit = mc_strdup(repository->commit);
     out->folder = mc_cache_snapshot(repository->folder, repository->commit);
-    out->files = mc_alloc_zero(repository->count, sizeof *out->files);
-    out->sizes = mc_alloc_zero(repository->count, sizeof *out->sizes);
+    out->files = mc_alloc_zero(snapshot->count, sizeof *out->files);
+    out->sizes = mc_alloc_zero(snapshot->count, sizeof *out->sizes);
     bool good = out->name && out->commit && out->folder && out->files && out->sizes;
-    for (size_t i = 0; good && i < repository->count; i++) {
-        out->files[i] = mc_strdup(repository->items[i]->path);
-        out->sizes[i] = repository->items[i]->size;
-        out->bytes_received += repository->items[i]->received;
+    for (size_t i = 0; good && i < snapshot->count; i++) {
+        out->files[i] = mc_strdup(snapshot->items[i]->path);
+        out->sizes[i] = snapshot->items[i]->size;
+        out->bytes_received += snapshot->items[i]->received;
         out->file_count = i + 1;
         good = out->files[i] != NULL;
     }
@@ -50,24 +51,24 @@ static mc_status describe_all(const mc_session *session, mc_hub_snapshot *out, m
 {
     memset(out, 0, session->count * sizeof *out);
     for (size_t i = 0; i < session->count; i++)
-        if (!describe(&session->repositories[i], &out[i])) {
+        if (!describe(&session->snapshots[i], &out[i])) {
             mc_hub_snapshots_free(out, session->count);
             return mc_fail_memory(error);
         }
     return MC_OK;
 }
 
-mc_status mc_hub_download(const mc_hub_want *wants, size_t count, const mc_hub_options *options,
+mc_status mc_hub_download(const mc_hub_spec *specs, size_t count, const mc_hub_options *options,
                           mc_hub_snapshot *out, mc_error *error)
 {
     mc_session session = {0};
-    mc_status status = mc_session_begin(&session, wants, count, options, error);
+    mc_status status = mc_session_begin(&session, specs, count, options, error);
     if (status == MC_OK)
-        status = mc_session_weights(&session, true, error);
-    if (status == MC_OK)
-        status = mc_session_settle(&session, error);
-    if (status == MC_OK)
+        status = mc_session_fetch_weights(&session, true, error);
+    if (status == MC_OK) {
+        mc_session_write_refs(&session);
         status = describe_all(&session, out, error);
+    }
     mc_session_end(&session);
     return status;
 }
@@ -76,8 +77,8 @@ mc_status mc_hub_dataset_file(const char *name, const char *path, const mc_hub_o
                               char **out, mc_error *error)
 {
     mc_hub_snapshot snapshot;
-    const mc_hub_want want = {.name = name, .dataset = true, .files = &path, .file_count = 1};
-    MC_TRY(mc_hub_download(&want, 1, options, &snapshot, error));
+    const mc_hub_spec spec = {.name = name, .dataset = true, .files = &path, .file_count = 1};
+    MC_TRY(mc_hub_download(&spec, 1, options, &snapshot, error));
     *out = mc_format("%s/%s", snapshot.folder, path);
     mc_hub_snapshots_free(&snapshot, 1);
     return *out ? MC_OK : mc_fail_memory(error);

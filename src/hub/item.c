@@ -1,35 +1,37 @@
-/* One file: asking about it, fetching it, trying again. */
-#include "hub/session.h"
+#include "hub/item.h"
 
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/system.h"
+#include "hub/refusal.h"
+#include "hub/retry.h"
 
 #include <stdio.h>
 #include <string.h>
 
 enum { FIRST_HEADER = 65536, HEADER_LENGTH = 8, HEADER_LIMIT = 100000000 };
-/* Files whose size nobody tells are small ones: large ones have it in their announcement. */
+/* A file without a known size is a small one: the server announces the size of large files. */
 #define UNKNOWN_LIMIT (INT64_C(64) << 20)
+/* So much data makes an attempt count as progress: failures are counted from zero again. */
 #define PROGRESS (INT64_C(1) << 20)
 
 static void close_item(mc_item *item)
 {
-    item->session->open--;
+    item->repository->transfers->pending--;
     item->waiting[0] = '\0';
 }
 
-/* Ends the session; the item comes to its end when its request does. */
-static void fail_session(mc_item *item, const mc_error *error)
+/* Ends the whole call. The item stays pending until its request ends. */
+static void fail_transfers(mc_item *item, const mc_error *error)
 {
     char *const name = mc_format("%s/%s", item->repository->id.name, item->path);
-    mc_session_fail(item->session, name, error);
+    mc_transfers_fail(item->repository->transfers, name, error);
     mc_free(name);
 }
 
 static void fail_item(mc_item *item, const mc_error *error)
 {
-    fail_session(item, error);
+    fail_transfers(item, error);
     close_item(item);
 }
 
@@ -40,34 +42,33 @@ static void refuse_item(mc_item *item)
     fail_item(item, &error);
 }
 
-/* Says in the bar why nothing arrives. */
-static void say_waiting(mc_item *item, double pause)
+/* Sets what progress reports while the item waits for its next attempt. */
+static void set_waiting(mc_item *item)
 {
     const mc_request *const request = &item->request;
-    item->next_try = mc_seconds() + pause;
     if (request->how == MC_HTTP_REPLIED && request->reply.status / 100 != 2)
-        snprintf(item->waiting, sizeof item->waiting, "answer %d", request->reply.status);
+        snprintf(item->waiting, sizeof item->waiting, "status %d", request->reply.status);
     else if (request->how == MC_HTTP_BROKEN)
         snprintf(item->waiting, sizeof item->waiting, "%.80s", request->problem);
     else
         snprintf(item->waiting, sizeof item->waiting, "the connection ended early");
 }
 
-/* ---- the place in the snapshot ----------------------------------------------------------------- */
+/* ---- blobs and snapshots --------------------------------------------------------------------- */
 
-/* Uses a blob that is there; false if there is none. */
+/* Links a blob of the cache into the snapshot; false if there is none. */
 static bool use_blob(mc_item *item)
 {
     int64_t size = 0;
     mc_error error = MC_ERROR_NONE;
-    mc_repository *const repository = item->repository;
+    const mc_repository *const repository = item->repository;
     char *const blob = mc_cache_blob(repository->folder, item->etag);
     const bool there = blob && mc_cache_has(blob, &size) && (item->size < 0 || size == item->size);
     mc_free(blob);
     if (!there)
         return false;
-    if (mc_cache_place(&item->session->settings, repository->folder, repository->commit, item->path,
-                       item->etag, false, &error) == MC_OK) {
+    if (mc_cache_place(&item->repository->transfers->settings, repository->folder,
+                       repository->commit, item->path, item->etag, false, &error) == MC_OK) {
         item->size = size;
         item->state = MC_ITEM_DONE;
         close_item(item);
@@ -79,18 +80,18 @@ static bool use_blob(mc_item *item)
 
 static mc_status commit_blob(mc_item *item, mc_error *error)
 {
-    mc_repository *const repository = item->repository;
+    const mc_repository *const repository = item->repository;
     MC_TRY(mc_partial_commit(&item->partial, error));
-    mc_cache_tag(&item->session->settings);
-    return mc_cache_place(&item->session->settings, repository->folder, repository->commit,
-                          item->path, item->etag, true, error);
+    mc_cache_tag(&item->repository->transfers->settings);
+    return mc_cache_place(&item->repository->transfers->settings, repository->folder,
+                          repository->commit, item->path, item->etag, true, error);
 }
 
-/* ---- asking ------------------------------------------------------------------------------------ */
+/* ---- size and checksum: HEAD ----------------------------------------------------------------- */
 
-static void start_try(mc_item *item, double pause);
+static void start_attempt(mc_item *item, double pause);
 
-static mc_status take_answer(mc_item *item, mc_error *error)
+static mc_status read_head(mc_item *item, mc_error *error)
 {
     const mc_reply *const reply = &item->request.reply;
     const char *const etag = reply->linked_etag[0] ? reply->linked_etag : reply->etag;
@@ -98,27 +99,24 @@ static mc_status take_answer(mc_item *item, mc_error *error)
     if (!reply->commit[0])
         return mc_fail(
             error, MC_FORMAT,
-            "the server's answer has no X-Repo-Commit: it is no Hub (see HF_ENDPOINT and "
-            "proxies)");
+            "the reply lacks X-Repo-Commit: the server is not a Hub (see HF_ENDPOINT and proxies)");
     if (strcmp(reply->commit, item->repository->commit) != 0)
-        return mc_fail(error, MC_CHANGED, "expected the file of commit %s, found that of %s",
+        return mc_fail(error, MC_CHANGED, "expected the file of commit %s, found that of commit %s",
                        item->repository->commit, reply->commit);
     if ((digits != 40 && digits != 64) || !mc_hub_is_hex(etag, digits))
-        return mc_fail(error, MC_FORMAT,
-                       "expected an ETag that is a sha256 or a git sha1, by which the file can be "
-                       "checked, found '%s'",
+        return mc_fail(error, MC_FORMAT, "expected a sha256 or a git sha1 as ETag, found '%s'",
                        etag);
     const bool plain = reply->status == 200 && !reply->encoded && !reply->linked_etag[0];
     item->size = reply->linked_size >= 0 ? reply->linked_size : plain ? reply->length : -1;
     if (digits == 64 && item->size < 0)
-        return mc_fail(error, MC_FORMAT, "the server does not say how large the file is");
+        return mc_fail(error, MC_FORMAT, "expected X-Linked-Size in the reply, found none");
     snprintf(item->etag, sizeof item->etag, "%s", etag);
     mc_free(item->address);
     item->address = mc_strdup(reply->status == 200 ? item->request.url : reply->location);
     return item->address ? MC_OK : mc_fail_memory(error);
 }
 
-static void on_asked(mc_request *request)
+static void on_head(mc_request *request)
 {
     mc_item *const item = request->user;
     mc_error error = MC_ERROR_NONE;
@@ -131,17 +129,17 @@ static void on_asked(mc_request *request)
             refuse_item(item);
             return;
         }
-        say_waiting(item, pause);
-        if (mc_http_start(item->session->http, request, pause, &error) != MC_OK)
+        set_waiting(item);
+        if (mc_http_start(item->repository->transfers->http, request, pause, &error) != MC_OK)
             fail_item(item, &error);
     } else if (!found) {
         if (strcmp(reply->error_code, "EntryNotFound") == 0 && reply->commit[0])
             mc_cache_note_missing(item->repository->folder, reply->commit, item->path);
         refuse_item(item);
-    } else if (take_answer(item, &error) != MC_OK) {
+    } else if (read_head(item, &error) != MC_OK) {
         fail_item(item, &error);
     } else if (item->state == MC_ITEM_RUNNING) {
-        start_try(item, 0);
+        start_attempt(item, 0);
     } else {
         item->state = MC_ITEM_KNOWN;
         if (!use_blob(item))
@@ -149,37 +147,37 @@ static void on_asked(mc_request *request)
     }
 }
 
-static void send_question(mc_item *item)
+static void send_head(mc_item *item)
 {
     mc_error error = MC_ERROR_NONE;
     mc_request_clear(&item->request);
-    item->request = (mc_request){.url = mc_session_address(item->repository, item->path),
+    item->request = (mc_request){.url = mc_repository_file_url(item->repository, item->path),
                                  .head = true,
                                  .stay = true,
-                                 .timeout = item->session->settings.head_timeout,
-                                 .done = on_asked,
+                                 .timeout = item->repository->transfers->settings.head_timeout,
+                                 .done = on_head,
                                  .user = item};
-    const mc_status status = item->request.url
-                                 ? mc_http_start(item->session->http, &item->request, 0, &error)
-                                 : mc_fail_memory(&error);
+    const mc_status status = item->request.url ? mc_http_start(item->repository->transfers->http,
+                                                               &item->request, 0, &error)
+                                               : mc_fail_memory(&error);
     if (status != MC_OK)
         fail_item(item, &error);
 }
 
 void mc_item_ask(mc_item *item)
 {
-    item->session->open++;
-    send_question(item);
+    item->repository->transfers->pending++;
+    send_head(item);
 }
 
-/* ---- fetching ---------------------------------------------------------------------------------- */
+/* ---- content --------------------------------------------------------------------------------- */
 
-/* Whether the body that begins is what was asked for. */
-static bool look_at_reply(mc_item *item, mc_error *error)
+/* Returns whether the body that begins continues the partial file; sets `restart` if not. */
+static bool check_reply(mc_item *item, mc_error *error)
 {
     const mc_request *const request = &item->request;
     const mc_reply *const reply = &request->reply;
-    item->looked = true;
+    item->checked = true;
     if (request->begin == 0)
         return true;
     if (reply->status == 206 && reply->range_begin == request->begin && !reply->encoded &&
@@ -189,7 +187,7 @@ static bool look_at_reply(mc_item *item, mc_error *error)
         item->restart = true;
         return false;
     }
-    item->fresh_try = true; /* a server that knows no ranges sends it all again */
+    item->whole = true; /* a server without ranges sends the whole file */
     return mc_partial_restart(&item->partial, error) == MC_OK;
 }
 
@@ -199,19 +197,18 @@ static bool on_bytes(mc_request *request, const char *bytes, size_t size)
     mc_error error = MC_ERROR_NONE;
     const int64_t limit = item->size >= 0 ? item->size : UNKNOWN_LIMIT;
     item->waiting[0] = '\0';
-    mc_status status = item->looked || look_at_reply(item, &error) ? MC_OK : error.code;
+    mc_status status = item->checked || check_reply(item, &error) ? MC_OK : error.code;
     if (item->restart)
         return false;
     if (status == MC_OK && (int64_t)size > limit - item->partial.written)
-        status = mc_fail(&error, MC_FORMAT,
-                         "expected %lld bytes, as the server announced, but it sends more",
+        status = mc_fail(&error, MC_FORMAT, "expected %lld bytes as announced, found more",
                          (long long)limit);
     if (status == MC_OK)
         status = mc_partial_write(&item->partial, bytes, size, &error);
     item->received += (int64_t)size;
     if (status == MC_OK)
         return true;
-    fail_session(item, &error);
+    fail_transfers(item, &error);
     return false;
 }
 
@@ -219,11 +216,11 @@ static void complete(mc_item *item)
 {
     mc_error error = MC_ERROR_NONE;
     mc_status status = mc_partial_check(&item->partial, &error);
-    if (status == MC_FORMAT && !item->fresh_try) {
-        /* What an earlier process, or try, has left may be what was wrong. */
+    if (status == MC_FORMAT && !item->whole) {
+        /* The error may lie in what an earlier process or attempt left behind. */
         status = mc_partial_restart(&item->partial, &error);
         if (status == MC_OK) {
-            start_try(item, 0);
+            start_attempt(item, 0);
             return;
         }
     }
@@ -239,16 +236,16 @@ static void complete(mc_item *item)
     close_item(item);
 }
 
-static void try_again(mc_item *item)
+static void retry(mc_item *item)
 {
     if (item->partial.written - item->begun_at >= PROGRESS) {
         item->failures = 0;
-        item->asked_again = false; /* an address may be good for less time than the file takes */
+        item->asked_again = false; /* signed addresses may expire before a large file is complete */
     }
     const double pause = mc_retry_pause(&item->request, MC_MOST_FAILURES, &item->failures);
     if (pause >= 0) {
-        say_waiting(item, pause);
-        start_try(item, pause);
+        set_waiting(item);
+        start_attempt(item, pause);
         return;
     }
     if (item->request.how == MC_HTTP_REPLIED && item->request.reply.status / 100 == 2) {
@@ -260,7 +257,7 @@ static void try_again(mc_item *item)
     refuse_item(item);
 }
 
-/* The beginning that is there is none of what the server has, or it cannot go on from there. */
+/* The partial file is not a prefix of the server's file, or the server cannot resume. */
 static void start_over(mc_item *item)
 {
     mc_error error = MC_ERROR_NONE;
@@ -268,7 +265,7 @@ static void start_over(mc_item *item)
     if (mc_partial_restart(&item->partial, &error) != MC_OK)
         fail_item(item, &error);
     else
-        try_again(item);
+        retry(item);
 }
 
 static void on_fetched(mc_request *request)
@@ -276,40 +273,40 @@ static void on_fetched(mc_request *request)
     mc_item *const item = request->user;
     const int status = request->reply.status;
     const bool good = request->how == MC_HTTP_REPLIED && status / 100 == 2;
-    /* The address of a content delivery network is signed, for some time. */
+    /* A signed address of a content delivery network expires: ask for a new one, once. */
     const bool expired = request->how == MC_HTTP_REPLIED &&
                          (status == 401 || status == 403 || status == 404 || status == 410);
-    if (item->session->status != MC_OK) {
+    if (item->repository->transfers->status != MC_OK) {
         close_item(item);
     } else if (item->restart || (request->how == MC_HTTP_REPLIED && status == 416)) {
         start_over(item);
     } else if (good && (item->size < 0 || item->partial.written == item->size)) {
         complete(item);
     } else if (good || mc_retry_is_worth(request)) {
-        try_again(item);
+        retry(item);
     } else if (expired && !item->asked_again) {
         item->asked_again = true;
-        send_question(item);
+        send_head(item);
     } else {
         refuse_item(item);
     }
 }
 
-/* Sends what item->request says, for the item's address. */
+/* Sends item->request to the item's address. */
 static void send_request(mc_item *item, double pause)
 {
     mc_error error = MC_ERROR_NONE;
-    item->looked = false;
+    item->checked = false;
     item->request.url = mc_strdup(item->address);
     item->request.user = item;
-    const mc_status status = item->request.url
-                                 ? mc_http_start(item->session->http, &item->request, pause, &error)
-                                 : mc_fail_memory(&error);
+    const mc_status status = item->request.url ? mc_http_start(item->repository->transfers->http,
+                                                               &item->request, pause, &error)
+                                               : mc_fail_memory(&error);
     if (status != MC_OK)
         fail_item(item, &error);
 }
 
-static void start_try(mc_item *item, double pause)
+static void start_attempt(mc_item *item, double pause)
 {
     mc_request_clear(&item->request);
     if (item->size >= 0 && item->partial.written == item->size) {
@@ -317,46 +314,46 @@ static void start_try(mc_item *item, double pause)
         return;
     }
     item->begun_at = item->partial.written;
-    item->fresh_try = item->begun_at == 0;
+    item->whole = item->begun_at == 0;
     item->request = (mc_request){.begin = item->begun_at, .body = on_bytes, .done = on_fetched};
     send_request(item, pause);
 }
 
-void mc_item_look(mc_item *item)
+void mc_item_try_lock(mc_item *item)
 {
     mc_error error = MC_ERROR_NONE;
     const mc_repository *const repository = item->repository;
-    const mc_lock lock = mc_partial_lock(&item->partial, &item->session->settings,
+    const mc_lock lock = mc_partial_lock(&item->partial, &item->repository->transfers->settings,
                                          repository->folder);
     if (use_blob(item)) {
         mc_partial_end(&item->partial, false);
     } else if (lock == MC_LOCK_BUSY) {
-        snprintf(item->waiting, sizeof item->waiting, "another process fetches it");
+        snprintf(item->waiting, sizeof item->waiting, "another process downloads it");
     } else if (mc_partial_open(&item->partial, item->size, &error) != MC_OK) {
         fail_item(item, &error);
     } else {
         item->waiting[0] = '\0';
         item->state = MC_ITEM_RUNNING;
-        start_try(item, 0);
+        start_attempt(item, 0);
     }
 }
 
 void mc_item_fetch(mc_item *item)
 {
     mc_error error = MC_ERROR_NONE;
-    item->session->open++;
-    item->wanted = false;
+    item->repository->transfers->pending++;
+    item->queued = false;
     item->state = MC_ITEM_LOCKED;
     item->failures = 0;
     if (mc_partial_begin(&item->partial, item->repository->folder, item->etag, &error) == MC_OK)
-        mc_item_look(item);
+        mc_item_try_lock(item);
     else
         fail_item(item, &error);
 }
 
-/* ---- headers ----------------------------------------------------------------------------------- */
+/* ---- headers of safetensors files ------------------------------------------------------------ */
 
-/* How many bytes the header has with its length; 0 while that is not known, −1 if it cannot be. */
+/* Bytes of the header and its length field; 0 while unknown, −1 if the length is impossible. */
 static int64_t header_bytes(const mc_item *item)
 {
     uint64_t length = 0;
@@ -378,16 +375,16 @@ static bool has_header(const mc_item *item)
 static bool on_header_bytes(mc_request *request, const char *bytes, size_t size)
 {
     mc_item *const item = request->user;
-    if (!item->looked && request->reply.status == 200)
-        item->header_size = 0; /* no ranges: from the beginning */
-    item->looked = true;
+    if (!item->checked && request->reply.status == 200)
+        item->header_size = 0; /* a server without ranges sends the whole file */
+    item->checked = true;
     if (item->header_size + size > item->header_room) {
         const size_t room = (item->header_size + size) * 2;
         char *const longer = mc_realloc(item->header, room);
         mc_error error = MC_ERROR_NONE;
         if (!longer) {
             mc_fail_memory(&error);
-            fail_session(item, &error);
+            fail_transfers(item, &error);
             return false;
         }
         item->header = longer;
@@ -404,10 +401,10 @@ static void on_header_fetched(mc_request *request)
 {
     mc_item *const item = request->user;
     const bool good = request->how == MC_HTTP_REPLIED && request->reply.status / 100 == 2;
-    if (item->session->status != MC_OK || has_header(item) ||
+    if (item->repository->transfers->status != MC_OK || has_header(item) ||
         (good && (int64_t)item->header_size >= item->size)) {
         close_item(item);
-    } else if (good && item->looked) {
+    } else if (good && item->checked) {
         ask_header(item, 0);
     } else if (mc_retry_is_worth(request)) {
         const double pause = mc_retry_pause(request, MC_MOST_FAILURES, &item->failures);
@@ -415,7 +412,7 @@ static void on_header_fetched(mc_request *request)
             refuse_item(item);
             return;
         }
-        say_waiting(item, pause);
+        set_waiting(item);
         ask_header(item, pause);
     } else {
         refuse_item(item);
@@ -437,7 +434,7 @@ static void ask_header(mc_item *item, double pause)
 
 void mc_item_fetch_header(mc_item *item)
 {
-    item->session->open++;
+    item->repository->transfers->pending++;
     item->failures = 0;
     if (item->size > 0)
         ask_header(item, 0);
@@ -449,6 +446,24 @@ int64_t mc_item_missing(const mc_item *item)
 {
     const int64_t missing = item->size - mc_partial_arrived(item->repository->folder, item->etag);
     return missing > 0 ? missing : 1;
+}
+
+mc_item *mc_item_new(const mc_repository *repository, const char *path, mc_file_role role)
+{
+    mc_item *const item = mc_alloc_zero(1, sizeof *item);
+    char *const copy = mc_strdup(path);
+    char *const pointer = mc_cache_pointer(repository->folder, repository->commit, path);
+    if (!item || !copy || !pointer) {
+        mc_free(item);
+        mc_free(copy);
+        mc_free(pointer);
+        return NULL;
+    }
+    *item = (mc_item){.repository = repository, .path = copy, .role = role, .size = -1};
+    if (mc_cache_has(pointer, &item->size))
+        item->state = MC_ITEM_DONE;
+    mc_free(pointer);
+    return item;
 }
 
 void mc_item_free(mc_item *item)

@@ -12,7 +12,7 @@ static bool is_name_character(char c)
            (c && strchr("-_.", c));
 }
 
-/* One part of ORG/NAME, by the Hub's rules: two hyphens in a row would be taken for the slash by the cache. */
+/* A part of ORG/NAME by the Hub's rules. In the cache two hyphens in a row mean the slash. */
 static bool is_part(const char *text, size_t length)
 {
     if (length == 0 || length > LONGEST_PART || strchr("-.", text[0]) ||

@@ -1,4 +1,7 @@
-/* Names of the Hub: repositories, revisions, files in them. All that becomes part of a path or an address is checked here. */
+/*
+ * Names on the Hub: repositories, revisions, files. Everything that becomes part of a path or a URL
+ * is checked here.
+ */
 #ifndef MC_HUB_NAME_H
 #define MC_HUB_NAME_H
 
@@ -15,20 +18,20 @@ typedef struct mc_hub_id {
 } mc_hub_id;
 
 /*
- * Reads ORG/NAME[@REVISION]; ORG/ may be left out. MC_USAGE says what is wrong with it. Zero-initialise *out; free it also
- * after a failure.
+ * Parses ORG/NAME[@REVISION]; ORG/ is optional. MC_USAGE if it is malformed. Zero-initialise *out;
+ * free it also after a failure.
  */
 mc_status mc_hub_id_parse(const char *text, mc_hub_kind kind, mc_hub_id *out, mc_error *error);
 void mc_hub_id_free(mc_hub_id *id);
 
-/* Whether a path in a repository, or the name of a revision, stays below the folder it is put into. */
+/* Returns whether the path of a file, or the name of a revision, stays below its folder. */
 bool mc_hub_path_ok(const char *path);
 
-/* Whether text is so many digits 0 … 9, a … f. */
+/* Returns whether text begins with `count` digits 0–9, a–f. */
 bool mc_hub_is_hex(const char *text, size_t count);
-bool mc_hub_is_commit(const char *text); /* 40 of them, and no more */
+bool mc_hub_is_commit(const char *text); /* exactly 40 of them */
 
-/* "models", "datasets": as cache and addresses have it. */
+/* Returns "models" or "datasets", as in the cache and in URLs. */
 const char *mc_hub_kind_name(mc_hub_kind kind);
 
 #endif

@@ -18,9 +18,9 @@
 enum { FILE_MODE = 0666, LOCK_MODE = 0664, HASH_BLOCK = 1 << 18, ABANDONED_SECONDS = 600 };
 #define THREAD_FROM (INT64_C(8) << 20)
 
-/* ---- names ------------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
-/* The same for all processes of this machine. */
+/* The same number for all processes of this machine. */
 static uint32_t host_number(void)
 {
     char name[256] = "";
@@ -35,9 +35,10 @@ static char *own_name(const char *blob)
 }
 
 /*
- * Whether the process that wrote this file may still be at it, though we could lock it. On this machine the lock tells, and better
- * than the process does, which stays after its death for as long as nobody waits for it; but a file that was just made is not
- * locked yet. Of another machine we may not see the lock.
+ * Whether the process that wrote this file may still write to it although we could lock it. On this
+ * machine the lock decides: a process id may belong to a zombie. Only a file that was just created
+ * is not locked yet. Locks of another machine may be invisible here, so its files must have been
+ * left alone for a while.
  */
 static bool may_be_alive(const char *suffix, const struct stat *status)
 {
@@ -51,14 +52,14 @@ static bool may_be_alive(const char *suffix, const struct stat *status)
            (kill((pid_t)pid, 0) == 0 || errno == EPERM);
 }
 
-/* ---- hashing ----------------------------------------------------------------------------------- */
+/* ---- hashing --------------------------------------------------------------------------------- */
 
 static int hash_bits(const mc_partial *partial)
 {
     return strlen(partial->etag) == MC_ETAG_SIZE - 1 ? 256 : 160;
 }
 
-/* Reads back what was written, which the system has in memory still. */
+/* Reads back what was written; it still is in the page cache. */
 static mc_status hash_up_to(mc_partial *partial, int64_t target, mc_error *error)
 {
     unsigned char *const block = mc_alloc(HASH_BLOCK);
@@ -70,7 +71,7 @@ static mc_status hash_up_to(mc_partial *partial, int64_t target, mc_error *error
         if (got < 0 && errno == EINTR)
             continue;
         if (got <= 0)
-            status = mc_fail_errno(error, partial->path, "cannot read it back");
+            status = mc_fail_errno(error, partial->path, "cannot read the file back");
         else
             status = mc_sha_add(partial->sha, block, (size_t)got, error);
         partial->hashed += got > 0 ? got : 0;
@@ -98,7 +99,7 @@ static void *hash_thread(void *user)
     return NULL;
 }
 
-/* Tells the thread how far it may go; not for every packet. */
+/* Lets the thread go on; not for every packet, which would cost more than the hashing. */
 static void advance(mc_partial *partial, bool stop)
 {
     if (!partial->threaded)
@@ -112,7 +113,7 @@ static void advance(mc_partial *partial, bool stop)
     pthread_mutex_unlock(&partial->mutex);
 }
 
-/* Waits for the thread: until all is hashed, or only until it notices. */
+/* Joins the thread: after all is hashed, or as soon as it notices `quit`. */
 static void stop_thread(mc_partial *partial, bool whole)
 {
     if (!partial->threaded)
@@ -135,7 +136,7 @@ static mc_status start_hash(mc_partial *partial, int64_t size, mc_error *error)
     pthread_mutex_init(&partial->mutex, NULL);
     pthread_cond_init(&partial->changed, NULL);
     partial->threaded = pthread_create(&partial->thread, NULL, hash_thread, partial) == 0;
-    if (!partial->threaded) { /* then it is hashed at the end */
+    if (!partial->threaded) { /* without a thread the file is hashed at the end */
         pthread_cond_destroy(&partial->changed);
         pthread_mutex_destroy(&partial->mutex);
     }
@@ -143,7 +144,7 @@ static mc_status start_hash(mc_partial *partial, int64_t size, mc_error *error)
     return MC_OK;
 }
 
-/* ---- lock -------------------------------------------------------------------------------------- */
+/* ---- lock ------------------------------------------------------------------------------------ */
 
 mc_status mc_partial_begin(mc_partial *partial, const char *repository, const char *etag,
                            mc_error *error)
@@ -169,9 +170,9 @@ mc_lock mc_partial_lock(mc_partial *partial, const mc_hub_settings *settings,
     return busy ? MC_LOCK_BUSY : MC_LOCK_HELD;
 }
 
-/* ---- the file ---------------------------------------------------------------------------------- */
+/* ---- partial files --------------------------------------------------------------------------- */
 
-/* Takes over a file that nobody writes any more, by renaming it; false if it cannot be had. */
+/* Takes over a file that no process writes to any more, by renaming it; false if impossible. */
 static bool claim(mc_partial *partial, const char *path, const char *suffix)
 {
     struct stat mine, there;
@@ -192,29 +193,29 @@ static bool claim(mc_partial *partial, const char *path, const char *suffix)
     return true;
 }
 
-/* What comes after the beginning of a name; NULL if it begins otherwise. */
-static const char *after(const char *name, const char *beginning)
+/* Returns what follows a prefix of `name`; NULL if it has another prefix. */
+static const char *skip_prefix(const char *name, const char *prefix)
 {
-    while (*beginning && *name == *beginning) {
+    while (*prefix && *name == *prefix) {
         name++;
-        beginning++;
+        prefix++;
     }
-    return *beginning ? NULL : name;
+    return *prefix ? NULL : name;
 }
 
-/* The next file in the folder of what is unfinished of a blob, in new memory; its suffix is good until the next call. */
+/* Returns the next partial file of a blob as a new path; *suffix is valid until the next call. */
 static char *next_unfinished(DIR *entries, const char *folder, const char *name,
                              const char **suffix)
 {
     for (const struct dirent *entry; (entry = readdir(entries));) {
-        *suffix = after(entry->d_name, name);
+        *suffix = skip_prefix(entry->d_name, name);
         if (*suffix && strncmp(*suffix, ".mc", 3) == 0)
             return mc_format("%s/%s", folder, entry->d_name);
     }
     return NULL;
 }
 
-/* Opens the folder that a blob is in; its path in new memory, also where there is no such folder. */
+/* Opens the folder of a blob. *folder is its path in new memory, even if it does not exist. */
 static DIR *open_folder_of(const char *blob, char **folder)
 {
     *folder = mc_strndup(blob, (size_t)(strrchr(blob, '/') - blob));
@@ -268,7 +269,7 @@ mc_status mc_partial_open(mc_partial *partial, int64_t size, mc_error *error)
         partial->fd = mc_system->open(AT_FDCWD, partial->path,
                                       O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, FILE_MODE);
     if (partial->fd < 0)
-        return mc_fail_errno(error, partial->path, "cannot make the file");
+        return mc_fail_errno(error, partial->path, "cannot create the file");
     (void)flock(partial->fd, LOCK_EX | LOCK_NB);
     if (size >= 0 && partial->written > size)
         return mc_partial_restart(partial, error);
@@ -298,13 +299,13 @@ mc_status mc_partial_restart(mc_partial *partial, mc_error *error)
     const bool threaded = partial->threaded;
     drop_hash(partial);
     if (mc_system->truncate(partial->fd, 0) != 0)
-        return mc_fail_errno(error, partial->path, "cannot shorten the file");
+        return mc_fail_errno(error, partial->path, "cannot truncate the file");
     partial->written = 0;
     partial->resumed = false;
     return start_hash(partial, threaded ? THREAD_FROM : 0, error);
 }
 
-/* ---- the end ----------------------------------------------------------------------------------- */
+/* ---- results --------------------------------------------------------------------------------- */
 
 mc_status mc_partial_check(mc_partial *partial, mc_error *error)
 {
@@ -316,7 +317,7 @@ mc_status mc_partial_check(mc_partial *partial, mc_error *error)
         return partial->hash_status;
     }
     if (hash_bits(partial) == 160 && partial->hashed == 0) {
-        /* What git puts before a file's content. */
+        /* git hashes a file as "blob SIZE", NUL, content. */
         const int length = snprintf(head, sizeof head, "blob %lld", (long long)partial->written);
         MC_TRY(mc_sha_add(partial->sha, head, (size_t)length + 1, error));
     }
@@ -324,15 +325,14 @@ mc_status mc_partial_check(mc_partial *partial, mc_error *error)
     MC_TRY(mc_sha_finish(partial->sha, hex, error));
     if (strcmp(hex, partial->etag) == 0)
         return MC_OK;
-    return mc_fail(error, MC_FORMAT,
-                   "what arrived is not what the server announced: expected the %s %s, found %s",
+    return mc_fail(error, MC_FORMAT, "checksum mismatch: expected the announced %s %s, found %s",
                    hash_bits(partial) == 256 ? "sha256" : "git sha1", partial->etag, hex);
 }
 
 mc_status mc_partial_commit(mc_partial *partial, mc_error *error)
 {
     if (mc_system->rename(partial->path, partial->blob, 0) != 0)
-        return mc_fail_errno(error, partial->blob, "cannot give the file its name");
+        return mc_fail_errno(error, partial->blob, "cannot rename the file");
     mc_free(partial->path);
     partial->path = NULL;
     return MC_OK;
@@ -343,7 +343,7 @@ void mc_partial_end(mc_partial *partial, bool remove)
     if (!partial->blob)
         return;
     drop_hash(partial);
-    /* An empty one is of no use to anybody. */
+    /* An empty file is useless to the next call. */
     if (partial->path && partial->fd >= 0 && (remove || partial->written == 0))
         (void)mc_system->unlink(AT_FDCWD, partial->path, 0);
     if (partial->fd >= 0)

@@ -1,6 +1,12 @@
 /*
- * A blob while it is fetched. It is written to BLOB.mcHOST-PID-N.incomplete, a name of its own for each process, hashed while it
- * arrives, and renamed when it is what its name says. What a process that died has left is taken over by the next one.
+ * A blob while it is downloaded. Each process writes to a file of its own,
+ * BLOB.mcHOST-PID-N.incomplete, since some file systems grant a lock to everyone. The content is
+ * hashed while it arrives, and the file is renamed to BLOB if the hash matches. The next process
+ * takes over what a dead one left behind:
+ *
+ *     begin ▶ lock ▶ open (take over, or create) ▶ write … ▶ check ▶ commit ▶ end
+ *                                      ▲             │         │
+ *                                      └── restart ──┴─────────┘
  */
 #ifndef MC_HUB_PARTIAL_H
 #define MC_HUB_PARTIAL_H
@@ -12,12 +18,16 @@
 #include <stdatomic.h>
 
 typedef struct mc_partial {
-    char *blob, *path; /* the name to be, and the name until then */
+    char *blob, *path; /* the final name, and the name until then */
     char etag[MC_ETAG_SIZE];
     int fd, lock;    /* −1: not open, not locked */
     int64_t written; /* bytes from the start that are there */
-    bool resumed;    /* some of them from an earlier process */
-    /* The thread that hashes, for large files; `target` and `stop` are shared with it. */
+    bool resumed;    /* some of them by an earlier process */
+    /*
+     * Large files are hashed by a thread. `mutex` protects `target`, up to which it may read, and
+     * `stop`; `changed` is signalled when they change. `hashed`, `hash_status` and `hash_error`
+     * belong to the thread until it is joined.
+     */
     bool threaded;
     pthread_t thread;
     pthread_mutex_t mutex;
@@ -37,25 +47,28 @@ typedef enum mc_lock { MC_LOCK_HELD, MC_LOCK_BUSY } mc_lock;
 mc_status mc_partial_begin(mc_partial *partial, const char *repository, const char *etag,
                            mc_error *error);
 
-/* Tries the lock that says to other processes that the blob is being fetched. Where there can be none, it counts as held. */
+/*
+ * Tries the lock that keeps other processes from downloading the same blob. It counts as held on a
+ * file system without locks.
+ */
 mc_lock mc_partial_lock(mc_partial *partial, const mc_hub_settings *settings,
                         const char *repository);
 
-/* How many bytes of the blob an earlier process has left, or another one has got so far. */
+/* Returns the bytes of the blob that an earlier or another process has written so far. */
 int64_t mc_partial_arrived(const char *repository, const char *etag);
 
-/* Opens the file, with what is there of it already. `size`: what it will have, −1 if that is not known. */
+/* Opens the file, taking over a partial one if possible. `size`: the final size, −1: unknown. */
 mc_status mc_partial_open(mc_partial *partial, int64_t size, mc_error *error);
 
 mc_status mc_partial_write(mc_partial *partial, const void *bytes, size_t size, mc_error *error);
-/* Forgets what is there. */
+/* Truncates the file to nothing. */
 mc_status mc_partial_restart(mc_partial *partial, mc_error *error);
 
-/* Whether the content is what its name says: MC_FORMAT if not. */
+/* Compares the checksum with the ETag: MC_FORMAT if they differ. */
 mc_status mc_partial_check(mc_partial *partial, mc_error *error);
 mc_status mc_partial_commit(mc_partial *partial, mc_error *error);
 
-/* Lets go of everything. What is not committed stays for the next time, unless it is to be removed. */
+/* Frees everything. A partial file stays for the next call unless `remove` is set. */
 void mc_partial_end(mc_partial *partial, bool remove);
 
 #endif

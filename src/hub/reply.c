@@ -1,6 +1,5 @@
 #include "hub/reply.h"
 
-#include "base/json.h"
 #include "base/memory.h"
 
 #include <stdio.h>
@@ -9,9 +8,7 @@
 #include <strings.h>
 #include <time.h>
 
-enum { MOST_FILES = 1000000 };
-
-/* ---- headers ----------------------------------------------------------------------------------- */
+/* ---- headers --------------------------------------------------------------------------------- */
 
 void mc_reply_clear(mc_reply *reply)
 {
@@ -21,7 +18,7 @@ void mc_reply_clear(mc_reply *reply)
         .length = -1, .linked_size = -1, .range_begin = -1, .range_size = -1, .retry_after = -1};
 }
 
-/* A header's value: bytes of the line, not ended by NUL. */
+/* The value of a header: part of the line, not NUL-terminated. */
 typedef struct value {
     const char *text;
     size_t size;
@@ -46,7 +43,10 @@ static void copy_text(char *to, size_t room, value from)
     snprintf(to, room, "%.*s", (int)(from.size < room ? from.size : room - 1), from.text);
 }
 
-/* Reads digits up to the end of the value, or of the digits if `rest` wants it; −1 if there are none or too many. */
+/*
+ * Parses a whole number; −1 if it is malformed or too large. With `rest`, digits may be followed by
+ * other text, which *rest is set to.
+ */
 static int64_t read_number(value from, value *rest)
 {
     int64_t number = 0;
@@ -94,7 +94,7 @@ static void read_range(mc_reply *reply, value from)
                                     NULL);
 }
 
-/* "Wed, 21 Oct 2015 07:28:00 GMT", in no locale. −1 if it is none. */
+/* "Wed, 21 Oct 2015 07:28:00 GMT", whatever the locale; −1 if malformed. */
 static int64_t read_date(const char *text)
 {
     static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
@@ -123,7 +123,7 @@ static void read_retry(mc_reply *reply, value from, int64_t now)
         reply->retry_after = date > now ? (double)(date - now) : 0;
 }
 
-/* The address of <…>; rel="next" among others. */
+/* Finds the URL of <…>; rel="next" among other links. */
 static void read_link(mc_reply *reply, value from)
 {
     char *const text = mc_strndup(from.text, from.size);
@@ -185,96 +185,4 @@ void mc_reply_header(mc_reply *reply, const char *line, size_t size, int64_t now
         mc_free(reply->location);
         reply->location = mc_strndup(v.text, v.size);
     }
-}
-
-/* ---- listings ---------------------------------------------------------------------------------- */
-
-mc_status mc_listing_add(mc_listing *listing, const char *name, mc_error *error)
-{
-    if (!mc_hub_path_ok(name))
-        return MC_OK;
-    if (listing->count == MOST_FILES)
-        return mc_fail(error, MC_FORMAT, "expected at most %d files in the repository, found more",
-                       MOST_FILES);
-    if (!MC_GROW(listing->names, listing->count, listing->capacity))
-        return mc_fail_memory(error);
-    char *const copy = mc_strdup(name);
-    if (!copy)
-        return mc_fail_memory(error);
-    listing->names[listing->count++] = copy;
-    return MC_OK;
-}
-
-static mc_status add_siblings(const json_t *siblings, mc_listing *out, mc_error *error)
-{
-    out->complete = json_is_array(siblings);
-    for (size_t i = 0; i < json_array_size(siblings); i++) {
-        const json_t *const name = json_object_get(json_array_get(siblings, i), "rfilename");
-        if (!json_is_string(name))
-            return mc_fail(
-                error, MC_FORMAT,
-                "expected a text rfilename in the server's list of files, number %zu has "
-                "none",
-                i);
-        MC_TRY(mc_listing_add(out, json_string_value(name), error));
-    }
-    return MC_OK;
-}
-
-mc_status mc_listing_parse(const char *text, size_t size, mc_listing *out, mc_error *error)
-{
-    json_t *json = NULL;
-    MC_TRY(mc_json_parse(text, size, &json, error));
-    const char *const commit = json_string_value(json_object_get(json, "sha"));
-    mc_status status = MC_OK;
-    if (!commit || !mc_hub_is_commit(commit))
-        status = mc_fail(
-            error, MC_FORMAT,
-            "expected a commit of 40 hexadecimal digits as sha in the server's answer");
-    else
-        memcpy(out->commit, commit, MC_COMMIT_SIZE);
-    if (status == MC_OK)
-        status = add_siblings(json_object_get(json, "siblings"), out, error);
-    json_decref(json);
-    return status;
-}
-
-mc_status mc_listing_parse_tree(const char *text, size_t size, mc_listing *listing, mc_error *error)
-{
-    json_t *json = NULL;
-    MC_TRY(mc_json_parse(text, size, &json, error));
-    mc_status status = json_is_array(json)
-                           ? MC_OK
-                           : mc_fail(error, MC_FORMAT,
-                                     "expected an array as the server's list of files");
-    for (size_t i = 0; status == MC_OK && i < json_array_size(json); i++) {
-        const json_t *const entry = json_array_get(json, i);
-        const char *const type = json_string_value(json_object_get(entry, "type"));
-        const char *const path = json_string_value(json_object_get(entry, "path"));
-        if (!type || !path)
-            status = mc_fail(error, MC_FORMAT,
-                             "expected type and path in the server's list of files, number %zu "
-                             "lacks one",
-                             i);
-        else if (strcmp(type, "file") == 0)
-            status = mc_listing_add(listing, path, error);
-    }
-    json_decref(json);
-    return status;
-}
-
-bool mc_listing_has(const mc_listing *listing, const char *name)
-{
-    for (size_t i = 0; i < listing->count; i++)
-        if (strcmp(listing->names[i], name) == 0)
-            return true;
-    return false;
-}
-
-void mc_listing_free(mc_listing *listing)
-{
-    for (size_t i = 0; i < listing->count; i++)
-        mc_free(listing->names[i]);
-    mc_free(listing->names);
-    *listing = (mc_listing){0};
 }

@@ -11,7 +11,7 @@
 
 enum { TOKEN_LIMIT = 4096, DEFAULT_TIMEOUT = 10, MOST_TIMEOUT = 86400 };
 
-/* The first of these variables that is set to something; NULL if none is. */
+/* Returns the value of the first variable that is set and not empty; NULL if none is. */
 static const char *first_of(const char *const *names)
 {
     for (; *names; names++) {
@@ -43,9 +43,9 @@ static mc_status read_timeout(const char *name, long *out, mc_error *error)
     return MC_OK;
 }
 
-/* ---- folders ----------------------------------------------------------------------------------- */
+/* ---- folders --------------------------------------------------------------------------------- */
 
-/* A copy of a path, with the home folder for "~". NULL: no memory. */
+/* Copies a path with "~" expanded. NULL without memory. */
 static char *expand(const char *path)
 {
     const char *const home = getenv("HOME");
@@ -54,7 +54,7 @@ static char *expand(const char *path)
                : mc_strdup(path);
 }
 
-/* The folder of everything of the Hub's: $HF_HOME. */
+/* The folder of cache and token: $HF_HOME or its default. */
 static mc_status find_home(char **out, mc_error *error)
 {
     const char *const home = FIRST_OF("HF_HOME"), *const cache = FIRST_OF("XDG_CACHE_HOME");
@@ -67,8 +67,8 @@ static mc_status find_home(char **out, mc_error *error)
         *out = mc_format("%s/.cache/huggingface", user);
     else
         return mc_fail(error, MC_USAGE,
-                       "expected HF_HOME or HOME in the environment, which say where the Hub's "
-                       "cache is, found neither");
+                       "expected HF_HOME or HOME in the environment, to find the cache of the "
+                       "Hub; found neither");
     return *out ? MC_OK : mc_fail_memory(error);
 }
 
@@ -79,9 +79,9 @@ static mc_status find_cache(const char *home, char **out, mc_error *error)
     return *out ? MC_OK : mc_fail_memory(error);
 }
 
-/* ---- token ------------------------------------------------------------------------------------- */
+/* ---- token ----------------------------------------------------------------------------------- */
 
-/* What is sent as a header must not be able to end it. The text itself is never part of the error. */
+/* A token must not be able to end its header line. Errors never show the token. */
 static mc_status take_token(const char *text, const char *from, mc_hub_settings *settings,
                             mc_error *error)
 {
@@ -94,10 +94,11 @@ static mc_status take_token(const char *text, const char *from, mc_hub_settings 
         return MC_OK;
     for (size_t i = begin; i < end; i++)
         if (text[i] <= ' ' || text[i] > '~')
-            return mc_fail(error, MC_USAGE,
-                           "%s: expected a token of printable characters, found another one at "
-                           "place %zu",
-                           from, i - begin + 1);
+            return mc_fail(
+                error, MC_USAGE,
+                "%s: expected a token of printable characters, found another character at "
+                "position %zu",
+                from, i - begin + 1);
     settings->token = mc_strndup(text + begin, end - begin);
     return settings->token ? MC_OK : mc_fail_memory(error);
 }
@@ -109,7 +110,7 @@ static mc_status read_token_file(const char *path, mc_hub_settings *settings, mc
     mc_error problem = MC_ERROR_NONE;
     const mc_status status = mc_file_load(path, TOKEN_LIMIT, &text, &size, &problem);
     if (status == MC_NOT_FOUND || status == MC_IO)
-        return MC_OK; /* nobody is logged in, or it is not ours to read */
+        return MC_OK; /* not logged in, or not readable */
     if (status != MC_OK) {
         if (error)
             *error = problem;
@@ -134,7 +135,7 @@ static mc_status read_token(const char *home, mc_hub_settings *settings, mc_erro
     return status;
 }
 
-/* ---- all --------------------------------------------------------------------------------------- */
+/* ---- settings -------------------------------------------------------------------------------- */
 
 static mc_status read_endpoint(mc_hub_settings *settings, mc_error *error)
 {
@@ -149,8 +150,8 @@ static mc_status read_endpoint(mc_hub_settings *settings, mc_error *error)
         return mc_fail_memory(error);
     if (!mc_url_origin(settings->endpoint, &origin) || strpbrk(endpoint, "?#"))
         return mc_fail(error, MC_USAGE,
-                       "HF_ENDPOINT: expected an address such as https://huggingface.co, without a "
-                       "name or password in it");
+                       "HF_ENDPOINT: expected a URL such as https://huggingface.co, without user "
+                       "name or password");
     return MC_OK;
 }
 
@@ -182,7 +183,7 @@ mc_status mc_hub_settings_read(mc_hub_settings *out, mc_error *error)
 
 void mc_hub_settings_free(mc_hub_settings *settings)
 {
-    /* The token does not stay in memory that others get. */
+    /* Do not leave the token in memory that is used again. */
     for (volatile char *c = settings->token; c && *c; c++)
         *c = '\0';
     mc_free(settings->token);

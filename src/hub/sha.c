@@ -40,7 +40,7 @@ static void load(void)
 #undef X
             {NULL, NULL},
     };
-    loaded = mc_library_load("libcrypto, which checks what is downloaded,", files, symbols,
+    loaded = mc_library_load("libcrypto, which the Hub needs for checksums,", files, symbols,
                              &load_error);
 #endif
 }
@@ -66,7 +66,7 @@ mc_status mc_sha_new(int bits, mc_sha **out, mc_error *error)
     const EVP_MD *const kind = bits == 160 ? crypto.EVP_sha1() : crypto.EVP_sha256();
     if (!sha->context || !crypto.EVP_DigestInit_ex(sha->context, kind, NULL)) {
         mc_sha_free(sha);
-        return mc_fail(error, MC_UNSUPPORTED, "libcrypto does not calculate SHA-%d here",
+        return mc_fail(error, MC_UNSUPPORTED, "libcrypto does not provide SHA-%d",
                        bits == 160 ? 1 : bits);
     }
     *out = sha;
@@ -76,7 +76,7 @@ mc_status mc_sha_new(int bits, mc_sha **out, mc_error *error)
 mc_status mc_sha_add(mc_sha *sha, const void *bytes, size_t size, mc_error *error)
 {
     if (!crypto.EVP_DigestUpdate(sha->context, bytes, size))
-        return mc_fail(error, MC_UNSUPPORTED, "libcrypto cannot calculate a checksum");
+        return mc_fail(error, MC_UNSUPPORTED, "libcrypto failed to compute a checksum");
     return MC_OK;
 }
 
@@ -84,7 +84,7 @@ mc_status mc_sha_finish(mc_sha *sha, char hex[MC_SHA_HEX], mc_error *error)
 {
     unsigned char digest[EVP_MAX_MD_SIZE];
     if (!crypto.EVP_DigestFinal_ex(sha->context, digest, NULL))
-        return mc_fail(error, MC_UNSUPPORTED, "libcrypto cannot calculate a checksum");
+        return mc_fail(error, MC_UNSUPPORTED, "libcrypto failed to compute a checksum");
     for (int i = 0; i < sha->bits / 8; i++)
         snprintf(hex + 2 * i, 3, "%02x", digest[i]);
     return MC_OK;

@@ -1,4 +1,4 @@
-/* SHA-1 and SHA-256, by libcrypto, which uses the processor's own instructions and is loaded when it is first needed. */
+/* SHA-1 and SHA-256 by libcrypto, which is loaded when first used. */
 #ifndef MC_HUB_SHA_H
 #define MC_HUB_SHA_H
 
@@ -6,7 +6,7 @@
 
 typedef struct mc_sha mc_sha;
 
-enum { MC_SHA_HEX = 65 }; /* room for a result in hexadecimal digits, with NUL */
+enum { MC_SHA_HEX = 65 }; /* size of a result in hexadecimal digits, with NUL */
 
 /* `bits`: 160 or 256. MC_UNSUPPORTED without libcrypto. */
 mc_status mc_sha_new(int bits, mc_sha **out, mc_error *error);

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
-/* Letters, digits and signs are the C locale's, whatever the program's. */
+/* Not isalpha() and the like: those depend on the program's locale. */
 static bool is_letter(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
@@ -17,7 +17,7 @@ static bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
-/* Nothing that two readers of addresses could understand differently. */
+/* Rejects characters that parsers of URLs treat differently. */
 static bool is_plain(const char *text)
 {
     for (; *text; text++)
@@ -26,7 +26,7 @@ static bool is_plain(const char *text)
     return true;
 }
 
-/* Reads ":443" up to `end`; the default without it. */
+/* Parses ":443" up to `end`, or uses the default port of the scheme. */
 static bool read_port(const char *text, const char *end, mc_origin *out)
 {
     out->port = out->tls ? 443 : 80;
@@ -73,7 +73,7 @@ bool mc_origin_same(const mc_origin *a, const mc_origin *b)
     return a->tls == b->tls && a->port == b->port && strcmp(a->host, b->host) == 0;
 }
 
-/* How long "https:" is at the beginning; 0 if there is no scheme. */
+/* Returns the length of a scheme such as "https:"; 0 if there is none. */
 static size_t scheme_length(const char *text)
 {
     size_t n = 0;
@@ -84,12 +84,7 @@ static size_t scheme_length(const char *text)
     return text[n] == ':' ? n + 1 : 0;
 }
 
-bool mc_url_is_absolute(const char *location)
-{
-    return scheme_length(location) > 0 || strncmp(location, "//", 2) == 0;
-}
-
-/* How much of an address stays before a relative one. */
+/* Returns how much of `url` precedes a relative location. */
 static size_t kept_length(const char *url, const char *location)
 {
     const char *const host = strstr(url, "//") + 2;

@@ -15,10 +15,10 @@ static bool is_remote(const char *name)
 }
 
 /* An error names a file as the Hub does: where only its header was, there is nothing when the error is read. */
-static void name_as_hub(const mc_repository *repository, const char *stand_in, mc_error *error)
+static void name_as_hub(const mc_repository *repository, const char *folder, mc_error *error)
 {
-    const size_t length = stand_in ? strlen(stand_in) : 0;
-    if (!error || length == 0 || strncmp(error->file, stand_in, length) != 0)
+    const size_t length = folder ? strlen(folder) : 0;
+    if (!error || length == 0 || strncmp(error->file, folder, length) != 0)
         return;
     char *const name = mc_format("%s%s", repository->id.name, error->file + length);
     if (name)
@@ -26,27 +26,29 @@ static void name_as_hub(const mc_repository *repository, const char *stand_in, m
     mc_free(name);
 }
 
-static mc_status open_remote(const char *name, const mc_repository *repository, mc_model **out,
+static mc_status open_remote(const char *name, const mc_snapshot *snapshot, mc_model **out,
                              mc_error *error)
 {
+    const mc_repository *const repository = &snapshot->repository;
     char *const folder = mc_cache_snapshot(repository->folder, repository->commit);
     if (!folder)
         return mc_fail_memory(error);
-    const bool complete = mc_remote_is_complete(repository);
-    char *stand_in = NULL;
-    mc_status status = complete ? MC_OK : mc_remote_stand_in(repository, folder, &stand_in, error);
+    const bool complete = mc_snapshot_is_complete(snapshot);
+    char *header_folder = NULL;
+    mc_status status = complete ? MC_OK
+                                : mc_remote_make_folder(snapshot, folder, &header_folder, error);
     if (status == MC_OK)
-        status = mc_model_open_path(name, complete ? folder : stand_in, out, error);
+        status = mc_model_open_path(name, complete ? folder : header_folder, out, error);
     if (status != MC_OK)
-        name_as_hub(repository, stand_in, error);
-    mc_remote_remove(stand_in);
+        name_as_hub(repository, header_folder, error);
+    mc_remote_remove(header_folder);
     if (status == MC_OK) {
         mc_model *const model = *out;
         mc_free(model->folder);
         model->folder = folder;
         model->repository = mc_strdup(repository->id.name);
         model->commit = mc_strdup(repository->commit);
-        mc_remote_limit(repository, model);
+        mc_remote_limit(snapshot, model);
         if (model->repository && model->commit)
             return MC_OK;
         mc_model_close(model);
@@ -56,15 +58,16 @@ static mc_status open_remote(const char *name, const mc_repository *repository, 
     return status;
 }
 
-/* The first `wanted` of wants are the names that were fetched, in their order. */
-static mc_status open_all(const char *const *names, size_t count, const mc_hub_want *wants,
-                          size_t wanted, const mc_session *session, mc_model **out, mc_error *error)
+/* The first `remote_count` of specs are the names that were downloaded, in their order. */
+static mc_status open_all(const char *const *names, size_t count, const mc_hub_spec *specs,
+                          size_t remote_count, const mc_session *session, mc_model **out,
+                          mc_error *error)
 {
     size_t remote = 0;
     for (size_t i = 0; i < count; i++) {
-        const mc_status status = remote < wanted && wants[remote].name == names[i]
-                                     ? open_remote(names[i], &session->repositories[remote++],
-                                                   &out[i], error)
+        const mc_status status = remote < remote_count && specs[remote].name == names[i]
+                                     ? open_remote(names[i], &session->snapshots[remote++], &out[i],
+                                                   error)
                                      : mc_model_open_path(names[i], names[i], &out[i], error);
         if (status == MC_OK)
             continue;
@@ -76,33 +79,35 @@ static mc_status open_all(const char *const *names, size_t count, const mc_hub_w
 }
 
 /* Fetches what has to be there before the models can be opened. */
-static mc_status fetch(mc_session *session, const mc_hub_want *wants, size_t count,
+static mc_status fetch(mc_session *session, const mc_hub_spec *specs, size_t count,
                        const mc_hub_options *hub, bool headers_only, mc_error *error)
 {
     if (count == 0)
         return MC_OK;
-    MC_TRY(mc_session_begin(session, wants, count, hub, error));
-    MC_TRY(headers_only ? mc_session_headers(session, error) : MC_OK);
-    MC_TRY(mc_session_weights(session, !headers_only, error));
-    return headers_only ? MC_OK : mc_session_settle(session, error);
+    MC_TRY(mc_session_begin(session, specs, count, hub, error));
+    MC_TRY(headers_only ? mc_session_fetch_headers(session, error) : MC_OK);
+    MC_TRY(mc_session_fetch_weights(session, !headers_only, error));
+    if (!headers_only)
+        mc_session_write_refs(session);
+    return MC_OK;
 }
 
 mc_status mc_models_open(const char *const *names, size_t count, const mc_hub_options *hub,
                          bool headers_only, mc_model **out, mc_error *error)
 {
-    mc_hub_want *const wants = mc_alloc_zero(count, sizeof *wants);
+    mc_hub_spec *const specs = mc_alloc_zero(count, sizeof *specs);
     mc_session session = {0};
     size_t remote = 0;
-    if (!wants)
+    if (!specs)
         return mc_fail_memory(error);
     for (size_t i = 0; i < count; i++)
         if (is_remote(names[i]))
-            wants[remote++].name = names[i];
-    mc_status status = fetch(&session, wants, remote, hub, headers_only, error);
+            specs[remote++].name = names[i];
+    mc_status status = fetch(&session, specs, remote, hub, headers_only, error);
     if (status == MC_OK)
-        status = open_all(names, count, wants, remote, &session, out, error);
+        status = open_all(names, count, specs, remote, &session, out, error);
     mc_session_end(&session);
-    mc_free(wants);
+    mc_free(specs);
     return status;
 }
 

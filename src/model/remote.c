@@ -8,14 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool mc_remote_is_complete(const mc_repository *repository)
-{
-    for (size_t i = 0; i < repository->count; i++)
-        if (repository->items[i]->state != MC_ITEM_DONE)
-            return false;
-    return true;
-}
-
 /* A file as long as the one on the server, of which only the header takes room. */
 static mc_status write_header(const mc_item *item, const char *path, mc_error *error)
 {
@@ -48,29 +40,28 @@ static mc_status add_file(const mc_item *item, const char *snapshot, const char 
     return status;
 }
 
-mc_status mc_remote_stand_in(const mc_repository *repository, const char *snapshot, char **out,
-                             mc_error *error)
+mc_status mc_remote_make_folder(const mc_snapshot *snapshot, const char *folder, char **out,
+                                mc_error *error)
 {
     const char *const place = getenv("TMPDIR");
-    char *const folder = mc_format("%s/mergecraft-headers-XXXXXX",
-                                   place && *place ? place : "/tmp");
-    /* A link from there must not depend on where we are. As long as no file is complete there is no snapshot to link to. */
-    char *const real = realpath(snapshot, NULL);
+    char *const made = mc_format("%s/mergecraft-headers-XXXXXX", place && *place ? place : "/tmp");
+    /* Links need an absolute path. The snapshot exists once its first file is complete. */
+    char *const real = realpath(folder, NULL);
     mc_status status = MC_OK;
-    if (!folder)
+    if (!made)
         status = mc_fail_memory(error);
     else if (!real && errno != ENOENT)
-        status = mc_fail_errno(error, snapshot, "cannot find out where it is");
-    else if (!mkdtemp(folder))
-        status = mc_fail_errno(error, folder, "cannot make a temporary folder");
+        status = mc_fail_errno(error, folder, "cannot resolve the path");
+    else if (!mkdtemp(made))
+        status = mc_fail_errno(error, made, "cannot make a temporary folder");
     if (status != MC_OK) {
-        mc_free(folder);
+        mc_free(made);
         free(real);
         return status;
     }
-    *out = folder;
-    for (size_t i = 0; status == MC_OK && i < repository->count; i++)
-        status = add_file(repository->items[i], real ? real : snapshot, folder, error);
+    *out = made;
+    for (size_t i = 0; status == MC_OK && i < snapshot->count; i++)
+        status = add_file(snapshot->items[i], real ? real : folder, made, error);
     free(real);
     return status;
 }
@@ -104,12 +95,12 @@ static int64_t header_end(const mc_item *item)
     return length < item->header_size ? (int64_t)length + 8 : (int64_t)item->header_size;
 }
 
-void mc_remote_limit(const mc_repository *repository, mc_model *model)
+void mc_remote_limit(const mc_snapshot *snapshot, mc_model *model)
 {
-    for (size_t i = 0; i < repository->count; i++)
+    for (size_t i = 0; i < snapshot->count; i++)
         for (size_t f = 0; f < model->checkpoint.file_count; f++) {
             mc_file *const file = model->checkpoint.files[f];
-            const mc_item *const item = repository->items[i];
+            const mc_item *const item = snapshot->items[i];
             if (item->state == MC_ITEM_DONE || !has_ending(mc_file_path(file), item->path))
                 continue;
             mc_file_limit(file, header_end(item));

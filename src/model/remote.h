@@ -1,6 +1,6 @@
 /*
- * A model on the Hub of which only the headers are here. It is opened like any other, in a temporary folder that has the headers,
- * with holes for the values, which cannot be read then.
+ * A model on the Hub of which only the headers were downloaded. It is opened like any other, from a
+ * temporary folder with files as long as the server's. Values are holes, which cannot be read.
  */
 #ifndef MC_MODEL_REMOTE_H
 #define MC_MODEL_REMOTE_H
@@ -8,15 +8,13 @@
 #include "hub/session.h"
 #include "model/model.h"
 
-bool mc_remote_is_complete(const mc_repository *repository);
-
-/* Makes the folder; `snapshot` has the files that are complete. */
-mc_status mc_remote_stand_in(const mc_repository *repository, const char *snapshot, char **out,
-                             mc_error *error);
-/* Removes it, and its name's memory; accepts NULL. Open models are not disturbed. */
+/* Makes the folder; `folder` is the snapshot in the cache, which has the complete files. */
+mc_status mc_remote_make_folder(const mc_snapshot *snapshot, const char *folder, char **out,
+                                mc_error *error);
+/* Removes it and frees its path; accepts NULL. Models that are open stay usable. */
 void mc_remote_remove(char *folder);
 
-/* Makes the values that are not here unreadable, and notes how many bytes are missing. */
-void mc_remote_limit(const mc_repository *repository, mc_model *model);
+/* Makes values that were not downloaded unreadable, and counts their bytes. */
+void mc_remote_limit(const mc_snapshot *snapshot, mc_model *model);
 
 #endif

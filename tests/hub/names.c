@@ -1,4 +1,5 @@
 /* Names, addresses, headers and listings: what is understood, and what is refused. No network. */
+#include "hub/listing.h"
 #include "hub/reply.h"
 #include "hub/url.h"
 

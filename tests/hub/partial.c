@@ -112,7 +112,7 @@ static void test_wrong_byte(void **state)
     }
 }
 
-/* ---- the system -------------------------------------------------------------------------------- */
+/* ---- the system ------------------------------------------------------------------------------ */
 
 static mc_system_calls calls;
 static int read_back; /* how often */
@@ -171,7 +171,7 @@ static void test_not_read_back(void **state)
     begin(&partial);
     assert_int_equal(write_to(&partial, SIZE, PIECE, NULL), MC_OK);
     assert_int_equal(mc_partial_check(&partial, &error), MC_IO);
-    assert_non_null(strstr(error.text, "cannot read it back"));
+    assert_non_null(strstr(error.text, "cannot read the file back"));
     mc_partial_end(&partial, true);
     mc_system = &mc_system_real;
 }
@@ -220,7 +220,7 @@ static void test_memory(void **state)
     }
 }
 
-/* ---- folders ----------------------------------------------------------------------------------- */
+/* ---- folders --------------------------------------------------------------------------------- */
 
 static int make_content(void **state)
 {

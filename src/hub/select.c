@@ -1,4 +1,4 @@
-#include "hub/want.h"
+#include "hub/select.h"
 
 #include "base/companion.h"
 #include "base/hash.h"
@@ -7,9 +7,7 @@
 
 #include <string.h>
 
-typedef mc_status add_file(void *user, const char *path, mc_role role, mc_error *error);
-
-/* The first of these that is there; as checkpoints are opened. */
+/* In the order in which local folders are searched for weights. */
 static const char *const weights[] = {"model.safetensors.index.json", "model.safetensors",
                                       "pytorch_model.bin.index.json", "pytorch_model.bin"};
 
@@ -18,7 +16,7 @@ static bool is_small(const char *path)
     return strcmp(path, "config.json") == 0 || (!strchr(path, '/') && mc_is_companion(path));
 }
 
-/* The only *.safetensors of the folder itself; NULL if there is none, or several. */
+/* The only *.safetensors of the root folder; NULL if there are none or several. */
 static const char *only_safetensors(const mc_listing *listing)
 {
     const char *found = NULL;
@@ -42,9 +40,9 @@ static const char *find_weights(const mc_listing *listing)
     return only_safetensors(listing);
 }
 
-/* LoRA: what is put on top of a base. */
-static mc_status add_adapter(const mc_listing *listing, add_file *add, void *user, bool *found,
-                             mc_error *error)
+/* The files of a LoRA adapter. */
+static mc_status add_adapter(const mc_listing *listing, mc_select_file *add, void *user,
+                             bool *found, mc_error *error)
 {
     static const char *const names[] = {"adapter_model.safetensors", "adapter_model.bin"};
     *found = false;
@@ -53,30 +51,31 @@ static mc_status add_adapter(const mc_listing *listing, add_file *add, void *use
     for (size_t i = 0; i < 2 && !*found; i++)
         if (mc_listing_has(listing, names[i])) {
             *found = true;
-            MC_TRY(add(user, names[i], MC_ROLE_WEIGHTS, error));
+            MC_TRY(add(user, names[i], MC_FILE_WEIGHTS, error));
         }
-    return add(user, "adapter_config.json", MC_ROLE_SMALL, error);
+    return add(user, "adapter_config.json", MC_FILE_SMALL, error);
 }
 
-mc_status mc_want_select(const mc_listing *listing, add_file *add, void *user, mc_error *error)
+mc_status mc_select_files(const mc_listing *listing, mc_select_file *add, void *user,
+                          mc_error *error)
 {
     const char *const found = find_weights(listing);
     bool adapter = false;
     for (size_t i = 0; i < listing->count; i++)
         if (is_small(listing->names[i]))
-            MC_TRY(add(user, listing->names[i], MC_ROLE_SMALL, error));
+            MC_TRY(add(user, listing->names[i], MC_FILE_SMALL, error));
     MC_TRY(add_adapter(listing, add, user, &adapter, error));
     if (found)
-        return add(user, found, mc_ends_with(found, ".json") ? MC_ROLE_INDEX : MC_ROLE_WEIGHTS,
+        return add(user, found, mc_ends_with(found, ".json") ? MC_FILE_INDEX : MC_FILE_WEIGHTS,
                    error);
     if (adapter)
         return MC_OK;
     return mc_fail(error, MC_NOT_FOUND,
-                   "no weights that can be read: expected %s, %s, %s or %s, found %zu other files",
+                   "no weights in a supported format: expected %s, %s, %s or %s among %zu files",
                    weights[0], weights[1], weights[2], weights[3], listing->count);
 }
 
-static mc_status add_shards(json_t *map, add_file *add, void *user, mc_error *error)
+static mc_status add_shards(json_t *map, mc_select_file *add, void *user, mc_error *error)
 {
     mc_index seen = {0};
     mc_status status = MC_OK;
@@ -90,7 +89,7 @@ static mc_status add_shards(json_t *map, add_file *add, void *user, mc_error *er
                                 "expected a file name without folders in weight_map, found '%s'",
                                 path ? path : "something else");
         else if (mc_index_find(&seen, path) == MC_INDEX_NONE)
-            status = mc_index_set(&seen, path, 1) ? add(user, path, MC_ROLE_WEIGHTS, error)
+            status = mc_index_set(&seen, path, 1) ? add(user, path, MC_FILE_WEIGHTS, error)
                                                   : mc_fail_memory(error);
         if (status != MC_OK)
             break;
@@ -99,7 +98,8 @@ static mc_status add_shards(json_t *map, add_file *add, void *user, mc_error *er
     return status;
 }
 
-mc_status mc_want_shards(const char *text, size_t size, add_file *add, void *user, mc_error *error)
+mc_status mc_select_shards(const char *text, size_t size, mc_select_file *add, void *user,
+                           mc_error *error)
 {
     json_t *json = NULL;
     MC_TRY(mc_json_parse(text, size, &json, error));
