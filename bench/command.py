@@ -25,12 +25,14 @@ MC_LAYER_MERGE(own, .help = "mean", .scope = MC_ELEMENTWISE)
             sum += layer->models[m][i];
         layer->out[i] = sum / (mc_real)layer->model_count;
     }
+    return MC_OK;
 }
 """,
     "median": """#include <mergecraft/method.h>
 MC_LAYER_MERGE(own, .help = "median", .scope = MC_ELEMENTWISE)
 {
     mc_tile_median(layer->out, layer->models, layer->model_count, layer->count);
+    return MC_OK;
 }
 """,
     "task": """#include <mergecraft/method.h>
@@ -42,6 +44,7 @@ MC_LAYER_MERGE(own, .help = "base plus the mean task vector", .scope = MC_ELEMEN
             sum += layer->models[m][i] - layer->base[i];
         layer->out[i] = layer->base[i] + sum / (mc_real)layer->model_count;
     }
+    return MC_OK;
 }
 """,
 }

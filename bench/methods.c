@@ -7,6 +7,7 @@
  *     bench_methods ties N       rounds and nanoseconds of a whole ties layer of N elements of three kinds
  */
 #include "base/cpu.h"
+#include "merge/params.h"
 #include "methods/variant.h"
 
 #include <mergecraft/dtype.h>
@@ -73,18 +74,15 @@ static void make_inputs(bool is_double)
     }
 }
 
-static mc_value values_[16];
-
 static run make_run(const mc_method *method, size_t model_count)
 {
-    static const double numbers[MODELS] = {1, 1, 1, 1, 1};
     static const void *rows[MODELS];
     for (size_t m = 0; m < MODELS; m++)
         rows[m] = models_[m];
-    for (size_t i = 0; method->params && method->params[i].name; i++)
-        values_[i] = method->params[i].type == MC_NUMBERS
-                         ? (mc_value){.numbers = numbers, .count = model_count}
-                         : (mc_value){.number = method->params[i].fallback};
+    mc_error error = MC_ERROR_NONE;
+    mc_params *params = NULL; /* never freed: the run needs it to the end */
+    if (mc_params_parse(method, NULL, 0, model_count, &params, &error) != MC_OK)
+        abort();
     return (run){.method = method,
                  .layer = {.size = COUNT,
                            .count = COUNT,
@@ -93,7 +91,7 @@ static run make_run(const mc_method *method, size_t model_count)
                            .model_count = model_count,
                            .base = (const void *)base_,
                            .params = method->params,
-                           .values = values_}};
+                           .values = params->values}};
 }
 
 static void apply(const void *argument)
@@ -136,12 +134,15 @@ static int run_rounds(run *r, void *state, double *seconds)
 {
     const mc_statistics *const statistics = r->method->statistics;
     int rounds = 0;
+    bool more;
     r->layer.state = state;
     const double start = now();
     do {
         new_partial(r);
         accumulate(r);
-    } while (statistics->next(&r->layer, rounds++, state, r->partial));
+        more = false;
+        statistics->next(&r->layer, rounds++, state, r->partial, &more);
+    } while (more);
     *seconds = now() - start;
     return rounds;
 }
@@ -270,7 +271,8 @@ static void bench_ties_layer(int kind, size_t count)
         new_partial(&r);
         for (size_t first = 0; first < count; first += (size_t)stride * MC_LEAF)
             seconds += time_leaf(&r, rows, base, first);
-        more = statistics->next(&r.layer, round, state, r.partial);
+        more = false;
+        statistics->next(&r.layer, round, state, r.partial, &more);
         printf("   round %d (1/%d) %7.3f", round, (int)stride,
                seconds / (double)count / LAYER_MODELS * 1e9);
     }

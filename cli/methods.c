@@ -21,11 +21,8 @@ static const char *const scope_names[] = {[MC_ELEMENTWISE] = "elementwise",
                                           [MC_ROW] = "row",
                                           [MC_TENSOR] = "tensor",
                                           [MC_MODEL] = "model"};
-static const char *const type_names[] = {[MC_NUMBER] = "number",
-                                         [MC_INTEGER] = "integer",
-                                         [MC_FLAG] = "flag",
-                                         [MC_CHOICE] = "choice",
-                                         [MC_NUMBERS] = "numbers"};
+static const char *const type_names[] = {
+    [MC_NUMBER] = "number", [MC_INTEGER] = "integer", [MC_FLAG] = "flag", [MC_CHOICE] = "choice"};
 
 static bool has_range(const mc_param *param)
 {
@@ -53,6 +50,10 @@ static void add_range(table *rows, const mc_param *param)
 
 static void add_default(table *rows, const mc_param *param)
 {
+    if (param->required) {
+        table_add(rows, "required");
+        return;
+    }
     switch (param->type) {
     case MC_NUMBER:
     case MC_INTEGER:
@@ -63,9 +64,6 @@ static void add_default(table *rows, const mc_param *param)
         break;
     case MC_CHOICE:
         table_add(rows, "%s", param->choices[(size_t)param->fallback]);
-        break;
-    case MC_NUMBERS:
-        table_add(rows, "none");
         break;
     }
 }
@@ -92,7 +90,7 @@ static void print_params(const mc_method *method)
         return;
     for (const mc_param *param = method->params; param->name; param++) {
         table_add(&rows, "%s", param->name);
-        table_add(&rows, "%s%s", type_names[param->type], param->each_model ? ", one a model" : "");
+        table_add(&rows, "%s%s", type_names[param->type], param->per_input ? ", per model" : "");
         add_range(&rows, param);
         add_default(&rows, param);
         table_add(&rows, "%s", param->help ? param->help : "");
@@ -154,6 +152,8 @@ static void print_names(const mc_method *const *methods, size_t count)
 
 static json_t *json_default(const mc_param *param)
 {
+    if (param->required)
+        return json_null();
     switch (param->type) {
     case MC_NUMBER:
         return json_real(param->fallback);
@@ -163,8 +163,6 @@ static json_t *json_default(const mc_param *param)
         return json_boolean(param->fallback != 0);
     case MC_CHOICE:
         return json_text(param->choices[(size_t)param->fallback]);
-    case MC_NUMBERS:
-        break;
     }
     return json_null();
 }
@@ -179,10 +177,10 @@ static size_t name_count(const char *const *names)
 
 static json_t *json_param(const mc_param *param)
 {
-    json_t *const object = json_pack("{s:o, s:s, s:o, s:o, s:b}", "name", json_text(param->name),
-                                     "type", type_names[param->type], "help",
-                                     json_text(param->help), "default", json_default(param),
-                                     "each_model", param->each_model);
+    json_t *const object = json_pack("{s:o, s:s, s:o, s:o, s:b, s:b}", "name",
+                                     json_text(param->name), "type", type_names[param->type],
+                                     "help", json_text(param->help), "default", json_default(param),
+                                     "per_input", param->per_input, "required", param->required);
     if (param->type == MC_CHOICE)
         json_object_set_new(object, "choices",
                             json_texts(param->choices, name_count(param->choices)));

@@ -23,4 +23,5 @@ MC_LAYER_MERGE(hessians, .help = "mean of the models, each weight by its Hessian
 {
     for (size_t i = 0; i < layer->count; i++)
         layer->out[i] = weighted_mean(layer, layer->lists[0].items, i);
+    return MC_OK;
 }

@@ -40,6 +40,7 @@ enum { MODELS = 5, PATH = 4096 };
 MC_LAYER_MERGE(median, .help = "element-wise median of the models")
 {
     mc_tile_median(layer->out, layer->models, layer->model_count, layer->count);
+    return MC_OK;
 }
 
 /*

@@ -13,8 +13,10 @@ static const mc_param params_of_all_types[] = {
     {"integer", MC_INTEGER, "", .minimum = 0, .maximum = 9e15},
     {"flag", MC_FLAG, ""},
     {"choice", MC_CHOICE, "", .choices = (const char *const[]){"one", "other", NULL}},
-    {"numbers", MC_NUMBERS, ""},
-    {"each", MC_NUMBERS, "", .each_model = true},
+    {"each", MC_NUMBER, "", .per_input = true},
+    {"flags", MC_FLAG, "", .per_input = true},
+    {"choices", MC_CHOICE, "", .choices = (const char *const[]){"one", "other", NULL},
+     .per_input = true},
     {0},
 };
 static const mc_method all_types = {.name = "all", .params = params_of_all_types};
@@ -28,7 +30,7 @@ static void parse(const mc_method *method, const char *const *settings, size_t c
     const mc_status status = mc_params_parse(method, settings, count, 3, &params, &error);
     if (status == MC_OK) {
         fuzz_memory_back();
-        char *const json = mc_params_json(method, params);
+        char *const json = mc_params_json(params);
         fuzz_require(json && json[0] == '{', "what was parsed can be written");
         mc_free(json);
         mc_params_unref(mc_params_ref(params));

@@ -46,8 +46,11 @@ static void print_row(const mc_method *method)
 
 static const char *type_text(const mc_param *param)
 {
-    static const char *const names[] = {"number", "integer", "flag", "choice", "numbers"};
-    return param->each_model ? "a number for each model" : names[param->type];
+    static const char *const names[][2] = {{"number", "number per model"},
+                                           {"integer", "integer per model"},
+                                           {"flag", "flag per model"},
+                                           {"choice", "choice per model"}};
+    return names[param->type][param->per_input];
 }
 
 static void print_range(const mc_param *param)
@@ -60,11 +63,13 @@ static void print_range(const mc_param *param)
 
 static void print_default(const mc_param *param)
 {
-    if (param->type == MC_CHOICE)
+    if (param->required)
+        printf("required");
+    else if (param->type == MC_CHOICE)
         printf("`%s`", param->choices[(size_t)param->fallback]);
     else if (param->type == MC_FLAG)
         printf("%s", param->fallback != 0 ? "true" : "false");
-    else if (param->type != MC_NUMBERS)
+    else
         printf("%g", param->fallback);
 }
 

@@ -48,8 +48,17 @@ static inline double mc_input_number(const mc_merge_input *input, const char *na
 {
     for (size_t i = 0; input->method_params && input->method_params[i].name; i++)
         if (strcmp(input->method_params[i].name, name) == 0)
-            return input->method_values[i].number;
+            return input->method_values[i].numbers[0];
     return (double)NAN;
+}
+
+/* The same for a per_input parameter: one number per model. NULL if the method has no such parameter. */
+static inline const double *mc_input_numbers(const mc_merge_input *input, const char *name)
+{
+    for (size_t i = 0; input->method_params && input->method_params[i].name; i++)
+        if (strcmp(input->method_params[i].name, name) == 0)
+            return input->method_values[i].numbers;
+    return NULL;
 }
 
 /*

@@ -1,5 +1,6 @@
 /*
- * A merge method: what it is called, what it takes, and the function that makes one layer out of several.
+ * A merge method: its name, its parameters, and the function that computes one layer from the
+ * same-named tensor of every model.
  *
  *     #include <mergecraft/method.h>
  *
@@ -13,12 +14,18 @@
  *             }
  *             layer->out[i] = (low + high) / 2;
  *         }
+ *         return MC_OK;
  *     }
  *
- * The same text is a method of a program that links the library (`&midpoint`), a file for the command
- * (`mergecraft merge ./midpoint.c …`) and a file of src/methods/. Tiles are plain arrays of mc_real whatever the dtype on disk.
- * The functions of a method may be called from several threads at once, each with a layer of its own: they must not
- * keep anything between calls, allocate, or do input and output.
+ * The same text is a method of a program that links the library (`&midpoint`), a file for the
+ * command (`mergecraft merge ./midpoint.c …`), and a built-in method (src/methods). Tiles are plain
+ * arrays of mc_real, whatever the dtype on disk.
+ *
+ * A method that cannot merge a layer fails with an error of its own; the library adds the tensor's
+ * name: `return mc_fail(layer->error, MC_USAGE, "expected a matrix, found %d dimensions", rank);`.
+ *
+ * Thread-safety: several threads call the functions of a method at the same time, each with a layer
+ * of its own. They must not keep anything between calls, allocate memory, or do input and output.
  */
 #ifndef MERGECRAFT_METHOD_H
 #define MERGECRAFT_METHOD_H
@@ -32,9 +39,11 @@
 #include <stdint.h>
 #include <string.h>
 
+MC_BEGIN_DECLS
+
 /*
- * The type that tiles are computed in: float. The library compiles its own methods a second time with double, for layers
- * that are stored as float64; a method from elsewhere computes those in float too.
+ * The type that tiles are computed in: float. The library compiles its own methods a second time
+ * with double, for layers that are stored as float64. Methods from elsewhere compute those in float.
  */
 #ifdef MC_REAL_IS_DOUBLE
 typedef double mc_real;
@@ -42,52 +51,55 @@ typedef double mc_real;
 typedef float mc_real;
 #endif
 
-/* The number of elements over which reductions accumulate before partial results are combined. */
+/* The number of elements that reductions accumulate before partial results are combined. */
 #define MC_LEAF 4096
 
 /* How much of a layer a method must see at once. */
 typedef enum mc_scope {
     MC_ELEMENTWISE, /* any run of elements; streams */
     MC_ROW,         /* whole rows (the last dimension); streams */
-    MC_TENSOR,      /* the whole tensor: its size is the method's memory */
+    MC_TENSOR,      /* the whole tensor; as many at a time as fit the memory budget, at least one */
     MC_MODEL        /* whole state dicts: MC_MODEL_MERGE */
 } mc_scope;
 
 typedef enum mc_param_type {
-    MC_NUMBER,  /* a double */
-    MC_INTEGER, /* a whole number, exact to 2^53 */
-    MC_FLAG,    /* 0 or 1; true, false, yes, no, on, off */
-    MC_CHOICE,  /* one of `choices`; its index is the value */
-    MC_NUMBERS  /* several doubles, comma-separated */
+    MC_NUMBER,  /* a finite double */
+    MC_INTEGER, /* a whole number of at most 2^53 in magnitude, so that it is exact as a double */
+    MC_FLAG,    /* 0 or 1; written as true, false, yes, no, on, off */
+    MC_CHOICE   /* one of `choices`; its index is the value */
 } mc_param_type;
 
-/* A parameter of a method. */
+/*
+ * A parameter of a method. One value counts for all models, unless it is per_input: then there is
+ * one value per fine-tuned model (the base not counted), and a single value sets all of them.
+ */
 typedef struct mc_param {
     const char *name; /* NULL ends a list of parameters */
     mc_param_type type;
     const char *help;
-    double fallback; /* the default (MC_CHOICE: an index); MC_NUMBERS are empty by default */
+    double fallback;            /* the default (MC_CHOICE: an index); of every model if per_input */
     double minimum, maximum;    /* inclusive; both 0: any finite value */
     const char *const *choices; /* MC_CHOICE: NULL-terminated */
-    bool each_model; /* MC_NUMBERS: exactly one a model, the base not counted, if given */
+    bool per_input;
+    bool required; /* there is no default: the user must set it */
 } mc_param;
 
-/* The value of a parameter: number for all types but MC_NUMBERS, which has numbers[0 … count − 1]. */
+/* The resolved value of a parameter: one number, or one per model if the parameter is per_input. */
 typedef struct mc_value {
-    double number;
-    const double *numbers;
-    size_t count;
+    const double *numbers; /* [count]; never NULL */
+    size_t count;          /* 1, or the number of models */
 } mc_value;
 
 /* A named list of models beside `models`, as in Python's dict_map(['models', 'hessians']). */
 typedef struct mc_tiles {
     const char *name;
-    const mc_real *const *items; /* one tile a model */
+    const mc_real *const *items; /* one tile per model */
     size_t count;
 } mc_tiles;
 
 /*
- * A run of elements of one layer, as a method sees it. Everything is read-only to the method except out and scratch.
+ * A run of elements of one layer, as a method sees it. Everything is read-only to the method except
+ * `out` and `scratch`.
  */
 typedef struct mc_layer {
     const char *name;     /* of the output tensor */
@@ -97,32 +109,34 @@ typedef struct mc_layer {
     int64_t first;        /* flat index of this tile's first element */
     size_t count;         /* elements in this tile */
 
-    mc_real *out;                 /* [count] the result */
+    mc_real *out;                 /* [count] the result; write every element */
     const mc_real *const *models; /* [model_count][count] the fine-tuned models, in order */
     size_t model_count;
-    const mc_real *base; /* [count] the base model; NULL if there is none */
+    const mc_real *base; /* [count] the base model; NULL unless mc_method.needs_base */
 
     const mc_tiles *lists; /* further lists, in the order of mc_method.lists */
     size_t list_count;
 
     const mc_param *params; /* of the method … */
     const mc_value *values; /* … and their values, in the same order */
-    uint64_t random_key; /* for mc_random_u32 (random.h): made of the seed and the layer's name */
+    uint64_t random_key;    /* for mc_random_u32 (random.h): depends on the seed and on `name` */
 
-    const void *state; /* what the statistics found; NULL for a method without */
-    mc_real *scratch;  /* [mc_method.scratch][count], not initialised */
+    const void *state; /* what the statistics found; NULL for a method without statistics */
+    void *scratch; /* mc_method.scratch_bytes bytes, 64-byte aligned, uninitialised; NULL if none */
+    mc_error *error; /* for mc_fail, when the method returns something else than MC_OK */
 } mc_layer;
 
 /*
- * Statistics over the whole layer before `apply`: norms, cosines, thresholds. They run in rounds; in each, every tile is
- * accumulated into a partial result, partial results are combined, and `next` digests the total and says whether another round
- * is needed. State and partial results are flat bytes (no pointers), zero-filled to begin with, so that threads and machines can
- * hand them on. partial_size is asked anew in each round.
+ * Statistics over the whole layer before `apply`: norms, cosines, thresholds. They run in rounds. In
+ * each round every tile is accumulated into a partial result, partial results are combined, and
+ * `next` digests the total and decides whether there is another round. State and partial results are
+ * flat bytes (no pointers), initially zero, so that threads and machines can exchange them.
+ * partial_size is asked again in each round.
  *
- * Results must not depend on how a layer is cut: unless order_free, `accumulate` gets one leaf (MC_LEAF elements, the
- * last one shorter) at a time into a fresh partial result, and leaves are combined along a fixed binary tree.
- * order_free says that accumulating and combining are exact in any order (counts, minima): then tiles of any
- * size are accumulated one after another.
+ * Results must not depend on how a layer is cut. Unless order_free is set, `accumulate` gets one leaf
+ * (MC_LEAF elements, the last one shorter) at a time and a fresh partial result, and leaves are
+ * combined along a fixed binary tree. order_free promises that accumulating and combining are exact
+ * in any order (counts, minima): then tiles of any size are accumulated one after another.
  */
 typedef struct mc_statistics {
     size_t (*state_size)(const mc_layer *layer);
@@ -130,10 +144,10 @@ typedef struct mc_statistics {
     bool order_free;
     /* Every how many leaves this round looks at one: 1 all of them. NULL: always 1. layer->state is set. */
     int64_t (*stride)(const mc_layer *layer, int round);
-    void (*accumulate)(const mc_layer *layer, void *partial);
+    mc_status (*accumulate)(const mc_layer *layer, void *partial);
     void (*combine)(const mc_layer *layer, void *into, const void *from);
-    /* True for another round. `state` is layer->state, writable. */
-    bool (*next)(const mc_layer *layer, int round, void *state, const void *total);
+    /* Sets *more for another round; it is false at first. `state` is layer->state, writable. */
+    mc_status (*next)(const mc_layer *layer, int round, void *state, const void *total, bool *more);
     /* How many of a partial result's first bytes must be zero to begin with. NULL: all of them. */
     size_t (*partial_zeros)(const mc_layer *layer);
 } mc_statistics;
@@ -156,18 +170,27 @@ typedef struct mc_method {
     size_t min_models, max_models; /* the base not counted; 0: no limit (at least one) */
     const mc_param *params;        /* ends with a NULL name; NULL if none */
     const char *const *lists; /* names of further lists of models that it needs; NULL-terminated */
-    size_t scratch;           /* arrays of `count` reals that apply may use */
     const mc_statistics *statistics;
 
+    /*
+     * Bytes of layer->scratch for one call of apply or accumulate on a tile like `layer`, which has
+     * everything but tiles, state and scratch. Must not fall as layer->count grows. NULL: none.
+     */
+    size_t (*scratch_bytes)(const mc_layer *layer);
     /* Checks the values of parameters together; NULL if there is nothing to check. */
     mc_status (*check)(const mc_value *values, size_t model_count, mc_error *error);
-    /* Makes the layer's tile. Layer scopes. */
-    void (*apply)(const mc_layer *layer);
+    /*
+     * Returns a warning about valid but questionable values, in static storage, or NULL: the caller
+     * reports it. NULL if there is nothing to warn about.
+     */
+    const char *(*note)(const mc_value *values, size_t model_count);
+    /* Computes layer->out. Layer scopes. */
+    mc_status (*apply)(const mc_layer *layer);
     /* Makes the whole state dict. MC_MODEL. */
     mc_status (*merge)(const struct mc_merge_input *input, mc_state_dict **out, mc_error *error);
 } mc_method;
 
-#define MC_METHOD_API 1u
+#define MC_METHOD_API 2u
 
 /* Writes a list of parameters: .params = MC_PARAMS({"k", MC_NUMBER, "…", .fallback = .1, .maximum = 1}). */
 #define MC_PARAMS(...)                                                                             \
@@ -207,16 +230,19 @@ typedef struct mc_method {
 #define MC_METHOD_REGISTER(name_)
 #endif
 
-/* Defines a method that works layer by layer; followed by the body of `apply`, which sees `layer`. */
+/*
+ * Defines a method that works layer by layer. The body of `apply` follows: it sees `layer`, writes
+ * layer->out, and returns MC_OK, or the status of mc_fail(layer->error, …).
+ */
 #define MC_LAYER_MERGE(name_, ...)                                                                 \
-    static void name_##_apply_(const mc_layer *layer);                                             \
+    static mc_status name_##_apply_(const mc_layer *layer);                                        \
     MC_METHOD_STORAGE const mc_method MC_METHOD_SYMBOL(name_) = {.api = MC_METHOD_API,             \
                                                                  .real_size = sizeof(mc_real),     \
                                                                  .name = #name_,                   \
                                                                  .apply = name_##_apply_,          \
                                                                  __VA_ARGS__};                     \
     MC_METHOD_REGISTER(name_)                                                                      \
-    static void name_##_apply_(const mc_layer *layer)
+    static mc_status name_##_apply_(const mc_layer *layer)
 
 /*
  * Defines a method that works on whole state dicts; followed by the body of `merge`, which sees `input`, `out` and
@@ -235,7 +261,7 @@ typedef struct mc_method {
     static mc_status name_##_merge_(const struct mc_merge_input *input, mc_state_dict **out,       \
                                     mc_error *error)
 
-/* The value of the parameter `name`; NULL if the method has no such parameter. */
+/* Returns the value of the parameter `name`; NULL if the method has no such parameter. */
 static inline const mc_value *mc_layer_value(const mc_layer *layer, const char *name)
 {
     for (size_t i = 0; layer->params && layer->params[i].name; i++)
@@ -244,18 +270,24 @@ static inline const mc_value *mc_layer_value(const mc_layer *layer, const char *
     return NULL;
 }
 
-/* The number (integer, flag, index of the choice) that the parameter `name` has; NaN if there is no such parameter. */
+/*
+ * Returns the number (integer, flag, index of the choice) of the parameter `name`; NaN if the method
+ * has no such parameter.
+ */
 static inline double mc_number(const mc_layer *layer, const char *name)
 {
     const mc_value *const value = mc_layer_value(layer, name);
-    return value ? value->number : (double)NAN;
+    return value ? value->numbers[0] : (double)NAN;
 }
 
-/* The numbers that the parameter `name` has, one a model; NULL if it was not given. */
+/*
+ * Returns the numbers of a per_input parameter, one per model: layer->model_count values, whether
+ * the user set them or not. NULL only if the method has no such parameter.
+ */
 static inline const double *mc_numbers(const mc_layer *layer, const char *name)
 {
     const mc_value *const value = mc_layer_value(layer, name);
-    return value && value->count ? value->numbers : NULL;
+    return value ? value->numbers : NULL;
 }
 
 /*
@@ -265,6 +297,8 @@ static inline const double *mc_numbers(const mc_layer *layer, const char *name)
 MC_API size_t mc_method_count(void);
 MC_API const mc_method *mc_method_at(size_t index);
 MC_API const mc_method *mc_method_find(const char *name);
+
+MC_END_DECLS
 
 #include <mergecraft/random.h>
 #include <mergecraft/tile.h>

@@ -194,15 +194,15 @@ static PyObject *describe(const mc_param *param)
     static const char *const types[] = {[MC_NUMBER] = "number",
                                         [MC_INTEGER] = "integer",
                                         [MC_FLAG] = "flag",
-                                        [MC_CHOICE] = "choice",
-                                        [MC_NUMBERS] = "numbers"};
+                                        [MC_CHOICE] = "choice"};
     PyObject *const choices = names_list(param->choices);
     if (!choices)
         return NULL;
-    return Py_BuildValue("{s:s,s:s,s:s,s:d,s:d,s:d,s:N,s:O}", "name", param->name, "type",
+    return Py_BuildValue("{s:s,s:s,s:s,s:d,s:d,s:d,s:N,s:O,s:O}", "name", param->name, "type",
                          types[param->type], "help", param->help ? param->help : "", "default",
                          param->fallback, "minimum", param->minimum, "maximum", param->maximum,
-                         "choices", choices, "each_model", param->each_model ? Py_True : Py_False);
+                         "choices", choices, "per_input", param->per_input ? Py_True : Py_False,
+                         "required", param->required ? Py_True : Py_False);
 }
 
 static PyObject *get_params(PyObject *self, void *closure)

@@ -335,7 +335,9 @@ mc_status mc_dict_map(const mc_method *method, const mc_merge_input *input, mc_s
                            &map.params, error));
     mc_names missing = {0};
     mc_state_dict *dict = NULL;
-    mc_status status = mc_state_dict_new(&dict, error);
+    mc_status status = mc_params_report(map.params, input->strict, report, error);
+    if (status == MC_OK)
+        status = mc_state_dict_new(&dict, error);
     if (status == MC_OK)
         status = map_all(&map, dict, &missing, error);
     if (status == MC_OK)

@@ -2,6 +2,8 @@
 #ifndef MC_MERGE_DICT_MAP_H
 #define MC_MERGE_DICT_MAP_H
 
+#include <mergecraft/merge.h>
+
 #include "merge/params.h"
 
 /* What all layers of a map have in common. */

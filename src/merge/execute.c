@@ -115,7 +115,8 @@ static int64_t element_bytes(const mc_merged *merged)
     if (!merged)
         return sizeof(double);
     const int64_t real = merged->real == MC_F64 ? 8 : 4;
-    return real * (int64_t)(merged->input_count + 1 + merged->method->scratch);
+    const int64_t scratch = (int64_t)mc_merged_scratch_bytes(merged, MC_LEAF);
+    return real * (int64_t)(merged->input_count + 1) + (scratch + MC_LEAF - 1) / MC_LEAF;
 }
 
 /*
@@ -239,7 +240,7 @@ static bool reserve_total(task *t, const mc_layer *whole)
 
 static bool begin_round(task *t)
 {
-    const mc_layer whole = mc_merged_whole(t->merged, t->state);
+    const mc_layer whole = mc_merged_whole(t->merged, t->state, NULL);
     t->stride = t->statistics->stride ? t->statistics->stride(&whole, t->round) : 1;
     assert(t->stride == 1 || t->statistics->order_free);
     t->next = 0;
@@ -250,7 +251,7 @@ static bool begin_round(task *t)
 
 static bool begin_statistics(task *t)
 {
-    const mc_layer sizes = mc_merged_whole(t->merged, NULL);
+    const mc_layer sizes = mc_merged_whole(t->merged, NULL, NULL);
     t->state = mc_alloc_zero(1, t->statistics->state_size(&sizes));
     t->phase = STATISTICS;
     t->round = 0;
@@ -286,17 +287,21 @@ static void open_tasks(run *r)
  */
 static void end_round(run *r, task *t)
 {
-    const mc_layer whole = mc_merged_whole(t->merged, t->state);
+    const mc_layer whole = mc_merged_whole(t->merged, t->state, NULL);
     t->phase = DIGEST;
     pthread_mutex_unlock(&r->lock);
     if (!t->statistics->order_free)
         mc_reduce_nodes(t->merged, &whole, t->nodes, t->partial_size,
                         (size_t)((t->units + t->stat_tile - 1) / t->stat_tile));
-    const bool more = t->statistics->next(&whole, t->round, t->state, t->nodes);
+    mc_error error = MC_ERROR_NONE;
+    bool more = false;
+    const mc_status status = mc_reduce_next(t->merged, t->round, t->state, t->nodes, &more, &error);
     pthread_mutex_lock(&r->lock);
     t->phase = STATISTICS;
     t->round++;
-    if (!more)
+    if (status != MC_OK)
+        fail(r, status, &error);
+    else if (!more)
         begin_apply(t);
     else if (!begin_round(t))
         fail_memory(r);
@@ -377,7 +382,7 @@ static void hand_over_partial(worker *w)
     if (!t)
         return;
     w->partial_of = NULL;
-    const mc_layer whole = mc_merged_whole(t->merged, t->state);
+    const mc_layer whole = mc_merged_whole(t->merged, t->state, NULL);
     t->statistics->combine(&whole, t->nodes, w->nodes);
     finish_statistics(w->run, t);
 }
@@ -400,7 +405,7 @@ static mc_status accumulate_tree(worker *w, const job *j, mc_error *error)
     const size_t leaves = (size_t)((j->count + MC_LEAF - 1) / MC_LEAF);
     MC_TRY(reserve_nodes(w, leaves * t->partial_size, error));
     MC_TRY(mc_workspace_load(&w->workspace, t->merged, j->first, j->count, t->state, error));
-    mc_reduce_tile(t->merged, &w->workspace, w->nodes, t->partial_size);
+    MC_TRY(mc_reduce_tile(t->merged, &w->workspace, w->nodes, t->partial_size, error));
     memcpy((char *)t->nodes + (size_t)(j->first / t->stat_tile) * t->partial_size, w->nodes,
            t->partial_size);
     return MC_OK;
@@ -463,7 +468,7 @@ static mc_status apply_merged(worker *w, const job *j, mc_error *error)
     const mc_layer *const layer = &w->workspace.layer;
     if (t->source->dtype == t->merged->real)
         w->workspace.layer.out = (mc_real *)(void *)j->slot->bytes;
-    mc_workspace_apply(&w->workspace, t->merged);
+    MC_TRY(mc_workspace_apply(&w->workspace, t->merged, error));
     if (t->source->dtype != t->merged->real)
         to_output(t->source->dtype, t->merged->real, j->slot->bytes, layer->out, layer->count);
     return MC_OK;

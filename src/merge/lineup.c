@@ -363,6 +363,8 @@ mc_status mc_lineup_make(const mc_method *method, const mc_merge_input *input,
     mc_status status = mc_params_parse(method, input->params, input->param_count,
                                        input->model_count, &w.map.params, error);
     if (status == MC_OK)
+        status = mc_params_report(w.map.params, input->strict, report, error);
+    if (status == MC_OK)
         status = line_up(&w, error);
     for (int i = 0; i < KINDS; i++)
         mc_names_free(&w.names[i]);

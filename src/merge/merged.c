@@ -53,12 +53,20 @@ static size_t array_bytes(const mc_merged *merged, int64_t count)
     return ((size_t)count * real + LINE - 1) / LINE * LINE + LINE;
 }
 
-size_t mc_merged_tile_bytes(const mc_merged *merged, int64_t count)
+size_t mc_merged_scratch_bytes(const mc_merged *merged, int64_t count)
 {
-    return array_bytes(merged, count) * (merged->input_count + 1 + merged->method->scratch);
+    mc_layer layer = mc_merged_whole(merged, NULL, NULL);
+    layer.count = (size_t)count;
+    return merged->method->scratch_bytes ? merged->method->scratch_bytes(&layer) : 0;
 }
 
-mc_layer mc_merged_whole(const mc_merged *merged, void *state)
+size_t mc_merged_tile_bytes(const mc_merged *merged, int64_t count)
+{
+    return array_bytes(merged, count) * (merged->input_count + 1) +
+           mc_merged_scratch_bytes(merged, count);
+}
+
+mc_layer mc_merged_whole(const mc_merged *merged, void *state, mc_error *error)
 {
     return (mc_layer){
         .name = merged->name,
@@ -71,6 +79,7 @@ mc_layer mc_merged_whole(const mc_merged *merged, void *state)
         .values = merged->params->values,
         .random_key = merged->random_key,
         .state = state,
+        .error = error,
     };
 }
 
@@ -105,19 +114,20 @@ mc_status mc_workspace_load(mc_workspace *workspace, const mc_merged *merged, in
                 error, merged->name,
                 mc_source_read_as(merged->inputs[i], first, count, merged->real, at, error)));
     }
-    workspace->layer = mc_merged_whole(merged, state);
+    workspace->layer = mc_merged_whole(merged, state, error);
     workspace->layer.first = first;
     workspace->layer.count = (size_t)count;
     workspace->layer.out = (mc_real *)at;
-    workspace->layer.scratch = (mc_real *)(at + step);
+    workspace->layer.scratch = at + step;
     set_inputs(merged, &workspace->layer, inputs, (mc_tiles *)(inputs + merged->input_count));
     return MC_OK;
 }
 
-void mc_workspace_apply(mc_workspace *workspace, const mc_merged *merged)
+mc_status mc_workspace_apply(mc_workspace *workspace, const mc_merged *merged, mc_error *error)
 {
-    merged->method->apply(&workspace->layer);
+    MC_TRY(mc_in_tensor(error, merged->name, merged->method->apply(&workspace->layer)));
     mc_unify_nan(merged->real, workspace->layer.out, workspace->layer.count);
+    return MC_OK;
 }
 
 void mc_workspace_cut(mc_workspace *workspace, const mc_merged *merged, size_t first, size_t count)
@@ -177,7 +187,7 @@ static mc_status read_tile(const mc_merged *merged, mc_workspace *workspace, voi
                            mc_error *error)
 {
     MC_TRY(mc_workspace_load(workspace, merged, begin, end - begin, state, error));
-    mc_workspace_apply(workspace, merged);
+    MC_TRY(mc_workspace_apply(workspace, merged, error));
     const size_t real = merged->real == MC_F64 ? sizeof(double) : sizeof(float);
     memcpy(out, (const char *)workspace->layer.out + (size_t)(first - begin) * real,
            (size_t)count * real);

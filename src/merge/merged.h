@@ -55,6 +55,9 @@ int64_t mc_merged_grain(const mc_merged *merged);
 /* Bytes of a workspace for tiles of `count` elements, apart from a few for pointers. */
 size_t mc_merged_tile_bytes(const mc_merged *merged, int64_t count);
 
+/* Bytes of scratch that the method wants for such a tile. */
+size_t mc_merged_scratch_bytes(const mc_merged *merged, int64_t count);
+
 /* The buffers of one thread: tiles of all inputs, the result, scratch. Zero-initialise; reused from tile to tile. */
 typedef struct mc_workspace {
     char *memory;
@@ -75,12 +78,12 @@ mc_status mc_workspace_load(mc_workspace *workspace, const mc_merged *merged, in
                             int64_t count, void *state, mc_error *error);
 
 /* Makes the loaded tile's result, in layer.out. */
-void mc_workspace_apply(mc_workspace *workspace, const mc_merged *merged);
+mc_status mc_workspace_apply(mc_workspace *workspace, const mc_merged *merged, mc_error *error);
 
 /* Points workspace->leaf to elements first … first + count − 1 of the loaded tile. */
 void mc_workspace_cut(mc_workspace *workspace, const mc_merged *merged, size_t first, size_t count);
 
 /* A layer that describes the whole tensor and has no tiles: what state_size, stride and next get. */
-mc_layer mc_merged_whole(const mc_merged *merged, void *state);
+mc_layer mc_merged_whole(const mc_merged *merged, void *state, mc_error *error);
 
 #endif

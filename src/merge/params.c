@@ -3,10 +3,18 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "merge/report.h"
 
-#include <inttypes.h>
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* The largest whole number up to which every whole number is exact as a double. */
+#define LARGEST_INTEGER (INT64_C(1) << 53)
+
+/* ---- life -------------------------------------------------------------------------------------- */
 
 static size_t param_count(const mc_method *method)
 {
@@ -20,9 +28,9 @@ void mc_params_unref(mc_params *params)
 {
     if (!params || atomic_fetch_sub(&params->references, 1) != 1)
         return;
-    for (size_t i = 0; i < params->count; i++)
-        mc_free((void *)(uintptr_t)params->values[i].numbers);
     mc_free(params->values);
+    mc_free(params->numbers);
+    mc_free(params->given);
     mc_free(params);
 }
 
@@ -32,23 +40,66 @@ mc_params *mc_params_ref(mc_params *params)
     return params;
 }
 
-static mc_status new_params(const mc_method *method, mc_params **out, mc_error *error)
+static size_t value_count(const mc_method *method, size_t index, size_t model_count)
+{
+    return method->params[index].per_input ? model_count : 1;
+}
+
+/* Points each value to its numbers, and gives them the default. */
+static void lay_out(mc_params *params)
+{
+    double *at = params->numbers;
+    for (size_t i = 0; i < params->count; i++) {
+        const size_t count = value_count(params->method, i, params->model_count);
+        params->values[i] = (mc_value){.numbers = at, .count = count};
+        for (size_t k = 0; k < count; k++)
+            *at++ = params->method->params[i].fallback;
+    }
+}
+
+mc_status mc_params_new(const mc_method *method, size_t model_count, mc_params **out,
+                        mc_error *error)
 {
     mc_params *const params = mc_alloc_zero(1, sizeof *params);
     if (!params)
         return mc_fail_memory(error);
     params->references = 1;
+    params->method = method;
+    params->model_count = model_count;
     params->count = param_count(method);
+    for (size_t i = 0; i < params->count; i++)
+        params->number_count += value_count(method, i, model_count);
     params->values = mc_alloc_zero(params->count, sizeof *params->values);
-    if (!params->values) {
-        mc_free(params);
+    params->numbers = mc_alloc_zero(params->number_count, sizeof *params->numbers);
+    params->given = mc_alloc_zero(params->number_count, sizeof *params->given);
+    if (!params->values || !params->numbers || !params->given) {
+        mc_params_unref(params);
         return mc_fail_memory(error);
     }
-    for (size_t i = 0; i < params->count; i++)
-        params->values[i].number = method->params[i].fallback;
+    lay_out(params);
     *out = params;
     return MC_OK;
 }
+
+mc_status mc_params_copy(const mc_params *params, mc_params **out, mc_error *error)
+{
+    mc_params *copy = NULL;
+    MC_TRY(mc_params_new(params->method, params->model_count, &copy, error));
+    for (size_t i = 0; i < params->number_count; i++) {
+        copy->numbers[i] = params->numbers[i];
+        copy->given[i] = params->given[i];
+    }
+    *out = copy;
+    return MC_OK;
+}
+
+bool mc_params_equal(const mc_params *a, const mc_params *b)
+{
+    return a->method == b->method && a->model_count == b->model_count &&
+           memcmp(a->numbers, b->numbers, a->number_count * sizeof *a->numbers) == 0;
+}
+
+/* ---- names ------------------------------------------------------------------------------------- */
 
 static mc_status unknown_param(const mc_method *method, size_t count, const char *name,
                                mc_error *error)
@@ -75,34 +126,89 @@ static mc_status unknown_param(const mc_method *method, size_t count, const char
     return status;
 }
 
-/* And one that an int64_t can hold. */
-static bool is_whole(double number)
+static mc_status find_param(const mc_params *params, const char *name, size_t *index,
+                            mc_error *error)
 {
-    return fabs(number) < 0x1p63 && number == trunc(number);
+    for (size_t i = 0; i < params->count; i++)
+        if (strcmp(params->method->params[i].name, name) == 0) {
+            *index = i;
+            return MC_OK;
+        }
+    return unknown_param(params->method, params->count, name, error);
 }
 
-static mc_status check_number(const mc_method *method, const mc_param *param, const char *text,
-                              double number, mc_error *error)
+/* ---- numbers ----------------------------------------------------------------------------------- */
+
+static bool is_whole(double number)
 {
-    const bool bounded = param->minimum != 0 || param->maximum != 0;
-    const bool whole = param->type != MC_INTEGER || is_whole(number);
-    if (isfinite(number) && whole &&
-        (!bounded || (number >= param->minimum && number <= param->maximum)))
-        return MC_OK;
-    const char *const kind = param->type == MC_INTEGER ? "a whole number" : "a number";
-    if (!bounded)
-        return mc_fail(error, MC_USAGE, "%s: parameter '%s': expected %s, found '%s'", method->name,
-                       param->name, kind, text);
-    return mc_fail(error, MC_USAGE, "%s: parameter '%s': expected %s from %g to %g, found '%s'",
-                   method->name, param->name, kind, param->minimum, param->maximum, text);
+    return fabs(number) <= (double)LARGEST_INTEGER && number == trunc(number);
+}
+
+static bool is_bounded(const mc_param *param)
+{
+    return param->minimum != 0 || param->maximum != 0;
+}
+
+static bool is_allowed(const mc_param *param, double number)
+{
+    if (!isfinite(number))
+        return false;
+    if (param->type == MC_CHOICE) {
+        size_t count = 0;
+        while (param->choices[count])
+            count++;
+        return is_whole(number) && number >= 0 && number < (double)count;
+    }
+    if (param->type == MC_FLAG)
+        return number == 0 || number == 1;
+    if (param->type == MC_INTEGER && !is_whole(number))
+        return false;
+    return !is_bounded(param) || (number >= param->minimum && number <= param->maximum);
+}
+
+/* `found` is what the user wrote. */
+static mc_status refuse(const mc_method *method, const mc_param *param, const char *found,
+                        mc_error *error)
+{
+    char kind[128];
+    const bool whole = param->type == MC_INTEGER;
+    if (param->type == MC_CHOICE || param->type == MC_FLAG)
+        snprintf(kind, sizeof kind, "the index of a choice");
+    else if (is_bounded(param))
+        snprintf(kind, sizeof kind, "a %snumber from %g to %g", whole ? "whole " : "",
+                 param->minimum, param->maximum);
+    else if (whole)
+        snprintf(kind, sizeof kind, "a whole number of at most 2^53 in magnitude");
+    else
+        snprintf(kind, sizeof kind, "a number");
+    return mc_fail(error, MC_USAGE, "%s: parameter '%s': expected %s, found '%s'", method->name,
+                   param->name, kind, found);
+}
+
+/*
+ * The number of a whole number's text. strtoll sees all digits, where a double has rounded them
+ * already: 9007199254740993 must not pass as 2^53. Other spellings (1e3) are exact below 2^53.
+ */
+static double parse_whole(const char *text)
+{
+    char *end = NULL;
+    double number;
+    errno = 0;
+    const long long whole = strtoll(text, &end, 10);
+    if (!isspace((unsigned char)*text) && end != text && *end == '\0')
+        return errno == 0 && llabs(whole) <= LARGEST_INTEGER ? (double)whole : (double)NAN;
+    const bool known = mc_parse_number(text, &number);
+    return known && fabs(number) < (double)LARGEST_INTEGER ? number : (double)NAN;
 }
 
 static mc_status parse_number(const mc_method *method, const mc_param *param, const char *text,
                               double *number, mc_error *error)
 {
-    if (!mc_parse_number(text, number))
+    if (param->type == MC_INTEGER)
+        *number = parse_whole(text);
+    else if (!mc_parse_number(text, number))
         *number = (double)NAN;
-    return check_number(method, param, text, *number, error);
+    return is_allowed(param, *number) ? MC_OK : refuse(method, param, text, error);
 }
 
 static mc_status parse_flag(const mc_method *method, const mc_param *param, const char *text,
@@ -139,97 +245,170 @@ static mc_status parse_choice(const mc_method *method, const mc_param *param, co
     return status;
 }
 
-/* "1,-1,0.5", also in brackets as JSON and YAML have it. */
-static mc_status parse_numbers(const mc_method *method, const mc_param *param, const char *text,
-                               mc_value *value, mc_error *error)
-{
-    const size_t length = strlen(text);
-    const bool bracketed = length >= 2 && text[0] == '[' && text[length - 1] == ']';
-    char *const copy = mc_strndup(text + bracketed, length - 2 * bracketed);
-    double *const numbers = mc_alloc_zero(length / 2 + 1, sizeof *numbers);
-    mc_status status = copy && numbers ? MC_OK : mc_fail_memory(error);
-    char *rest = copy;
-    size_t count = 0;
-    while (status == MC_OK && rest) {
-        const char *item = strsep(&rest, ",");
-        item += strspn(item, " ");
-        status = parse_number(method, param, item, &numbers[count], error);
-        count++;
-    }
-    mc_free(copy);
-    if (status != MC_OK) {
-        mc_free(numbers);
-        return status;
-    }
-    mc_free((void *)(uintptr_t)value->numbers);
-    value->numbers = numbers;
-    value->count = count;
-    return MC_OK;
-}
-
-static mc_status parse_value(const mc_method *method, const mc_param *param, const char *text,
-                             mc_value *value, mc_error *error)
+static mc_status parse_one(const mc_method *method, const mc_param *param, const char *text,
+                           double *number, mc_error *error)
 {
     switch (param->type) {
     case MC_NUMBER:
     case MC_INTEGER:
-        return parse_number(method, param, text, &value->number, error);
+        return parse_number(method, param, text, number, error);
     case MC_FLAG:
-        return parse_flag(method, param, text, &value->number, error);
+        return parse_flag(method, param, text, number, error);
     case MC_CHOICE:
-        return parse_choice(method, param, text, &value->number, error);
-    case MC_NUMBERS:
-        return parse_numbers(method, param, text, value, error);
+        return parse_choice(method, param, text, number, error);
     }
-    return mc_fail(error, MC_USAGE, "%s: parameter '%s' is of an unknown type", method->name,
+    return mc_fail(error, MC_USAGE, "%s: parameter '%s' has an unknown type", method->name,
                    param->name);
 }
 
-static mc_status parse_setting(const mc_method *method, mc_params *params, const char *setting,
+/* ---- setting ----------------------------------------------------------------------------------- */
+
+/* Sets the number of one input, or of all. */
+static void store(mc_params *params, size_t index, size_t input, double number)
+{
+    const mc_value *const value = &params->values[index];
+    const size_t start = (size_t)(value->numbers - params->numbers);
+    for (size_t i = 0; i < value->count; i++)
+        if (input == MC_ALL_INPUTS || input == i) {
+            params->numbers[start + i] = number;
+            params->given[start + i] = true;
+        }
+}
+
+/* Splits "1,-1,0.5", which may be in brackets as JSON and YAML have it, and stores one per model. */
+static mc_status store_list(mc_params *params, size_t index, char *list, mc_error *error)
+{
+    const mc_param *const param = &params->method->params[index];
+    const size_t expected = params->values[index].count;
+    size_t found = 0;
+    for (char *rest = list; rest; found++) {
+        char *item = strsep(&rest, ",");
+        double number = 0;
+        item += strspn(item, " ");
+        item[strcspn(item, " ")] = '\0';
+        MC_TRY(parse_one(params->method, param, item, &number, error));
+        if (found < expected)
+            store(params, index, found, number);
+    }
+    if (found == expected)
+        return MC_OK;
+    return mc_fail(error, MC_USAGE,
+                   "%s: parameter '%s': expected one value, or one per model (%zu), found %zu",
+                   params->method->name, param->name, expected, found);
+}
+
+static bool is_bracketed(const char *text)
+{
+    const size_t length = strlen(text);
+    return length >= 2 && text[0] == '[' && text[length - 1] == ']';
+}
+
+static mc_status set_list(mc_params *params, size_t index, const char *text, mc_error *error)
+{
+    const bool bracketed = is_bracketed(text);
+    char *const list = mc_strndup(text + bracketed, strlen(text) - 2 * bracketed);
+    if (!list)
+        return mc_fail_memory(error);
+    const mc_status status = store_list(params, index, list, error);
+    mc_free(list);
+    return status;
+}
+
+static mc_status check_input(const mc_params *params, size_t index, size_t input, mc_error *error)
+{
+    const mc_param *const param = &params->method->params[index];
+    if (input == MC_ALL_INPUTS || (param->per_input && input < params->model_count))
+        return MC_OK;
+    if (!param->per_input)
+        return mc_fail(error, MC_USAGE,
+                       "%s: parameter '%s': expected one value for all models, found one for a "
+                       "single model",
+                       params->method->name, param->name);
+    return mc_fail(error, MC_USAGE, "%s: parameter '%s': expected a model below %zu, found %zu",
+                   params->method->name, param->name, params->model_count, input);
+}
+
+mc_status mc_params_set_text(mc_params *params, const char *name, size_t input, const char *text,
+                             mc_error *error)
+{
+    size_t index = 0;
+    double number = 0;
+    MC_TRY(find_param(params, name, &index, error));
+    MC_TRY(check_input(params, index, input, error));
+    const mc_param *const param = &params->method->params[index];
+    if (param->per_input && input == MC_ALL_INPUTS && (strchr(text, ',') || is_bracketed(text)))
+        return set_list(params, index, text, error);
+    MC_TRY(parse_one(params->method, param, text, &number, error));
+    store(params, index, input, number);
+    return MC_OK;
+}
+
+mc_status mc_params_set_number(mc_params *params, const char *name, size_t input, double number,
                                mc_error *error)
+{
+    size_t index = 0;
+    char text[32];
+    MC_TRY(find_param(params, name, &index, error));
+    MC_TRY(check_input(params, index, input, error));
+    snprintf(text, sizeof text, "%.17g", number);
+    if (!is_allowed(&params->method->params[index], number))
+        return refuse(params->method, &params->method->params[index], text, error);
+    store(params, index, input, number);
+    return MC_OK;
+}
+
+/* ---- checks and parsing ------------------------------------------------------------------------ */
+
+mc_status mc_params_check(const mc_params *params, mc_error *error)
+{
+    const mc_method *const method = params->method;
+    for (size_t i = 0; i < params->count; i++) {
+        const size_t start = (size_t)(params->values[i].numbers - params->numbers);
+        for (size_t k = 0; method->params[i].required && k < params->values[i].count; k++)
+            if (!params->given[start + k])
+                return mc_fail(error, MC_USAGE, "%s: parameter '%s' is required", method->name,
+                               method->params[i].name);
+    }
+    return method->check ? method->check(params->values, params->model_count, error) : MC_OK;
+}
+
+const char *mc_params_note(const mc_params *params)
+{
+    const mc_method *const method = params->method;
+    return method->note ? method->note(params->values, params->model_count) : NULL;
+}
+
+mc_status mc_params_report(const mc_params *params, bool strict, mc_report *report, mc_error *error)
+{
+    const char *const note = mc_params_note(params);
+    if (note && strict)
+        return mc_fail(error, MC_USAGE, "%s: %s (strict)", params->method->name, note);
+    return note ? mc_report_add(report, error, "%s: %s", params->method->name, note) : MC_OK;
+}
+
+static mc_status parse_setting(mc_params *params, const char *setting, mc_error *error)
 {
     const char *const equals = strchr(setting, '=');
     if (!equals || equals == setting)
         return mc_fail(error, MC_USAGE, "expected a parameter as NAME=VALUE, found '%s'", setting);
-    const size_t length = (size_t)(equals - setting);
-    for (size_t i = 0; i < params->count; i++) {
-        const mc_param *const param = &method->params[i];
-        if (strlen(param->name) == length && memcmp(param->name, setting, length) == 0)
-            return parse_value(method, param, equals + 1, &params->values[i], error);
-    }
-    char *const name = mc_strndup(setting, length);
+    char *const name = mc_strndup(setting, (size_t)(equals - setting));
     if (!name)
         return mc_fail_memory(error);
-    const mc_status status = unknown_param(method, params->count, name, error);
+    const mc_status status = mc_params_set_text(params, name, MC_ALL_INPUTS, equals + 1, error);
     mc_free(name);
     return status;
-}
-
-static mc_status check_counts(const mc_method *method, const mc_params *params, size_t model_count,
-                              mc_error *error)
-{
-    for (size_t i = 0; i < params->count; i++) {
-        const mc_value *const value = &params->values[i];
-        if (method->params[i].each_model && value->count && value->count != model_count)
-            return mc_fail(error, MC_USAGE,
-                           "%s: parameter '%s': expected %zu numbers, one a model, found %zu",
-                           method->name, method->params[i].name, model_count, value->count);
-    }
-    return MC_OK;
 }
 
 mc_status mc_params_parse(const mc_method *method, const char *const *settings, size_t count,
                           size_t model_count, mc_params **out, mc_error *error)
 {
     mc_params *params = NULL;
-    MC_TRY(new_params(method, &params, error));
+    MC_TRY(mc_params_new(method, model_count, &params, error));
     mc_status status = MC_OK;
     for (size_t i = 0; i < count && status == MC_OK; i++)
-        status = parse_setting(method, params, settings[i], error);
+        status = parse_setting(params, settings[i], error);
     if (status == MC_OK)
-        status = check_counts(method, params, model_count, error);
-    if (status == MC_OK && method->check)
-        status = method->check(params->values, model_count, error);
+        status = mc_params_check(params, error);
     if (status != MC_OK) {
         mc_params_unref(params);
         return status;
@@ -238,34 +417,35 @@ mc_status mc_params_parse(const mc_method *method, const char *const *settings, 
     return MC_OK;
 }
 
-/* A whole number is written as one: 0 rather than 0.0. */
-static json_t *number_json(double number)
+/* ---- JSON -------------------------------------------------------------------------------------- */
+
+static json_t *number_json(const mc_param *param, double number)
 {
+    if (param->type == MC_FLAG)
+        return json_boolean(number != 0);
+    if (param->type == MC_CHOICE)
+        return json_string(param->choices[(size_t)number]);
+    /* A whole number is written as one: 0 rather than 0.0. */
     return is_whole(number) ? json_integer((int64_t)number) : json_real(number);
 }
 
 static json_t *value_json(const mc_param *param, const mc_value *value)
 {
-    if (param->type == MC_FLAG)
-        return json_boolean(value->number != 0);
-    if (param->type == MC_CHOICE)
-        return json_string(param->choices[(size_t)value->number]);
-    if (param->type != MC_NUMBERS)
-        return number_json(value->number);
-    if (value->count == 0)
-        return json_null();
+    if (!param->per_input)
+        return number_json(param, value->numbers[0]);
     json_t *list = json_array();
     for (size_t i = 0; i < value->count; i++)
-        list = mc_json_append(list, number_json(value->numbers[i]));
+        list = mc_json_append(list, number_json(param, value->numbers[i]));
     return list;
 }
 
-char *mc_params_json(const mc_method *method, const mc_params *params)
+char *mc_params_json(const mc_params *params)
 {
     json_t *object = json_object();
-    for (size_t i = 0; i < params->count; i++)
-        object = mc_json_put(object, method->params[i].name,
-                             value_json(&method->params[i], &params->values[i]));
+    for (size_t i = 0; i < params->count; i++) {
+        const mc_param *const param = &params->method->params[i];
+        object = mc_json_put(object, param->name, value_json(param, &params->values[i]));
+    }
     char *const text = object ? json_dumps(object, mc_json_shortest(object)) : NULL;
     char *const copy = text ? mc_strdup(text) : NULL;
     free(text);

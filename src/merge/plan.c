@@ -335,9 +335,11 @@ static mc_status make(mc_plan *plan, const mc_plan_input *input, mc_error *error
     MC_TRY(mc_report_new(&plan->report, error));
     MC_TRY(mc_params_parse(input->method, input->params, input->param_count, input->model_count,
                            &params, error));
-    plan->parameters = mc_params_json(input->method, params);
+    plan->parameters = mc_params_json(params);
+    mc_status status = plan->parameters ? MC_OK : mc_fail_memory(error);
     mc_params_unref(params);
-    mc_status status = plan->parameters ? new_dicts(plan, &d, error) : mc_fail_memory(error);
+    if (status == MC_OK)
+        status = new_dicts(plan, &d, error);
     if (status == MC_OK)
         status = untie_all(plan, &d, error);
     if (status == MC_OK)

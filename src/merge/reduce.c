@@ -13,15 +13,19 @@ void mc_reduce_nodes(const mc_merged *merged, const mc_layer *layer, void *nodes
             merged->method->statistics->combine(layer, node + i * size, node + (i + step) * size);
 }
 
-void mc_reduce_tile(const mc_merged *merged, mc_workspace *workspace, void *nodes, size_t size)
+mc_status mc_reduce_tile(const mc_merged *merged, mc_workspace *workspace, void *nodes, size_t size,
+                         mc_error *error)
 {
     const size_t leaves = (workspace->layer.count + MC_LEAF - 1) / MC_LEAF;
     memset(nodes, 0, size * leaves);
     for (size_t i = 0; i < leaves; i++) {
         mc_workspace_cut(workspace, merged, i * MC_LEAF, MC_LEAF);
-        merged->method->statistics->accumulate(&workspace->leaf, (char *)nodes + i * size);
+        MC_TRY(mc_in_tensor(
+            error, merged->name,
+            merged->method->statistics->accumulate(&workspace->leaf, (char *)nodes + i * size)));
     }
     mc_reduce_nodes(merged, &workspace->layer, nodes, size, leaves);
+    return MC_OK;
 }
 
 /* The first wanted leaf at or after a leaf: those whose number is a multiple of the stride. */
@@ -47,8 +51,8 @@ static mc_status accumulate_run(const mc_merged *merged, mc_workspace *workspace
                                 int64_t count, void *state, void *partial, mc_error *error)
 {
     MC_TRY(mc_workspace_load(workspace, merged, first, count, state, error));
-    merged->method->statistics->accumulate(&workspace->layer, partial);
-    return MC_OK;
+    return mc_in_tensor(error, merged->name,
+                        merged->method->statistics->accumulate(&workspace->layer, partial));
 }
 
 mc_status mc_reduce_accumulate(const mc_merged *merged, mc_workspace *workspace, int64_t first,
@@ -73,7 +77,7 @@ static mc_status run_free(const mc_merged *merged, mc_workspace *workspace, void
 {
     const mc_statistics *const statistics = merged->method->statistics;
     const int64_t all = merged->source.count;
-    const mc_layer whole = mc_merged_whole(merged, state);
+    const mc_layer whole = mc_merged_whole(merged, state, error);
     const int64_t stride = statistics->stride ? statistics->stride(&whole, round) : 1;
     size_t zeros;
     mc_free(*nodes);
@@ -93,7 +97,7 @@ static mc_status run_tree(const mc_merged *merged, mc_workspace *workspace, void
                           void **nodes, mc_error *error)
 {
     const int64_t all = merged->source.count;
-    const mc_layer whole = mc_merged_whole(merged, state);
+    const mc_layer whole = mc_merged_whole(merged, state, error);
     const size_t size = merged->method->statistics->partial_size(&whole);
     /* A tile's node may need the room of all its leaves while it is made. */
     const size_t room = (size_t)((all + TILE - 1) / TILE) + TILE / MC_LEAF;
@@ -105,26 +109,35 @@ static mc_status run_tree(const mc_merged *merged, mc_workspace *workspace, void
     for (int64_t first = 0; first < all; first += TILE, tiles++) {
         const int64_t count = all - first < TILE ? all - first : TILE;
         MC_TRY(mc_workspace_load(workspace, merged, first, count, state, error));
-        mc_reduce_tile(merged, workspace, (char *)*nodes + tiles * size, size);
+        MC_TRY(mc_reduce_tile(merged, workspace, (char *)*nodes + tiles * size, size, error));
     }
     mc_reduce_nodes(merged, &whole, *nodes, size, tiles);
     return MC_OK;
+}
+
+mc_status mc_reduce_next(const mc_merged *merged, int round, void *state, const void *total,
+                         bool *more, mc_error *error)
+{
+    const mc_layer whole = mc_merged_whole(merged, state, error);
+    *more = false;
+    return mc_in_tensor(error, merged->name,
+                        merged->method->statistics->next(&whole, round, state, total, more));
 }
 
 mc_status mc_reduce_all(const mc_merged *merged, mc_workspace *workspace, void **state,
                         mc_error *error)
 {
     const mc_statistics *const statistics = merged->method->statistics;
-    const mc_layer sizes = mc_merged_whole(merged, NULL);
+    const mc_layer sizes = mc_merged_whole(merged, NULL, error);
     void *const found = mc_alloc_zero(1, statistics->state_size(&sizes));
     void *nodes = NULL;
-    const mc_layer whole = mc_merged_whole(merged, found);
+    bool more = true;
     mc_status status = found ? MC_OK : mc_fail_memory(error);
-    for (int round = 0; status == MC_OK; round++) {
+    for (int round = 0; status == MC_OK && more; round++) {
         status = statistics->order_free ? run_free(merged, workspace, found, round, &nodes, error)
                                         : run_tree(merged, workspace, found, &nodes, error);
-        if (status == MC_OK && !statistics->next(&whole, round, found, nodes))
-            break;
+        if (status == MC_OK)
+            status = mc_reduce_next(merged, round, found, nodes, &more, error);
     }
     mc_free(nodes);
     if (status != MC_OK) {

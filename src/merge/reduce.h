@@ -13,7 +13,8 @@ void mc_reduce_nodes(const mc_merged *merged, const mc_layer *layer, void *nodes
                      size_t count);
 
 /* The node of the loaded tile, into the first of `nodes`, which has room for one (of `size` bytes) a leaf. */
-void mc_reduce_tile(const mc_merged *merged, mc_workspace *workspace, void *nodes, size_t size);
+mc_status mc_reduce_tile(const mc_merged *merged, mc_workspace *workspace, void *nodes, size_t size,
+                         mc_error *error);
 
 /* Elements that round `round` looks at in [first, first + count): a tile without any need not be read. */
 bool mc_reduce_wants(int64_t stride, int64_t first, int64_t count);
@@ -28,6 +29,10 @@ size_t mc_reduce_size(const mc_merged *merged, const mc_layer *layer, size_t *ze
 mc_status mc_reduce_accumulate(const mc_merged *merged, mc_workspace *workspace, int64_t first,
                                int64_t count, int64_t stride, void *state, void *partial,
                                mc_error *error);
+
+/* Digests a round's total; *more: there is another round. */
+mc_status mc_reduce_next(const mc_merged *merged, int round, void *state, const void *total,
+                         bool *more, mc_error *error);
 
 /* Runs all rounds in this thread. *state: new memory, the caller frees it. */
 mc_status mc_reduce_all(const mc_merged *merged, mc_workspace *workspace, void **state,

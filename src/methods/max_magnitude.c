@@ -24,4 +24,5 @@ MC_LAYER_MERGE(max_magnitude,
             keep_larger(out, layer->models[m] + start, base, length);
         mc_tile_add(out, base, out, length);
     }
+    return MC_OK;
 }

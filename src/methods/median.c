@@ -5,4 +5,5 @@ MC_LAYER_MERGE(
     .scope = MC_ELEMENTWISE)
 {
     mc_tile_median(layer->out, layer->models, layer->model_count, layer->count);
+    return MC_OK;
 }

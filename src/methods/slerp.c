@@ -10,9 +10,10 @@ static size_t weights_size(const mc_layer *layer)
     return sizeof(weights);
 }
 
-static void accumulate(const mc_layer *layer, void *partial)
+static mc_status accumulate(const mc_layer *layer, void *partial)
 {
     cosine_add(partial, layer->models[0], layer->models[1], layer->count);
+    return MC_OK;
 }
 
 /*
@@ -38,9 +39,9 @@ static double angle_of(double cosine)
     return 2 * half;
 }
 
-static bool next(const mc_layer *layer, int round, void *state, const void *total)
+static mc_status next(const mc_layer *layer, int round, void *state, const void *total, bool *more)
 {
-    (void)round;
+    (void)round, (void)more;
     const double tau = mc_number(layer, "tau"), cosine = cosine_of(total);
     const float seen = (float)cosine; /* the bounds are meant in float32 */
     weights *const found = state;
@@ -49,7 +50,7 @@ static bool next(const mc_layer *layer, int round, void *state, const void *tota
         const double angle = angle_of(cosine);
         *found = (weights){sine((1 - tau) * angle) / sine(angle), sine(tau * angle) / sine(angle)};
     }
-    return false;
+    return MC_OK;
 }
 
 static const mc_statistics statistics = {.state_size = weights_size,
@@ -70,4 +71,5 @@ MC_LAYER_MERGE(
     const weights *const found = layer->state;
     mc_tile_blend(layer->out, (mc_real)found->first, layer->models[0], (mc_real)found->second,
                   layer->models[1], layer->count);
+    return MC_OK;
 }

@@ -10,21 +10,22 @@ static size_t share_size(const mc_layer *layer)
     return sizeof(share);
 }
 
-static void accumulate(const mc_layer *layer, void *partial)
+static mc_status accumulate(const mc_layer *layer, void *partial)
 {
     mc_real mean[MC_LEAF];
     mc_tile_mean(mean, layer->models, layer->model_count, layer->count);
     cosine_add(partial, mean, layer->base, layer->count);
+    return MC_OK;
 }
 
-static bool next(const mc_layer *layer, int round, void *state, const void *total)
+static mc_status next(const mc_layer *layer, int round, void *state, const void *total, bool *more)
 {
-    (void)round;
+    (void)round, (void)more;
     const double cosine = cosine_of(total), models = (double)layer->model_count;
     const double clamped = cosine < 0 ? 0 : cosine > 1 ? 1 : cosine;
     share *const found = state;
     found->mean = models * clamped / (1 + (models - 1) * clamped);
-    return false;
+    return MC_OK;
 }
 
 static const mc_statistics statistics = {.state_size = share_size,
@@ -42,4 +43,5 @@ MC_LAYER_MERGE(stock,
     mc_tile_mean(layer->out, layer->models, layer->model_count, layer->count);
     mc_tile_blend(layer->out, (mc_real)found->mean, layer->out, (mc_real)(1 - found->mean),
                   layer->base, layer->count);
+    return MC_OK;
 }

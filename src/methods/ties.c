@@ -7,9 +7,11 @@
  * would be too long, or the bracket missed, keys are counted by bins, in rounds that narrow the
  * bracket. A small layer is listed as a whole.
  */
-#include <mergecraft/method.h>
+#include "methods/weights.h"
 
 #include <assert.h>
+
+enum { K, WEIGHTS }; /* parameters */
 
 /* Magnitudes, NaN above infinity. */
 #define KEY_LIMIT MC_TOP_BIT
@@ -174,7 +176,7 @@ static void count_keys(key_counts *found, const key_search *bracket, unsigned sh
     found->inside += count;
 }
 
-static void accumulate(const mc_layer *layer, void *partial)
+static mc_status accumulate(const mc_layer *layer, void *partial)
 {
     const key_search bracket = search_of(layer);
     const unsigned shift = bin_shift(bracket.span);
@@ -194,6 +196,7 @@ static void accumulate(const mc_layer *layer, void *partial)
                 count_keys(found, &bracket, shift, keys, collected);
         }
     }
+    return MC_OK;
 }
 
 static void combine_bins(key_bin *into, const key_bin *from)
@@ -415,19 +418,21 @@ static bool find_threshold(const mc_layer *layer, key_search *search, const key_
                             : threshold_by_bins(search, found, rank, fraction);
 }
 
-static bool next(const mc_layer *layer, int round, void *state, const void *total)
+static mc_status next(const mc_layer *layer, int round, void *state, const void *total, bool *more)
 {
     key_search *const search = state;
     const double quantile = 1 - mc_number(layer, "k");
     const double place = (double)(key_count(layer) - 1) * quantile;
     if (key_count(layer) == 0)
-        return false;
+        return MC_OK;
     if (stride(layer, round) > 1) {
         bracket_sample(layer, search, total, quantile);
-        return true;
+        *more = true;
+        return MC_OK;
     }
     *search = search_of(layer);
-    return !find_threshold(layer, search, total, (uint64_t)place, place - floor(place));
+    *more = !find_threshold(layer, search, total, (uint64_t)place, place - floor(place));
+    return MC_OK;
 }
 
 static const mc_statistics statistics = {.state_size = search_size,
@@ -439,22 +444,28 @@ static const mc_statistics statistics = {.state_size = search_size,
                                          .combine = combine,
                                          .next = next};
 
-/* sum += the model's task vector where it is large enough (or NaN) */
-MC_PASS void add_kept(mc_real *sum, const mc_real *model, const mc_real *base, mc_real threshold,
-                      size_t count)
+static mc_status check(const mc_value *values, size_t model_count, mc_error *error)
+{
+    (void)model_count;
+    return check_weights(&values[WEIGHTS], error);
+}
+
+/* sum += weight · the model's task vector where it is large enough (or NaN) */
+MC_PASS void add_kept(mc_real *sum, mc_real weight, const mc_real *model, const mc_real *base,
+                      mc_real threshold, size_t count)
 {
     MC_INDEPENDENT
     for (size_t i = 0; i < count; i++) {
         const mc_real task = model[i] - base[i];
-        sum[i] += mc_absolute(task) < threshold ? 0 : task;
+        sum[i] += mc_absolute(task) < threshold ? 0 : weight * task;
     }
 }
 
 /*
- * Where the task vector is large enough and has the elected sign (0: none): agreed += it, votes +=
- * 1.
+ * Where the task vector is large enough and has the elected sign (0: none): agreed += weight · it,
+ * votes += weight.
  */
-MC_PASS void add_agreeing(mc_real *agreed, mc_real *votes, const mc_real *signs,
+MC_PASS void add_agreeing(mc_real *agreed, mc_real *votes, const mc_real *signs, mc_real weight,
                           const mc_real *model, const mc_real *base, mc_real threshold,
                           size_t count)
 {
@@ -463,8 +474,8 @@ MC_PASS void add_agreeing(mc_real *agreed, mc_real *votes, const mc_real *signs,
         const mc_real task = model[i] - base[i];
         const mc_real kept = mc_absolute(task) < threshold ? 0 : task;
         const bool agrees = kept * signs[i] > 0;
-        agreed[i] += agrees ? kept : 0;
-        votes[i] += agrees ? (mc_real)1 : (mc_real)0;
+        agreed[i] += agrees ? weight * kept : 0;
+        votes[i] += agrees ? weight : 0;
     }
 }
 
@@ -479,16 +490,18 @@ MC_PASS void add_mean(mc_real *out, const mc_real *base, const mc_real *total,
     }
 }
 
-static void merge_block(const mc_layer *layer, mc_real threshold, size_t start, size_t count)
+static void merge_block(const mc_layer *layer, const double *weights, mc_real threshold,
+                        size_t start, size_t count)
 {
     mc_real total[MC_TILE_BLOCK] = {0}, agreed[MC_TILE_BLOCK] = {0}, votes[MC_TILE_BLOCK] = {0};
     mc_real signs[MC_TILE_BLOCK];
     const mc_real *const base = layer->base + start;
     for (size_t m = 0; m < layer->model_count; m++)
-        add_kept(total, layer->models[m] + start, base, threshold, count);
+        add_kept(total, (mc_real)weights[m], layer->models[m] + start, base, threshold, count);
     mc_tile_sign(signs, total, count);
     for (size_t m = 0; m < layer->model_count; m++)
-        add_agreeing(agreed, votes, signs, layer->models[m] + start, base, threshold, count);
+        add_agreeing(agreed, votes, signs, (mc_real)weights[m], layer->models[m] + start, base,
+                     threshold, count);
     add_mean(layer->out + start, base, total, agreed, votes, count);
 }
 
@@ -496,12 +509,18 @@ MC_LAYER_MERGE(
     ties,
     .help = "base plus the mean of the large task vector elements that agree with the elected sign",
     .paper = "Yadav et al. 2023, TIES-Merging, arXiv:2306.01708", .scope = MC_ELEMENTWISE,
-    .needs_base = true, .statistics = &statistics,
+    .needs_base = true, .check = check, .statistics = &statistics,
     .params = MC_PARAMS({"k", MC_NUMBER,
                          "share of the task vector elements, over all models, that is kept",
-                         .fallback = .1, .maximum = 1}))
+                         .fallback = .1, .maximum = 1},
+                        {"weights", MC_NUMBER,
+                         "weight of each model in the election of signs and in the mean",
+                         .fallback = 1, .per_input = true}))
 {
     const key_search *const found = layer->state;
+    const double *const weights = mc_numbers(layer, "weights");
     for (size_t start = 0; start < layer->count; start += MC_TILE_BLOCK)
-        merge_block(layer, (mc_real)found->threshold, start, mc_tile_block(start, layer->count));
+        merge_block(layer, weights, (mc_real)found->threshold, start,
+                    mc_tile_block(start, layer->count));
+    return MC_OK;
 }

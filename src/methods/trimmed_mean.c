@@ -3,10 +3,24 @@
 static mc_status check(const mc_value *values, size_t model_count, mc_error *error)
 {
     (void)model_count;
-    if (values[0].number >= .5)
+    if (values[0].numbers[0] >= .5)
         return mc_fail(error, MC_USAGE, "trim: expected less than 0.5, found %g: nothing is left",
-                       values[0].number);
+                       values[0].numbers[0]);
     return MC_OK;
+}
+
+static size_t dropped_of(double trim, size_t model_count)
+{
+    return (size_t)floor(trim * (double)model_count);
+}
+
+static const char *note(const mc_value *values, size_t model_count)
+{
+    const double trim = values[0].numbers[0];
+    return trim > 0 && dropped_of(trim, model_count) == 0
+               ? "trim times the number of models is below 1, so that no value is trimmed: the "
+                 "result is the plain mean"
+               : NULL;
 }
 
 /* A value that is NaN has no place in an order: the sums are made NaN afterwards. */
@@ -70,13 +84,13 @@ static void mean_by_rank(const mc_layer *layer, size_t dropped, size_t start, si
 }
 
 MC_LAYER_MERGE(trimmed_mean, .help = "mean without the smallest and the largest values",
-               .scope = MC_ELEMENTWISE, .check = check,
+               .scope = MC_ELEMENTWISE, .check = check, .note = note,
                .params = MC_PARAMS({"trim", MC_NUMBER,
                                     "share of the models that is dropped at each end, below 0.5",
                                     .fallback = .2, .maximum = .5}))
 {
     const size_t models = layer->model_count;
-    const size_t dropped = (size_t)floor(mc_number(layer, "trim") * (double)models);
+    const size_t dropped = dropped_of(mc_number(layer, "trim"), models);
     for (size_t start = 0; start < layer->count; start += MC_MEDIAN_BLOCK) {
         const size_t left = layer->count - start;
         const size_t count = left < MC_MEDIAN_BLOCK ? left : MC_MEDIAN_BLOCK;
@@ -86,4 +100,5 @@ MC_LAYER_MERGE(trimmed_mean, .help = "mean without the smallest and the largest 
             mean_by_rank(layer, dropped, start, count);
         keep_nan(layer->out, layer->models, models, start, count);
     }
+    return MC_OK;
 }

@@ -23,6 +23,7 @@ MC_LAYER_MERGE(slow, .help = "the first model, taking its time")
         nanosleep(far ? &long_moment : &moment, NULL);
     }
     memcpy(layer->out, layer->models[0], layer->count * sizeof *layer->out);
+    return MC_OK;
 }
 END
 mergecraft methods slow.c > /dev/null || fail 'the method does not compile'

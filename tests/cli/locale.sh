@@ -8,6 +8,7 @@ MC_LAYER_MERGE(scale, .help = "the first model, scaled",
 {
     for (size_t i = 0; i < layer->count; i++)
         layer->out[i] = (float)mc_number(layer, "factor") * layer->models[0][i];
+    return MC_OK;
 }
 END
 show()

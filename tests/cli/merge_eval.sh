@@ -17,6 +17,7 @@ cat > mine.c <<'END'
 MC_LAYER_MERGE(mine, .help = "the mean")
 {
     mc_tile_mean(layer->out, layer->models, layer->model_count, layer->count);
+    return MC_OK;
 }
 END
 # shellcheck disable=SC2086

@@ -13,6 +13,7 @@ MC_LAYER_MERGE(largest, .help = "largest value, times a factor",
             best = layer->models[m][i] > best ? layer->models[m][i] : best;
         layer->out[i] = factor * best;
     }
+    return MC_OK;
 }
 END
 cat > two.c <<'END'
@@ -21,11 +22,13 @@ cat > two.c <<'END'
 MC_LAYER_MERGE(first, .help = "the first model")
 {
     memcpy(layer->out, layer->models[0], layer->count * sizeof *layer->out);
+    return MC_OK;
 }
 
 MC_LAYER_MERGE(second, .help = "the second model", .min_models = 2)
 {
     memcpy(layer->out, layer->models[1], layer->count * sizeof *layer->out);
+    return MC_OK;
 }
 END
 echo 'int x = ;' > wrong.c
@@ -67,6 +70,7 @@ MC_LAYER_MERGE(weighted, .help = "mean of the models, weighted by another list",
         }
         layer->out[i] = sum / all;
     }
+    return MC_OK;
 }
 END
 for i in 0 3; do helper model w$i.safetensors encoder.weight:2x3:$i classifier.weight:1x2:$i; done

@@ -13,6 +13,7 @@ MC_LAYER_MERGE(waits, .help = "the first model, when it may")
     while (access("go", F_OK) != 0)
         nanosleep(&moment, NULL);
     memcpy(layer->out, layer->models[0], layer->count * sizeof *layer->out);
+    return MC_OK;
 }
 C
 mergecraft methods waits.c > /dev/null || fail 'the method does not compile'

@@ -18,6 +18,6 @@ for header in "$root"/include/mergecraft/*.h; do
 done
 [ "$count" -gt 10 ]
 
-printf '#include <mergecraft/method.h>\nMC_LAYER_MERGE(own, .help = "x")\n{ mc_tile_copy(layer->out, layer->models[0], layer->count); }\n' \
+printf '#include <mergecraft/method.h>\nMC_LAYER_MERGE(own, .help = "x")\n{ mc_tile_copy(layer->out, layer->models[0], layer->count); return MC_OK; }\n' \
     > "$folder/own.c"
 "$cc" -std=gnu17 -Wall -Wextra -Werror -DMC_PLUGIN -I "$root/include" -fsyntax-only "$folder/own.c"

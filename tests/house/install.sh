@@ -21,6 +21,7 @@ cat > "$folder/own.c" <<'END'
 MC_LAYER_MERGE(first, .help = "the first model")
 {
     mc_tile_copy(layer->out, layer->models[0], layer->count);
+    return MC_OK;
 }
 
 int main(void)

@@ -267,6 +267,7 @@ static const char good_text[] = "#include <mergecraft/method.h>\n"
                                 "MC_LAYER_MERGE(first_of_all, .help = \"the first\")\n"
                                 "{\n"
                                 "    mc_tile_copy(layer->out, layer->models[0], layer->count);\n"
+                                "    return MC_OK;\n"
                                 "}\n";
 
 static mc_status open_plugin(const char *folder, const char *name, mc_plugin **out, mc_error *error)

@@ -23,12 +23,14 @@ MC_LAYER_MERGE(row_sums, .help = "the first model, each row less its sum", .scop
         for (size_t i = start; i < start + row; i++)
             layer->out[i] = layer->models[0][i] - sum;
     }
+    return MC_OK;
 }
 
 MC_LAYER_MERGE(turned, .help = "the last model, backwards", .scope = MC_TENSOR)
 {
     for (size_t i = 0; i < layer->count; i++)
         layer->out[i] = layer->models[layer->model_count - 1][layer->count - 1 - i];
+    return MC_OK;
 }
 
 static size_t size_of_float(const mc_layer *layer)
@@ -37,12 +39,13 @@ static size_t size_of_float(const mc_layer *layer)
     return sizeof(float);
 }
 
-static void sum_add(const mc_layer *layer, void *partial)
+static mc_status sum_add(const mc_layer *layer, void *partial)
 {
     float sum = *(float *)partial;
     for (size_t i = 0; i < layer->count; i++)
         sum += layer->models[0][i] * layer->models[1][i];
     *(float *)partial = sum;
+    return MC_OK;
 }
 
 static void sum_combine(const mc_layer *layer, void *into, const void *from)
@@ -52,11 +55,13 @@ static void sum_combine(const mc_layer *layer, void *into, const void *from)
 }
 
 /* A second round that only doubles what the first one found. */
-static bool sum_next(const mc_layer *layer, int round, void *state, const void *total)
+static mc_status sum_next(const mc_layer *layer, int round, void *state, const void *total,
+                          bool *more)
 {
     (void)layer;
     *(float *)state += *(const float *)total;
-    return round == 0;
+    *more = round == 0;
+    return MC_OK;
 }
 
 static const mc_statistics sum_statistics = {.state_size = size_of_float,
@@ -65,14 +70,21 @@ static const mc_statistics sum_statistics = {.state_size = size_of_float,
                                              .combine = sum_combine,
                                              .next = sum_next};
 
+static size_t a_tile(const mc_layer *layer)
+{
+    return layer->count * sizeof(mc_real);
+}
+
 /* The sum is in float: another order of adding gives other bits. */
 MC_LAYER_MERGE(shifted, .help = "mean shifted by a dot product", .statistics = &sum_statistics,
-               .scratch = 1)
+               .scratch_bytes = a_tile)
 {
     const float shift = *(const float *)layer->state;
-    mc_tile_mean(layer->scratch, layer->models, layer->model_count, layer->count);
+    mc_real *const mean = layer->scratch;
+    mc_tile_mean(mean, layer->models, layer->model_count, layer->count);
     for (size_t i = 0; i < layer->count; i++)
-        layer->out[i] = layer->scratch[i] + shift;
+        layer->out[i] = mean[i] + shift;
+    return MC_OK;
 }
 
 typedef struct counts {
@@ -104,13 +116,14 @@ static int64_t every(const mc_layer *layer, int round)
     return strides[round];
 }
 
-static void count_above(const mc_layer *layer, void *partial)
+static mc_status count_above(const mc_layer *layer, void *partial)
 {
     counts *const found = partial;
     const threshold *const state = layer->state;
     for (size_t i = 0; i < layer->count; i++)
         found->above += (double)layer->models[0][i] > state->at;
     found->seen += layer->count;
+    return MC_OK;
 }
 
 static void add_counts(const mc_layer *layer, void *into, const void *from)
@@ -120,13 +133,15 @@ static void add_counts(const mc_layer *layer, void *into, const void *from)
     ((counts *)into)->seen += ((const counts *)from)->seen;
 }
 
-static bool next_threshold(const mc_layer *layer, int round, void *state, const void *total)
+static mc_status next_threshold(const mc_layer *layer, int round, void *state, const void *total,
+                                bool *more)
 {
     (void)layer;
     threshold *const found = state;
     found->rounds[round] = *(const counts *)total;
     found->at = (double)found->rounds[round].above / (double)found->rounds[round].seen / 2;
-    return round < 2;
+    *more = round < 2;
+    return MC_OK;
 }
 
 static const mc_statistics count_statistics = {.state_size = size_of_threshold,
@@ -145,6 +160,7 @@ MC_LAYER_MERGE(cut, .help = "the first model above a threshold, else the number 
                                4 * state->rounds[2].seen);
     for (size_t i = 0; i < layer->count; i++)
         layer->out[i] = (double)layer->models[0][i] > state->at ? layer->models[0][i] : seen;
+    return MC_OK;
 }
 
 /* ---- inputs ------------------------------------------------------------------------------------- */

@@ -328,7 +328,7 @@ static void test_params(void **state)
     assert_error(MC_USAGE, "NAME=VALUE", try_params(&p, "task", "scale", &error));
     assert_error(MC_USAGE, "NAME=VALUE", try_params(&p, "task", "=1", &error));
     assert_error(MC_USAGE, "one of survivors, models", try_params(&p, "dare", "average=x", &error));
-    assert_error(MC_USAGE, "expected 2 numbers, one a model, found 3",
+    assert_error(MC_USAGE, "expected one value, or one per model (2), found 3",
                  try_params(&p, "soup", "weights=1,2,3", &error));
     assert_error(MC_USAGE, "weights", try_params(&p, "soup", "weights=1,-1", &error));
     assert_error(MC_USAGE, "expected 1 or -1", try_params(&p, "task", "signs=1,2", &error));
@@ -367,6 +367,7 @@ MC_LAYER_MERGE(by_hessian, .help = "models weighted by hessians", .lists = MC_NA
         }
         layer->out[i] = sum / total;
     }
+    return MC_OK;
 }
 
 static mc_status try_lists(const pair *p, const mc_list *list, size_t count, mc_error *error)

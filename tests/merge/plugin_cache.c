@@ -10,6 +10,7 @@ static const char text[] = "#include <mergecraft/method.h>\n"
                            "MC_LAYER_MERGE(own, .help = \"the first\")\n"
                            "{\n"
                            "    mc_tile_copy(layer->out, layer->models[0], layer->count);\n"
+                           "    return MC_OK;\n"
                            "}\n";
 
 static char *folder; /* where each test is; the cache is in it, and a compiler that counts */

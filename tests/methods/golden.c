@@ -15,8 +15,6 @@
 
 #include <cmocka.h>
 
-enum { PARAMS = 8, NUMBERS = 32 };
-
 /* Smooth results: of the largest input. */
 static const double tolerance_f32 = 2e-6, tolerance_f64 = 1e-14;
 
@@ -36,8 +34,7 @@ typedef struct golden_layer {
     int64_t shape[4];
     void *models[RUN_MODELS];
     void *base, *out;
-    mc_value values[PARAMS];
-    double numbers[PARAMS][NUMBERS];
+    mc_params *params;
 } golden_layer;
 
 static bool parse_case(const char *line, golden_case *c)
@@ -68,46 +65,13 @@ static void set_shape(golden_layer *golden, const char *text)
     }
 }
 
-static double parse_number(const mc_param *param, const char *text, char **end)
-{
-    for (int i = 0; param->type == MC_CHOICE && param->choices[i]; i++) {
-        const size_t length = strlen(param->choices[i]);
-        if (strncmp(text, param->choices[i], length) == 0) {
-            *end = (char *)(uintptr_t)(text + length);
-            return i;
-        }
-    }
-    return strtod(text, end);
-}
-
-/* " k=0.2 weights=1,2": what is not named has its default. */
-static void set_values(golden_layer *golden, const mc_method *method, const char *settings)
-{
-    golden->layer.params = method->params;
-    golden->layer.values = golden->values;
-    for (size_t i = 0; method->params && method->params[i].name; i++) {
-        const mc_param *const param = &method->params[i];
-        char wanted[64];
-        snprintf(wanted, sizeof wanted, " %s=", param->name);
-        const char *at = strstr(settings, wanted);
-        golden->values[i].number = param->fallback;
-        golden->values[i].numbers = golden->numbers[i];
-        for (at = at ? at + strlen(wanted) : NULL; at;) {
-            char *end = NULL;
-            const double number = parse_number(param, at, &end);
-            golden->values[i].number = number;
-            if (param->type == MC_NUMBERS)
-                golden->numbers[i][golden->values[i].count++] = number;
-            at = *end == ',' ? end + 1 : NULL;
-        }
-    }
-}
-
 static void set_up(golden_layer *golden, const mc_method *method, const golden_case *c)
 {
     *golden = (golden_layer){.layer = {.name = "layer", .model_count = c->model_count}};
     set_shape(golden, c->shape);
-    set_values(golden, method, c->settings);
+    golden->params = run_params(method, c->model_count, c->settings);
+    golden->layer.params = method->params;
+    golden->layer.values = golden->params->values;
     const size_t count = (size_t)golden->layer.size;
     for (size_t m = 0; m < c->model_count; m++)
         golden->models[m] = inputs_make(c->seed, m, c->kind, c->dtype, count);
@@ -124,6 +88,7 @@ static void tear_down(golden_layer *golden)
 {
     for (size_t m = 0; m < golden->layer.model_count; m++)
         free(golden->models[m]);
+    mc_params_unref(golden->params);
     free(golden->base);
     free(golden->out);
 }

@@ -43,7 +43,7 @@ static void check(float *values, size_t model_count, size_t count)
                             .model_count = model_count};
     for (int level = 0; level < MC_CPU_LEVELS && mc_cpu_force((mc_cpu_level)level); level++) {
         out[count] = 7;
-        mc_method_variant(mc_method_find("median"), false)->apply(&layer);
+        run_check(mc_method_variant(mc_method_find("median"), false)->apply(&layer));
         for (size_t i = 0; i < count; i++) {
             float column[RUN_MODELS];
             for (size_t m = 0; m < model_count; m++)

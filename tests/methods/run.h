@@ -7,10 +7,33 @@
 
 #include <mergecraft/method.h>
 
+#include "merge/params.h"
+
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { RUN_MODELS = 256 };
+
+/* The parameters of a layer, from settings as the command line has them: "k=0.2 weights=1,2". */
+static inline mc_params *run_params(const mc_method *method, size_t model_count,
+                                    const char *settings)
+{
+    char text[512], line[4096];
+    const char *items[16];
+    size_t count = 0;
+    mc_error error = MC_ERROR_NONE;
+    mc_params *params = NULL;
+    snprintf(text, sizeof text, "%s", settings);
+    for (char *rest = NULL, *item = strtok_r(text, " ", &rest); item;
+         item = strtok_r(NULL, " ", &rest))
+        items[count++] = item;
+    if (mc_params_parse(method, items, count, model_count, &params, &error) != MC_OK) {
+        fprintf(stderr, "%s\n", mc_error_message(&error, line, sizeof line));
+        abort();
+    }
+    return params;
+}
 
 typedef struct run_cut {
     mc_layer layer;
@@ -20,6 +43,13 @@ typedef struct run_cut {
 static inline const void *run_at(const void *array, size_t size, int64_t first)
 {
     return array ? (const char *)array + size * (size_t)first : NULL;
+}
+
+/* None of the built-in methods fails on a layer. */
+static inline void run_check(mc_status status)
+{
+    if (status != MC_OK)
+        abort();
 }
 
 /* A part of a layer. */
@@ -48,7 +78,7 @@ static inline void run_node(const mc_method *method, const mc_layer *whole, int 
     if (level == 0) {
         run_cut cut;
         run_cut_at(&cut, method, whole, index * MC_LEAF, MC_LEAF);
-        statistics->accumulate(&cut.layer, partial);
+        run_check(statistics->accumulate(&cut.layer, partial));
         return;
     }
     run_node(method, whole, level - 1, 2 * index, partial);
@@ -80,7 +110,7 @@ static inline void run_order_free(const mc_method *method, const mc_layer *whole
         run_cut_at(&cut, method, whole, first, taken);
         memset(partial, 0xff, size); /* whoever asks for fewer zeros gets no more */
         memset(partial, 0, zeros);
-        statistics->accumulate(&cut.layer, partial);
+        run_check(statistics->accumulate(&cut.layer, partial));
         statistics->combine(whole, total, partial);
     }
     free(partial);
@@ -110,7 +140,9 @@ static inline void *run_statistics(const mc_method *method, mc_layer *whole, int
             run_order_free(method, whole, stride, tile, total);
         else if (whole->size > 0)
             run_node(method, whole, run_levels(whole->size), 0, total);
-        if (!statistics->next(whole, *rounds, state, total))
+        bool more = false;
+        run_check(statistics->next(whole, *rounds, state, total, &more));
+        if (!more)
             break;
     }
     ++*rounds;
@@ -128,7 +160,7 @@ static inline int run_method(const mc_method *method, const mc_layer *layer, int
     for (int64_t first = 0; first < whole.size; first += tile) {
         run_cut cut;
         run_cut_at(&cut, method, &whole, first, tile);
-        method->apply(&cut.layer);
+        run_check(method->apply(&cut.layer));
     }
     free(state);
     return rounds;

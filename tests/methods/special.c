@@ -42,6 +42,7 @@ static void test_list(void **state)
 MC_LAYER_MERGE(own, .help = "not built in", .scope = MC_ELEMENTWISE)
 {
     mc_tile_copy(layer->out, layer->models[0], layer->count);
+    return MC_OK;
 }
 
 static void test_variants(void **state)
@@ -62,29 +63,52 @@ static void test_variants(void **state)
  * ---- parameters that do not fit ---------------------------------------------------------------
  */
 
-static mc_status check_numbers(const char *method, const double *numbers, size_t count,
-                               mc_error *error)
+/* The error text of parameters for two models; "" if they are accepted. */
+static const char *refusal(const char *method, const char *setting)
 {
-    const mc_value values[] = {{.numbers = numbers, .count = count}, {.number = 1}};
-    return mc_method_find(method)->check(values, count, error);
+    static mc_error error;
+    mc_params *params = NULL;
+    error = (mc_error)MC_ERROR_NONE;
+    mc_params_parse(mc_method_find(method), &setting, 1, 2, &params, &error);
+    mc_params_unref(params);
+    return error.text;
 }
 
 static void test_checks(void **state)
 {
-    mc_error error = MC_ERROR_NONE;
+    static const char zero[] = "weights: expected a finite sum other than 0, found 0 for 2 models";
     (void)state;
-    assert_int_equal(check_numbers("soup", (const double[]){1, -1}, 2, &error), MC_USAGE);
-    assert_string_equal(error.text,
-                        "the weights of 2 models add up to 0, by which they would be divided");
-    assert_int_equal(check_numbers("soup", (const double[]){1e308, 1e308}, 2, &error), MC_USAGE);
-    assert_string_equal(error.text,
-                        "the weights of 2 models add up to inf, by which they would be divided");
-    assert_int_equal(check_numbers("soup", (const double[]){1, -.5}, 2, NULL), MC_OK);
-    assert_int_equal(check_numbers("soup", NULL, 0, NULL), MC_OK);
-    assert_int_equal(check_numbers("task", (const double[]){1, .5}, 2, &error), MC_USAGE);
-    assert_string_equal(error.text, "sign 2 is 0.5; expected 1 or -1");
-    assert_int_equal(check_numbers("task", (const double[]){1, -1}, 2, NULL), MC_OK);
-    assert_int_equal(check_numbers("task", NULL, 0, NULL), MC_OK);
+    assert_string_equal(refusal("soup", "weights=1,-1"), zero);
+    assert_string_equal(refusal("soup", "weights=1e308"),
+                        "weights: expected a finite sum other than 0, found inf for 2 models");
+    assert_string_equal(refusal("soup", "weights=1,-.5"), "");
+    assert_string_equal(refusal("task", "signs=1,.5"),
+                        "signs: expected 1 or -1 for model 2, found 0.5");
+    assert_string_equal(refusal("task", "signs=1,-1"), "");
+    assert_string_equal(refusal("task", "signs=-1"), "");
+    assert_string_equal(refusal("task", "weights=1,-1"), zero);
+    assert_string_equal(refusal("ties", "weights=0"), zero);
+    assert_string_equal(refusal("ties", "weights=1,-.5"),
+                        "weights: expected no negative weight, found -0.5");
+    assert_string_equal(refusal("dare", "weights=-1,2"),
+                        "weights: expected no negative weight, found -1");
+    assert_string_equal(refusal("trimmed_mean", "trim=.5"),
+                        "trim: expected less than 0.5, found 0.5: nothing is left");
+}
+
+/* A share that trims nothing is noted; 0 is what the user asked for. */
+static void test_notes(void **state)
+{
+    const mc_method *const method = mc_method_find("trimmed_mean");
+    (void)state;
+    for (size_t models = 1; models < 8; models++) {
+        mc_params *const standard = run_params(method, models, "");
+        mc_params *const none = run_params(method, models, "trim=0");
+        assert_int_equal(mc_params_note(standard) != NULL, models < 5);
+        assert_null(mc_params_note(none));
+        mc_params_unref(standard);
+        mc_params_unref(none);
+    }
 }
 
 /*
@@ -93,14 +117,13 @@ static void test_checks(void **state)
 
 enum { COUNT = 5, MODELS = 2 };
 
-static const mc_value half[] = {{.number = .5}, {.number = 0}};
-
 /* Merges two models of five elements, at the first level, into out. */
-static void merge(const char *name, const mc_value *values, const float models[MODELS][COUNT],
+static void merge(const char *name, const char *settings, const float models[MODELS][COUNT],
                   const float base[COUNT], float out[COUNT])
 {
     const mc_method *const method = mc_method_variant(mc_method_find(name), false);
     const float *const rows[] = {models[0], models[1]};
+    mc_params *const params = run_params(mc_method_find(name), MODELS, settings);
     const mc_layer layer = {.name = name,
                             .size = COUNT,
                             .count = COUNT,
@@ -109,9 +132,10 @@ static void merge(const char *name, const mc_value *values, const float models[M
                             .model_count = MODELS,
                             .base = base,
                             .params = method->params,
-                            .values = values,
+                            .values = params->values,
                             .random_key = 1};
     run_method(method, &layer, MC_LEAF);
+    mc_params_unref(params);
 }
 
 static void assert_row(const float *found, const float *expected)
@@ -127,9 +151,9 @@ static void test_slerp_of_zeros(void **state)
     const float zeros[MODELS][COUNT] = {{0}}, one[MODELS][COUNT] = {{2, 4, 0, -2, 6}, {0}};
     float out[COUNT];
     (void)state;
-    merge("slerp", half, zeros, NULL, out);
+    merge("slerp", "", zeros, NULL, out);
     assert_row(out, (const float[]){0, 0, 0, 0, 0});
-    merge("slerp", half, one, NULL, out);
+    merge("slerp", "", one, NULL, out);
     assert_row(out, (const float[]){1, 2, 0, -1, 3});
 }
 
@@ -141,11 +165,11 @@ static void test_slerp_along_the_line(void **state)
     const float along[MODELS][COUNT] = {{2, 4, 6, 8, 2}, {4, 8, 12, 16, 4}};
     float out[COUNT];
     (void)state;
-    merge("slerp", half, across, NULL, out);
+    merge("slerp", "", across, NULL, out);
     assert_row(out, (const float[]){1, 2, 0, 0, 0});
-    merge("slerp", half, against, NULL, out);
+    merge("slerp", "", against, NULL, out);
     assert_row(out, (const float[]){-1, -2, -3, -4, -1});
-    merge("slerp", half, along, NULL, out);
+    merge("slerp", "", along, NULL, out);
     assert_row(out, (const float[]){3, 6, 9, 12, 3});
 }
 
@@ -155,7 +179,7 @@ static void test_slerp_of_nan(void **state)
     const float models[MODELS][COUNT] = {{1, NAN, 3, 4, 5}, {2, 2, 4, 4, 5}};
     float out[COUNT];
     (void)state;
-    merge("slerp", half, models, NULL, out);
+    merge("slerp", "", models, NULL, out);
     assert_row(out, (const float[]){1.5f, NAN, 3.5f, 4, 5});
 }
 
@@ -166,13 +190,13 @@ static void test_stock_of_zeros(void **state)
     const float base[COUNT] = {1, 2, 3, 4, 5}, none[COUNT] = {0};
     float out[COUNT];
     (void)state;
-    merge("stock", NULL, zeros, none, out);
+    merge("stock", "", zeros, none, out);
     assert_row(out, none);
-    merge("stock", NULL, zeros, base, out);
+    merge("stock", "", zeros, base, out);
     assert_row(out, base);
-    merge("stock", NULL, models, none, out);
+    merge("stock", "", models, none, out);
     assert_row(out, none);
-    merge("stock", NULL, models, models[0], out);
+    merge("stock", "", models, models[0], out);
     assert_row(out, models[0]);
 }
 
@@ -183,19 +207,18 @@ static void test_stock_of_nan(void **state)
     const float base[COUNT] = {1, 2, 3, 4, 5};
     float out[COUNT];
     (void)state;
-    merge("stock", NULL, models, base, out);
+    merge("stock", "", models, base, out);
     assert_row(out, (const float[]){NAN, NAN, NAN, NAN, NAN});
 }
 
 /* With p = 1 nothing survives, not even NaN, and the base comes out to the sign of its zeros. */
 static void test_dare_drops_all(void **state)
 {
-    const mc_value all[] = {{.number = 1}, {.number = 0}};
     const float models[MODELS][COUNT] = {{1, NAN, INFINITY, 4, 5}, {2, 2, 4, 4, 5}};
     const float base[COUNT] = {-0.f, 2, 3, 0, -5};
     float out[COUNT];
     (void)state;
-    merge("dare", all, models, base, out);
+    merge("dare", "p=1", models, base, out);
     assert_memory_equal(out, base, sizeof base);
 }
 
@@ -212,8 +235,9 @@ static void test_dare_limit(void **state)
             mc_random_bernoulli(1, 0, (int64_t)i, 1, (uint16_t)(number | bit), &survives);
             number |= survives ? (uint16_t)bit : 0;
         }
-        const mc_value kept[] = {{.number = number * 0x1p-16}, {.number = 1}};
-        const mc_value dropped[] = {{.number = (number + 1.) * 0x1p-16}, {.number = 1}};
+        char kept[64], dropped[64];
+        snprintf(kept, sizeof kept, "p=%.17g average=models", number * 0x1p-16);
+        snprintf(dropped, sizeof dropped, "p=%.17g average=models", (number + 1.) * 0x1p-16);
         merge("dare", kept, models, base, out);
         assert_true(out[i] > 0);
         merge("dare", dropped, models, base, out);
@@ -226,8 +250,8 @@ static void test_dare_share(void **state)
 {
     enum { MANY = 1 << 16 };
     const double p = .3;
-    const mc_value values[] = {{.number = p}, {.number = 1}};
     const mc_method *const dare = mc_method_variant(mc_method_find("dare"), false);
+    mc_params *const params = run_params(mc_method_find("dare"), 2, "p=0.3 average=models");
     float *const one = calloc(MANY, sizeof *one), *const two = calloc(MANY, sizeof *two);
     float *const base = calloc(MANY, sizeof *base), *const out = calloc(MANY, sizeof *out);
     const float *const rows[] = {one, two};
@@ -244,9 +268,10 @@ static void test_dare_share(void **state)
                             .model_count = 2,
                             .base = base,
                             .params = dare->params,
-                            .values = values,
+                            .values = params->values,
                             .random_key = mc_random_key(3, "w")};
     run_method(dare, &layer, 8 * MC_LEAF);
+    mc_params_unref(params);
     for (size_t i = 0; i < MANY; i++)
         seen[lrintf(out[i])]++; /* 0, 1, 2 or both: 3 */
     const double expected[] = {p * p, p * (1 - p), p * (1 - p), (1 - p) * (1 - p)};
@@ -261,27 +286,50 @@ static void test_dare_share(void **state)
 
 static void test_ties_edges(void **state)
 {
-    const mc_value all[] = {{.number = 1}}, none[] = {{.number = 0}};
     const float models[MODELS][COUNT] = {{2, -1, 0, 4, 1}, {-1, -3, 0, 8, -1}};
     const float base[COUNT] = {0, 0, 7, 0, 0}, zeros[COUNT] = {0};
     float out[COUNT];
     (void)state;
-    merge("ties", all, models, zeros, out);
+    merge("ties", "k=1", models, zeros, out);
     assert_row(out, (const float[]){2, -2, 0, 6, 0});
-    merge("ties", none, models, base, out);
+    merge("ties", "k=0", models, base, out);
     assert_row(out, (const float[]){0, 0, 7, 8, 0});
 }
 
 /* Infinity is the largest magnitude and NaN stays where it is. */
 static void test_ties_specials(void **state)
 {
-    const mc_value some[] = {{.number = .34}};
     const float models[MODELS][COUNT] = {{1, INFINITY, NAN, 2, 3}, {1, 1, 1, -INFINITY, 1}};
     const float base[COUNT] = {0};
     float out[COUNT];
     (void)state;
-    merge("ties", some, models, base, out);
+    merge("ties", "k=.34", models, base, out);
     assert_row(out, (const float[]){0, INFINITY, NAN, -INFINITY, 3});
+}
+
+/* base = 0, so that task vectors are the models: .25 · first + .75 · second, and its kind. */
+static void test_weights(void **state)
+{
+    const float models[MODELS][COUNT] = {{4, -4, 0, 8, 1}, {8, 4, 2, -8, NAN}};
+    const float base[COUNT] = {0};
+    float out[COUNT];
+    (void)state;
+    merge("soup", "weights=1,3", models, NULL, out);
+    assert_row(out, (const float[]){7, 2, 1.5f, -4, NAN});
+    merge("task", "weights=1,3", models, base, out);
+    assert_row(out, (const float[]){7, 2, 1.5f, -4, NAN});
+    merge("task", "weights=.5 scaling=sum", models, base, out);
+    assert_row(out, (const float[]){6, 0, 1, 0, NAN});
+    merge("task", "scaling=sum signs=1,-1 scale=2", models, base, out);
+    assert_row(out, (const float[]){-8, -16, -4, 32, NAN});
+    merge("ties", "k=1 weights=1,3", models, base, out);
+    assert_row(out, (const float[]){7, 4, 2, -8, NAN});
+    merge("ties", "k=1 weights=3,1", models, base, out);
+    assert_row(out, (const float[]){5, -4, 2, 8, NAN});
+    merge("dare", "p=0 weights=1,3", models, base, out);
+    assert_row(out, (const float[]){7, 2, 1.5f, -4, NAN});
+    merge("dare", "p=0 weights=1,3 average=models", models, base, out);
+    assert_row(out, (const float[]){7, 2, 1.5f, -4, NAN});
 }
 
 static void test_max_magnitude_takes_the_first(void **state)
@@ -290,27 +338,21 @@ static void test_max_magnitude_takes_the_first(void **state)
     const float base[COUNT] = {0};
     float out[COUNT];
     (void)state;
-    merge("max_magnitude", NULL, models, base, out);
+    merge("max_magnitude", "", models, base, out);
     assert_row(out, (const float[]){1, -2, -4, NAN, 0});
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_list),
-        cmocka_unit_test(test_variants),
-        cmocka_unit_test(test_checks),
-        cmocka_unit_test(test_slerp_of_zeros),
-        cmocka_unit_test(test_slerp_along_the_line),
-        cmocka_unit_test(test_slerp_of_nan),
-        cmocka_unit_test(test_stock_of_zeros),
-        cmocka_unit_test(test_stock_of_nan),
-        cmocka_unit_test(test_dare_drops_all),
-        cmocka_unit_test(test_dare_limit),
-        cmocka_unit_test(test_dare_share),
-        cmocka_unit_test(test_ties_edges),
-        cmocka_unit_test(test_ties_specials),
-        cmocka_unit_test(test_max_magnitude_takes_the_first),
+        cmocka_unit_test(test_list),           cmocka_unit_test(test_variants),
+        cmocka_unit_test(test_checks),         cmocka_unit_test(test_notes),
+        cmocka_unit_test(test_slerp_of_zeros), cmocka_unit_test(test_slerp_along_the_line),
+        cmocka_unit_test(test_slerp_of_nan),   cmocka_unit_test(test_stock_of_zeros),
+        cmocka_unit_test(test_stock_of_nan),   cmocka_unit_test(test_dare_drops_all),
+        cmocka_unit_test(test_dare_limit),     cmocka_unit_test(test_dare_share),
+        cmocka_unit_test(test_ties_edges),     cmocka_unit_test(test_ties_specials),
+        cmocka_unit_test(test_weights),        cmocka_unit_test(test_max_magnitude_takes_the_first),
     };
     return cmocka_run_group_tests_name("methods", tests, NULL, NULL);
 }

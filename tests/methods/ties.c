@@ -171,7 +171,9 @@ static void check(const layer_data *data, const char *name, double k, int64_t ti
     const int64_t shape[] = {COUNT};
     const mc_method *const ties = mc_method_variant(mc_method_find("mergecraft:ties"),
                                                     data->is_double);
-    const mc_value values[] = {{.number = k}};
+    char settings[64];
+    snprintf(settings, sizeof settings, "k=%.17g", k);
+    mc_params *const params = run_params(ties, MODELS, settings);
     const mc_layer layer = {.name = name,
                             .rank = 1,
                             .shape = shape,
@@ -182,8 +184,9 @@ static void check(const layer_data *data, const char *name, double k, int64_t ti
                             .model_count = MODELS,
                             .base = data->base,
                             .params = ties->params,
-                            .values = values};
+                            .values = params->values};
     const int rounds = run_method(ties, &layer, tile);
+    mc_params_unref(params);
     const double threshold = threshold_of(data, k);
     for (size_t i = 0; i < COUNT; i++) {
         const double expected = expected_at(data, threshold, i);

@@ -39,7 +39,7 @@ static double expected_of(const float *const *models, size_t model_count, size_t
 static void check(const float *const *models, size_t model_count, double trim)
 {
     const mc_method *const method = mc_method_find("trimmed_mean");
-    const mc_value value = {.number = trim};
+    const mc_value value = {.numbers = &trim, .count = 1};
     float out[COUNT];
     const mc_layer layer = {.size = COUNT,
                             .count = COUNT,
@@ -49,7 +49,7 @@ static void check(const float *const *models, size_t model_count, double trim)
                             .params = method->params,
                             .values = &value};
     for (int level = 0; level < MC_CPU_LEVELS && mc_cpu_force((mc_cpu_level)level); level++) {
-        mc_method_variant(method, false)->apply(&layer);
+        run_check(mc_method_variant(method, false)->apply(&layer));
         for (size_t i = 0; i < COUNT; i++) {
             const double expected = expected_of(models, model_count, i, trim);
             assert_true(isnan(expected) ? isnan(out[i]) : fabs(out[i] - expected) < 1e-7);
