@@ -442,11 +442,13 @@ static void print_plan_json(const merge_job *job, const mc_run_options *run)
     mc_plan_bytes(job->plan, run, &read, &written, &memory);
     for (size_t i = 0; i < mc_plan_count(job->plan); i++) {
         mc_plan_line line;
+        char how[1024];
         mc_plan_line_at(job->plan, i, &line);
         json_array_append_new(
             lines, json_pack("{s:o, s:s, s:o, s:I, s:o}", "name", json_text(line.name), "dtype",
                              mc_dtype_name(line.dtype), "shape", json_shape(line.rank, line.shape),
-                             "bytes", (json_int_t)line.bytes, "how", json_text(line.how)));
+                             "bytes", (json_int_t)line.bytes, "how",
+                             json_text(mc_plan_line_text(&line, how, sizeof how))));
     }
     json_object_set_new(object, "tensors", json_integer((json_int_t)mc_plan_count(job->plan)));
     json_object_set_new(object, "bytes_read", json_integer(read));
@@ -465,12 +467,13 @@ static void print_plan(const merge_job *job, const mc_run_options *run)
     mc_plan_bytes(job->plan, run, &read, &written, &memory);
     for (size_t i = 0; i < mc_plan_count(job->plan); i++) {
         mc_plan_line line;
+        char how[1024];
         mc_plan_line_at(job->plan, i, &line);
         table_add(&rows, "%s", line.name);
         table_add(&rows, "%s", mc_dtype_name(line.dtype));
         table_add_shape(&rows, line.rank, line.shape);
         table_add(&rows, "%lld", (long long)line.bytes);
-        table_add(&rows, "%s", line.how);
+        table_add(&rows, "%s", mc_plan_line_text(&line, how, sizeof how));
     }
     table_finish(&rows, stdout);
     printf("%zu tensor%s: reads %s, writes %s, holds at most %s; parameters %s\n",

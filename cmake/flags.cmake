@@ -43,7 +43,8 @@ function(mc_flags target)
     target_compile_options(
         ${target} PRIVATE ${MC_WARNINGS} ${MC_HARDENING} -ffp-contract=off -fno-math-errno
                           -fvisibility=hidden -fno-strict-aliasing)
-    target_link_options(${target} PRIVATE -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed)
+    target_link_options(${target} PRIVATE -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed
+                                         -Wl,--build-id=sha1)
     if(MC_WERROR)
         target_compile_options(${target} PRIVATE -Werror)
     endif()

@@ -230,9 +230,10 @@ static mc_status merge_into_folder(tutorial *t, const char *folder, mc_error *er
         .method = &median, .models = (const mc_model *const *)t->models, .model_count = MODELS};
     TRY(mc_plan_new(&input, &t->plan, error));
     mc_plan_line line;
+    char how[256];
     mc_plan_line_at(t->plan, 0, &line);
     printf("plan: %zu tensors; the first is %s, %s, %s\n", mc_plan_count(t->plan), line.name,
-           mc_dtype_name(line.dtype), line.how);
+           mc_dtype_name(line.dtype), mc_plan_line_text(&line, how, sizeof how));
 
     char path[PATH];
     snprintf(path, sizeof path, "%s/median", folder);

@@ -166,6 +166,13 @@ typedef struct mc_plan_input {
     const char *method_text;
 } mc_plan_input;
 
+/* How an output tensor is made. */
+typedef enum mc_action {
+    MC_ACTION_MERGE, /* by the method, of all its inputs */
+    MC_ACTION_MEAN,  /* mean of the models that have it */
+    MC_ACTION_COPY   /* the tensor of one model, bit for bit */
+} mc_action;
+
 /* One output tensor. Text and shape are valid as long as the plan. */
 typedef struct mc_plan_line {
     const char *name;
@@ -173,8 +180,17 @@ typedef struct mc_plan_line {
     int rank;
     const int64_t *shape;
     int64_t bytes;
-    const char *how; /* "median of 5", "average of 2", "copy of MODEL" */
+    mc_action action;
+    const mc_method *method; /* MC_ACTION_MERGE; else NULL */
+    size_t model_count;      /* how many models it is made of, the base not counted */
+    const char *model;       /* MC_ACTION_COPY: the model it is copied from; else NULL */
 } mc_plan_line;
+
+/*
+ * Writes how the tensor is made, "median of 5", "average of 2" or "copy of MODEL", into buffer
+ * (size bytes, always NUL-terminated when size > 0). Returns buffer.
+ */
+MC_API char *mc_plan_line_text(const mc_plan_line *line, char *buffer, size_t size);
 
 typedef struct mc_plan mc_plan;
 
@@ -184,6 +200,17 @@ typedef struct mc_plan mc_plan;
  */
 MC_API mc_status mc_plan_new(const mc_plan_input *input, mc_plan **out, mc_error *error);
 MC_API void mc_plan_free(mc_plan *plan);
+
+/*
+ * Gives the plan other parameters, "NAME=VALUE" each: those that are not named take their defaults.
+ * The models are not lined up again. Results are the same bits as those of a new plan. State dicts
+ * that the plan made before keep the values that they were made with. On failure the plan is
+ * unchanged. Not while another thread uses the plan.
+ * Errors: MC_USAGE        the method does not take a parameter or its value
+ *         MC_UNSUPPORTED  a method of scope MC_MODEL makes other tensors with these parameters
+ */
+MC_API mc_status mc_plan_bind(mc_plan *plan, const char *const *params, size_t param_count,
+                              mc_error *error);
 
 MC_API size_t mc_plan_count(const mc_plan *plan);
 MC_API void mc_plan_line_at(const mc_plan *plan, size_t index, mc_plan_line *line);

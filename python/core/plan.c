@@ -140,9 +140,11 @@ static PyObject *get_lines(PyObject *self, void *closure)
     PyObject *const lines = PyList_New((Py_ssize_t)count);
     for (size_t i = 0; lines && i < count; i++) {
         mc_plan_line line;
+        char how[1024];
         mc_plan_line_at(of(self), i, &line);
         PyList_SetItem(lines, (Py_ssize_t)i,
-                       Py_BuildValue("sss", line.name, mc_dtype_torch_name(line.dtype), line.how));
+                       Py_BuildValue("sss", line.name, mc_dtype_torch_name(line.dtype),
+                                     mc_plan_line_text(&line, how, sizeof how)));
     }
     return lines;
 }

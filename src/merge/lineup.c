@@ -1,9 +1,7 @@
 #include "merge/lineup.h"
 
 #include "base/memory.h"
-#include "base/text.h"
 #include "merge/report.h"
-#include "tensor/source.h"
 
 #include <fnmatch.h>
 #include <string.h>
@@ -11,48 +9,107 @@
 /* How a tensor comes about. */
 typedef enum kind {
     MERGED,      /* by the method */
-    PASSED,      /* averaged, because the user wants it so */
-    SOME,        /* averaged over those that have it */
-    NOT_IN_BASE, /* averaged, because the method needs a base and the base lacks it */
-    NOT_IN_LIST, /* averaged, because a further list lacks it */
+    PASSED,      /* averaged: its name fits a passthrough pattern */
+    SOME,        /* averaged over the models that have it */
+    NOT_IN_BASE, /* averaged: the method needs a base and the base lacks it */
+    NOT_IN_LIST, /* averaged: a further list lacks it */
     COPIED,      /* not floats */
-    OPAQUE,      /* not floats, and of a dtype that nothing is known about */
+    MIXED,       /* copied: floats in some models, not in others */
+    OPAQUE,      /* copied: of a dtype that is never looked into */
     KINDS
 } kind;
 
+/* One tensor name seen across all models. */
+typedef struct column {
+    const char *name;
+    mc_source **models; /* model_count; NULL where a model lacks it */
+    mc_source *base;
+    size_t owners; /* models that have it */
+} column;
+
 typedef struct work {
-    mc_map map;
-    mc_lineup *lineup;
+    const mc_lineup *lineup;
+    const mc_merge_input *input;
+    mc_outputs *outputs;
     mc_report *report;
+    column column;         /* reused from name to name */
     mc_names names[KINDS]; /* for the report */
     mc_names base_only, unequal;
-    mc_state_dict *merged; /* what a method of model scope made */
+    mc_model_call *call;
+    mc_state_dict *made; /* by a method of model scope */
 } work;
 
-void mc_lineup_free(mc_lineup *lineup)
+/* ---- does the method fit ----------------------------------------------------------------------- */
+
+static mc_status check_count(const mc_method *method, size_t count, mc_error *error)
 {
-    for (size_t i = 0; i < lineup->count; i++) {
-        mc_free(lineup->lines[i].name);
-        mc_source_unref(lineup->lines[i].source);
-        mc_free(lineup->lines[i].how);
-    }
-    mc_free(lineup->lines);
-    *lineup = (mc_lineup){0};
+    const size_t least = method->min_models ? method->min_models : 1;
+    const size_t most = method->max_models ? method->max_models : SIZE_MAX;
+    if (count >= least && count <= most)
+        return MC_OK;
+    if (least == most)
+        return mc_fail(error, MC_USAGE, "%s: expected exactly %zu models, found %zu", method->name,
+                       least, count);
+    return mc_fail(error, MC_USAGE, "%s: expected at %s %zu model%s, found %zu", method->name,
+                   count < least ? "least" : "most", count < least ? least : most,
+                   (count < least ? least : most) == 1 ? "" : "s", count);
 }
 
-/* Takes over `source` and `how`, also on failure. */
-static mc_status add_line(mc_lineup *lineup, const char *name, mc_source *source, char *how,
-                          mc_error *error)
+static const mc_list *find_list(const mc_merge_input *input, const char *name)
 {
-    char *const copy = mc_strdup(name);
-    if (!copy || !how || !MC_GROW(lineup->lines, lineup->count, lineup->capacity)) {
-        mc_free(copy);
-        mc_free(how);
-        mc_source_unref(source);
-        return mc_fail_memory(error);
+    for (size_t i = 0; i < input->list_count; i++)
+        if (strcmp(input->lists[i].name, name) == 0)
+            return &input->lists[i];
+    return NULL;
+}
+
+static mc_status check_lists(const mc_method *method, const mc_merge_input *input, mc_error *error)
+{
+    size_t wanted = 0;
+    for (; method->lists && method->lists[wanted]; wanted++) {
+        const mc_list *const list = find_list(input, method->lists[wanted]);
+        if (!list)
+            return mc_fail(error, MC_USAGE, "%s needs a list of models named '%s' (--list %s=…)",
+                           method->name, method->lists[wanted], method->lists[wanted]);
+        if (list->count != input->model_count)
+            return mc_fail(error, MC_USAGE,
+                           "list '%s': expected %zu models, as many as are merged, "
+                           "found %zu",
+                           list->name, input->model_count, list->count);
     }
-    lineup->lines[lineup->count++] = (mc_line){.name = copy, .source = source, .how = how};
+    if (input->list_count > wanted)
+        return mc_fail(error, MC_USAGE, "%s takes %zu further list%s of models, found %zu",
+                       method->name, wanted, wanted == 1 ? "" : "s", input->list_count);
     return MC_OK;
+}
+
+mc_status mc_lineup_check(const mc_method *method, const mc_merge_input *input, mc_error *error)
+{
+    if (!method)
+        return mc_fail(error, MC_USAGE, "expected a method, found none");
+    if (method->api != MC_METHOD_API)
+        return mc_fail(error, MC_USAGE,
+                       "method compiled for version %u of the method interface, expected %u",
+                       method->api, MC_METHOD_API);
+    if (method->needs_base && !input->base)
+        return mc_fail(error, MC_USAGE, "%s needs a base model: name it with --base MODEL",
+                       method->name);
+    MC_TRY(check_count(method, input->model_count, error));
+    return check_lists(method, input, error);
+}
+
+/* ---- one name ---------------------------------------------------------------------------------- */
+
+static void look_up(work *w, const char *name)
+{
+    column *const c = &w->column;
+    c->name = name;
+    c->owners = 0;
+    for (size_t i = 0; i < w->input->model_count; i++) {
+        c->models[i] = mc_state_dict_find(w->input->models[i], name);
+        c->owners += c->models[i] != NULL;
+    }
+    c->base = w->input->base ? mc_state_dict_find(w->input->base, name) : NULL;
 }
 
 static bool passed_through(const mc_merge_input *input, const char *name)
@@ -63,67 +120,133 @@ static bool passed_through(const mc_merge_input *input, const char *name)
     return false;
 }
 
-static size_t owners(const mc_merge_input *input, const char *name)
+static bool in_all_lists(const mc_merge_input *input, const char *name)
 {
-    size_t count = 0;
-    for (size_t i = 0; i < input->model_count; i++)
-        count += mc_state_dict_find(input->models[i], name) != NULL;
-    return count;
+    for (size_t k = 0; k < input->list_count; k++)
+        for (size_t i = 0; i < input->lists[k].count; i++)
+            if (!mc_state_dict_find(input->lists[k].items[i], name))
+                return false;
+    return true;
 }
 
-static kind kind_of(const mc_map *map, const char *name, mc_dtype dtype)
+/* The dtype kind that all models have; *mixed where some have floats and others do not. */
+static mc_dtype_kind common_kind(const work *w, bool *mixed)
 {
-    const mc_merge_input *const input = map->input;
-    if (mc_dtype_kind_of(dtype) == MC_KIND_OPAQUE)
-        return OPAQUE;
-    if (mc_dtype_kind_of(dtype) == MC_KIND_INTEGER)
-        return COPIED;
-    if (passed_through(input, name))
+    mc_dtype_kind common = MC_KIND_FLOAT;
+    size_t floats = 0;
+    for (size_t i = 0; i < w->input->model_count; i++) {
+        const mc_source *const one = w->column.models[i];
+        if (!one)
+            continue;
+        const mc_dtype_kind found = mc_dtype_kind_of(one->dtype);
+        floats += found == MC_KIND_FLOAT;
+        common = found == MC_KIND_FLOAT ? common : found;
+    }
+    *mixed = floats > 0 && floats < w->column.owners;
+    return common;
+}
+
+static kind kind_of(const work *w)
+{
+    const mc_merge_input *const input = w->input;
+    const bool common = w->lineup->common, needs_base = w->lineup->method->needs_base;
+    bool mixed;
+    const mc_dtype_kind dtypes = common_kind(w, &mixed);
+    if (mixed)
+        return MIXED;
+    if (dtypes != MC_KIND_FLOAT && !common)
+        return dtypes == MC_KIND_OPAQUE ? OPAQUE : COPIED;
+    if (!common && passed_through(input, w->column.name))
         return PASSED;
-    if (owners(input, name) < input->model_count)
+    if (w->column.owners < input->model_count)
         return SOME;
-    if (map->method->needs_base && !mc_state_dict_find(input->base, name))
+    if (needs_base && !w->column.base)
         return NOT_IN_BASE;
-    return mc_map_in_all_lists(map, name) ? MERGED : NOT_IN_LIST;
+    if (!in_all_lists(input, w->column.name))
+        return NOT_IN_LIST;
+    return dtypes == MC_KIND_FLOAT ? MERGED : COPIED;
 }
 
-/* ---- lines ------------------------------------------------------------------------------------- */
+/* ---- rows -------------------------------------------------------------------------------------- */
 
-static mc_status add_merged(work *w, const char *name, mc_error *error)
+/* Adds a model's tensor to a row. `at`: the model among models, then base, then lists' items. */
+static mc_status add_input(const work *w, mc_output *row, mc_input input, size_t at,
+                           mc_error *error)
 {
-    mc_source *source = NULL;
-    char *const how = mc_format("%s of %zu", w->map.method->name, w->map.input->model_count);
-    mc_status status = MC_OK;
-    if (w->merged) {
-        source = mc_state_dict_find(w->merged, name);
-        if (!source) { /* the method left it out on purpose */
-            mc_free(how);
-            return MC_OK;
+    const mc_lineup *const lineup = w->lineup;
+    const char *const name = lineup->name_of ? lineup->name_of(lineup->names, at, row->name) : NULL;
+    input.name = (char *)(uintptr_t)name; /* copied */
+    return mc_output_add_input(row, &input, error);
+}
+
+static mc_status add_models(const work *w, mc_output *row, mc_error *error)
+{
+    for (size_t i = 0; i < w->input->model_count; i++)
+        if (w->column.models[i])
+            MC_TRY(add_input(
+                w, row,
+                (mc_input){.source = w->column.models[i], .role = MC_ROLE_MODEL, .model = i}, i,
+                error));
+    return MC_OK;
+}
+
+/* Items of the lists, in the order in which the method names the lists. */
+static mc_status add_sides(const work *w, mc_output *row, mc_error *error)
+{
+    const mc_merge_input *const input = w->input;
+    const size_t before = input->model_count + (input->base != NULL);
+    const char *const *const lists = w->lineup->method->lists;
+    for (size_t k = 0; lists && lists[k]; k++) {
+        const mc_list *const list = find_list(input, lists[k]);
+        const size_t at = before + (size_t)(list - input->lists) * input->model_count;
+        for (size_t i = 0; i < list->count; i++) {
+            const mc_input side = {.source = mc_state_dict_find(list->items[i], row->name),
+                                   .role = MC_ROLE_SIDE,
+                                   .model = i,
+                                   .side = lists[k]};
+            MC_TRY(add_input(w, row, side, at + i, error));
         }
-        mc_source_ref(source);
-    } else {
-        status = mc_map_layer(&w->map, name, &source, error);
     }
-    if (status != MC_OK) {
-        mc_free(how);
-        return status;
-    }
-    return add_line(w->lineup, name, source, how, error);
+    return MC_OK;
 }
 
-static mc_status add_average(work *w, const char *name, mc_error *error)
+static mc_status add_base(const work *w, mc_output *row, mc_error *error)
 {
-    mc_source *source = NULL;
-    MC_TRY(mc_map_average(&w->map, name, &source, error));
-    const size_t count = owners(w->map.input, name);
-    return add_line(w->lineup, name, source, mc_format("average of %zu", count), error);
+    if (!w->lineup->method->needs_base || !w->column.base)
+        return MC_OK;
+    const mc_input base = {.source = w->column.base, .role = MC_ROLE_BASE};
+    return add_input(w, row, base, w->input->model_count, error);
 }
 
-/* Whether two tensors hold the same bytes; they have one shape, but maybe not one dtype. */
+static mc_status add_merged(work *w, mc_error *error)
+{
+    const mc_lineup *const lineup = w->lineup;
+    mc_source *const made = w->made ? mc_state_dict_find(w->made, w->column.name) : NULL;
+    mc_output *row = NULL;
+    if (w->made && !made)
+        return MC_OK; /* the method leaves it out */
+    MC_TRY(mc_outputs_add(w->outputs, w->column.name, MC_ACTION_MERGE, lineup->method,
+                          lineup->params, &row, error));
+    MC_TRY(add_models(w, row, error));
+    MC_TRY(add_base(w, row, error));
+    if (!made)
+        return add_sides(w, row, error);
+    row->dtype = made->dtype;
+    return mc_output_set_source(row, mc_source_ref(made), error);
+}
+
+static mc_status add_mean(work *w, mc_error *error)
+{
+    mc_output *row = NULL;
+    MC_TRY(mc_outputs_add(w->outputs, w->column.name, MC_ACTION_MEAN, NULL, NULL, &row, error));
+    return add_models(w, row, error);
+}
+
+/* Whether two tensors hold the same bytes. */
 static mc_status same_bytes(const mc_source *a, const mc_source *b, bool *same, mc_error *error)
 {
     char left[4096], right[4096];
-    *same = a->dtype == b->dtype && a->bytes == b->bytes;
+    *same = a->dtype == b->dtype && mc_source_same_shape(a, b);
     for (int64_t at = 0; *same && at < a->bytes;) {
         const int64_t n = a->bytes - at < (int64_t)sizeof left ? a->bytes - at
                                                                : (int64_t)sizeof left;
@@ -136,56 +259,70 @@ static mc_status same_bytes(const mc_source *a, const mc_source *b, bool *same, 
 }
 
 /* Notes when the models do not agree on a tensor that is copied from the last. */
-static mc_status compare_copies(work *w, const char *name, const mc_source *last, mc_error *error)
+static mc_status compare_copies(work *w, const mc_source *last, mc_error *error)
 {
-    const mc_merge_input *const input = w->map.input;
     bool same = true;
-    for (size_t i = 0; same && i < input->model_count; i++) {
-        const mc_source *const one = mc_state_dict_find(input->models[i], name);
+    for (size_t i = 0; same && i < w->input->model_count; i++) {
+        const mc_source *const one = w->column.models[i];
         if (one && one != last)
-            MC_TRY(mc_in_tensor(error, name, same_bytes(one, last, &same, error)));
+            MC_TRY(mc_in_tensor(error, w->column.name, same_bytes(one, last, &same, error)));
     }
-    return same ? MC_OK : mc_names_add(&w->unequal, name, error);
+    return same ? MC_OK : mc_names_add(&w->unequal, w->column.name, error);
 }
 
-static mc_status add_copy(work *w, const char *name, mc_error *error)
+static mc_status add_copy(work *w, bool compare, mc_error *error)
 {
-    size_t from = 0;
-    char buffer[32];
-    mc_source *const last = mc_map_last(&w->map, name, &from);
-    MC_TRY(mc_map_check_shapes(&w->map, name, false, error));
-    MC_TRY(compare_copies(w, name, last, error));
-    char *const how = mc_format("copy of %s", mc_map_label(&w->map, from, buffer, sizeof buffer));
-    return add_line(w->lineup, name, mc_source_ref(last), how, error);
+    size_t from = w->input->model_count;
+    mc_output *row = NULL;
+    do
+        from--;
+    while (!w->column.models[from]);
+    mc_source *const last = w->column.models[from];
+    if (compare)
+        MC_TRY(compare_copies(w, last, error));
+    MC_TRY(mc_outputs_add(w->outputs, w->column.name, MC_ACTION_COPY, NULL, NULL, &row, error));
+    return add_input(w, row, (mc_input){.source = last, .role = MC_ROLE_MODEL, .model = from}, from,
+                     error);
 }
 
-static mc_status add_name(work *w, const char *name, mc_dtype dtype, mc_error *error)
+static mc_status add_row(work *w, mc_error *error)
 {
-    const kind what = kind_of(&w->map, name, dtype);
-    MC_TRY(mc_names_add(&w->names[what], name, error));
+    const kind what = kind_of(w);
+    const bool common = w->lineup->common;
+    const bool lacking = what == SOME || what == NOT_IN_BASE || what == NOT_IN_LIST;
+    MC_TRY(mc_names_add(&w->names[common && lacking ? SOME : what], w->column.name, error));
     switch (what) {
     case MERGED:
-        return add_merged(w, name, error);
+        return add_merged(w, error);
     case COPIED:
     case OPAQUE:
-        return add_copy(w, name, error);
+        return add_copy(w, !common, error);
+    case MIXED:
+        return add_copy(w, false, error);
     default:
-        return add_average(w, name, error);
+        return common ? MC_OK : add_mean(w, error);
     }
 }
 
-typedef mc_status (*name_visitor)(work *w, const char *name, mc_dtype dtype, mc_error *error);
-
-/* Visits every name of the fine-tuned models once: the first model's in its order, then what later ones add. */
-static mc_status each_name(work *w, name_visitor visit, mc_error *error)
+static bool seen_before(const work *w, size_t index)
 {
-    const mc_merge_input *const input = w->map.input;
-    for (size_t k = 0; k < input->model_count; k++) {
-        const mc_state_dict *const dict = input->models[k];
+    for (size_t i = 0; i < index; i++)
+        if (w->column.models[i])
+            return true;
+    return false;
+}
+
+typedef mc_status (*column_visitor)(work *w, mc_error *error);
+
+/* Visits every name of the models once: the first model's in its order, then what others add. */
+static mc_status each_name(work *w, column_visitor visit, mc_error *error)
+{
+    for (size_t k = 0; k < w->input->model_count; k++) {
+        const mc_state_dict *const dict = w->input->models[k];
         for (size_t i = 0; i < mc_state_dict_count(dict); i++) {
-            const char *const name = mc_state_dict_name(dict, i);
-            if (!mc_map_seen_before(&w->map, k, name))
-                MC_TRY(visit(w, name, mc_state_dict_source(dict, i)->dtype, error));
+            look_up(w, mc_state_dict_name(dict, i));
+            if (!seen_before(w, k))
+                MC_TRY(visit(w, error));
         }
     }
     return MC_OK;
@@ -193,101 +330,68 @@ static mc_status each_name(work *w, name_visitor visit, mc_error *error)
 
 static mc_status find_base_only(work *w, mc_error *error)
 {
-    const mc_state_dict *const base = w->map.input->base;
-    for (size_t i = 0; base && i < mc_state_dict_count(base); i++) {
-        const char *const name = mc_state_dict_name(base, i);
-        if (owners(w->map.input, name) == 0)
-            MC_TRY(mc_names_add(&w->base_only, name, error));
+    const mc_state_dict *const base = w->input->base;
+    for (size_t i = 0; base && !w->lineup->common && i < mc_state_dict_count(base); i++) {
+        look_up(w, mc_state_dict_name(base, i));
+        if (w->column.owners == 0)
+            MC_TRY(mc_names_add(&w->base_only, w->column.name, error));
     }
     return MC_OK;
 }
 
-/* ---- methods on whole state dicts -------------------------------------------------------------- */
+/* ---- methods of model scope -------------------------------------------------------------------- */
 
-typedef struct mergeable {
-    const char **names;
-    size_t count, capacity;
-} mergeable;
-
-static mc_status collect_mergeable(work *w, mergeable *out, mc_error *error)
+/* What the method is to merge: the first model's tensors that line-up would merge layer by layer. */
+static mc_status collect_mergeable(work *w, mc_names *out, mc_error *error)
 {
-    const mc_state_dict *const first = w->map.input->models[0];
+    const mc_state_dict *const first = w->input->models[0];
     for (size_t i = 0; i < mc_state_dict_count(first); i++) {
-        const char *const name = mc_state_dict_name(first, i);
-        if (kind_of(&w->map, name, mc_state_dict_source(first, i)->dtype) != MERGED)
+        look_up(w, mc_state_dict_name(first, i));
+        if (kind_of(w) != MERGED)
             continue;
-        MC_TRY(mc_map_check_shapes(&w->map, name, w->map.method->needs_base, error));
-        if (!MC_GROW(out->names, out->count, out->capacity))
-            return mc_fail_memory(error);
-        out->names[out->count++] = name;
+        mc_outputs one = {0};
+        mc_output *row = NULL;
+        mc_status status = mc_outputs_add(&one, w->column.name, MC_ACTION_MEAN, NULL, NULL, &row,
+                                          error);
+        if (status == MC_OK)
+            status = add_models(w, row, error);
+        if (status == MC_OK)
+            status = add_base(w, row, error);
+        if (status == MC_OK)
+            status = mc_output_check(row, &w->lineup->labels, error);
+        mc_outputs_free(&one);
+        MC_TRY(status);
+        MC_TRY(mc_names_add(out, w->column.name, error));
     }
     return MC_OK;
-}
-
-/* The dicts that a method sees: those names that it is to merge, and nothing else. Freed by free_dicts. */
-static mc_status subset_all(const mergeable *names, const mc_state_dict *const *from, size_t count,
-                            const mc_state_dict ***out, mc_error *error)
-{
-    *out = mc_alloc_zero(count, sizeof **out);
-    if (!*out)
-        return mc_fail_memory(error);
-    for (size_t i = 0; i < count; i++) {
-        mc_state_dict *dict = NULL;
-        MC_TRY(mc_state_dict_subset(from[i], names->names, names->count, &dict, error));
-        (*out)[i] = dict;
-    }
-    return MC_OK;
-}
-
-static void free_dicts(const mc_state_dict **dicts, size_t count)
-{
-    for (size_t i = 0; dicts && i < count; i++)
-        mc_state_dict_free((mc_state_dict *)(uintptr_t)dicts[i]);
-    mc_free(dicts);
-}
-
-static mc_status call_on_subsets(work *w, const mergeable *names, mc_error *error)
-{
-    mc_merge_input input = *w->map.input;
-    input.method_params = w->map.method->params;
-    input.method_values = w->map.params->values;
-    input.method = w->map.method;
-    const mc_state_dict **models = NULL, **base = NULL;
-    mc_status status = subset_all(names, input.models, input.model_count, &models, error);
-    const bool with_base = w->map.method->needs_base;
-    if (status == MC_OK && with_base)
-        status = subset_all(names, &input.base, 1, &base, error);
-    input.models = models;
-    input.base = with_base && base ? base[0] : NULL;
-    if (status == MC_OK)
-        status = w->map.method->merge(&input, &w->merged, error);
-    free_dicts(models, input.model_count);
-    free_dicts(base, 1);
-    return status;
 }
 
 static mc_status call_model_method(work *w, mc_error *error)
 {
-    mergeable names = {0};
+    const mc_lineup *const lineup = w->lineup;
+    mc_names names = {0};
     mc_status status = collect_mergeable(w, &names, error);
     if (status == MC_OK && names.count > 0)
-        status = call_on_subsets(w, &names, error);
-    mc_free(names.names);
+        status = mc_model_call_new(lineup->method, w->input, names.names, names.count, &w->call,
+                                   error);
+    if (status == MC_OK && w->call)
+        status = mc_model_call_run(w->call, lineup->params, &w->made, error);
+    mc_names_free(&names);
     return status;
 }
 
 /* What a method made under names that no model has. */
 static mc_status add_new_names(work *w, mc_error *error)
 {
-    for (size_t i = 0; w->merged && i < mc_state_dict_count(w->merged); i++) {
-        const char *const name = mc_state_dict_name(w->merged, i);
-        if (owners(w->map.input, name) == 0)
-            MC_TRY(add_merged(w, name, error));
+    for (size_t i = 0; w->made && i < mc_state_dict_count(w->made); i++) {
+        look_up(w, mc_state_dict_name(w->made, i));
+        if (w->column.owners == 0)
+            MC_TRY(add_merged(w, error));
     }
     return MC_OK;
 }
 
-/* ---- all together ------------------------------------------------------------------------------ */
+/* ---- the report -------------------------------------------------------------------------------- */
 
 static bool fits_any(const mc_merge_input *input, const char *pattern)
 {
@@ -298,16 +402,15 @@ static bool fits_any(const mc_merge_input *input, const char *pattern)
     return false;
 }
 
-/* A pattern that fits nothing is hardly meant: what it was for is merged by the method. */
+/* A pattern that fits nothing is a typing error: what it was for is merged by the method. */
 static mc_status report_patterns(work *w, mc_error *error)
 {
     static const char what[] = "no tensor has a name that fits the passthrough pattern";
-    const mc_merge_input *const input = w->map.input;
-    for (size_t i = 0; i < input->passthrough_count; i++) {
-        const char *const pattern = input->passthrough[i];
-        if (fits_any(input, pattern))
+    for (size_t i = 0; i < w->input->passthrough_count; i++) {
+        const char *const pattern = w->input->passthrough[i];
+        if (fits_any(w->input, pattern))
             continue;
-        if (input->strict)
+        if (w->input->strict)
             return mc_fail(error, MC_MISMATCH, "%s '%s' (strict)", what, pattern);
         MC_TRY(mc_report_add(w->report, error, "%s '%s'", what, pattern));
     }
@@ -320,9 +423,10 @@ static mc_status report_all(work *w, mc_error *error)
         [SOME] = "only in some of the models and averaged over those",
         [NOT_IN_BASE] = "not in the base and averaged over the models",
         [NOT_IN_LIST] = "not in every list and averaged over the models",
+        [MIXED] = "not floats in every model and copied from the last",
         [OPAQUE] = "of a dtype that is not computed with and copied",
     };
-    const bool strict = w->map.input->strict;
+    const bool strict = w->input->strict;
     MC_TRY(report_patterns(w, error));
     for (int i = 0; i < KINDS; i++)
         if (remarks[i])
@@ -335,61 +439,66 @@ static mc_status report_all(work *w, mc_error *error)
                            error);
 }
 
+/* mc_dict_map: tensors that not all models have are left out. */
+static mc_status report_left_out(work *w, mc_error *error)
+{
+    MC_TRY(mc_report_names(w->report, &w->names[MIXED], w->input->strict,
+                           "not floats in every model and copied from the last", error));
+    return mc_report_names(w->report, &w->names[SOME], w->input->strict,
+                           "not in all models and left out", error);
+}
+
+/* ---- all together ------------------------------------------------------------------------------ */
+
+static mc_status check_something(const work *w, mc_error *error)
+{
+    const mc_method *const method = w->lineup->method;
+    if (w->lineup->common && w->outputs->count == 0)
+        return mc_fail(error, MC_MISMATCH, "%s: the models have no tensor name in common",
+                       method->name);
+    if (w->lineup->common || w->names[MERGED].count > 0 || w->names[PASSED].count > 0)
+        return MC_OK;
+    const bool others = w->names[COPIED].count + w->names[OPAQUE].count + w->names[MIXED].count > 0;
+    return mc_fail(error, MC_MISMATCH, "the models%s have no tensor %s in common",
+                   method->needs_base ? " and the base" : "", others ? "of floats" : "name");
+}
+
 static mc_status line_up(work *w, mc_error *error)
 {
-    if (w->map.method->scope == MC_MODEL)
+    const mc_lineup *const lineup = w->lineup;
+    if (lineup->method->scope == MC_MODEL)
         MC_TRY(call_model_method(w, error));
-    MC_TRY(each_name(w, add_name, error));
+    MC_TRY(each_name(w, add_row, error));
     MC_TRY(add_new_names(w, error));
     MC_TRY(find_base_only(w, error));
-    if (w->names[MERGED].count == 0 && w->names[PASSED].count == 0)
-        return mc_fail(error, MC_MISMATCH, "the models%s have no tensor %s in common",
-                       w->map.method->needs_base ? " and the base" : "",
-                       w->names[COPIED].count + w->names[OPAQUE].count > 0 ? "of floats" : "name");
-    if (w->map.input->base && !w->map.method->needs_base)
+    MC_TRY(check_something(w, error));
+    if (lineup->common)
+        return report_left_out(w, error);
+    if (w->input->base && !lineup->method->needs_base)
         MC_TRY(mc_report_add(w->report, error, "%s uses no base model: the base was not used",
-                             w->map.method->name));
+                             lineup->method->name));
     return report_all(w, error);
 }
 
-mc_status mc_lineup_make(const mc_method *method, const mc_merge_input *input,
-                         const char *const *labels, mc_lineup *out, mc_report *report,
-                         mc_error *error)
+mc_status mc_lineup_make(const mc_lineup *lineup, mc_outputs *outputs, mc_model_call **call,
+                         mc_report *report, mc_error *error)
 {
-    MC_TRY(mc_map_check(method, input, error));
-    work w = {.map = {.method = method, .input = input, .labels = labels},
-              .lineup = out,
-              .report = report};
-    mc_status status = mc_params_parse(method, input->params, input->param_count,
-                                       input->model_count, &w.map.params, error);
+    work w = {.lineup = lineup, .input = lineup->input, .outputs = outputs, .report = report};
+    w.column.models = mc_alloc_zero(lineup->input->model_count, sizeof *w.column.models);
+    mc_status status = w.column.models ? MC_OK : mc_fail_memory(error);
     if (status == MC_OK)
-        status = mc_params_report(w.map.params, input->strict, report, error);
+        status = mc_params_report(lineup->params, w.input->strict, report, error);
     if (status == MC_OK)
         status = line_up(&w, error);
     for (int i = 0; i < KINDS; i++)
         mc_names_free(&w.names[i]);
     mc_names_free(&w.base_only);
     mc_names_free(&w.unequal);
-    mc_state_dict_free(w.merged);
-    mc_params_unref(w.map.params);
-    return status;
-}
-
-mc_status mc_model_merge(const mc_method *method, const mc_merge_input *input, mc_state_dict **out,
-                         mc_report *report, mc_error *error)
-{
-    mc_lineup lineup = {0};
-    mc_state_dict *dict = NULL;
-    mc_status status = mc_lineup_make(method, input, NULL, &lineup, report, error);
+    mc_free(w.column.models);
+    mc_state_dict_free(w.made);
     if (status == MC_OK)
-        status = mc_state_dict_new(&dict, error);
-    for (size_t i = 0; status == MC_OK && i < lineup.count; i++)
-        status = mc_state_dict_set(dict, lineup.lines[i].name, lineup.lines[i].source, error);
-    mc_lineup_free(&lineup);
-    if (status != MC_OK) {
-        mc_state_dict_free(dict);
-        return status;
-    }
-    *out = dict;
-    return MC_OK;
+        *call = w.call;
+    else
+        mc_model_call_free(w.call);
+    return status;
 }

@@ -1,24 +1,38 @@
-/* Lining models up by tensor name: which layers are merged, which averaged, copied, left out; and what is to be said of it. */
+/*
+ * Line-up: fills the table of outputs from state dicts whose tensors have one name each. Decides
+ * for every name whether it is merged by the method, averaged, copied or left out, and reports
+ * everything that is not the plain case.
+ */
 #ifndef MC_MERGE_LINEUP_H
 #define MC_MERGE_LINEUP_H
 
-#include "merge/dict_map.h"
+#include "merge/model_call.h"
+#include "merge/outputs.h"
 
-typedef struct mc_line {
-    char *name;
-    mc_source *source;
-    char *how; /* "median of 5", "average of 2", "copy of MODEL" */
-} mc_line;
+/* The name that a tensor of model `model` (models, then base, then lists) has in its own files. */
+typedef const char *(*mc_name_of)(const void *user, size_t model, const char *name);
 
 typedef struct mc_lineup {
-    mc_line *lines; /* in the order of the models */
-    size_t count, capacity;
+    const mc_method *method;
+    mc_params *params;           /* parsed */
+    const mc_merge_input *input; /* state dicts, passthrough, seed, strict */
+    mc_labels labels;
+    mc_name_of name_of; /* NULL: every tensor is called what its dict calls it */
+    const void *names;  /* what name_of gets */
+    /* Only the names that all have (mc_dict_map); others are left out and reported. */
+    bool common;
 } mc_lineup;
 
-/* Zero-initialise *out; free it also after a failure. labels: as in mc_map. */
-mc_status mc_lineup_make(const mc_method *method, const mc_merge_input *input,
-                         const char *const *labels, mc_lineup *out, mc_report *report,
-                         mc_error *error);
-void mc_lineup_free(mc_lineup *lineup);
+/*
+ * Appends the rows; those of layer methods are not resolved yet (mc_outputs_resolve). *call
+ * receives what a method of scope MC_MODEL needs to be called again, else NULL; free it.
+ * Errors: MC_USAGE     the method does not fit the input: base, number of models, lists
+ *         MC_MISMATCH  nothing in common, or a report under strict
+ */
+mc_status mc_lineup_make(const mc_lineup *lineup, mc_outputs *outputs, mc_model_call **call,
+                         mc_report *report, mc_error *error);
+
+/* MC_USAGE if the method does not fit: interface version, base, number of models, lists. */
+mc_status mc_lineup_check(const mc_method *method, const mc_merge_input *input, mc_error *error);
 
 #endif

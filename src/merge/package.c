@@ -25,8 +25,8 @@ enum { COPY_BLOCK = 1 << 20 };
 static bool main_dtype(const mc_plan *plan, mc_dtype *dtype)
 {
     int64_t bytes[MC_DTYPE_COUNT] = {0}, most = 0;
-    for (size_t i = 0; i < plan->count; i++) {
-        const mc_source *const source = plan->lines[i].source;
+    for (size_t i = 0; i < plan->outputs.count; i++) {
+        const mc_source *const source = plan->outputs.rows[i].source;
         if (mc_dtype_kind_of(source->dtype) == MC_KIND_FLOAT)
             bytes[source->dtype] += source->bytes;
     }
@@ -329,9 +329,10 @@ static json_t *provenance_json(const mc_plan *plan)
         json_loads(plan->parameters, 0, &ignored), "models",
         models_json(plan->models, plan->model_count), "base",
         plan->base ? model_json(plan->base) : json_null(), "lists", lists_json(plan), "passthrough",
-        passthrough_json(plan), "seed", (json_int_t)plan->seed, "dtype",
+        passthrough_json(plan), "seed", (json_int_t)plan->outputs.seed, "dtype",
         plan->convert ? json_string(mc_dtype_torch_name(plan->dtype)) : json_null(), "strict",
-        plan->strict, "tensors", (json_int_t)plan->count, "report", report_json(plan->report));
+        plan->strict, "tensors", (json_int_t)plan->outputs.count, "report",
+        report_json(plan->report));
 }
 
 static mc_status write_provenance(const mc_plan *plan, mc_folder *folder, mc_error *error)

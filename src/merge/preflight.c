@@ -1,12 +1,89 @@
-/* What can be known to fail before anything large is downloaded or read. */
+#include "merge/preflight.h"
+
 #include "base/disk.h"
+#include "base/memory.h"
+#include "base/text.h"
 #include "merge/folder.h"
 #include "merge/plan.h"
 #include "model/model.h"
 
 #include <mergecraft/text.h>
 
+#include <stdlib.h>
 #include <string.h>
+
+/* ---- target and models apart ------------------------------------------------------------------- */
+
+/* The path of a folder that may not exist yet: its nearest parent that does, resolved, and the rest. NULL: no memory. */
+static char *resolve(const char *path)
+{
+    char *const found = realpath(path, NULL);
+    if (found)
+        return found;
+    const char *const slash = strrchr(path, '/');
+    if (!slash || slash[1] == '\0' || slash == path) {
+        char *here = slash == path ? strdup("") : realpath(".", NULL);
+        if (!here) /* it was removed: nothing is inside of it */
+            here = strdup(".");
+        char *const joined = here ? mc_format("%s/%s", here, slash ? slash + 1 : path) : NULL;
+        free(here);
+        return joined;
+    }
+    char *const parent = mc_strndup(path, (size_t)(slash - path));
+    char *const resolved = parent ? resolve(parent) : NULL;
+    char *const joined = resolved ? mc_format("%s/%s", resolved, slash + 1) : NULL;
+    mc_free(parent);
+    free(resolved);
+    return joined;
+}
+
+static bool is_inside(const char *inner, const char *outer)
+{
+    const size_t length = strlen(outer);
+    return strncmp(inner, outer, length) == 0 && (inner[length] == '/' || inner[length] == '\0');
+}
+
+static mc_status check_apart(const char *target, const char *input, const char *shown,
+                             mc_error *error)
+{
+    if (is_inside(target, input))
+        return mc_fail_at(error, MC_USAGE, shown, NULL, -1,
+                          "expected an output folder outside of the models, found one inside of %s",
+                          input);
+    if (is_inside(input, target))
+        return mc_fail_at(
+            error, MC_USAGE, shown, NULL, -1,
+            "expected an output folder outside of the models, found one that holds %s", input);
+    return MC_OK;
+}
+
+mc_status mc_plan_check_outside(const mc_plan *plan, const char *folder, mc_error *error)
+{
+    char *const plain = mc_without_slashes(folder);
+    char *const target = plain ? resolve(plain) : NULL;
+    mc_status status = target ? MC_OK : mc_fail_memory(error);
+    for (size_t i = 0; status == MC_OK && i < plan->all_count; i++) {
+        const char *const from = mc_model_folder(plan->models[i]);
+        char *const input = from ? realpath(from, NULL) : NULL;
+        /* A single file in a folder of many things does not make all of it a model. */
+        const bool model = input && mc_model_config(plan->models[i]);
+        if (model)
+            status = check_apart(target, input, folder, error);
+        free(input);
+    }
+    for (size_t i = 0; status == MC_OK && i < plan->all_count; i++)
+        for (size_t f = 0; status == MC_OK && f < mc_model_file_count(plan->models[i]); f++) {
+            char *const input = realpath(mc_model_file(plan->models[i], f), NULL);
+            if (input)
+                status = check_apart(target, input, folder, error);
+            free(input);
+        }
+    mc_free(plain);
+    free(target);
+    return status;
+}
+
+/* ---- space ------------------------------------------------------------------------------------- */
 
 /* A model that is named twice is downloaded once. */
 static bool is_first(const mc_plan *plan, size_t index)

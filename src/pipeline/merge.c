@@ -57,14 +57,6 @@ mc_status mc_pipeline_merge(const mc_method *method, const mc_pipeline *const *p
 
 /* ---- from a plan ------------------------------------------------------------------------------- */
 
-/* The models' files must be what they were when they were opened, as for a merge that is written. */
-static mc_status check_models(const mc_plan *plan, mc_error *error)
-{
-    for (size_t i = 0; i < plan->all_count; i++)
-        MC_TRY(mc_model_check(plan->models[i], error));
-    return MC_OK;
-}
-
 static mc_status load_plan(const mc_plan *plan, mc_pipeline *pipeline, mc_error *error)
 {
     mc_state_dict *weights = NULL;
@@ -72,7 +64,7 @@ static mc_status load_plan(const mc_plan *plan, mc_pipeline *pipeline, mc_error 
     mc_status status = mc_pipeline_load(pipeline, weights, error);
     mc_state_dict_free(weights);
     if (status == MC_OK)
-        status = check_models(plan, error);
+        status = mc_plan_check_models(plan, error);
     return status;
 }
 

@@ -1,0 +1,46 @@
+/*
+ * Alignment: one name per tensor across models, before line-up makes rows. Output tensors are named
+ * as the last model's files name them. What other models call otherwise is renamed:
+ *
+ *     encoder prefixes   a bare encoder has "embeddings.…" where a model with a head has
+ *                        "bert.embeddings.…"; either may be a model or the base
+ *     tied tensors       one tensor under two names in one model, two tensors in another
+ *
+ * Every renaming is reported.
+ */
+#ifndef MC_MERGE_ALIGN_H
+#define MC_MERGE_ALIGN_H
+
+#include <mergecraft/merge.h>
+
+#include "base/hash.h"
+
+typedef struct mc_alignment {
+    size_t count;                /* models, then the base if there is one, then lists' items */
+    const mc_state_dict **dicts; /* by aligned names */
+    const char **labels;         /* what the models are called */
+    /* private: dicts that were made here, and of those aligned name → index in the model's dict */
+    const mc_model *const *models;
+    mc_state_dict **own;
+    mc_index *origins;
+} mc_alignment;
+
+/*
+ * `models` (borrowed, as long as the alignment): tuned_count that are merged, then the others.
+ * Zero-initialise *out; free it also after a failure.
+ */
+mc_status mc_align(const mc_model *const *models, size_t tuned_count, size_t count,
+                   mc_alignment *out, mc_report *report, mc_error *error);
+void mc_alignment_free(mc_alignment *alignment);
+
+/* The name that the tensor of an aligned name has in its model's files; mc_name_of of lineup.h. */
+const char *mc_alignment_origin(const void *alignment, size_t model, const char *name);
+
+/*
+ * Reports models whose labels differ from the last model's: a head whose rows mean other labels is
+ * averaged into nonsense. MC_MISMATCH instead under strict.
+ */
+mc_status mc_align_labels(const mc_model *const *models, size_t tuned_count, bool strict,
+                          mc_report *report, mc_error *error);
+
+#endif

@@ -1,0 +1,360 @@
+#include "merge/outputs.h"
+
+#include "base/memory.h"
+#include "merge/merged.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- the table --------------------------------------------------------------------------------- */
+
+static void free_row(mc_output *row)
+{
+    for (size_t i = 0; i < row->input_count; i++) {
+        mc_source_unref(row->inputs[i].source);
+        mc_free(row->inputs[i].name);
+    }
+    mc_free(row->inputs);
+    mc_free(row->name);
+    mc_params_unref(row->params);
+    mc_source_unref(row->source);
+}
+
+void mc_outputs_free(mc_outputs *outputs)
+{
+    for (size_t i = 0; i < outputs->count; i++)
+        free_row(&outputs->rows[i]);
+    mc_free(outputs->rows);
+    *outputs = (mc_outputs){0};
+}
+
+mc_status mc_outputs_add(mc_outputs *outputs, const char *name, mc_action action,
+                         const mc_method *method, mc_params *params, mc_output **out,
+                         mc_error *error)
+{
+    char *const copy = mc_strdup(name);
+    if (!copy || !MC_GROW(outputs->rows, outputs->count, outputs->capacity)) {
+        mc_free(copy);
+        return mc_fail_memory(error);
+    }
+    *out = &outputs->rows[outputs->count++];
+    **out = (mc_output){.name = copy,
+                        .action = action,
+                        .method = method,
+                        .params = params ? mc_params_ref(params) : NULL};
+    return MC_OK;
+}
+
+/* Only the models decide the dtype: a float32 base does not widen a merge of bfloat16 models. */
+static void widen(mc_output *row, const mc_input *input)
+{
+    const mc_dtype dtype = input->source->dtype;
+    if (input->role != MC_ROLE_MODEL)
+        return;
+    if (row->input_count == 0 || row->action == MC_ACTION_COPY)
+        row->dtype = dtype;
+    else
+        row->dtype = mc_dtype_widest(row->dtype, dtype);
+}
+
+mc_status mc_output_add_input(mc_output *row, const mc_input *input, mc_error *error)
+{
+    const bool renamed = input->name && strcmp(input->name, row->name) != 0;
+    assert(row->input_count == 0 || row->inputs[row->input_count - 1].role <= input->role);
+    if (!MC_GROW(row->inputs, row->input_count, row->input_capacity))
+        return mc_fail_memory(error);
+    char *const name = renamed ? mc_strdup(input->name) : NULL;
+    if (renamed && !name)
+        return mc_fail_memory(error);
+    widen(row, input);
+    mc_input *const added = &row->inputs[row->input_count++];
+    *added = *input;
+    added->name = name;
+    mc_source_ref(added->source);
+    return MC_OK;
+}
+
+size_t mc_output_count(const mc_output *row, mc_role role, size_t *first)
+{
+    size_t count = 0, begin = row->input_count;
+    for (size_t i = 0; i < row->input_count; i++)
+        if (row->inputs[i].role == role && count++ == 0)
+            begin = i;
+    if (first)
+        *first = begin;
+    return count;
+}
+
+/* ---- checks ------------------------------------------------------------------------------------ */
+
+const char *mc_label_of(const mc_labels *labels, const mc_input *input, char *buffer, size_t size)
+{
+    const size_t index = input->role == MC_ROLE_BASE ? labels->model_count : input->model;
+    if (labels->texts && input->role != MC_ROLE_SIDE)
+        return labels->texts[index];
+    if (input->role == MC_ROLE_BASE)
+        snprintf(buffer, size, "the base");
+    else if (input->role == MC_ROLE_SIDE)
+        snprintf(buffer, size, "list '%s'", input->side);
+    else
+        snprintf(buffer, size, "model %zu", input->model + 1);
+    return buffer;
+}
+
+/* Whether a tensor has one row per token: then another first dimension means another vocabulary. */
+static bool is_vocabulary(const char *name, const mc_source *a, const mc_source *b)
+{
+    static const char *const parts[] = {"word_embeddings", "embed_tokens",   "wte.",
+                                        "shared.",         "lm_head",        "embed_in",
+                                        "tok_embeddings",  "cls.predictions"};
+    if (a->rank != b->rank || a->rank == 0 || a->shape[0] == b->shape[0] ||
+        memcmp(a->shape + 1, b->shape + 1, (size_t)(a->rank - 1) * sizeof *a->shape) != 0)
+        return false;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (strstr(name, parts[i]))
+            return true;
+    return false;
+}
+
+static mc_status shapes_differ(const mc_output *row, const mc_input *a, const mc_input *b,
+                               const mc_labels *labels, mc_error *error)
+{
+    char left[128], right[128], first[48], second[48];
+    const mc_source *const x = a->source, *const y = b->source;
+    return mc_fail_at(error, MC_MISMATCH, NULL, row->name, -1,
+                      "expected equal shapes, found %s in %s and %s in %s%s",
+                      mc_shape_text(x->rank, x->shape, left, sizeof left),
+                      mc_label_of(labels, a, first, sizeof first),
+                      mc_shape_text(y->rank, y->shape, right, sizeof right),
+                      mc_label_of(labels, b, second, sizeof second),
+                      is_vocabulary(row->name, x, y) ? ": their vocabularies differ" : "");
+}
+
+static mc_status not_floats(const mc_output *row, const mc_input *input, const mc_labels *labels,
+                            mc_error *error)
+{
+    char label[48];
+    return mc_fail_at(error, MC_MISMATCH, NULL, row->name, -1, "expected floats, found %s in %s",
+                      mc_dtype_name(input->source->dtype),
+                      mc_label_of(labels, input, label, sizeof label));
+}
+
+mc_status mc_output_check(const mc_output *row, const mc_labels *labels, mc_error *error)
+{
+    const mc_input *const first = row->inputs;
+    for (size_t i = 0; i < row->input_count; i++) {
+        const mc_input *const one = &row->inputs[i];
+        if (mc_dtype_kind_of(one->source->dtype) != MC_KIND_FLOAT)
+            return not_floats(row, one, labels, error);
+        if (!mc_source_same_shape(first->source, one->source))
+            return shapes_differ(row, first, one, labels, error);
+    }
+    return MC_OK;
+}
+
+/* ---- sources ----------------------------------------------------------------------------------- */
+
+mc_status mc_output_set_source(mc_output *row, mc_source *source, mc_error *error)
+{
+    mc_source *cast = NULL;
+    if (source->dtype != row->dtype) {
+        const mc_status status = mc_source_cast(source, row->dtype, &cast, error);
+        mc_source_unref(source);
+        MC_TRY(status);
+        source = cast;
+    }
+    mc_source_unref(row->source);
+    row->source = source;
+    return MC_OK;
+}
+
+/* The inputs' sources as one array, in order; the caller frees it. NULL: no memory. */
+static mc_source **input_sources(const mc_output *row)
+{
+    mc_source **const sources = mc_alloc(row->input_count * sizeof *sources);
+    for (size_t i = 0; sources && i < row->input_count; i++)
+        sources[i] = row->inputs[i].source;
+    return sources;
+}
+
+static size_t list_count(const mc_method *method)
+{
+    size_t count = 0;
+    while (method->lists && method->lists[count])
+        count++;
+    return count;
+}
+
+static mc_status merged_source(const mc_output *row, mc_params *params, uint64_t seed,
+                               mc_source **out, mc_error *error)
+{
+    mc_source **const inputs = input_sources(row);
+    const mc_merged_parts parts = {
+        .method = row->method,
+        .params = params,
+        .name = row->name,
+        .seed = seed,
+        .inputs = inputs,
+        .input_count = row->input_count,
+        .model_count = mc_output_count(row, MC_ROLE_MODEL, NULL),
+        .list_count = list_count(row->method),
+        .has_base = mc_output_count(row, MC_ROLE_BASE, NULL) > 0,
+    };
+    const mc_status status = inputs ? mc_merged_new(&parts, out, error) : mc_fail_memory(error);
+    mc_free(inputs);
+    return mc_in_tensor(error, row->name, status);
+}
+
+static mc_status mean_source(const mc_output *row, mc_source **out, mc_error *error)
+{
+    const mc_method *const mean = mc_method_find("mergecraft:soup");
+    mc_source **const inputs = input_sources(row);
+    mc_merged_parts parts = {.method = mean,
+                             .name = row->name,
+                             .inputs = inputs,
+                             .input_count = row->input_count,
+                             .model_count = row->input_count};
+    mc_status status = inputs ? MC_OK : mc_fail_memory(error);
+    if (status == MC_OK)
+        status = mc_params_parse(mean, NULL, 0, parts.model_count, &parts.params, error);
+    if (status == MC_OK)
+        status = mc_in_tensor(error, row->name, mc_merged_new(&parts, out, error));
+    mc_params_unref(parts.params);
+    mc_free(inputs);
+    return status;
+}
+
+mc_status mc_output_resolve(mc_output *row, uint64_t seed, const mc_labels *labels, mc_error *error)
+{
+    mc_source *source = NULL;
+    assert(row->input_count > 0);
+    switch (row->action) {
+    case MC_ACTION_COPY:
+        source = mc_source_ref(row->inputs[0].source);
+        break;
+    case MC_ACTION_MEAN:
+        MC_TRY(mc_output_check(row, labels, error));
+        MC_TRY(mean_source(row, &source, error));
+        break;
+    case MC_ACTION_MERGE:
+        MC_TRY(mc_output_check(row, labels, error));
+        MC_TRY(merged_source(row, row->params, seed, &source, error));
+        break;
+    }
+    return mc_output_set_source(row, source, error);
+}
+
+mc_status mc_outputs_resolve(mc_outputs *outputs, const mc_labels *labels, mc_error *error)
+{
+    for (size_t i = 0; i < outputs->count; i++)
+        if (!outputs->rows[i].source)
+            MC_TRY(mc_output_resolve(&outputs->rows[i], outputs->seed, labels, error));
+    return MC_OK;
+}
+
+mc_status mc_outputs_convert(mc_outputs *outputs, mc_dtype dtype, mc_error *error)
+{
+    for (size_t i = 0; i < outputs->count; i++) {
+        mc_output *const row = &outputs->rows[i];
+        if (mc_dtype_kind_of(row->dtype) != MC_KIND_FLOAT)
+            continue;
+        row->dtype = dtype;
+        if (row->source)
+            MC_TRY(mc_output_set_source(row, mc_source_ref(row->source), error));
+    }
+    return MC_OK;
+}
+
+/* ---- new values for rows that exist ------------------------------------------------------------ */
+
+/* What a row will have once all rows have theirs. */
+typedef struct binding {
+    mc_params *params; /* borrowed; NULL: the row keeps its own */
+    mc_source *source;
+} binding;
+
+static mc_status bind_row(const mc_output *row, uint64_t seed, binding *out, mc_error *error)
+{
+    mc_source *made = NULL;
+    MC_TRY(merged_source(row, out->params, seed, &made, error));
+    if (made->dtype == row->dtype) {
+        out->source = made;
+        return MC_OK;
+    }
+    const mc_status status = mc_source_cast(made, row->dtype, &out->source, error);
+    mc_source_unref(made);
+    return status;
+}
+
+static void commit(mc_outputs *outputs, const binding *bindings)
+{
+    for (size_t i = 0; i < outputs->count; i++) {
+        mc_output *const row = &outputs->rows[i];
+        if (!bindings[i].source)
+            continue;
+        mc_params_unref(row->params);
+        row->params = mc_params_ref(bindings[i].params);
+        mc_source_unref(row->source);
+        row->source = mc_source_ref(bindings[i].source);
+    }
+}
+
+mc_status mc_outputs_bind(mc_outputs *outputs, mc_row_params values, void *user, mc_error *error)
+{
+    binding *const bindings = mc_alloc_zero(outputs->count, sizeof *bindings);
+    mc_status status = bindings ? MC_OK : mc_fail_memory(error);
+    for (size_t i = 0; status == MC_OK && i < outputs->count; i++) {
+        const mc_output *const row = &outputs->rows[i];
+        if (row->action != MC_ACTION_MERGE || row->method->scope == MC_MODEL)
+            continue;
+        bindings[i].params = values(row, user);
+        if (bindings[i].params)
+            status = bind_row(row, outputs->seed, &bindings[i], error);
+    }
+    if (status == MC_OK)
+        commit(outputs, bindings);
+    for (size_t i = 0; bindings && i < outputs->count; i++)
+        mc_source_unref(bindings[i].source);
+    mc_free(bindings);
+    return status;
+}
+
+/* ---- reading ----------------------------------------------------------------------------------- */
+
+int64_t mc_output_bytes_read(const mc_output *row)
+{
+    int64_t bytes = 0;
+    for (size_t i = 0; i < row->input_count; i++)
+        bytes += row->inputs[i].source->bytes;
+    return bytes;
+}
+
+mc_source **mc_outputs_sources(const mc_outputs *outputs)
+{
+    mc_source **const sources = mc_alloc(outputs->count * sizeof *sources);
+    for (size_t i = 0; sources && i < outputs->count; i++)
+        sources[i] = outputs->rows[i].source;
+    return sources;
+}
+
+const char **mc_outputs_names(const mc_outputs *outputs)
+{
+    const char **const names = mc_alloc(outputs->count * sizeof *names);
+    for (size_t i = 0; names && i < outputs->count; i++)
+        names[i] = outputs->rows[i].name;
+    return names;
+}
+
+mc_status mc_outputs_dict(const mc_outputs *outputs, mc_state_dict **out, mc_error *error)
+{
+    mc_state_dict *dict = NULL;
+    mc_status status = mc_state_dict_new(&dict, error);
+    for (size_t i = 0; status == MC_OK && i < outputs->count; i++)
+        status = mc_state_dict_set(dict, outputs->rows[i].name, outputs->rows[i].source, error);
+    if (status == MC_OK)
+        *out = dict;
+    else
+        mc_state_dict_free(dict);
+    return status;
+}

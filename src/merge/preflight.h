@@ -1,0 +1,10 @@
+/* What can be known to fail before anything large is downloaded or read. */
+#ifndef MC_MERGE_PREFLIGHT_H
+#define MC_MERGE_PREFLIGHT_H
+
+#include <mergecraft/merge.h>
+
+/* MC_USAGE if the target lies inside a model's folder, or a model inside the target. */
+mc_status mc_plan_check_outside(const mc_plan *plan, const char *target, mc_error *error);
+
+#endif

@@ -1,0 +1,121 @@
+/* Running a plan into a folder. */
+#include "base/build_id.h"
+#include "base/hash.h"
+#include "base/memory.h"
+#include "merge/package.h"
+#include "merge/plan.h"
+#include "merge/plugin.h"
+#include "merge/preflight.h"
+#include "merge/save.h"
+#include "model/model.h"
+
+#include <mergecraft/version.h>
+
+/* ---- fingerprint ------------------------------------------------------------------------------- */
+
+/* Whether nothing tells a later run that models and method are still the same. */
+static bool cannot_resume(const mc_plan *plan)
+{
+    for (size_t i = 0; i < plan->all_count; i++)
+        if (mc_model_file_count(plan->models[i]) == 0)
+            return true;
+    return plan->method_origin != NULL;
+}
+
+static uint64_t hash_method(uint64_t hash, const mc_method *method)
+{
+    const char *path = NULL;
+    uint64_t code = 0;
+    hash = mc_hash_text(hash, method->name);
+    hash = mc_hash_text(hash, method->family ? method->family : "");
+    if (mc_plugin_origin(method, &path, &code))
+        hash = mc_hash_bytes(hash, &code, sizeof code);
+    return hash;
+}
+
+static uint64_t hash_inputs(uint64_t hash, const mc_output *row)
+{
+    for (size_t i = 0; i < row->input_count; i++) {
+        const mc_input *const input = &row->inputs[i];
+        const uint64_t place[] = {input->role, input->model};
+        hash = mc_hash_bytes(hash, place, sizeof place);
+        hash = mc_hash_text(hash, input->name ? input->name : row->name);
+    }
+    return hash;
+}
+
+/* Parameters and method are mostly those of the row before: they are hashed when they change. */
+static uint64_t hash_rows(uint64_t hash, const mc_outputs *outputs, bool *failed)
+{
+    const mc_params *params = NULL;
+    const mc_method *method = NULL;
+    for (size_t i = 0; i < outputs->count; i++) {
+        const mc_output *const row = &outputs->rows[i];
+        const int words[] = {(int)row->action, (int)row->dtype};
+        hash = mc_hash_text(hash, row->name);
+        hash = mc_hash_bytes(hash, words, sizeof words);
+        hash = hash_inputs(hash, row);
+        if (row->action != MC_ACTION_MERGE || (row->params == params && row->method == method))
+            continue;
+        params = row->params;
+        method = row->method;
+        char *const json = mc_params_json(params);
+        *failed = *failed || !json;
+        hash = mc_hash_text(hash_method(hash, method), json ? json : "");
+        mc_free(json);
+    }
+    return hash;
+}
+
+/* Everything that the bytes of the output depend on; 0 if that cannot be known. */
+static uint64_t fingerprint(const mc_plan *plan, const mc_run_options *options)
+{
+    if (cannot_resume(plan))
+        return 0;
+    bool failed = false;
+    const int64_t shard_size = mc_save_shard_size(options);
+    uint64_t hash = mc_hash_text(MC_HASH_START, mc_version());
+    hash = mc_hash_text(hash, mc_build_id());
+    hash = mc_hash_bytes(hash, &plan->outputs.seed, sizeof plan->outputs.seed);
+    hash = mc_hash_bytes(hash, &shard_size, sizeof shard_size);
+    for (size_t i = 0; i < plan->all_count; i++) {
+        const uint64_t model = mc_model_fingerprint(plan->models[i]);
+        hash = mc_hash_bytes(hash, &model, sizeof model);
+    }
+    hash = hash_rows(hash, &plan->outputs, &failed);
+    return failed ? 0 : hash ? hash : 1;
+}
+
+/* ---- the run ----------------------------------------------------------------------------------- */
+
+static mc_status finish(mc_folder *folder, const mc_run_result *result, void *user, mc_error *error)
+{
+    (void)result;
+    const mc_plan *const plan = user;
+    MC_TRY(mc_plan_check_models(plan, error));
+    return mc_package_write(plan, folder, error);
+}
+
+mc_status mc_plan_run(const mc_plan *plan, const char *folder, const mc_run_options *options,
+                      mc_run_result *result, mc_error *error)
+{
+    const mc_run_options standard = MC_RUN_DEFAULT;
+    const mc_run_options *const with = options ? options : &standard;
+    mc_run_result ignored;
+    MC_TRY(mc_plan_check_outside(plan, folder, error));
+    const char **const names = mc_outputs_names(&plan->outputs);
+    mc_source **const sources = mc_outputs_sources(&plan->outputs);
+    mc_status status = names && sources ? MC_OK : mc_fail_memory(error);
+    const mc_save save = {.target = folder,
+                          .names = names,
+                          .sources = sources,
+                          .count = plan->outputs.count,
+                          .fingerprint = fingerprint(plan, with),
+                          .finish = finish,
+                          .user = (void *)(uintptr_t)plan};
+    if (status == MC_OK)
+        status = mc_save_run(&save, with, result ? result : &ignored, error);
+    mc_free(names);
+    mc_free(sources);
+    return status;
+}
