@@ -1,0 +1,69 @@
+/*
+ * LoRA adapters: folders as PEFT saves them (adapter_config.json beside adapter_model.safetensors or
+ * .bin), and single files with the names that kohya's scripts and diffusers give. Opened, an adapter
+ * is a list of modules that each update one weight; applied to a base model, each of those weights
+ * becomes a lazy low-rank source.
+ */
+#ifndef MC_MODEL_ADAPTER_H
+#define MC_MODEL_ADAPTER_H
+
+#include "checkpoint/checkpoint.h"
+
+#include <jansson.h>
+
+/* The update of one weight: scale · B·A. Sources are owned. */
+typedef struct mc_adapter_module {
+    char *path;           /* of the module in the base model, "model.layers.0.self_attn.q_proj" */
+    mc_source *a, *b;     /* as they are stored */
+    mc_source *magnitude; /* DoRA; NULL without */
+    mc_source *alpha;     /* a scalar beside the factors (kohya); NULL: the configuration's */
+    bool embedding;       /* factors are those of an embedding: A [r, tokens], B [width, r] */
+    int outer;            /* how many `base_layer` the name had: wrappers around this one */
+} mc_adapter_module;
+
+typedef struct mc_adapter {
+    mc_checkpoint checkpoint;
+    json_t *config; /* adapter_config.json; NULL for single files without one */
+    mc_adapter_module *modules;
+    size_t module_count, module_capacity;
+    mc_state_dict *whole; /* tensors that replace the base's: biases, modules_to_save */
+    bool flattened;       /* paths have underscores for dots: kohya's names */
+    bool fan_in_fan_out;
+} mc_adapter;
+
+/* *out: whether `path` is a folder with an adapter_config.json. Fails only without memory. */
+mc_status mc_adapter_is_folder(const char *path, bool *out, mc_error *error);
+
+/*
+ * Opens a folder or a file; only headers and scalars are read. Zero-initialise *out; close it also
+ * after a failure.
+ *
+ * Errors: MC_NOT_FOUND    the folder has no adapter_model.safetensors and no .bin
+ *         MC_UNSUPPORTED  another kind of adapter (LoHa, LoKr, IA³, prompt tuning, …)
+ *         MC_FORMAT       a factor is missing, or adapter_config.json is malformed
+ */
+mc_status mc_adapter_open(const char *path, mc_adapter *out, mc_error *error);
+void mc_adapter_close(mc_adapter *adapter);
+
+/* base_model_name_or_path; NULL if the adapter does not say. */
+const char *mc_adapter_base(const mc_adapter *adapter);
+
+/*
+ * What B·A of a module is multiplied by: alpha / r, or alpha / √r for rank-stabilised LoRA
+ * (Kalajdzievski 2023, arXiv:2312.03732). `experts` share the rows of A evenly; 1 without experts.
+ */
+mc_status mc_adapter_scale(const mc_adapter *adapter, const mc_adapter_module *module,
+                           int64_t experts, double *scale, mc_error *error);
+
+/*
+ * Replaces in `dict`, the base's tensors, what the adapter updates. `model_type` is that of the
+ * base's configuration and may be NULL. *left_out counts the modules of a single file that belong
+ * to another component than this base (a text encoder beside a UNet); in a PEFT folder those are
+ * errors.
+ *
+ * Errors: MC_MISMATCH  the base has no such tensor, or shapes do not fit
+ */
+mc_status mc_adapter_apply(const mc_adapter *adapter, const char *model_type, mc_state_dict *dict,
+                           size_t *left_out, mc_error *error);
+
+#endif
