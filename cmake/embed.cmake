@@ -1,5 +1,5 @@
-# cmake -DOUTPUT=x.c -DROOT=include -DFILES=a.h,b.h -P embed.cmake
-# Writes the files as C arrays: methods that are compiled on the spot need the headers, wherever the library lies.
+# cmake -DOUTPUT=x.c -DROOT=include -DFILES=a.h,b.h -P embed.cmake Writes the files as C arrays:
+# compiling a method needs the headers, wherever the library is installed.
 string(REPLACE "," ";" files "${FILES}")
 set(arrays "")
 set(table "")
@@ -11,4 +11,5 @@ foreach(name IN LISTS files)
     string(APPEND table "    {\"${name}\", ${symbol}, sizeof ${symbol}},\n")
 endforeach()
 file(WRITE ${OUTPUT}
-     "#include \"merge/headers.h\"\n\n${arrays}\nconst mc_header mc_headers[] = {\n${table}    {0}};\n")
+     "#include \"merge/headers.h\"\n\n${arrays}\n"
+     "const mc_header mc_headers[] = {\n${table}    {0}};\n")

@@ -1,7 +1,7 @@
-# Where CMAKE_CROSSCOMPILING_EMULATOR names what runs the programs (qemu for another CPU, or valgrind), scripts of tests get scripts that call it
-# in place of the programs. MC_RUN_DIR is the build folder as they see it.
+# If CMAKE_CROSSCOMPILING_EMULATOR is set (qemu for another CPU, or valgrind), test scripts find
+# wrapper scripts in place of the programs. MC_RUN_DIR is the build folder as test scripts see it.
 set(MC_RUN_DIR ${PROJECT_BINARY_DIR})
-# Seconds that a test may take: valgrind is twenty times slower, qemu five.
+# Timeouts of tests in seconds: valgrind is twenty times slower, qemu five.
 set(MC_SCRIPT_TIMEOUT 120)
 set(MC_TEST_TIMEOUT 300)
 if(CMAKE_CROSSCOMPILING)
@@ -20,7 +20,7 @@ function(mc_script path content)
                           WORLD_EXECUTE)
 endfunction()
 
-# The program `target`, which scripts find at ${MC_RUN_DIR}/path.
+# Lets scripts find the program `target` at ${MC_RUN_DIR}/path.
 function(mc_emulated target path)
     if(CMAKE_CROSSCOMPILING_EMULATOR)
         list(JOIN CMAKE_CROSSCOMPILING_EMULATOR " " emulator)
@@ -28,7 +28,7 @@ function(mc_emulated target path)
     endif()
 endfunction()
 
-# Methods are compiled by `cc`: with this folder in the path, for the CPU that is emulated.
+# Methods are compiled by `cc`: with this folder in PATH, for the emulated CPU.
 if(CMAKE_CROSSCOMPILING AND CMAKE_CROSSCOMPILING_EMULATOR)
     mc_script(cc ${CMAKE_C_COMPILER})
 endif()

@@ -1,4 +1,5 @@
-# What every object is compiled with. Arithmetic is what the source says: no contraction, no reassociation.
+# Compiler flags of every object. Arithmetic is as written in the source: no contraction, no
+# reassociation.
 set(CMAKE_C_STANDARD 17)
 set(CMAKE_C_STANDARD_REQUIRED ON)
 set(CMAKE_C_EXTENSIONS ON)
@@ -17,16 +18,17 @@ set(MC_WARNINGS
     -Wold-style-definition -Wwrite-strings -Wvla -Wformat=2 -Wundef -Wimplicit-fallthrough
     -Wno-missing-field-initializers)
 if(CMAKE_C_COMPILER_ID MATCHES Clang)
-    # A sanitizer or -O1 keeps loops from being vectorised as they ask: slower, but not wrong.
+    # Sanitizers and -O1 prevent requested vectorisation: slower, but correct.
     list(APPEND MC_WARNINGS -Wno-pass-failed)
 endif()
-# Files and tensors are little-endian, and so is everything that is written: nothing here swaps bytes.
+# Files and tensors are little-endian; the code never swaps bytes.
 if(CMAKE_C_BYTE_ORDER STREQUAL "BIG_ENDIAN")
-    message(FATAL_ERROR "mergecraft needs a little-endian machine, this compiler builds for a big-endian one")
+    message(FATAL_ERROR "mergecraft needs a little-endian machine; the compiler targets a\
+ big-endian one")
 endif()
 include(CheckCCompilerFlag)
 set(MC_HARDENING -fstack-protector-strong)
-# Jumps only to where functions begin (x86), a guard page that no large frame steps over: where the compiler knows them.
+# Control-flow protection (x86) and a guard page for large frames, if the compiler supports them.
 foreach(flag IN ITEMS -fcf-protection -fstack-clash-protection)
     string(MAKE_C_IDENTIFIER "MC_HAS${flag}" known)
     check_c_compiler_flag(${flag} ${known})

@@ -1,6 +1,6 @@
-# oneDNN, 2.x or 3.x: the header that is found decides which. Without MC_LINK_ONEDNN only the header is needed, and the library is loaded when
-# an encoder is first used (src/nn/onednn.c), under the name that programs linked with it would ask for.
-option(MC_LINK_ONEDNN "Link with oneDNN instead of loading it when it is needed" OFF)
+# oneDNN 2.x or 3.x, as the header says. Without MC_LINK_ONEDNN only the header is needed: the
+# library is loaded when an encoder is first used (src/nn/onednn.c), under its SONAME.
+option(MC_LINK_ONEDNN "Link oneDNN instead of loading it on first use" OFF)
 find_path(DNNL_INCLUDE_DIR dnnl.h REQUIRED)
 find_library(DNNL_LIBRARY dnnl)
 
@@ -11,9 +11,10 @@ if(DNNL_LIBRARY AND CMAKE_OBJDUMP)
         set(soname ${CMAKE_MATCH_1})
     endif()
 endif()
-set(MC_ONEDNN_SONAME "${soname}" CACHE STRING "Name of oneDNN's library when it is loaded; empty: as the header's version says")
+set(MC_ONEDNN_SONAME "${soname}"
+    CACHE STRING "Name under which oneDNN is loaded; empty: derived from the header's version")
 
-# For the objects that use it.
+# mc_use_onednn(target): for the objects that call oneDNN.
 function(mc_use_onednn target)
     target_include_directories(${target} PRIVATE ${DNNL_INCLUDE_DIR})
     if(MC_LINK_ONEDNN)

@@ -1,5 +1,6 @@
-# Code that is compiled several times: merge methods for each CPU level and real type, loops of
-# tensor sources for each CPU level. The source is the same plain C, so the results are the same bits. What encoders compute is compiled so, too.
+# Code that is compiled several times: merge methods per CPU level and real type, loops of tensor
+# sources per CPU level. The source is the same plain C, so the results are the same bits. Encoder
+# kernels are compiled per CPU level, too.
 include(CheckCSourceCompiles)
 check_c_source_compiles(
     "#if !defined(__x86_64__)\n#error\n#endif\nint main(void) { return 0; }" MC_X86_64)
@@ -35,7 +36,7 @@ function(mc_variant name sources flags)
     target_compile_options(${name} PRIVATE -O3 -fno-trapping-math ${flags})
 endfunction()
 
-# Sets `objects` to the object files of all variants.
+# Sets the variable `objects` to the object files of all variants.
 function(mc_add_variants objects)
     set(all)
     foreach(level IN LISTS MC_LEVELS)
@@ -52,9 +53,10 @@ function(mc_add_variants objects)
             mc_variant(${name}_${level} src/tensor/${name}_${level}.c "${MC_LEVEL_FLAGS_${level}}")
             list(APPEND all $<TARGET_OBJECTS:${name}_${level}>)
         endforeach()
-        # Not the same bits: fused multiplications and additions, where the CPU has them (src/nn/kernels.h).
-        mc_variant(nn_${level} src/nn/kernels_level.c
-                   "${MC_LEVEL_FLAGS_${level}};${MC_FUSED_FLAGS_${level}};-ffp-contract=fast;-Wno-psabi;-DMC_LEVEL=${level}")
+        # Not the same bits: these use fused multiply-add if the CPU has it (src/nn/kernels.h).
+        set(flags ${MC_LEVEL_FLAGS_${level}} ${MC_FUSED_FLAGS_${level}} -ffp-contract=fast
+                  -Wno-psabi -DMC_LEVEL=${level})
+        mc_variant(nn_${level} src/nn/kernels_level.c "${flags}")
         list(APPEND all $<TARGET_OBJECTS:nn_${level}>)
     endforeach()
     set(${objects} ${all} PARENT_SCOPE)

@@ -3,7 +3,8 @@
  *
  *     tutorial MODELS OUT
  *
- * MODELS is the folder of the demo models (examples/models). Two merged models are written into the new folder OUT.
+ * MODELS is the folder of the demo models (examples/models). Two merged models are written into the
+ * folder OUT.
  *
  * You know `state_dict()` from torch: an ordered map from tensor names to tensors. Here it is an mc_state_dict, and its tensors
  * are *sources*: they are read when somebody asks for their values, and only that piece that was asked for. Opening a model reads no
@@ -11,8 +12,10 @@
  */
 #include <mergecraft/mergecraft.h>
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 
 enum { MODELS = 5, PATH = 4096 };
@@ -215,7 +218,7 @@ static mc_status save_along(const tutorial *t, const char *folder, mc_error *err
 {
     char path[PATH];
     snprintf(path, sizeof path, "%s/along-the-mean", folder);
-    return mc_state_dict_save(t->along, path, NULL, NULL, error);
+    return mc_state_dict_save(t->along, path, &(mc_run_options){.overwrite = true}, NULL, error);
 }
 
 /*
@@ -237,7 +240,7 @@ static mc_status merge_into_folder(tutorial *t, const char *folder, mc_error *er
 
     char path[PATH];
     snprintf(path, sizeof path, "%s/median", folder);
-    const mc_run_options options = {.threads = 2};
+    const mc_run_options options = {.threads = 2, .overwrite = true};
     mc_run_result result = {0};
     TRY(mc_plan_run(t->plan, path, &options, &result, error));
     printf("written: %s, %" PRId64 " bytes\n", path, result.bytes_written);
@@ -319,8 +322,8 @@ static mc_status run(tutorial *t, const char *models, const char *out, mc_error 
     TRY(open_models(t, models, error));
     TRY(map_median(t, error));
     TRY(merge_task_vectors(t, error));
-    if (mkdir(out, 0777) != 0)
-        return mc_fail(error, MC_IO, "%s: cannot be made, or is there already", out);
+    if (mkdir(out, 0777) != 0 && errno != EEXIST)
+        return mc_fail(error, MC_IO, "%s: cannot create the folder: %s", out, strerror(errno));
     TRY(save_along(t, out, error));
     TRY(merge_into_folder(t, out, error));
     TRY(read_back(t, error));

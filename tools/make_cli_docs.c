@@ -430,17 +430,24 @@ static void print_fish(void)
 
 /* ---- manual pages ---------------------------------------------------------------------------- */
 
-/* One sentence per line, as mdoc wants it. The hyphens of an option are minus signs, to be pasted. */
+/*
+ * A new line per sentence, as mdoc wants it, and before column 100. The hyphens of an option are minus
+ * signs, so that it can be pasted.
+ */
 static void man_text(const char *text)
 {
+    size_t column = 0;
     bool in_option = false;
     for (char before = ' '; *text; before = *text++) {
         if (before == ' ')
             in_option = *text == '-';
-        if (before == '.' && *text == ' ')
+        if (*text == ' ' && (before == '.' || column + strcspn(text + 1, " ") > 90)) {
             putchar('\n');
-        else
+            column = 0;
+        } else {
             printf("%s%c", *text == '\\' || (in_option && *text == '-') ? "\\" : "", *text);
+            column++;
+        }
     }
     putchar('\n');
 }

@@ -1,5 +1,6 @@
 #!/bin/sh
-# run.sh CASE BUILD_DIR SOURCE: runs the script CASE.sh in a folder of its own; passes if it exits with 0.
+# run.sh CASE BUILD_DIR SOURCE: runs the script CASE.sh in a folder of its own; passes if it exits
+# with 0.
 set -eu
 case=$1
 BUILD=$2

@@ -1,5 +1,5 @@
 #!/bin/sh
-# big_endian.sh ROOT CC: on a big-endian machine nothing compiles, and the compiler says why.
+# big_endian.sh ROOT CC: on a big-endian machine nothing compiles, and the error gives the reason.
 set -eu
 root=$1
 cc=$2
@@ -21,7 +21,8 @@ refuses()
 }
 "$cc" -I "$root/include" -fsyntax-only "$folder/program.c"
 refuses "$cc" -U__BYTE_ORDER__ -D__BYTE_ORDER__=__ORDER_BIG_ENDIAN__
-# clang has them all built in; the C library's headers are the host's, and its complaints come beside ours.
+# clang has them all built in; the C library's headers are the host's, and its complaints come
+# beside ours.
 if command -v clang > /dev/null; then
     refuses clang --target=s390x-linux-gnu
     refuses clang --target=powerpc64-linux-gnu

@@ -1,6 +1,6 @@
 #!/bin/sh
-# cli_docs.sh ROOT GENERATOR [write]: completion files and the generated parts of the manual pages match
-# the option tables; with `write` they are written again.
+# cli_docs.sh ROOT GENERATOR [write]: completion files and the generated parts of the manual pages
+# match the option tables; with `write` they are written again.
 set -eu
 root=$1
 generator=$2

@@ -7,8 +7,9 @@ library=$3
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
-# lacks FILE FUNCTION: says the first protection that the file does not have; fails if it has all. Control-flow protection shows
-# at the beginning of a function: the file as a whole is marked only where the C library's start files are.
+# lacks FILE FUNCTION: prints the first missing protection; fails if there is none. Control-flow
+# protection is looked for at the beginning of a function: the file as a whole is marked only if the
+# start files of the C library are.
 lacks()
 {
     LC_ALL=C readelf -hldW "$1" > "$folder/elf"
@@ -17,12 +18,14 @@ lacks()
     has 'GNU_RELRO' || { echo 'read-only relocations (relro)' && return; }
     has 'BIND_NOW|FLAGS_1.* NOW' || { echo 'full relro (-z now)' && return; }
     has 'GNU_STACK .* RW ' || { echo 'a stack that is not executable' && return; }
-    ! has 'LOAD .* (RWE|W E)' || { echo 'segments that are not both writable and executable' && return; }
+    ! has 'LOAD .* (RWE|W E)' ||
+        { echo 'segments that are not both writable and executable' && return; }
     ! has 'TEXTREL' || { echo 'code without relocations' && return; }
     ! has 'RPATH|RUNPATH' || { echo 'no path to libraries of its own' && return; }
     grep -q '__stack_chk_fail' "$folder/symbols" || { echo 'stack protector' && return; }
     grep -Eq '__[a-z]+_chk(@|$)' "$folder/symbols" || { echo 'FORTIFY_SOURCE' && return; }
-    [ "$(uname -m)" != x86_64 ] || objdump -d --no-show-raw-insn --disassemble="$2" "$1" | grep -q endbr64 ||
+    [ "$(uname -m)" != x86_64 ] ||
+        objdump -d --no-show-raw-insn --disassemble="$2" "$1" | grep -q endbr64 ||
         { echo 'control-flow protection' && return; }
     return 1
 }
@@ -42,11 +45,22 @@ protected()
 }
 protected "$command" main
 protected "$library" mc_version
-LC_ALL=C readelf -dW "$command" | grep -q 'FLAGS_1.*PIE' || { echo "$command: expected a PIE"; exit 1; }
+LC_ALL=C readelf -dW "$command" | grep -q 'FLAGS_1.*PIE' || {
+    echo "$command: expected a position-independent executable"
+    exit 1
+}
 
-# The check finds what is missing.
-printf '#include <stdio.h>\nint main(int n, char **a) { char x[64]; return sprintf(x, "%%s", a[n - 1]); }\n' > "$folder/soft.c"
-good='-O2 -fPIE -pie -fstack-protector-all -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -Wl,-z,relro,-z,now,-z,noexecstack'
+# The check finds each missing protection.
+cat > "$folder/soft.c" <<'END'
+#include <stdio.h>
+int main(int n, char **a)
+{
+    char x[64];
+    return sprintf(x, "%s", a[n - 1]);
+}
+END
+good='-O2 -fPIE -pie -fstack-protector-all -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2'
+good="$good -Wl,-z,relro,-z,now,-z,noexecstack"
 [ "$(uname -m)" != x86_64 ] || good="$good -fcf-protection"
 
 # soft EXPECTED OPTION...

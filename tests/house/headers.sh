@@ -11,13 +11,20 @@ for header in "$root"/include/mergecraft/*.h; do
     # Twice: guards work.
     printf '#include <%s>\n#include <%s>\n' "$name" "$name" > "$folder/alone.c"
     for standard in c17 gnu17; do
-        "$cc" -std=$standard -Wall -Wextra -Wshadow -Wstrict-prototypes -Werror -I "$root/include" -fsyntax-only \
-            "$folder/alone.c"
+        "$cc" -std=$standard -Wall -Wextra -Wshadow -Wstrict-prototypes -Werror \
+            -I "$root/include" -fsyntax-only "$folder/alone.c"
     done
     count=$((count + 1))
 done
 [ "$count" -gt 10 ]
 
-printf '#include <mergecraft/method.h>\nMC_LAYER_MERGE(own, .help = "x")\n{ mc_tile_copy(layer->out, layer->models[0], layer->count); return MC_OK; }\n' \
-    > "$folder/own.c"
+cat > "$folder/own.c" <<'END'
+#include <mergecraft/method.h>
+
+MC_LAYER_MERGE(own, .help = "x")
+{
+    mc_tile_copy(layer->out, layer->models[0], layer->count);
+    return MC_OK;
+}
+END
 "$cc" -std=gnu17 -Wall -Wextra -Werror -DMC_PLUGIN -I "$root/include" -fsyntax-only "$folder/own.c"

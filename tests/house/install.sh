@@ -1,5 +1,7 @@
 #!/bin/sh
-# install.sh ROOT BUILD CMAKE CC: what is installed is complete: a program compiles and runs against it, shared and static.
+# install.sh ROOT BUILD CMAKE CC: the installation is complete. A program compiles and runs against
+# the shared and the static library, by pkg-config and by CMake's find_package. Uninstalling leaves
+# nothing.
 set -eu
 root=$1
 build=$2
@@ -49,9 +51,16 @@ int main(void)
 }
 END
 # shellcheck disable=SC2046
-"$cc" -std=gnu17 -Wall -Wextra -Werror -o "$folder/shared" "$folder/own.c" $(pkg-config --cflags --libs mergecraft)
-readelf -d "$folder/shared" | grep -q 'libmergecraft\.so\.[0-9]*\]' || {
-    echo 'the program does not ask for a version of the shared library'
+"$cc" -std=gnu17 -Wall -Wextra -Werror -o "$folder/shared" "$folder/own.c" \
+    $(pkg-config --cflags --libs mergecraft)
+# The SONAME has the minor version as long as minor versions are incompatible.
+version=$(pkg-config --modversion mergecraft)
+case $version in
+0.*) soname=libmergecraft.so.${version%.*} ;;
+*) soname=libmergecraft.so.${version%%.*} ;;
+esac
+readelf -d "$folder/shared" | grep -qF "[$soname]" || {
+    echo "the program does not need $soname"
     exit 1
 }
 LD_LIBRARY_PATH=$libraries "$folder/shared" > "$folder/shown"
@@ -65,6 +74,29 @@ cp "$libraries/libmergecraft.a" "$folder/static_only"
 cmp "$folder/shown" "$folder/shown_static"
 grep -q ' 1\.5 -2$' "$folder/shown"
 
+# The same program by find_package.
+mkdir "$folder/project"
+cp "$folder/own.c" "$folder/project"
+cat > "$folder/project/CMakeLists.txt" <<'END'
+cmake_minimum_required(VERSION 3.25)
+project(own C)
+find_package(mergecraft 0.1 REQUIRED)
+foreach(kind IN ITEMS mergecraft static)
+    add_executable(with_${kind} own.c)
+    target_link_libraries(with_${kind} PRIVATE mergecraft::${kind})
+    target_compile_options(with_${kind} PRIVATE -std=gnu17)
+endforeach()
+END
+"$cmake" -S "$folder/project" -B "$folder/project/build" -DCMAKE_C_COMPILER="$cc" \
+    -DCMAKE_PREFIX_PATH="$prefix" > "$folder/log" 2>&1 &&
+    "$cmake" --build "$folder/project/build" >> "$folder/log" 2>&1 || {
+    cat "$folder/log"
+    exit 1
+}
+for kind in mergecraft static; do
+    "$folder/project/build/with_$kind" | cmp - "$folder/shown"
+done
+
 "$prefix/bin/mergecraft" methods --names | grep -qx median
 for file in share/man/man1/mergecraft.1 share/bash-completion/completions/mergecraft \
     share/zsh/site-functions/_mergecraft share/fish/vendor_completions.d/mergecraft.fish \
@@ -74,3 +106,10 @@ for file in share/man/man1/mergecraft.1 share/bash-completion/completions/mergec
         exit 1
     }
 done
+
+"$root/tools/uninstall.sh" "$build/install_manifest.txt" /opt/mergecraft "$folder/stage"
+left=$(find "$prefix" -type f)
+[ -z "$left" ] && [ ! -d "$prefix/include/mergecraft" ] || {
+    echo "uninstalling leaves $left $(ls -d "$prefix/include/"*)"
+    exit 1
+}

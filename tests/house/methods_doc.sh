@@ -1,7 +1,7 @@
 #!/bin/sh
-# methods_doc.sh ROOT GENERATOR: docs/methods.md says what the methods say.
+# methods_doc.sh ROOT GENERATOR: docs/methods.md matches the descriptors of the methods.
 set -eu
 "$2" | diff -u "$1/docs/methods.md" - || {
-    echo 'docs/methods.md is out of date: make docs'
+    echo 'docs/methods.md is out of date: run make docs'
     exit 1
 }

@@ -1,5 +1,6 @@
 #!/bin/sh
-# version.sh ROOT VERSION COMMAND: the build, the header, the command, the manual and the list of changes name one version.
+# version.sh ROOT VERSION COMMAND: the build, the header, the command and CHANGELOG.md have the same
+# version.
 set -eu
 root=$1
 version=$2
