@@ -6,6 +6,39 @@
 
 #include <string.h>
 
+mc_status mc_build_flag(const json_t *object, const char *name, bool fallback, bool *flag,
+                        mc_error *error)
+{
+    const json_t *const value = json_object_get(object, name);
+    if (value && !json_is_boolean(value) && !json_is_null(value))
+        return mc_fail(error, MC_FORMAT, "'%s': expected true or false", name);
+    *flag = json_is_boolean(value) ? json_is_true(value) : fallback;
+    return MC_OK;
+}
+
+/* An id; `where` says what of, for the error. */
+mc_status mc_build_id(const json_t *value, const char *where, int32_t *id, mc_error *error)
+{
+    if (!json_is_integer(value) || json_integer_value(value) < 0 ||
+        json_integer_value(value) >= MC_MOST_TOKENS)
+        return mc_fail(error, MC_FORMAT, "%s: expected ids of 0 to %d", where, MC_MOST_TOKENS - 1);
+    *id = (int32_t)json_integer_value(value);
+    return MC_OK;
+}
+
+mc_status mc_build_token(const json_t *block, int32_t id, mc_added_token *token, mc_error *error)
+{
+    *token = (mc_added_token){.text = json_string_value(json_object_get(block, "content")),
+                              .id = id};
+    if (!token->text)
+        return mc_fail(error, MC_FORMAT, "expected added tokens to have a 'content'");
+    MC_TRY(mc_build_flag(block, "special", false, &token->special, error));
+    MC_TRY(mc_build_flag(block, "lstrip", false, &token->left_strip, error));
+    MC_TRY(mc_build_flag(block, "rstrip", false, &token->right_strip, error));
+    MC_TRY(mc_build_flag(block, "single_word", false, &token->single_word, error));
+    return mc_build_flag(block, "normalized", !token->special, &token->normalized, error);
+}
+
 /* Makes the table of tokens by id large enough for `id`. */
 static mc_status reserve_id(mc_tokenizer *tokenizer, json_int_t id, const char *text,
                             mc_error *error)

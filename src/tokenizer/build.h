@@ -6,24 +6,11 @@
 #include "tokenizer/bpe.h"
 #include "tokenizer/tokenizer.h"
 
-/* A file of a tokenizer has at most this many bytes. */
-#define MC_TOKENIZER_FILE_BYTES (INT64_C(64) << 20)
-
-/*
- * Read into an empty tokenizer: a tokenizer.json; or a vocab.txt, or a vocab.json and its merges.txt, with what `config`
- * (tokenizer_config.json and special_tokens_map.json) and `added` (added_tokens.json) say, which may be NULL. Errors name the file if
- * it is not `path`.
- */
-mc_status mc_tokenizer_read_json(mc_tokenizer *tokenizer, const json_t *json, mc_error *error);
-mc_status mc_tokenizer_read_vocab_txt(mc_tokenizer *tokenizer, const char *path,
-                                      const json_t *config, const json_t *added, mc_error *error);
-mc_status mc_tokenizer_read_vocab_json(mc_tokenizer *tokenizer, const char *path,
-                                       const char *merges, const json_t *config,
-                                       const json_t *added, mc_error *error);
-
 /* The member `name`, or `fallback` if it is missing or null; MC_FORMAT if it is something else than a boolean. */
 mc_status mc_build_flag(const json_t *object, const char *name, bool fallback, bool *flag,
                         mc_error *error);
+/* An id below MC_MOST_TOKENS; `where` names what holds it in the error. */
+mc_status mc_build_id(const json_t *value, const char *where, int32_t *id, mc_error *error);
 /* An added token, of an object with its `content` and flags; the text is borrowed. */
 mc_status mc_build_token(const json_t *block, int32_t id, mc_added_token *token, mc_error *error);
 

@@ -21,24 +21,6 @@ typedef struct passage {
     mc_ids *ids;
 } passage;
 
-bool mc_buffer_reserve(mc_buffer *buffer, size_t size)
-{
-    if (size <= buffer->capacity)
-        return true;
-    char *const bytes = mc_alloc(size);
-    if (!bytes)
-        return false;
-    mc_free(buffer->bytes);
-    *buffer = (mc_buffer){.bytes = bytes, .capacity = size};
-    return true;
-}
-
-bool mc_ids_grow(mc_ids *ids)
-{
-    ids->failed |= !MC_GROW(ids->items, ids->count, ids->capacity);
-    return !ids->failed;
-}
-
 static void add_token(void *user, int32_t id)
 {
     mc_ids_add(((const passage *)user)->ids, id);

@@ -1,5 +1,8 @@
-/* tokenizer.json: a block for each part. */
+#include "tokenizer/read_json.h"
+
 #include "tokenizer/build.h"
+#include "tokenizer/read_vocab.h"
+#include "tokenizer/special.h"
 #include "tokenizer/template.h"
 
 #include <stdio.h>
@@ -23,16 +26,6 @@ static mc_status not_known(const char *part, const json_t *block, const char *kn
                    type_of(block), known);
 }
 
-mc_status mc_build_flag(const json_t *object, const char *name, bool fallback, bool *flag,
-                        mc_error *error)
-{
-    const json_t *const value = json_object_get(object, name);
-    if (value && !json_is_boolean(value) && !json_is_null(value))
-        return mc_fail(error, MC_FORMAT, "'%s': expected true or false", name);
-    *flag = json_is_boolean(value) ? json_is_true(value) : fallback;
-    return MC_OK;
-}
-
 /* A sequence of one is that one. */
 static const json_t *unwrapped(const json_t *block, const char *members)
 {
@@ -42,16 +35,6 @@ static const json_t *unwrapped(const json_t *block, const char *members)
             return json_array_get(list, 0);
     }
     return block;
-}
-
-/* An id; `where` says what of, for the error. */
-static mc_status read_id(const json_t *value, const char *where, int32_t *id, mc_error *error)
-{
-    if (!json_is_integer(value) || json_integer_value(value) < 0 ||
-        json_integer_value(value) >= MC_MOST_TOKENS)
-        return mc_fail(error, MC_FORMAT, "%s: expected ids of 0 to %d", where, MC_MOST_TOKENS - 1);
-    *id = (int32_t)json_integer_value(value);
-    return MC_OK;
 }
 
 static mc_status read_normalizer(mc_tokenizer *tokenizer, const json_t *json, mc_error *error)
@@ -159,51 +142,26 @@ static bool is_model(const json_t *model, const char *type, const char *member)
            (!json_object_get(model, "type") && json_object_get(model, member));
 }
 
+static bool is_wordpiece(const json_t *model)
+{
+    return is_model(model, "WordPiece", "max_input_chars_per_word");
+}
+
+static bool is_bpe(const json_t *model)
+{
+    return is_model(model, "BPE", "merges");
+}
+
 static mc_status read_model(mc_tokenizer *tokenizer, const json_t *json, mc_error *error)
 {
     const json_t *const model = json_object_get(json, "model");
     if (!json_is_object(model))
         return mc_fail(error, MC_FORMAT, "expected an object 'model', found none");
-    if (is_model(model, "WordPiece", "max_input_chars_per_word"))
+    if (is_wordpiece(model))
         return read_wordpiece(tokenizer, json, model, error);
-    if (is_model(model, "BPE", "merges"))
+    if (is_bpe(model))
         return read_bpe(tokenizer, json, model, error);
     return not_known("model", model, "WordPiece and BPE", error);
-}
-
-/* ---- added tokens --------------------------------------------------------------------------- */
-
-mc_status mc_build_token(const json_t *block, int32_t id, mc_added_token *token, mc_error *error)
-{
-    *token = (mc_added_token){.text = json_string_value(json_object_get(block, "content")),
-                              .id = id};
-    if (!token->text)
-        return mc_fail(error, MC_FORMAT, "expected added tokens to have a 'content'");
-    MC_TRY(mc_build_flag(block, "special", false, &token->special, error));
-    MC_TRY(mc_build_flag(block, "lstrip", false, &token->left_strip, error));
-    MC_TRY(mc_build_flag(block, "rstrip", false, &token->right_strip, error));
-    MC_TRY(mc_build_flag(block, "single_word", false, &token->single_word, error));
-    return mc_build_flag(block, "normalized", !token->special, &token->normalized, error);
-}
-
-static mc_status read_added_token(mc_tokenizer *tokenizer, const json_t *block, mc_error *error)
-{
-    mc_added_token token;
-    int32_t id;
-    MC_TRY(read_id(json_object_get(block, "id"), "added_tokens", &id, error));
-    MC_TRY(mc_build_token(block, id, &token, error));
-    return mc_build_added(tokenizer, token, error);
-}
-
-static mc_status read_added(mc_tokenizer *tokenizer, const json_t *json, mc_error *error)
-{
-    const json_t *const list = json_object_get(json, "added_tokens");
-    if (list && !json_is_array(list))
-        return mc_fail(error, MC_FORMAT, "added_tokens: expected a list");
-    MC_TRY(mc_build_added_reserve(tokenizer, json_array_size(list), error));
-    for (size_t i = 0; i < json_array_size(list); i++)
-        MC_TRY(read_added_token(tokenizer, json_array_get(list, i), error));
-    return MC_OK;
 }
 
 /* ---- post-processors ------------------------------------------------------------------------ */
@@ -223,7 +181,7 @@ static mc_status add_special(mc_template *template, const json_t *ids, uint8_t t
         return malformed_template(error);
     for (size_t i = 0; i < json_array_size(ids); i++) {
         int32_t id;
-        MC_TRY(read_id(json_array_get(ids, i), "post_processor", &id, error));
+        MC_TRY(mc_build_id(json_array_get(ids, i), "post_processor", &id, error));
         MC_TRY(mc_template_add(template, MC_PART_TOKEN, id, type, error));
     }
     return MC_OK;
@@ -272,7 +230,8 @@ static mc_status read_template(mc_template *template, const json_t *block, const
 /* "sep": ["</s>", 2] */
 static mc_status read_pair_id(const json_t *block, const char *name, int32_t *id, mc_error *error)
 {
-    return read_id(json_array_get(json_object_get(block, name), 1), "post_processor", id, error);
+    return mc_build_id(json_array_get(json_object_get(block, name), 1), "post_processor", id,
+                       error);
 }
 
 static mc_status read_processor(mc_tokenizer *tokenizer, const json_t *block, mc_error *error)
@@ -313,10 +272,41 @@ static mc_status read_post_processor(mc_tokenizer *tokenizer, const json_t *json
                  : mc_build_plain_template(tokenizer, error);
 }
 
-mc_status mc_tokenizer_read_json(mc_tokenizer *tokenizer, const json_t *json, mc_error *error)
+static mc_status read_stored(mc_tokenizer *tokenizer, const json_t *json,
+                             const mc_tokenizer_config *config, mc_error *error)
 {
     MC_TRY(read_normalizer(tokenizer, json, error));
     MC_TRY(read_model(tokenizer, json, error));
-    MC_TRY(read_added(tokenizer, json, error));
+    MC_TRY(mc_special_add(tokenizer, config, json_object_get(json, "added_tokens"), error));
     return read_post_processor(tokenizer, json, error);
+}
+
+/* The class makes normalizer, pre-tokenizer and post-processor from its own settings. */
+static mc_status read_vocabulary(mc_tokenizer *tokenizer, const json_t *json,
+                                 const mc_tokenizer_config *config, mc_error *error)
+{
+    const json_t *const model = json_object_get(json, "model");
+    const json_t *const added = json_object_get(json, "added_tokens");
+    const bool bert = config->class == MC_TOKENIZER_BERT;
+    if (!json_is_object(model))
+        return mc_fail(error, MC_FORMAT, "expected an object 'model', found none");
+    if (!(bert ? is_wordpiece(model) : is_bpe(model)))
+        return mc_fail(error, MC_UNSUPPORTED,
+                       "expected a model '%s' for tokenizer_class '%s', "
+                       "found '%s'",
+                       bert ? "WordPiece" : "BPE", config->class_name, type_of(model));
+    MC_TRY(mc_build_vocabulary(tokenizer, json_object_get(model, "vocab"), error));
+    if (bert)
+        return mc_tokenizer_make_bert(tokenizer, config, added, error);
+    mc_build_bpe(tokenizer);
+    MC_TRY(read_merges(tokenizer, json_object_get(model, "merges"), error));
+    return mc_tokenizer_make_roberta(tokenizer, config, added, error);
+}
+
+mc_status mc_tokenizer_read_json(mc_tokenizer *tokenizer, const json_t *json,
+                                 const mc_tokenizer_config *config, mc_error *error)
+{
+    return config->class == MC_TOKENIZER_AS_STORED
+               ? read_stored(tokenizer, json, config, error)
+               : read_vocabulary(tokenizer, json, config, error);
 }

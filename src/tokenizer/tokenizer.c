@@ -3,8 +3,10 @@
 #include "base/memory.h"
 #include "base/system.h"
 #include "tokenizer/added.h"
-#include "tokenizer/build.h"
+#include "tokenizer/bpe.h"
 #include "tokenizer/normalize.h"
+#include "tokenizer/read_json.h"
+#include "tokenizer/read_vocab.h"
 
 #include <stdatomic.h>
 #include <string.h>
@@ -23,7 +25,7 @@ void mc_tokenizer_close(mc_tokenizer *tokenizer)
 }
 
 /* The files that a tokenizer may have. */
-enum { JSON, VOCAB_TXT, VOCAB_JSON, MERGES, CONFIG, SPECIAL, ADDED, FILES };
+enum { JSON, VOCAB_TXT, VOCAB_JSON, MERGES, CONFIG, SPECIAL, ADDED, MODEL, FILES };
 
 static const char *const file_names[FILES] = {"tokenizer.json",
                                               "vocab.txt",
@@ -31,12 +33,14 @@ static const char *const file_names[FILES] = {"tokenizer.json",
                                               "merges.txt",
                                               "tokenizer_config.json",
                                               "special_tokens_map.json",
-                                              "added_tokens.json"};
+                                              "added_tokens.json",
+                                              "config.json"};
 
 /* Those of a folder: NULL for what it does not have. */
 typedef struct tokenizer_files {
     char *paths[FILES];
-    json_t *json, *config, *added; /* what was read of them */
+    json_t *json;
+    mc_tokenizer_config config;
 } tokenizer_files;
 
 static void free_files(tokenizer_files *files)
@@ -44,8 +48,7 @@ static void free_files(tokenizer_files *files)
     for (size_t i = 0; i < FILES; i++)
         mc_free(files->paths[i]);
     json_decref(files->json);
-    json_decref(files->config);
-    json_decref(files->added);
+    mc_tokenizer_config_free(&files->config);
 }
 
 static mc_status look_for(const char *folder, const char *name, char **path, mc_error *error)
@@ -73,39 +76,11 @@ static mc_status look_for_files(const char *folder, tokenizer_files *files, mc_e
                       "merges.txt; found none");
 }
 
-typedef mc_status load_function(const char *path, int64_t limit, json_t **out, mc_error *error);
-
-/* An object, if the file is there. */
-static mc_status load_object(const char *path, load_function *load, json_t **out, mc_error *error)
-{
-    if (!path)
-        return MC_OK;
-    MC_TRY(load(path, MC_TOKENIZER_FILE_BYTES, out, error));
-    if (!json_is_object(*out))
-        return mc_fail_at(error, MC_FORMAT, path, NULL, -1,
-                          "expected a JSON object, found something else");
-    return MC_OK;
-}
-
-/* tokenizer_config.json; where that does not name a special token, special_tokens_map.json. */
-static mc_status load_config(tokenizer_files *files, mc_error *error)
-{
-    json_t *special = NULL;
-    MC_TRY(load_object(files->paths[CONFIG], mc_json_load_reals, &files->config, error));
-    MC_TRY(load_object(files->paths[ADDED], mc_json_load, &files->added, error));
-    if (!files->config && !(files->config = json_object()))
-        return mc_fail_memory(error);
-    const mc_status status = load_object(files->paths[SPECIAL], mc_json_load, &special, error);
-    const bool merged = status != MC_OK || !special ||
-                        json_object_update_missing(files->config, special) == 0;
-    json_decref(special);
-    return merged ? status : mc_fail_memory(error);
-}
-
 /* What does not depend on the kind of files. Lengths that are no lengths stand for "unknown": 1e30. */
 static void read_config(mc_tokenizer *tokenizer, const json_t *config)
 {
-    const double length = json_number_value(json_object_get(config, "model_max_length"));
+    const json_t *const stated = json_object_get(config, "model_max_length");
+    const double length = json_number_value(stated ? stated : json_object_get(config, "max_len"));
     const char *const side = json_string_value(json_object_get(config, "truncation_side"));
     if (length >= 1 && length <= 1 << 24)
         tokenizer->max_length = (size_t)length;
@@ -150,18 +125,19 @@ static mc_status read_files(mc_tokenizer *tokenizer, tokenizer_files *files, mc_
     const char *const main_file = paths[JSON]        ? paths[JSON]
                                   : paths[VOCAB_TXT] ? paths[VOCAB_TXT]
                                                      : paths[VOCAB_JSON];
+    const mc_tokenizer_config_paths beside = {paths[CONFIG], paths[SPECIAL], paths[ADDED],
+                                              paths[MODEL]};
     mc_status status;
-    MC_TRY(load_config(files, error));
-    read_config(tokenizer, files->config);
+    MC_TRY(mc_tokenizer_config_read(&beside, &files->config, error));
+    read_config(tokenizer, files->config.values);
     if (paths[JSON]) {
-        MC_TRY(load_object(paths[JSON], mc_json_load, &files->json, error));
-        status = mc_tokenizer_read_json(tokenizer, files->json, error);
+        MC_TRY(mc_tokenizer_config_load(paths[JSON], false, &files->json, error));
+        status = mc_tokenizer_read_json(tokenizer, files->json, &files->config, error);
     } else if (paths[VOCAB_TXT]) {
-        status = mc_tokenizer_read_vocab_txt(tokenizer, main_file, files->config, files->added,
-                                             error);
+        status = mc_tokenizer_read_vocab_txt(tokenizer, main_file, &files->config, error);
     } else {
-        status = mc_tokenizer_read_vocab_json(tokenizer, main_file, paths[MERGES], files->config,
-                                              files->added, error);
+        status = mc_tokenizer_read_vocab_json(tokenizer, main_file, paths[MERGES], &files->config,
+                                              error);
     }
     if (status == MC_OK)
         status = finish(tokenizer, error);

@@ -7,6 +7,7 @@
 #ifndef MC_TOKENIZER_TOKENIZER_H
 #define MC_TOKENIZER_TOKENIZER_H
 
+#include "tokenizer/buffer.h"
 #include "tokenizer/vocabulary.h"
 
 #include <mergecraft/tokenizer.h>
@@ -101,29 +102,5 @@ struct mc_tokenizer {
     size_t max_length;
     bool cut_left; /* the beginning of a text that is too long is cut off, not its end */
 };
-
-/* ---- while encoding ------------------------------------------------------------------------- */
-
-typedef struct mc_ids {
-    int32_t *items;
-    size_t count, capacity;
-    bool failed; /* out of memory; checked at the end */
-} mc_ids;
-
-typedef struct mc_buffer {
-    char *bytes;
-    size_t capacity;
-} mc_buffer;
-
-/* Room for `size` bytes; what was in it is lost. False when there is no memory. */
-bool mc_buffer_reserve(mc_buffer *buffer, size_t size);
-
-bool mc_ids_grow(mc_ids *ids);
-
-static inline void mc_ids_add(mc_ids *ids, int32_t id)
-{
-    if (ids->count < ids->capacity || mc_ids_grow(ids))
-        ids->items[ids->count++] = id;
-}
 
 #endif

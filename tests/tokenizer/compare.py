@@ -15,8 +15,6 @@ import os
 import sys
 import tempfile
 
-import pyarrow.parquet
-
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "data/tokenizer"))
 import cases  # noqa: E402
@@ -41,12 +39,18 @@ class Tokenizer:
     """The library's."""
 
     def __init__(self, library, folder):
-        self.encode = ctypes.CDLL(library).mc_tokenizer_encode
+        self.library = ctypes.CDLL(library)
+        self.encode = self.library.mc_tokenizer_encode
         self.encode.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t,
                                 ctypes.c_size_t, ctypes.c_void_p, ctypes.c_void_p]
         self.handle, self.encoding, self.error = ctypes.c_void_p(), Encoding(), Error()
         if ctypes.CDLL(library).mc_tokenizer_open(folder.encode(), ctypes.byref(self.handle), ctypes.byref(self.error)):
             raise SystemExit(f"{self.error.file.decode()}: {self.error.text.decode()}")
+
+    def max_length(self):
+        function = self.library.mc_tokenizer_max_length
+        function.argtypes, function.restype = [ctypes.c_void_p], ctypes.c_size_t
+        return function(self.handle)
 
     def __call__(self, text, pair, length):
         found = self.encoding
@@ -56,6 +60,7 @@ class Tokenizer:
 
 
 def rte(data):
+    import pyarrow.parquet
     for name in ("train", "validation"):
         table = pyarrow.parquet.read_table(os.path.join(data, f"glue/rte/{name}.parquet")).to_pydict()
         yield from zip(table["sentence1"], table["sentence2"])

@@ -187,8 +187,8 @@ static void test_vocab_json(void **state)
     assert_int_equal(folder_open(files, &tokenizer, &error), MC_OK);
     assert_int_equal(mc_tokenizer_max_length(tokenizer), 512);
     assert_int_equal(mc_tokenizer_vocabulary_size(tokenizer), 11);
-    check_ids(tokenizer, "ab a ba  <mask>new", "a", 0, "0 8 9 7 6 5 4 10 2 2 5 2",
-              "0 0 0 0 0 0 0 0 0 0 0 0");
+    check_ids(tokenizer, "ab a ba  <mask>new", "a", 0, "0 8 9 7 6 5 7 7 4 10 2 2 5 2",
+              "0 0 0 0 0 0 0 0 0 0 0 0 0 0");
     check_ids(tokenizer, "ab a b", NULL, 4, "0 7 6 2", NULL);
     mc_tokenizer_close(tokenizer);
     assert_int_equal(folder_open(wrong, &tokenizer, &error), MC_FORMAT);
@@ -196,12 +196,85 @@ static void test_vocab_json(void **state)
     assert_non_null(strstr(error.file, "merges.txt"));
 }
 
+/* ---- what tokenizer_config.json changes --------------------------------------------------------- */
+
+#define LOWERED "{\"type\":\"BertNormalizer\",\"lowercase\":true}"
+#define BERT_CLASS "\"tokenizer_class\":\"BertTokenizer\""
+
+/* The ids that a folder's tokenizer gives a text; the files end with tokenizer.json. */
+typedef struct config_case {
+    const char *config, *special_map, *added; /* NULL: the file is missing */
+    const char *text, *ids;
+} config_case;
+
+/* A class builds the tokenizer from its settings; without one, it is what tokenizer.json says. */
+static void test_config_over_json(void **state)
+{
+    (void)state;
+    static const config_case all[] = {
+        {NULL, NULL, NULL, "B a", "1 4"},
+        {"{}", NULL, NULL, "B a", "1 4"},
+        {"{\"do_lower_case\":false}", NULL, NULL, "B a", "1 4"},
+        {"{" BERT_CLASS "}", NULL, NULL, "B a", "2 1 4 3"},
+        {"{" BERT_CLASS ",\"do_lower_case\":false}", NULL, NULL, "B a", "2 6 4 3"},
+        {"{\"tokenizer_class\":\"PreTrainedTokenizerFast\",\"do_lower_case\":false}", NULL, NULL,
+         "B a", "1 4"},
+        {"{" BERT_CLASS ",\"strip_accents\":false}", NULL, NULL, "\303\241", "2 1 3"},
+        {"{" BERT_CLASS "}", NULL, NULL, "\303\241", "2 4 3"},
+        {"{" BERT_CLASS "}", NULL, "{\"new\":7}", "anewa", "2 4 7 4 3"},
+        {"{" BERT_CLASS "}", "{\"additional_special_tokens\":[\"new\"]}", NULL, "a new", "2 4 7 3"},
+        {"{" BERT_CLASS ",\"extra_special_tokens\":[\"new\"]}", NULL, NULL, "a new", "2 4 7 3"},
+        {"{" BERT_CLASS ",\"image_token\":\"new\"}", NULL, NULL, "a new", "2 4 7 3"},
+        {"{" BERT_CLASS ",\"added_tokens_decoder\":{\"7\":{\"content\":\"new\"}}}",
+         "{\"additional_special_tokens\":[\"a\"]}", "{\"x\":9}", "a new x", "2 4 7 1 3"},
+        {"{" BERT_CLASS "}", "{\"sep_token\":\"[PAD]\"}", NULL, "a", "2 4 0"},
+    };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        folder_file files[5] = {{"tokenizer.json", BERT(LOWERED, WORDPIECE(BERT_VOCAB), "")}};
+        size_t count = 1;
+        if (all[i].config)
+            files[count++] = (folder_file){"tokenizer_config.json", all[i].config};
+        if (all[i].special_map)
+            files[count++] = (folder_file){"special_tokens_map.json", all[i].special_map};
+        if (all[i].added)
+            files[count++] = (folder_file){"added_tokens.json", all[i].added};
+        mc_tokenizer *tokenizer = NULL;
+        mc_error error = MC_ERROR_NONE;
+        if (folder_open(files, &tokenizer, &error) != MC_OK)
+            fail_msg("case %zu: %s", i, error.text);
+        check_ids(tokenizer, all[i].text, NULL, 0, all[i].ids, NULL);
+        mc_tokenizer_close(tokenizer);
+    }
+}
+
+/* Without tokenizer_class the model's type decides. */
+static void test_class_of_model(void **state)
+{
+    (void)state;
+    const folder_file files[] = {{"tokenizer.json", BERT(LOWERED, WORDPIECE(BERT_VOCAB), "")},
+                                 {"tokenizer_config.json", "{\"do_lower_case\":false}"},
+                                 {"config.json", "{\"model_type\":\"distilbert\"}"},
+                                 {NULL, NULL}};
+    const folder_file wrong[] = {{"tokenizer.json", BERT("null", WORDPIECE(BERT_VOCAB), "")},
+                                 {"config.json", "{\"model_type\":\"roberta\"}"},
+                                 {NULL, NULL}};
+    mc_tokenizer *tokenizer = NULL;
+    mc_error error = MC_ERROR_NONE;
+    assert_int_equal(folder_open(files, &tokenizer, NULL), MC_OK);
+    check_ids(tokenizer, "B a", NULL, 0, "2 6 4 3", NULL);
+    mc_tokenizer_close(tokenizer);
+    assert_int_equal(folder_open(wrong, &tokenizer, &error), MC_UNSUPPORTED);
+    assert_string_equal(error.text, "expected a model 'BPE' for tokenizer_class "
+                                    "'RobertaTokenizer', found 'WordPiece'");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_broken),    cmocka_unit_test(test_no_files),
-        cmocka_unit_test(test_holes),     cmocka_unit_test(test_order),
-        cmocka_unit_test(test_vocab_txt), cmocka_unit_test(test_bad_vocab_txt),
-        cmocka_unit_test(test_vocab_json)};
+        cmocka_unit_test(test_broken),        cmocka_unit_test(test_no_files),
+        cmocka_unit_test(test_holes),         cmocka_unit_test(test_order),
+        cmocka_unit_test(test_vocab_txt),     cmocka_unit_test(test_bad_vocab_txt),
+        cmocka_unit_test(test_vocab_json),    cmocka_unit_test(test_config_over_json),
+        cmocka_unit_test(test_class_of_model)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
