@@ -17,7 +17,7 @@ mc_status mc_build_flag(const json_t *object, const char *name, bool fallback, b
 }
 
 /* An id; `where` says what of, for the error. */
-mc_status mc_build_id(const json_t *value, const char *where, int32_t *id, mc_error *error)
+mc_status mc_build_token_id(const json_t *value, const char *where, int32_t *id, mc_error *error)
 {
     if (!json_is_integer(value) || json_integer_value(value) < 0 ||
         json_integer_value(value) >= MC_MOST_TOKENS)

@@ -10,7 +10,7 @@
 mc_status mc_build_flag(const json_t *object, const char *name, bool fallback, bool *flag,
                         mc_error *error);
 /* An id below MC_MOST_TOKENS; `where` names what holds it in the error. */
-mc_status mc_build_id(const json_t *value, const char *where, int32_t *id, mc_error *error);
+mc_status mc_build_token_id(const json_t *value, const char *where, int32_t *id, mc_error *error);
 /* An added token, of an object with its `content` and flags; the text is borrowed. */
 mc_status mc_build_token(const json_t *block, int32_t id, mc_added_token *token, mc_error *error);
 

@@ -35,10 +35,13 @@ static bool is_class(const char *name, const char *class)
 
 static mc_tokenizer_class class_of(const char *name)
 {
-    static const char *const bert[] = {
-        "BertTokenizer",     "DistilBertTokenizer",         "MobileBertTokenizer",
-        "ConvBertTokenizer", "DPRContextEncoderTokenizer",  "SqueezeBertTokenizer",
-        "DPRQuestionEncoderTokenizer"};
+    static const char *const bert[] = {"BertTokenizer",
+                                       "DistilBertTokenizer",
+                                       "MobileBertTokenizer",
+                                       "ConvBertTokenizer",
+                                       "DPRContextEncoderTokenizer",
+                                       "SqueezeBertTokenizer",
+                                       "DPRQuestionEncoderTokenizer"};
     for (size_t i = 0; i < sizeof bert / sizeof *bert; i++)
         if (is_class(name, bert[i]))
             return MC_TOKENIZER_BERT;
@@ -75,8 +78,8 @@ static mc_status find_class(const char *model_config, mc_tokenizer_config *out, 
 
 /* ---- reading ----------------------------------------------------------------------------------- */
 
-mc_status mc_tokenizer_config_read(const mc_tokenizer_config_paths *paths,
-                                   mc_tokenizer_config *out, mc_error *error)
+mc_status mc_tokenizer_config_read(const mc_tokenizer_config_paths *paths, mc_tokenizer_config *out,
+                                   mc_error *error)
 {
     json_t *special = NULL;
     *out = (mc_tokenizer_config){0};

@@ -40,8 +40,8 @@ typedef struct mc_tokenizer_config_paths {
  * only if tokenizer_config.json has no added_tokens_decoder. Free with mc_tokenizer_config_free also
  * after an error, which names the file.
  */
-mc_status mc_tokenizer_config_read(const mc_tokenizer_config_paths *paths,
-                                   mc_tokenizer_config *out, mc_error *error);
+mc_status mc_tokenizer_config_read(const mc_tokenizer_config_paths *paths, mc_tokenizer_config *out,
+                                   mc_error *error);
 void mc_tokenizer_config_free(mc_tokenizer_config *config);
 
 /* Reads a JSON object; *out stays NULL if path is NULL. Numbers are reals if `reals` is true. */

@@ -181,7 +181,7 @@ static mc_status add_special(mc_template *template, const json_t *ids, uint8_t t
         return malformed_template(error);
     for (size_t i = 0; i < json_array_size(ids); i++) {
         int32_t id;
-        MC_TRY(mc_build_id(json_array_get(ids, i), "post_processor", &id, error));
+        MC_TRY(mc_build_token_id(json_array_get(ids, i), "post_processor", &id, error));
         MC_TRY(mc_template_add(template, MC_PART_TOKEN, id, type, error));
     }
     return MC_OK;
@@ -230,8 +230,8 @@ static mc_status read_template(mc_template *template, const json_t *block, const
 /* "sep": ["</s>", 2] */
 static mc_status read_pair_id(const json_t *block, const char *name, int32_t *id, mc_error *error)
 {
-    return mc_build_id(json_array_get(json_object_get(block, name), 1), "post_processor", id,
-                       error);
+    return mc_build_token_id(json_array_get(json_object_get(block, name), 1), "post_processor", id,
+                             error);
 }
 
 static mc_status read_processor(mc_tokenizer *tokenizer, const json_t *block, mc_error *error)

@@ -22,7 +22,7 @@ enum { NAMES = sizeof names / sizeof *names };
 
 static const char *default_text(const special_name *name, mc_tokenizer_class class)
 {
-    return class == MC_TOKENIZER_BERT ? name->bert
+    return class == MC_TOKENIZER_BERT      ? name->bert
            : class == MC_TOKENIZER_ROBERTA ? name->roberta
                                            : NULL;
 }
@@ -109,9 +109,8 @@ static mc_status add_further(mc_tokenizer *tokenizer, const mc_tokenizer_config 
         MC_TRY(add_special(tokenizer, json_array_get(further, i), error));
     json_object_foreach((json_t *)(uintptr_t)further, name, value)
         MC_TRY(add_special(tokenizer, value, error));
-    json_object_foreach(config->values, name, value)
-        if (is_custom(name, value))
-            MC_TRY(add_special(tokenizer, value, error));
+    json_object_foreach(config->values, name, value) if (is_custom(name, value))
+        MC_TRY(add_special(tokenizer, value, error));
     return MC_OK;
 }
 
@@ -179,7 +178,7 @@ static mc_status find_stored(const json_t *added_tokens, found_list *list, mc_er
     for (size_t i = 0; i < json_array_size(added_tokens); i++) {
         const json_t *const block = json_array_get(added_tokens, i);
         int32_t id;
-        MC_TRY(mc_build_id(json_object_get(block, "id"), "added_tokens", &id, error));
+        MC_TRY(mc_build_token_id(json_object_get(block, "id"), "added_tokens", &id, error));
         put(list, id, NULL, block);
     }
     return MC_OK;
@@ -241,7 +240,7 @@ static mc_status add_stored(mc_tokenizer *tokenizer, const json_t *added_tokens,
         const json_t *const block = json_array_get(added_tokens, i);
         mc_added_token token;
         int32_t id;
-        MC_TRY(mc_build_id(json_object_get(block, "id"), "added_tokens", &id, error));
+        MC_TRY(mc_build_token_id(json_object_get(block, "id"), "added_tokens", &id, error));
         MC_TRY(mc_build_token(block, id, &token, error));
         MC_TRY(mc_build_added(tokenizer, token, error));
     }
@@ -264,9 +263,8 @@ mc_status mc_special_add(mc_tokenizer *tokenizer, const mc_tokenizer_config *con
     if (config->class == MC_TOKENIZER_AS_STORED)
         MC_TRY(add_stored(tokenizer, added_tokens, error));
     found_list list = {.items = mc_alloc_zero(with_ids, sizeof *list.items)};
-    mc_status status = list.items
-                           ? add_with_ids(tokenizer, config, added_tokens, &list, error)
-                           : mc_fail_memory(error);
+    mc_status status = list.items ? add_with_ids(tokenizer, config, added_tokens, &list, error)
+                                  : mc_fail_memory(error);
     mc_free(list.items);
     MC_TRY(status);
     MC_TRY(add_named(tokenizer, config, error));
