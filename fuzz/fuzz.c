@@ -89,14 +89,16 @@ mc_status fuzz_reader(const mc_reader *reader, const void *data, size_t size,
     mc_error error = MC_ERROR_NONE;
     mc_state_dict *dict = NULL;
     mc_file *file = NULL;
+    mc_notes notes = {0};
     mc_status status = fuzz_open(data, size, &file, &error);
     if (status == MC_OK && mc_reader_find(file, found, NULL) != MC_OK)
         *found = NULL;
     if (status == MC_OK)
         status = mc_state_dict_new(&dict, &error);
     if (status == MC_OK)
-        status = reader->read(file, dict, &error);
+        status = reader->read(file, dict, &notes, &error);
     fuzz_check(status, &error, dict);
+    mc_notes_free(&notes);
     mc_state_dict_free(dict);
     mc_file_unref(file);
     return status;

@@ -1,7 +1,7 @@
 /* Mutations of pickles, instruction by instruction. */
 #include "mutate.h"
 
-#include "checkpoint/torch.h"
+#include "checkpoint/torch_globals.h"
 
 #include <string.h>
 

@@ -4,7 +4,8 @@
  */
 #include "fuzz.h"
 
-#include "checkpoint/torch.h"
+#include "checkpoint/torch_globals.h"
+#include "checkpoint/torch_state_dict.h"
 
 #include <string.h>
 
@@ -22,18 +23,21 @@ static mc_status place(void *user, const mc_torch_storage *storage, int64_t *beg
     return MC_OK;
 }
 
-static void check_tensors(mc_value *root)
+static void check_tensors(mc_pickle_value *root)
 {
     static const unsigned char zeros[FILE_BYTES];
     mc_error error = MC_ERROR_NONE;
     mc_state_dict *dict = NULL;
     mc_file *file = NULL;
+    mc_notes notes = {0};
     mc_status status = fuzz_open(zeros, sizeof zeros, &file, &error);
     if (status == MC_OK)
         status = mc_state_dict_new(&dict, &error);
     if (status == MC_OK)
-        status = mc_torch_add_tensors(file, root, place, NULL, dict, &error);
+        status = mc_torch_read_state_dict(&(mc_torch_file){file, place, NULL}, root, dict, &notes,
+                                          &error);
     fuzz_check(status, &error, dict);
+    mc_notes_free(&notes);
     mc_state_dict_free(dict);
     mc_file_unref(file);
 }
@@ -50,7 +54,7 @@ void fuzz_input(const uint8_t *data, size_t size)
     fuzz_require(!ended || status == MC_FORMAT, "what ended too early is not accepted");
     if (status == MC_OK) {
         for (size_t i = 0; i < mc_pickle_persistent_count(pickle); i++)
-            fuzz_require(mc_pickle_persistent(pickle, i)->kind == MC_VALUE_PERSISTENT,
+            fuzz_require(mc_pickle_persistent(pickle, i)->kind == MC_PICKLE_PERSISTENT,
                          "storages are what they are");
         check_tensors(mc_pickle_root(pickle));
     } else {

@@ -55,6 +55,13 @@ MC_API const char *mc_model_file(const mc_model *model, size_t index);
 /* Its tensors; borrowed. */
 MC_API const mc_state_dict *mc_model_state_dict(const mc_model *model);
 
+/*
+ * Remarks on what was ignored, skipped or converted when the model was opened, one line each, index
+ * < count. A merge adds them to its report.
+ */
+MC_API size_t mc_model_note_count(const mc_model *model);
+MC_API const char *mc_model_note(const mc_model *model, size_t index);
+
 /* How many labels its config names (id2label), 0 if none; the name of label `index` < count. */
 MC_API size_t mc_model_label_count(const mc_model *model);
 MC_API const char *mc_model_label(const mc_model *model, size_t index);

@@ -2,21 +2,14 @@
 
 #include "base/error.h"
 #include "base/memory.h"
-#include "base/text.h"
-#include "checkpoint/names.h"
+#include "base/shard_index.h"
+#include "checkpoint/folder.h"
+#include "checkpoint/quantization.h"
 #include "checkpoint/reader.h"
-#include "checkpoint/shards.h"
+#include "checkpoint/renames.h"
+#include "checkpoint/tied.h"
 
-#include <errno.h>
 #include <string.h>
-
-/* In a folder, the first of these that is there. */
-static const char *const weight_names[] = {
-    "model.safetensors.index.json",
-    "model.safetensors",
-    "pytorch_model.bin.index.json",
-    "pytorch_model.bin",
-};
 
 static mc_status read_file(mc_checkpoint *checkpoint, mc_file *file, mc_state_dict *dict,
                            mc_error *error)
@@ -25,7 +18,7 @@ static mc_status read_file(mc_checkpoint *checkpoint, mc_file *file, mc_state_di
     MC_TRY(mc_reader_find(file, &reader, error));
     if (!checkpoint->format)
         checkpoint->format = reader->name;
-    return reader->read(file, dict, error);
+    return reader->read(file, dict, &checkpoint->notes, error);
 }
 
 /* Opens a file, keeps it in the list of files, and adds its tensors to dict. */
@@ -43,20 +36,48 @@ static mc_status add_file(mc_checkpoint *checkpoint, const char *path, mc_state_
     return mc_in_file(error, path, read_file(checkpoint, file, dict, error));
 }
 
-static mc_status read_shard(mc_checkpoint *checkpoint, const mc_shards *shards, const char *path,
-                            const char *name, mc_state_dict *found, mc_error *error)
+/* ---- shards ---- */
+
+/*
+ * Moves the tensors of shard `file` to `dict`. Tensors that the index does not name are taken too,
+ * those that it has in another shard are left out, as transformers does with both.
+ */
+static mc_status take_shard(const mc_shard_index *index, const char *file,
+                            const mc_state_dict *found, mc_state_dict *dict, mc_error *error)
 {
-    MC_TRY(add_file(checkpoint, path, found, error));
-    return mc_in_file(error, path, mc_shards_take(shards, name, found, checkpoint->dict, error));
+    for (size_t i = 0; i < mc_state_dict_count(found); i++) {
+        const char *const name = mc_state_dict_name(found, i);
+        const char *const owner = mc_shard_index_file(index, name);
+        if (owner ? strcmp(owner, file) == 0 : !mc_state_dict_find(dict, name))
+            MC_TRY(mc_state_dict_set(dict, name, mc_state_dict_source(found, i), error));
+    }
+    const char *name;
+    json_t *value;
+    json_object_foreach(index->weight_map, name, value)
+    {
+        if (strcmp(json_string_value(value), file) == 0 && !mc_state_dict_find(found, name))
+            return mc_fail_at(error, MC_FORMAT, NULL, name, -1,
+                              "expected the tensor in this file, as the index lists it, but it is "
+                              "missing");
+    }
+    return MC_OK;
 }
 
-static mc_status add_shard(mc_checkpoint *checkpoint, const mc_shards *shards, const char *name,
-                           mc_error *error)
+static mc_status read_shard(mc_checkpoint *checkpoint, const mc_shard_index *index,
+                            const char *path, const char *name, mc_state_dict *found,
+                            mc_error *error)
+{
+    MC_TRY(add_file(checkpoint, path, found, error));
+    return mc_in_file(error, path, take_shard(index, name, found, checkpoint->dict, error));
+}
+
+static mc_status add_shard(mc_checkpoint *checkpoint, const char *folder,
+                           const mc_shard_index *index, const char *name, mc_error *error)
 {
     mc_state_dict *found = NULL;
     MC_TRY(mc_state_dict_new(&found, error));
-    char *const path = mc_format("%s/%s", checkpoint->folder, name);
-    const mc_status status = path ? read_shard(checkpoint, shards, path, name, found, error)
+    char *const path = mc_format("%s/%s", folder, name);
+    const mc_status status = path ? read_shard(checkpoint, index, path, name, found, error)
                                   : mc_fail_memory(error);
     mc_free(path);
     mc_state_dict_free(found);
@@ -65,15 +86,20 @@ static mc_status add_shard(mc_checkpoint *checkpoint, const mc_shards *shards, c
 
 static mc_status open_index(mc_checkpoint *checkpoint, const char *path, mc_error *error)
 {
-    mc_shards shards = {0};
-    mc_status status = mc_shards_read(path, &shards, error);
-    for (size_t i = 0; status == MC_OK && i < shards.count; i++)
-        status = add_shard(checkpoint, &shards, shards.files[i], error);
-    mc_shards_free(&shards);
+    mc_shard_index index = {0};
+    char *folder = NULL;
+    mc_status status = mc_shard_index_load(path, &index, error);
+    if (status == MC_OK)
+        status = mc_checkpoint_folder(path, &folder, error);
+    for (size_t i = 0; status == MC_OK && i < index.count; i++)
+        status = add_shard(checkpoint, folder, &index, index.files[i], error);
+    mc_free(folder);
+    mc_shard_index_free(&index);
     return status;
 }
 
-/* Whether the file is JSON. */
+/* ---- files and folders ---- */
+
 static mc_status is_index(const char *path, bool *out, mc_error *error)
 {
     mc_file *file = NULL;
@@ -81,89 +107,36 @@ static mc_status is_index(const char *path, bool *out, mc_error *error)
     unsigned char head[MC_PROBE_BYTES];
     const int64_t size = mc_file_size(file) < MC_PROBE_BYTES ? mc_file_size(file) : MC_PROBE_BYTES;
     const mc_status status = mc_file_read(file, 0, head, (size_t)size, error);
-    *out = status == MC_OK && mc_shards_probe(head, (size_t)size);
+    *out = status == MC_OK && mc_shard_index_probe(head, (size_t)size);
     mc_file_unref(file);
     return status;
 }
 
-static mc_status open_file(mc_checkpoint *checkpoint, const char *path, mc_error *error)
+static mc_status open_file(mc_checkpoint *checkpoint, const char *path, json_t *config,
+                           mc_error *error)
 {
     bool index = false;
     MC_TRY(is_index(path, &index, error));
     MC_TRY(index ? open_index(checkpoint, path, error)
                  : add_file(checkpoint, path, checkpoint->dict, error));
     if (mc_state_dict_count(checkpoint->dict) == 0)
-        return mc_fail_at(error, MC_FORMAT, path, NULL, -1, "there is no tensor in it");
+        return mc_fail_at(error, MC_FORMAT, path, NULL, -1, "expected tensors, found none");
     MC_TRY(mc_rename_old(&checkpoint->dict, error));
-    return mc_untie(checkpoint, error);
+    if (!mc_tied_is_off(config))
+        MC_TRY(mc_tied_deduplicate(checkpoint, error));
+    return mc_in_file(error, path, mc_quantization_resolve(checkpoint, config, error));
 }
 
-/* Counts the *.safetensors of a folder; *out is the path of one of them. */
-static mc_status find_safetensors(const char *folder, size_t *count, char **out, mc_error *error)
-{
-    DIR *const listing = mc_list_folder(folder);
-    if (!listing)
-        return mc_fail_errno(error, folder, "cannot list the folder");
-    mc_status status = MC_OK;
-    const char *name = NULL;
-    while (status == MC_OK && (name = mc_next_entry(listing))) {
-        if (name[0] == '.' || !mc_ends_with(name, ".safetensors") || ++*count > 1)
-            continue;
-        *out = mc_format("%s/%s", folder, name);
-        status = *out ? MC_OK : mc_fail_memory(error);
-    }
-    if (status == MC_OK && errno != 0)
-        status = mc_fail_errno(error, folder, "cannot list the folder");
-    closedir(listing);
-    return status;
-}
-
-static mc_status find_other(const char *folder, char **out, mc_error *error)
-{
-    size_t count = 0;
-    MC_TRY(find_safetensors(folder, &count, out, error));
-    if (count > 1)
-        return mc_fail_at(error, MC_NOT_FOUND, folder, NULL, -1,
-                          "expected model.safetensors.index.json, which says what is in the %zu "
-                          "*.safetensors files, but it is not there",
-                          count);
-    if (count == 0)
-        return mc_fail_at(error, MC_NOT_FOUND, folder, NULL, -1,
-                          "no weights in this folder: expected %s, %s, %s or %s", weight_names[0],
-                          weight_names[1], weight_names[2], weight_names[3]);
-    return MC_OK;
-}
-
-static mc_status find_weights(const char *folder, char **out, mc_error *error)
-{
-    for (size_t i = 0; i < sizeof weight_names / sizeof *weight_names; i++) {
-        char *const path = mc_format("%s/%s", folder, weight_names[i]);
-        if (!path)
-            return mc_fail_memory(error);
-        struct stat status;
-        if (mc_system->stat(path, &status) == 0) {
-            *out = path;
-            return MC_OK;
-        }
-        const mc_status found = errno == ENOENT ? MC_OK
-                                                : mc_fail_errno(error, path, "cannot examine it");
-        mc_free(path);
-        MC_TRY(found);
-    }
-    return find_other(folder, out, error);
-}
-
-static mc_status open_folder(mc_checkpoint *checkpoint, mc_error *error)
+static mc_status open_folder(mc_checkpoint *checkpoint, json_t *config, mc_error *error)
 {
     char *path = NULL;
-    mc_status status = find_weights(checkpoint->folder, &path, error);
-    if (status == MC_OK)
-        status = open_file(checkpoint, path, error);
+    MC_TRY(mc_folder_find_weights(checkpoint->folder, config, &path, &checkpoint->notes, error));
+    const mc_status status = open_file(checkpoint, path, config, error);
     mc_free(path);
     return status;
 }
 
-static char *folder_of(const char *path)
+static char *parent_of(const char *path)
 {
     const char *const slash = strrchr(path, '/');
     return !slash          ? mc_strdup(".")
@@ -171,17 +144,38 @@ static char *folder_of(const char *path)
                            : mc_strndup(path, (size_t)(slash - path));
 }
 
-mc_status mc_checkpoint_open(const char *path, mc_checkpoint *out, mc_error *error)
+static mc_status is_folder(const char *path, bool *out, mc_error *error)
 {
     struct stat status;
     if (mc_system->stat(path, &status) != 0)
         return mc_fail_errno(error, path, "cannot open it");
-    const bool is_folder = S_ISDIR(status.st_mode);
-    out->folder = is_folder ? mc_strdup(path) : folder_of(path);
-    if (!out->folder)
-        return mc_fail_memory(error);
+    *out = S_ISDIR(status.st_mode);
+    return MC_OK;
+}
+
+mc_status mc_checkpoint_folder(const char *path, char **out, mc_error *error)
+{
+    bool folder = false;
+    MC_TRY(is_folder(path, &folder, error));
+    *out = folder ? mc_strdup(path) : parent_of(path);
+    return *out ? MC_OK : mc_fail_memory(error);
+}
+
+mc_status mc_checkpoint_open(const char *path, json_t *config, mc_checkpoint *out, mc_error *error)
+{
+    bool folder = false;
+    MC_TRY(is_folder(path, &folder, error));
+    MC_TRY(mc_checkpoint_folder(path, &out->folder, error));
     MC_TRY(mc_state_dict_new(&out->dict, error));
-    return is_folder ? open_folder(out, error) : open_file(out, path, error);
+    return folder ? open_folder(out, config, error) : open_file(out, path, config, error);
+}
+
+bool mc_checkpoint_is_adapter(const mc_checkpoint *checkpoint)
+{
+    for (size_t i = 0; i < mc_state_dict_count(checkpoint->dict); i++)
+        if (!strstr(mc_state_dict_name(checkpoint->dict, i), "lora_"))
+            return false;
+    return true;
 }
 
 void mc_checkpoint_close(mc_checkpoint *checkpoint)
@@ -196,6 +190,7 @@ void mc_checkpoint_close(mc_checkpoint *checkpoint)
     mc_free(checkpoint->aliases);
     mc_free(checkpoint->tied_to);
     mc_free(checkpoint->folder);
+    mc_notes_free(&checkpoint->notes);
     mc_state_dict_free(checkpoint->dict);
     *checkpoint = (mc_checkpoint){0};
 }
@@ -203,7 +198,7 @@ void mc_checkpoint_close(mc_checkpoint *checkpoint)
 mc_status mc_state_dict_open(const char *path, mc_state_dict **out, mc_error *error)
 {
     mc_checkpoint checkpoint = {0};
-    const mc_status status = mc_checkpoint_open(path, &checkpoint, error);
+    const mc_status status = mc_checkpoint_open(path, NULL, &checkpoint, error);
     if (status == MC_OK) {
         *out = checkpoint.dict;
         checkpoint.dict = NULL;

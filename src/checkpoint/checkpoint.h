@@ -5,25 +5,39 @@
 #include <mergecraft/state_dict.h>
 
 #include "base/file.h"
+#include "base/json.h"
+#include "base/notes.h"
 
 typedef struct mc_checkpoint {
     mc_state_dict *dict;
     const char *format; /* static: the reader's name */
     mc_file **files;
     size_t file_count;
-    char *folder; /* where it lies */
-    /* Names of tensors that share the storage of another one, which is in `dict`: alias[i] is tied to tied_to[i]. */
+    char *folder; /* that the files lie in */
+    /*
+     * Names of tensors that share the storage of another one, which is in `dict`: aliases[i] is
+     * tied to tied_to[i].
+     */
     char **aliases;
     char **tied_to;
     size_t alias_count;
+    mc_notes notes; /* what was ignored, skipped or converted */
 } mc_checkpoint;
 
+/* Returns the folder of a checkpoint at `path` in new memory (mc_free): a folder is its own. */
+mc_status mc_checkpoint_folder(const char *path, char **out, mc_error *error);
+
 /*
- * Opens a file or folder as hub conventions have it: model.safetensors.index.json, else model.safetensors, else
- * pytorch_model.bin.index.json, else pytorch_model.bin. Old names (LayerNorm.gamma, .beta) are changed, tied tensors kept
- * once, under the input embedding's name if it is one of them, else the first. Zero-initialise *out; close it also after a failure.
+ * Opens a file, a shard index, or a folder (see folder.h). `config` is the model's configuration,
+ * NULL if there is none. Old names are replaced (renames.h). Tied tensors are kept once (tied.h),
+ * unless the configuration unties them. Quantised weights are refused, or dequantised lazily
+ * (quantization.h); then quantization_config is removed from `config`. Zero-initialise *out; close
+ * it also after a failure.
  */
-mc_status mc_checkpoint_open(const char *path, mc_checkpoint *out, mc_error *error);
+mc_status mc_checkpoint_open(const char *path, json_t *config, mc_checkpoint *out, mc_error *error);
 void mc_checkpoint_close(mc_checkpoint *checkpoint);
+
+/* Returns whether all tensors are LoRA factors, without the weights that they belong to. */
+bool mc_checkpoint_is_adapter(const mc_checkpoint *checkpoint);
 
 #endif

@@ -1,3 +1,16 @@
+/*
+ * The pickle machine.
+ *
+ *     bytes ──▶ opcode ──▶ instructions[opcode] ─┬─▶ stack   values; `marks` are places on it
+ *                 ▲                              ├─▶ memo    values by number, for later use
+ *                 └────────── next ──────────────┘
+ *
+ *     MARK … TUPLE/LIST/DICT   makes a container of what lies above the last mark
+ *     PUT, MEMOIZE / GET       keeps the top of the stack / pushes a kept value
+ *     GLOBAL, REDUCE, BUILD    a name, a call of it, its state: never resolved, called or set
+ *     PERSID                   a storage outside the pickle
+ *     STOP                     the one value that is left is the root
+ */
 #include "checkpoint/pickle.h"
 
 #include "base/memory.h"
@@ -6,7 +19,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Memory for values is taken in blocks and given back all at once, so that values that contain each other need no care. */
+/*
+ * Memory for values is taken in blocks and freed all at once, so that values that contain each other
+ * need no care.
+ */
 typedef struct block {
     struct block *next;
     size_t used, capacity;
@@ -17,8 +33,8 @@ enum { BLOCK_BYTES = 16 * 1024, ALIGNMENT = sizeof(void *) };
 
 struct mc_pickle {
     block *blocks;
-    mc_value *root;
-    const mc_value **persistents;
+    mc_pickle_value *root;
+    const mc_pickle_value **persistents;
     size_t persistent_count, persistent_capacity;
 };
 
@@ -28,24 +44,37 @@ typedef struct machine {
     size_t opcode; /* where the current one is */
     const mc_global *globals;
     mc_pickle *made;
-    mc_value **stack;
+    mc_pickle_value **stack;
     size_t stack_count, stack_capacity;
     size_t *marks;
     size_t mark_count, mark_capacity;
-    mc_value **memo;
+    mc_pickle_value **memo;
     size_t memo_size, memo_capacity; /* memo[i] is NULL where nothing was stored */
     size_t memo_count;
     size_t copied; /* items of lists that were made into dicts */
+    size_t named;  /* bytes of names that are not in the list of globals */
     bool ended;    /* the bytes end in the middle of an instruction */
     bool done;
     mc_error *error;
 } machine;
 
-/* The values that need no memory of their own. */
-static mc_value none = {.kind = MC_VALUE_NONE};
-static mc_value no = {.kind = MC_VALUE_BOOL, .integer = 0};
-static mc_value yes = {.kind = MC_VALUE_BOOL, .integer = 1};
-static mc_value empty_tuple = {.kind = MC_VALUE_TUPLE};
+/* An opcode: what it does, a size or count in its argument, and the kind of the value it makes. */
+typedef struct instruction instruction;
+struct instruction {
+    mc_status (*run)(machine *m, const instruction *in);
+    size_t size;
+    mc_pickle_kind kind;
+};
+
+/* The values that need no memory of their own; walks never mark them. */
+enum { NONE, FALSE, TRUE, FLOAT, EMPTY_TUPLE };
+static mc_pickle_value constants[] = {
+    [NONE] = {.kind = MC_PICKLE_NONE},
+    [FALSE] = {.kind = MC_PICKLE_BOOL, .integer = 0},
+    [TRUE] = {.kind = MC_PICKLE_BOOL, .integer = 1},
+    [FLOAT] = {.kind = MC_PICKLE_FLOAT},
+    [EMPTY_TUPLE] = {.kind = MC_PICKLE_TUPLE},
+};
 
 #define FAIL(m_, status_, ...)                                                                     \
     mc_fail_at((m_)->error, status_, NULL, NULL, (int64_t)(m_)->opcode, __VA_ARGS__)
@@ -109,7 +138,7 @@ static mc_status take_line(machine *m, const char **text, size_t *size)
 
 /* ---- the stack ---- */
 
-static mc_status push(machine *m, mc_value *value)
+static mc_status push(machine *m, mc_pickle_value *value)
 {
     if (!MC_GROW(m->stack, m->stack_count, m->stack_capacity))
         return mc_fail_memory(m->error);
@@ -118,7 +147,7 @@ static mc_status push(machine *m, mc_value *value)
 }
 
 /* What is below the last mark cannot be taken. */
-static mc_status pop(machine *m, mc_value **value)
+static mc_status pop(machine *m, mc_pickle_value **value)
 {
     const size_t floor = m->mark_count > 0 ? m->marks[m->mark_count - 1] : 0;
     if (m->stack_count <= floor)
@@ -127,31 +156,31 @@ static mc_status pop(machine *m, mc_value **value)
     return MC_OK;
 }
 
-static mc_status top(machine *m, mc_value **value)
+static mc_status top(machine *m, mc_pickle_value **value)
 {
     MC_TRY(pop(m, value));
     m->stack_count++;
     return MC_OK;
 }
 
-static mc_status push_new(machine *m, mc_value value)
+static mc_status push_new(machine *m, mc_pickle_value value)
 {
-    mc_value *const made = take_memory(m, sizeof *made);
+    mc_pickle_value *const made = take_memory(m, sizeof *made);
     if (!made)
         return mc_fail_memory(m->error);
     *made = value;
     return push(m, made);
 }
 
-static mc_status push_bytes(machine *m, mc_value_kind kind, size_t size)
+static mc_status push_bytes(machine *m, mc_pickle_kind kind, size_t size)
 {
     const unsigned char *b = NULL;
     MC_TRY(take(m, size, &b));
-    return push_new(m, (mc_value){.kind = kind, .bytes = (const char *)b, .size = size});
+    return push_new(m, (mc_pickle_value){.kind = kind, .bytes = (const char *)b, .size = size});
 }
 
 /* Bytes whose size stands before them, as a number of length_size bytes. */
-static mc_status push_sized(machine *m, mc_value_kind kind, size_t length_size)
+static mc_status push_sized(machine *m, mc_pickle_kind kind, size_t length_size)
 {
     uint64_t size = 0;
     MC_TRY(take_number(m, length_size, &size));
@@ -160,7 +189,7 @@ static mc_status push_sized(machine *m, mc_value_kind kind, size_t length_size)
 
 static mc_status push_int(machine *m, int64_t integer)
 {
-    return push_new(m, (mc_value){.kind = MC_VALUE_INT, .integer = integer});
+    return push_new(m, (mc_pickle_value){.kind = MC_PICKLE_INT, .integer = integer});
 }
 
 static mc_status push_unsigned(machine *m, size_t size)
@@ -176,7 +205,7 @@ static mc_status push_long(machine *m, size_t length_size)
     uint64_t size = 0;
     MC_TRY(take_number(m, length_size, &size));
     if (size > sizeof(int64_t))
-        return push_bytes(m, MC_VALUE_BIG, (size_t)size);
+        return push_bytes(m, MC_PICKLE_BIG, (size_t)size);
     uint64_t number = 0;
     MC_TRY(take_number(m, (size_t)size, &number));
     if (size == 0)
@@ -203,21 +232,21 @@ static mc_status pop_mark(machine *m, size_t *first)
 }
 
 /* The values from `first` on. There is no stack before the first value. */
-static mc_value *const *values_from(const machine *m, size_t first)
+static mc_pickle_value *const *values_from(const machine *m, size_t first)
 {
     return m->stack ? m->stack + first : NULL;
 }
 
 /* ---- containers ---- */
 
-static mc_status make_room(machine *m, mc_value *container, size_t more)
+static mc_status make_room(machine *m, mc_pickle_value *container, size_t more)
 {
     const size_t needed = container->count + more;
     if (needed <= container->capacity)
         return MC_OK;
     const size_t twice = container->capacity * 2;
     const size_t capacity = needed > twice ? needed : twice;
-    mc_value **const items = take_memory(m, capacity * sizeof *items);
+    mc_pickle_value **const items = take_memory(m, capacity * sizeof *items);
     if (!items)
         return mc_fail_memory(m->error);
     if (container->count > 0)
@@ -227,7 +256,8 @@ static mc_status make_room(machine *m, mc_value *container, size_t more)
     return MC_OK;
 }
 
-static mc_status append(machine *m, mc_value *container, mc_value *const *items, size_t count)
+static mc_status append(machine *m, mc_pickle_value *container, mc_pickle_value *const *items,
+                        size_t count)
 {
     MC_TRY(make_room(m, container, count));
     if (count > 0)
@@ -237,25 +267,25 @@ static mc_status append(machine *m, mc_value *container, mc_value *const *items,
 }
 
 /* Makes a container of the values from `first` on, which leave the stack. */
-static mc_status push_container(machine *m, mc_value_kind kind, size_t first)
+static mc_status push_container(machine *m, mc_pickle_kind kind, size_t first)
 {
     const size_t count = m->stack_count - first;
-    if (kind == MC_VALUE_TUPLE && count == 0)
-        return push(m, &empty_tuple);
-    mc_value *const made = take_memory(m, sizeof *made);
+    if (kind == MC_PICKLE_TUPLE && count == 0)
+        return push(m, &constants[EMPTY_TUPLE]);
+    mc_pickle_value *const made = take_memory(m, sizeof *made);
     if (!made)
         return mc_fail_memory(m->error);
-    *made = (mc_value){.kind = kind};
+    *made = (mc_pickle_value){.kind = kind};
     MC_TRY(append(m, made, values_from(m, first), count));
     m->stack_count = first;
     return push(m, made);
 }
 
-static mc_status push_marked(machine *m, mc_value_kind kind)
+static mc_status push_marked(machine *m, mc_pickle_kind kind)
 {
     size_t first = 0;
     MC_TRY(pop_mark(m, &first));
-    if (kind == MC_VALUE_DICT && (m->stack_count - first) % 2 != 0)
+    if (kind == MC_PICKLE_DICT && (m->stack_count - first) % 2 != 0)
         return FAIL(m, MC_FORMAT, "the pickle makes a dict of keys without values");
     return push_container(m, kind, first);
 }
@@ -266,33 +296,36 @@ static mc_status push_tuple(machine *m, size_t count)
     const size_t floor = m->mark_count > 0 ? m->marks[m->mark_count - 1] : 0;
     if (m->stack_count - floor < count)
         return FAIL(m, MC_FORMAT, "the pickle takes a value from an empty stack");
-    return push_container(m, MC_VALUE_TUPLE, m->stack_count - count);
+    return push_container(m, MC_PICKLE_TUPLE, m->stack_count - count);
 }
 
 /* Adds the values from `first` on to the container below them. */
-static mc_status extend(machine *m, mc_value_kind kind, size_t first)
+static mc_status extend(machine *m, mc_pickle_kind kind, size_t first)
 {
     const size_t count = m->stack_count - first;
-    mc_value *const *const items = values_from(m, first);
-    mc_value *container = NULL;
+    mc_pickle_value *const *const items = values_from(m, first);
+    mc_pickle_value *container = NULL;
     m->stack_count = first;
     MC_TRY(top(m, &container));
+    /* An object of an unknown class that takes items: a subclass of dict, list or set. */
+    if (container->kind == MC_PICKLE_CALL && container->items[0]->global->meaning == 0)
+        *container = (mc_pickle_value){.kind = kind};
     if (container->kind != kind)
         return FAIL(m, MC_FORMAT, "the pickle adds items to something that is not a %s",
-                    kind == MC_VALUE_DICT ? "dict" : "list");
-    if (kind == MC_VALUE_DICT && count % 2 != 0)
+                    kind == MC_PICKLE_DICT ? "dict" : "list");
+    if (kind == MC_PICKLE_DICT && count % 2 != 0)
         return FAIL(m, MC_FORMAT, "the pickle adds keys without values to a dict");
     return append(m, container, items, count);
 }
 
-static mc_status extend_marked(machine *m, mc_value_kind kind)
+static mc_status extend_marked(machine *m, mc_pickle_kind kind)
 {
     size_t first = 0;
     MC_TRY(pop_mark(m, &first));
     return extend(m, kind, first);
 }
 
-static mc_status extend_last(machine *m, mc_value_kind kind, size_t count)
+static mc_status extend_last(machine *m, mc_pickle_kind kind, size_t count)
 {
     const size_t floor = m->mark_count > 0 ? m->marks[m->mark_count - 1] : 0;
     if (m->stack_count - floor < count)
@@ -304,7 +337,7 @@ static mc_status extend_last(machine *m, mc_value_kind kind, size_t count)
 
 static mc_status memoize(machine *m, uint64_t index)
 {
-    mc_value *value = NULL;
+    mc_pickle_value *value = NULL;
     MC_TRY(top(m, &value));
     /* Every pickler counts up from 0 or 1, so that an index never exceeds the number of bytes. */
     if (index > m->opcode)
@@ -320,17 +353,17 @@ static mc_status memoize(machine *m, uint64_t index)
     return MC_OK;
 }
 
-static mc_status put(machine *m, size_t index_size)
+static mc_status memo_put(machine *m, const instruction *in)
 {
     uint64_t index = 0;
-    MC_TRY(take_number(m, index_size, &index));
+    MC_TRY(take_number(m, in->size, &index));
     return memoize(m, index);
 }
 
-static mc_status get(machine *m, size_t index_size)
+static mc_status memo_get(machine *m, const instruction *in)
 {
     uint64_t index = 0;
-    MC_TRY(take_number(m, index_size, &index));
+    MC_TRY(take_number(m, in->size, &index));
     if (index >= m->memo_size || !m->memo[index])
         return FAIL(m, MC_FORMAT, "the pickle uses memo %llu, where nothing was stored",
                     (unsigned long long)index);
@@ -339,35 +372,73 @@ static mc_status get(machine *m, size_t index_size)
 
 /* ---- names and calls ---- */
 
-enum { SHOWN = 200 }; /* bytes of a name in an error */
-
-static bool is_name(const char *name, const char *module, size_t module_size, const char *member,
-                    size_t member_size)
-{
-    return strlen(name) == module_size + 1 + member_size &&
-           memcmp(name, module, module_size) == 0 && name[module_size] == '.' &&
-           memcmp(name + module_size + 1, member, member_size) == 0;
-}
+enum { NAME_LIMIT = 1024, SHOWN = 200 }; /* bytes of a name, and of one in an error */
 
 static int shown(size_t size)
 {
     return (int)(size < SHOWN ? size : SHOWN);
 }
 
+/* `name`, "a.b" or "a.*", stands for member `member` of module `module`. */
+static bool is_name(const char *name, const char *full, size_t size)
+{
+    const size_t length = strlen(name);
+    if (length > 2 && name[length - 1] == '*')
+        return size >= length - 1 && memcmp(name, full, length - 1) == 0;
+    return size == length && memcmp(name, full, size) == 0;
+}
+
+static const mc_global *known_name(const machine *m, const char *full, size_t size)
+{
+    for (const mc_global *one = m->globals; one->name; one++)
+        if (is_name(one->name, full, size))
+            return one;
+    return NULL;
+}
+
+/* All names together are no longer than the pickle: one may be used, but not copied, repeatedly. */
+static mc_status new_name(machine *m, const char *full, size_t size, const mc_global **out)
+{
+    m->named += size;
+    if (m->named > m->size)
+        return FAIL(m, MC_FORMAT, "the pickle refers to names that are longer than itself");
+    char *const name = take_memory(m, size + 1);
+    mc_global *const made = take_memory(m, sizeof *made);
+    if (!name || !made)
+        return mc_fail_memory(m->error);
+    memcpy(name, full, size + 1);
+    *made = (mc_global){.name = name};
+    *out = made;
+    return MC_OK;
+}
+
 static mc_status push_global(machine *m, const char *module, size_t module_size, const char *member,
                              size_t member_size)
 {
-    for (const mc_global *one = m->globals; one->name; one++)
-        if (is_name(one->name, module, module_size, member, member_size))
-            return push_new(m, (mc_value){.kind = MC_VALUE_GLOBAL, .global = one});
-    return FAIL(m, MC_UNSUPPORTED,
-                "refused: the pickle refers to '%.*s.%.*s', which may run code; a checkpoint of "
-                "tensors does not need it",
-                shown(module_size), module, shown(member_size), member);
+    char full[NAME_LIMIT];
+    const size_t size = module_size + 1 + member_size;
+    if (size >= sizeof full)
+        return FAIL(m, MC_FORMAT, "expected a name of less than %d bytes, found '%.*s.%.*s'",
+                    NAME_LIMIT, shown(module_size), module, shown(member_size), member);
+    memcpy(full, module, module_size);
+    full[module_size] = '.';
+    memcpy(full + module_size + 1, member, member_size);
+    full[size] = '\0';
+    const mc_global *known = known_name(m, full, size);
+    /* A member with a dot in it goes through other modules: "torch" and "_utils.os.system". */
+    if ((known && known->kind == MC_GLOBAL_REFUSED) || memchr(member, '.', member_size))
+        return FAIL(m, MC_UNSUPPORTED,
+                    "refused: the pickle refers to '%.*s', which runs code when other programs "
+                    "load the file",
+                    shown(size), full);
+    if (!known)
+        MC_TRY(new_name(m, full, size, &known));
+    return push_new(m, (mc_pickle_value){.kind = MC_PICKLE_GLOBAL, .global = known});
 }
 
-static mc_status global(machine *m)
+static mc_status global(machine *m, const instruction *in)
 {
+    (void)in;
     const char *module = NULL, *member = NULL;
     size_t module_size = 0, member_size = 0;
     MC_TRY(take_line(m, &module, &module_size));
@@ -375,29 +446,30 @@ static mc_status global(machine *m)
     return push_global(m, module, module_size, member, member_size);
 }
 
-static mc_status stack_global(machine *m)
+static mc_status stack_global(machine *m, const instruction *in)
 {
-    mc_value *member = NULL, *module = NULL;
+    (void)in;
+    mc_pickle_value *member = NULL, *module = NULL;
     MC_TRY(pop(m, &member));
     MC_TRY(pop(m, &module));
-    if (module->kind != MC_VALUE_TEXT || member->kind != MC_VALUE_TEXT)
+    if (module->kind != MC_PICKLE_TEXT || member->kind != MC_PICKLE_TEXT)
         return FAIL(m, MC_FORMAT, "the pickle refers to a name that is not text");
     return push_global(m, module->bytes, module->size, member->bytes, member->size);
 }
 
 /* OrderedDict([(key, value), …]), as old Pythons have it; a dict that begins empty otherwise. */
-static mc_status fill_dict(machine *m, mc_value *dict, const mc_value *arguments)
+static mc_status fill_dict(machine *m, mc_pickle_value *dict, const mc_pickle_value *arguments)
 {
-    const mc_value *const pairs = arguments->count == 1 ? arguments->items[0] : NULL;
-    if (!pairs || pairs->kind != MC_VALUE_LIST)
+    const mc_pickle_value *const pairs = arguments->count == 1 ? arguments->items[0] : NULL;
+    if (!pairs || pairs->kind != MC_PICKLE_LIST)
         return MC_OK;
     /* One list made into many dicts would take memory out of proportion. */
     m->copied += pairs->count;
     if (m->copied > m->size)
         return FAIL(m, MC_FORMAT, "the pickle makes dicts of more items than it has bytes");
     for (size_t i = 0; i < pairs->count; i++) {
-        const mc_value *const pair = pairs->items[i];
-        const bool is_pair = (pair->kind == MC_VALUE_TUPLE || pair->kind == MC_VALUE_LIST) &&
+        const mc_pickle_value *const pair = pairs->items[i];
+        const bool is_pair = (pair->kind == MC_PICKLE_TUPLE || pair->kind == MC_PICKLE_LIST) &&
                              pair->count == 2;
         if (!is_pair)
             return FAIL(m, MC_FORMAT, "the pickle makes a dict of items that are not pairs");
@@ -407,86 +479,101 @@ static mc_status fill_dict(machine *m, mc_value *dict, const mc_value *arguments
 }
 
 /* Calls nothing: the name with its arguments is the value. */
-static mc_status call(machine *m)
+static mc_status call(machine *m, const instruction *in)
 {
-    mc_value *arguments = NULL, *callee = NULL;
+    (void)in;
+    mc_pickle_value *arguments = NULL, *callee = NULL;
     MC_TRY(pop(m, &arguments));
     MC_TRY(pop(m, &callee));
-    if (callee->kind != MC_VALUE_GLOBAL || arguments->kind != MC_VALUE_TUPLE)
+    if (callee->kind != MC_PICKLE_GLOBAL || arguments->kind != MC_PICKLE_TUPLE)
         return FAIL(m, MC_FORMAT, "refused: the pickle calls something that is not a name");
-    mc_value *const made = take_memory(m, sizeof *made);
+    mc_pickle_value *const made = take_memory(m, sizeof *made);
     if (!made)
         return mc_fail_memory(m->error);
     if (callee->global->kind == MC_GLOBAL_DICT) {
-        *made = (mc_value){.kind = MC_VALUE_DICT};
+        *made = (mc_pickle_value){.kind = MC_PICKLE_DICT};
         MC_TRY(fill_dict(m, made, arguments));
     } else if (callee->global->kind == MC_GLOBAL_LIST) {
-        *made = (mc_value){.kind = MC_VALUE_LIST};
+        *made = (mc_pickle_value){.kind = MC_PICKLE_LIST};
     } else {
-        mc_value *const items[] = {callee, arguments};
-        *made = (mc_value){.kind = MC_VALUE_CALL};
+        mc_pickle_value *const items[] = {callee, arguments};
+        *made = (mc_pickle_value){.kind = MC_PICKLE_CALL};
         MC_TRY(append(m, made, items, 2));
     }
     return push(m, made);
 }
 
-static mc_status call_with_keywords(machine *m)
+static mc_status call_with_keywords(machine *m, const instruction *in)
 {
-    mc_value *keywords = NULL;
+    mc_pickle_value *keywords = NULL;
     MC_TRY(pop(m, &keywords));
-    if (keywords->kind != MC_VALUE_DICT)
+    if (keywords->kind != MC_PICKLE_DICT)
         return FAIL(m, MC_FORMAT, "refused: the pickle calls with keywords that are not a dict");
-    return call(m);
+    return call(m, in);
 }
 
-/* The state of an object says nothing about its tensors (`_metadata`, the attributes of a parameter). */
-static mc_status build(machine *m)
+/*
+ * Drops the state of an object: attributes of a parameter, `_metadata` of an OrderedDict. The
+ * tensors of a module that was pickled whole would be in it; such files are refused by their root.
+ */
+static mc_status build(machine *m, const instruction *in)
 {
-    mc_value *state = NULL, *object = NULL;
+    (void)in;
+    mc_pickle_value *state = NULL, *object = NULL;
     MC_TRY(pop(m, &state));
     MC_TRY(top(m, &object));
-    if (object->kind != MC_VALUE_CALL && object->kind != MC_VALUE_DICT)
+    if (object->kind != MC_PICKLE_CALL && object->kind != MC_PICKLE_DICT &&
+        object->kind != MC_PICKLE_LIST)
         return FAIL(m, MC_FORMAT, "refused: the pickle sets the state of something that has none");
     return MC_OK;
 }
 
-static mc_status persistent(machine *m)
+static mc_status persistent(machine *m, const instruction *in)
 {
-    mc_value *id = NULL;
+    (void)in;
+    mc_pickle_value *id = NULL;
     mc_pickle *const made = m->made;
     MC_TRY(pop(m, &id));
-    MC_TRY(push_new(m, (mc_value){.kind = MC_VALUE_PERSISTENT}));
-    mc_value *const value = m->stack[m->stack_count - 1];
+    MC_TRY(push_new(m, (mc_pickle_value){.kind = MC_PICKLE_PERSISTENT}));
+    mc_pickle_value *const value = m->stack[m->stack_count - 1];
     if (!MC_GROW(made->persistents, made->persistent_count, made->persistent_capacity))
         return mc_fail_memory(m->error);
     made->persistents[made->persistent_count++] = value;
     return append(m, value, &id, 1);
 }
 
-/* ---- the machine ---- */
+/* ---- instructions ---- */
 
-static mc_status protocol(machine *m)
+static mc_status protocol(machine *m, const instruction *in)
 {
     uint64_t version = 0;
-    MC_TRY(take_number(m, 1, &version));
+    MC_TRY(take_number(m, in->size, &version));
     if (version < 2 || version > 5)
         return FAIL(m, MC_UNSUPPORTED, "expected pickle protocol 2 to 5, found %d", (int)version);
     return MC_OK;
 }
 
-/* A frame only says how much can be read at once. */
-static mc_status frame(machine *m)
+/* A frame only announces how much can be read at once. */
+static mc_status frame(machine *m, const instruction *in)
 {
     uint64_t size = 0;
-    MC_TRY(take_number(m, 8, &size));
+    MC_TRY(take_number(m, in->size, &size));
     if (size > MC_PICKLE_LIMIT)
         return FAIL(m, MC_FORMAT, "the pickle has a frame of %llu bytes", (unsigned long long)size);
     return MC_OK;
 }
 
-static mc_status pop_any(machine *m)
+static mc_status mark(machine *m, const instruction *in)
 {
-    mc_value *value = NULL;
+    (void)in;
+    return push_mark(m);
+}
+
+/* A mark counts as a value here. */
+static mc_status pop_any(machine *m, const instruction *in)
+{
+    (void)in;
+    mc_pickle_value *value = NULL;
     if (m->mark_count > 0 && m->marks[m->mark_count - 1] == m->stack_count) {
         m->mark_count--;
         return MC_OK;
@@ -494,28 +581,88 @@ static mc_status pop_any(machine *m)
     return pop(m, &value);
 }
 
-static mc_status pop_to_mark(machine *m)
+static mc_status pop_to_mark(machine *m, const instruction *in)
 {
+    (void)in;
     return pop_mark(m, &m->stack_count);
 }
 
-static mc_status duplicate(machine *m)
+static mc_status duplicate(machine *m, const instruction *in)
 {
-    mc_value *value = NULL;
+    (void)in;
+    mc_pickle_value *value = NULL;
     MC_TRY(top(m, &value));
     return push(m, value);
 }
 
-static mc_status push_float(machine *m)
+static mc_status constant(machine *m, const instruction *in)
 {
-    const unsigned char *b = NULL;
-    MC_TRY(take(m, 8, &b));
-    /* Nothing in a checkpoint of tensors depends on its value. */
-    return push(m, &none);
+    return push(m, &constants[in->size]);
 }
 
-static mc_status stop(machine *m)
+static mc_status float_value(machine *m, const instruction *in)
 {
+    const unsigned char *b = NULL;
+    MC_TRY(take(m, in->size, &b));
+    return push(m, &constants[FLOAT]);
+}
+
+static mc_status unsigned_value(machine *m, const instruction *in)
+{
+    return push_unsigned(m, in->size);
+}
+
+static mc_status signed_value(machine *m, const instruction *in)
+{
+    uint64_t number = 0;
+    MC_TRY(take_number(m, in->size, &number));
+    return push_int(m, (int32_t)(uint32_t)number);
+}
+
+static mc_status long_value(machine *m, const instruction *in)
+{
+    return push_long(m, in->size);
+}
+
+static mc_status sized_value(machine *m, const instruction *in)
+{
+    return push_sized(m, in->kind, in->size);
+}
+
+static mc_status empty(machine *m, const instruction *in)
+{
+    return push_new(m, (mc_pickle_value){.kind = in->kind});
+}
+
+static mc_status from_mark(machine *m, const instruction *in)
+{
+    return push_marked(m, in->kind);
+}
+
+static mc_status tuple(machine *m, const instruction *in)
+{
+    return push_tuple(m, in->size);
+}
+
+static mc_status add_last(machine *m, const instruction *in)
+{
+    return extend_last(m, in->kind, in->size);
+}
+
+static mc_status add_marked(machine *m, const instruction *in)
+{
+    return extend_marked(m, in->kind);
+}
+
+static mc_status memo_next(machine *m, const instruction *in)
+{
+    (void)in;
+    return memoize(m, m->memo_count);
+}
+
+static mc_status stop(machine *m, const instruction *in)
+{
+    (void)in;
     MC_TRY(pop(m, &m->made->root));
     if (m->mark_count > 0 || m->stack_count > 0)
         return FAIL(m, MC_FORMAT, "the pickle ends with %zu values too many on its stack",
@@ -530,138 +677,76 @@ static mc_status refuse(machine *m, unsigned char opcode)
                 opcode);
 }
 
-/* INST: a name and a call in one. Only refused more clearly than other instructions that torch does not write. */
-static mc_status instance(machine *m)
+/* INST, a name and a call in one, is only refused more clearly than others: torch never writes it. */
+static mc_status instance(machine *m, const instruction *in)
 {
-    MC_TRY(global(m));
+    MC_TRY(global(m, in));
     return refuse(m, 'i');
 }
 
-static mc_status push_value(machine *m, unsigned char opcode)
-{
-    switch (opcode) {
-    case 'N': /* NONE */
-        return push(m, &none);
-    case 0x88: /* NEWTRUE */
-        return push(m, &yes);
-    case 0x89: /* NEWFALSE */
-        return push(m, &no);
-    case 'K': /* BININT1 */
-        return push_unsigned(m, 1);
-    case 'M': /* BININT2 */
-        return push_unsigned(m, 2);
-    case 'J': { /* BININT */
-        uint64_t number = 0;
-        MC_TRY(take_number(m, 4, &number));
-        return push_int(m, (int32_t)(uint32_t)number);
-    }
-    case 0x8a: /* LONG1 */
-        return push_long(m, 1);
-    case 0x8b: /* LONG4 */
-        return push_long(m, 4);
-    case 'G': /* BINFLOAT */
-        return push_float(m);
-    case 'U':  /* SHORT_BINSTRING: str of Python 2 */
-    case 0x8c: /* SHORT_BINUNICODE */
-        return push_sized(m, MC_VALUE_TEXT, 1);
-    case 'T': /* BINSTRING */
-    case 'X': /* BINUNICODE */
-        return push_sized(m, MC_VALUE_TEXT, 4);
-    case 0x8d: /* BINUNICODE8 */
-        return push_sized(m, MC_VALUE_TEXT, 8);
-    case 'C': /* SHORT_BINBYTES */
-        return push_sized(m, MC_VALUE_BYTES, 1);
-    case 'B': /* BINBYTES */
-        return push_sized(m, MC_VALUE_BYTES, 4);
-    case 0x8e: /* BINBYTES8 */
-    case 0x96: /* BYTEARRAY8 */
-        return push_sized(m, MC_VALUE_BYTES, 8);
-    default:
-        return refuse(m, opcode);
-    }
-}
+/* All instructions of protocols 2 to 5 that torch writes. */
+static const instruction instructions[256] = {
+    [0x80] = {protocol, .size = 1},
+    [0x95] = {frame, .size = 8},
+    ['.'] = {stop},
 
-static mc_status do_container(machine *m, unsigned char opcode)
-{
-    switch (opcode) {
-    case ']':  /* EMPTY_LIST */
-    case 0x8f: /* EMPTY_SET */
-        return push_new(m, (mc_value){.kind = MC_VALUE_LIST});
-    case '}': /* EMPTY_DICT */
-        return push_new(m, (mc_value){.kind = MC_VALUE_DICT});
-    case ')': /* EMPTY_TUPLE */
-        return push(m, &empty_tuple);
-    case 'l':  /* LIST */
-    case 0x91: /* FROZENSET */
-        return push_marked(m, MC_VALUE_LIST);
-    case 'd': /* DICT */
-        return push_marked(m, MC_VALUE_DICT);
-    case 't': /* TUPLE */
-        return push_marked(m, MC_VALUE_TUPLE);
-    case 0x85: /* TUPLE1 */
-    case 0x86: /* TUPLE2 */
-    case 0x87: /* TUPLE3 */
-        return push_tuple(m, opcode - 0x84u);
-    case 'a': /* APPEND */
-        return extend_last(m, MC_VALUE_LIST, 1);
-    case 'e':  /* APPENDS */
-    case 0x90: /* ADDITEMS */
-        return extend_marked(m, MC_VALUE_LIST);
-    case 's': /* SETITEM */
-        return extend_last(m, MC_VALUE_DICT, 2);
-    case 'u': /* SETITEMS */
-        return extend_marked(m, MC_VALUE_DICT);
-    default:
-        return push_value(m, opcode);
-    }
-}
+    ['('] = {mark},
+    ['0'] = {pop_any},
+    ['1'] = {pop_to_mark},
+    ['2'] = {duplicate},
 
-static mc_status step(machine *m, unsigned char opcode)
-{
-    switch (opcode) {
-    case 0x80: /* PROTO */
-        return protocol(m);
-    case 0x95: /* FRAME */
-        return frame(m);
-    case '(': /* MARK */
-        return push_mark(m);
-    case '0': /* POP */
-        return pop_any(m);
-    case '1': /* POP_MARK */
-        return pop_to_mark(m);
-    case '2': /* DUP */
-        return duplicate(m);
-    case 'q': /* BINPUT */
-        return put(m, 1);
-    case 'r': /* LONG_BINPUT */
-        return put(m, 4);
-    case 0x94: /* MEMOIZE */
-        return memoize(m, m->memo_count);
-    case 'h': /* BINGET */
-        return get(m, 1);
-    case 'j': /* LONG_BINGET */
-        return get(m, 4);
-    case 'c': /* GLOBAL */
-        return global(m);
-    case 0x93: /* STACK_GLOBAL */
-        return stack_global(m);
-    case 'i': /* INST */
-        return instance(m);
-    case 'R':  /* REDUCE */
-    case 0x81: /* NEWOBJ */
-        return call(m);
-    case 0x92: /* NEWOBJ_EX */
-        return call_with_keywords(m);
-    case 'b': /* BUILD */
-        return build(m);
-    case 'Q': /* BINPERSID */
-        return persistent(m);
-    case '.': /* STOP */
-        return stop(m);
-    default:
-        return do_container(m, opcode);
-    }
-}
+    ['q'] = {memo_put, .size = 1}, /* BINPUT */
+    ['r'] = {memo_put, .size = 4}, /* LONG_BINPUT */
+    [0x94] = {memo_next},          /* MEMOIZE */
+    ['h'] = {memo_get, .size = 1}, /* BINGET */
+    ['j'] = {memo_get, .size = 4}, /* LONG_BINGET */
+
+    ['N'] = {constant, .size = NONE},
+    [0x88] = {constant, .size = TRUE},
+    [0x89] = {constant, .size = FALSE},
+    ['K'] = {unsigned_value, .size = 1}, /* BININT1 */
+    ['M'] = {unsigned_value, .size = 2}, /* BININT2 */
+    ['J'] = {signed_value, .size = 4},   /* BININT */
+    [0x8a] = {long_value, .size = 1},    /* LONG1 */
+    [0x8b] = {long_value, .size = 4},    /* LONG4 */
+    ['G'] = {float_value, .size = 8},    /* BINFLOAT */
+
+    ['U'] = {sized_value, 1, MC_PICKLE_TEXT},   /* SHORT_BINSTRING: str of Python 2 */
+    ['T'] = {sized_value, 4, MC_PICKLE_TEXT},   /* BINSTRING */
+    [0x8c] = {sized_value, 1, MC_PICKLE_TEXT},  /* SHORT_BINUNICODE */
+    ['X'] = {sized_value, 4, MC_PICKLE_TEXT},   /* BINUNICODE */
+    [0x8d] = {sized_value, 8, MC_PICKLE_TEXT},  /* BINUNICODE8 */
+    ['C'] = {sized_value, 1, MC_PICKLE_BYTES},  /* SHORT_BINBYTES */
+    ['B'] = {sized_value, 4, MC_PICKLE_BYTES},  /* BINBYTES */
+    [0x8e] = {sized_value, 8, MC_PICKLE_BYTES}, /* BINBYTES8 */
+    [0x96] = {sized_value, 8, MC_PICKLE_BYTES}, /* BYTEARRAY8 */
+
+    [')'] = {constant, .size = EMPTY_TUPLE},
+    [']'] = {empty, .kind = MC_PICKLE_LIST},
+    [0x8f] = {empty, .kind = MC_PICKLE_LIST}, /* EMPTY_SET */
+    ['}'] = {empty, .kind = MC_PICKLE_DICT},
+    ['t'] = {from_mark, .kind = MC_PICKLE_TUPLE},
+    ['l'] = {from_mark, .kind = MC_PICKLE_LIST},
+    [0x91] = {from_mark, .kind = MC_PICKLE_LIST}, /* FROZENSET */
+    ['d'] = {from_mark, .kind = MC_PICKLE_DICT},
+    [0x85] = {tuple, .size = 1},
+    [0x86] = {tuple, .size = 2},
+    [0x87] = {tuple, .size = 3},
+    ['a'] = {add_last, 1, MC_PICKLE_LIST},         /* APPEND */
+    ['e'] = {add_marked, .kind = MC_PICKLE_LIST},  /* APPENDS */
+    [0x90] = {add_marked, .kind = MC_PICKLE_LIST}, /* ADDITEMS */
+    ['s'] = {add_last, 2, MC_PICKLE_DICT},         /* SETITEM */
+    ['u'] = {add_marked, .kind = MC_PICKLE_DICT},  /* SETITEMS */
+
+    ['c'] = {global},
+    [0x93] = {stack_global},
+    ['R'] = {call},                /* REDUCE */
+    [0x81] = {call},               /* NEWOBJ */
+    [0x92] = {call_with_keywords}, /* NEWOBJ_EX */
+    ['i'] = {instance},
+    ['b'] = {build},
+    ['Q'] = {persistent}, /* BINPERSID */
+};
 
 static mc_status execute(machine *m)
 {
@@ -669,7 +754,8 @@ static mc_status execute(machine *m)
         const unsigned char *opcode = NULL;
         m->opcode = m->at;
         MC_TRY(take(m, 1, &opcode));
-        MC_TRY(step(m, *opcode));
+        const instruction *const in = &instructions[*opcode];
+        MC_TRY(in->run ? in->run(m, in) : refuse(m, *opcode));
     }
     return MC_OK;
 }
@@ -708,7 +794,7 @@ void mc_pickle_free(mc_pickle *pickle)
     mc_free(pickle);
 }
 
-mc_value *mc_pickle_root(const mc_pickle *pickle)
+mc_pickle_value *mc_pickle_root(const mc_pickle *pickle)
 {
     return pickle->root;
 }
@@ -718,21 +804,21 @@ size_t mc_pickle_persistent_count(const mc_pickle *pickle)
     return pickle->persistent_count;
 }
 
-const mc_value *mc_pickle_persistent(const mc_pickle *pickle, size_t index)
+const mc_pickle_value *mc_pickle_persistent(const mc_pickle *pickle, size_t index)
 {
     return pickle->persistents[index];
 }
 
-bool mc_value_is_text(const mc_value *value, const char *text)
+bool mc_pickle_is_text(const mc_pickle_value *value, const char *text)
 {
-    return value->kind == MC_VALUE_TEXT && value->size == strlen(text) &&
+    return value->kind == MC_PICKLE_TEXT && value->size == strlen(text) &&
            memcmp(value->bytes, text, value->size) == 0;
 }
 
-mc_value *mc_value_get(const mc_value *dict, const char *key)
+mc_pickle_value *mc_pickle_get(const mc_pickle_value *dict, const char *key)
 {
     for (size_t i = dict->count; i >= 2; i -= 2)
-        if (mc_value_is_text(dict->items[i - 2], key))
+        if (mc_pickle_is_text(dict->items[i - 2], key))
             return dict->items[i - 1];
     return NULL;
 }

@@ -6,6 +6,7 @@
  * Offsets count from the end of the header. Every byte of the data belongs to exactly one tensor.
  */
 #include "checkpoint/reader.h"
+#include "checkpoint/stored.h"
 
 #include "base/json.h"
 #include "base/memory.h"
@@ -235,8 +236,9 @@ static mc_status read_tensors(mc_file *file, json_t *header, int64_t data, mc_st
     return status;
 }
 
-static mc_status read_file(mc_file *file, mc_state_dict *dict, mc_error *error)
+static mc_status read_file(mc_file *file, mc_state_dict *dict, mc_notes *notes, mc_error *error)
 {
+    (void)notes; /* every entry of a header is a tensor, or an error */
     int64_t size = 0;
     json_t *header = NULL;
     MC_TRY(header_size(file, &size, error));

@@ -1,5 +1,6 @@
-#include "checkpoint/reader.h"
+#include "checkpoint/stored.h"
 
+#include "base/error.h"
 #include "tensor/convert.h"
 #include "tensor/source.h"
 

@@ -1,37 +1,56 @@
-/* What torch's two file forms have in common: how pickles describe tensors and the storages that these lie in. */
+/*
+ * What the two file formats of torch have in common: how pickles describe tensors, and the storages
+ * that these lie in.
+ */
 #ifndef MC_CHECKPOINT_TORCH_H
 #define MC_CHECKPOINT_TORCH_H
 
+#include <mergecraft/source.h>
+
+#include "base/file.h"
 #include "checkpoint/pickle.h"
-#include "checkpoint/reader.h"
 
-/* The names that a checkpoint's pickle may refer to. */
-extern const mc_global mc_torch_globals[];
-
-/* A storage as a persistent id describes it: ('storage', type, key, location, count[, (view key, first, count)]). */
+/* A storage as its persistent id describes it: see mc_torch_storage_parse. */
 typedef struct mc_torch_storage {
     const char *type; /* "torch.FloatStorage" */
     const char *key;  /* key_size bytes without NUL */
     size_t key_size;
-    bool readable;  /* false: its dtype is one that only torch knows */
+    bool readable;  /* false: its dtype is one that only torch supports */
     mc_dtype dtype; /* if readable */
     int64_t element_bytes;
     int64_t count;                  /* elements */
-    int64_t view_first, view_count; /* elements of it that are meant; all of them without a view */
+    int64_t view_first, view_count; /* elements of the view; all without a view */
 } mc_torch_storage;
 
-mc_status mc_torch_storage_parse(const mc_value *persistent, mc_torch_storage *out,
+/* Parses ('storage', type, key, location, count[, (view key, first, count)]). */
+mc_status mc_torch_storage_parse(const mc_pickle_value *persistent, mc_torch_storage *out,
                                  mc_error *error);
 
-/* Finds the bytes [*begin, *end) of the whole storage in the file; checks that they have the size that the storage says. */
+/*
+ * Finds the bytes [*begin, *end) of a whole storage in the file, and checks that they have the size
+ * that the storage declares.
+ */
 typedef mc_status (*mc_torch_place)(void *user, const mc_torch_storage *storage, int64_t *begin,
                                     int64_t *end, mc_error *error);
 
-/*
- * Adds the tensors of the state dict that `root` is or has: under state_dict, model_state_dict, model or module, one in the other up to four
- * deep. Dicts within such a nested one give dotted names; anything else that is not a tensor is passed over.
- */
-mc_status mc_torch_add_tensors(mc_file *file, mc_value *root, mc_torch_place place, void *user,
-                               mc_state_dict *dict, mc_error *error);
+/* A file that a pickle was read from. */
+typedef struct mc_torch_file {
+    mc_file *file;
+    mc_torch_place place;
+    void *user; /* of place */
+} mc_torch_file;
+
+/* A call that makes a tensor. */
+typedef struct mc_torch_call {
+    const mc_global *function;
+    const mc_pickle_value *arguments;
+} mc_torch_call;
+
+/* Looks through parameters and subclasses for the call; returns false if the value is no tensor. */
+bool mc_torch_find_call(const mc_pickle_value *value, mc_torch_call *out);
+
+/* Makes the source of a tensor. */
+mc_status mc_torch_tensor(const mc_torch_file *file, const mc_torch_call *call, mc_source **out,
+                          mc_error *error);
 
 #endif

@@ -3,7 +3,9 @@
  *
  *     magic number, protocol version, system, the object, [keys of the storages];  for each key: int64 count, elements
  */
-#include "checkpoint/torch.h"
+#include "checkpoint/reader.h"
+#include "checkpoint/torch_globals.h"
+#include "checkpoint/torch_state_dict.h"
 
 #include "base/hash.h"
 #include "base/memory.h"
@@ -54,25 +56,26 @@ static mc_status next_pickle(const legacy *l, size_t *at, mc_pickle **out, bool 
     return status;
 }
 
-static bool is_magic(const mc_value *value)
+static bool is_magic(const mc_pickle_value *value)
 {
-    return value->kind == MC_VALUE_BIG && value->size == sizeof magic - 1 &&
+    return value->kind == MC_PICKLE_BIG && value->size == sizeof magic - 1 &&
            memcmp(value->bytes, magic, sizeof magic - 1) == 0;
 }
 
-static bool is_protocol(const mc_value *value)
+static bool is_protocol(const mc_pickle_value *value)
 {
-    return value->kind == MC_VALUE_INT && value->integer == PROTOCOL;
+    return value->kind == MC_PICKLE_INT && value->integer == PROTOCOL;
 }
 
 /* What it says of the byte order is that of the machine that wrote it; the storages are little-endian in any case. */
-static bool is_system(const mc_value *value)
+static bool is_system(const mc_pickle_value *value)
 {
-    return value->kind == MC_VALUE_DICT;
+    return value->kind == MC_PICKLE_DICT;
 }
 
-static mc_status check_pickle(const legacy *l, size_t *at, bool (*is_right)(const mc_value *),
-                              const char *what, bool *ended, mc_error *error)
+static mc_status check_pickle(const legacy *l, size_t *at,
+                              bool (*is_right)(const mc_pickle_value *), const char *what,
+                              bool *ended, mc_error *error)
 {
     mc_pickle *pickle = NULL;
     MC_TRY(next_pickle(l, at, &pickle, ended, error));
@@ -189,16 +192,17 @@ static mc_status read_count(const mc_file *file, int64_t at, int64_t *count, mc_
 }
 
 /* The storage whose count stands at *at; moves on behind its elements. */
-static mc_status locate_storage(const legacy *l, const mc_value *key, int64_t *at, mc_error *error)
+static mc_status locate_storage(const legacy *l, const mc_pickle_value *key, int64_t *at,
+                                mc_error *error)
 {
     storage *one = NULL;
-    if (key->kind == MC_VALUE_TEXT)
+    if (key->kind == MC_PICKLE_TEXT)
         MC_TRY(find_storage(l, key->bytes, key->size, &one, error));
     if (!one || one->end > 0)
         return mc_fail(error, MC_FORMAT,
                        "expected the key of each storage once in the list of keys, found '%.*s'",
-                       key->kind == MC_VALUE_TEXT ? shown(key->size) : 1,
-                       key->kind == MC_VALUE_TEXT ? key->bytes : "?");
+                       key->kind == MC_PICKLE_TEXT ? shown(key->size) : 1,
+                       key->kind == MC_PICKLE_TEXT ? key->bytes : "?");
     int64_t count = 0;
     MC_TRY(read_count(l->file, *at, &count, error));
     if (count != one->count)
@@ -219,8 +223,8 @@ static mc_status locate_storage(const legacy *l, const mc_value *key, int64_t *a
 
 static mc_status locate_storages(const legacy *l, mc_error *error)
 {
-    const mc_value *const keys = mc_pickle_root(l->keys);
-    if (keys->kind != MC_VALUE_LIST)
+    const mc_pickle_value *const keys = mc_pickle_root(l->keys);
+    if (keys->kind != MC_PICKLE_LIST)
         return mc_fail_at(error, MC_FORMAT, NULL, NULL, l->data,
                           "expected the list of storage keys before this byte");
     int64_t at = l->data;
@@ -242,18 +246,19 @@ static mc_status place(void *user, const mc_torch_storage *wanted, int64_t *begi
     return MC_OK;
 }
 
-static mc_status read_legacy(legacy *l, mc_state_dict *dict, mc_error *error)
+static mc_status read_legacy(legacy *l, mc_state_dict *dict, mc_notes *notes, mc_error *error)
 {
     MC_TRY(find_pickles(l, error));
     MC_TRY(note_storages(l, error));
     MC_TRY(locate_storages(l, error));
-    return mc_torch_add_tensors(l->file, mc_pickle_root(l->object), place, l, dict, error);
+    const mc_torch_file file = {l->file, place, l};
+    return mc_torch_read_state_dict(&file, mc_pickle_root(l->object), dict, notes, error);
 }
 
-static mc_status read_file(mc_file *file, mc_state_dict *dict, mc_error *error)
+static mc_status read_file(mc_file *file, mc_state_dict *dict, mc_notes *notes, mc_error *error)
 {
     legacy l = {.file = file};
-    const mc_status status = read_legacy(&l, dict, error);
+    const mc_status status = read_legacy(&l, dict, notes, error);
     for (size_t i = 0; i < l.count; i++)
         mc_free(l.storages[i].key);
     mc_free(l.storages);

@@ -4,7 +4,9 @@
  *     NAME/data.pkl    the pickle        NAME/data/KEY   the bytes of storage KEY
  *     NAME/byteorder   little or big     NAME/version    and others that say nothing about tensors
  */
-#include "checkpoint/torch.h"
+#include "checkpoint/reader.h"
+#include "checkpoint/torch_globals.h"
+#include "checkpoint/torch_state_dict.h"
 #include "checkpoint/zip.h"
 
 #include "base/memory.h"
@@ -131,20 +133,21 @@ static mc_status place(void *user, const mc_torch_storage *storage, int64_t *beg
     return MC_OK;
 }
 
-static mc_status read_archive(archive *a, mc_state_dict *dict, mc_error *error)
+static mc_status read_archive(archive *a, mc_state_dict *dict, mc_notes *notes, mc_error *error)
 {
     MC_TRY(mc_zip_open(a->file, &a->zip, error));
     MC_TRY(find_prefix(a, error));
     MC_TRY(check_kind(a, error));
     MC_TRY(check_byte_order(a, error));
     MC_TRY(read_pickle(a, error));
-    return mc_torch_add_tensors(a->file, mc_pickle_root(a->pickle), place, a, dict, error);
+    const mc_torch_file file = {a->file, place, a};
+    return mc_torch_read_state_dict(&file, mc_pickle_root(a->pickle), dict, notes, error);
 }
 
-static mc_status read_file(mc_file *file, mc_state_dict *dict, mc_error *error)
+static mc_status read_file(mc_file *file, mc_state_dict *dict, mc_notes *notes, mc_error *error)
 {
     archive a = {.file = file};
-    const mc_status status = read_archive(&a, dict, error);
+    const mc_status status = read_archive(&a, dict, notes, error);
     mc_pickle_free(a.pickle);
     mc_free(a.pickle_bytes);
     mc_free(a.prefix);

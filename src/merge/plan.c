@@ -171,6 +171,24 @@ static mc_status parse_params(const mc_plan *plan, const char *const *settings, 
     return mc_fail_memory(error);
 }
 
+/* What was ignored, skipped or converted when the models were opened. */
+static mc_status add_notes(const mc_plan *plan, const mc_model *model, mc_error *error)
+{
+    for (size_t i = 0; i < mc_model_note_count(model); i++) {
+        const char *const note = mc_model_note(model, i);
+        MC_TRY(plan->strict ? mc_fail(error, MC_MISMATCH, "%s (strict)", note)
+                            : mc_report_add(plan->report, error, "%s", note));
+    }
+    return MC_OK;
+}
+
+static mc_status add_all_notes(const mc_plan *plan, mc_error *error)
+{
+    for (size_t i = 0; i < plan->all_count; i++)
+        MC_TRY(add_notes(plan, plan->models[i], error));
+    return MC_OK;
+}
+
 static mc_status make(mc_plan *plan, const mc_plan_input *input, mc_error *error)
 {
     mc_params *params = NULL;
@@ -179,7 +197,9 @@ static mc_status make(mc_plan *plan, const mc_plan_input *input, mc_error *error
     MC_TRY(mc_report_new(&plan->report, error));
     MC_TRY(
         parse_params(plan, input->params, input->param_count, &params, &plan->parameters, error));
-    const mc_status status = fill_rows(plan, params, error);
+    mc_status status = add_all_notes(plan, error);
+    if (status == MC_OK)
+        status = fill_rows(plan, params, error);
     mc_params_unref(params);
     MC_TRY(status);
     MC_TRY(mc_align_labels(plan->models, plan->model_count, plan->strict, plan->report, error));

@@ -438,7 +438,7 @@ mc_status mc_adapter_open(const char *path, mc_adapter *out, mc_error *error)
         MC_TRY(find_weights(path, &weights, error));
     }
     const char *const file = weights ? weights : path;
-    mc_status status = mc_checkpoint_open(file, &out->checkpoint, error);
+    mc_status status = mc_checkpoint_open(file, NULL, &out->checkpoint, error);
     if (status == MC_OK)
         status = mc_in_file(error, file, take_tensors(out, error));
     mc_free(weights);

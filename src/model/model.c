@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "base/system.h"
 #include "base/text.h"
+#include "checkpoint/folder.h"
 #include "tensor/source.h"
 
 #include <errno.h>
@@ -77,13 +78,15 @@ static mc_status read_config(mc_model *model, mc_error *error)
 
 /* ---- opening ----------------------------------------------------------------------------------- */
 
+/* The configuration comes first: how the weights are read depends on it. */
 static mc_status open_at(mc_model *model, const char *path, mc_error *error)
 {
-    MC_TRY(mc_checkpoint_open(path, &model->checkpoint, error));
-    model->folder = mc_strdup(model->checkpoint.folder);
-    if (!model->folder)
-        return mc_fail_memory(error);
-    return read_config(model, error);
+    MC_TRY(mc_checkpoint_folder(path, &model->folder, error));
+    MC_TRY(read_config(model, error));
+    MC_TRY(mc_checkpoint_open(path, model->config, &model->checkpoint, error));
+    return mc_checkpoint_is_adapter(&model->checkpoint)
+               ? mc_folder_refuse_adapter(path, model->folder, error)
+               : MC_OK;
 }
 
 mc_status mc_model_open_path(const char *name, const char *path, mc_model **out, mc_error *error)
@@ -182,6 +185,16 @@ const char *mc_model_file(const mc_model *model, size_t index)
 const mc_state_dict *mc_model_state_dict(const mc_model *model)
 {
     return model->checkpoint.dict;
+}
+
+size_t mc_model_note_count(const mc_model *model)
+{
+    return model->checkpoint.notes.count;
+}
+
+const char *mc_model_note(const mc_model *model, size_t index)
+{
+    return model->checkpoint.notes.lines[index];
 }
 
 size_t mc_model_label_count(const mc_model *model)

@@ -87,7 +87,7 @@ static inline mc_status open_as_memory_fails(const char *path, long limit)
         mc_checkpoint checkpoint = {0};
         mc_error error = MC_ERROR_NONE;
         mc_memory_fail_after(allowed);
-        status = mc_checkpoint_open(path, &checkpoint, &error);
+        status = mc_checkpoint_open(path, NULL, &checkpoint, &error);
         mc_memory_fail_after(-1);
         assert_int_equal(error.code, status);
         mc_checkpoint_close(&checkpoint);

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/reader.h"
+#include "checkpoint/stored.h"
 #include "tensor/source.h"
 
 #include <inttypes.h>
@@ -23,7 +24,7 @@ static char *checkpoint_path(const char *folder, const char *expected)
 static void open_checkpoint(const char *path, mc_checkpoint *out)
 {
     mc_error error = MC_ERROR_NONE;
-    if (mc_checkpoint_open(path, out, &error) != MC_OK)
+    if (mc_checkpoint_open(path, NULL, out, &error) != MC_OK)
         fail_msg("%s", message_of(&error));
 }
 

@@ -29,7 +29,7 @@ static mc_status try_open(const char *path, mc_error *error)
 {
     mc_checkpoint checkpoint = {0};
     *error = (mc_error)MC_ERROR_NONE;
-    const mc_status status = mc_checkpoint_open(path, &checkpoint, error);
+    const mc_status status = mc_checkpoint_open(path, NULL, &checkpoint, error);
     if (status == MC_OK) {
         read_tensors(&checkpoint);
     } else if (error->code != status || error->text[0] == '\0' || error->file[0] == '\0') {
@@ -99,13 +99,13 @@ static const struct {
     {"bad_page.bin", MC_UNSUPPORTED, "a web page"},
     {"bad_empty.safetensors", MC_UNSUPPORTED, "an empty file"},
     {"bad_two_files", MC_NOT_FOUND, "model.safetensors.index.json"},
-    {"bad_index_parent", MC_FORMAT, "expected a file name without folders, found '..'"},
+    {"bad_index_parent", MC_FORMAT, "without folders in weight_map, found '..'"},
     {"bad_index_parent_file", MC_FORMAT, "found '../ok_one.safetensors'"},
     {"bad_index_absolute", MC_FORMAT, "found '/etc/passwd'"},
     {"bad_index_empty", MC_FORMAT, "found ''"},
     {"bad_index_folder", MC_FORMAT, "found 'a/b.safetensors'"},
     {"bad_index_missing_file", MC_NOT_FOUND, "b.safetensors"},
-    {"bad_index_missing_tensor", MC_FORMAT, "tensor 'y': expected in this file"},
+    {"bad_index_missing_tensor", MC_FORMAT, "tensor 'y': expected the tensor in this file"},
     {"bad_call_reduce_os_system.pt", MC_UNSUPPORTED, "refused: the pickle refers to 'os.system'"},
     {"bad_call_reduce_posix_system.pt", MC_UNSUPPORTED, "'posix.system'"},
     {"bad_call_reduce_builtins_exec.pt", MC_UNSUPPORTED, "'builtins.exec'"},

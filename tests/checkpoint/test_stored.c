@@ -2,6 +2,7 @@
 #include "files.h"
 
 #include "checkpoint/reader.h"
+#include "checkpoint/stored.h"
 #include "tensor/source.h"
 
 enum { FILE_BYTES = 1 << 20 };

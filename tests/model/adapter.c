@@ -24,7 +24,7 @@ static void open_base(const char *name, mc_checkpoint *base)
 {
     char *const path = mc_format("%s/%s/base", DATA, name);
     *base = (mc_checkpoint){0};
-    assert_int_equal(mc_checkpoint_open(path, base, &error), MC_OK);
+    assert_int_equal(mc_checkpoint_open(path, NULL, base, &error), MC_OK);
     mc_free(path);
 }
 
@@ -61,7 +61,7 @@ static size_t check_case(const char *name, const char *path, const char *model_t
     size_t changed = 0;
     char *const expected = mc_format("%s/%s/merged.safetensors", DATA, name);
     open_base(name, &base);
-    assert_int_equal(mc_checkpoint_open(expected, &merged, &error), MC_OK);
+    assert_int_equal(mc_checkpoint_open(expected, NULL, &merged, &error), MC_OK);
     assert_int_equal(mc_adapter_open(path, &adapter, &error), MC_OK);
     assert_int_equal(mc_state_dict_copy(base.dict, &dict, &error), MC_OK);
     assert_int_equal(mc_adapter_apply(&adapter, model_type, dict, left_out, &error), MC_OK);

@@ -255,7 +255,7 @@ def main():
     deep = {"state_dict": {"model": {"encoder": {"layer": OrderedDict(w=x)}, "b": y, 3: x}}, "t": y}
     torch_files("nested", deep, [("encoder.layer.w", x), ("b", y)])
     torch_files("module", {"module": {"w": x}, "step": torch.tensor(4)}, [("w", x)])
-    torch_files("flat", {"w": x, "inner": {"ignored": y}, "n": 3}, [("w", x)])
+    torch_files("flat", {"w": x, "inner": {"bias": y}, "n": 3}, [("w", x), ("inner.bias", y)])
     sharded(generator)
     folders(generator)
 

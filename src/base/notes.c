@@ -1,0 +1,27 @@
+#include "base/notes.h"
+
+#include "base/memory.h"
+
+mc_status mc_notes_add(mc_notes *notes, mc_error *error, const char *format, ...)
+{
+    if (!notes)
+        return MC_OK;
+    if (!MC_GROW(notes->lines, notes->count, notes->capacity))
+        return mc_fail_memory(error);
+    va_list arguments;
+    va_start(arguments, format);
+    char *const line = mc_format_list(format, arguments);
+    va_end(arguments);
+    if (!line)
+        return mc_fail_memory(error);
+    notes->lines[notes->count++] = line;
+    return MC_OK;
+}
+
+void mc_notes_free(mc_notes *notes)
+{
+    for (size_t i = 0; i < notes->count; i++)
+        mc_free(notes->lines[i]);
+    mc_free(notes->lines);
+    *notes = (mc_notes){0};
+}

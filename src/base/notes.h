@@ -1,0 +1,20 @@
+/*
+ * Notes: one-line remarks on what was ignored, skipped or converted while a model was opened. They
+ * end in the report of a merge.
+ */
+#ifndef MC_BASE_NOTES_H
+#define MC_BASE_NOTES_H
+
+#include "base/error.h"
+
+/* Zero-initialise; free with mc_notes_free. */
+typedef struct mc_notes {
+    char **lines;
+    size_t count, capacity;
+} mc_notes;
+
+/* Adds a printf-style line; notes of NULL take nothing. */
+mc_status mc_notes_add(mc_notes *notes, mc_error *error, const char *format, ...) MC_PRINTF(3, 4);
+void mc_notes_free(mc_notes *notes);
+
+#endif

@@ -1,0 +1,30 @@
+/* The index of a checkpoint in several files: {"weight_map": {"tensor": "file", …}}. */
+#ifndef MC_BASE_SHARD_INDEX_H
+#define MC_BASE_SHARD_INDEX_H
+
+#include "base/json.h"
+
+typedef struct mc_shard_index {
+    json_t *json;
+    json_t *weight_map; /* in json: tensor → file */
+    const char **files; /* each once, sorted; in json */
+    size_t count;
+} mc_shard_index;
+
+/* Returns whether a file that begins with these bytes may be JSON, and so an index. */
+bool mc_shard_index_probe(const unsigned char *head, size_t size);
+
+/*
+ * Parses `size` bytes and checks that each file is the plain name of a file in the folder of the
+ * index. Zero-initialise *out; free it also after a failure.
+ */
+mc_status mc_shard_index_parse(const char *bytes, size_t size, mc_shard_index *out,
+                               mc_error *error);
+/* Parses the file at a path. */
+mc_status mc_shard_index_load(const char *path, mc_shard_index *out, mc_error *error);
+void mc_shard_index_free(mc_shard_index *index);
+
+/* Returns the file of a tensor; NULL if the index does not name the tensor. */
+const char *mc_shard_index_file(const mc_shard_index *index, const char *tensor);
+
+#endif

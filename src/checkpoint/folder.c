@@ -1,0 +1,175 @@
+#include "checkpoint/folder.h"
+
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "base/weight_files.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { ADAPTER_CONFIG_LIMIT = 1 << 20 };
+
+/* *out is the path of a file in the folder if it is a regular file, else NULL. */
+static mc_status find_file(const char *folder, const char *name, char **out, mc_error *error)
+{
+    struct stat status;
+    char *const path = mc_format("%s/%s", folder, name);
+    *out = NULL;
+    if (!path)
+        return mc_fail_memory(error);
+    const bool exists = mc_system->stat(path, &status) == 0;
+    mc_status result = MC_OK;
+    if (exists && S_ISREG(status.st_mode)) {
+        *out = path;
+        return MC_OK;
+    }
+    if (!exists && errno != ENOENT)
+        result = mc_fail_errno(error, path, "cannot examine the file");
+    mc_free(path);
+    return result;
+}
+
+static mc_status note_ignored(const char *folder, const char *kept, const char *name,
+                              mc_notes *notes, mc_error *error)
+{
+    char *path = NULL;
+    MC_TRY(find_file(folder, name, &path, error));
+    const bool exists = path != NULL;
+    mc_free(path);
+    return exists ? mc_notes_add(notes, error, "%s: reads %s and ignores %s", folder, kept, name)
+                  : MC_OK;
+}
+
+/* ---- PEFT adapters ---- */
+
+/* The base model that an adapter names, in a JSON value to be released; NULL if it names none. */
+static const char *base_of_adapter(const char *folder, json_t **json)
+{
+    char *const path = mc_format("%s/" MC_ADAPTER_CONFIG, folder);
+    if (path && mc_json_load(path, ADAPTER_CONFIG_LIMIT, json, NULL) != MC_OK)
+        *json = NULL;
+    mc_free(path);
+    return json_string_value(json_object_get(*json, "base_model_name_or_path"));
+}
+
+mc_status mc_folder_refuse_adapter(const char *path, const char *folder, mc_error *error)
+{
+    json_t *json = NULL;
+    const char *const base = base_of_adapter(folder, &json);
+    const mc_status status = mc_fail_at(
+        error, MC_UNSUPPORTED, path, NULL, -1,
+        "expected the weights of a model, found an adapter%s%s%s: add it to its base model "
+        "first (merge_and_unload of peft) and merge the results",
+        base ? " for '" : "", base ? base : "", base ? "'" : "");
+    json_decref(json);
+    return status;
+}
+
+static mc_status has_adapter(const char *folder, bool *out, mc_error *error)
+{
+    const char *const names[] = {MC_ADAPTER_CONFIG, mc_adapter_files[0], mc_adapter_files[1]};
+    *out = false;
+    for (size_t i = 0; i < sizeof names / sizeof *names && !*out; i++) {
+        char *path = NULL;
+        MC_TRY(find_file(folder, names[i], &path, error));
+        *out = path != NULL;
+        mc_free(path);
+    }
+    return MC_OK;
+}
+
+/* ---- weights under usual names ---- */
+
+static mc_status find_usual(const char *folder, char **out, mc_notes *notes, mc_error *error)
+{
+    for (size_t i = 0; i < MC_WEIGHT_FILES; i++) {
+        MC_TRY(find_file(folder, mc_weight_files[i], out, error));
+        for (size_t j = i + 1; *out && j < MC_WEIGHT_FILES; j++)
+            MC_TRY(note_ignored(folder, mc_weight_files[i], mc_weight_files[j], notes, error));
+        if (*out)
+            return MC_OK;
+    }
+    return MC_OK;
+}
+
+/* The key transformers_weights of config.json overrides the usual names. */
+static mc_status find_named(const char *folder, const char *name, char **out, mc_error *error)
+{
+    if (name[0] == '\0' || name[0] == '/' || strstr(name, "..") || strchr(name, '\\'))
+        return mc_fail_at(error, MC_FORMAT, folder, NULL, -1,
+                          "expected a file inside the folder as transformers_weights in "
+                          "config.json, found '%s'",
+                          name);
+    MC_TRY(find_file(folder, name, out, error));
+    if (!*out)
+        return mc_fail_at(error, MC_NOT_FOUND, folder, NULL, -1,
+                          "expected the file '%s', which config.json names as transformers_weights",
+                          name);
+    return MC_OK;
+}
+
+/* ---- weights under another name ---- */
+
+/* Counts the *.safetensors of a folder; *out is the path of one of them. */
+static mc_status find_safetensors(const char *folder, size_t *count, char **out, mc_error *error)
+{
+    DIR *const listing = mc_list_folder(folder);
+    if (!listing)
+        return mc_fail_errno(error, folder, "cannot list the folder");
+    mc_status status = MC_OK;
+    const char *name = NULL;
+    while (status == MC_OK && (name = mc_next_entry(listing))) {
+        if (name[0] == '.' || !mc_ends_with(name, ".safetensors") ||
+            strcmp(name, mc_adapter_files[0]) == 0 || ++*count > 1)
+            continue;
+        *out = mc_format("%s/%s", folder, name);
+        status = *out ? MC_OK : mc_fail_memory(error);
+    }
+    if (status == MC_OK && errno != 0)
+        status = mc_fail_errno(error, folder, "cannot list the folder");
+    closedir(listing);
+    return status;
+}
+
+static mc_status find_unusual(const char *folder, char **out, mc_error *error)
+{
+    size_t count = 0;
+    bool adapter = false;
+    MC_TRY(find_safetensors(folder, &count, out, error));
+    if (count > 1)
+        return mc_fail_at(error, MC_NOT_FOUND, folder, NULL, -1,
+                          "expected model.safetensors.index.json, which lists the tensors of the "
+                          "%zu *.safetensors files, but it does not exist",
+                          count);
+    if (count == 1)
+        return MC_OK;
+    MC_TRY(has_adapter(folder, &adapter, error));
+    if (adapter)
+        return mc_folder_refuse_adapter(folder, folder, error);
+    return mc_fail_at(error, MC_NOT_FOUND, folder, NULL, -1,
+                      "no weights in this folder: expected %s, %s, %s or %s", mc_weight_files[0],
+                      mc_weight_files[1], mc_weight_files[2], mc_weight_files[3]);
+}
+
+static mc_status find(const char *folder, const json_t *config, char **out, mc_notes *notes,
+                      mc_error *error)
+{
+    const char *const name = json_string_value(json_object_get(config, "transformers_weights"));
+    MC_TRY(name ? find_named(folder, name, out, error) : find_usual(folder, out, notes, error));
+    if (!*out)
+        MC_TRY(find_unusual(folder, out, error));
+    return note_ignored(folder, "the weights of the model", MC_ADAPTER_CONFIG, notes, error);
+}
+
+mc_status mc_folder_find_weights(const char *folder, const json_t *config, char **out,
+                                 mc_notes *notes, mc_error *error)
+{
+    *out = NULL;
+    const mc_status status = find(folder, config, out, notes, error);
+    if (status != MC_OK) {
+        mc_free(*out);
+        *out = NULL;
+    }
+    return status;
+}
