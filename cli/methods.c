@@ -111,7 +111,10 @@ static void print_method(const mc_method *method)
     table_add(&rows, "%s", scope_names[method->scope]);
     add_models(&rows, method);
     table_add(&rows, "base");
-    table_add(&rows, "%s", method->needs_base ? "needed: --base MODEL" : "not needed");
+    table_add(&rows, "%s",
+              method->needs_base   ? "needed: --base MODEL"
+              : method->takes_base ? "used if given: --base MODEL"
+                                   : "not needed");
     for (const char *const *list = method->lists; list && *list; list++) {
         table_add(&rows, "list");
         table_add(&rows, "needed: --list %s=MODEL,...", *list);
@@ -198,10 +201,11 @@ static json_t *json_method(const mc_method *method)
         json_array_append_new(params, json_param(param));
     char *const name = method_name(method);
     json_t *const object = json_pack(
-        "{s:o, s:o, s:o, s:s, s:b, s:I, s:o, s:o, s:o}", "name", json_text(name), "help",
+        "{s:o, s:o, s:o, s:s, s:b, s:b, s:I, s:o, s:o, s:o}", "name", json_text(name), "help",
         json_text(method->help), "paper", json_text(method->paper), "scope",
-        scope_names[method->scope], "needs_base", method->needs_base, "min_models",
-        (json_int_t)(method->min_models ? method->min_models : 1), "max_models",
+        scope_names[method->scope], "needs_base", method->needs_base, "takes_base",
+        method->takes_base, "min_models", (json_int_t)(method->min_models ? method->min_models : 1),
+        "max_models",
         method->max_models ? json_integer((json_int_t)method->max_models) : json_null(), "lists",
         json_texts(method->lists, name_count(method->lists)), "parameters", params);
     free(name);

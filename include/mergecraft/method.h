@@ -57,7 +57,7 @@ typedef float mc_real;
 /* How much of a layer a method must see at once. */
 typedef enum mc_scope {
     MC_ELEMENTWISE, /* any run of elements; streams */
-    MC_ROW,         /* whole rows (the last dimension); streams */
+    MC_ROW,         /* whole rows (the last dimension), several of short ones; streams */
     MC_TENSOR,      /* the whole tensor; as many at a time as fit the memory budget, at least one */
     MC_MODEL        /* whole state dicts: MC_MODEL_MERGE */
 } mc_scope;
@@ -112,7 +112,7 @@ typedef struct mc_layer {
     mc_real *out;                 /* [count] the result; write every element */
     const mc_real *const *models; /* [model_count][count] the fine-tuned models, in order */
     size_t model_count;
-    const mc_real *base; /* [count] the base model; NULL unless mc_method.needs_base */
+    const mc_real *base; /* [count] the base model; NULL unless the method uses one and got one */
 
     const mc_tiles *lists; /* further lists, in the order of mc_method.lists */
     size_t list_count;
@@ -136,10 +136,13 @@ typedef struct mc_layer {
  * Results must not depend on how a layer is cut. Unless order_free is set, `accumulate` gets one leaf
  * (MC_LEAF elements, the last one shorter) at a time and a fresh partial result, and leaves are
  * combined along a fixed binary tree. order_free promises that accumulating and combining are exact
- * in any order (counts, minima): then tiles of any size are accumulated one after another.
+ * in any order (counts, minima): then tiles of several leaves are accumulated one after another, and
+ * for methods of scope MC_ROW, in rounds without a stride, tiles of whole rows.
  */
 typedef struct mc_statistics {
     size_t (*state_size)(const mc_layer *layer);
+    /* Prepares the state, which is all zeros, for the first round. NULL: zeros are what it needs. */
+    void (*begin)(const mc_layer *layer, void *state);
     size_t (*partial_size)(const mc_layer *layer);
     bool order_free;
     /* Every how many leaves this round looks at one: 1 all of them. NULL: always 1. layer->state is set. */
@@ -167,6 +170,7 @@ typedef struct mc_method {
     const char *paper;  /* or another source; NULL if none */
     mc_scope scope;
     bool needs_base;
+    bool takes_base;               /* uses a base if there is one */
     size_t min_models, max_models; /* the base not counted; 0: no limit (at least one) */
     const mc_param *params;        /* ends with a NULL name; NULL if none */
     const char *const *lists; /* names of further lists of models that it needs; NULL-terminated */

@@ -168,6 +168,8 @@ static void set_up_task(task *t, mc_source *source, int64_t start, const mc_run_
     t->start = start;
     t->stat_tile = tile_size(t->merged, options);
     t->tile = apply_tile(t->merged, t->stat_tile);
+    if (t->statistics && t->statistics->order_free)
+        t->stat_tile = t->tile;
     t->units = copied(t) ? source->bytes : source->count;
     if (copied(t))
         t->tile *= (int64_t)sizeof(float);
@@ -251,8 +253,7 @@ static bool begin_round(task *t)
 
 static bool begin_statistics(task *t)
 {
-    const mc_layer sizes = mc_merged_whole(t->merged, NULL, NULL);
-    t->state = mc_alloc_zero(1, t->statistics->state_size(&sizes));
+    t->state = mc_reduce_state(t->merged);
     t->phase = STATISTICS;
     t->round = 0;
     return t->state && begin_round(t);

@@ -146,10 +146,17 @@ static mc_dtype_kind common_kind(const work *w, bool *mixed)
     return common;
 }
 
+/* Whether the method gets a base. */
+static bool uses_base(const work *w)
+{
+    const mc_method *const method = w->lineup->method;
+    return method->needs_base || (method->takes_base && w->input->base);
+}
+
 static kind kind_of(const work *w)
 {
     const mc_merge_input *const input = w->input;
-    const bool common = w->lineup->common, needs_base = w->lineup->method->needs_base;
+    const bool common = w->lineup->common, with_base = uses_base(w);
     bool mixed;
     const mc_dtype_kind dtypes = common_kind(w, &mixed);
     if (mixed)
@@ -160,7 +167,7 @@ static kind kind_of(const work *w)
         return PASSED;
     if (w->column.owners < input->model_count)
         return SOME;
-    if (needs_base && !w->column.base)
+    if (with_base && !w->column.base)
         return NOT_IN_BASE;
     if (!in_all_lists(input, w->column.name))
         return NOT_IN_LIST;
@@ -212,7 +219,7 @@ static mc_status add_sides(const work *w, mc_output *row, mc_error *error)
 
 static mc_status add_base(const work *w, mc_output *row, mc_error *error)
 {
-    if (!w->lineup->method->needs_base || !w->column.base)
+    if (!uses_base(w) || !w->column.base)
         return MC_OK;
     const mc_input base = {.source = w->column.base, .role = MC_ROLE_BASE};
     return add_input(w, row, base, w->input->model_count, error);
@@ -460,7 +467,7 @@ static mc_status check_something(const work *w, mc_error *error)
         return MC_OK;
     const bool others = w->names[COPIED].count + w->names[OPAQUE].count + w->names[MIXED].count > 0;
     return mc_fail(error, MC_MISMATCH, "the models%s have no tensor %s in common",
-                   method->needs_base ? " and the base" : "", others ? "of floats" : "name");
+                   uses_base(w) ? " and the base" : "", others ? "of floats" : "name");
 }
 
 static mc_status line_up(work *w, mc_error *error)
@@ -474,7 +481,7 @@ static mc_status line_up(work *w, mc_error *error)
     MC_TRY(check_something(w, error));
     if (lineup->common)
         return report_left_out(w, error);
-    if (w->input->base && !lineup->method->needs_base)
+    if (w->input->base && !uses_base(w))
         MC_TRY(mc_report_add(w->report, error, "%s uses no base model: the base was not used",
                              lineup->method->name));
     return report_all(w, error);

@@ -159,9 +159,10 @@ int64_t mc_merged_grain(const mc_merged *merged)
     const mc_source *const source = &merged->source;
     if (merged->method->scope == MC_TENSOR)
         return source->count;
-    if (merged->method->scope == MC_ROW && source->rank > 0)
-        return source->shape[source->rank - 1];
-    return 1;
+    if (merged->method->scope != MC_ROW || source->rank == 0 || source->count == 0)
+        return 1;
+    const int64_t row = source->shape[source->rank - 1];
+    return row * ((MC_LEAF + row - 1) / row);
 }
 
 /* The state, computed by the first who needs it. Never changed after that. */

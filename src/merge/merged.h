@@ -49,7 +49,7 @@ const mc_merged *mc_merged_of(const mc_source *source);
 /* Its statistics; NULL if the method has none. */
 const mc_statistics *mc_merged_statistics(const mc_merged *merged);
 
-/* How many elements a tile of `apply` must have at least: 1, a row, or all. */
+/* A tile of `apply` has a multiple of so many elements: 1, whole rows of a leaf or more, or all. */
 int64_t mc_merged_grain(const mc_merged *merged);
 
 /* Bytes of a workspace for tiles of `count` elements, apart from a few for pointers. */

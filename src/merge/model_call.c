@@ -79,7 +79,7 @@ static mc_status fill(mc_model_call *call, const mc_merge_input *input, const ch
     call->input.param_count = 0;
     for (size_t i = 0; i < input->model_count; i++)
         MC_TRY(keep_subset(call, input->models[i], names, count, error));
-    if (call->method->needs_base) {
+    if (call->method->needs_base || (call->method->takes_base && input->base)) {
         MC_TRY(keep_subset(call, input->base, names, count, error));
         call->input.base = call->dicts[call->dict_count - 1];
     }

@@ -85,8 +85,10 @@ static mc_status run_free(const mc_merged *merged, mc_workspace *workspace, void
     if (!*nodes)
         return mc_fail_memory(error);
     memset(*nodes, 0, zeros);
-    for (int64_t first = 0; first < all; first += TILE) {
-        const int64_t count = all - first < TILE ? all - first : TILE;
+    const int64_t grain = mc_merged_grain(merged);
+    const int64_t tile = grain > TILE ? grain : TILE / grain * grain;
+    for (int64_t first = 0; first < all; first += tile) {
+        const int64_t count = all - first < tile ? all - first : tile;
         MC_TRY(mc_reduce_accumulate(merged, workspace, first, count, stride, state, *nodes, error));
     }
     return MC_OK;
@@ -124,12 +126,21 @@ mc_status mc_reduce_next(const mc_merged *merged, int round, void *state, const 
                         merged->method->statistics->next(&whole, round, state, total, more));
 }
 
+void *mc_reduce_state(const mc_merged *merged)
+{
+    const mc_statistics *const statistics = merged->method->statistics;
+    const mc_layer whole = mc_merged_whole(merged, NULL, NULL);
+    void *const state = mc_alloc_zero(1, statistics->state_size(&whole));
+    if (state && statistics->begin)
+        statistics->begin(&whole, state);
+    return state;
+}
+
 mc_status mc_reduce_all(const mc_merged *merged, mc_workspace *workspace, void **state,
                         mc_error *error)
 {
     const mc_statistics *const statistics = merged->method->statistics;
-    const mc_layer sizes = mc_merged_whole(merged, NULL, error);
-    void *const found = mc_alloc_zero(1, statistics->state_size(&sizes));
+    void *const found = mc_reduce_state(merged);
     void *nodes = NULL;
     bool more = true;
     mc_status status = found ? MC_OK : mc_fail_memory(error);

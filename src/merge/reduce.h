@@ -30,6 +30,9 @@ mc_status mc_reduce_accumulate(const mc_merged *merged, mc_workspace *workspace,
                                int64_t count, int64_t stride, void *state, void *partial,
                                mc_error *error);
 
+/* A new state for the first round (mc_free); NULL: no memory. */
+void *mc_reduce_state(const mc_merged *merged);
+
 /* Digests a round's total; *more: there is another round. */
 mc_status mc_reduce_next(const mc_merged *merged, int round, void *state, const void *total,
                          bool *more, mc_error *error);

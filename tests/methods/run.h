@@ -52,6 +52,30 @@ static inline void run_check(mc_status status)
         abort();
 }
 
+/* Tiles of MC_ROW methods are whole rows, of a leaf or more. */
+static inline int64_t run_tile(const mc_method *method, const mc_layer *layer, int64_t tile)
+{
+    if (method->scope == MC_TENSOR)
+        return layer->size > 0 ? layer->size : 1;
+    if (method->scope != MC_ROW || layer->rank == 0 || layer->size == 0)
+        return tile;
+    const int64_t row = layer->shape[layer->rank - 1];
+    const int64_t grain = row * ((MC_LEAF + row - 1) / row);
+    return grain > tile ? grain : tile / grain * grain;
+}
+
+/* Calls a function of the method on a cut, with scratch that holds nothing. */
+static inline void run_with_scratch(const mc_method *method, run_cut *cut, void *partial)
+{
+    const size_t size = method->scratch_bytes ? method->scratch_bytes(&cut->layer) : 0;
+    cut->layer.scratch = size > 0 ? malloc(size) : NULL;
+    if (cut->layer.scratch)
+        memset(cut->layer.scratch, 0xff, size);
+    run_check(partial ? method->statistics->accumulate(&cut->layer, partial)
+                      : method->apply(&cut->layer));
+    free(cut->layer.scratch);
+}
+
 /* A part of a layer. */
 static inline void run_cut_at(run_cut *cut, const mc_method *method, const mc_layer *whole,
                               int64_t first, int64_t count)
@@ -78,7 +102,7 @@ static inline void run_node(const mc_method *method, const mc_layer *whole, int 
     if (level == 0) {
         run_cut cut;
         run_cut_at(&cut, method, whole, index * MC_LEAF, MC_LEAF);
-        run_check(statistics->accumulate(&cut.layer, partial));
+        run_with_scratch(method, &cut, partial);
         return;
     }
     run_node(method, whole, level - 1, 2 * index, partial);
@@ -99,8 +123,9 @@ static inline void run_order_free(const mc_method *method, const mc_layer *whole
 {
     const mc_statistics *const statistics = method->statistics;
     const size_t size = statistics->partial_size(whole);
-    const int64_t step = stride > 1 ? stride * MC_LEAF : tile;
-    const int64_t taken = stride > 1 ? MC_LEAF : tile;
+    const int64_t wide = run_tile(method, whole, tile);
+    const int64_t step = stride > 1 ? stride * MC_LEAF : wide;
+    const int64_t taken = stride > 1 ? MC_LEAF : wide;
     char *const partial = malloc(size);
     memset(total, 0, size);
     const size_t zeros = statistics->partial_zeros ? statistics->partial_zeros(whole) : size;
@@ -110,7 +135,7 @@ static inline void run_order_free(const mc_method *method, const mc_layer *whole
         run_cut_at(&cut, method, whole, first, taken);
         memset(partial, 0xff, size); /* whoever asks for fewer zeros gets no more */
         memset(partial, 0, zeros);
-        run_check(statistics->accumulate(&cut.layer, partial));
+        run_with_scratch(method, &cut, partial);
         statistics->combine(whole, total, partial);
     }
     free(partial);
@@ -131,6 +156,8 @@ static inline void *run_statistics(const mc_method *method, mc_layer *whole, int
     const mc_statistics *const statistics = method->statistics;
     void *const state = calloc(1, statistics->state_size(whole));
     char *total = NULL;
+    if (statistics->begin)
+        statistics->begin(whole, state);
     whole->state = state;
     for (*rounds = 0;; ++*rounds) {
         free(total);
@@ -157,10 +184,11 @@ static inline int run_method(const mc_method *method, const mc_layer *layer, int
     int rounds = 0;
     void *const state = method->statistics ? run_statistics(method, &whole, tile, &rounds) : NULL;
     whole.state = state;
-    for (int64_t first = 0; first < whole.size; first += tile) {
+    const int64_t step = run_tile(method, &whole, tile);
+    for (int64_t first = 0; first < whole.size; first += step) {
         run_cut cut;
-        run_cut_at(&cut, method, &whole, first, tile);
-        run_check(method->apply(&cut.layer));
+        run_cut_at(&cut, method, &whole, first, step);
+        run_with_scratch(method, &cut, NULL);
     }
     free(state);
     return rounds;
