@@ -584,6 +584,7 @@ static int run(const subcommand *self, const char *const *arguments)
     if (parse_options(self, arguments, &settings, &operands, &status)) {
         settings.score.threads = settings.threads;
         settings.score.dtype_option = "--eval-dtype";
+        settings.score.overwrite = settings.overwrite;
         merge_job job = {.settings = &settings};
         mc_error error = MC_ERROR_NONE;
         if (merge(&job, &operands, &error) != MC_OK)

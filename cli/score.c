@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- what is wanted -------------------------------------------------------------------------- */
+/* ---- preparation ----------------------------------------------------------------------------- */
 
 static mc_status fail_write(const char *path, mc_error *error)
 {
@@ -25,6 +25,12 @@ static mc_status fail_write(const char *path, mc_error *error)
 static bool is_same(const struct stat *a, const struct stat *b)
 {
     return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+static bool is_standard_output(const struct stat *status)
+{
+    struct stat output;
+    return fstat(STDOUT_FILENO, &output) == 0 && is_same(status, &output);
 }
 
 /* What a link leads to is replaced, and the link stays. The caller frees it. */
@@ -59,6 +65,13 @@ static mc_status check_predictions(const score_settings *settings, mc_error *err
         return mc_fail(error, MC_USAGE,
                        "--predictions: expected another file than that of the examples, found '%s'",
                        path);
+    if (is_standard_output(&status))
+        return MC_OK;
+    if (S_ISREG(status.st_mode) && !settings->overwrite) {
+        mc_fail(error, MC_EXISTS, "the file of --predictions exists; --overwrite replaces it");
+        snprintf(error->file, sizeof error->file, "%s", path);
+        return MC_EXISTS;
+    }
     if (S_ISREG(status.st_mode))
         return check_folder_of(path, error);
     errno = EISDIR;
@@ -78,24 +91,44 @@ mc_status score_prepare(const score_settings *settings, const common_options *co
                         score_job *job, mc_error *error)
 {
     job->options.threads = (int)settings->threads;
-    mc_status status = find_task(settings->task, &job->task, error);
+    mc_status status = settings->task ? find_task(settings->task, &job->task, error) : MC_OK;
     if (status == MC_OK)
         status = parse_precision(settings->dtype_option, settings->dtype, &job->options.precision,
                                  error);
-    if (status == MC_OK)
+    if (status == MC_OK && settings->task)
         status = find_split(job->task, settings->split, &job->split, error);
     if (status == MC_OK && settings->predictions)
         status = check_predictions(settings, error);
-    if (status != MC_OK)
+    if (status != MC_OK || !settings->task)
         return status;
-    return settings->data ? mc_glue_load(job->task, settings->data, job->split, &job->data, error)
-                          : load_default(job, common, error);
+    status = settings->data ? mc_glue_load(job->task, settings->data, job->split, &job->data, error)
+                            : load_default(job, common, error);
+    if (status == MC_OK && settings->limit)
+        mc_glue_limit(job->data, settings->limit);
+    return status;
+}
+
+mc_status score_load_own(const score_settings *settings, const mc_pipeline *pipeline,
+                         score_job *job, mc_error *error)
+{
+    if (settings->task)
+        return MC_OK;
+    mc_status status = mc_pipeline_task(pipeline, settings->data, &settings->columns,
+                                        &job->own_task, error);
+    job->task = job->own_task;
+    if (status == MC_OK)
+        status = mc_glue_load(job->task, settings->data, NULL, &job->data, error);
+    if (status == MC_OK && settings->limit)
+        mc_glue_limit(job->data, settings->limit);
+    return status;
 }
 
 void score_free(score_job *job)
 {
     mc_glue_data_free(job->data);
     job->data = NULL;
+    mc_glue_task_free(job->own_task);
+    job->own_task = NULL;
 }
 
 /* ---- predictions ----------------------------------------------------------------------------- */
@@ -165,11 +198,11 @@ static mc_status write_stream(const char *path, const score_job *job, const mc_e
 static mc_status write_predictions(const char *path, const score_job *job,
                                    const mc_evaluation *result, mc_error *error)
 {
-    struct stat status, output;
+    struct stat status;
     if (stat(path, &status) != 0)
         return write_file(path, job, result, error);
     /* The score comes after them, also where standard output is a file. */
-    if (fstat(STDOUT_FILENO, &output) == 0 && is_same(&status, &output))
+    if (is_standard_output(&status))
         return write_lines(job, result, stdout) ? MC_OK : fail_write(path, error);
     return S_ISREG(status.st_mode) ? write_file(path, job, result, error)
                                    : write_stream(path, job, result, error);
@@ -207,8 +240,17 @@ static void say_what_was_noticed(const score_job *job, const mc_pipeline *pipeli
         say("note", text);
         free(text);
     }
-    if (!result->labelled)
-        say("note", "the split has no labels: there is no score");
+    const size_t unlabelled = mc_glue_unlabelled(job->data);
+    if (!result->labelled) {
+        say("note", job->own_task ? "the data have no labels: there is no score"
+                                  : "the split has no labels: there is no score");
+    } else if (unlabelled) {
+        char *const text = format_text("%zu of %zu examples have no label and are left out of the "
+                                       "score",
+                                       unlabelled, result->examples);
+        say("note", text);
+        free(text);
+    }
 }
 
 mc_status score_run(const score_settings *settings, const score_job *job,
@@ -237,16 +279,28 @@ mc_status score_run(const score_settings *settings, const score_job *job,
 
 /* ---- results --------------------------------------------------------------------------------- */
 
+/* JSON has no NaN. */
+static json_t *json_finite(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
 static json_t *json_metrics(const mc_evaluation *result)
 {
     json_t *const metrics = json_object();
-    for (size_t i = 0; i < result->metric_count; i++) {
-        const double value = result->metrics[i].value;
-        /* What is not a number has no place in JSON. */
+    for (size_t i = 0; i < result->metric_count; i++)
         json_object_set_new(metrics, result->metrics[i].name,
-                            isnan(value) ? json_null() : json_real(value));
-    }
+                            json_finite(result->metrics[i].value));
     return metrics;
+}
+
+static json_t *json_errors(const mc_evaluation *result)
+{
+    json_t *const errors = json_object();
+    for (size_t i = 0; i < result->metric_count; i++)
+        json_object_set_new(errors, result->metrics[i].name,
+                            json_finite(result->metrics[i].standard_error));
+    return errors;
 }
 
 static json_t *json_labels(const mc_pipeline *pipeline)
@@ -259,20 +313,35 @@ static json_t *json_labels(const mc_pipeline *pipeline)
 
 json_t *score_json(const score_job *job, const mc_pipeline *pipeline, const mc_evaluation *result)
 {
-    return json_pack("{s:s, s:s, s:I, s:o, s:o, s:b, s:I, s:f}", "task", job->task->name, "split",
-                     job->split, "examples", (json_int_t)result->examples, "metrics",
-                     json_metrics(result), "labels", json_labels(pipeline), "labels_guessed",
-                     (int)result->guessed, "truncated", (json_int_t)result->truncated, "seconds",
-                     round(result->seconds * 1000) / 1000);
+    json_t *const object = job->own_task
+                               ? json_pack("{s:o}", "data", json_text(job->own_task->name))
+                               : json_pack("{s:s, s:s}", "task", job->task->name, "split",
+                                           job->split);
+    json_t *const scores = json_pack(
+        "{s:I, s:I, s:o, s:o, s:o, s:o, s:b, s:I, s:f}", "examples", (json_int_t)result->examples,
+        "unlabelled", (json_int_t)mc_glue_unlabelled(job->data), "metrics", json_metrics(result),
+        "standard_errors", json_errors(result), "loss", json_finite(result->loss.value), "labels",
+        json_labels(pipeline), "labels_guessed", (int)result->guessed, "truncated",
+        (json_int_t)result->truncated, "seconds", round(result->seconds * 1000) / 1000);
+    json_object_update(object, scores);
+    json_decref(scores);
+    return object;
 }
 
 void score_print(const score_job *job, const char *model, const mc_evaluation *result)
 {
     char *const name = visible_text(model);
-    printf("%s: %s %s, %zu example%s in %.2f s", name, job->task->name, job->split,
-           result->examples, plural((int64_t)result->examples), result->seconds);
-    for (size_t i = 0; i < result->metric_count; i++)
-        printf("%s %s %.4f", i ? "," : ":", result->metrics[i].name, result->metrics[i].value);
+    char *const data = job->own_task ? visible_text(job->own_task->name)
+                                     : format_text("%s %s", job->task->name, job->split);
+    printf("%s: %s, %zu example%s in %.2f s", name, data, result->examples,
+           plural((int64_t)result->examples), result->seconds);
+    for (size_t i = 0; i < result->metric_count; i++) {
+        const mc_metric *const metric = &result->metrics[i];
+        printf("%s %s %.4f", i ? "," : ":", metric->name, metric->value);
+        if (!isnan(metric->standard_error))
+            printf(" ± %.4f", metric->standard_error);
+    }
+    free(data);
     putchar('\n');
     free(name);
 }

@@ -1,4 +1,4 @@
-/* Scoring on GLUE: what `eval` and `merge --eval` have in common. */
+/* Scoring on GLUE or on own data: the common part of `eval` and `merge --eval`. */
 #ifndef CLI_SCORE_H
 #define CLI_SCORE_H
 
@@ -9,14 +9,22 @@
 #include <jansson.h>
 
 typedef struct score_settings {
-    const char *task, *data, *split, *dtype, *predictions;
+    const char *task; /* NULL: own data */
+    const char *data, *split, *dtype, *predictions;
+    mc_glue_columns columns; /* of own data */
+    uint64_t limit;          /* examples; 0: all */
     uint64_t threads;
-    const char *dtype_option; /* what the option for dtype is called, for errors */
+    bool overwrite;           /* the file of predictions may exist */
+    const char *dtype_option; /* name of the option for `dtype`, for errors */
 } score_settings;
 
-/* What is scored on: found before any work is done. Zero-initialise; free it also after a failure. */
+/*
+ * The examples and how to score them; checked before any work is done. Zero-initialise; call
+ * score_free also after a failure.
+ */
 typedef struct score_job {
     const mc_glue_task *task;
+    mc_glue_task *own_task; /* NULL for a task of GLUE */
     const char *split;
     mc_pipeline_options options;
     mc_glue_data *data;
@@ -24,11 +32,14 @@ typedef struct score_job {
 
 mc_status score_prepare(const score_settings *settings, const common_options *common,
                         score_job *job, mc_error *error);
+/* Loads own data, which needs the labels of a model. Does nothing for a task of GLUE. */
+mc_status score_load_own(const score_settings *settings, const mc_pipeline *pipeline,
+                         score_job *job, mc_error *error);
 void score_free(score_job *job);
 
 /*
- * Scores, with a bar and notes, and writes the predictions if they are wanted. `cancel` stops it. The caller frees the result
- * by mc_evaluation_free.
+ * Scores with a progress bar and notes, and writes the predictions if asked to. The caller frees
+ * the result with mc_evaluation_free.
  */
 mc_status score_run(const score_settings *settings, const score_job *job,
                     const mc_pipeline *pipeline, const common_options *common,

@@ -57,6 +57,10 @@ _mergecraft_value()
     "merge --eval-dtype") _mergecraft_offer "$3" words "f32 bf16 int8" ;;
     "merge --predictions") _mergecraft_offer "$3" files ;;
     "eval --data") _mergecraft_offer "$3" files ;;
+    "eval --text") ;;
+    "eval --pair") ;;
+    "eval --label") ;;
+    "eval --limit") ;;
     "eval --split") ;;
     "eval --dtype") _mergecraft_offer "$3" words "f32 bf16 int8" ;;
     "eval --predictions") _mergecraft_offer "$3" files ;;
@@ -94,7 +98,7 @@ _mergecraft_options()
 {
     case $1 in
     merge) _mergecraft_words "$2" " --output -o --base --param -p --passthrough --list --dtype --shard-size --seed --strict --dry-run --overwrite --no-sync --memory --threads --eval --data --split --eval-dtype --predictions --json --quiet -q --verbose -v --help -h --version" ;;
-    eval) _mergecraft_words "$2" " --data --split --dtype --predictions --threads --json --quiet -q --verbose -v --help -h --version" ;;
+    eval) _mergecraft_words "$2" " --data --text --pair --label --limit --split --dtype --predictions --overwrite --threads --json --quiet -q --verbose -v --help -h --version" ;;
     classify) _mergecraft_words "$2" " --top-k --dtype --threads --json --quiet -q --verbose -v --help -h --version" ;;
     methods) _mergecraft_words "$2" " --names --json --quiet -q --verbose -v --help -h --version" ;;
     inspect) _mergecraft_words "$2" " --summary --json --quiet -q --verbose -v --help -h --version" ;;

@@ -2,7 +2,7 @@
 
 complete -c mergecraft -f
 complete -c mergecraft -n __fish_use_subcommand -a merge -d 'Merge models into one.'
-complete -c mergecraft -n __fish_use_subcommand -a eval -d 'Score a model on a GLUE task.'
+complete -c mergecraft -n __fish_use_subcommand -a eval -d 'Score a model on a GLUE task or on own data.'
 complete -c mergecraft -n __fish_use_subcommand -a classify -d 'Classify texts with a model.'
 complete -c mergecraft -n __fish_use_subcommand -a methods -d 'List the merge methods, or describe one.'
 complete -c mergecraft -n __fish_use_subcommand -a inspect -d 'Print the contents of a checkpoint.'
@@ -41,9 +41,14 @@ complete -c mergecraft -n '__fish_seen_subcommand_from merge' -l version -d 'pri
 complete -c mergecraft -n '__fish_seen_subcommand_from eval' -F -d 'MODEL'
 complete -c mergecraft -n '__fish_seen_subcommand_from eval' -a 'cola sst2 mrpc qqp stsb mnli mnli_matched mnli_mismatched qnli rte wnli ax' -d 'TASK'
 complete -c mergecraft -n '__fish_seen_subcommand_from eval' -l data -r -F -d 'examples: Parquet, TSV, CSV or JSON lines'
+complete -c mergecraft -n '__fish_seen_subcommand_from eval' -l text -x -d 'own data: column of the texts'
+complete -c mergecraft -n '__fish_seen_subcommand_from eval' -l pair -x -d 'own data: column of the second texts of pairs'
+complete -c mergecraft -n '__fish_seen_subcommand_from eval' -l label -x -d 'own data: column of the labels'
+complete -c mergecraft -n '__fish_seen_subcommand_from eval' -l limit -x -d 'score the first N examples only'
 complete -c mergecraft -n '__fish_seen_subcommand_from eval' -l split -x -d 'split of the examples'
 complete -c mergecraft -n '__fish_seen_subcommand_from eval' -l dtype -x -a 'f32 bf16 int8' -d 'precision of matrix products'
 complete -c mergecraft -n '__fish_seen_subcommand_from eval' -l predictions -r -F -d 'write the predictions as JSON lines'
+complete -c mergecraft -n '__fish_seen_subcommand_from eval' -l overwrite -d 'replace an existing file of --predictions'
 complete -c mergecraft -n '__fish_seen_subcommand_from eval' -l threads -x -d 'worker threads'
 complete -c mergecraft -n '__fish_seen_subcommand_from eval' -l json -d 'print one JSON object to standard output'
 complete -c mergecraft -n '__fish_seen_subcommand_from eval' -s q -l quiet -d 'print no messages except errors'

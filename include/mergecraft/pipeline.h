@@ -121,12 +121,21 @@ MC_API mc_status mc_pipeline_classify(const mc_pipeline *pipeline, const mc_text
                                       size_t count, const mc_pipeline_run *run, float *out,
                                       mc_error *error);
 
-/* How good a pipeline is on the examples of a GLUE task. */
+/*
+ * Describes a data set of your own (glue.h) with the pipeline's labels. Free with
+ * mc_glue_task_free.
+ */
+MC_API mc_status mc_pipeline_task(const mc_pipeline *pipeline, const char *name,
+                                  const mc_glue_columns *columns, mc_glue_task **out,
+                                  mc_error *error);
+
+/* How good a pipeline is on the examples of a task. */
 typedef struct mc_evaluation {
     size_t examples;
     bool labelled; /* false: the split has no labels, and there are no metrics */
     mc_metric metrics[MC_GLUE_METRICS];
     size_t metric_count;
+    mc_metric loss;      /* mc_glue_loss of the logits; NaN without labels */
     bool guessed;        /* the model's labels do not tell the task's: they were taken in order */
     size_t truncated;    /* examples that were longer than the model can read */
     size_t label_count;  /* columns of scores */

@@ -1,6 +1,6 @@
 /*
- * Comma-separated values as RFC 4180 has them: fields may be between quotes, then hold commas, line ends and quotes (doubled). Quotes
- * inside other fields are characters like others.
+ * Comma-separated values (RFC 4180): quoted fields may hold commas, line ends and doubled quotes.
+ * Quotes inside unquoted fields are ordinary characters.
  */
 #include "base/memory.h"
 #include "glue/readers.h"
@@ -12,14 +12,14 @@ typedef struct field {
     size_t size;
 } field;
 
-/* What is left to read. */
+/* The rest of the file. */
 typedef struct cursor {
     char *at, *end;
     size_t line;    /* of `at`, from 1 */
     bool in_record; /* the last field was followed by a comma */
 } cursor;
 
-/* Takes what follows a field: a comma, the end of the line, or that of the file. False if it is something else. */
+/* Consumes what ends a field: a comma, or the end of line or file. False for anything else. */
 static bool end_field(cursor *c)
 {
     if (c->at < c->end && *c->at == '\r' && (c->at + 1 == c->end || c->at[1] == '\n'))
@@ -37,7 +37,7 @@ static bool end_field(cursor *c)
     return true;
 }
 
-/* Moves what precedes a quote to where the field's text goes on, and goes to the quote; false if there is none. */
+/* Moves the text before the next quote to `to` and stops at the quote; false if there is none. */
 static bool move_to_quote(cursor *c, char **to)
 {
     char *const quote = memchr(c->at, '"', (size_t)(c->end - c->at));
@@ -97,7 +97,7 @@ static bool skip_blank_lines(cursor *c)
     return c->at < c->end;
 }
 
-/* The fields of a record; room for them is used again. */
+/* The fields of a record; the array is reused. */
 typedef struct record {
     field *fields;
     size_t count, capacity;
@@ -120,7 +120,7 @@ static mc_status choose_by_header(mc_table *table, const record *header, mc_erro
     const char **const names = mc_alloc(header->count * sizeof *names);
     if (!names)
         return mc_fail_memory(error);
-    /* What separated the fields has been read: NUL may take its place. */
+    /* The separators have been read: NUL may replace them. */
     for (size_t i = 0; i < header->count; i++) {
         header->fields[i].bytes[header->fields[i].size] = '\0';
         names[i] = header->fields[i].bytes;
@@ -132,8 +132,8 @@ static mc_status choose_by_header(mc_table *table, const record *header, mc_erro
 
 static mc_status add_row(mc_table *table, const record *row, size_t line, mc_error *error)
 {
-    mc_cell cells[MC_ROLES] = {0};
-    for (mc_glue_role role = 0; role < MC_ROLES; role++) {
+    mc_cell cells[MC_COLUMN_ROLES] = {0};
+    for (mc_glue_role role = 0; role < MC_COLUMN_ROLES; role++) {
         if (table->chosen[role] == MC_NO_COLUMN)
             continue;
         const field *const one = &row->fields[table->chosen[role]];
@@ -164,7 +164,7 @@ static mc_status read_rows(mc_table *table, cursor *c, record *r, mc_error *erro
 
 mc_status mc_csv_read(mc_table *table, char *bytes, size_t size, mc_error *error)
 {
-    cursor c = {.at = bytes, .end = bytes + size, .line = 1};
+    cursor c = {.at = bytes + mc_byte_order_mark(bytes, size), .end = bytes + size, .line = 1};
     record r = {0};
     table->points_into_file = true;
     const mc_status status = read_rows(table, &c, &r, error);

@@ -3,13 +3,14 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "glue/find.h"
+#include "glue/labels.h"
 #include "glue/readers.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-/* What examples point into: one file. */
+/* One file, which the texts of examples point into. */
 typedef struct part {
     char *bytes;
     mc_table table;
@@ -21,9 +22,8 @@ struct mc_glue_data {
     part *parts;
     size_t part_count, part_capacity;
     mc_glue_example *examples;
-    size_t count, skipped;
-    bool labelled;
-    size_t byte_limit, row_limit; /* what is left of them */
+    size_t count, skipped, labelled;
+    size_t byte_limit, row_limit; /* for the files that follow */
 };
 
 /* ---- cells to examples ---- */
@@ -34,7 +34,7 @@ static mc_cell cell_at(const mc_table *table, mc_glue_role role, size_t row)
     return column->count > 0 ? column->cells[row] : (mc_cell){.kind = MC_CELL_NULL};
 }
 
-/* "line 3" or, of Parquet, "row 3", from 1. */
+/* "line 3: …" or, for Parquet, "row 3: …", from 1. */
 static mc_status fail_at_row(const mc_table *table, size_t row, mc_glue_role role,
                              const char *expected, const char *found, size_t found_size,
                              mc_error *error)
@@ -50,90 +50,20 @@ static mc_status fail_at_row(const mc_table *table, size_t row, mc_glue_role rol
                    expected, shown, found, found_size > SHOWN ? "…" : "");
 }
 
-/* A whole number of few digits, as nearly all are: much faster than what follows below. */
-static bool plain_number(const char *bytes, size_t size, double *number)
-{
-    enum { EXACT = 15 };
-    const bool negative = size > 1 && *bytes == '-';
-    int64_t value = 0;
-    for (size_t i = negative; i < size; i++) {
-        if (size > EXACT || bytes[i] < '0' || bytes[i] > '9')
-            return false;
-        value = 10 * value + (bytes[i] - '0');
-    }
-    *number = (double)(negative ? -value : value);
-    return size > 0;
-}
-
-/* Text as a number; NaN if it is none. */
-static double number_in(const char *bytes, size_t size)
-{
-    char text[64];
-    double number = NAN;
-    if (plain_number(bytes, size, &number) || size >= sizeof text)
-        return number;
-    memcpy(text, bytes, size);
-    text[size] = '\0';
-    return strlen(text) == size && mc_parse_number(text, &number) ? number : NAN;
-}
-
-/* "a label of rte: 'entailment', 'not_entailment' or 0 to 1" */
-static void describe_labels(const mc_glue_task *task, char *text, size_t size)
-{
-    size_t at = (size_t)snprintf(text, size, "%s", task->label_count > 0 ? "" : "a number from 0");
-    for (size_t i = 0; i < task->label_count; i++)
-        at += (size_t)snprintf(text + at, size - at, "'%s', ", task->labels[i]);
-    snprintf(text + at, size - at, "%s to %g", task->label_count > 0 ? "or 0" : "",
-             task->label_maximum);
-}
-
-static bool label_from_number(const mc_glue_task *task, double number, double *label)
-{
-    const bool whole = task->label_count == 0 || number == floor(number);
-    /* The Hub's splits without labels have −1; data frames have NaN. */
-    *label = number == -1 || isnan(number) ? NAN : number;
-    return isnan(*label) || (whole && number >= 0 && number <= task->label_maximum);
-}
-
-static bool label_from_text(const mc_glue_task *task, const char *bytes, size_t size, double *label)
-{
-    /* MultiNLI has "-" where its annotators did not agree. */
-    const bool none = size == 0 || (task->label_count == 3 && size == 1 && *bytes == '-');
-    const double number = number_in(bytes, size);
-    *label = NAN;
-    if (none)
-        return true;
-    if (!isnan(number))
-        return label_from_number(task, number, label);
-    const int named = mc_glue_label_number(task, bytes, size);
-    *label = named;
-    return named >= 0;
-}
-
-static bool label_from_cell(const mc_glue_task *task, const mc_cell *cell, double *label)
-{
-    *label = NAN;
-    return cell->kind == MC_CELL_TEXT
-               ? label_from_text(task, cell->text.bytes, cell->text.size, label)
-           : cell->kind == MC_CELL_INTEGER ? label_from_number(task, (double)cell->integer, label)
-           : cell->kind == MC_CELL_REAL    ? label_from_number(task, cell->real, label)
-                                           : true;
-}
-
 static mc_status read_label(const mc_table *table, size_t row, double *label, mc_error *error)
 {
-    const mc_cell cell = cell_at(table, MC_ROLE_LABEL, row);
-    char number[40], expected[160];
-    if (label_from_cell(table->task, &cell, label))
+    const mc_cell cell = cell_at(table, MC_COLUMN_LABEL, row);
+    char number[40], expected[400];
+    if (mc_glue_label_from_cell(table->task, &cell, label))
         return MC_OK;
-    describe_labels(table->task, expected, sizeof expected);
+    mc_glue_describe_labels(table->task, expected, sizeof expected);
     if (cell.kind == MC_CELL_TEXT)
-        return fail_at_row(table, row, MC_ROLE_LABEL, expected, cell.text.bytes, cell.text.size,
+        return fail_at_row(table, row, MC_COLUMN_LABEL, expected, cell.text.bytes, cell.text.size,
                            error);
     const int size = cell.kind == MC_CELL_INTEGER
                          ? snprintf(number, sizeof number, "%lld", (long long)cell.integer)
                          : snprintf(number, sizeof number, "%g", cell.real);
-    return fail_at_row(table, row, MC_ROLE_LABEL, expected, number, (size_t)size, error);
+    return fail_at_row(table, row, MC_COLUMN_LABEL, expected, number, (size_t)size, error);
 }
 
 static mc_status read_text(const mc_table *table, mc_glue_role role, size_t row, const char **text,
@@ -151,9 +81,10 @@ static mc_status read_text(const mc_table *table, mc_glue_role role, size_t row,
 
 static int64_t read_index(const mc_table *table, size_t row, size_t place)
 {
-    const mc_cell cell = cell_at(table, MC_ROLE_INDEX, row);
-    const double number = cell.kind == MC_CELL_TEXT ? number_in(cell.text.bytes, cell.text.size)
-                                                    : NAN;
+    const mc_cell cell = cell_at(table, MC_COLUMN_INDEX, row);
+    const double number = cell.kind == MC_CELL_TEXT
+                              ? mc_glue_number_in(cell.text.bytes, cell.text.size)
+                              : NAN;
     if (cell.kind == MC_CELL_INTEGER)
         return cell.integer;
     return number == floor(number) && fabs(number) < 0x1p53 ? (int64_t)number : (int64_t)place;
@@ -163,11 +94,11 @@ static mc_status add_example(mc_glue_data *data, const mc_table *table, size_t r
 {
     mc_glue_example *const one = &data->examples[data->count];
     *one = (mc_glue_example){.index = read_index(table, row, data->count)};
-    MC_TRY(read_text(table, MC_ROLE_TEXT, row, &one->text, &one->size, error));
+    MC_TRY(read_text(table, MC_COLUMN_TEXT, row, &one->text, &one->size, error));
     if (data->task->columns[1])
-        MC_TRY(read_text(table, MC_ROLE_PAIR, row, &one->pair, &one->pair_size, error));
+        MC_TRY(read_text(table, MC_COLUMN_PAIR, row, &one->pair, &one->pair_size, error));
     MC_TRY(read_label(table, row, &one->label, error));
-    data->labelled = data->labelled || !isnan(one->label);
+    data->labelled += !isnan(one->label);
     data->count++;
     return MC_OK;
 }
@@ -212,21 +143,20 @@ static mc_status read_table(mc_table *table, mc_glue_format format, char *bytes,
 {
     static const char pointer[] = "version https://git-lfs.github.com/spec/";
     if (size > sizeof pointer && memcmp(bytes, pointer, sizeof pointer - 1) == 0)
-        return mc_fail(error, MC_UNSUPPORTED, "a Git LFS pointer, not the file that it stands for");
+        return mc_fail(error, MC_UNSUPPORTED, "expected a data file, found a Git LFS pointer");
     if (format == MC_GLUE_PARQUET)
         return mc_parquet_read(table, (unsigned char *)bytes, size, error);
-    const size_t mark = size >= 3 && memcmp(bytes, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
-    if (size == mark)
+    if (size == 0)
         return mc_fail(error, MC_FORMAT, "expected examples, found an empty file");
     return (format == MC_GLUE_TSV   ? mc_tsv_read
             : format == MC_GLUE_CSV ? mc_csv_read
-                                    : mc_jsonl_read)(table, bytes + mark, size - mark, error);
+                                    : mc_jsonl_read)(table, bytes, size, error);
 }
 
-/* Frees what no text points into. */
+/* Frees everything that no text points into. */
 static void keep_texts(part *one)
 {
-    for (mc_glue_role role = 0; role < MC_ROLES; role++) {
+    for (mc_glue_role role = 0; role < MC_COLUMN_ROLES; role++) {
         mc_free(one->table.columns[role].cells);
         one->table.columns[role] = (mc_column){0};
     }
@@ -305,6 +235,8 @@ static mc_status list_files(const mc_glue_task *task, const char *path, const ch
     const bool input = strcmp(path, "-") == 0;
     if (!input && mc_system->stat(path, &status) != 0)
         return mc_fail_errno(error, path, "cannot open it");
+    if (!input && S_ISDIR(status.st_mode) && task->own)
+        return mc_fail_at(error, MC_USAGE, path, NULL, -1, "expected a file, found a folder");
     if (!input && S_ISDIR(status.st_mode))
         return mc_glue_find(task, path, split, files, error);
     return mc_glue_files_add(files, mc_strdup(path), error);
@@ -357,9 +289,24 @@ size_t mc_glue_count(const mc_glue_data *data)
     return data->count;
 }
 
+void mc_glue_limit(mc_glue_data *data, size_t count)
+{
+    if (count >= data->count)
+        return;
+    data->count = count;
+    data->labelled = 0;
+    for (size_t i = 0; i < count; i++)
+        data->labelled += !isnan(data->examples[i].label);
+}
+
+size_t mc_glue_unlabelled(const mc_glue_data *data)
+{
+    return data->count - data->labelled;
+}
+
 bool mc_glue_labelled(const mc_glue_data *data)
 {
-    return data->labelled;
+    return data->labelled > 0;
 }
 
 size_t mc_glue_skipped(const mc_glue_data *data)

@@ -29,7 +29,7 @@ mc_status mc_glue_files_add(mc_glue_files *files, char *path, mc_error *error)
     return MC_OK;
 }
 
-/* What a split's file may be called, without its ending: as on the Hub, as in GLUE's archives. Lists end with NULL. */
+/* Lists the names of a split's file without suffix, on the Hub and in GLUE's archives; NULL ends. */
 static void list_stems(const mc_glue_task *task, const char *split, const char *out[MOST_NAMES])
 {
     static const char *const names[][2] = {
@@ -58,7 +58,7 @@ static char *path_of_part(const char *folder, const char *stem, unsigned part, u
     return mc_format("%s/%s-%05u-of-%05u.parquet", folder, stem, part, count);
 }
 
-/* How many parts a file's name says that there are, "STEM-00000-of-00003.parquet"; 0 if it is no such name. */
+/* The number of parts in a name such as "STEM-00000-of-00003.parquet"; 0 for other names. */
 static unsigned parts_in_name(const char *name, const char *stem)
 {
     const size_t length = strlen(stem);
@@ -71,7 +71,7 @@ static unsigned parts_in_name(const char *name, const char *stem)
     return count;
 }
 
-/* Sets *parts to 0 if the folder, which need not be there, has no parts of this name. */
+/* Sets *parts to 0 if the folder has no parts of this name or does not exist. */
 static mc_status count_parts(const char *folder, const char *stem, unsigned *parts, mc_error *error)
 {
     *parts = 0;
@@ -116,8 +116,8 @@ static mc_status add_single(const char *folder, const char *stem, mc_glue_files 
     return MC_OK;
 }
 
-static mc_status look_in(const mc_glue_task *task, const char *folder, const char *split,
-                         mc_glue_files *out, mc_error *error)
+static mc_status search_folder(const mc_glue_task *task, const char *folder, const char *split,
+                               mc_glue_files *out, mc_error *error)
 {
     const char *stems[MOST_NAMES];
     list_stems(task, split, stems);
@@ -129,9 +129,9 @@ static mc_status look_in(const mc_glue_task *task, const char *folder, const cha
     return MC_OK;
 }
 
-/* In the folder itself, and in those in it: of the task's name, for halves of mnli that of the whole, and as GLUE calls it. */
-static mc_status look_below(const mc_glue_task *task, const char *folder, const char *split,
-                            mc_glue_files *out, mc_error *error)
+/* Searches the folder and its subfolders of the task's name, mnli for its halves, and GLUE's name. */
+static mc_status search_folders(const mc_glue_task *task, const char *folder, const char *split,
+                                mc_glue_files *out, mc_error *error)
 {
     const char *const whole = strncmp(task->name, "mnli_", 5) == 0 ? "mnli" : task->name;
     const char *const names[] = {"", task->name, whole, task->folder};
@@ -139,7 +139,7 @@ static mc_status look_below(const mc_glue_task *task, const char *folder, const 
         char *const path = mc_format("%s%s%s", folder, names[i][0] ? "/" : "", names[i]);
         if (!path)
             return mc_fail_memory(error);
-        const mc_status status = look_in(task, path, split, out, error);
+        const mc_status status = search_folder(task, path, split, out, error);
         mc_free(path);
         MC_TRY(status);
     }
@@ -162,11 +162,11 @@ mc_status mc_glue_find(const mc_glue_task *task, const char *folder, const char 
 {
     const char *const other = split_of_whole(task, split);
     const char *stems[MOST_NAMES];
-    /* The longer name first: in a folder of the whole, "validation" alone would be ambiguous. */
+    /* The longer name first: in a folder of mnli, "validation" alone is ambiguous. */
     if (other)
-        MC_TRY(look_below(task, folder, other, out, error));
+        MC_TRY(search_folders(task, folder, other, out, error));
     if (out->count == 0)
-        MC_TRY(look_below(task, folder, split, out, error));
+        MC_TRY(search_folders(task, folder, split, out, error));
     if (out->count > 0)
         return MC_OK;
     list_stems(task, other ? other : split, stems);

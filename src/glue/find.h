@@ -1,4 +1,4 @@
-/* The files of a split in a folder. */
+/* Finds the files of a split in a folder. */
 #ifndef MC_GLUE_FIND_H
 #define MC_GLUE_FIND_H
 
@@ -6,17 +6,17 @@
 
 #include <mergecraft/glue.h>
 
-/* Paths of the parts of one split, in their order. Zero-initialise; free with mc_glue_files_free. */
+/* Paths of the parts of a split, in order. Zero-initialise; free with mc_glue_files_free. */
 typedef struct mc_glue_files {
     char **paths;
     size_t count, capacity;
 } mc_glue_files;
 
-/* MC_NOT_FOUND if there is none (says where it looked), or if a part is missing. */
+/* MC_NOT_FOUND if there is none (the message names what was searched) or a part is missing. */
 mc_status mc_glue_find(const mc_glue_task *task, const char *folder, const char *split,
                        mc_glue_files *out, mc_error *error);
 void mc_glue_files_free(mc_glue_files *files);
-/* Takes the path over, also when it fails; NULL fails. */
+/* Takes the path, also if it fails. A path of NULL fails: no memory. */
 mc_status mc_glue_files_add(mc_glue_files *files, char *path, mc_error *error);
 
 #endif

@@ -1,11 +1,11 @@
-/* A JSON object a line, as data sets and scripts write them. */
+/* JSON lines: one object per line. */
 #include "base/json.h"
 #include "base/memory.h"
 #include "glue/readers.h"
 
 #include <string.h>
 
-/* The members of the object at hand, in their order; room for it is used again. */
+/* The members of the current object, in order; the arrays are reused. */
 typedef struct members {
     const char **names;
     const json_t **values;
@@ -29,8 +29,8 @@ static mc_status list_members(json_t *object, members *m, mc_error *error)
 }
 
 /*
- * A text goes to *room, in the place of the line that it comes from: with its quotes, and escapes longer than what they stand for,
- * the line is longer than its texts.
+ * Texts are written to *room, which is the line that they come from: quotes and escapes make the
+ * line longer than its texts.
  */
 static mc_status make_cell(const char *name, const json_t *value, char **room, mc_cell *cell,
                            mc_error *error)
@@ -53,16 +53,16 @@ static mc_status make_cell(const char *name, const json_t *value, char **room, m
     return MC_OK;
 }
 
-/* Each object has names of its own, so columns are looked up in each. */
+/* Columns are looked up in each object: its members may be in any order. */
 static mc_status add_object(mc_table *table, json_t *object, members *m, char *room, size_t line,
                             mc_error *error)
 {
-    mc_cell cells[MC_ROLES] = {0};
+    mc_cell cells[MC_COLUMN_ROLES] = {0};
     MC_TRY(list_members(object, m, error));
     MC_TRY(mc_table_choose(table, m->names, m->count, error));
-    for (mc_glue_role role = 0; role < MC_ROLES; role++) {
+    for (mc_glue_role role = 0; role < MC_COLUMN_ROLES; role++) {
         const size_t chosen = table->chosen[role];
-        if (chosen != MC_NO_COLUMN) /* which is so of all when there are no names */
+        if (chosen != MC_NO_COLUMN) /* always, if there are no names */
             /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
             MC_TRY(make_cell(m->names[chosen], m->values[chosen], &room, &cells[role], error));
     }
@@ -77,7 +77,7 @@ static mc_status add_line(mc_table *table, char *line, size_t size, members *m, 
     const mc_status status = json_is_object(value)
                                  ? add_object(table, value, m, line, number, error)
                                  : mc_fail(error, MC_FORMAT,
-                                           "expected a JSON object a line, found a list");
+                                           "expected one JSON object per line, found a list");
     json_decref(value);
     return status;
 }
@@ -94,6 +94,7 @@ mc_status mc_jsonl_read(mc_table *table, char *bytes, size_t size, mc_error *err
     mc_status status = MC_OK;
     members m = {0};
     char *const end = bytes + size;
+    bytes += mc_byte_order_mark(bytes, size);
     table->points_into_file = true;
     for (size_t line = 1; status == MC_OK && bytes < end; line++) {
         char *const newline = memchr(bytes, '\n', (size_t)(end - bytes));

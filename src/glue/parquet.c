@@ -239,7 +239,7 @@ static mc_status choose_columns(mc_table *table, const footer *f, mc_error *erro
     const mc_status status = mc_table_choose(table, names, f->column_count, error);
     mc_free(names);
     MC_TRY(status);
-    for (mc_glue_role role = 0; role < MC_ROLES; role++)
+    for (mc_glue_role role = 0; role < MC_COLUMN_ROLES; role++)
         if (table->chosen[role] != MC_NO_COLUMN)
             MC_TRY(check_column(&f->columns[table->chosen[role]], error));
     return MC_OK;
@@ -288,7 +288,7 @@ static mc_parquet_chunk read_chunk(mc_thrift *t)
 
 /* The chunks of the columns that were chosen, and the number of rows. */
 typedef struct group {
-    mc_parquet_chunk chunks[MC_ROLES];
+    mc_parquet_chunk chunks[MC_COLUMN_ROLES];
     size_t chunk_count;
     int64_t rows;
 } group;
@@ -299,7 +299,7 @@ static void read_chunks(mc_thrift *t, const mc_thrift_field *field, const mc_tab
     g->chunk_count = mc_thrift_structs(t, field);
     for (size_t i = 0; i < g->chunk_count && !t->problem; i++) {
         const mc_parquet_chunk chunk = read_chunk(t);
-        for (mc_glue_role role = 0; role < MC_ROLES; role++)
+        for (mc_glue_role role = 0; role < MC_COLUMN_ROLES; role++)
             if (table->chosen[role] != MC_NO_COLUMN && f->columns[table->chosen[role]].leaf == i)
                 g->chunks[role] = chunk;
     }
@@ -336,7 +336,7 @@ static mc_status check_group(const mc_table *table, const footer *f, const group
 static mc_status read_group(mc_table *table, const footer *f, const group *g, mc_error *error)
 {
     MC_TRY(check_group(table, f, g, error));
-    for (mc_glue_role role = 0; role < MC_ROLES; role++) {
+    for (mc_glue_role role = 0; role < MC_COLUMN_ROLES; role++) {
         if (table->chosen[role] == MC_NO_COLUMN)
             continue;
         const mc_parquet_column *const column = &f->columns[table->chosen[role]];

@@ -9,10 +9,17 @@ void mc_table_free(mc_table *table)
     for (size_t i = 0; i < table->block_count; i++)
         mc_free(table->blocks[i]);
     mc_free(table->blocks);
-    for (size_t i = 0; i < MC_ROLES; i++)
+    for (size_t i = 0; i < MC_COLUMN_ROLES; i++)
         mc_free(table->columns[i].cells);
     mc_free(table->lines.cells);
     *table = (mc_table){0};
+}
+
+/* Columns that the user names are matched exactly: a file may have both "text" and "Text". */
+static bool is_name(const mc_glue_task *task, const char *name, const char *expected)
+{
+    return task->own ? strcmp(name, expected) == 0
+                     : mc_glue_same_name(name, strlen(name), expected);
 }
 
 static mc_status find_column(const mc_table *table, mc_glue_role role, const char *const *names,
@@ -23,10 +30,10 @@ static mc_status find_column(const mc_table *table, mc_glue_role role, const cha
     *found = MC_NO_COLUMN;
     for (size_t w = 0; *found == MC_NO_COLUMN && wanted[w]; w++)
         for (size_t i = 0; i < count; i++) {
-            if (!mc_glue_same_name(names[i], strlen(names[i]), wanted[w]))
+            if (!is_name(table->task, names[i], wanted[w]))
                 continue;
             if (*found != MC_NO_COLUMN)
-                return mc_fail(error, MC_FORMAT, "column '%s' is there twice", wanted[w]);
+                return mc_fail(error, MC_FORMAT, "expected one column '%s', found two", wanted[w]);
             *found = i;
         }
     return MC_OK;
@@ -40,8 +47,10 @@ static mc_status fail_missing(const mc_table *table, mc_glue_role role, const ch
     mc_text_add(&text, "expected a column '%s'", mc_glue_column_names(table->task, role, wanted));
     for (size_t w = 1; wanted[w]; w++)
         mc_text_add(&text, " or '%s'", wanted[w]);
-    mc_text_add(&text, " for task %s, found %s", table->task->name, count > 0 ? "" : "none");
-    /* An error is not longer than this. */
+    if (!table->task->own)
+        mc_text_add(&text, " for task %s", table->task->name);
+    mc_text_add(&text, ", found %s", count > 0 ? "" : "none");
+    /* Errors have a fixed size. */
     for (size_t i = 0; i < count && text.length < 4096; i++)
         mc_text_add(&text, "%s'%s'", i > 0 ? ", " : "", names[i]);
     const mc_status status = text.failed ? mc_fail_memory(error)
@@ -52,9 +61,11 @@ static mc_status fail_missing(const mc_table *table, mc_glue_role role, const ch
 
 mc_status mc_table_choose(mc_table *table, const char *const *names, size_t count, mc_error *error)
 {
-    for (mc_glue_role role = 0; role < MC_ROLES; role++) {
+    for (mc_glue_role role = 0; role < MC_COLUMN_ROLES; role++) {
         size_t *const chosen = &table->chosen[role];
-        const bool needed = role <= MC_ROLE_PAIR && table->task->columns[role];
+        const bool needed = role <= MC_COLUMN_PAIR    ? table->task->columns[role] != NULL
+                            : role == MC_COLUMN_LABEL ? table->task->label_column != NULL
+                                                      : false;
         MC_TRY(find_column(table, role, names, count, chosen, error));
         if (needed && *chosen == MC_NO_COLUMN)
             return fail_missing(table, role, names, count, error);
@@ -65,7 +76,7 @@ mc_status mc_table_choose(mc_table *table, const char *const *names, size_t coun
 mc_glue_role mc_table_role(const mc_table *table, size_t column)
 {
     mc_glue_role role = 0;
-    while (role < MC_ROLES && table->chosen[role] != column)
+    while (role < MC_COLUMN_ROLES && table->chosen[role] != column)
         role++;
     return role;
 }
@@ -114,11 +125,12 @@ static mc_status add_cell(mc_table *table, mc_column *column, mc_cell cell, mc_e
     return MC_OK;
 }
 
-mc_status mc_table_add(mc_table *table, const mc_cell cells[MC_ROLES], size_t line, mc_error *error)
+mc_status mc_table_add(mc_table *table, const mc_cell cells[MC_COLUMN_ROLES], size_t line,
+                       mc_error *error)
 {
     const mc_cell number = {.kind = MC_CELL_INTEGER, .integer = (int64_t)line};
     MC_TRY(add_cell(table, &table->lines, number, error));
-    for (size_t role = 0; role < MC_ROLES; role++)
+    for (size_t role = 0; role < MC_COLUMN_ROLES; role++)
         MC_TRY(add_cell(table, &table->columns[role], cells[role], error));
     table->row_count++;
     return MC_OK;

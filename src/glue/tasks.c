@@ -8,6 +8,7 @@
 #define THREE_LABELS                                                                               \
     .labels = LIST("entailment", "neutral", "contradiction"), .label_count = 3, .label_maximum = 2
 
+/* label_minimum is 0 everywhere. */
 static const mc_glue_task tasks[] = {
     {"cola",
      "CoLA",
@@ -97,7 +98,7 @@ static const mc_glue_task tasks[] = {
 };
 enum { TASK_COUNT = sizeof tasks / sizeof *tasks };
 
-/* Other names in use: of tasks (no other task's own name), and of labels. */
+/* Aliases of tasks (never the name of another task) and of labels. */
 static const char *const task_aliases[][2] = {
     {"mnlimm", "mnli_mismatched"}, {"diagnostic", "ax"}, {"diagnostics", "ax"}};
 static const char *const label_aliases[][2] = {
@@ -164,6 +165,9 @@ const mc_glue_task *mc_glue_task_find(const char *name)
 static int own_label(const mc_glue_task *task, const char *name, size_t size)
 {
     for (size_t i = 0; i < task->label_count; i++)
+        if (strlen(task->labels[i]) == size && memcmp(task->labels[i], name, size) == 0)
+            return (int)i;
+    for (size_t i = 0; i < task->label_count; i++)
         if (mc_glue_same_name(name, size, task->labels[i]))
             return (int)i;
     return -1;
@@ -172,7 +176,8 @@ static int own_label(const mc_glue_task *task, const char *name, size_t size)
 int mc_glue_label_number(const mc_glue_task *task, const char *name, size_t size)
 {
     int found = own_label(task, name, size);
-    for (size_t i = 0; found < 0 && i < sizeof label_aliases / sizeof *label_aliases; i++)
+    for (size_t i = 0; found < 0 && !task->own && i < sizeof label_aliases / sizeof *label_aliases;
+         i++)
         if (mc_glue_same_name(name, size, label_aliases[i][0]))
             found = own_label(task, label_aliases[i][1], strlen(label_aliases[i][1]));
     return found;
@@ -209,7 +214,7 @@ const char *mc_glue_split_find(const mc_glue_task *task, const char *name)
     return found;
 }
 
-/* Names of columns beside the Hub's: in GLUE's own files, and in files like SuperGLUE's. */
+/* Names of columns in GLUE's own files and in files like SuperGLUE's, beside those on the Hub. */
 static const char *const column_aliases[][2] = {
     {"sentence1", "#1 String"},  {"sentence2", "#2 String"}, {"sentence1", "premise"},
     {"sentence2", "hypothesis"}, {"premise", "sentence1"},   {"hypothesis", "sentence2"},
@@ -221,10 +226,14 @@ const char *mc_glue_column_names(const mc_glue_task *task, mc_glue_role role,
     static const char *const labels[] = {"label", "gold_label", "quality", "is_duplicate", "score"};
     size_t count = 0;
     memset(names, 0, MC_COLUMN_NAMES * sizeof *names);
-    if (role == MC_ROLE_INDEX) {
+    if (task->own) {
+        names[0] = role <= MC_COLUMN_PAIR    ? task->columns[role]
+                   : role == MC_COLUMN_LABEL ? task->label_column
+                                             : NULL;
+    } else if (role == MC_COLUMN_INDEX) {
         names[count++] = "idx";
         names[count++] = "index";
-    } else if (role == MC_ROLE_LABEL) {
+    } else if (role == MC_COLUMN_LABEL) {
         names[count++] = labels[0];
         names[count++] = task->label_count == 3            ? labels[1]
                          : strcmp(task->name, "mrpc") == 0 ? labels[2]

@@ -1,10 +1,10 @@
-/* GLUE's own files: a header, then lines of fields between tabs. Quotes are characters like others. */
+/* Tab-separated values as in GLUE's archives: a header line, no quoting. */
 #include "base/memory.h"
 #include "glue/readers.h"
 
 #include <string.h>
 
-/* What is left to read. */
+/* The rest of the file. */
 typedef struct cursor {
     char *at, *end;
     size_t line; /* of what was read last, from 1 */
@@ -29,7 +29,7 @@ static bool next_line(cursor *c, field *line)
     return true;
 }
 
-/* Takes the first field off the line; false if there is none left (bytes is NULL). */
+/* Removes the first field from the line; false if none is left (bytes is NULL). */
 static bool next_field(field *line, field *out)
 {
     if (!line->bytes)
@@ -50,8 +50,8 @@ static size_t count_fields(field line)
 }
 
 /*
- * Names end with NUL for mc_table_choose: it takes the place of the tab, of the end of the line, or of the byte behind the
- * file's end.
+ * mc_table_choose needs NUL-terminated names: the NUL replaces the tab, the end of the line, or the
+ * byte behind the end of the file.
  */
 static mc_status choose_by_header(mc_table *table, field header, mc_error *error)
 {
@@ -73,22 +73,22 @@ static mc_status choose_by_header(mc_table *table, field header, mc_error *error
 static bool is_cola_line(const mc_table *table, field line)
 {
     field source, label;
-    return strcmp(table->task->name, "cola") == 0 && count_fields(line) == 4 &&
+    return !table->task->own && strcmp(table->task->name, "cola") == 0 && count_fields(line) == 4 &&
            next_field(&line, &source) && next_field(&line, &label) && label.size == 1 &&
            (*label.bytes == '0' || *label.bytes == '1');
 }
 
 static mc_status add_row(mc_table *table, field line, size_t number, mc_error *error)
 {
-    mc_cell cells[MC_ROLES] = {0};
+    mc_cell cells[MC_COLUMN_ROLES] = {0};
     field one;
     for (size_t i = 0; next_field(&line, &one); i++) {
         const mc_glue_role role = mc_table_role(table, i);
-        if (role < MC_ROLES)
+        if (role < MC_COLUMN_ROLES)
             cells[role] = (mc_cell){.kind = MC_CELL_TEXT, .text = {one.bytes, one.size}};
     }
     bool complete = true;
-    for (mc_glue_role role = 0; role < MC_ROLE_INDEX; role++)
+    for (mc_glue_role role = 0; role < MC_COLUMN_INDEX; role++)
         complete = complete &&
                    (table->chosen[role] == MC_NO_COLUMN || cells[role].kind != MC_CELL_NULL);
     if (complete)
@@ -99,14 +99,18 @@ static mc_status add_row(mc_table *table, field line, size_t number, mc_error *e
 
 mc_status mc_tsv_read(mc_table *table, char *bytes, size_t size, mc_error *error)
 {
-    cursor c = {.at = bytes, .end = bytes + size};
+    char *const end = bytes + size;
+    bytes += mc_byte_order_mark(bytes, size);
+    if (bytes == end)
+        return mc_fail(error, MC_FORMAT, "expected examples, found an empty file");
+    cursor c = {.at = bytes, .end = end};
     field line = {bytes, 0};
     table->points_into_file = true;
     next_line(&c, &line);
     if (is_cola_line(table, line)) {
         const char *const names[] = {"source", "label", "judgement", "sentence"};
         MC_TRY(mc_table_choose(table, names, 4, error));
-        c = (cursor){.at = bytes, .end = bytes + size};
+        c = (cursor){.at = bytes, .end = end};
     } else {
         MC_TRY(choose_by_header(table, line, error));
     }

@@ -48,6 +48,38 @@ static void predict(const mc_pipeline *pipeline, const mc_glue_task *task, const
         mc_scores(mc_pipeline_scoring(pipeline), out->scores, out->examples, labels);
 }
 
+mc_status mc_pipeline_task(const mc_pipeline *pipeline, const char *name,
+                           const mc_glue_columns *columns, mc_glue_task **out, mc_error *error)
+{
+    return mc_glue_task_new(name, columns, (const char *const *)pipeline->labels,
+                            pipeline->label_count, out, error);
+}
+
+/* The column of the model's logits that stands for a label of the task. */
+static double column_of(const size_t *map, size_t count, double label)
+{
+    for (size_t i = 0; i < count && !isnan(label); i++)
+        if ((double)map[i] == label)
+            return (double)i;
+    return NAN;
+}
+
+/* Before the logits, which are in out->scores, become probabilities. */
+static mc_status compute_loss(const mc_glue_task *task, const mc_glue_data *data, const size_t *map,
+                              mc_evaluation *out, mc_error *error)
+{
+    double *const columns = mc_alloc(out->examples * sizeof *columns);
+    if (!columns)
+        return mc_fail_memory(error);
+    for (size_t i = 0; i < out->examples; i++) {
+        const double label = mc_glue_example_at(data, i).label;
+        columns[i] = task->label_count ? column_of(map, out->label_count, label) : label;
+    }
+    out->loss = mc_glue_loss(out->scores, out->label_count, columns, out->examples);
+    mc_free(columns);
+    return MC_OK;
+}
+
 static mc_status score(const mc_glue_task *task, const mc_glue_data *data, mc_evaluation *out,
                        mc_error *error)
 {
@@ -79,6 +111,7 @@ static mc_status evaluate(const mc_pipeline *pipeline, const mc_glue_task *task,
     out->seconds = mc_seconds() - start;
     if (run && run->truncated)
         *run->truncated = out->truncated;
+    MC_TRY(compute_loss(task, data, map, out, error));
     predict(pipeline, task, map, out);
     return score(task, data, out, error);
 }

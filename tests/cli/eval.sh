@@ -19,9 +19,32 @@ cp -RL models/rte-1 unnamed
 sed 's/"not_entailment"/"LABEL_1"/; s/"entailment"/"LABEL_0"/' models/rte-1/config.json > unnamed/config.json
 expect 0 mergecraft eval unnamed rte --data models/data
 printf 'sentence1\tsentence2\nEvery surgeon slept.\tA medic slept.\n' > unlabelled.tsv
-expect 0 mergecraft eval models/rte-1 rte --data unlabelled.tsv --predictions lines
+expect 0 mergecraft eval models/rte-1 rte --data unlabelled.tsv --predictions lines --overwrite
 sed -E 's/(0\.[0-9]{2})[0-9]*/\1/g' lines
 expect 0 mergecraft eval models/rte-1 rte --data unlabelled.tsv --json
+
+# Own data: columns by name, labels by the names of the model's or their numbers.
+columns='--text a --pair b'
+printf 'id,b,y,a\n1,A medic slept.,entailment,Every surgeon slept.\n2,x,1,"Lena, a poet"\n3,x,,y\n' > mine.csv
+# shellcheck disable=SC2086
+{
+    expect 0 mergecraft eval models/rte-1 --data mine.csv $columns --label y
+    expect 0 mergecraft eval models/rte-1 --data mine.csv $columns --label y --limit 2 --json
+    expect 0 mergecraft eval models/rte-1 --data mine.csv $columns
+    expect 0 mergecraft eval models/rte-1 --data - $columns --label y < mine.csv
+    expect 1 mergecraft eval models/rte-1 --data mine.csv $columns --label label
+    expect 1 mergecraft eval models/rte-1 --data mine.csv $columns --label id
+    expect 2 mergecraft eval models/rte-1 --data models/data $columns --label y
+    expect 2 mergecraft eval models/rte-1 rte --data mine.csv $columns
+    expect 2 mergecraft eval models/rte-1 $columns
+    expect 2 mergecraft eval models/rte-1 --data mine.csv $columns --split train
+    expect 2 mergecraft eval models/rte-1 --data mine.csv --label y
+    expect 2 mergecraft eval models/rte-1 --data mine.csv --text a --label a
+    cp mine.csv kept.csv
+    expect 2 mergecraft eval models/rte-1 --data mine.csv $columns --predictions mine.csv --overwrite
+    expect 1 mergecraft eval models/rte-1 --data mine.csv $columns --predictions kept.csv
+    cmp mine.csv kept.csv || fail 'a file was replaced'
+}
 
 # What is too long is truncated.
 awk 'BEGIN { print "sentence1\tsentence2\tlabel"

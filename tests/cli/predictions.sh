@@ -30,7 +30,9 @@ expect 1 score full
 mkdir other
 echo old > other/lines
 ln -s other/lines link
-score link > /dev/null
+expect 1 score link
+[ "$(cat other/lines)" = old ] || fail 'a file was replaced without --overwrite'
+score link --overwrite > /dev/null
 [ -L link ] && cmp other/lines lines || fail 'the link was replaced'
 [ "$(ls -A other)" = lines ] || fail "left behind: $(ls -A other)"
 

@@ -128,7 +128,7 @@ static const struct {
     {"bad_rows_huge", MC_FORMAT, "found a row group of 1099511627776"},
     {"bad_rows_bomb", MC_FORMAT, "expected at most 4194304 rows"},
     {"bad_schema_group", MC_UNSUPPORTED, "column 'sentence1' is nested"},
-    {"bad_schema_name_twice", MC_FORMAT, "column 'sentence1' is there twice"},
+    {"bad_schema_name_twice", MC_FORMAT, "expected one column 'sentence1', found two"},
     {"bad_schema_children_huge", MC_FORMAT,
      "expected a column 'sentence1' or '#1 String' or 'premise' for task rte, found 'x'"},
     {"bad_chunk_lzo", MC_UNSUPPORTED, "compressed with LZO (codec 3): expected snappy, gzip, zstd"},

@@ -191,7 +191,7 @@ static const struct {
     {"qqp", "x.csv", "question1,label\n", MC_FORMAT,
      "expected a column 'question2' for task qqp, found 'question1', 'label'"},
     {"rte", "x.tsv", "sentence1\tsentence2\tlabel\tsentence2\n", MC_FORMAT,
-     "column 'sentence2' is there twice"},
+     "expected one column 'sentence2', found two"},
     {"rte", "x.tsv", "sentence1\tsentence2\tlabel\na\tb\t0\nc\td\tmaybe\n", MC_FORMAT,
      "line 3: column 'label': expected 'entailment', 'not_entailment', or 0 to 1, found maybe"},
     {"rte", "x.tsv", "sentence1\tsentence2\tlabel\na\tb\t2\n", MC_FORMAT, "line 2: column 'label'"},
@@ -225,7 +225,7 @@ static const struct {
     {"rte", "x.jsonl", "{\"sentence1\":\"\xff\",\"sentence2\":\"b\"}\n", MC_FORMAT,
      "line 1: not valid JSON"},
     {"rte", "x.json", "[{\"sentence1\":\"a\",\"sentence2\":\"b\"}]", MC_FORMAT,
-     "line 1: expected a JSON object a line, found a list"},
+     "line 1: expected one JSON object per line, found a list"},
     {"rte", "x.jsonl", "{\"sentence1\":\"a\",\"idx\":1}", MC_FORMAT,
      "line 1: expected a column 'sentence2' or '#2 String' or 'hypothesis' for task rte, found "
      "'sentence1', 'idx'"},

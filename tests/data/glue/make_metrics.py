@@ -1,17 +1,21 @@
-"""Writes metrics.txt: predictions and labels, and what scikit-learn and scipy make of them, as Python's `evaluate` calls them for GLUE.
+"""Writes metrics.txt, losses.txt and mcnemar.txt: inputs, and the results of scikit-learn and scipy.
 
     make_metrics.py        with numpy, scipy and scikit-learn
 
-A case is four lines: task and number of examples, predictions, labels, and the values of the task's metrics in its order.
-NaN stands where the reference refuses to answer.
+A case of metrics.txt is five lines: task and number of examples, predictions, labels, the values of
+the task's metrics in its order, and their standard errors by the delete-one jackknife. The task
+own5 is data of one's own with five labels. NaN stands where the reference refuses to answer.
+
+A case of losses.txt is five lines: examples and columns, logits, labels, mean loss, standard error.
+A case of mcnemar.txt is five lines: examples, first, second, labels, p-value.
 """
 
 import warnings
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import pearsonr, spearmanr
-from sklearn.metrics import f1_score, matthews_corrcoef
+from scipy.stats import binomtest, pearsonr, sem, spearmanr
+from sklearn.metrics import f1_score, log_loss, matthews_corrcoef
 
 warnings.simplefilter("ignore")
 RNG = np.random.default_rng(1)
@@ -34,20 +38,30 @@ METRICS = {
     "mnli": [accuracy],
     "mrpc": [accuracy, lambda p, l: f1_score(y_true=l, y_pred=p)],
     "cola": [lambda p, l: matthews_corrcoef(l, p)],
+    "own5": [accuracy, lambda p, l: f1_score(y_true=l, y_pred=p, average="macro")],
     "ax": [lambda p, l: matthews_corrcoef(l, p)],
     "stsb": [lambda p, l: pearsonr(p, l)[0], lambda p, l: spearmanr(p, l)[0]],
 }
 
 
+def jackknife(metric, p, l):
+    if len(p) < 2 or np.isnan(answer(metric, p, l)) or (metric in METRICS["stsb"] and len(p) < 3):
+        return NONE
+    keep = ~np.eye(len(p), dtype=bool)
+    left_out = np.array([answer(metric, p[k], l[k]) for k in keep])
+    return np.sqrt((len(p) - 1) * left_out.var())
+
+
 def show(values):
-    return " ".join(repr(float(v)) for v in values)
+    return " ".join(repr(float(v)).removesuffix(".0") for v in values)
 
 
 def case(task, predictions, labels):
     p, l = np.asarray(predictions, float), np.asarray(labels, float)
     kept = ~np.isnan(l)
     values = [answer(metric, p[kept], l[kept]) for metric in METRICS[task]]
-    return f"{task} {len(p)}\n{show(p)}\n{show(l)}\n{show(values)}\n"
+    errors = [jackknife(metric, p[kept], l[kept]) for metric in METRICS[task]]
+    return f"{task} {len(p)}\n{show(p)}\n{show(l)}\n{show(values)}\n{show(errors)}\n"
 
 
 def classes(task, count):
@@ -97,7 +111,48 @@ def values():
     yield [1, 5, 3], [1, NONE, 3]
 
 
-with open(Path(__file__).parent / "metrics.txt", "w") as out:
-    for task, count in {"rte": 2, "mnli": 3, "mrpc": 2, "cola": 2, "ax": 3}.items():
+def losses():
+    for columns in (1, 2, 3, 7):
+        for count in (0, 1, 2, 30):
+            scale = RNG.choice([1, 100])
+            logits = (RNG.standard_normal((count, columns)) * scale).astype(np.float32).astype(float)
+            labels = RNG.integers(0, columns, count).astype(float) if columns > 1 else RNG.random(count)
+            labels[RNG.random(count) < 0.1] = NONE
+            kept = ~np.isnan(labels)
+            if columns == 1:
+                loss = (logits[kept, 0] - labels[kept]) ** 2
+            else:
+                rows, l = logits[kept], labels[kept].astype(int)
+                top = rows.max(axis=1, keepdims=True) if len(rows) else rows
+                loss = (np.log(np.exp(rows - top).sum(axis=1)) + top[:, 0] - rows[range(len(l)), l]
+                        if len(rows) else np.zeros(0))
+                if len(l) and scale == 1:  # probabilities near 0 lose digits in scikit-learn's
+                    p = np.exp(rows - top)
+                    p /= p.sum(axis=1, keepdims=True)
+                    assert abs(log_loss(l, p, labels=range(columns)) - loss.mean()) < 1e-9
+            mean = loss.mean() if len(loss) else NONE
+            error = sem(loss) if len(loss) > 1 else NONE
+            yield f"{count} {columns}\n{show(logits.ravel())}\n{show(labels)}\n{show([mean])}\n{show([error])}\n"
+
+
+def comparisons():
+    for count, quality, other in ((0, 0, 0), (1, 1, 0), (20, 0.5, 0.9), (277, 0.6, 0.7), (277, 0.6, 0.6),
+                                  (2000, 0.5, 0.95), (50, 1, 1)):
+        labels = RNG.integers(0, 2, count).astype(float)
+        first = np.where(RNG.random(count) < quality, labels, 1 - labels)
+        second = np.where(RNG.random(count) < other, labels, 1 - labels)
+        labels[RNG.random(count) < 0.05] = NONE
+        kept = ~np.isnan(labels)
+        a, b = (first == labels)[kept], (second == labels)[kept]
+        n, k = int((a != b).sum()), int((a & ~b).sum())
+        p = binomtest(k, n, 0.5).pvalue if n else 1
+        yield f"{count}\n{show(first)}\n{show(second)}\n{show(labels)}\n{show([p])}\n"
+
+
+HERE = Path(__file__).parent
+(HERE / "losses.txt").write_text("".join(losses()))
+(HERE / "mcnemar.txt").write_text("".join(comparisons()))
+with open(HERE / "metrics.txt", "w") as out:
+    for task, count in {"rte": 2, "mnli": 3, "mrpc": 2, "cola": 2, "ax": 3, "own5": 5}.items():
         out.writelines(case(task, p, l) for p, l in classes(task, count))
     out.writelines(case("stsb", p, l) for p, l in values())
