@@ -1,10 +1,19 @@
-/* The files that belong to a model beside its weights and configuration. */
+/*
+ * The files that belong to a model beside weights and config.json. One list: local folders are
+ * copied by it and the Hub's are downloaded by it.
+ */
 #ifndef MC_BASE_COMPANION_H
 #define MC_BASE_COMPANION_H
 
 #include <stdbool.h>
 
-/* Whether a file of this name, in a model's own folder, is one of them: tokenizer, chat template, generation settings. */
+/*
+ * Whether a file of this name, in a model's own folder, is one of them: tokenizer, chat template,
+ * generation settings, processors, sentence-transformers' modules, licences, code.
+ */
 bool mc_is_companion(const char *name);
+
+/* Whether it is code, which goes along only with a model whose configuration refers to it. */
+bool mc_is_code(const char *name);
 
 #endif

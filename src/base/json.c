@@ -2,9 +2,11 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/utf8.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* jansson may call the text wrong where it had no memory. */
 static bool is_memory_out(const json_error_t *problem, size_t size)
@@ -50,6 +52,20 @@ mc_status mc_json_load(const char *path, int64_t limit, json_t **out, mc_error *
 mc_status mc_json_load_reals(const char *path, int64_t limit, json_t **out, mc_error *error)
 {
     return load(path, limit, JSON_DECODE_INT_AS_REAL, out, error);
+}
+
+json_t *mc_json_text(const char *text)
+{
+    json_t *const plain = text ? json_string(text) : json_null();
+    if (plain)
+        return plain;
+    const size_t size = strlen(text);
+    char *const valid = mc_alloc(3 * size + 1);
+    if (!valid)
+        return NULL;
+    json_t *const repaired = json_stringn(valid, mc_utf8_repair(text, size, valid));
+    mc_free(valid);
+    return repaired;
 }
 
 json_t *mc_json_append(json_t *array, json_t *value)

@@ -21,6 +21,9 @@ mc_status mc_json_load_reals(const char *path, int64_t limit, json_t **out, mc_e
 json_t *mc_json_append(json_t *array, json_t *value);
 json_t *mc_json_put(json_t *object, const char *name, json_t *value);
 
+/* A string of any bytes: what is not UTF-8 becomes U+FFFD. NULL gives null. */
+json_t *mc_json_text(const char *text);
+
 /*
  * The flags with which json_dumps writes the numbers in a value as short as they can be and still be read back as the same:
  * 0.2, not 0.20000000000000001.

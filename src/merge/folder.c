@@ -2,6 +2,7 @@
 
 #include "base/disk.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/memory.h"
 #include "base/system.h"
 #include "base/text.h"
@@ -306,8 +307,25 @@ int mc_folder_open(const mc_folder *folder, const char *name)
     return mc_system->open(folder->fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, FILE_MODE);
 }
 
+/* Makes the folders that a file's name has: "sub" of "sub/name". False and errno on failure. */
+static bool make_inner(const mc_folder *folder, const char *name)
+{
+    for (const char *slash = strchr(name, '/'); slash; slash = strchr(slash + 1, '/')) {
+        char *const path = mc_format("%s/%.*s", folder->work, (int)(slash - name), name);
+        const int made = path ? mc_system->mkdir(path, FOLDER_MODE) : -1;
+        const int code = path ? errno : ENOMEM;
+        mc_free(path);
+        errno = code;
+        if (made != 0 && errno != EEXIST)
+            return false;
+    }
+    return true;
+}
+
 int mc_folder_create(const mc_folder *folder, const char *name)
 {
+    if (!make_inner(folder, name))
+        return -1;
     return mc_system->open(folder->fd, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
                            FILE_MODE);
 }
@@ -323,6 +341,22 @@ mc_status mc_folder_write(mc_folder *folder, const char *name, const void *bytes
         status = mc_fail_errno(error, name, "cannot bring it to the disk");
     if (mc_system->close(fd) != 0 && status == MC_OK)
         status = mc_fail_errno(error, name, "cannot close it");
+    return status;
+}
+
+mc_status mc_folder_write_json(mc_folder *folder, const char *name, const json_t *value,
+                               mc_error *error)
+{
+    char *const text = json_dumps(value, JSON_INDENT(2) | mc_json_shortest(value));
+    if (!text)
+        return mc_fail_memory(error);
+    mc_text line = {0};
+    mc_text_add(&line, "%s\n", text);
+    free(text);
+    const mc_status status = line.failed
+                                 ? mc_fail_memory(error)
+                                 : mc_folder_write(folder, name, line.data, line.length, error);
+    mc_text_free(&line);
     return status;
 }
 

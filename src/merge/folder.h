@@ -7,6 +7,8 @@
 
 #include "base/file.h"
 
+#include <jansson.h>
+
 typedef struct mc_folder {
     char *target, *work;
     char *made; /* the outermost parent folder that was made for it; NULL if they were all there */
@@ -31,6 +33,9 @@ mc_status mc_folder_clear(mc_folder *folder, mc_error *error);
 /* A new file in the hidden folder with this content. */
 mc_status mc_folder_write(mc_folder *folder, const char *name, const void *bytes, size_t size,
                           mc_error *error);
+/* The same, of a JSON value, indented. */
+mc_status mc_folder_write_json(mc_folder *folder, const char *name, const json_t *value,
+                               mc_error *error);
 
 /* MC_NO_SPACE if the file system has less room than `bytes`. */
 mc_status mc_folder_check_room(const mc_folder *folder, int64_t bytes, mc_error *error);
@@ -42,7 +47,7 @@ void mc_folder_keep(mc_folder *folder);    /* leaves it for a later run */
 
 /* Opens a file in the hidden folder for writing (made if it is not there). −1 and errno on failure. */
 int mc_folder_open(const mc_folder *folder, const char *name);
-/* The same, but empty, whatever an earlier run has left. */
+/* The same, but empty, whatever an earlier run has left; "sub/name" in a folder that is made. */
 int mc_folder_create(const mc_folder *folder, const char *name);
 
 /* Removes a folder and what is in it; links are removed, not followed. 0, or −1 where something is left. */

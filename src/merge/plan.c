@@ -29,12 +29,14 @@ void mc_plan_free(mc_plan *plan)
         return;
     mc_outputs_free(&plan->outputs);
     mc_model_call_free(plan->call);
+    mc_outfit_free(&plan->outfit);
     for (size_t i = 0; plan->passthrough && i < plan->passthrough_count; i++)
         mc_free(plan->passthrough[i]);
     mc_free(plan->passthrough);
     mc_free(plan->list_names);
     mc_free(plan->models);
     mc_report_free(plan->report);
+    mc_free(plan->recipe);
     mc_free(plan->parameters);
     mc_free(plan->method_origin);
     mc_free(plan->method_text);
@@ -203,6 +205,7 @@ static mc_status make(mc_plan *plan, const mc_plan_input *input, mc_error *error
     mc_params_unref(params);
     MC_TRY(status);
     MC_TRY(mc_align_labels(plan->models, plan->model_count, plan->strict, plan->report, error));
+    MC_TRY(mc_outfit_from_model(mc_plan_last(plan), &plan->outfit, plan->report, error));
     return order_rows(&plan->outputs, error);
 }
 
@@ -245,6 +248,48 @@ mc_status mc_plan_new(const mc_plan_input *input, mc_plan **out, mc_error *error
     return MC_OK;
 }
 
+/* ---- of rows ----------------------------------------------------------------------------------- */
+
+static mc_status fill_from_rows(const mc_plan_rows *rows, mc_plan *plan, mc_error *error)
+{
+    plan->models = mc_alloc(rows->all_count * sizeof *plan->models);
+    plan->recipe = rows->recipe ? mc_strdup(rows->recipe) : NULL;
+    plan->parameters = mc_strdup("{}");
+    if (!plan->models || !plan->parameters || (rows->recipe && !plan->recipe))
+        return mc_fail_memory(error);
+    for (size_t i = 0; i < rows->all_count; i++)
+        plan->models[i] = rows->models[i];
+    plan->model_count = rows->model_count;
+    plan->all_count = rows->all_count;
+    plan->base = rows->base;
+    plan->strict = rows->strict;
+    return order_rows(&plan->outputs, error);
+}
+
+mc_status mc_plan_from_rows(mc_plan_rows *rows, mc_plan **out, mc_error *error)
+{
+    mc_plan *const plan = mc_alloc_zero(1, sizeof *plan);
+    if (!plan) {
+        mc_outputs_free(&rows->outputs);
+        mc_outfit_free(&rows->outfit);
+        mc_report_free(rows->report);
+        rows->report = NULL;
+        return mc_fail_memory(error);
+    }
+    plan->outputs = rows->outputs;
+    plan->outfit = rows->outfit;
+    plan->report = rows->report;
+    rows->outputs = (mc_outputs){0};
+    rows->outfit = (mc_outfit){0};
+    rows->report = NULL;
+    const mc_status status = fill_from_rows(rows, plan, error);
+    if (status == MC_OK)
+        *out = plan;
+    else
+        mc_plan_free(plan);
+    return status;
+}
+
 /* ---- new parameter values ---------------------------------------------------------------------- */
 
 /* All rows that the method makes have the same parameters. */
@@ -259,6 +304,9 @@ mc_status mc_plan_bind(mc_plan *plan, const char *const *params, size_t param_co
 {
     mc_params *parsed = NULL;
     char *json = NULL;
+    if (!plan->method)
+        return mc_fail(error, MC_UNSUPPORTED,
+                       "expected a plan of one method, found one of a recipe");
     MC_TRY(parse_params(plan, params, param_count, &parsed, &json, error));
     mc_status status = plan->call ? mc_model_call_bind(plan->call, parsed, &plan->outputs, error)
                                   : mc_outputs_bind(&plan->outputs, same_for_all, parsed, error);

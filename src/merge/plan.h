@@ -7,11 +7,13 @@
 #define MC_MERGE_PLAN_H
 
 #include "merge/model_call.h"
+#include "merge/outfit.h"
 #include "merge/outputs.h"
 
 struct mc_plan {
     mc_outputs outputs;
     mc_model_call *call; /* of a method of scope MC_MODEL; else NULL */
+    mc_outfit outfit;
     mc_report *report;
 
     const mc_model **models; /* model_count, then the base if there is one, then the lists' */
@@ -20,9 +22,11 @@ struct mc_plan {
     const char **list_names;
     size_t list_count;
 
-    /* Of a plan of one method; for model card and provenance. */
+    char *recipe; /* verbatim; NULL: the plan is of one method */
+
+    /* Of a plan of one method, for mc_plan_bind, model card and provenance; else NULL. */
     const mc_method *method;
-    char *parameters; /* in force, as JSON */
+    char *parameters; /* in force, as JSON; "{}" of a recipe */
     char **passthrough;
     size_t passthrough_count;
     bool strict, convert;
@@ -30,7 +34,27 @@ struct mc_plan {
     char *method_origin, *method_text; /* NULL, or as the program gave them */
 };
 
-/* The model that configuration, tokenizer and labels come from: the last. */
+/* What a plan is made of by those who fill rows themselves. */
+typedef struct mc_plan_rows {
+    mc_outputs outputs; /* rows are resolved */
+    mc_outfit outfit;
+    mc_report *report; /* what was noticed; not NULL */
+    /* model_count that are merged, then the base if there is one, then others that rows read */
+    const mc_model *const *models;
+    size_t model_count, all_count;
+    const mc_model *base;
+    const char *recipe; /* its text, for model card and provenance; copied */
+    bool strict;
+} mc_plan_rows;
+
+/*
+ * Makes a plan of rows, and puts them in the order of the output. Takes over outputs, outfit and
+ * report, also on failure; models stay the caller's and open until the plan is freed. mc_plan_bind
+ * refuses such a plan: bind rows with mc_outputs_bind.
+ */
+mc_status mc_plan_from_rows(mc_plan_rows *rows, mc_plan **out, mc_error *error);
+
+/* The last of the models that are merged: configuration and tokenizer are its by default. */
 const mc_model *mc_plan_last(const mc_plan *plan);
 
 /* MC_CHANGED if a file of a model is not what it was when the model was opened. */

@@ -2,10 +2,11 @@
 #include "base/build_id.h"
 #include "base/hash.h"
 #include "base/memory.h"
-#include "merge/package.h"
+#include "merge/card.h"
 #include "merge/plan.h"
 #include "merge/plugin.h"
 #include "merge/preflight.h"
+#include "merge/provenance.h"
 #include "merge/save.h"
 #include "model/model.h"
 
@@ -88,12 +89,33 @@ static uint64_t fingerprint(const mc_plan *plan, const mc_run_options *options)
 
 /* ---- the run ----------------------------------------------------------------------------------- */
 
+/* The float dtype that most of the output's bytes have; false if it has no floats. */
+static bool main_dtype(const mc_plan *plan, mc_dtype *dtype)
+{
+    int64_t bytes[MC_DTYPE_COUNT] = {0}, most = 0;
+    for (size_t i = 0; i < plan->outputs.count; i++) {
+        const mc_source *const source = plan->outputs.rows[i].source;
+        if (mc_dtype_kind_of(source->dtype) == MC_KIND_FLOAT)
+            bytes[source->dtype] += source->bytes;
+    }
+    for (int i = 0; i < MC_DTYPE_COUNT; i++)
+        if (bytes[i] > most) {
+            most = bytes[i];
+            *dtype = (mc_dtype)i;
+        }
+    return most > 0;
+}
+
 static mc_status finish(mc_folder *folder, const mc_run_result *result, void *user, mc_error *error)
 {
     (void)result;
     const mc_plan *const plan = user;
+    mc_dtype dtype = MC_F32;
+    const bool floats = main_dtype(plan, &dtype);
     MC_TRY(mc_plan_check_models(plan, error));
-    return mc_package_write(plan, folder, error);
+    MC_TRY(mc_outfit_write(&plan->outfit, floats ? &dtype : NULL, folder, error));
+    MC_TRY(mc_card_write(plan, folder, error));
+    return mc_provenance_write(plan, folder, error);
 }
 
 mc_status mc_plan_run(const mc_plan *plan, const char *folder, const mc_run_options *options,

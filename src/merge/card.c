@@ -1,0 +1,166 @@
+#include "merge/card.h"
+
+#include "base/json.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "base/utf8.h"
+#include "model/model.h"
+
+#include <mergecraft/version.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+/*
+ * A model's name on the Hub, else the last part of its path: the rest describes somebody's disk. In
+ * new memory, in UTF-8 whatever the path is in; NULL: no memory.
+ */
+static char *public_name(const mc_model *model)
+{
+    const char *name = mc_model_name(model);
+    const char *const last = strrchr(name, '/');
+    if (mc_model_repository(model))
+        name = mc_model_repository(model);
+    else if (last && last[1])
+        name = last + 1;
+    const size_t size = strlen(name);
+    char *const text = mc_alloc(3 * size + 1);
+    if (text)
+        text[mc_utf8_repair(name, size, text)] = '\0';
+    return text;
+}
+
+/* ---- Markdown and YAML ------------------------------------------------------------------------- */
+
+/* As code in a cell of a table: fenced by more backticks than it has in a row; "|" ends a cell. */
+static void add_code(mc_text *card, const char *text)
+{
+    size_t longest = 0;
+    for (const char *at = text; *at; at++) {
+        const size_t run = strspn(at, "`");
+        longest = run > longest ? run : longest;
+    }
+    const char *const pad = longest ? " " : "";
+    for (size_t i = 0; i <= longest; i++)
+        mc_text_add(card, "`");
+    mc_text_add(card, "%s", pad);
+    for (const char *at = text; *at; at++) {
+        const bool control = (unsigned char)*at < 0x20;
+        mc_text_add(card, "%s%c", *at == '|' ? "\\" : "", control ? ' ' : *at);
+    }
+    mc_text_add(card, "%s", pad);
+    for (size_t i = 0; i <= longest; i++)
+        mc_text_add(card, "`");
+}
+
+/* Characters that YAML takes as they are in a quoted scalar; line separators would be folded. */
+static bool is_printable(uint32_t code)
+{
+    return code >= 0x20 && code != '"' && code != '\\' && (code < 0x7f || code > 0x9f) &&
+           code != 0x2028 && code != 0x2029 && code != 0xfeff && code != 0xfffe && code != 0xffff;
+}
+
+/* A double-quoted YAML scalar of UTF-8. */
+static void add_quoted(mc_text *text, const char *value)
+{
+    mc_text_add(text, "\"");
+    for (size_t length; *value; value += length) {
+        const uint32_t code = mc_utf8_next(value, &length);
+        if (is_printable(code))
+            mc_text_append(text, value, length);
+        else
+            mc_text_add(text, "\\u%04x", (unsigned)code);
+    }
+    mc_text_add(text, "\"");
+}
+
+/* ---- the parts of the card --------------------------------------------------------------------- */
+
+static void add_model(mc_text *card, const mc_model *model, const char *role)
+{
+    char *const name = public_name(model);
+    card->failed = card->failed || !name;
+    mc_text_add(card, "| ");
+    add_code(card, name ? name : "");
+    mc_text_add(card, " | %s", role);
+    if (mc_model_commit(model))
+        mc_text_add(card, ", commit %s", mc_model_commit(model));
+    mc_text_add(card, " |\n");
+    mc_free(name);
+}
+
+static void add_front_matter(mc_text *card, const mc_plan *plan)
+{
+    mc_text_add(card, "---\nbase_model:\n");
+    const size_t named = plan->model_count + (plan->base != NULL);
+    for (size_t i = 0; i < named; i++) {
+        char *const name = public_name(plan->models[i]);
+        card->failed = card->failed || !name;
+        mc_text_add(card, "- ");
+        add_quoted(card, name ? name : "");
+        mc_text_add(card, "\n");
+        mc_free(name);
+    }
+    mc_text_add(card, "library_name: transformers\ntags:\n- merge\n- mergecraft\n---\n");
+}
+
+static void add_parameters(mc_text *card, const mc_plan *plan)
+{
+    json_error_t ignored;
+    json_t *const parameters = json_loads(plan->parameters, 0, &ignored);
+    card->failed = card->failed || !parameters;
+    const char *name;
+    json_t *value;
+    if (json_object_size(parameters) > 0)
+        mc_text_add(card, "\n| parameter | value |\n|---|---|\n");
+    json_object_foreach(parameters, name, value)
+    {
+        char *const text = json_dumps(value, JSON_ENCODE_ANY | mc_json_shortest(value));
+        mc_text_add(card, "| %s | %s |\n", name, text ? text : "");
+        card->failed = card->failed || !text;
+        free(text);
+    }
+    json_decref(parameters);
+}
+
+static void add_method(mc_text *card, const mc_plan *plan)
+{
+    mc_text_add(card, "Merged with mergecraft %s by the method `%s`", mc_version(),
+                plan->method->name);
+    if (plan->method->help)
+        mc_text_add(card, " (%s)", plan->method->help);
+    mc_text_add(card, ".\n");
+}
+
+static void add_card(mc_text *card, const mc_plan *plan, const char *title)
+{
+    add_front_matter(card, plan);
+    mc_text_add(card, "\n# %s\n\n", title);
+    if (plan->method)
+        add_method(card, plan);
+    else
+        mc_text_add(card, "Merged with mergecraft %s by the recipe below.\n", mc_version());
+    mc_text_add(card, "\n| model | |\n|---|---|\n");
+    for (size_t i = 0; i < plan->model_count; i++)
+        add_model(card, plan->models[i], "merged");
+    if (plan->base)
+        add_model(card, plan->base, "base");
+    add_parameters(card, plan);
+    if (plan->method && plan->method->paper)
+        mc_text_add(card, "\nThe method: %s\n", plan->method->paper);
+    if (plan->recipe)
+        mc_text_add(card, "\n```yaml\n%s\n```\n", plan->recipe);
+    mc_text_add(card, "\n`mergecraft.json` has what is needed to do it again.\n");
+}
+
+mc_status mc_card_write(const mc_plan *plan, mc_folder *folder, mc_error *error)
+{
+    mc_text card = {0};
+    const char *const slash = strrchr(folder->target, '/');
+    add_card(&card, plan, slash ? slash + 1 : folder->target);
+    const mc_status status = card.failed ? mc_fail_memory(error)
+                                         : mc_folder_write(folder, "README.md", card.data,
+                                                           card.length, error);
+    mc_text_free(&card);
+    return status;
+}

@@ -1,0 +1,315 @@
+#include "merge/outfit.h"
+
+#include "base/companion.h"
+#include "base/json.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "merge/report.h"
+#include "model/model.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { COPY_BLOCK = 1 << 20 };
+
+#define TEXT_LIMIT (INT64_C(256) << 20)
+
+/* ---- the value --------------------------------------------------------------------------------- */
+
+static void free_file(mc_outfit_file *file)
+{
+    mc_free(file->name);
+    mc_free(file->path);
+    mc_free(file->bytes);
+}
+
+void mc_outfit_free(mc_outfit *outfit)
+{
+    for (size_t i = 0; i < outfit->count; i++)
+        free_file(&outfit->files[i]);
+    mc_free(outfit->files);
+    json_decref(outfit->config);
+    *outfit = (mc_outfit){0};
+}
+
+static mc_outfit_file *find(const mc_outfit *outfit, const char *name)
+{
+    for (size_t i = 0; i < outfit->count; i++)
+        if (strcmp(outfit->files[i].name, name) == 0)
+            return &outfit->files[i];
+    return NULL;
+}
+
+const mc_outfit_file *mc_outfit_find(const mc_outfit *outfit, const char *name)
+{
+    return find(outfit, name);
+}
+
+void mc_outfit_remove(mc_outfit *outfit, const char *name)
+{
+    mc_outfit_file *const file = find(outfit, name);
+    if (!file)
+        return;
+    free_file(file);
+    const size_t after = outfit->count - 1 - (size_t)(file - outfit->files);
+    memmove(file, file + 1, after * sizeof *file);
+    outfit->count--;
+}
+
+/* Takes over path and bytes, also on failure. */
+static mc_status set(mc_outfit *outfit, const char *name, char *path, char *bytes, size_t size,
+                     mc_error *error)
+{
+    char *const copy = mc_strdup(name);
+    mc_outfit_file *file = find(outfit, name);
+    if (!copy || (!path && !bytes) ||
+        (!file && !MC_GROW(outfit->files, outfit->count, outfit->capacity))) {
+        mc_free(copy);
+        mc_free(path);
+        mc_free(bytes);
+        return mc_fail_memory(error);
+    }
+    if (file)
+        free_file(file);
+    else
+        file = &outfit->files[outfit->count++];
+    *file = (mc_outfit_file){.name = copy, .path = path, .bytes = bytes, .size = size};
+    return MC_OK;
+}
+
+mc_status mc_outfit_copy(mc_outfit *outfit, const char *name, const char *path, mc_error *error)
+{
+    return set(outfit, name, mc_strdup(path), NULL, 0, error);
+}
+
+mc_status mc_outfit_put(mc_outfit *outfit, const char *name, const void *bytes, size_t size,
+                        mc_error *error)
+{
+    char *const copy = mc_alloc(size + 1);
+    if (copy) {
+        memcpy(copy, bytes, size);
+        copy[size] = '\0';
+    }
+    return set(outfit, name, NULL, copy, size, error);
+}
+
+mc_status mc_outfit_text(const mc_outfit *outfit, const char *name, char **out, size_t *size,
+                         mc_error *error)
+{
+    const mc_outfit_file *const file = mc_outfit_find(outfit, name);
+    *out = NULL;
+    *size = 0;
+    if (!file)
+        return MC_OK;
+    if (file->path)
+        return mc_file_load(file->path, TEXT_LIMIT, out, size, error);
+    *out = mc_alloc(file->size + 1);
+    if (!*out)
+        return mc_fail_memory(error);
+    memcpy(*out, file->bytes, file->size + 1);
+    *size = file->size;
+    return MC_OK;
+}
+
+/* ---- from a model ------------------------------------------------------------------------------ */
+
+static int compare_files(const void *a, const void *b)
+{
+    const mc_outfit_file *const x = a, *const y = b;
+    return strcmp(x->name, y->name);
+}
+
+/* Code goes along where configuration names it: a folder may hold scripts that are not the model's. */
+static bool is_wanted(const mc_outfit *outfit, const char *name)
+{
+    return mc_is_companion(name) &&
+           (!mc_is_code(name) || json_object_get(outfit->config, "auto_map"));
+}
+
+/* What a model loads without is no reason to fail: a dangling link, a folder of a file's name. */
+static mc_status add_file(mc_outfit *outfit, const char *folder, const char *name,
+                          mc_report *report, mc_error *error)
+{
+    struct stat status;
+    char *const path = mc_format("%s/%s", folder, name);
+    if (!path)
+        return mc_fail_memory(error);
+    mc_status result;
+    if (mc_system->stat(path, &status) == 0 && S_ISREG(status.st_mode))
+        result = mc_outfit_copy(outfit, name, path, error);
+    else
+        result = mc_report_add(report, error, "%s: not a file that can be read; left out", path);
+    mc_free(path);
+    return result;
+}
+
+/* Adds a folder's companion files; of a module of sentence-transformers, `inner`, every file. */
+static mc_status add_folder(mc_outfit *outfit, const char *folder, const char *inner,
+                            mc_report *report, mc_error *error)
+{
+    char *const path = inner ? mc_format("%s/%s", folder, inner) : mc_strdup(folder);
+    DIR *const entries = path ? mc_list_folder(path) : NULL;
+    mc_status status = !path      ? mc_fail_memory(error)
+                       : !entries ? mc_fail_errno(error, path, "cannot list the folder")
+                                  : MC_OK;
+    const char *name = NULL;
+    while (status == MC_OK && (name = mc_next_entry(entries))) {
+        if (!inner && !is_wanted(outfit, name))
+            continue;
+        char *const full = inner ? mc_format("%s/%s", inner, name) : mc_strdup(name);
+        status = full ? add_file(outfit, folder, full, report, error) : mc_fail_memory(error);
+        mc_free(full);
+    }
+    if (status == MC_OK && errno != 0)
+        status = mc_fail_errno(error, path, "cannot list the folder");
+    if (entries)
+        closedir(entries);
+    mc_free(path);
+    return status;
+}
+
+/* ---- modules of sentence-transformers ---------------------------------------------------------- */
+
+/* A folder below the model's own and nothing else: not "", "..", "/etc" or "a/../..". */
+static bool is_inner(const char *path)
+{
+    if (!path || !*path || *path == '/')
+        return false;
+    for (const char *part = path; *part; part += strcspn(part, "/"), part += *part == '/')
+        if (strncmp(part, "..", 2) == 0 && (part[2] == '/' || !part[2]))
+            return false;
+    return true;
+}
+
+static bool is_weights(const char *name)
+{
+    return mc_ends_with(name, ".safetensors") || mc_ends_with(name, ".bin");
+}
+
+static mc_status report_weights(const mc_outfit *outfit, size_t first, mc_report *report,
+                                mc_error *error)
+{
+    for (size_t i = first; i < outfit->count; i++)
+        if (is_weights(outfit->files[i].name))
+            MC_TRY(mc_report_add(report, error,
+                                 "%s: weights of a module in modules.json, copied from the last "
+                                 "model and not merged",
+                                 outfit->files[i].name));
+    return MC_OK;
+}
+
+/* The first module is the model itself; the others have folders: pooling, dense layers. */
+static mc_status add_modules(mc_outfit *outfit, const char *folder, mc_report *report,
+                             mc_error *error)
+{
+    char *text = NULL;
+    size_t size = 0, i = 0;
+    json_t *modules = NULL, *module;
+    MC_TRY(mc_outfit_text(outfit, "modules.json", &text, &size, error));
+    if (!text)
+        return MC_OK;
+    mc_status status = mc_json_parse(text, size, &modules, error);
+    mc_free(text);
+    MC_TRY(mc_in_file(error, "modules.json", status));
+    const size_t first = outfit->count;
+    json_array_foreach(modules, i, module)
+    {
+        const char *const path = json_string_value(json_object_get(module, "path"));
+        if (status == MC_OK && is_inner(path))
+            status = add_folder(outfit, folder, path, report, error);
+    }
+    json_decref(modules);
+    return status == MC_OK ? report_weights(outfit, first, report, error) : status;
+}
+
+mc_status mc_outfit_from_model(const mc_model *model, mc_outfit *out, mc_report *report,
+                               mc_error *error)
+{
+    const char *const folder = mc_model_folder(model);
+    out->config = model->config ? json_deep_copy(model->config) : NULL;
+    if (model->config && !out->config)
+        return mc_fail_memory(error);
+    if (folder) {
+        MC_TRY(add_folder(out, folder, NULL, report, error));
+        MC_TRY(add_modules(out, folder, report, error));
+    }
+    if (out->count > 1)
+        qsort(out->files, out->count, sizeof *out->files, compare_files);
+    return MC_OK;
+}
+
+/* ---- writing ----------------------------------------------------------------------------------- */
+
+/* transformers has called the key by two names; a file without either gets the one all versions read. */
+static json_t *set_dtype(json_t *config, mc_dtype dtype)
+{
+    const bool modern = json_object_get(config, "dtype"),
+               old = json_object_get(config, "torch_dtype");
+    if (modern)
+        config = mc_json_put(config, "dtype", json_string(mc_dtype_torch_name(dtype)));
+    if (old || !modern)
+        config = mc_json_put(config, "torch_dtype", json_string(mc_dtype_torch_name(dtype)));
+    return config;
+}
+
+static mc_status write_config(const mc_outfit *outfit, const mc_dtype *dtype, mc_folder *folder,
+                              mc_error *error)
+{
+    json_t *config = json_deep_copy(outfit->config);
+    if (config && dtype)
+        config = set_dtype(config, *dtype);
+    if (!config)
+        return mc_fail_memory(error);
+    const mc_status status = mc_folder_write_json(folder, "config.json", config, error);
+    json_decref(config);
+    return status;
+}
+
+static mc_status copy_blocks(mc_file *from, int to, const char *name, char *block, mc_error *error)
+{
+    const int64_t size = mc_file_size(from);
+    for (int64_t at = 0; at < size;) {
+        const size_t n = size - at < COPY_BLOCK ? (size_t)(size - at) : COPY_BLOCK;
+        MC_TRY(mc_file_read(from, at, block, n, error));
+        MC_TRY(mc_write_all(to, name, block, n, at, error));
+        at += (int64_t)n;
+    }
+    return MC_OK;
+}
+
+static mc_status copy_to(mc_folder *folder, mc_file *from, const char *name, mc_error *error)
+{
+    char *const block = mc_alloc(COPY_BLOCK);
+    const int to = block ? mc_folder_create(folder, name) : -1;
+    mc_status status = !block   ? mc_fail_memory(error)
+                       : to < 0 ? mc_fail_errno(error, name, "cannot create the file")
+                                : copy_blocks(from, to, name, block, error);
+    if (status == MC_OK && folder->sync && mc_system->fsync(to) != 0)
+        status = mc_fail_errno(error, name, "cannot flush it to disk");
+    if (to >= 0 && mc_system->close(to) != 0 && status == MC_OK)
+        status = mc_fail_errno(error, name, "cannot close it");
+    mc_free(block);
+    return status;
+}
+
+static mc_status write_file(const mc_outfit_file *file, mc_folder *folder, mc_error *error)
+{
+    mc_file *from = NULL;
+    if (!file->path)
+        return mc_folder_write(folder, file->name, file->bytes, file->size, error);
+    MC_TRY(mc_file_open(file->path, &from, error));
+    const mc_status status = copy_to(folder, from, file->name, error);
+    mc_file_unref(from);
+    return status;
+}
+
+mc_status mc_outfit_write(const mc_outfit *outfit, const mc_dtype *dtype, mc_folder *folder,
+                          mc_error *error)
+{
+    if (outfit->config)
+        MC_TRY(write_config(outfit, dtype, folder, error));
+    for (size_t i = 0; i < outfit->count; i++)
+        MC_TRY(write_file(&outfit->files[i], folder, error));
+    return MC_OK;
+}

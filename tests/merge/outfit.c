@@ -1,0 +1,208 @@
+/* What a result is besides tensors: which files go along, what of them is left out, and changes. */
+#include "merge/fixtures.h"
+
+#include "base/memory.h"
+#include "merge/outfit.h"
+#include "merge/plan.h"
+
+typedef struct model_folder {
+    char *root, *path;
+    mc_model *model;
+    mc_outfit outfit;
+    mc_report *report;
+} model_folder;
+
+static model_folder folder_new(void)
+{
+    model_folder f = {.root = temporary_folder()};
+    mc_state_dict *const dict = dict_new();
+    dict_add_floats(dict, "x", 1, 2);
+    save_model(f.root, "m", dict);
+    f.path = path_of(f.root, "m");
+    assert_done(mc_report_new(&f.report, &error));
+    return f;
+}
+
+static void folder_open(model_folder *f)
+{
+    f->model = open_model(f->root, "m");
+    assert_done(mc_outfit_from_model(f->model, &f->outfit, f->report, &error));
+}
+
+static void folder_free(model_folder *f)
+{
+    mc_outfit_free(&f->outfit);
+    mc_report_free(f->report);
+    mc_model_close(f->model);
+    free(f->path);
+    remove_temporary(f->root);
+}
+
+static void test_files(void **state)
+{
+    (void)state;
+    static const char *const taken[] = {"tokenizer.json",      "preprocessor_config.json",
+                                        "normalizer.json",     "spiece.model",
+                                        "chat_template.jinja", "LICENSE"};
+    static const char *const left[] = {"optimizer.pt", "trainer_state.json", "train.py",
+                                       "README.md", "notes.txt"};
+    model_folder f = folder_new();
+    for (size_t i = 0; i < sizeof taken / sizeof *taken; i++)
+        write_text(f.path, taken[i], "{}");
+    for (size_t i = 0; i < sizeof left / sizeof *left; i++)
+        write_text(f.path, left[i], "{}");
+    folder_open(&f);
+    assert_int_equal(f.outfit.count, sizeof taken / sizeof *taken);
+    for (size_t i = 0; i < sizeof taken / sizeof *taken; i++)
+        assert_non_null(mc_outfit_find(&f.outfit, taken[i]));
+    for (size_t i = 1; i < f.outfit.count; i++)
+        assert_true(strcmp(f.outfit.files[i - 1].name, f.outfit.files[i].name) < 0);
+    assert_null(f.outfit.config);
+    assert_int_equal(mc_report_count(f.report), 0);
+    folder_free(&f);
+}
+
+/* Code is the model's only where its configuration says so. */
+static void test_code(void **state)
+{
+    (void)state;
+    model_folder f = folder_new();
+    write_text(f.path, "config.json", "{\"auto_map\": {\"AutoModel\": \"modeling_x.X\"}}");
+    write_text(f.path, "modeling_x.py", "class X: pass");
+    folder_open(&f);
+    assert_non_null(mc_outfit_find(&f.outfit, "modeling_x.py"));
+    folder_free(&f);
+}
+
+static void test_not_files(void **state)
+{
+    (void)state;
+    model_folder f = folder_new();
+    char *const link = path_of(f.path, "special_tokens_map.json");
+    char *const folder = path_of(f.path, "best.model");
+    assert_int_equal(symlink("../blobs/gone", link), 0);
+    assert_int_equal(mkdir(folder, 0700), 0);
+    folder_open(&f);
+    assert_int_equal(f.outfit.count, 0);
+    assert_reported(f.report, "special_tokens_map.json: not a file that can be read; left out");
+    assert_reported(f.report, "best.model: not a file that can be read; left out");
+    free(link);
+    free(folder);
+    folder_free(&f);
+}
+
+/* Module folders go along whole; what would lead out of the model's folder does not. */
+static void test_modules(void **state)
+{
+    (void)state;
+    model_folder f = folder_new();
+    char *const dense = path_of(f.path, "2_Dense");
+    assert_int_equal(mkdir(dense, 0700), 0);
+    write_text(dense, "config.json", "{}");
+    write_text(dense, "model.safetensors", "none");
+    write_text(f.root, "secret", "x");
+    write_text(f.path, "modules.json",
+               "[{\"path\": \"\"}, {\"path\": \"2_Dense\"}, {\"path\": \"..\"},"
+               " {\"path\": \"2_Dense/../..\"}, {\"path\": \"/etc\"}, {\"path\": 3}, 4]");
+    folder_open(&f);
+    assert_int_equal(f.outfit.count, 3);
+    assert_non_null(mc_outfit_find(&f.outfit, "2_Dense/config.json"));
+    assert_reported(f.report, "2_Dense/model.safetensors: weights of a module");
+    free(dense);
+    folder_free(&f);
+}
+
+static void test_changes(void **state)
+{
+    (void)state;
+    model_folder f = folder_new();
+    char *text = NULL;
+    size_t size = 0;
+    write_text(f.path, "vocab.txt", "a\nb\n");
+    folder_open(&f);
+    assert_done(mc_outfit_text(&f.outfit, "vocab.txt", &text, &size, &error));
+    assert_string_equal(text, "a\nb\n");
+    assert_int_equal(size, 4);
+    mc_free(text);
+    assert_done(mc_outfit_put(&f.outfit, "vocab.txt", "c\n", 2, &error));
+    assert_done(mc_outfit_put(&f.outfit, "sub/new.json", "{}", 2, &error));
+    assert_int_equal(f.outfit.count, 2);
+    assert_done(mc_outfit_text(&f.outfit, "vocab.txt", &text, &size, &error));
+    assert_string_equal(text, "c\n");
+    mc_free(text);
+    assert_done(mc_outfit_text(&f.outfit, "none", &text, &size, &error));
+    assert_null(text);
+    mc_outfit_remove(&f.outfit, "none");
+    mc_outfit_remove(&f.outfit, "vocab.txt");
+    assert_int_equal(f.outfit.count, 1);
+    folder_free(&f);
+}
+
+static mc_outputs rows_of(const mc_model *model)
+{
+    mc_outputs outputs = {0};
+    mc_output *row = NULL;
+    const mc_labels labels = {.model_count = 1};
+    const mc_input input = {.source = mc_state_dict_source(mc_model_state_dict(model), 0)};
+    assert_done(mc_outputs_add(&outputs, "y", MC_ACTION_COPY, NULL, NULL, &row, &error));
+    assert_done(mc_output_add_input(row, &input, &error));
+    assert_done(mc_outputs_resolve(&outputs, &labels, &error));
+    return outputs;
+}
+
+/* A plan of rows writes its own tensors, outfit, card and provenance, in folders where it says so. */
+static void test_plan_from_rows(void **state)
+{
+    (void)state;
+    model_folder f = folder_new();
+    write_text(f.path, "config.json", "{\"model_type\": \"bert\"}");
+    folder_open(&f);
+    assert_done(
+        mc_outfit_put(&f.outfit, "1_Pooling/config.json", "{\"mode\": \"cls\"}", 15, &error));
+    json_object_set_new(f.outfit.config, "num_hidden_layers", json_integer(9));
+    const mc_model *const models[] = {f.model};
+    mc_plan_rows rows = {.outputs = rows_of(f.model),
+                         .outfit = f.outfit,
+                         .report = f.report,
+                         .models = models,
+                         .model_count = 1,
+                         .all_count = 1,
+                         .recipe = "merge_method: passthrough"};
+    mc_plan *plan = NULL;
+    assert_done(mc_plan_from_rows(&rows, &plan, &error));
+    f.outfit = (mc_outfit){0};
+    f.report = NULL;
+    assert_error(MC_UNSUPPORTED, "a recipe", mc_plan_bind(plan, NULL, 0, &error));
+    char *const out = path_of(f.root, "out");
+    const mc_run_options options = {.threads = 1, .no_sync = true};
+    assert_done(mc_plan_run(plan, out, &options, NULL, &error));
+    mc_model *const made = open_model(f.root, "out");
+    assert_floats(mc_model_state_dict(made), "y", 1, 2);
+    assert_non_null(strstr(mc_model_config(made), "\"num_hidden_layers\": 9"));
+    assert_non_null(strstr(mc_model_config(made), "\"torch_dtype\": \"float32\""));
+    size_t size = 0;
+    char *const pooling = path_of(out, "1_Pooling/config.json"), *const card = path_of(out,
+                                                                                       "README.md");
+    char *text = read_text(pooling, &size);
+    assert_string_equal(text, "{\"mode\": \"cls\"}");
+    free(text);
+    text = read_text(card, &size);
+    assert_non_null(strstr(text, "```yaml\nmerge_method: passthrough\n```"));
+    free(text);
+    free(pooling);
+    free(card);
+    free(out);
+    mc_model_close(made);
+    mc_plan_free(plan);
+    folder_free(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_files),     cmocka_unit_test(test_code),
+        cmocka_unit_test(test_not_files), cmocka_unit_test(test_modules),
+        cmocka_unit_test(test_changes),   cmocka_unit_test(test_plan_from_rows),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
