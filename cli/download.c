@@ -24,7 +24,7 @@ static const option options[] = {
                    "and files."),
     {NULL}};
 
-/* ---- data sets --------------------------------------------------------------------------------- */
+/* ---- data sets ------------------------------------------------------------------------------- */
 
 /* The file of a task's split in nyu-mll/glue. The caller frees it. */
 static mc_status find_examples(const char *name, const char *split, const char **out,
@@ -40,7 +40,7 @@ static mc_status find_examples(const char *name, const char *split, const char *
     return status;
 }
 
-/* ---- results ----------------------------------------------------------------------------------- */
+/* ---- results --------------------------------------------------------------------------------- */
 
 static int64_t bytes_of(const mc_hub_snapshot *snapshot)
 {
@@ -88,7 +88,7 @@ static void print_snapshots(const mc_hub_snapshot *snapshots, size_t count)
     }
 }
 
-/* ---- the subcommand ---------------------------------------------------------------------------- */
+/* ---- the subcommand -------------------------------------------------------------------------- */
 
 static mc_status fetch(const download_settings *settings, const mc_hub_spec *specs, size_t count,
                        mc_error *error)

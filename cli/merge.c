@@ -196,7 +196,7 @@ static void close_job(merge_job *job)
     close_method(&job->method);
 }
 
-/* ---- what can be seen to be wrong before anything is opened ----------------------------------- */
+/* ---- what can be seen to be wrong before anything is opened ---------------------------------- */
 
 static mc_status parse_dtype(const char *text, mc_dtype *dtype, mc_error *error)
 {

@@ -4,7 +4,8 @@
 
 #include "options.h"
 
-#define SUBCOMMANDS(X) X(merge) X(eval) X(classify) X(methods) X(inspect) X(download) X(help)
+#define SUBCOMMANDS(X)                                                                             \
+    X(merge) X(eval) X(classify) X(methods) X(inspect) X(download) X(clean) X(help)
 
 #define X(name_) extern const subcommand subcommand_##name_;
 SUBCOMMANDS(X)

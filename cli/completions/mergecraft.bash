@@ -89,7 +89,8 @@ _mergecraft_operand()
     "methods 0") _mergecraft_offer "$3" methods ;;
     "inspect 0") _mergecraft_offer "$3" files ;;
     "download "*) ;;
-    "help 0") _mergecraft_offer "$3" words "merge eval classify methods inspect download help" ;;
+    "clean "*) _mergecraft_offer "$3" folders ;;
+    "help 0") _mergecraft_offer "$3" words "merge eval classify methods inspect download clean help" ;;
     esac
 }
 
@@ -103,11 +104,12 @@ _mergecraft_options()
     methods) _mergecraft_words "$2" " --names --json --quiet -q --verbose -v --help -h --version" ;;
     inspect) _mergecraft_words "$2" " --summary --json --quiet -q --verbose -v --help -h --version" ;;
     download) _mergecraft_words "$2" " --dataset --split --json --quiet -q --verbose -v --help -h --version" ;;
+    clean) _mergecraft_words "$2" " --json --quiet -q --verbose -v --help -h --version" ;;
     help) _mergecraft_words "$2" " --json --quiet -q --verbose -v --help -h --version" ;;
     esac
 }
 
-_mergecraft_subcommands="merge eval classify methods inspect download help --help -h --version"
+_mergecraft_subcommands="merge eval classify methods inspect download clean help --help -h --version"
 
 # Sets `operands` to the number of operands between the subcommand and the cursor.
 _mergecraft_count_operands()

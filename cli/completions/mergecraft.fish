@@ -7,6 +7,7 @@ complete -c mergecraft -n __fish_use_subcommand -a classify -d 'Classify texts w
 complete -c mergecraft -n __fish_use_subcommand -a methods -d 'List the merge methods, or describe one.'
 complete -c mergecraft -n __fish_use_subcommand -a inspect -d 'Print the contents of a checkpoint.'
 complete -c mergecraft -n __fish_use_subcommand -a download -d 'Download models and data sets from the Hugging Face Hub.'
+complete -c mergecraft -n __fish_use_subcommand -a clean -d 'Remove what an interrupted merge left behind.'
 complete -c mergecraft -n __fish_use_subcommand -a help -d 'Print the help of the command or a subcommand.'
 complete -c mergecraft -n __fish_use_subcommand -s h -l help -d 'print this help'
 complete -c mergecraft -n __fish_use_subcommand -l version -d 'print the version'
@@ -90,7 +91,14 @@ complete -c mergecraft -n '__fish_seen_subcommand_from download' -s v -l verbose
 complete -c mergecraft -n '__fish_seen_subcommand_from download' -s h -l help -d 'print this help'
 complete -c mergecraft -n '__fish_seen_subcommand_from download' -l version -d 'print the version'
 
-complete -c mergecraft -n '__fish_seen_subcommand_from help' -a 'merge eval classify methods inspect download help' -d 'SUBCOMMAND'
+complete -c mergecraft -n '__fish_seen_subcommand_from clean' -F -d 'DIR'
+complete -c mergecraft -n '__fish_seen_subcommand_from clean' -l json -d 'print one JSON object to standard output'
+complete -c mergecraft -n '__fish_seen_subcommand_from clean' -s q -l quiet -d 'print no messages except errors'
+complete -c mergecraft -n '__fish_seen_subcommand_from clean' -s v -l verbose -d 'print more messages'
+complete -c mergecraft -n '__fish_seen_subcommand_from clean' -s h -l help -d 'print this help'
+complete -c mergecraft -n '__fish_seen_subcommand_from clean' -l version -d 'print the version'
+
+complete -c mergecraft -n '__fish_seen_subcommand_from help' -a 'merge eval classify methods inspect download clean help' -d 'SUBCOMMAND'
 complete -c mergecraft -n '__fish_seen_subcommand_from help' -l json -d 'print one JSON object to standard output'
 complete -c mergecraft -n '__fish_seen_subcommand_from help' -s q -l quiet -d 'print no messages except errors'
 complete -c mergecraft -n '__fish_seen_subcommand_from help' -s v -l verbose -d 'print more messages'

@@ -241,4 +241,20 @@ MC_API mc_status mc_plan_run(const mc_plan *plan, const char *folder, const mc_r
 /* The lazy state dict that the plan makes, in output dtypes; the caller frees it, before the plan. */
 MC_API mc_status mc_plan_state_dict(const mc_plan *plan, mc_state_dict **out, mc_error *error);
 
+/* What mc_clean removed: the path of the folder, empty if there was none, and the files in it. */
+typedef struct mc_clean_result {
+    char path[4096];
+    size_t files;
+    int64_t bytes;
+} mc_clean_result;
+
+/*
+ * Removes what an interrupted merge left for the folder `target`: the hidden folder ".NAME.merging"
+ * beside it, whose own name may be given, too. MC_OK also if there is none.
+ *
+ * Errors: MC_BUSY   a merge is writing to the folder
+ *         MC_USAGE  `target` is not a name, such as ".."
+ */
+MC_API mc_status mc_clean(const char *target, mc_clean_result *out, mc_error *error);
+
 #endif

@@ -245,21 +245,31 @@ static char *place_of(const char *target)
     return copy;
 }
 
-static mc_status begin(const char *target, mc_folder *folder, mc_error *error)
+mc_status mc_folder_names(const char *target, mc_folder *folder, char **parent, mc_error *error)
 {
-    char *before = NULL, *parent = NULL, *name = NULL;
+    char *before = NULL, *name = NULL;
     char *const place = place_of(target);
-    mc_status status = place && split(place, &before, &parent, &name) ? MC_OK
-                                                                      : mc_fail_memory(error);
+    mc_status status = place && split(place, &before, parent, &name) ? MC_OK
+                                                                     : mc_fail_memory(error);
     if (status == MC_OK && (!*name || is_dots(name)))
         status = mc_fail_at(error, MC_USAGE, target, NULL, -1, "expected the name of a new folder");
     if (status == MC_OK) {
         folder->target = mc_format("%s%s", before, name);
         folder->work = mc_format("%s.%s.merging", before, name);
-        status = folder->target && folder->work
-                     ? mc_folder_check_target(folder->target, folder->overwrite, error)
-                     : mc_fail_memory(error);
+        status = folder->target && folder->work ? MC_OK : mc_fail_memory(error);
     }
+    mc_free(place);
+    mc_free(before);
+    mc_free(name);
+    return status;
+}
+
+static mc_status begin(const char *target, mc_folder *folder, mc_error *error)
+{
+    char *parent = NULL;
+    mc_status status = mc_folder_names(target, folder, &parent, error);
+    if (status == MC_OK)
+        status = mc_folder_check_target(folder->target, folder->overwrite, error);
     if (status == MC_OK)
         status = make_parents(parent, &folder->made, error);
     for (bool gone = true; status == MC_OK && gone;) {
@@ -268,10 +278,7 @@ static mc_status begin(const char *target, mc_folder *folder, mc_error *error)
         folder->fd = -1;
         status = lock(folder, &gone, error);
     }
-    mc_free(place);
-    mc_free(before);
     mc_free(parent);
-    mc_free(name);
     return status;
 }
 

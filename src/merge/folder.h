@@ -24,6 +24,12 @@ typedef struct mc_folder {
 mc_status mc_folder_begin(const char *target, bool overwrite, bool sync, mc_folder *out,
                           mc_error *error);
 
+/*
+ * Sets `target` and `work` of the folder and *parent, in new memory, also after a failure: the caller
+ * frees all three. MC_USAGE if the target is no name, such as "..".
+ */
+mc_status mc_folder_names(const char *target, mc_folder *folder, char **parent, mc_error *error);
+
 /* MC_EXISTS if the target is there and may not be replaced. */
 mc_status mc_folder_check_target(const char *target, bool overwrite, mc_error *error);
 

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -23,9 +24,9 @@
 
 extern char **environ;
 
-/* ---- the cache's folders ------------------------------------------------------------------------ */
+/* ---- the cache's folders --------------------------------------------------------------------- */
 
-/* Nobody but the user may be able to put code where it will be loaded from. */
+/* Only the user may be able to write to a folder that code is loaded from. */
 static mc_status check_private(const char *path, mc_error *error)
 {
     struct stat status;
@@ -33,19 +34,22 @@ static mc_status check_private(const char *path, mc_error *error)
         return mc_fail_errno(error, path, "cannot examine it");
     if (!S_ISDIR(status.st_mode) || status.st_uid != geteuid() || (status.st_mode & 022))
         return mc_fail_at(error, MC_IO, path, NULL, -1,
-                          "expected a folder that belongs to this user and that nobody else can "
-                          "write to, for compiled methods");
+                          "expected a folder for compiled methods that belongs to this user and "
+                          "that only this user can write to");
     return MC_OK;
 }
 
 static mc_status make_private(const char *path, mc_error *error)
 {
     if (mc_system->mkdir(path, 0700) != 0 && errno != EEXIST)
-        return mc_fail_errno(error, path, "cannot make the folder for compiled methods");
+        return mc_fail_errno(error, path, "cannot create the folder for compiled methods");
     return check_private(path, error);
 }
 
-/* Who can rename what is in it could put a folder of his own in the place of ours between two looks at it. */
+/*
+ * Another user who can rename entries of this folder could replace ours between the check of it and
+ * its use. The sticky bit, as of /tmp, prevents that.
+ */
 static mc_status check_home(const char *path, mc_error *error)
 {
     struct stat status;
@@ -55,51 +59,83 @@ static mc_status check_home(const char *path, mc_error *error)
     if (!S_ISDIR(status.st_mode) || !mine ||
         ((status.st_mode & S_IWOTH) && !(status.st_mode & S_ISVTX)))
         return mc_fail_at(error, MC_IO, path, NULL, -1,
-                          "expected a folder that belongs to this user and that not everybody can "
-                          "write to, for compiled methods");
+                          "expected a folder for compiled methods that belongs to this user and "
+                          "that not everybody can write to");
     return MC_OK;
 }
 
-/* $XDG_CACHE_HOME or ~/.cache, as the user's own environment says; made if it is not there. */
+/* $XDG_CACHE_HOME or ~/.cache in new memory; *out is NULL if neither is set. */
 static mc_status cache_home(char **out, mc_error *error)
 {
     const char *const cache = getenv("XDG_CACHE_HOME"), *const home = getenv("HOME");
+    *out = NULL;
     if (cache && cache[0] == '/')
         *out = mc_strdup(cache);
     else if (home && home[0] == '/')
         *out = mc_format("%s/.cache", home);
     else
-        return mc_fail(error, MC_IO,
-                       "expected HOME or XDG_CACHE_HOME to name a folder for compiled "
-                       "methods, found neither");
-    if (!*out)
-        return mc_fail_memory(error);
-    if (mc_system->mkdir(*out, 0700) != 0 && errno != EEXIST)
-        return mc_fail_errno(error, *out, "cannot make the folder");
-    return check_home(*out, error);
+        return MC_OK;
+    return *out ? MC_OK : mc_fail_memory(error);
 }
 
-/* *out: …/mergecraft/plugins, in new memory. */
-static mc_status cache_folder(char **out, mc_error *error)
+/* Whether HOME/mergecraft/plugins can be written to, or else the innermost of its parents that exists. */
+static bool is_writable(const char *home)
 {
-    char *home = NULL;
-    mc_status status = cache_home(&home, error);
-    char *const own = home ? mc_format("%s/mergecraft", home) : NULL;
-    *out = home ? mc_format("%s/mergecraft/plugins", home) : NULL;
-    if (status == MC_OK && (!own || !*out))
-        status = mc_fail_memory(error);
+    struct stat status;
+    char *const path = mc_format("%s/mergecraft/plugins", home);
+    bool found = false;
+    for (char *slash; path && !(found = mc_system->stat(path, &status) == 0) &&
+                      (slash = strrchr(path, '/')) && slash > path;)
+        *slash = '\0';
+    const bool writable = found && faccessat(AT_FDCWD, path, W_OK | X_OK, AT_EACCESS) == 0;
+    mc_free(path);
+    return writable;
+}
+
+/* A folder HOME, then `name` and `name`/plugins in it, which belong to the user. *out: the last. */
+static mc_status make_cache(const char *home, const char *name, char **out, mc_error *error)
+{
+    char *const own = mc_format("%s/%s", home, name);
+    *out = mc_format("%s/%s/plugins", home, name);
+    mc_status status = own && *out ? MC_OK : mc_fail_memory(error);
+    if (status == MC_OK && mc_system->mkdir(home, 0700) != 0 && errno != EEXIST)
+        status = mc_fail_errno(error, home, "cannot create the folder");
+    if (status == MC_OK)
+        status = check_home(home, error);
     if (status == MC_OK)
         status = make_private(own, error);
     if (status == MC_OK)
         status = make_private(*out, error);
     mc_free(own);
+    return status;
+}
+
+/*
+ * *out: …/mergecraft/plugins below the user's cache, in new memory. Services and containers often
+ * have no home folder or a read-only one: then it is mergecraft-UID/plugins in $TMPDIR or /tmp.
+ */
+static mc_status cache_folder(char **out, mc_error *error)
+{
+    char *home = NULL, name[40];
+    mc_status status = cache_home(&home, error);
+    if (status == MC_OK && home && is_writable(home)) {
+        status = make_cache(home, "mergecraft", out, error);
+    } else if (status == MC_OK) {
+        const char *const temporary = getenv("TMPDIR");
+        snprintf(name, sizeof name, "mergecraft-%ld", (long)geteuid());
+        status = make_cache(temporary && temporary[0] == '/' ? temporary : "/tmp", name, out,
+                            error);
+    }
     mc_free(home);
     return status;
 }
 
-/* ---- names of this process ---------------------------------------------------------------------- */
+/* ---- names of this process ------------------------------------------------------------------- */
 
-/* A name for what will have the name `path` when it is complete, in new memory; what a process of this number has left there is removed. */
+/*
+ * A temporary name for the file or folder `path`, in new memory. What an earlier process of the same
+ * number left under that name is removed.
+ */
 static char *unique_name(const char *path)
 {
     static atomic_uint number;
@@ -109,7 +145,7 @@ static char *unique_name(const char *path)
     return name;
 }
 
-/* ---- headers ------------------------------------------------------------------------------------ */
+/* ---- headers --------------------------------------------------------------------------------- */
 
 static uint64_t headers_hash(void)
 {
@@ -124,10 +160,10 @@ static mc_status write_file(const char *path, const void *bytes, size_t size, mc
     const int fd = mc_system->open(AT_FDCWD, path,
                                    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
-        return mc_fail_errno(error, path, "cannot make the file");
+        return mc_fail_errno(error, path, "cannot create the file");
     mc_status status = mc_write_all(fd, path, bytes, size, 0, error);
     if (status == MC_OK && mc_system->fsync(fd) != 0)
-        status = mc_fail_errno(error, path, "cannot bring it to the disk");
+        status = mc_fail_errno(error, path, "cannot flush it to disk");
     if (mc_system->close(fd) != 0 && status == MC_OK)
         status = mc_fail_errno(error, path, "cannot close it");
     return status;
@@ -145,7 +181,7 @@ static mc_status write_headers(const char *folder, mc_error *error)
     return status;
 }
 
-/* Makes the headers' folder under a name that nobody else uses, and gives it its own once it is complete. */
+/* Writes the headers into a folder with a unique name, and renames it when it is complete. */
 static mc_status make_headers(const char *path, const char *made, mc_error *error)
 {
     char *const inner = mc_format("%s/mergecraft", made);
@@ -155,16 +191,16 @@ static mc_status make_headers(const char *path, const char *made, mc_error *erro
     if (status == MC_OK)
         status = write_headers(made, error);
     const bool named = status == MC_OK && mc_system->rename(made, path, 0) == 0;
-    /* Another process may have been faster. */
+    /* Another process may have renamed its own first. */
     if (status == MC_OK && !named && errno != EEXIST && errno != ENOTEMPTY)
-        status = mc_fail_errno(error, path, "cannot give the folder its name");
+        status = mc_fail_errno(error, path, "cannot rename the folder to it");
     if (!named)
         (void)mc_folder_remove(made);
     mc_free(inner);
     return status;
 }
 
-/* A folder with the headers, complete once it has its name. *out: its path, in new memory. */
+/* The folder with the public headers. *out: its path, in new memory. */
 static mc_status headers_folder(const char *cache, char **out, mc_error *error)
 {
     struct stat status;
@@ -179,7 +215,7 @@ static mc_status headers_folder(const char *cache, char **out, mc_error *error)
     return result;
 }
 
-/* ---- the compiler ------------------------------------------------------------------------------- */
+/* ---- the compiler ---------------------------------------------------------------------------- */
 
 static const char *compiler(void)
 {
@@ -203,14 +239,17 @@ static const char *const compiler_flags[] = {"-std=gnu17",
                                              "c"};
 enum { FLAGS = sizeof compiler_flags / sizeof *compiler_flags };
 
-/* Not -march=native: a cache in a home folder may be shared by machines of several kinds. */
+/* Not -march=native: machines with different CPUs may share a home folder. */
 static const char *const level_flags[MC_CPU_LEVELS] = {
     [MC_CPU_SCALAR] = "-DMC_CPU_SCALAR",
     [MC_CPU_AVX2] = "-march=haswell",
     [MC_CPU_AVX512] = "-march=skylake-avx512",
 };
 
-/* Runs the compiler, without a shell; *said: what it said, cut to what an error holds. Its exit status, or −1 and errno. */
+/*
+ * Runs the compiler without a shell and returns its exit status, or −1 and errno; EINTR if Ctrl-C
+ * ended it. *said: its messages, cut to `size`.
+ */
 static int run_compiler(char *const *arguments, char *said, size_t size)
 {
     int ends[2];
@@ -240,10 +279,14 @@ static int run_compiler(char *const *arguments, char *said, size_t size)
     int status = -1;
     while (problem == 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
         continue;
-    /* A system whose spawn cannot tell that there is no such program says it so. */
+    /* 127: some systems start a child before they notice that the program does not exist. */
     const bool absent = problem == 0 && WIFEXITED(status) && WEXITSTATUS(status) == 127;
-    errno = absent ? ENOENT : problem;
-    return problem != 0 || absent ? -1 : WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+    const bool interrupted = problem == 0 && WIFSIGNALED(status) &&
+                             (WTERMSIG(status) == SIGINT || WTERMSIG(status) == SIGTERM);
+    errno = absent ? ENOENT : interrupted ? EINTR : problem;
+    if (problem != 0 || absent || interrupted)
+        return -1;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
 }
 
 static mc_status compile(const char *path, const char *include, const char *object,
@@ -255,7 +298,7 @@ static mc_status compile(const char *path, const char *include, const char *obje
     for (size_t i = 0; i < FLAGS; i++)
         arguments[count++] = compiler_flags[i];
     arguments[count++] = level_flags[mc_cpu()];
-    /* A name that begins like an option, or like a file of options, is none. */
+    /* "./" keeps names that begin with - or @ from being read as options. */
     char *const file = mc_format("%s%s", *path == '-' || *path == '@' ? "./" : "", path);
     if (!file)
         return mc_fail_memory(error);
@@ -266,6 +309,8 @@ static mc_status compile(const char *path, const char *include, const char *obje
     char said[sizeof(((mc_error *)0)->text)];
     const int result = run_compiler((char *const *)(uintptr_t)arguments, said, sizeof said - 128);
     mc_free(file);
+    if (result < 0 && errno == EINTR)
+        return mc_fail_at(error, MC_INTERRUPTED, path, NULL, -1, "interrupted while compiling");
     if (result < 0)
         return mc_fail_errno(error, path, "cannot run the compiler '%s'", compiler());
     while (*said && said[strlen(said) - 1] == '\n')
@@ -275,11 +320,11 @@ static mc_status compile(const char *path, const char *include, const char *obje
     return MC_OK;
 }
 
-/* ---- the cache ---------------------------------------------------------------------------------- */
+/* ---- the cache ------------------------------------------------------------------------------- */
 
 /*
- * The next name of a list as compilers write it for make: separated by blanks and continued lines, with "\\ " for a blank, "\\#" and
- * "$$" in names. Taken out of the text in place; NULL at its end.
+ * The next name of a list that a compiler wrote for make: separated by blanks and continued lines,
+ * with "\\ ", "\\#" and "$$" in names. Unescapes in place; NULL at the end.
  */
 static char *next_name(char **rest)
 {
@@ -299,7 +344,7 @@ static char *next_name(char **rest)
     return to > name ? name : NULL;
 }
 
-/* Whether the files that the object was made of, as the compiler listed them, are older than it. */
+/* Whether all files that the compiler listed for the object are older than it. */
 static bool up_to_date(const char *object, const char *depends)
 {
     struct stat made, part;
@@ -321,7 +366,7 @@ static bool up_to_date(const char *object, const char *depends)
     return fresh;
 }
 
-/* Everything that the object depends on, but for files that the text includes. */
+/* A hash of everything that the object depends on, except included files. */
 static uint64_t key_of(const char *path, const char *text, size_t size)
 {
     uint64_t hash = mc_hash_mix(headers_hash());
@@ -336,19 +381,19 @@ static uint64_t key_of(const char *path, const char *text, size_t size)
     return mc_hash_bytes(hash, text, size);
 }
 
-/* After a power cut an object that has its name must be all there: it is loaded without another look. */
-static mc_status bring_to_disk(const char *path, mc_error *error)
+/* An object under its final name is loaded unchecked: after a power failure it must be complete. */
+static mc_status flush_to_disk(const char *path, mc_error *error)
 {
     const int fd = mc_system->open(AT_FDCWD, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC, 0);
     const mc_status status = fd >= 0 && mc_system->fsync(fd) == 0
                                  ? MC_OK
-                                 : mc_fail_errno(error, path, "cannot bring it to the disk");
+                                 : mc_fail_errno(error, path, "cannot flush it to disk");
     if (fd >= 0)
         mc_system->close(fd);
     return status;
 }
 
-/* Under a name of this process's own first: two may compile the same text at once. */
+/* Under a temporary name first: two processes may compile the same text at once. */
 static mc_status compile_to(const char *path, const char *cache, const char *object,
                             const char *depends, mc_error *error)
 {
@@ -359,10 +404,10 @@ static mc_status compile_to(const char *path, const char *cache, const char *obj
     if (status == MC_OK)
         status = compile(path, include, new_object, new_depends, error);
     if (status == MC_OK)
-        status = bring_to_disk(new_object, error);
+        status = flush_to_disk(new_object, error);
     if (status == MC_OK && (mc_system->rename(new_depends, depends, 0) != 0 ||
                             mc_system->rename(new_object, object, 0) != 0))
-        status = mc_fail_errno(error, object, "cannot keep the compiled method");
+        status = mc_fail_errno(error, object, "cannot store the compiled method");
     if (status != MC_OK && new_object && new_depends) {
         (void)mc_system->unlink(AT_FDCWD, new_object, 0);
         (void)mc_system->unlink(AT_FDCWD, new_depends, 0);

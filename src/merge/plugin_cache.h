@@ -1,10 +1,10 @@
-/* Compiling a C file into a shared object, once for each text. */
+/* Compiles a C file into a shared object, once per content. */
 #ifndef MC_MERGE_PLUGIN_CACHE_H
 #define MC_MERGE_PLUGIN_CACHE_H
 
 #include "base/error.h"
 
-/* *out: the path of the shared object, in new memory. `text` is what the file holds. */
+/* *out: the path of the shared object, in new memory. `text` is the content of the file. */
 mc_status mc_plugin_compile(const char *path, const char *text, size_t size, char **out,
                             mc_error *error);
 

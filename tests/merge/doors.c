@@ -331,7 +331,8 @@ static void test_plugin_errors(void **state)
     assert_int_equal(chmod(own, 0777), 0);
     setenv("XDG_CACHE_HOME", open_cache, 1);
     write_text(folder, "good.c", good_text);
-    assert_error(MC_IO, "nobody else can write to", open_plugin(folder, "good.c", &plugin, &error));
+    assert_error(MC_IO, "only this user can write to",
+                 open_plugin(folder, "good.c", &plugin, &error));
     free(own), free(open_cache), free(cache);
     remove_temporary(folder);
 }
