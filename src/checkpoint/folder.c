@@ -59,8 +59,8 @@ mc_status mc_folder_refuse_adapter(const char *path, const char *folder, mc_erro
     const char *const base = base_of_adapter(folder, &json);
     const mc_status status = mc_fail_at(
         error, MC_UNSUPPORTED, path, NULL, -1,
-        "expected the weights of a model, found an adapter%s%s%s: add it to its base model "
-        "first (merge_and_unload of peft) and merge the results",
+        "expected the weights of a model, found an adapter%s%s%s: name it with its base model, as "
+        "BASE+ADAPTER",
         base ? " for '" : "", base ? base : "", base ? "'" : "");
     json_decref(json);
     return status;

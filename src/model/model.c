@@ -216,7 +216,7 @@ mc_status mc_model_check(const mc_model *model, mc_error *error)
 
 uint64_t mc_model_fingerprint(const mc_model *model)
 {
-    uint64_t hash = MC_HASH_START;
+    uint64_t hash = mc_hash_bytes(MC_HASH_START, &model->adapters, sizeof model->adapters);
     for (size_t i = 0; i < model->checkpoint.file_count; i++) {
         const mc_file_identity identity = mc_file_identity_of(model->checkpoint.files[i]);
         hash = mc_hash_bytes(hash, &identity, sizeof identity);

@@ -17,6 +17,7 @@ struct mc_model {
     mc_checkpoint checkpoint;
     const char **labels; /* of id2label, by id; text is owned by config */
     size_t label_count;
+    uint64_t adapters; /* a hash of the adapters' configurations; 0 without adapters */
 };
 
 /* Opens what is at a path, as a model of another name. */

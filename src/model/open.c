@@ -1,14 +1,15 @@
 /* From names to open models: what is on the Hub is fetched first, for all of them together. */
-#include "model/remote.h"
+#include "model/open.h"
 
 #include "base/memory.h"
 #include "base/system.h"
+#include "model/remote.h"
 
 #include <stdio.h>
 #include <string.h>
 
 /* A path that exists is never a name. */
-static bool is_remote(const char *name)
+bool mc_is_remote(const char *name)
 {
     struct stat status;
     return mc_system->stat(name, &status) != 0 && mc_hub_is_name(name);
@@ -92,8 +93,8 @@ static mc_status fetch(mc_session *session, const mc_hub_spec *specs, size_t cou
     return MC_OK;
 }
 
-mc_status mc_models_open(const char *const *names, size_t count, const mc_hub_options *hub,
-                         bool headers_only, mc_model **out, mc_error *error)
+mc_status mc_models_open_plain(const char *const *names, size_t count, const mc_hub_options *hub,
+                               bool headers_only, mc_model **out, mc_error *error)
 {
     mc_hub_spec *const specs = mc_alloc_zero(count, sizeof *specs);
     mc_session session = {0};
@@ -101,7 +102,7 @@ mc_status mc_models_open(const char *const *names, size_t count, const mc_hub_op
     if (!specs)
         return mc_fail_memory(error);
     for (size_t i = 0; i < count; i++)
-        if (is_remote(names[i]))
+        if (mc_is_remote(names[i]))
             specs[remote++].name = names[i];
     mc_status status = fetch(&session, specs, remote, hub, headers_only, error);
     if (status == MC_OK)
@@ -109,9 +110,4 @@ mc_status mc_models_open(const char *const *names, size_t count, const mc_hub_op
     mc_session_end(&session);
     mc_free(specs);
     return status;
-}
-
-mc_status mc_model_open(const char *name, mc_model **out, mc_error *error)
-{
-    return mc_models_open(&name, 1, NULL, false, out, error);
 }
