@@ -1,6 +1,12 @@
 /*
  * A model as the user names it: a folder as transformers writes it, a single file of weights (whose folder's
  * configuration is used, if it has one), or a repository on the Hub, ORG/NAME or ORG/NAME@REVISION.
+ *
+ * Any of these may be followed by LoRA adapters, BASE+ADAPTER[+ADAPTER…]: folders as PEFT saves
+ * them, files with the names of kohya's scripts or of diffusers, or repositories on the Hub. Their
+ * updates are applied where tensors are read. The folder of an adapter by itself means the base model
+ * that its adapter_config.json names, with the adapter. A path that exists and has a "+" in its name
+ * is that path.
  */
 #ifndef MERGECRAFT_MODEL_H
 #define MERGECRAFT_MODEL_H

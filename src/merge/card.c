@@ -11,22 +11,39 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The last part of a path: the rest describes somebody's disk. `end` points behind the path. */
+static const char *last_part(const char *path, const char *end)
+{
+    const char *at = end;
+    while (at > path && at[-1] != '/')
+        at--;
+    return at;
+}
+
 /*
- * A model's name on the Hub, else the last part of its path: the rest describes somebody's disk. In
- * new memory, in UTF-8 whatever the path is in; NULL: no memory.
+ * A model's name on the Hub, else the last part of its path; of BASE+ADAPTER the same for each part.
+ * In new memory, in UTF-8 whatever the path is in; NULL: no memory.
  */
 static char *public_name(const mc_model *model)
 {
-    const char *name = mc_model_name(model);
-    const char *const last = strrchr(name, '/');
-    if (mc_model_repository(model))
-        name = mc_model_repository(model);
-    else if (last && last[1])
-        name = last + 1;
-    const size_t size = strlen(name);
-    char *const text = mc_alloc(3 * size + 1);
+    mc_text name = {0};
+    const char *at = mc_model_name(model);
+    for (bool first = true; at; first = false) {
+        const char *const plus = mc_model_has_adapters(model) ? strchr(at, '+') : NULL;
+        const char *const end = plus ? plus : at + strlen(at);
+        if (first && mc_model_repository(model)) {
+            mc_text_add(&name, "%s", mc_model_repository(model));
+        } else {
+            const char *const part = last_part(at, end);
+            mc_text_append(&name, part, (size_t)(end - part));
+        }
+        mc_text_add(&name, "%s", plus ? "+" : "");
+        at = plus ? plus + 1 : NULL;
+    }
+    char *const text = name.failed ? NULL : mc_alloc(3 * name.length + 1);
     if (text)
-        text[mc_utf8_repair(name, size, text)] = '\0';
+        text[mc_utf8_repair(name.data, name.length, text)] = '\0';
+    mc_text_free(&name);
     return text;
 }
 

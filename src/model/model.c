@@ -132,6 +132,11 @@ mc_status mc_model_wrap(const char *name, const mc_state_dict *dict, const char 
     return MC_OK;
 }
 
+bool mc_model_has_adapters(const mc_model *model)
+{
+    return model->adapters != 0;
+}
+
 bool mc_model_is_complete(const mc_model *model)
 {
     return model->missing_bytes == 0;

@@ -20,6 +20,9 @@ struct mc_model {
     uint64_t adapters; /* a hash of the adapters' configurations; 0 without adapters */
 };
 
+/* Returns whether the model was opened as BASE+ADAPTER. */
+bool mc_model_has_adapters(const mc_model *model);
+
 /* Opens what is at a path, as a model of another name. */
 mc_status mc_model_open_path(const char *name, const char *path, mc_model **out, mc_error *error);
 

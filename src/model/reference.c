@@ -67,8 +67,8 @@ static mc_status split(const char *name, reference *to, mc_error *error)
         const char *const next = strchr(++at, '+');
         const size_t length = next ? (size_t)(next - at) : strlen(at);
         if (length == 0 || !*to->base)
-            return mc_fail(error, MC_USAGE,
-                           "expected MODEL+ADAPTER, found '%s' with an empty part", name);
+            return mc_fail(error, MC_USAGE, "expected MODEL+ADAPTER, found '%s' with an empty part",
+                           name);
         MC_TRY(add_adapter(to, mc_strndup(at, length), error));
         at = next;
     }
@@ -119,8 +119,8 @@ static mc_status note_adapter(mc_model *model, const mc_adapter *adapter, const 
     const char *const base = mc_adapter_base(adapter);
     const size_t tensors = mc_state_dict_count(model->checkpoint.dict);
     if (base && strcmp(last_part(base), last_part(model->name)) != 0)
-        MC_TRY(mc_notes_add(notes, error, "adapter %s was made for the base model '%s'", name,
-                            base));
+        MC_TRY(
+            mc_notes_add(notes, error, "adapter %s was made for the base model '%s'", name, base));
     if (left_out > 0)
         MC_TRY(mc_notes_add(notes, error,
                             "adapter %s: %zu of %zu modules belong to another component and are "
