@@ -10,44 +10,13 @@
 
 struct mc_file {
     atomic_size_t references;
-    int fd;
+    mc_descriptor *descriptor;
     mc_file_identity identity;
-    int64_t limit; /* what can be read of it */
+    int64_t limit; /* bytes that can be read */
     char path[];
 };
 
 static atomic_int_least64_t bytes_read;
-
-static mc_file_identity identity_from(const struct stat *status)
-{
-    return (mc_file_identity){
-        .device = status->st_dev,
-        .inode = status->st_ino,
-        .size = status->st_size,
-        .modified_ns = (int64_t)status->st_mtim.tv_sec * 1000000000 +
-                       (int64_t)status->st_mtim.tv_nsec,
-    };
-}
-
-static bool same_identity(const mc_file_identity *a, const mc_file_identity *b)
-{
-    return a->device == b->device && a->inode == b->inode && a->size == b->size &&
-           a->modified_ns == b->modified_ns;
-}
-
-static mc_status examine(mc_file *file, mc_error *error)
-{
-    struct stat status;
-    if (mc_system->fstat(file->fd, &status) != 0)
-        return mc_fail_errno(error, file->path, "cannot examine it");
-    if (!S_ISREG(status.st_mode))
-        return mc_fail_at(error, MC_FORMAT, file->path, NULL, -1,
-                          "expected a regular file, found %s",
-                          S_ISDIR(status.st_mode) ? "a folder" : "something else");
-    file->identity = identity_from(&status);
-    file->limit = file->identity.size;
-    return MC_OK;
-}
 
 mc_status mc_file_open(const char *path, mc_file **out, mc_error *error)
 {
@@ -57,18 +26,12 @@ mc_status mc_file_open(const char *path, mc_file **out, mc_error *error)
         return mc_fail_memory(error);
     memcpy(file->path, path, length);
     file->references = 1;
-    /* O_NONBLOCK: opening a pipe that nobody writes to must not hang. */
-    file->fd = mc_system->open(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
-    if (file->fd < 0) {
-        const mc_status status = mc_fail_errno(error, path, "cannot open it");
+    const mc_status status = mc_descriptor_open(path, &file->descriptor, &file->identity, error);
+    if (status != MC_OK) {
         mc_free(file);
         return status;
     }
-    const mc_status status = examine(file, error);
-    if (status != MC_OK) {
-        mc_file_unref(file);
-        return status;
-    }
+    file->limit = file->identity.size;
     *out = file;
     return MC_OK;
 }
@@ -83,7 +46,7 @@ void mc_file_unref(mc_file *file)
 {
     if (!file || atomic_fetch_sub(&file->references, 1) != 1)
         return;
-    mc_system->close(file->fd);
+    mc_descriptor_close(file->descriptor);
     mc_free(file);
 }
 
@@ -99,7 +62,9 @@ int64_t mc_file_size(const mc_file *file)
 
 int mc_file_descriptor(const mc_file *file)
 {
-    return file->fd;
+    int fd = -1;
+    /* Never released: nobody knows how long the caller uses it. */
+    return mc_descriptor_acquire(file->descriptor, &fd, NULL) == MC_OK ? fd : -1;
 }
 
 void mc_file_limit(mc_file *file, int64_t size)
@@ -112,20 +77,11 @@ mc_file_identity mc_file_identity_of(const mc_file *file)
     return file->identity;
 }
 
-mc_status mc_file_read(const mc_file *file, int64_t offset, void *out, size_t size, mc_error *error)
+static mc_status read_all(const mc_file *file, int fd, int64_t offset, unsigned char *out,
+                          size_t size, mc_error *error)
 {
-    if (offset < 0 || offset > file->identity.size ||
-        (int64_t)size > file->identity.size - offset || (int64_t)size < 0)
-        return mc_fail_at(error, MC_FORMAT, file->path, NULL, offset,
-                          "expected %zu bytes at byte %lld, but the file has %lld bytes", size,
-                          (long long)offset, (long long)file->identity.size);
-    if ((int64_t)size > file->limit - offset)
-        return mc_fail_at(error, MC_NOT_FOUND, file->path, NULL, offset,
-                          "only the file's header was downloaded, not its values");
-    unsigned char *at = out;
-    size_t left = size;
-    while (left > 0) {
-        const ssize_t got = mc_system->pread(file->fd, at, left, (off_t)offset);
+    while (size > 0) {
+        const ssize_t got = mc_system->pread(fd, out, size, (off_t)offset);
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
@@ -135,17 +91,39 @@ mc_status mc_file_read(const mc_file *file, int64_t offset, void *out, size_t si
                               "the file became shorter while it was read: expected %lld bytes, "
                               "found %lld",
                               (long long)file->identity.size, (long long)offset);
-        at += got;
+        out += got;
         offset += got;
-        left -= (size_t)got;
+        size -= (size_t)got;
     }
-    atomic_fetch_add_explicit(&bytes_read, (int64_t)size, memory_order_relaxed);
     return MC_OK;
+}
+
+mc_status mc_file_read(const mc_file *file, int64_t offset, void *out, size_t size, mc_error *error)
+{
+    int fd = -1;
+    if (offset < 0 || offset > file->identity.size ||
+        (int64_t)size > file->identity.size - offset || (int64_t)size < 0)
+        return mc_fail_at(error, MC_FORMAT, file->path, NULL, offset,
+                          "expected %zu bytes at byte %lld, but the file has %lld bytes", size,
+                          (long long)offset, (long long)file->identity.size);
+    if ((int64_t)size > file->limit - offset)
+        return mc_fail_at(error, MC_NOT_FOUND, file->path, NULL, offset,
+                          "only the file's header was downloaded, not its values");
+    MC_TRY(mc_descriptor_acquire(file->descriptor, &fd, error));
+    const mc_status status = read_all(file, fd, offset, out, size, error);
+    mc_descriptor_release(file->descriptor);
+    if (status == MC_OK)
+        atomic_fetch_add_explicit(&bytes_read, (int64_t)size, memory_order_relaxed);
+    return status;
 }
 
 void mc_file_read_ahead(const mc_file *file, int64_t offset, int64_t size)
 {
-    mc_system->read_ahead(file->fd, (off_t)offset, (off_t)size);
+    int fd = -1;
+    if (mc_descriptor_acquire(file->descriptor, &fd, NULL) != MC_OK)
+        return;
+    mc_system->read_ahead(fd, (off_t)offset, (off_t)size);
+    mc_descriptor_release(file->descriptor);
 }
 
 mc_status mc_file_check(const mc_file *file, mc_error *error)
@@ -153,15 +131,18 @@ mc_status mc_file_check(const mc_file *file, mc_error *error)
     struct stat status;
     if (mc_system->stat(file->path, &status) != 0)
         return mc_fail_at(error, MC_CHANGED, file->path, NULL, -1,
-                          "the file was there when the merge began and cannot be found now: %s",
+                          "the file existed when it was opened and cannot be found now: %s",
                           strerror(errno));
-    const mc_file_identity now = identity_from(&status);
-    if (!same_identity(&now, &file->identity))
+    const mc_file_identity now = mc_file_identity_from(&status);
+    if (mc_file_identity_equal(&now, &file->identity))
+        return MC_OK;
+    if (now.size == file->identity.size)
         return mc_fail_at(error, MC_CHANGED, file->path, NULL, -1,
-                          "the file was modified while it was merged (expected %lld bytes as they "
-                          "were at the start, found %lld)",
-                          (long long)file->identity.size, (long long)now.size);
-    return MC_OK;
+                          "the file was modified or replaced after it was opened (its size is the "
+                          "same)");
+    return mc_fail_at(error, MC_CHANGED, file->path, NULL, -1,
+                      "the file was modified after it was opened: expected %lld bytes, found %lld",
+                      (long long)file->identity.size, (long long)now.size);
 }
 
 int64_t mc_file_bytes_read(void)

@@ -2,14 +2,9 @@
 #ifndef MC_BASE_FILE_H
 #define MC_BASE_FILE_H
 
+#include "base/descriptor.h"
 #include "base/error.h"
 #include "base/system.h"
-
-/* What tells whether a file is still the one that was opened. */
-typedef struct mc_file_identity {
-    uint64_t device, inode;
-    int64_t size, modified_ns;
-} mc_file_identity;
 
 typedef struct mc_file mc_file;
 
@@ -20,7 +15,8 @@ void mc_file_unref(mc_file *file); /* accepts NULL */
 
 const char *mc_file_path(const mc_file *file);
 int64_t mc_file_size(const mc_file *file);
-int mc_file_descriptor(const mc_file *file); /* borrowed */
+/* Returns the descriptor, borrowed, and keeps it open as long as the file; -1 if it cannot. */
+int mc_file_descriptor(const mc_file *file);
 mc_file_identity mc_file_identity_of(const mc_file *file);
 
 /*

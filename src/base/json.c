@@ -1,6 +1,7 @@
 #include "base/json.h"
 
 #include "base/file.h"
+#include "base/json_numbers.h"
 #include "base/memory.h"
 #include "base/utf8.h"
 
@@ -8,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* jansson may call the text wrong where it had no memory. */
+/* jansson may report a syntax error where it ran out of memory. */
 static bool is_memory_out(const json_error_t *problem, size_t size)
 {
     void *const as_much = mc_alloc(size);
@@ -16,12 +17,43 @@ static bool is_memory_out(const json_error_t *problem, size_t size)
     return !as_much || json_error_code(problem) == json_error_out_of_memory;
 }
 
+/*
+ * What jansson rejects is tried again with the numbers that only Python accepts as marked strings,
+ * so that other files are parsed at full speed. An error is that of the text as it is.
+ */
+static mc_status parse_marked(const char *bytes, size_t size, size_t flags, json_t **value,
+                              mc_error *error)
+{
+    mc_text marked = {0};
+    json_error_t problem;
+    const bool integers = !(flags & JSON_DECODE_INT_AS_REAL);
+    const bool found = mc_json_mark_numbers(bytes, size, integers, &marked);
+    if (found && !marked.failed)
+        *value = json_loadb(marked.data, marked.length, flags, &problem);
+    const bool memory_out = marked.failed ||
+                            (found && !*value && is_memory_out(&problem, marked.length));
+    mc_text_free(&marked);
+    return memory_out ? mc_fail_memory(error) : MC_OK;
+}
+
+/* A string of the text that looks like a number of ours would lose its quotation marks. */
+static bool has_mark(const char *bytes, size_t size)
+{
+    return size > 0 &&
+           memmem(bytes, size, MC_JSON_NUMBER_ESCAPED, sizeof MC_JSON_NUMBER_ESCAPED - 1);
+}
+
 static mc_status parse(const char *bytes, size_t size, size_t flags, json_t **out, mc_error *error)
 {
     json_error_t problem;
-    json_t *const value = json_loadb(bytes, size, JSON_REJECT_DUPLICATES | flags, &problem);
+    if (has_mark(bytes, size))
+        return mc_fail(error, MC_UNSUPPORTED, "expected JSON without the text '%s'",
+                       MC_JSON_NUMBER_ESCAPED);
+    json_t *value = json_loadb(bytes, size, flags, &problem);
     if (!value && is_memory_out(&problem, size))
         return mc_fail_memory(error);
+    if (!value)
+        MC_TRY(parse_marked(bytes, size, flags, &value, error));
     if (!value)
         return mc_fail_at(error, MC_FORMAT, NULL, NULL, problem.position,
                           "not valid JSON at byte %d: %s", problem.position, problem.text);
@@ -32,6 +64,11 @@ static mc_status parse(const char *bytes, size_t size, size_t flags, json_t **ou
 mc_status mc_json_parse(const char *bytes, size_t size, json_t **out, mc_error *error)
 {
     return parse(bytes, size, 0, out, error);
+}
+
+mc_status mc_json_parse_unique(const char *bytes, size_t size, json_t **out, mc_error *error)
+{
+    return parse(bytes, size, JSON_REJECT_DUPLICATES, out, error);
 }
 
 static mc_status load(const char *path, int64_t limit, size_t flags, json_t **out, mc_error *error)
@@ -66,6 +103,27 @@ json_t *mc_json_text(const char *text)
     json_t *const repaired = json_stringn(valid, mc_utf8_repair(text, size, valid));
     mc_free(valid);
     return repaired;
+}
+
+const char *mc_json_number_text(const json_t *value)
+{
+    static const char mark[] = MC_JSON_NUMBER_MARK;
+    const char *const text = json_string_value(value);
+    return text && strncmp(text, mark, sizeof mark - 1) == 0 ? text + sizeof mark - 1 : NULL;
+}
+
+char *mc_json_write(const json_t *value, size_t flags)
+{
+    mc_text out = {0};
+    char *const json = json_dumps(value, flags | mc_json_shortest(value));
+    if (!json)
+        return NULL;
+    mc_json_unmark_numbers(json, &out);
+    free(json);
+    if (!out.failed)
+        return out.data;
+    mc_text_free(&out);
+    return NULL;
 }
 
 json_t *mc_json_append(json_t *array, json_t *value)

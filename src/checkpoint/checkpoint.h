@@ -21,7 +21,8 @@ typedef struct mc_checkpoint {
     char **aliases;
     char **tied_to;
     size_t alias_count;
-    mc_notes notes; /* what was ignored, skipped or converted */
+    bool dequantized; /* FP8 tensors are read as products with their scales */
+    mc_notes notes;   /* what was ignored, skipped or converted */
 } mc_checkpoint;
 
 /* Returns the folder of a checkpoint at `path` in new memory (mc_free): a folder is its own. */

@@ -260,6 +260,7 @@ static mc_status finish(const resolution *r, mc_checkpoint *checkpoint, json_t *
 {
     if (r->count == 0)
         return MC_OK;
+    checkpoint->dequantized = true;
     json_object_del(config, "quantization_config");
     json_object_del(json_object_get(config, "text_config"), "quantization_config");
     return mc_notes_add(&checkpoint->notes, error,

@@ -64,7 +64,7 @@ static mc_status load_header(mc_file *file, int64_t size, json_t **out, mc_error
         return mc_fail_memory(error);
     mc_status status = mc_file_read(file, LENGTH_BYTES, text, (size_t)size, error);
     if (status == MC_OK)
-        status = mc_json_parse(text, (size_t)size, out, error);
+        status = mc_json_parse_unique(text, (size_t)size, out, error);
     mc_free(text);
     return status;
 }

@@ -236,11 +236,12 @@ static void stored_read_ahead(const mc_source *source, int64_t first, int64_t si
 static bool stored_place(const mc_source *source, mc_place *place)
 {
     const stored *const self = (const stored *)source;
-    if (self->row_major)
-        *place = (mc_place){.path = mc_file_path(self->file),
-                            .fd = mc_file_descriptor(self->file),
-                            .offset = self->offset};
-    return self->row_major;
+    if (!self->row_major)
+        return false;
+    *place = (mc_place){.path = mc_file_path(self->file),
+                        .fd = mc_file_descriptor(self->file),
+                        .offset = self->offset};
+    return place->fd >= 0;
 }
 
 static mc_status stored_check(const mc_source *source, mc_error *error)

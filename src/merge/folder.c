@@ -354,12 +354,12 @@ mc_status mc_folder_write(mc_folder *folder, const char *name, const void *bytes
 mc_status mc_folder_write_json(mc_folder *folder, const char *name, const json_t *value,
                                mc_error *error)
 {
-    char *const text = json_dumps(value, JSON_INDENT(2) | mc_json_shortest(value));
+    char *const text = mc_json_write(value, JSON_INDENT(2));
     if (!text)
         return mc_fail_memory(error);
     mc_text line = {0};
     mc_text_add(&line, "%s\n", text);
-    free(text);
+    mc_free(text);
     const mc_status status = line.failed
                                  ? mc_fail_memory(error)
                                  : mc_folder_write(folder, name, line.data, line.length, error);

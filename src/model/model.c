@@ -78,15 +78,26 @@ static mc_status read_config(mc_model *model, mc_error *error)
 
 /* ---- opening ----------------------------------------------------------------------------------- */
 
+/* Of a model that was quantised, the configuration that fits the tensors as they are read. */
+static mc_status rewrite_config(mc_model *model, mc_error *error)
+{
+    char *const text = model->config ? mc_json_write(model->config, JSON_INDENT(2)) : NULL;
+    if (model->config && !text)
+        return mc_fail_memory(error);
+    mc_free(model->config_text);
+    model->config_text = text;
+    return MC_OK;
+}
+
 /* The configuration comes first: how the weights are read depends on it. */
 static mc_status open_at(mc_model *model, const char *path, mc_error *error)
 {
     MC_TRY(mc_checkpoint_folder(path, &model->folder, error));
     MC_TRY(read_config(model, error));
     MC_TRY(mc_checkpoint_open(path, model->config, &model->checkpoint, error));
-    return mc_checkpoint_is_adapter(&model->checkpoint)
-               ? mc_folder_refuse_adapter(path, model->folder, error)
-               : MC_OK;
+    if (mc_checkpoint_is_adapter(&model->checkpoint))
+        return mc_folder_refuse_adapter(path, model->folder, error);
+    return model->checkpoint.dequantized ? rewrite_config(model, error) : MC_OK;
 }
 
 mc_status mc_model_open_path(const char *name, const char *path, mc_model **out, mc_error *error)

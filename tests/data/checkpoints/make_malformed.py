@@ -115,7 +115,7 @@ def index_files():
     folder("bad_index_list", {"weight_map": ["a.safetensors"]})
     folder("bad_index_no_map", {"metadata": {}})
     folder("bad_index_empty_map", {"weight_map": {}})
-    folder("bad_index_twice", b'{"weight_map": {"x": "a.safetensors", "x": "b.safetensors"}}')
+    folder("ok_index_twice", b'{"weight_map": {"x": "a.safetensors", "x": "b.safetensors"}}', ("b.safetensors",))
     folder("bad_index_not_json", b'{"weight_map": {"x": "a.saf')
     folder("bad_index_nul", b'{"weight_map": {"x": "a.safetensors\\u0000.txt"}}')
     folder("bad_index_deep", b'{"weight_map":' + b"[" * 100_000)
