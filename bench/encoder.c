@@ -64,7 +64,7 @@ static mc_status load(const char *model, mc_dtype dtype, int threads, mc_encoder
     MC_TRY(status);
     mc_state_dict *weights = NULL;
     MC_TRY(mc_state_dict_open(model, &weights, error));
-    status = mc_encoder_load(*out, weights, threads, error);
+    status = mc_encoder_load(*out, weights, threads, NULL, error);
     mc_state_dict_free(weights);
     return status;
 }
@@ -84,7 +84,7 @@ static mc_status measure(const mc_encoder *encoder, const input *in, int threads
     mc_status status = MC_OK;
     for (int i = 0; i < runs && status == MC_OK && seconds; i++) {
         const double start = now();
-        status = mc_encoder_logits(encoder, &in->batch, threads, scratch, logits, error);
+        status = mc_encoder_logits(encoder, &in->batch, threads, NULL, scratch, logits, error);
         seconds[i] = now() - start;
     }
     qsort(seconds, (size_t)runs, sizeof *seconds, compare);

@@ -203,19 +203,20 @@ static void finish(classify_job *job)
         print_json(json_pack("{s:O}", "results", job->results));
 }
 
-static mc_status run_job(classify_job *job, const text_list *operands, mc_error *error)
+static mc_status run_job(classify_job *job, const text_list *operands, const volatile int *cancel,
+                         mc_error *error)
 {
     if (operands->count == 1)
         return classify_input(job, catch_signals_in_reads(), error);
     const mc_text_input text = make_text(operands->items[1],
                                          operands->count > 2 ? operands->items[2] : NULL);
-    return classify_texts(job, &text, 1, catch_signals(), error);
+    return classify_texts(job, &text, 1, cancel, error);
 }
 
 static mc_status open_pipeline(const classify_settings *settings, const char *name,
-                               mc_pipeline **out, mc_error *error)
+                               const volatile int *cancel, mc_pipeline **out, mc_error *error)
 {
-    mc_pipeline_options with = {.threads = (int)settings->threads};
+    mc_pipeline_options with = {.threads = (int)settings->threads, .cancel = cancel};
     mc_model *model = NULL;
     mc_status status = parse_precision("--dtype", settings->dtype, &with.precision, error);
     if (status == MC_OK)
@@ -236,10 +237,11 @@ static mc_status classify(const classify_settings *settings, const text_list *op
         return mc_fail(error, MC_USAGE,
                        "expected a model, a text and its pair, found %zu arguments",
                        operands->count);
-    mc_status status = open_pipeline(settings, operands->items[0], &job.pipeline, error);
+    const volatile int *const cancel = catch_signals();
+    mc_status status = open_pipeline(settings, operands->items[0], cancel, &job.pipeline, error);
     job.results = settings->common.json ? json_array() : NULL;
     if (status == MC_OK)
-        status = run_job(&job, operands, error);
+        status = run_job(&job, operands, cancel, error);
     if (status == MC_OK)
         finish(&job);
     json_decref(job.results);

@@ -52,8 +52,7 @@ static mc_status score_model(const eval_settings *settings, score_job *job, cons
     if (status == MC_OK)
         status = score_load_own(&settings->score, pipeline, job, error);
     if (status == MC_OK)
-        status = score_run(&settings->score, job, pipeline, &settings->common, catch_signals(),
-                           &result, error);
+        status = score_run(&settings->score, job, pipeline, &settings->common, &result, error);
     if (status == MC_OK && settings->common.json) {
         json_t *const object = score_json(job, pipeline, &result);
         json_object_set_new(object, "model", json_text(mc_model_name(model)));
@@ -67,12 +66,29 @@ static mc_status score_model(const eval_settings *settings, score_job *job, cons
     return status;
 }
 
+static bool is_task(const char *name)
+{
+    return mc_glue_task_find(name) != NULL;
+}
+
+/* A task in place of the model, and no task in its own: reported before anything is looked up. */
+static mc_status check_order(const text_list *operands, mc_error *error)
+{
+    const char *const model = operands->items[0], *const task = operands->items[1];
+    if (!is_task(model) || is_task(task))
+        return MC_OK;
+    return mc_fail(error, MC_USAGE,
+                   "expected MODEL TASK, found the task '%s' first; "
+                   "try: mergecraft eval %s %s",
+                   model, task, model);
+}
+
 static mc_status check_arguments(const score_settings *score, const text_list *operands,
                                  mc_error *error)
 {
     const mc_glue_columns *const columns = &score->columns;
     if (operands->count == 2 && !columns->text && !columns->pair && !columns->label)
-        return MC_OK;
+        return check_order(operands, error);
     if (!columns->text && (columns->pair || columns->label))
         return mc_fail(error, MC_USAGE, "expected --text COLUMN beside --%s, found none",
                        columns->pair ? "pair" : "label");
@@ -102,6 +118,7 @@ static mc_status eval(eval_settings *settings, const text_list *operands, mc_err
     settings->score.task = operands->count == 2 ? operands->items[1] : NULL;
     settings->score.dtype_option = "--dtype";
     status = score_prepare(&settings->score, &settings->common, &job, error);
+    job.options.cancel = catch_signals();
     if (status == MC_OK)
         status = open_model(operands->items[0], &settings->common, &model, error);
     if (status == MC_OK)

@@ -522,12 +522,13 @@ static mc_status open_written(merge_job *job, mc_error *error)
 static mc_status score_result(merge_job *job, mc_run_result *result, mc_error *error)
 {
     const merge_settings *const settings = job->settings;
+    job->score.options.cancel = catch_signals();
     mc_status status = settings->output ? open_written(job, error)
                                         : mc_pipeline_from_plan(job->plan, &job->score.options,
                                                                 &job->pipeline, result, error);
     if (status == MC_OK)
         status = score_run(&settings->score, &job->score, job->pipeline, &settings->common,
-                           catch_signals(), &job->evaluation, error);
+                           &job->evaluation, error);
     return status;
 }
 

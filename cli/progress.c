@@ -135,7 +135,7 @@ static double seconds_now(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-void progress_examples(size_t done, size_t total, void *user)
+void progress_tokens(size_t done, size_t total, void *user)
 {
     const mc_progress progress = {
         .bytes_done = (int64_t)done, .bytes_total = (int64_t)total, .seconds = seconds_now()};

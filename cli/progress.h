@@ -21,7 +21,7 @@ void progress_update(const mc_progress *progress, void *user);
 void progress_end(progress_display *display);
 
 /* For mc_pipeline_run.progress; `user` is the display. */
-void progress_examples(size_t done, size_t total, void *user);
+void progress_tokens(size_t done, size_t total, void *user);
 
 /* Columns of the terminal that standard error is. */
 size_t terminal_width(void);

@@ -254,14 +254,14 @@ static void say_what_was_noticed(const score_job *job, const mc_pipeline *pipeli
 }
 
 mc_status score_run(const score_settings *settings, const score_job *job,
-                    const mc_pipeline *pipeline, const common_options *common,
-                    const volatile int *cancel, mc_evaluation *out, mc_error *error)
+                    const mc_pipeline *pipeline, const common_options *common, mc_evaluation *out,
+                    mc_error *error)
 {
     progress_display display = progress_begin(common);
-    mc_pipeline_run run = {.cancel = cancel};
-    display.unit = "examples";
+    mc_pipeline_run run = {.cancel = job->options.cancel};
+    display.unit = "tokens";
     if (display.bar || display.lines) {
-        run.progress = progress_examples;
+        run.progress = progress_tokens;
         run.user = &display;
     }
     mc_status status = mc_pipeline_evaluate(pipeline, job->task, job->data, &run, out, error);

@@ -26,7 +26,7 @@ typedef struct score_job {
     const mc_glue_task *task;
     mc_glue_task *own_task; /* NULL for a task of GLUE */
     const char *split;
-    mc_pipeline_options options;
+    mc_pipeline_options options; /* .cancel stops scoring too */
     mc_glue_data *data;
 } score_job;
 
@@ -42,8 +42,8 @@ void score_free(score_job *job);
  * the result with mc_evaluation_free.
  */
 mc_status score_run(const score_settings *settings, const score_job *job,
-                    const mc_pipeline *pipeline, const common_options *common,
-                    const volatile int *cancel, mc_evaluation *out, mc_error *error);
+                    const mc_pipeline *pipeline, const common_options *common, mc_evaluation *out,
+                    mc_error *error);
 
 /* The result as a new JSON object, and as a line that begins with the name of the model. */
 json_t *score_json(const score_job *job, const mc_pipeline *pipeline, const mc_evaluation *result);

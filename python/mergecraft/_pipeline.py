@@ -89,7 +89,7 @@ class Pipeline:
     def logits(self, texts: Any, *, verbose: bool | None = None) -> numpy.ndarray[Any, Any]:
         """Logits of texts or pairs: float32, [texts][labels]."""
         items = _items(texts)
-        with Progress("texts", verbose, "texts") as progress:
+        with Progress("texts", verbose, "tokens") as progress:
             return self._array(self._runner.logits(items, progress), len(items))
 
     def _array(self, memory: _core.Memory, count: int) -> numpy.ndarray[Any, Any]:
@@ -104,7 +104,7 @@ class Pipeline:
         top_k = None if top_k is None else whole("top_k", top_k, 1)
         single = isinstance(texts, (str, Mapping))
         items = _items(texts)
-        with Progress("texts", verbose, "texts") as progress:
+        with Progress("texts", verbose, "tokens") as progress:
             scores = self._array(self._runner.classify(items, progress), len(items))
         found = [self._best(row, top_k) for row in scores]
         if top_k == 1:

@@ -69,9 +69,9 @@ int mc_encoder_vocabulary_size(const mc_encoder *encoder)
 }
 
 mc_status mc_encoder_load(mc_encoder *encoder, const mc_state_dict *weights, int threads,
-                          mc_error *error)
+                          const volatile int *cancel, mc_error *error)
 {
-    return mc_weights_load(&encoder->weights, weights, threads, error);
+    return mc_weights_load(&encoder->weights, weights, threads, cancel, error);
 }
 
 static mc_status check_lengths(const mc_network *n, const mc_batch *batch, mc_error *error)
@@ -102,7 +102,8 @@ static mc_status check_tokens(const mc_network *n, const mc_batch *batch, mc_err
 }
 
 mc_status mc_encoder_logits(const mc_encoder *encoder, const mc_batch *batch, int threads,
-                            mc_scratch *scratch, float *logits, mc_error *error)
+                            const mc_watch *watch, mc_scratch *scratch, float *logits,
+                            mc_error *error)
 {
     if (!encoder->weights.loaded)
         return mc_fail(error, MC_USAGE, "the encoder has no weights");
@@ -110,6 +111,6 @@ mc_status mc_encoder_logits(const mc_encoder *encoder, const mc_batch *batch, in
         return MC_OK;
     MC_TRY(check_lengths(&encoder->network, batch, error));
     MC_TRY(check_tokens(&encoder->network, batch, error));
-    return mc_network_run(&encoder->network, &encoder->weights, batch, threads, scratch, logits,
-                          error);
+    return mc_network_run(&encoder->network, &encoder->weights, batch, threads, watch, scratch,
+                          logits, error);
 }

@@ -40,7 +40,7 @@ int mc_encoder_vocabulary_size(const mc_encoder *encoder);
  * weights. Not while another thread uses the encoder.
  */
 mc_status mc_encoder_load(mc_encoder *encoder, const mc_state_dict *weights, int threads,
-                          mc_error *error);
+                          const volatile int *cancel, mc_error *error);
 
 /* Sequence i of `count` is tokens starts[i] … starts[i + 1] − 1. types: NULL for all 0. Borrowed. */
 typedef struct mc_batch {
@@ -49,6 +49,18 @@ typedef struct mc_batch {
     const size_t *starts; /* [count + 1] */
     size_t count;
 } mc_batch;
+
+/* Watching a call while it computes; a NULL pointer, or NULL members: not. */
+typedef struct mc_watch {
+    const volatile int *cancel; /* the call stops (MC_INTERRUPTED) soon after it is not 0 */
+    /*
+     * Called from the calling thread after each of its operations, so every fraction of a second,
+     * with the tokens that all threads have computed in this call: of a token that has passed half
+     * of the network, a half.
+     */
+    void (*progress)(double tokens, void *user);
+    void *user;
+} mc_watch;
 
 /* Memory for activations: one for each call that runs at the same time. It grows with what is computed, and is used again. */
 typedef struct mc_scratch mc_scratch;
@@ -62,6 +74,7 @@ void mc_scratch_free(mc_scratch *scratch); /* accepts NULL */
  * without weights; MC_FORMAT where logits are not finite. Several threads may call at once.
  */
 mc_status mc_encoder_logits(const mc_encoder *encoder, const mc_batch *batch, int threads,
-                            mc_scratch *scratch, float *logits, mc_error *error);
+                            const mc_watch *watch, mc_scratch *scratch, float *logits,
+                            mc_error *error);
 
 #endif

@@ -32,6 +32,12 @@ typedef struct mc_worker {
     size_t values_size, workspace_size;
 } mc_worker;
 
+/* How far a call is; shared by all its threads. */
+typedef struct mc_meter {
+    const mc_watch *watch;
+    _Atomic size_t steps; /* tokens that have passed an operation, of all operations */
+} mc_meter;
+
 typedef struct mc_group {
     const mc_network *network;
     const mc_weights *weights;
@@ -39,7 +45,9 @@ typedef struct mc_group {
     const mc_batch *batch;
     size_t first, count; /* sequences */
     size_t tokens, longest;
-    mc_team *team; /* NULL: one thread computes it */
+    mc_meter *meter;
+    bool calls_back; /* this is the thread that reports progress */
+    mc_team *team;   /* NULL: one thread computes it */
     int member;
     mc_values *values;          /* of all members */
     mc_nn_workspace *workspace; /* of this one */

@@ -239,22 +239,48 @@ static void narrow(const mc_group *g, const mc_op *op)
                    from, count, width);
 }
 
-/* Members meet after each step; once one has failed, all stop. */
-mc_status mc_group_run(const mc_group *group, mc_error *error)
+/* ---- watching ---------------------------------------------------------------------------------- */
+
+static mc_status check_cancel(const mc_group *g, mc_error *error)
+{
+    const mc_watch *const watch = g->meter->watch;
+    return watch && watch->cancel && *watch->cancel ? mc_fail(error, MC_INTERRUPTED, "interrupted")
+                                                    : MC_OK;
+}
+
+/* Counts an operation, once per group. */
+static void report_step(const mc_group *g)
+{
+    const mc_watch *const watch = g->meter->watch;
+    const size_t added = g->member == 0 ? g->tokens : 0;
+    const size_t steps = (g->meter->steps += added);
+    if (watch && watch->progress && g->calls_back)
+        watch->progress((double)steps / (double)g->network->op_count, watch->user);
+}
+
+static mc_status run_op(const mc_group *g, const mc_op *op, mc_error *error)
 {
     static mc_status (*const functions[])(const mc_group *, const mc_op *, mc_error *) = {
         [MC_OP_EMBED] = embed,         [MC_OP_NORMALIZE] = normalize, [MC_OP_PRODUCT] = product,
         [MC_OP_ATTENTION] = attention, [MC_OP_FIRST] = first,
     };
+    MC_TRY(check_cancel(g, error));
+    return functions[op->kind](g, op, error);
+}
+
+/* Members meet after each operation; once one has failed, or was cancelled, all stop. */
+mc_status mc_group_run(const mc_group *group, mc_error *error)
+{
     for (size_t i = 0; i < group->network->op_count; i++) {
         const mc_op *const op = &group->network->ops[i];
-        const mc_status status = functions[op->kind](group, op, error);
+        const mc_status status = run_op(group, op, error);
         if (!mc_team_barrier(group->team, status == MC_OK))
             return status;
         if (has_both(group, op)) {
             narrow(group, op);
             (void)mc_team_barrier(group->team, true);
         }
+        report_step(group);
     }
     return MC_OK;
 }

@@ -94,6 +94,7 @@ static mc_status compute(void *user, int index, size_t item, mc_error *error)
 {
     const run *const r = user;
     mc_group g = group_of(r, item);
+    g.calls_back = index == 0;
     MC_TRY(mc_group_have_values(&g, &r->workers[index], error));
     MC_TRY(mc_group_have_workspace(&g, &r->workers[index], error));
     int restore;
@@ -127,6 +128,7 @@ static mc_status compute_together(void *user, int member, int members, mc_error 
         mc_group g = group_of(r, i);
         g.team = team;
         g.member = member;
+        g.calls_back = member == 0;
         if (status == MC_OK)
             status = prepare(r, &g, error);
         if (!mc_team_barrier(team, status == MC_OK))
@@ -200,18 +202,20 @@ static mc_status compute_all(run *r, size_t threads, mc_error *error)
 }
 
 mc_status mc_network_run(const mc_network *network, const mc_weights *weights,
-                         const mc_batch *batch, int threads, mc_scratch *scratch, float *logits,
-                         mc_error *error)
+                         const mc_batch *batch, int threads, const mc_watch *watch,
+                         mc_scratch *scratch, float *logits, mc_error *error)
 {
     if (batch->count == 0)
         return MC_OK;
     threads = threads < 1 ? 1 : threads;
     MC_TRY(have_workers(scratch, threads, error));
     const size_t groups = group_count(batch, (size_t)threads);
+    mc_meter meter = {.watch = watch};
     run r = {.whole = {.network = network,
                        .weights = weights,
                        .kernels = mc_nn_kernels_now(),
-                       .batch = batch},
+                       .batch = batch,
+                       .meter = &meter},
              .cuts = mc_alloc((groups + 1) * sizeof *r.cuts),
              .groups = groups,
              .workers = scratch->workers,

@@ -7,7 +7,7 @@
 
 /* As mc_encoder_logits, of a batch that is known to be good. */
 mc_status mc_network_run(const mc_network *network, const mc_weights *weights,
-                         const mc_batch *batch, int threads, mc_scratch *scratch, float *logits,
-                         mc_error *error);
+                         const mc_batch *batch, int threads, const mc_watch *watch,
+                         mc_scratch *scratch, float *logits, mc_error *error);
 
 #endif

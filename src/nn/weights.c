@@ -160,26 +160,37 @@ static mc_status allocate(mc_weights *weights, mc_error *error)
 typedef struct loading {
     const mc_weights *weights;
     const mc_state_dict *from;
+    const volatile int *cancel; /* NULL: never */
 } loading;
 
+/* Read at a time: large enough for a lazy source to be fast, small enough to stop within a second. */
+enum { CHUNK = 1 << 22 };
+
 /* As in a file: what is computed, as a merge is, is rounded to its dtype before it is used. */
-static mc_status read_rounded(const mc_source *source, float *out, mc_error *error)
+static mc_status read_rounded(const mc_source *source, int64_t first, int64_t count, float *out,
+                              mc_error *error)
 {
-    const int64_t count = mc_source_count(source), bytes = mc_source_bytes(source);
-    const int64_t room = count * (int64_t)sizeof *out;
+    const mc_dtype dtype = mc_source_dtype(source);
+    const int64_t bytes = mc_dtype_bytes(dtype, count), room = count * (int64_t)sizeof *out;
     if (bytes >= room)
-        return mc_source_read_f32(source, 0, count, out, error);
-    MC_TRY(mc_source_read_raw(source, 0, bytes, (char *)out + room - bytes, error));
-    mc_widen_in_place(mc_source_dtype(source), MC_F32, out, (size_t)count);
+        return mc_source_read_f32(source, first, count, out, error);
+    MC_TRY(mc_source_read_raw(source, mc_dtype_bytes(dtype, first), bytes,
+                              (char *)out + room - bytes, error));
+    mc_widen_in_place(dtype, MC_F32, out, (size_t)count);
     return MC_OK;
 }
 
-static mc_status read_finite(const mc_source *source, float *out, mc_error *error)
+static mc_status read_finite(const loading *l, const mc_source *source, float *out, mc_error *error)
 {
     const int64_t count = mc_source_count(source);
-    MC_TRY(read_rounded(source, out, error));
-    if (!mc_nn_kernels_now()->finite(out, (size_t)count))
-        return mc_fail(error, MC_FORMAT, "expected finite numbers, found NaN or infinity");
+    for (int64_t first = 0; first < count; first += CHUNK) {
+        const int64_t taken = count - first < CHUNK ? count - first : CHUNK;
+        if (l->cancel && *l->cancel)
+            return mc_fail(error, MC_INTERRUPTED, "interrupted");
+        MC_TRY(read_rounded(source, first, taken, out + first, error));
+        if (!mc_nn_kernels_now()->finite(out + first, (size_t)taken))
+            return mc_fail(error, MC_FORMAT, "expected finite numbers, found NaN or infinity");
+    }
     return MC_OK;
 }
 
@@ -219,22 +230,22 @@ static void set_bias(const mc_weight *matrix, const mc_stored_weight *stored, co
                count * sizeof *values);
 }
 
-static mc_status read_bias(const mc_source *source, const mc_weights *weights, size_t index,
-                           mc_error *error)
+static mc_status read_bias(const loading *l, const mc_source *source, size_t index, mc_error *error)
 {
+    const mc_weights *const weights = l->weights;
     float *const values = weights->stored[index].values;
-    MC_TRY(read_finite(source, values, error));
+    MC_TRY(read_finite(l, source, values, error));
     set_bias(&weights->network->weights[index - 1], &weights->stored[index - 1], values);
     return MC_OK;
 }
 
-static mc_status read_matrix(const mc_source *source, const mc_weight *w,
+static mc_status read_matrix(const loading *l, const mc_source *source, const mc_weight *w,
                              const mc_stored_weight *stored, mc_error *error)
 {
     float *const values = mc_alloc((size_t)mc_source_count(source) * sizeof *values);
     if (!values)
         return mc_fail_memory(error);
-    mc_status status = read_finite(source, values, error);
+    mc_status status = read_finite(l, source, values, error);
     int restore;
     if (status == MC_OK && stored->scales)
         quantize(w, values, stored);
@@ -255,15 +266,17 @@ static mc_status read_one(void *user, int worker, size_t index, mc_error *error)
     const mc_weight *const w = &l->weights->network->weights[index];
     const mc_source *const source = mc_state_dict_find(l->from, w->name);
     const mc_stored_weight *const stored = &l->weights->stored[index];
-    const mc_status status = w->kind == MC_WEIGHT_MATRIX ? read_matrix(source, w, stored, error)
+    const mc_status status = w->kind == MC_WEIGHT_MATRIX ? read_matrix(l, source, w, stored, error)
                              : w->kind == MC_WEIGHT_BIAS
-                                 ? read_bias(source, l->weights, index, error)
-                                 : read_finite(source, stored->values, error);
-    return status == MC_NO_MEMORY ? status : mc_in_tensor(error, w->name, status);
+                                 ? read_bias(l, source, index, error)
+                                 : read_finite(l, source, stored->values, error);
+    return status == MC_NO_MEMORY || status == MC_INTERRUPTED
+               ? status
+               : mc_in_tensor(error, w->name, status);
 }
 
 mc_status mc_weights_load(mc_weights *weights, const mc_state_dict *from, int threads,
-                          mc_error *error)
+                          const volatile int *cancel, mc_error *error)
 {
     weights->loaded = false;
     MC_TRY(check_all(weights->network, from, error));
@@ -274,7 +287,7 @@ mc_status mc_weights_load(mc_weights *weights, const mc_state_dict *from, int th
         mc_onednn_end(restore);
         MC_TRY(status);
     }
-    loading l = {weights, from};
+    loading l = {weights, from, cancel};
     MC_TRY(mc_parallel(weights->network->weight_count, threads, read_one, &l, error));
     weights->loaded = true;
     return MC_OK;

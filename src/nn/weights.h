@@ -29,7 +29,7 @@ typedef struct mc_weights {
  * what the network expects. After an error nothing is loaded.
  */
 mc_status mc_weights_load(mc_weights *weights, const mc_state_dict *from, int threads,
-                          mc_error *error);
+                          const volatile int *cancel, mc_error *error);
 void mc_weights_free(mc_weights *weights);
 
 #endif

@@ -1,5 +1,6 @@
 /* Texts → tokens → packed batches → logits → scores. */
 #include "base/memory.h"
+#include "base/system.h"
 #include "pipeline/pipeline.h"
 
 #include <math.h>
@@ -9,11 +10,57 @@
 /* Texts that are tokenized before they are sorted by length: bounds memory, and is enough to sort well. */
 enum { WINDOW = 4096 };
 
+static size_t size_of(const char *text, size_t size)
+{
+    return text && size == 0 ? strlen(text) : size;
+}
+
+static size_t bytes_of(const mc_text_input *text)
+{
+    return size_of(text->text, text->size) + size_of(text->pair, text->pair_size);
+}
+
 mc_status mc_pipeline_tokenize(const mc_pipeline *pipeline, const mc_text_input *text,
                                mc_encoding *out, mc_error *error)
 {
-    return mc_tokenizer_encode(pipeline->tokenizer, text->text, text->size, text->pair,
-                               text->pair_size, pipeline->max_length, out, error);
+    return mc_tokenizer_encode(pipeline->tokenizer, text->text, size_of(text->text, text->size),
+                               text->pair, size_of(text->pair, text->pair_size),
+                               pipeline->max_length, out, error);
+}
+
+/* ---- progress ---------------------------------------------------------------------------------- */
+
+enum { CALLS_PER_SECOND = 10 };
+
+/* Counts tokens: texts differ in length, and what is left of them takes time by its tokens. */
+typedef struct meter {
+    const mc_pipeline_run *run;
+    size_t tokens_read, bytes_read, bytes_total; /* of texts that were tokenized; of all */
+    size_t done;                                 /* tokens of batches that are complete */
+    double last;                                 /* when run->progress was called */
+} meter;
+
+/* Tokens of all texts. Those that are not tokenized yet have as many per byte as the others. */
+static size_t total_tokens(const meter *m)
+{
+    if (m->bytes_read == 0 || m->bytes_read >= m->bytes_total)
+        return m->tokens_read;
+    return (size_t)((double)m->tokens_read / (double)m->bytes_read * (double)m->bytes_total);
+}
+
+static void report(meter *m, size_t done)
+{
+    const size_t total = total_tokens(m);
+    m->last = mc_seconds();
+    m->run->progress(done < total ? done : total, total, m->run->user);
+}
+
+/* For mc_watch: the encoder calls it after each operation, far more often than anybody looks. */
+static void on_tokens(double tokens, void *user)
+{
+    meter *const m = user;
+    if ((mc_seconds() - m->last) * CALLS_PER_SECOND >= 1)
+        report(m, m->done + (size_t)tokens);
 }
 
 /* ---- a window of texts ------------------------------------------------------------------------- */
@@ -130,14 +177,17 @@ static mc_status pack(window *w, size_t first, size_t count, mc_error *error)
 }
 
 static mc_status run_batch(const mc_pipeline *pipeline, window *w, size_t first, size_t count,
-                           float *out, mc_error *error)
+                           meter *m, float *out, mc_error *error)
 {
+    const mc_watch watch = {
+        .cancel = m->run->cancel, .progress = m->run->progress ? on_tokens : NULL, .user = m};
     const size_t labels = pipeline->label_count;
     MC_TRY(pack(w, first, count, error));
     const mc_batch batch = {
         .ids = w->batch_ids, .types = w->batch_types, .starts = w->starts, .count = count};
-    MC_TRY(mc_encoder_logits(pipeline->encoder, &batch, pipeline->options.threads, w->scratch,
-                             w->logits, error));
+    MC_TRY(mc_encoder_logits(pipeline->encoder, &batch, pipeline->options.threads, &watch,
+                             w->scratch, w->logits, error));
+    m->done += w->starts[count];
     for (size_t i = 0; i < count; i++)
         memcpy(out + w->sequences[first + i].text * labels, w->logits + i * labels,
                labels * sizeof *out);
@@ -151,19 +201,31 @@ static mc_status check_cancel(const mc_pipeline_run *run, mc_error *error)
     return MC_OK;
 }
 
-/* The window's texts, of which `before` of `total` were done earlier. */
-static mc_status run_window(const mc_pipeline *pipeline, window *w, size_t before, size_t total,
-                            const mc_pipeline_run *run, float *out, mc_error *error)
+static mc_status run_window(const mc_pipeline *pipeline, window *w, meter *m, float *out,
+                            mc_error *error)
 {
     qsort(w->sequences, w->count, sizeof *w->sequences, longest_first);
     for (size_t first = 0; first < w->count;) {
         const size_t count = batch_size(w, first, pipeline->options.batch_tokens);
-        MC_TRY(check_cancel(run, error));
-        MC_TRY(run_batch(pipeline, w, first, count, out, error));
+        if (m->run->progress)
+            report(m, m->done);
+        MC_TRY(run_batch(pipeline, w, first, count, m, out, error));
         first += count;
-        if (run->progress)
-            run->progress(before + first, total, run->user);
     }
+    return MC_OK;
+}
+
+/* Texts first … up to a window of them. */
+static mc_status read_window(const mc_pipeline *pipeline, const mc_text_input *texts, size_t first,
+                             size_t count, window *w, meter *m, size_t *truncated, mc_error *error)
+{
+    w->used = w->count = 0;
+    for (size_t i = first; i < count && i < first + WINDOW; i++) {
+        MC_TRY(check_cancel(m->run, error));
+        MC_TRY(add_text(pipeline, &texts[i], i, w, truncated, error));
+        m->bytes_read += bytes_of(&texts[i]);
+    }
+    m->tokens_read += w->used;
     return MC_OK;
 }
 
@@ -171,12 +233,15 @@ static mc_status run_all(const mc_pipeline *pipeline, const mc_text_input *texts
                          const mc_pipeline_run *run, window *w, float *out, mc_error *error)
 {
     size_t truncated = 0;
+    meter m = {.run = run};
+    for (size_t i = 0; i < count; i++)
+        m.bytes_total += bytes_of(&texts[i]);
     for (size_t first = 0; first < count; first += w->count) {
-        w->used = w->count = 0;
-        for (size_t i = first; i < count && i < first + WINDOW; i++)
-            MC_TRY(add_text(pipeline, &texts[i], i, w, &truncated, error));
-        MC_TRY(run_window(pipeline, w, first, count, run, out, error));
+        MC_TRY(read_window(pipeline, texts, first, count, w, &m, &truncated, error));
+        MC_TRY(run_window(pipeline, w, &m, out, error));
     }
+    if (run->progress && count > 0)
+        report(&m, m.done);
     if (run->truncated)
         *run->truncated = truncated;
     return MC_OK;

@@ -30,7 +30,10 @@ static mc_status take_texts(const mc_glue_data *data, mc_text_input **texts, mc_
         return mc_fail_memory(error);
     for (size_t i = 0; i < count; i++) {
         const mc_glue_example example = mc_glue_example_at(data, i);
-        (*texts)[i] = (mc_text_input){example.text, example.size, example.pair, example.pair_size};
+        /* A slice of a file has no terminator, for which a size of 0 would ask. */
+        (*texts)[i] = (mc_text_input){example.size ? example.text : "", example.size,
+                                      example.pair && !example.pair_size ? "" : example.pair,
+                                      example.pair_size};
     }
     return MC_OK;
 }

@@ -139,7 +139,7 @@ mc_status mc_pipeline_load(mc_pipeline *pipeline, const mc_state_dict *weights, 
     mc_state_dict_free(pipeline->weights);
     pipeline->weights = NULL;
     const mc_status status = mc_encoder_load(pipeline->encoder, weights, pipeline->options.threads,
-                                             error);
+                                             pipeline->options.cancel, error);
     if (status == MC_OK)
         pipeline->weights = kept;
     else

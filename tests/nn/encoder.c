@@ -91,7 +91,7 @@ static mc_encoder *open_encoder(const char *model, mc_dtype dtype)
 {
     mc_encoder *const encoder = new_encoder(model, dtype);
     mc_state_dict *const weights = read_weights(model);
-    assert_done(mc_encoder_load(encoder, weights, 2, &error));
+    assert_done(mc_encoder_load(encoder, weights, 2, NULL, &error));
     mc_state_dict_free(weights);
     return encoder;
 }
@@ -106,7 +106,7 @@ static mc_scratch *new_scratch(void)
 static void logits_of(const mc_encoder *encoder, const mc_batch *batch, int threads, float *logits)
 {
     mc_scratch *const scratch = new_scratch();
-    assert_done(mc_encoder_logits(encoder, batch, threads, scratch, logits, &error));
+    assert_done(mc_encoder_logits(encoder, batch, threads, NULL, scratch, logits, &error));
     mc_scratch_free(scratch);
 }
 
@@ -223,7 +223,8 @@ static void check_independence(const char *model, mc_dtype dtype)
         for (int threads = 1; threads <= 5; threads += 2) {
             const size_t count = counts[round];
             shuffle(&c, count, round * 7 + (unsigned)threads, &s);
-            assert_done(mc_encoder_logits(encoder, &s.batch, threads, scratch, found, &error));
+            assert_done(
+                mc_encoder_logits(encoder, &s.batch, threads, NULL, scratch, found, &error));
             for (size_t i = 0; i < count; i++)
                 assert_memory_equal(found + i * c.labels, expected + s.origin[i] * c.labels,
                                     c.labels * sizeof *found);
@@ -259,7 +260,7 @@ static void *call(void *argument)
     mc_scratch *scratch = NULL;
     c->status = mc_scratch_new(&scratch, NULL);
     for (int i = 0; i < 5 && c->status == MC_OK; i++)
-        c->status = mc_encoder_logits(c->encoder, &c->c->batch, 2, scratch, c->logits, NULL);
+        c->status = mc_encoder_logits(c->encoder, &c->c->batch, 2, NULL, scratch, c->logits, NULL);
     mc_scratch_free(scratch);
     return NULL;
 }
@@ -310,6 +311,51 @@ static void test_few_sequences(void **state)
     }
 }
 
+/* ---- watching ---------------------------------------------------------------------------------- */
+
+typedef struct watched {
+    double tokens;
+    size_t calls, stop_at; /* the call that cancels; 0: none */
+    volatile int cancel;
+} watched;
+
+static void see_progress(double tokens, void *user)
+{
+    watched *const w = user;
+    assert_true(tokens >= w->tokens);
+    w->tokens = tokens;
+    w->cancel = ++w->calls == w->stop_at;
+}
+
+/* One thread, and several that share the only sequence. Of several groups, others may take all. */
+static void test_progress_and_cancel(void **state)
+{
+    (void)state;
+    cases c;
+    read_cases("bert", &c);
+    mc_encoder *const encoder = open_encoder("bert", MC_F32);
+    mc_scratch *const scratch = new_scratch();
+    float expected[SEQUENCES * MOST_LABELS], found[SEQUENCES * MOST_LABELS];
+    alone(encoder, &c, expected);
+    for (int threads = 1; threads <= 4; threads++) {
+        const size_t first = threads == 1 ? 0 : SEQUENCES - 1;
+        const mc_batch batch = {c.ids, c.types, c.starts + first, SEQUENCES - first};
+        const double tokens = (double)(c.starts[SEQUENCES] - c.starts[first]);
+        watched w = {0};
+        const mc_watch watch = {&w.cancel, see_progress, &w};
+        assert_done(mc_encoder_logits(encoder, &batch, threads, &watch, scratch, found, &error));
+        assert_true(w.calls > 10 && fabs(w.tokens - tokens) < 1e-6);
+        w = (watched){.stop_at = 5};
+        assert_error(MC_INTERRUPTED, "interrupted",
+                     mc_encoder_logits(encoder, &batch, threads, &watch, scratch, found, &error));
+        assert_done(mc_encoder_logits(encoder, &batch, threads, NULL, scratch, found, &error));
+        assert_memory_equal(found, expected + first * c.labels,
+                            (SEQUENCES - first) * c.labels * sizeof *found);
+    }
+    mc_scratch_free(scratch);
+    mc_encoder_free(encoder);
+}
+
 /* ---- loading again ----------------------------------------------------------------------------- */
 
 static void test_other_weights(void **state)
@@ -322,12 +368,12 @@ static void test_other_weights(void **state)
     assert_done(mc_state_dict_combine_number(MC_MULTIPLY, weights, .5, false, &other, &error));
     mc_encoder *const encoder = new_encoder("bert", MC_F32);
     float first[SEQUENCES * MOST_LABELS], second[SEQUENCES * MOST_LABELS];
-    assert_done(mc_encoder_load(encoder, weights, 2, &error));
+    assert_done(mc_encoder_load(encoder, weights, 2, NULL, &error));
     logits_of(encoder, &c.batch, 2, first);
-    assert_done(mc_encoder_load(encoder, other, 3, &error));
+    assert_done(mc_encoder_load(encoder, other, 3, NULL, &error));
     logits_of(encoder, &c.batch, 2, second);
     assert_memory_not_equal(first, second, sizeof *first * SEQUENCES * c.labels);
-    assert_done(mc_encoder_load(encoder, weights, 1, &error));
+    assert_done(mc_encoder_load(encoder, weights, 1, NULL, &error));
     logits_of(encoder, &c.batch, 2, second);
     assert_memory_equal(first, second, sizeof *first * SEQUENCES * c.labels);
     mc_encoder_free(encoder);
@@ -419,7 +465,8 @@ static void test_lies(void **state)
         json_object_set_new(config, lies[i].setting, json_integer(lies[i].value));
         mc_encoder *encoder = NULL;
         assert_done(mc_encoder_new(config, "config.json", MC_F32, &encoder, &error));
-        assert_error(lies[i].status, lies[i].part, mc_encoder_load(encoder, weights, 2, &error));
+        assert_error(lies[i].status, lies[i].part,
+                     mc_encoder_load(encoder, weights, 2, NULL, &error));
         mc_encoder_free(encoder);
         json_decref(config);
     }
@@ -454,10 +501,10 @@ static void test_bad_weights(void **state)
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         mc_state_dict *const weights = read_weights("bert");
         spoil(weights, names[i], 17, i % 2 ? NAN : -INFINITY);
-        assert_error(MC_FORMAT, names[i], mc_encoder_load(encoder, weights, 2, &error));
+        assert_error(MC_FORMAT, names[i], mc_encoder_load(encoder, weights, 2, NULL, &error));
         mc_scratch *const scratch = new_scratch();
         assert_error(MC_USAGE, "no weights",
-                     mc_encoder_logits(encoder, &c.batch, 1, scratch, logits, &error));
+                     mc_encoder_logits(encoder, &c.batch, 1, NULL, scratch, logits, &error));
         mc_scratch_free(scratch);
         mc_state_dict_free(weights);
     }
@@ -466,15 +513,15 @@ static void test_bad_weights(void **state)
     spoil(weights, "classifier.weight", 1, 3e38F);
     spoil(weights, "bert.pooler.dense.bias", 0, 100);
     spoil(weights, "bert.pooler.dense.bias", 1, 100);
-    assert_done(mc_encoder_load(encoder, weights, 2, &error));
+    assert_done(mc_encoder_load(encoder, weights, 2, NULL, &error));
     mc_scratch *const scratch = new_scratch();
     assert_error(MC_FORMAT, "the logits are not finite",
-                 mc_encoder_logits(encoder, &c.batch, 2, scratch, logits, &error));
+                 mc_encoder_logits(encoder, &c.batch, 2, NULL, scratch, logits, &error));
     mc_scratch_free(scratch);
     const int64_t shape[] = {3};
     dict_add_bytes(weights, "classifier.bias", MC_I32, 1, shape, "123412341234", 12);
     assert_error(MC_MISMATCH, "tensor 'classifier.bias': expected floats, found I32",
-                 mc_encoder_load(encoder, weights, 2, &error));
+                 mc_encoder_load(encoder, weights, 2, NULL, &error));
     mc_state_dict_free(weights);
     mc_encoder_free(encoder);
 }
@@ -495,11 +542,11 @@ static void test_overflow(void **state)
         if (mc_onednn_check(dtypes[i], NULL) != MC_OK)
             continue;
         mc_encoder *const encoder = new_encoder("bert", dtypes[i]);
-        assert_done(mc_encoder_load(encoder, weights, 2, &error));
+        assert_done(mc_encoder_load(encoder, weights, 2, NULL, &error));
         mc_scratch *const scratch = new_scratch();
         float logits[SEQUENCES * MOST_LABELS];
         assert_error(MC_FORMAT, "the logits are not finite",
-                     mc_encoder_logits(encoder, &c.batch, 2, scratch, logits, &error));
+                     mc_encoder_logits(encoder, &c.batch, 2, NULL, scratch, logits, &error));
         mc_scratch_free(scratch);
         mc_encoder_free(encoder);
     }
@@ -517,25 +564,25 @@ static void test_bad_batches(void **state)
     float logits[MOST_LABELS];
     const size_t all[] = {0, 41}, none[] = {3, 3}, good[] = {0, 40};
     const mc_batch nothing = {ids, types, none, 0};
-    assert_done(mc_encoder_logits(encoder, &nothing, 2, scratch, logits, &error));
+    assert_done(mc_encoder_logits(encoder, &nothing, 2, NULL, scratch, logits, &error));
     const mc_batch large = {ids, types, all, 1}, empty = {ids, types, none, 1};
     assert_error(MC_USAGE, "sequence 0: expected 1 to 40 tokens, found 41",
-                 mc_encoder_logits(encoder, &large, 2, scratch, logits, &error));
+                 mc_encoder_logits(encoder, &large, 2, NULL, scratch, logits, &error));
     assert_error(MC_USAGE, "found 0",
-                 mc_encoder_logits(encoder, &empty, 2, scratch, logits, &error));
+                 mc_encoder_logits(encoder, &empty, 2, NULL, scratch, logits, &error));
     const mc_batch bad = {ids, types, good, 1};
     ids[39] = 50;
     assert_error(MC_MISMATCH, "token id: expected less than the model's vocabulary (50), found 50",
-                 mc_encoder_logits(encoder, &bad, 2, scratch, logits, &error));
+                 mc_encoder_logits(encoder, &bad, 2, NULL, scratch, logits, &error));
     ids[39] = -1;
     assert_error(MC_MISMATCH, "found -1",
-                 mc_encoder_logits(encoder, &bad, 2, scratch, logits, &error));
+                 mc_encoder_logits(encoder, &bad, 2, NULL, scratch, logits, &error));
     ids[39] = 0;
     types[5] = 2;
     assert_error(MC_MISMATCH, "segment type: expected less than type_vocab_size (2), found 2",
-                 mc_encoder_logits(encoder, &bad, 2, scratch, logits, &error));
+                 mc_encoder_logits(encoder, &bad, 2, NULL, scratch, logits, &error));
     types[5] = 0;
-    assert_done(mc_encoder_logits(encoder, &bad, 2, scratch, logits, &error));
+    assert_done(mc_encoder_logits(encoder, &bad, 2, NULL, scratch, logits, &error));
     mc_scratch_free(scratch);
     mc_encoder_free(encoder);
 }
@@ -549,15 +596,16 @@ static mc_status all_of_it(const json_t *config, mc_dtype dtype, const mc_state_
     mc_scratch *scratch = NULL;
     mc_status status = mc_encoder_new(config, "config.json", dtype, &encoder, NULL);
     if (status == MC_OK)
-        status = mc_encoder_load(encoder, weights, 2, NULL);
+        status = mc_encoder_load(encoder, weights, 2, NULL, NULL);
     if (status == MC_OK)
         status = mc_scratch_new(&scratch, NULL);
     if (status == MC_OK)
-        status = mc_encoder_logits(encoder, &c->batch, 2, scratch, logits, NULL);
+        status = mc_encoder_logits(encoder, &c->batch, 2, NULL, scratch, logits, NULL);
     const size_t last = SEQUENCES - 1; /* alone, it is shared by threads */
     const mc_batch one = {c->ids, c->types, c->starts + last, 1};
     if (status == MC_OK)
-        status = mc_encoder_logits(encoder, &one, 2, scratch, logits + last * c->labels, NULL);
+        status = mc_encoder_logits(encoder, &one, 2, NULL, scratch, logits + last * c->labels,
+                                   NULL);
     mc_scratch_free(scratch);
     mc_encoder_free(encoder);
     return status;
@@ -602,6 +650,7 @@ int main(void)
         cmocka_unit_test(test_same_bits_for_any_batch_and_threads),
         cmocka_unit_test(test_few_sequences),
         cmocka_unit_test(test_several_callers),
+        cmocka_unit_test(test_progress_and_cancel),
         cmocka_unit_test(test_other_weights),
         cmocka_unit_test(test_bad_configs),
         cmocka_unit_test(test_architecture_by_model_type),

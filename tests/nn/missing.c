@@ -14,8 +14,8 @@ static void test_says_what_to_install(void **state)
     assert_done(mc_state_dict_open(MC_TEST_DATA "/nn/bert", &weights, &error));
     assert_done(mc_encoder_new(config, "config.json", MC_F32, &encoder, &error));
     static const char part[] = "oneDNN (Debian's package libdnnl";
-    assert_error(MC_UNSUPPORTED, part, mc_encoder_load(encoder, weights, 2, &error));
-    assert_error(MC_UNSUPPORTED, part, mc_encoder_load(encoder, weights, 2, &error));
+    assert_error(MC_UNSUPPORTED, part, mc_encoder_load(encoder, weights, 2, NULL, &error));
+    assert_error(MC_UNSUPPORTED, part, mc_encoder_load(encoder, weights, 2, NULL, &error));
     mc_encoder_free(encoder);
     assert_error(MC_UNSUPPORTED, part,
                  mc_encoder_new(config, "config.json", MC_BF16, &encoder, &error));

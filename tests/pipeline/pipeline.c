@@ -303,10 +303,70 @@ static void test_cancel(void **state)
     mc_glue_data_free(data);
 }
 
+static size_t count_tokens(const mc_pipeline *pipeline, const mc_text_input *text)
+{
+    mc_encoding encoding = {0};
+    assert_done(mc_pipeline_tokenize(pipeline, text, &encoding, &error));
+    const size_t count = encoding.count;
+    mc_encoding_free(&encoding);
+    return count;
+}
+
+/* A text without a size ends at its terminator; "" is the empty text. */
+static void test_text_without_size(void **state)
+{
+    (void)state;
+    mc_pipeline *const pipeline = open_pipeline("rte-1", NULL);
+    const mc_text_input whole = text_of("a medic slept", "no medic slept");
+    const mc_text_input plain = {.text = "a medic slept", .pair = "no medic slept"};
+    const mc_text_input part = {.text = "a medic slept", .size = 7, .pair = "no medic slept"};
+    const mc_text_input nothing = {.text = ""};
+    assert_int_equal(count_tokens(pipeline, &plain), count_tokens(pipeline, &whole));
+    assert_true(count_tokens(pipeline, &part) < count_tokens(pipeline, &whole));
+    assert_int_equal(count_tokens(pipeline, &nothing), 2);
+    mc_pipeline_close(pipeline);
+}
+
+/* Cancelled from the first progress call, so within the first batch. */
+static void cancel_now(size_t done, size_t total, void *user)
+{
+    (void)done;
+    (void)total;
+    *(volatile int *)user = 1;
+}
+
+static void test_cancel_while_computing(void **state)
+{
+    (void)state;
+    volatile int cancel = 0;
+    const mc_pipeline_run run = {
+        .cancel = &cancel, .progress = cancel_now, .user = (void *)(uintptr_t)&cancel};
+    const mc_text_input text = text_of("a medic slept", NULL);
+    float scores[2];
+    mc_pipeline *const pipeline = open_pipeline("rte-1", NULL);
+    assert_status(MC_INTERRUPTED, mc_pipeline_classify(pipeline, &text, 1, &run, scores, &error));
+    cancel = 0;
+    assert_done(mc_pipeline_classify(pipeline, &text, 1, NULL, scores, &error));
+    mc_pipeline_close(pipeline);
+}
+
+static void test_cancel_loading(void **state)
+{
+    (void)state;
+    const volatile int now = 1;
+    mc_model *const model = open_demo("rte-1");
+    mc_pipeline *none = NULL;
+    assert_status(MC_INTERRUPTED,
+                  mc_pipeline_open(model, &(mc_pipeline_options){.cancel = &now}, &none, &error));
+    assert_null(none);
+    mc_model_close(model);
+}
+
 static void count_progress(size_t done, size_t total, void *user)
 {
     size_t *const seen = user;
-    assert_true(done > seen[0] && done <= total);
+    assert_true(done >= seen[0] && done <= total);
+    seen[2] += seen[1] == 0 && done == 0; /* the first call comes before anything is computed */
     seen[0] = done;
     seen[1] = total;
 }
@@ -314,15 +374,19 @@ static void count_progress(size_t done, size_t total, void *user)
 static void test_progress(void **state)
 {
     (void)state;
-    size_t seen[2] = {0};
+    size_t seen[3] = {0};
     const mc_pipeline_run run = {.progress = count_progress, .user = seen};
     const mc_text_input texts[3] = {text_of("a medic slept", NULL), text_of("", NULL),
                                     text_of("no medic slept", "a medic slept")};
     float scores[6];
     mc_pipeline *const pipeline = open_pipeline("rte-1", &(mc_pipeline_options){.batch_tokens = 1});
     assert_done(mc_pipeline_classify(pipeline, texts, 3, &run, scores, &error));
-    assert_int_equal(seen[0], 3);
-    assert_int_equal(seen[1], 3);
+    size_t tokens = 0;
+    for (size_t i = 0; i < 3; i++)
+        tokens += count_tokens(pipeline, &texts[i]);
+    assert_int_equal(seen[0], tokens);
+    assert_int_equal(seen[1], tokens);
+    assert_int_equal(seen[2], 1);
     assert_done(mc_pipeline_classify(pipeline, texts, 0, NULL, scores, &error));
     mc_pipeline_close(pipeline);
 }
@@ -372,6 +436,9 @@ int main(void)
         cmocka_unit_test(test_merge_rounds),
         cmocka_unit_test(test_no_weights),
         cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_text_without_size),
+        cmocka_unit_test(test_cancel_while_computing),
+        cmocka_unit_test(test_cancel_loading),
         cmocka_unit_test(test_progress),
         cmocka_unit_test(test_memory),
     };
