@@ -6,7 +6,7 @@ make_python_stubs.py > python/mergecraft/_builtin.pyi, with the package importab
 import inspect
 
 import mergecraft
-from mergecraft._merge import COMMON
+from mergecraft._arguments import COMMON
 
 TYPES = {
     "task": "str | None",

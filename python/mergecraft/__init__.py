@@ -31,9 +31,10 @@ from ._errors import (
     UnsupportedError,
     UsageError,
 )
+from ._evaluation import evaluate_glue_pipeline
 from ._merge import Merge, dict_map, layer_merge, model_merge
 from ._methods import Method, load_methods
-from ._pipeline import Pipeline, evaluate_glue_pipeline
+from ._pipeline import Pipeline
 from ._state_dict import StateDict
 
 __all__ = [
@@ -61,4 +62,3 @@ __all__ = [
     "model_merge",
     *_builtin.__all__,
 ]
-

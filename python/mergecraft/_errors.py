@@ -1,17 +1,21 @@
-"""What goes wrong, as exceptions: one family, whose members are also the built-in exceptions that Python users expect."""
+"""Exceptions and warnings. Each exception is also the built-in one that Python users expect."""
 
 from __future__ import annotations
 
 import errno
+import os
+import sys
+import warnings
+from collections.abc import Collection, Iterable
 
 
 class Error(Exception):
-    """Anything that mergecraft could not do.
+    """The base class of mergecraft's exceptions.
 
     Attributes:
-        file: the file it is about, or None.
-        tensor: the layer it is about, or None.
-        offset: the byte in the file, or None.
+        file: the file concerned, or None.
+        tensor: the layer concerned, or None.
+        offset: the offset in the file in bytes, or None.
     """
 
     file: str | None = None
@@ -23,39 +27,39 @@ class Error(Exception):
 
 
 class UsageError(Error, ValueError):
-    """A value that cannot be: a parameter out of its range, a base that is missing, an empty list."""
+    """An invalid value: a parameter out of range, a missing base, an empty list."""
 
 
 class ArgumentError(Error, TypeError):
-    """Something of another kind than was expected: a keyword that nobody knows, models of mixed kinds, a result that is no tensor."""
+    """A value of the wrong type, or an unknown keyword."""
 
 
 class MismatchError(Error, ValueError):
-    """Models that do not fit each other: shapes that differ, no name in common."""
+    """Models that do not match: shapes that differ, no common name."""
 
 
 class FormatError(Error, ValueError):
-    """A file that is not what it should be."""
+    """A malformed file."""
 
 
 class UnsupportedError(Error, ValueError):
-    """Something that is well-formed and not known: an architecture, a dtype, a format."""
+    """A well-formed but unsupported architecture, dtype or format."""
 
 
 class NotFoundError(Error, FileNotFoundError):
-    """A model, file or data set that is not there."""
+    """A model, file or data set that does not exist."""
 
 
 class ExistsError(Error, FileExistsError):
-    """An output that is there already: say overwrite=True."""
+    """An output that exists already; overwrite=True replaces it."""
 
 
 class InputOutputError(Error, OSError):
-    """The system refused: reading, writing, room on the disk, an input that changed, a folder that is in use."""
+    """A read or write that failed, a full disk, an input that changed, a folder in use."""
 
 
 class OutOfMemoryError(Error, MemoryError):
-    """There is not enough memory."""
+    """Not enough memory."""
 
 
 class CompileError(Error):
@@ -63,7 +67,7 @@ class CompileError(Error):
 
 
 class MergeWarning(UserWarning):
-    """What was noticed in a merge and not kept silent about; strict=True makes an error of it."""
+    """Something a merge dropped, averaged, copied or guessed; strict=True makes it an error."""
 
 
 # By the numbers of mc_status.
@@ -81,17 +85,50 @@ _CLASSES: dict[int, type[Error]] = {
     12: CompileError,
     13: InputOutputError,
 }
+_INTERRUPTED = 11
 
 
 def make(code: int, text: str, file: str, tensor: str, offset: int) -> BaseException:
-    """The exception for an error of the library."""
-    if code == 11:
+    """Returns the exception for an error of the library."""
+    if code == _INTERRUPTED:
         return KeyboardInterrupt(text)
-    error = _CLASSES.get(code, Error)(text.replace("--overwrite replaces it", "overwrite=True replaces it"))
+    text = text.replace("--overwrite replaces it", "overwrite=True replaces it")
+    error = _CLASSES.get(code, Error)(text)
     error.file = file or None
     error.tensor = tensor or None
     error.offset = None if offset < 0 else offset
-    if isinstance(error, OSError):  # has them as those of Python's own calls
-        error.errno = {NotFoundError: errno.ENOENT, ExistsError: errno.EEXIST}.get(type(error), errno.EIO)
+    if isinstance(error, OSError):  # errno and filename as Python's own calls set them
+        numbers = {NotFoundError: errno.ENOENT, ExistsError: errno.EEXIST}
+        error.errno = numbers.get(type(error), errno.EIO)
         error.filename = error.file
     return error
+
+
+def warn(text: str) -> None:
+    """Issues a MergeWarning at the line that called the package."""
+    here = os.path.dirname(__file__)
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and os.path.dirname(frame.f_code.co_filename) == here:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, MergeWarning, stacklevel=level)
+
+
+def shown(names: Iterable[str]) -> str:
+    """Returns the first three names for a message: 'a, b, c, …'."""
+    items = list(names)
+    return ", ".join(items[:3]) + (", …" if len(items) > 3 else "")
+
+
+def counted(names: Collection[str]) -> str:
+    """Returns the subject of a sentence: '1 tensor is', '3 tensors are'."""
+    return "1 tensor is" if len(names) == 1 else f"{len(names)} tensors are"
+
+
+def unknown_keyword(function: str, name: str, known: Iterable[str]) -> ArgumentError:
+    """Returns the error for a keyword the function does not take, with the closest known one."""
+    import difflib
+
+    by_lower = {each.lower(): each for each in known}
+    near = difflib.get_close_matches(name.lower(), list(by_lower), 1, 0.5)
+    hint = f"; did you mean '{by_lower[near[0]]}'?" if near else ""
+    return ArgumentError(f"{function}() got an unexpected keyword argument '{name}'{hint}")

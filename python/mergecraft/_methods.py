@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 
 from . import _core
-from ._errors import ArgumentError, UsageError
-from ._merge import COMMON, Merge, Options, _pickled, _split_base, unknown_keyword
-from ._models import open_inputs
+from ._arguments import COMMON, Options
+from ._callee import pickled
+from ._errors import ArgumentError, UsageError, unknown_keyword
+from ._inputs import open_inputs, split_base
+from ._merge import Merge
+from ._outputs import check_task
 from ._tensors import path_of
 
 TYPE_CHECKING = False  # typing is not imported when the program runs
@@ -15,7 +18,13 @@ if TYPE_CHECKING:
     import inspect
     from typing import Any
 
-_TYPES = {"number": "float", "integer": "int", "flag": "bool", "choice": "str", "numbers": "list[float] | None"}
+_TYPES = {
+    "number": "float",
+    "integer": "int",
+    "flag": "bool",
+    "choice": "str",
+    "numbers": "list[float] | None",
+}
 
 
 class Method(Merge):
@@ -28,7 +37,7 @@ class Method(Merge):
         self.__module__ = "mergecraft"
 
     def __reduce__(self) -> Any:
-        return _pickled(self, self._core)
+        return pickled(self, self._core)
 
     def __deepcopy__(self, memo: Any) -> Method:
         return self
@@ -54,7 +63,14 @@ class Method(Merge):
 
         made = [Parameter("models", Parameter.POSITIONAL_OR_KEYWORD, annotation="Sequence[Any]")]
         if self._core.needs_base:
-            made.append(Parameter("base_index", Parameter.POSITIONAL_OR_KEYWORD, default=0, annotation="int | None"))
+            made.append(
+                Parameter(
+                    "base_index",
+                    Parameter.POSITIONAL_OR_KEYWORD,
+                    default=0,
+                    annotation="int | None",
+                )
+            )
         for name, param in self._params.items():
             made.append(
                 Parameter(
@@ -65,7 +81,9 @@ class Method(Merge):
                 )
             )
         taken = [p.name for p in made]
-        made += [Parameter(n, Parameter.KEYWORD_ONLY, default=None) for n in COMMON if n not in taken]
+        made += [
+            Parameter(n, Parameter.KEYWORD_ONLY, default=None) for n in COMMON if n not in taken
+        ]
         return Signature(made)
 
     @property
@@ -73,12 +91,20 @@ class Method(Merge):
         lines = [f"{self._core.help[:1].upper()}{self._core.help[1:]}.", ""]
         if self._core.paper:
             lines += [f"{self._core.paper}", ""]
-        lines += ["Args:", "    models: ids or paths, modules, pipelines, or dicts; all of one kind."]
+        lines += [
+            "Args:",
+            "    models: ids or paths, modules, pipelines, or dicts; all of one kind.",
+        ]
         if self._core.needs_base:
-            lines.append("    base_index: which of the models the others were tuned from; or give base_model=.")
+            lines.append(
+                "    base_index: which of the models the others were tuned from; or give base_model=."
+            )
         lines += [f"    {name}: {self._describe(param)}." for name, param in self._params.items()]
         lines += ["    Others: the keywords of every merge; see mergecraft.Merge.", ""]
-        lines += ["Returns:", "    The same kind of thing as the models: shapes are those of the models, dtypes the widest of theirs."]
+        lines += [
+            "Returns:",
+            "    The same kind of thing as the models: shapes are those of the models, dtypes the widest of theirs.",
+        ]
         return "\n".join(lines)
 
     def _describe(self, param: dict[str, Any]) -> str:
@@ -92,19 +118,26 @@ class Method(Merge):
     def __call__(self, models: Any, *args: Any, **kwargs: Any) -> Any:
         own = self._own(args, kwargs)
         options = Options({name: kwargs[name] for name in COMMON if name in kwargs}, self.__name__)
-        inputs = open_inputs(models, options.verbose)
+        to_folder = options.out is not None
+        inputs = open_inputs(models, options.verbose, to_folder)
         base_model = kwargs.get("base_model")
         index = own.pop("base_index", None)
         if index is None and base_model is None and self._core.needs_base:
             index = 0
-        rest, base, _ = _split_base(inputs, index, base_model, self.__name__, options.verbose)
-        if options.out is not None:
-            rest[-1].core = rest[-1].with_tokenizer()
+        rest, base, _ = split_base(
+            inputs, index, base_model, self.__name__, options.verbose, to_folder
+        )
+        if not to_folder:
+            options.given["task"] = check_task(inputs[-1], options.given.get("task"))
         plan = _core.Plan(
             method=self._core,
             models=[given.core for given in rest],
             base=base.core if base else None,
-            params=[f"{name}={self._text(name, value)}" for name, value in own.items() if value is not None],
+            params=[
+                f"{name}={self._text(name, value)}"
+                for name, value in own.items()
+                if value is not None
+            ],
             passthrough=options.passthrough,
             seed=options.seed,
             strict=options.strict,
@@ -144,17 +177,23 @@ class Method(Merge):
 
     def _items(self, name: str, value: Any) -> list[Any]:
         if isinstance(value, (str, int, float)) or not hasattr(value, "__iter__"):
-            raise UsageError(f"{self.__name__}(): {name}: expected a list of numbers, found {value!r}")
+            raise UsageError(
+                f"{self.__name__}(): {name}: expected a list of numbers, found {value!r}"
+            )
         items = list(value)
         if not items:
-            raise UsageError(f"{self.__name__}(): {name}: expected a list of numbers, found an empty one")
+            raise UsageError(
+                f"{self.__name__}(): {name}: expected a list of numbers, found an empty one"
+            )
         return items
 
     def _number(self, name: str, value: Any) -> str:
         try:
             number = float(value)
         except (TypeError, ValueError):
-            raise UsageError(f"{self.__name__}(): {name}: expected a number, found {value!r}") from None
+            raise UsageError(
+                f"{self.__name__}(): {name}: expected a number, found {value!r}"
+            ) from None
         return repr(int(number)) if number.is_integer() and abs(number) < 2**53 else repr(number)
 
 

@@ -1,4 +1,4 @@
-"""Pipeline: text classification in C. evaluate_glue_pipeline: how good a model is on GLUE."""
+"""Pipeline: text classification in C."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import os
 from collections.abc import Mapping
 
 from . import _core, _tensors
-from ._errors import ArgumentError, UnsupportedError, UsageError
-from ._merge import unknown_keyword, whole
-from ._models import NAME, OWN, PIPELINE, Input, kind_of
+from ._arguments import whole
+from ._errors import ArgumentError, UsageError, unknown_keyword
 from ._progress import Progress, open_models
 from ._state_dict import StateDict
 
@@ -18,7 +17,8 @@ if TYPE_CHECKING:
 
     import numpy
 
-def _precision(dtype: Any) -> str:
+
+def precision(dtype: Any) -> str:
     name = _tensors.dtype_named(dtype)
     if name not in ("float32", "bfloat16", "int8"):
         raise UsageError(f"dtype: expected 'f32', 'bf16' or 'int8', found {dtype!r}")
@@ -48,18 +48,28 @@ class Pipeline:
     _is_mergecraft_pipeline = True
     task = "text-classification"
 
-    def __init__(self, model: str | os.PathLike[str], *, dtype: Any = "f32", threads: int = 0) -> None:
-        self._set(open_models([_tensors.path_of(model, "model")])[0], _precision(dtype), whole("threads", threads))
+    def __init__(
+        self, model: str | os.PathLike[str], *, dtype: Any = "f32", threads: int = 0
+    ) -> None:
+        self._set(
+            open_models([_tensors.path_of(model, "model")])[0],
+            precision(dtype),
+            whole("threads", threads),
+        )
 
     def _set(self, model: _core.Model, dtype: str, threads: int) -> None:
         self._model, self._dtype, self._threads = model, dtype, threads
         self._opened: _core.Pipeline | None = None
 
     @classmethod
-    def _of(cls, core: _core.Model, tensors: StateDict, dtype: str = "float32", threads: int = 0) -> Pipeline:
+    def _of(
+        cls, core: _core.Model, tensors: StateDict, dtype: str = "float32", threads: int = 0
+    ) -> Pipeline:
         """A model's configuration and tokenizer with other weights."""
         made = cls.__new__(cls)
-        made._set(_core.wrap_model(core.name, tensors._core(), core.config, core.folder), dtype, threads)
+        made._set(
+            _core.wrap_model(core.name, tensors._core(), core.config, core.folder), dtype, threads
+        )
         return made
 
     def _with(self, tensors: Mapping[str, Any]) -> Pipeline:
@@ -69,7 +79,14 @@ class Pipeline:
 
     def __reduce__(self) -> Any:
         core = self._model
-        return _unpickled, (core.name, self.state_dict(), core.config, core.folder, self._dtype, self._threads)
+        return _unpickled, (
+            core.name,
+            self.state_dict(),
+            core.config,
+            core.folder,
+            self._dtype,
+            self._threads,
+        )
 
     @property
     def _runner(self) -> _core.Pipeline:
@@ -97,7 +114,9 @@ class Pipeline:
 
         return numpy.frombuffer(memoryview(memory), numpy.float32).reshape(count, len(self.labels))
 
-    def __call__(self, texts: Any, *, top_k: int | None = 1, verbose: bool | None = None, **others: Any) -> Any:
+    def __call__(
+        self, texts: Any, *, top_k: int | None = 1, verbose: bool | None = None, **others: Any
+    ) -> Any:
         for name in others:
             if name not in _OF_TRANSFORMERS:
                 raise unknown_keyword("Pipeline", name, ["top_k", "verbose", *_OF_TRANSFORMERS])
@@ -145,99 +164,7 @@ def _item(text: Any) -> tuple[str, str | None]:
         raise ArgumentError(f"expected a text, or {{'text': …, 'text_pair': …}}, found {text!r}")
     for part in found:
         if part is not None and _tensors.is_broken(part):
-            raise UsageError(f"expected a text in Unicode, found one with half a character: {part!r}")
+            raise UsageError(
+                f"expected a text in Unicode, found one with half a character: {part!r}"
+            )
     return found
-
-
-def evaluate_glue_pipeline(
-    pipeline: Any,
-    dataset_name: str,
-    split: str = "validation",
-    *,
-    dtype: Any = "f32",
-    data: str | os.PathLike[str] | None = None,
-    threads: int = 0,
-    verbose: bool | None = None,
-) -> dict[str, float]:
-    """The metrics of a model on a GLUE task.
-
-    Args:
-        pipeline: a pipeline of transformers, a mergecraft.Pipeline, a folder, or an id of the Hub. It runs in C where the architecture
-            is known, on the pipeline's own weights; otherwise the pipeline is called.
-        dataset_name: 'rte', 'mrpc', 'sst2', 'cola', 'stsb', 'qqp', 'mnli', 'qnli', 'wnli', ….
-        split: 'validation', 'train', …
-        dtype: what matrix products are computed in: 'f32', 'bf16' or 'int8'.
-        data: a file or folder with the examples; otherwise the Hub's cache, the folder MERGECRAFT_DATA, or the Hub.
-
-    Returns:
-        The task's own metrics, as Python's `evaluate` calls them: ``{'accuracy': …}``; mrpc and qqp also ``'f1'``, cola
-        ``'matthews_correlation'``, stsb ``'pearson'`` and ``'spearmanr'``. Texts that are too long for the model are truncated.
-
-    Raises:
-        UsageError (a ValueError): no such task, or a split without labels. NotFoundError: no data, or no such model.
-    """
-    import difflib
-
-    names = _core.glue_tasks()
-    if not isinstance(dataset_name, str) or not isinstance(split, str):
-        raise ArgumentError(f"expected the names of a task and a split, found {dataset_name!r} and {split!r}")
-    place = None if data is None else _tensors.path_of(data, "data")
-    threads = whole("threads", threads)
-    try:
-        with Progress("downloading", verbose) as progress:
-            glue = _core.Glue(dataset_name, split, place, progress)
-    except KeyError:
-        near = difflib.get_close_matches(str(dataset_name), names, 1)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
-        raise UsageError(f"dataset_name: expected one of {', '.join(names)}, found {dataset_name!r}{hint}") from None
-    if not glue.labelled:
-        raise UsageError(f"{dataset_name}: the split '{split}' has no labels to compare with")
-    precision = _precision(dtype)
-    with Progress(dataset_name, verbose, "examples") as progress:
-        kind = kind_of(pipeline)
-        if kind == NAME:
-            return _core.Pipeline(open_models([os.fspath(pipeline)], verbose)[0], precision, threads).evaluate(glue, progress)
-        if kind == OWN:
-            same = pipeline._dtype == precision and pipeline._threads == threads
-            core = pipeline._runner if same else _core.Pipeline(pipeline._model, precision, threads)
-            return core.evaluate(glue, progress)
-        if kind == PIPELINE:
-            return _evaluate_pipeline(pipeline, glue, precision, threads, progress)
-    raise ArgumentError(
-        "expected a pipeline (a model with its tokenizer), a folder or an id, "
-        f"found {kind if kind else type(pipeline).__name__}"
-    )
-
-
-def _evaluate_pipeline(
-    pipeline: Any, glue: _core.Glue, precision: str, threads: int, progress: Progress
-) -> dict[str, float]:
-    given = Input(pipeline, "pipeline")
-    try:
-        core = _core.Pipeline(given.with_tokenizer(), precision, threads)
-    except UnsupportedError:
-        if precision != "float32":
-            raise
-        return _by_calls(pipeline, glue, progress)
-    return core.evaluate(glue, progress)
-
-
-def _by_calls(pipeline: Any, glue: _core.Glue, progress: Progress) -> dict[str, float]:
-    """The same where the library does not know the architecture: the pipeline is called, example by example."""
-    examples = glue.examples()
-    labels = [str(pipeline.model.config.id2label[i]) for i in range(pipeline.model.config.num_labels)]
-    mapped = [glue.label(label) for label in labels]
-    if sorted(mapped) != list(range(len(mapped))):
-        mapped = list(range(len(labels)))
-    predictions = []
-    for done, (text, pair, _) in enumerate(examples):
-        given = {"text": text, "text_pair": pair} if pair is not None else {"text": text}
-        options = {"truncation": True} | ({} if glue.label_count else {"function_to_apply": "none"})
-        found = pipeline(given, **options)
-        best = found[0] if isinstance(found, list) else found
-        predictions.append(float(mapped[labels.index(best["label"])]) if glue.label_count else float(best["score"]))
-        progress(done + 1, len(examples))
-    return glue.score(predictions)
-
-
-__all__ = ["Pipeline", "evaluate_glue_pipeline"]

@@ -46,7 +46,13 @@ class Progress:
                 warnings.simplefilter("ignore")
                 from tqdm.auto import tqdm  # type: ignore[import-untyped, unused-ignore]
 
-            self._bar = tqdm(desc=self._what, total=total, unit=self._unit, unit_scale=self._unit == "B", leave=False)
+            self._bar = tqdm(
+                desc=self._what,
+                total=total,
+                unit=self._unit,
+                unit_scale=self._unit == "B",
+                leave=False,
+            )
         if self._bar is not None:
             self._bar.total = total  # of downloads, it becomes known little by little
             self._bar.update(done - self._bar.n)
@@ -55,7 +61,10 @@ class Progress:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         if self._bar is not None:
             self._bar.close()

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import operator
 import os
+from collections import OrderedDict
 from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, ValuesView
-from . import _core, _tensors
-from ._errors import ArgumentError, ExistsError, MismatchError, NotFoundError, UsageError
-from ._progress import Progress, open_models
 
-TYPE_CHECKING = False  # typing is not imported when the program runs
+from . import _core, _modules, _names, _tensors, _transformers
+from ._callee import Callee
+from ._errors import ArgumentError, MismatchError, UsageError, counted, shown, warn
+from ._modules import DICT, MODULE, NAME, OWN, PIPELINE, kind_of
+from ._progress import open_models
+
+TYPE_CHECKING = False  # spares the import of typing at run time
 if TYPE_CHECKING:
     from typing import Any
 
@@ -16,83 +21,119 @@ if TYPE_CHECKING:
 
     from ._tensors import Tensor
 
-if TYPE_CHECKING:
-    _Dict = dict[str, Any]
+    _Dict = OrderedDict[str, Any]
 else:
-    _Dict = dict
+    _Dict = OrderedDict
 
 _MISSING: Any = object()
-
-
-def _combine(symbol: str, a: Any, b: Any) -> Any:
-    if symbol == "+":
-        return a + b
-    if symbol == "-":
-        return a - b
-    return a * b if symbol == "*" else a / b
+_OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+}
 
 
 class StateDict(_Dict):
     """An ordered dict from names to tensors: torch's, or numpy's where torch is not installed.
 
-    Tensors of a checkpoint are mapped when they are first looked at and read from the disk when they are used; they are private
-    (copy-on-write): changing one never changes the file.
+    A checkpoint's tensors are mapped when they are first accessed and read when they are used. The
+    mappings are private (copy-on-write): changing a tensor never changes the file.
 
-    Arithmetic (``+ - * /``, in place too, and unary minus) with a number, a tensor, another dict or a module works name by name;
-    with a dict, over the names that both have. Each result is computed in float32 (float64 where there is such) and rounded once to
-    the wider dtype of the two; tensors that are not floats are taken from the left operand. In-place operations replace the entries of
-    this dict and never write into tensors that others may hold.
+    Arithmetic (``+ - * /``, in place too, and unary minus) with a number, a tensor, another dict or
+    a module works name by name. Names of two dicts are matched as in merges: a bare encoder's fit
+    those of a model with a head. The result has the left operand's names; names that only one
+    operand has are left out with a MergeWarning. In-place operations keep them, and never write
+    into tensors that others may hold.
+
+    float16 and bfloat16 are computed in float32 and rounded once to the wider dtype of the
+    operands; other dtypes follow torch. Gradients flow through arithmetic.
     """
 
-    # Entries that nobody has looked at are _core.Source; every way to a value goes through __getitem__.
+    # An entry that nobody has accessed is a _core.Source. Code in this class reads entries as they
+    # are by dict.__getitem__; everything else goes through __getitem__.
+
+    # ---- construction ----------------------------------------------------------------------------
 
     @classmethod
-    def from_model(cls, model: torch.nn.Module | Any) -> StateDict:
-        """The parameters of a module, or of a pipeline's model, without a copy; a tied one once, under its first name.
+    def from_model(cls, model: torch.nn.Module | Any, buffers: bool = False) -> StateDict:
+        """Returns the parameters of a module, or of a pipeline's model, without a copy.
+
+        A tied parameter appears once, under its first name. buffers: also those that a checkpoint
+        holds, such as BatchNorm's running statistics.
 
         Raises:
-            ArgumentError: it is no module.
+            ArgumentError: not a module.
         """
-        if getattr(model, "_is_mergecraft_pipeline", False):
-            return cls(model.state_dict())
+        if kind_of(model) == OWN:
+            return model.state_dict()  # type: ignore[no-any-return, union-attr]
         module = model if _tensors.is_module(model) else getattr(model, "model", model)
         if not _tensors.is_module(module):
-            raise ArgumentError(f"expected a torch.nn.Module or a pipeline, found {type(model).__name__}")
-        return cls((name, parameter.detach()) for name, parameter in module.named_parameters())
+            found = type(model).__name__
+            raise ArgumentError(f"expected a torch.nn.Module or a pipeline, found {found}")
+        module = _modules.unwrap(module)
+        tensors = _modules.tensors_of(module) if buffers else _modules.parameters_of(module)
+        return cls((name, tensor.detach()) for name, tensor in tensors.items())
 
     @classmethod
-    def from_hf(cls, name: str | os.PathLike[str], **kwargs: Any) -> StateDict:
-        """The tensors of a checkpoint: a folder, a file, or an id of the Hub. Nothing is read before it is used.
+    def from_hf(
+        cls, name: str | os.PathLike[str], task: str | None = None, **kwargs: Any
+    ) -> StateDict:
+        """Returns the tensors of a checkpoint: a folder, a file, or an id of the Hub.
 
-        Other keywords (task, device_map, …) are accepted for the sake of older code and not needed.
+        Tensors are in the order of the module, whatever the file's. Nothing is read before it is
+        used. `task` and other keywords of transformers are accepted and not needed.
 
         Raises:
-            NotFoundError, FormatError: it is not there, or not a checkpoint.
+            NotFoundError, FormatError: it does not exist, or is not a checkpoint.
         """
-        return cls._of(open_models([_tensors.path_of(name, "from_hf")])[0].dict)
+        core = open_models([_tensors.path_of(name, "from_hf")])[0]
+        return cls._of(core.dict)._ordered(_transformers.module_order(core))
 
     @classmethod
-    def zeros_like(cls, model: torch.nn.Module | Mapping[str, Any] | str | os.PathLike[str]) -> StateDict:
-        """Zeros with the names, shapes and dtypes of a module, a dict, or a checkpoint."""
-        return as_state_dict(model, "zeros_like")._map(_zeros)
+    def zeros_like(
+        cls,
+        model: torch.nn.Module | Mapping[str, Any] | str | os.PathLike[str],
+        task: str | None = None,
+        **kwargs: Any,
+    ) -> StateDict:
+        """Returns zeros with the names, shapes and dtypes of a module, a dict or a checkpoint."""
+        return as_state_dict(model, "zeros_like").map(_zeros)
 
     @classmethod
     def _of(cls, core: _core.Dict) -> StateDict:
         made = cls()
         for name, source in core.items():
-            dict.__setitem__(made, name, source)
+            OrderedDict.__setitem__(made, name, source)
         return made
 
-    # ---- access -----------------------------------------------------------------------------
+    def _ordered(self, order: list[str]) -> StateDict:
+        """Returns the entries in the order of these names, or a usual one if they do not match."""
+        found = _names.match(order, self.keys())
+        if len(found) * 2 < len(self):
+            return self._picked(_names.in_order(self))
+        first = dict.fromkeys(found.values())
+        return self._picked(
+            [*first, *(name for name in _names.in_order(self) if name not in first)]
+        )
+
+    def _picked(self, names: Iterable[str]) -> StateDict:
+        """Returns a dict of these names' entries as they are."""
+        made = StateDict()
+        for name in names:
+            OrderedDict.__setitem__(made, name, dict.__getitem__(self, name))
+        return made
+
+    # ---- access ----------------------------------------------------------------------------------
 
     def __getitem__(self, name: str) -> Any:
-        value = super().__getitem__(name)
+        value = dict.__getitem__(self, name)
         if type(value) is _core.Source:
             value = _tensors.from_source(value)
             super().__setitem__(name, value)
         return value
 
-    def __iter__(self) -> Iterator[str]:  # also tells dict(self) to ask for the values one by one
+    def __iter__(self) -> Iterator[str]:  # also makes dict(self) ask for the values one by one
         return super().__iter__()
 
     def get(self, name: str, default: Any = None) -> Any:
@@ -111,10 +152,10 @@ class StateDict(_Dict):
         del self[name]
         return value
 
-    def popitem(self) -> tuple[str, Any]:
+    def popitem(self, last: bool = True) -> tuple[str, Any]:
         if not self:
             raise KeyError("popitem(): the state dict is empty")
-        name = next(reversed(self))
+        name = next(reversed(self)) if last else next(iter(self))
         return name, self.pop(name)
 
     def setdefault(self, name: str, default: Any = None) -> Any:
@@ -123,32 +164,64 @@ class StateDict(_Dict):
         return self[name]
 
     def __eq__(self, other: object) -> bool:
-        """Whether names, in any order, dtypes, shapes and values are the same."""
+        """Returns whether names, in any order, dtypes, shapes and values are equal."""
         if not isinstance(other, Mapping) or self.keys() != other.keys():
             return False
         return all(_same(self[name], other[name]) for name in self)
 
-    def __ne__(self, other: object) -> bool:  # dict's own would ask arrays whether they are true
+    def __ne__(self, other: object) -> bool:  # dict's own would ask arrays for their truth value
         return not self == other
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]
 
-    def __repr__(self) -> str:
-        shown = [f"{name}: {self._shown(name)}" for name in list(self)[:3]]
-        more = f", … {len(self)} in all" if len(self) > 3 else ""
-        return f"StateDict({', '.join(shown)}{more})"
+    def __copy__(self) -> StateDict:
+        return self._picked(self)
+
+    def copy(self) -> StateDict:
+        """Returns a dict of copies of the tensors."""
+        return StateDict((name, _copy(self[name])) for name in self)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickles as a StateDict; by protocol 2, which torch.save uses, as an OrderedDict.
+
+        torch.load(weights_only=True) and other readers of torch files know only that.
+        """
+        kind: type = OrderedDict if protocol <= 2 else StateDict
+        return kind, (), None, None, iter(self.items())
 
     def _shown(self, name: str) -> str:
-        value = super().__getitem__(name)
+        value = dict.__getitem__(self, name)
         if type(value) is not _core.Source and not _tensors.is_tensor(value):
             return type(value).__name__
         return f"{self._dtype(name)} {list(value.shape)}"
 
+    def __repr__(self) -> str:
+        listed = [f"{name}: {self._shown(name)}" for name in list(self)[:3]]
+        more = f", … {len(self)} in all" if len(self) > 3 else ""
+        return f"StateDict({', '.join(listed)}{more})"
+
+    def _repr_html_(self) -> str:
+        import html
+
+        rows = "".join(
+            f"<tr><td>{html.escape(name)}</td><td>{html.escape(self._shown(name))}</td></tr>"
+            for name in list(self)[:10]
+        )
+        more = f"<tr><td>… {len(self) - 10} more</td><td></td></tr>" if len(self) > 10 else ""
+        count = sum(self._count(name) for name in self)
+        return (
+            f"<table><caption>StateDict: {len(self)} tensors, {count:,} values</caption>"
+            f"<tr><th>layer</th><th>dtype and shape</th></tr>{rows}{more}</table>"
+        )
+
+    # ---- entries as they are ---------------------------------------------------------------------
+
     def _entry(self, name: str, what: str = "") -> Any:
-        """What there is: a tensor, or the source of one that nobody has looked at."""
-        value = super().__getitem__(name)
+        """Returns an entry: a tensor, or the source of one that nobody has accessed."""
+        value = dict.__getitem__(self, name)
         if type(value) is not _core.Source and not _tensors.is_tensor(value):
-            raise ArgumentError(f"{what}layer '{name}': expected a tensor, found {type(value).__name__}")
+            found = type(value).__name__
+            raise ArgumentError(f"{what}layer '{name}': expected a tensor, found {found}")
         return value
 
     def _dtype(self, name: str) -> str:
@@ -158,16 +231,30 @@ class StateDict(_Dict):
     def _shape(self, name: str) -> tuple[int, ...]:
         return tuple(self._entry(name).shape)
 
+    def _count(self, name: str) -> int:
+        import math
+
+        return math.prod(getattr(dict.__getitem__(self, name), "shape", ()))
+
     def _source(self, name: str, what: str) -> _core.Source:
         if not isinstance(name, str):
             raise ArgumentError(f"{what}expected names of layers as text, found {name!r}")
         if "\0" in name or _tensors.is_broken(name):
-            raise UsageError(f"{what}expected names of layers as text in UTF-8 without zeros, found {name!r}")
+            raise UsageError(
+                f"{what}expected names of layers as text in UTF-8 without zeros, found {name!r}"
+            )
         value = self._entry(name, what)
-        return value if type(value) is _core.Source else _tensors.to_source(value, f"{what}layer '{name}'")
+        if type(value) is _core.Source:
+            return value
+        return _tensors.to_source(value, f"{what}layer '{name}'")
+
+    def _read(self, name: str) -> Tensor:
+        """Returns a tensor to read from; the entry stays as it is."""
+        value = self._entry(name)
+        return _tensors.from_source(value) if type(value) is _core.Source else value
 
     def _layer(self, name: str) -> Tensor:
-        """A tensor to compute with, which is nobody else's; the entry stays as it is."""
+        """Returns a tensor to compute with that nobody else holds; the entry stays as it is."""
         value = self._entry(name)
         dtype = _tensors.layer_dtype(self._dtype(name))
         if type(value) is _core.Source:
@@ -175,87 +262,89 @@ class StateDict(_Dict):
         return _tensors.copy_as(value, dtype)
 
     def _core(self, label: str = "") -> _core.Dict:
-        """As the library has it. label: said before the text of errors."""
+        """Returns it as the library has it. label: said before the text of errors."""
         made = _core.Dict()
         for name in self:
             made.set(name, self._source(name, f"{label}: " if label else ""))
         return made
 
-    def _map(self, function: Callable[[Tensor], Tensor]) -> StateDict:
-        return StateDict((name, function(self[name])) for name in self)
+    # ---- arithmetic ------------------------------------------------------------------------------
 
-    # ---- arithmetic -------------------------------------------------------------------------
-
-    def _with_value(self, symbol: str, name: str, other: Any, reflected: bool) -> Tensor:
-        """One entry of an operation's result."""
-        own = self._dtype(name)
-        if not _core.is_float(own):
-            return self[name]
-        dtype, right = own, other
-        left = self._read(name)
-        if _tensors.is_tensor(other):
-            right = _tensors.like(_tensors.plain(other), left)
-            other_dtype = _tensors.dtype_of(other)
-            if _core.is_float(other_dtype):
-                dtype = _core.widest(own, other_dtype) if other.ndim else own
-                right = _tensors.cast(right, _tensors.layer_dtype(dtype))
-        left = _tensors.cast(left, _tensors.layer_dtype(dtype))
-        shape = self._shape(name)
-        if not _tensors.is_broadcast(other, shape):
-            raise MismatchError(
-                f"layer '{name}': {symbol}: expected a number or a tensor for shape {list(shape)}, found one of {list(other.shape)}"
-            )
-        result = _combine(symbol, right, left) if reflected else _combine(symbol, left, right)
-        return _tensors.cast(result, dtype)
-
-    def _read(self, name: str) -> Tensor:
-        """The tensor, only to be read; the entry stays as it is."""
-        value = self._entry(name)
-        return _tensors.from_source(value) if type(value) is _core.Source else _tensors.plain(value)
-
-    def _operate(self, symbol: str, other: Any, reflected: bool = False) -> Any:
-        if _tensors.is_tensor(other) and _tensors.dtype_of(other).startswith("complex"):
-            raise ArgumentError(f"{symbol}: expected a real number or tensor, found one of {_tensors.dtype_of(other)}")
+    def _operate(
+        self, symbol: str, other: Any, reflected: bool = False, in_place: bool = False
+    ) -> Any:
         if isinstance(other, (int, float)) or _tensors.is_tensor(other):
-            return StateDict((name, self._with_value(symbol, name, other, reflected)) for name in self)
-        if not isinstance(other, Mapping) and not _tensors.is_module(other):
-            return NotImplemented
-        dictionary = as_state_dict(other, symbol)
-        common = [name for name in self if name in dictionary]
-        if not common and self:
+            if _tensors.is_tensor(other) and _tensors.dtype_of(other).startswith("complex"):
+                found = _tensors.dtype_of(other)
+                raise ArgumentError(
+                    f"{symbol}: expected a real number or tensor, found one of {found}"
+                )
+            return self._with_values(symbol, other, reflected)
+        if isinstance(other, Mapping) or _tensors.is_module(other):
+            return self._with_dict(symbol, as_state_dict(other, symbol), reflected, in_place)
+        return NotImplemented
+
+    def _with_values(self, symbol: str, other: Any, reflected: bool) -> StateDict:
+        function = _OPERATORS[symbol]
+        other = _tensors.number(other)
+        made = StateDict()
+        for name in self:
+            left = self._read(name)
+            if not _tensors.is_broadcast(other, tuple(left.shape)):
+                raise MismatchError(
+                    f"layer '{name}': {symbol}: expected a number or a tensor for shape "
+                    f"{list(left.shape)}, found one of {list(other.shape)}"
+                )
+            a, b = (other, left) if reflected else (left, other)
+            made[name] = _combine(symbol, name, function, a, b)
+        return made
+
+    def _with_dict(
+        self, symbol: str, other: StateDict, reflected: bool, in_place: bool
+    ) -> StateDict:
+        function = _OPERATORS[symbol]
+        names = self._lined_up(symbol, other, keeps_own=in_place)
+        made = StateDict()
+        for name, its in names:
+            left, right = dict.__getitem__(self, name), dict.__getitem__(other, its)
+            if not _tensors.is_plain(left, right):
+                left, right = self._read(name), other._read(its)
+            if left.shape != right.shape:
+                a, b = (right, left) if reflected else (left, right)
+                raise MismatchError(
+                    f"layer '{name}': shape {list(a.shape)} on the left of {symbol}, "
+                    f"{list(b.shape)} on the right"
+                )
+            a, b = (right, left) if reflected else (left, right)
+            if _tensors.is_plain(left, right):
+                made[name] = function(a, b)
+            else:
+                made[name] = _combine(symbol, name, function, a, b)
+        return made
+
+    def _lined_up(
+        self, what: str, other: StateDict, keeps_own: bool = False
+    ) -> Iterable[tuple[str, str]]:
+        """Returns pairs of names of the same tensor; warns of names that get lost."""
+        if self.keys() == other.keys():
+            return zip(self, self)
+        found = _names.match(list(self), other.keys())
+        if not found and self and other:
             raise MismatchError("the state dicts have no name in common")
-        return StateDict((name, self._with_dict(symbol, name, dictionary, reflected)) for name in common)
-
-    def _with_dict(self, symbol: str, name: str, other: StateDict, reflected: bool) -> Tensor:
-        if self._shape(name) != other._shape(name):
-            left, right = (other, self) if reflected else (self, other)
-            raise MismatchError(
-                f"layer '{name}': shape {list(left._shape(name))} on the left of {symbol}, "
-                f"{list(right._shape(name))} on the right"
-            )
-        if not _core.is_float(other._dtype(name)) and _core.is_float(self._dtype(name)):
-            raise MismatchError(f"layer '{name}': {self._dtype(name)} on the left of {symbol}, {other._dtype(name)} on the right")
-        return self._entry_of_dict(symbol, name, other, reflected)
-
-    def _entry_of_dict(self, symbol: str, name: str, other: StateDict, reflected: bool) -> Tensor:
-        own = self._dtype(name)
-        if not _core.is_float(own):
-            return self[name]
-        dtype = _core.widest(own, other._dtype(name))
-        compute = _tensors.layer_dtype(dtype)
-        left = _tensors.cast(self._read(name), compute)
-        right = _tensors.cast(_tensors.like(other._read(name), left), compute)
-        return _tensors.cast(_combine(symbol, right, left) if reflected else _combine(symbol, left, right), dtype)
+        used = set(found.values())
+        alone = [] if keeps_own else [name for name in self if name not in found]
+        alone += [name for name in other if name not in used]
+        if alone:
+            warn(f"{what}: {counted(alone)} in one state dict only: {shown(alone)}")
+        return found.items()
 
     def _in_place(self, symbol: str, other: Any) -> Any:
-        result = self._operate(symbol, other)
-        if result is NotImplemented:
-            return NotImplemented
-        if len(result) < len(self):
-            for name in [name for name in self if name not in result]:
-                del self[name]
-        self.update(result)
-        return self
+        result = self._operate(symbol, other, in_place=True)
+        if result is not NotImplemented:
+            for name in result:
+                self[name] = dict.__getitem__(result, name)
+            return self
+        return NotImplemented
 
     def __add__(self, other: Any) -> StateDict:
         return self._operate("+", other)  # type: ignore[no-any-return]
@@ -297,105 +386,201 @@ class StateDict(_Dict):
         return self._operate("*", -1)  # type: ignore[no-any-return]
 
     def __pos__(self) -> StateDict:
-        return self.copy()
+        return self._picked(self)
 
     def __or__(self, other: Any) -> Any:
         if not isinstance(other, Mapping):
             return NotImplemented
-        made = self.copy()
+        made = self._picked(self)
         made.update(other)
         return made
 
     def __ror__(self, other: Any) -> Any:
         return StateDict(other) | self if isinstance(other, Mapping) else NotImplemented
 
-    __array_ufunc__ = None  # arrays of numpy leave operations with a StateDict to it
+    __array_ufunc__ = None  # makes numpy's arrays leave operations with a StateDict to it
 
-    # ---- names ------------------------------------------------------------------------------
+    # ---- measures --------------------------------------------------------------------------------
+
+    def dot(self, other: Any) -> float:
+        """Returns the sum of the products of all values, computed in float64."""
+        own = as_state_dict(other, "dot")
+        return sum(
+            _tensors.dot(self._read(name), own._read(its))
+            for name, its in self._lined_up("dot", own)
+        )
+
+    def norm(self) -> float:
+        """Returns the Euclidean norm of all values together, computed in float64."""
+        return float(self.dot(self) ** 0.5)
+
+    def cosine(self, other: Any) -> float:
+        """Returns the cosine of the angle to another dict; NaN if one of them is all zeros.
+
+        Names that only one of the two has are left out of its norm too, with a MergeWarning.
+        """
+        own = as_state_dict(other, "cosine")
+        pairs = list(self._lined_up("cosine", own))
+        mine = self._picked(name for name, _ in pairs)
+        others = own._picked(its for _, its in pairs)
+        norms = mine.norm() * others.norm()
+        together = sum(_tensors.dot(mine._read(name), others._read(its)) for name, its in pairs)
+        return together / norms if norms else float("nan")
+
+    def flatten(self, like: Any = None) -> Tensor:
+        """Returns all values as one vector, in this dict's order or in that of `like`.
+
+        Raises:
+            MismatchError: `like` and this dict do not have the same names and shapes.
+        """
+        if like is None:
+            return _tensors.concatenate([self[name] for name in self])
+        own = as_state_dict(like, "flatten")
+        found = _names.match(list(own), self.keys())
+        if len(found) != len(own) or len(found) != len(self):
+            alone = [n for n in own if n not in found] or sorted({*self} - {*found.values()})
+            raise MismatchError(f"flatten: in one state dict only: {shown(alone)}")
+        for name, its in found.items():
+            if own._shape(name) != self._shape(its):
+                raise MismatchError(
+                    f"layer '{name}': shape {list(own._shape(name))} in like, "
+                    f"{list(self._shape(its))} in the state dict"
+                )
+        return _tensors.concatenate([self[its] for its in found.values()])
+
+    @classmethod
+    def unflatten(cls, vector: Tensor, like: Any) -> StateDict:
+        """Returns the dict whose values a vector of flatten(like=…) has.
+
+        Raises:
+            MismatchError: the vector has another number of values.
+        """
+        own = as_state_dict(like, "unflatten")
+        expected = sum(own._count(name) for name in own)
+        if tuple(vector.shape) != (expected,):
+            raise MismatchError(
+                f"unflatten: expected a vector of {expected} values, found {list(vector.shape)}"
+            )
+        made, at = cls(), 0
+        for name in own:
+            made[name] = vector[at : at + own._count(name)].reshape(own._shape(name))
+            at += own._count(name)
+        return made
+
+    # ---- names -----------------------------------------------------------------------------------
+
+    def map(self, function: Callable[..., Tensor]) -> StateDict:
+        """Returns a dict of function(tensor) for each; `layer_name` if the function takes it."""
+        callee = Callee(function, "map", "values")
+        if "layer_name" in callee.names:
+            return StateDict((name, function(self[name], layer_name=name)) for name in self)
+        return StateDict((name, function(self[name])) for name in self)
+
+    def filter(self, keep: str | Iterable[str] | Callable[..., bool]) -> StateDict:
+        """Returns a dict of the names that fit shell patterns, or for which keep(tensor) is true.
+
+        A pattern may fit nothing. Tensors are shared.
+        """
+        import fnmatch
+
+        if callable(keep):
+            return self._picked([name for name in self if keep(self[name])])
+        patterns = [keep] if isinstance(keep, str) else list(keep)
+        fits = [n for n in self if any(n == p or fnmatch.fnmatchcase(n, p) for p in patterns)]
+        return self._picked(fits)
 
     def filter_values(self, predicate: Callable[[Any], bool]) -> StateDict:
-        """Keeps the entries for whose tensor the predicate is true. Changes this dict, and returns it."""
+        """Keeps the entries whose tensor fulfils a predicate. Changes this dict and returns it."""
         for name in [name for name in self if not predicate(self[name])]:
             del self[name]
         return self
 
-    def remove(self, names: Iterable[str]) -> StateDict:
-        """Removes the names (those that there are). Changes this dict, and returns it."""
-        for name in [names] if isinstance(names, str) else list(names):
-            dict.pop(self, name, None)
+    def remove(self, names: str | Iterable[str]) -> StateDict:
+        """Removes names or shell patterns. Changes this dict and returns it.
+
+        Raises:
+            KeyError: one of them matches nothing; nothing is removed then.
+        """
+        for name in _names.select(self.keys(), names):
+            del self[name]
         return self
 
-    def subset(self, names: Iterable[str]) -> StateDict:
-        """A new dict of these names, in their order; tensors are shared.
+    def subset(self, names: str | Iterable[str]) -> StateDict:
+        """Returns a dict of these names or shell patterns, in their order; tensors are shared.
 
         Raises:
-            KeyError: a name is missing.
+            KeyError: one of them matches nothing.
         """
-        made = StateDict()
-        for name in [names] if isinstance(names, str) else names:
-            if name not in self:
-                raise KeyError(f"the state dict has no '{name}'")
-            dict.__setitem__(made, name, dict.__getitem__(self, name))
-        return made
+        return self._picked(_names.select(self.keys(), names))
 
-    def copy(self) -> StateDict:
-        """A new dict of the same tensors, which are shared."""
-        return self.subset(list(self))
-
-    __copy__ = copy
-
-    # ---- elsewhere --------------------------------------------------------------------------
+    # ---- elsewhere -------------------------------------------------------------------------------
 
     def to(self, device: Any) -> StateDict:
-        """A new dict whose tensors are on a device of torch ('cpu', 'cuda', …); those that are there already are shared."""
+        """Returns a dict of tensors on a device of torch; those that are there are shared."""
         if not _tensors.has_torch():
             if str(device) == "cpu":
-                return self.copy()
+                return self._picked(self)
             raise UsageError(f"expected 'cpu', found '{device}': other devices need torch")
-        return self._map(lambda tensor: tensor.to(device))
+        return self.map(lambda tensor: tensor.to(device))
 
-    def to_model(self, model: Any, verbose: bool | None = False, **kwargs: Any) -> Any:
-        """What `model` is, with these tensors in it: a copy of a module or of a dict; a pipeline for an id or a folder.
+    # A dict can become every kind of model, and every kind of model has a dict: these functions are
+    # the only ones that import a module above this one.
 
-        Names that the model has and this dict lacks keep the model's values.
+    def to_model(
+        self, model: Any, verbose: bool | None = False, *, strict: bool = False, **kwargs: Any
+    ) -> Any:
+        """Returns a copy of a model with these tensors: a module, a dict, a pipeline for an id.
 
-        Raises:
-            MismatchError: no name is common, or a shape differs.
-        """
-        from ._models import put_into
-
-        return put_into(self, model, {"verbose": verbose, **kwargs})
-
-    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False, verbose: bool | None = None) -> None:
-        """Writes the tensors as safetensors: one file if `path` ends with .safetensors, else a folder (shards above 5 GB).
-
-        It appears under its name when it is complete.
+        Names are matched as in merges, and in a transformers module also as for a checkpoint. Names
+        that the model has and this dict lacks keep the model's values, with a MergeWarning; so do
+        names that the model does not have. strict: either is an error.
 
         Raises:
-            ExistsError: it is there already, without overwrite.
+            MismatchError: no common name, or a shape differs.
         """
-        import shutil
-        import tempfile
+        from ._outputs import put_into
 
-        target = _tensors.path_of(path, "save")
-        with Progress("saving", verbose) as progress:
-            if not target.endswith(".safetensors"):
-                self._core().save(target, overwrite=overwrite, progress=progress)
-                return
-            if os.path.isdir(target):
-                raise ExistsError(f"{target}: expected a file, found a folder")
-            if os.path.exists(target) and not overwrite:
-                raise ExistsError(f"{target}: exists already: say overwrite=True to replace it")
-            parent = os.path.dirname(os.path.abspath(target))
-            if not os.path.isdir(parent):
-                raise NotFoundError(f"{parent}: expected a folder, found none")
-            folder = tempfile.mkdtemp(prefix=".mergecraft-", dir=parent)
-            try:
-                inner = os.path.join(folder, "saved")
-                self._core().save(inner, shard_size=1 << 62, progress=progress)
-                os.replace(os.path.join(inner, "model.safetensors"), target)
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
+        return put_into(self, model, {"verbose": verbose, "strict": strict, **kwargs})
+
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        like: Any = None,
+        overwrite: bool = False,
+        verbose: bool | None = None,
+    ) -> None:
+        """Writes safetensors: one file if `path` ends with .safetensors, else a folder.
+
+        The folder is sharded above 5 GB and appears when it is complete. like: a model (id, folder,
+        module, pipeline) whose configuration, tokenizer and tensor names the folder gets, so that
+        transformers loads it; tensors that this dict lacks are taken from there, with a
+        MergeWarning.
+
+        Raises:
+            ExistsError: it exists, without overwrite=True.
+        """
+        from ._outputs import save
+
+        save(self, _tensors.path_of(path, "save"), like, overwrite, verbose)
+
+    def push_to_hub(self, repository: str, *, like: Any = None, **kwargs: Any) -> str:
+        """Saves as save() does and uploads the folder to the Hub by huggingface_hub.
+
+        Keywords: those of HfApi.create_repo (private, token) and commit_message. Returns the URL of
+        the commit.
+        """
+        from ._outputs import push_to_hub
+
+        return push_to_hub(self, repository, like, kwargs)
+
+
+def _copy(value: Any) -> Any:
+    if _tensors.is_tensor(value):
+        return _tensors.plain(_tensors.copy_as(value, _tensors.dtype_of(value)))
+    import copy
+
+    return copy.deepcopy(value)
 
 
 def _zeros(tensor: Tensor) -> Tensor:
@@ -408,28 +593,44 @@ def _zeros(tensor: Tensor) -> Tensor:
     return numpy.zeros_like(tensor)
 
 
+def _combine(
+    symbol: str, name: str, function: Callable[[Any, Any], Any], left: Any, right: Any
+) -> Tensor:
+    """Returns one entry of an operation's result."""
+    left, right = _tensors.together(left, right)
+    dtype = _tensors.result_dtype(left, right)
+    if dtype is None:  # neither is a float tensor: as torch does it
+        try:
+            return _tensors.as_torch_rounds(function(left, right))
+        except (TypeError, RuntimeError):  # bools have no difference
+            warn(f"layer '{name}': {symbol}: undefined for bool, left unchanged")
+            return left if _tensors.is_tensor(left) else right
+    wide = _tensors.layer_dtype(dtype)
+    left, right = _tensors.widened(left, wide), _tensors.widened(right, wide)
+    return _tensors.cast(function(left, right), dtype)
+
+
 def _same(a: Any, b: Any) -> bool:
-    if not (_tensors.is_tensor(a) and _tensors.is_tensor(b)):
-        return bool(a == b)
-    if tuple(a.shape) != tuple(b.shape) or _tensors.dtype_of(a) != _tensors.dtype_of(b):
-        return False
-    return bool((a == _tensors.like(b, a)).all())
+    if _tensors.is_tensor(a) and _tensors.is_tensor(b):
+        return _tensors.equal(a, b)
+    return bool(a == b)
 
 
 def as_state_dict(value: Any, what: str) -> StateDict:
-    """A StateDict of a dict, a module, a pipeline, or a checkpoint's name; tensors are shared."""
+    """Returns the StateDict of a dict, a module, a pipeline or a checkpoint; tensors are shared."""
     if isinstance(value, StateDict):
         return value
-    if isinstance(value, Mapping):
+    kind = kind_of(value)
+    if kind == DICT:
         made = StateDict(value)
         for name, tensor in made.items():
             if not _tensors.is_tensor(tensor):
-                raise ArgumentError(f"{what}: expected a tensor under '{name}', found {type(tensor).__name__}")
+                found = type(tensor).__name__
+                raise ArgumentError(f"{what}: expected a tensor under '{name}', found {found}")
         return made
-    if isinstance(value, (str, os.PathLike)):
+    if kind == NAME:
         return StateDict.from_hf(value)
-    if getattr(value, "_is_mergecraft_pipeline", False):
+    if kind in (MODULE, PIPELINE, OWN):
         return StateDict.from_model(value)
-    if _tensors.is_module(value) or _tensors.is_module(getattr(value, "model", None)):
-        return StateDict.from_model(value)
-    raise ArgumentError(f"{what}: expected a module, a dict, or a checkpoint's name, found {type(value).__name__}")
+    found = type(value).__name__
+    raise ArgumentError(f"{what}: expected a module, a dict, or a checkpoint's name, found {found}")

@@ -6,7 +6,7 @@ import os
 import sys
 
 from . import _core
-from ._errors import ArgumentError, UnsupportedError
+from ._errors import ArgumentError, MismatchError, UnsupportedError
 
 TYPE_CHECKING = False  # typing is not imported when the program runs
 if TYPE_CHECKING:
@@ -170,7 +170,9 @@ def _torch_source(value: torch.Tensor) -> _core.Source:
     tensor = value.detach()
     check_dense(tensor)
     tensor = tensor.cpu().contiguous().resolve_conj().resolve_neg()
-    return _core.wrap(dtype_of(tensor), tuple(tensor.shape), tensor.data_ptr(), tensor.nbytes, tensor)
+    return _core.wrap(
+        dtype_of(tensor), tuple(tensor.shape), tensor.data_ptr(), tensor.nbytes, tensor
+    )
 
 
 def cast(tensor: Tensor, dtype: str) -> Tensor:
@@ -185,25 +187,126 @@ def cast(tensor: Tensor, dtype: str) -> Tensor:
 def is_broadcast(value: Any, shape: tuple[int, ...]) -> bool:
     """Whether a number or a tensor goes with tensors of a shape and leaves it as it is."""
     own = tuple(getattr(value, "shape", ()))
-    return len(own) <= len(shape) and all(a in (1, b) for a, b in zip(reversed(own), reversed(shape)))
+    return len(own) <= len(shape) and all(
+        a in (1, b) for a, b in zip(reversed(own), reversed(shape))
+    )
 
 
 def copy_as(tensor: Tensor, dtype: str) -> Tensor:
-    """A copy of the tensor in a dtype, where the tensor is (a device of torch's)."""
+    """Returns a copy in a dtype, on the tensor's own device; keeps the history of gradients."""
     if is_torch(tensor):
-        return tensor.detach().to(torch_dtype(dtype), copy=True)
+        if not tensor.requires_grad and tensor.dtype is torch_dtype(dtype):
+            return tensor.clone()  # half the time of to(copy=True)
+        return tensor.to(torch_dtype(dtype), copy=True)
     import numpy
 
     return numpy.array(tensor, dtype=numpy_dtype(dtype), order="C")
 
 
 def plain(tensor: Tensor) -> Tensor:
-    """Without a history of gradients; scalars of numpy as arrays."""
+    """Returns it without a history of gradients; scalars of numpy as arrays."""
     if is_torch(tensor):
-        return tensor.detach()
+        return tensor.detach() if tensor.requires_grad else tensor
     import numpy
 
     return numpy.asarray(tensor)
+
+
+def is_float(tensor: Tensor) -> bool:
+    return _core.is_float(dtype_of(tensor))
+
+
+def equal(a: Tensor, b: Tensor) -> bool:
+    """Returns whether two tensors have the same dtype, shape and values."""
+    if tuple(a.shape) != tuple(b.shape) or dtype_of(a) != dtype_of(b):
+        return False
+    return bool((a == like(b, a)).all())
+
+
+def has_history(tensor: Tensor) -> bool:
+    """Returns whether gradients flow through a tensor."""
+    return is_torch(tensor) and bool(tensor.requires_grad)
+
+
+# ---- arithmetic ----------------------------------------------------------------------------------
+
+
+def number(value: Any) -> Any:
+    """Returns numpy's scalars and arrays without dimensions as numbers of Python."""
+    return value.item() if is_numpy(value) and value.ndim == 0 else value
+
+
+def is_plain(left: Any, right: Any) -> bool:
+    """Returns whether torch's operator on two tensors needs no care: one dtype, float32 or 64."""
+    torch = sys.modules.get("torch")
+    if torch is None or type(left) is not torch.Tensor or type(right) is not torch.Tensor:
+        return False
+    dtype = left.dtype
+    return (dtype is torch.float32 or dtype is torch.float64) and right.dtype is dtype
+
+
+def together(left: Any, right: Any) -> tuple[Any, Any]:
+    """Returns two operands of one framework and device: those of the left tensor.
+
+    An array beside a tensor of torch becomes one, so that gradients are kept.
+    """
+    if not (is_tensor(left) and is_tensor(right)):
+        return left, right
+    if is_torch(right) and not is_torch(left):
+        return like(left, right), right
+    return left, like(right, left)
+
+
+def result_dtype(left: Any, right: Any) -> str | None:
+    """Returns the dtype of an operation's result: the wider one of its float tensors.
+
+    A tensor without dimensions counts only if it is alone. None if neither is a float tensor.
+    """
+    tensors = [each for each in (left, right) if is_tensor(each)]
+    large = [each for each in tensors if each.ndim] or tensors
+    found = [dtype_of(each) for each in large if _core.is_float(dtype_of(each))]
+    if not found:
+        found = [dtype_of(each) for each in tensors if _core.is_float(dtype_of(each))]
+    return None if not found else _core.widest(found[0], found[-1])
+
+
+def widened(value: Any, dtype: str) -> Any:
+    """Returns a tensor in the dtype of a computation; numbers stay."""
+    return cast(value, dtype) if is_tensor(value) else value
+
+
+def as_torch_rounds(tensor: Tensor) -> Tensor:
+    """Returns numpy's float64 result of integers as float32, which torch computes."""
+    return tensor.astype("float32") if is_numpy(tensor) and tensor.dtype == "float64" else tensor
+
+
+def dot(left: Tensor, right: Tensor) -> float:
+    """Returns the sum of products, computed in float64."""
+    left, right = together(left, right)
+    if tuple(left.shape) != tuple(right.shape):
+        raise MismatchError(
+            f"shape {list(left.shape)} on the left, {list(right.shape)} on the right"
+        )
+    if is_torch(left):
+        import torch
+
+        a, b = (plain(each).reshape(-1).to(torch.float64) for each in (left, right))
+        return float(torch.dot(a, b))
+    import numpy
+
+    return float(numpy.dot(*(each.reshape(-1).astype(numpy.float64) for each in (left, right))))
+
+
+def concatenate(tensors: list[Tensor]) -> Tensor:
+    """Returns the values of tensors as one vector."""
+    if tensors and is_torch(tensors[0]):
+        import torch
+
+        return torch.cat([tensor.reshape(-1) for tensor in tensors])
+    import numpy
+
+    flat = [tensor.reshape(-1) for tensor in tensors]
+    return numpy.concatenate(flat) if flat else numpy.empty(0, numpy.float32)
 
 
 def to_numpy(tensor: Tensor, dtype: str) -> numpy.ndarray[Any, Any]:
@@ -211,7 +314,9 @@ def to_numpy(tensor: Tensor, dtype: str) -> numpy.ndarray[Any, Any]:
     import numpy
 
     if is_torch(tensor):
-        array: numpy.ndarray[Any, Any] = tensor.detach().to("cpu", torch_dtype(dtype)).contiguous().numpy()
+        array: numpy.ndarray[Any, Any] = (
+            tensor.detach().to("cpu", torch_dtype(dtype)).contiguous().numpy()
+        )
         return array
     return numpy.asarray(tensor, dtype=numpy_dtype(dtype), order="C")
 

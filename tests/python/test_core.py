@@ -480,6 +480,7 @@ def test_ctrl_c_in_a_pipeline(parents, tmp_path, monkeypatch, what):
     pipeline = mergecraft.Pipeline(parents[0], threads=1)
     pipeline("warm")
     monkeypatch.setattr("mergecraft._pipeline.Progress", FirstStep)
+    monkeypatch.setattr("mergecraft._evaluation.Progress", FirstStep)
     with interrupts():
         if what == "call":
             pipeline([text] * count)

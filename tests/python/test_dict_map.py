@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import dtype_of, needs_torch, same, tensor
+from conftest import array, dtype_of, needs_torch, same, tensor
 
 import mergecraft
 from mergecraft import ArgumentError, MergeWarning, MismatchError, StateDict, UsageError, dict_map
@@ -118,9 +118,9 @@ def test_errors():
         dict_map(mean)({"x": tensor([1.0])})
     with pytest.raises(ArgumentError, match="models\\[1\\]: expected a module, a dict, or a checkpoint's name, found int"):
         dict_map(mean)([{"x": tensor([1.0])}, 5])
-    with pytest.raises(ArgumentError, match="layer 'x': expected a tensor, found NoneType"):
+    with pytest.raises(ArgumentError, match="layer 'x': expected a value, found None"):
         dict_map(lambda models: None)(dicts())
-    with pytest.raises(ArgumentError, match="expected a function with a parameter"):
+    with pytest.raises(ArgumentError, match="expected a parameter for the list"):
         dict_map(lambda: None)
     with pytest.raises(ArgumentError, match="'nothing'"):
         dict_map(["nothing"])(mean)
@@ -133,7 +133,33 @@ def test_a_named_tuple_gets_a_hint():
     import torch
 
     with pytest.raises(ArgumentError, match="take .values"):
-        dict_map(lambda models: torch.median(torch.stack(models), dim=0))(dicts())
+        mergecraft.layer_merge(lambda models: torch.median(torch.stack(models), dim=0))(dicts())
+
+
+def test_results_that_are_no_tensors():
+    assert dict_map(lambda models: 0.5)(dicts()) == {"x": 0.5, "y": 0.5}
+    found = dict_map(lambda models: (len(models), "text"))(dicts())
+    assert isinstance(found, mergecraft.StateDict) and found["x"] == (2, "text")
+
+
+def test_further_lists_hold_anything():
+    @dict_map(func_or_names=["models", "weights"])
+    def weighted(models, weights):
+        return sum(w * m for w, m in zip(weights, models))
+
+    models = dicts()
+    halves = [dict.fromkeys(models[0], 0.5)] * 2
+    expected = dict_map(lambda models: sum(models) / 2)(models)
+    found = weighted(models, weights=halves)
+    for name in expected:
+        same(found[name], array(expected[name]))
+
+    @dict_map(["models", "grams"])
+    def shapes(models, grams):
+        return [tuple(gram.shape) for gram in grams]
+
+    grams = [{name: tensor([[1.0, 0.0], [0.0, 1.0]]) for name in models[0]}] * 2
+    assert shapes(models, grams)["x"] == [(2, 2), (2, 2)]
 
 
 def test_it_keeps_the_name():

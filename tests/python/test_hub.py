@@ -79,7 +79,7 @@ def test_ctrl_c_in_a_download(hub, monkeypatch, parents, what):
     monkeypatch.delenv("MERGECRAFT_DATA", raising=False)
     monkeypatch.setattr("mergecraft._progress.Progress", FirstStep)
     if what == "data":
-        monkeypatch.setattr("mergecraft._pipeline.Progress", FirstStep)
+        monkeypatch.setattr("mergecraft._evaluation.Progress", FirstStep)
     with interrupts():
         {
             "merge": lambda: mergecraft.soup(["org/a", parents[0]]),

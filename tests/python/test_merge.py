@@ -258,7 +258,10 @@ def test_new_and_left_out_names(dicts):
     def change(models):
         return {"x": models[0]["x"], "new": tensor([[1.0]])}
 
-    assert list(change(dicts)) == ["x", "new"]
+    with pytest.warns(MergeWarning, match=r"change\(\): 1 tensor is not in its result: head"):
+        assert list(change(dicts)) == ["x", "new"]
+    with pytest.raises(MismatchError, match="strict"):
+        change(dicts, strict=True)
 
 
 # ---- bad arguments --------------------------------------------------------------------------------------

@@ -149,7 +149,8 @@ def test_what_a_function_leaves_out_is_the_last_models(parents):
 
     first, last = (StateDict.from_hf(folder) for folder in parents[:2])
     for models in (parents[:2], [Pipeline(folder) for folder in parents[:2]]):
-        found = weights(head_of_the_first(models))
+        with pytest.warns(mergecraft.MergeWarning, match="71 tensors are not in its result"):
+            found = weights(head_of_the_first(models))
         assert found.keys() == last.keys()
         for name, value in found.items():
             same(value, array((first if "classifier" in name else last)[name]))

@@ -15,6 +15,7 @@ import mergecraft
 from mergecraft import (
     ArgumentError,
     ExistsError,
+    MergeWarning,
     MismatchError,
     NotFoundError,
     StateDict,
@@ -32,11 +33,19 @@ def two():
 
 def test_operations_of_two_dicts():
     a, b = two()
-    for result, x, y in ((a + b, [11, 22], 8), (a - b, [-9, -18], -2), (a * b, [10, 40], 15), (b / a, [10, 10], 5 / 3)):
+    for operation, x, y in (
+        (lambda: a + b, [11, 22], 8),
+        (lambda: a - b, [-9, -18], -2),
+        (lambda: a * b, [10, 40], 15),
+        (lambda: b / a, [10, 10], 5 / 3),
+    ):
+        with pytest.warns(MergeWarning, match=". 1 tensor is in one state dict only: only"):
+            result = operation()
         assert isinstance(result, StateDict)
         same(result["x"], x)
         same(result["y"], [[y]], 1e-6)
-    assert list(a + b) == ["x", "y"]  # the names that both have, in the first one's order
+    with pytest.warns(MergeWarning):
+        assert list(a + b) == ["x", "y"]  # names of both, in the first one's order
     same(a["x"], [1, 2])
 
 
@@ -59,8 +68,10 @@ def test_operations_with_tensors_and_plain_dicts():
     same((a * tensor(3.0))["x"], [3, 6])
     same((tensor(3.0) * a)["x"], [3, 6])
     same((tensor(3.0) - a)["x"], [2, 1])
-    same((a + {"x": tensor([1.0, 1.0])})["x"], [2, 3])
-    same(({"x": tensor([1.0, 1.0])} - a)["x"], [0, -1])
+    a.remove("only")
+    plain = {"x": tensor([1.0, 1.0]), "y": tensor([[1.0]])}
+    same((a + plain)["x"], [2, 3])
+    same((plain - a)["x"], [0, -1])
     with pytest.raises(MismatchError, match="layer 'y'"):
         a + tensor([1.0, 2.0])
     with pytest.raises(TypeError):
@@ -71,7 +82,7 @@ def test_in_place():
     a, b = two()
     first, held = a, a["x"]
     a += b
-    assert a is first and list(a) == ["x", "y"]
+    assert a is first and list(a) == ["x", "y", "only"]  # names that b lacks are kept
     same(a["x"], [11, 22])
     same(held, [1, 2])  # a tensor that somebody holds is not written to
     a -= 1
@@ -91,16 +102,28 @@ def test_computed_in_float32_and_rounded_once():
     assert dtype_of((StateDict({"x": tensor([1.0], "float64")}) + a)["x"]) == "float64"
 
 
-def test_what_is_no_float_stays():
+def test_integers_as_torch_has_them():
     a = StateDict({"n": tensor([7, 8], "int64"), "x": tensor([1.0])})
-    same((a * 2)["n"], [7, 8])
-    same((a + a)["n"], [7, 8])
+    for result, values, dtype in (
+        (a * 2, [14, 16], "int64"),
+        (a + a, [14, 16], "int64"),
+        (1 - a, [-6, -7], "int64"),
+        (a * 0.5, [3.5, 4], "float32"),
+        (a / a, [1, 1], "float32"),
+    ):
+        same(result["n"], values)
+        assert dtype_of(result["n"]) == dtype
+    half = StateDict(n=tensor([0.5, 0.25], "bfloat16"))
+    assert dtype_of((a.subset("n") * half)["n"]) == "bfloat16"
+    bools = StateDict(n=tensor([True, False], "bool"))
+    with pytest.warns(MergeWarning, match="layer 'n': -: undefined for bool, left unchanged"):
+        assert dtype_of((bools - bools)["n"]) == "bool"
 
 
 def test_shapes_and_names_must_fit():
     a, _ = two()
     with pytest.raises(MismatchError, match=r"layer 'x': shape \[2\] on the left of \+, \[1\] on the right"):
-        a + {"x": tensor([1.0])}
+        a.subset("x") + {"x": tensor([1.0])}
     with pytest.raises(MismatchError, match="no name in common"):
         a + {"z": tensor([1.0])}
     with pytest.raises(ArgumentError, match="expected a tensor under 'x', found list"):
@@ -114,7 +137,9 @@ def test_names():
         a.subset(["z"])
     same_one = a.filter_values(lambda value: array(value).max() < 5)
     assert same_one is a and list(a) == ["x", "y"]
-    assert a.remove(["y", "nothing"]) is a and list(a) == ["x"]
+    with pytest.raises(KeyError, match="has no 'nothing'"):
+        a.remove(["y", "nothing"])
+    assert a.remove(["y"]) is a and list(a) == ["x"]
     b = a.copy()
     b.remove(["x"])
     assert list(a) == ["x"]
@@ -205,7 +230,10 @@ def test_missing_checkpoint(tmp_path):
 
 def test_to_model_of_a_dict():
     a, b = two()
-    made = b.to_model(a)
+    with pytest.warns(MergeWarning, match="1 tensor is left as in the dict: only"):
+        made = b.to_model(a)
+    with pytest.raises(MismatchError, match="left as in the dict: only .strict"):
+        b.to_model(a, strict=True)
     assert list(made) == list(a)
     same(made["x"], [10, 20])
     same(made["only"], [9])
@@ -283,7 +311,7 @@ def test_operands_of_numpy():
     ):
         array_of_two.setflags(write=False)
         same((StateDict(x=sd["x"]) + array_of_two)["x"], [4, 6])
-        same((sd + {"x": array_of_two})["x"], [4, 6])
+        same((sd.subset("x") + {"x": array_of_two})["x"], [4, 6])
         same((StateDict(x=array_of_two) + {"x": tensor([1.0, 2.0], "bfloat16")})["x"], [4, 6])
         assert StateDict(x=array_of_two) == StateDict(x=array_of_two.copy())
 
