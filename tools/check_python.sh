@@ -42,7 +42,7 @@ run_tests_in_debug_build()
     [ -d "$packages" ] || return 0
     rm -rf build/python-debug
     mkdir -p build/python-debug/mergecraft
-    cp python/mergecraft/*.py* build/python-debug/mergecraft
+    cp -r python/mergecraft build/python-debug/
     cc -shared -fPIC -g -std=c17 -DPy_LIMITED_API=0x030B0000 -Wall -Werror -Iinclude \
         -I"$(python3-dbg -c 'import sysconfig; print(sysconfig.get_path("include"))')" python/core/*.c \
         -o build/python-debug/mergecraft/_core.abi3.so -Lbuild/release -lmergecraft -Wl,-rpath,"$root/build/release"

@@ -1,15 +1,14 @@
 """Merges fine-tuned models into one, without training.
 
->>> import mergecraft
->>> merged = mergecraft.median(['rte-1', 'rte-2', 'rte-3'], task='text-classification')   # doctest: +SKIP
+    merged = mergecraft.median(['rte-1', 'rte-2', 'rte-3'], task='text-classification')
 
 A method of your own is a function on one layer:
 
->>> @mergecraft.layer_merge                                                               # doctest: +SKIP
-... def mine(models):
-...     return sum(models) / len(models)
+    @mergecraft.layer_merge
+    def mine(models):
+        return sum(models) / len(models)
 
-What is imported here imports neither torch nor numpy; that happens when tensors are needed.
+Importing mergecraft imports neither torch nor numpy; that happens when tensors are needed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The library's methods under their names. What type checkers see of them, _builtin.pyi, is written by tools/make_python_stubs.py."""
+"""The methods of the family mergecraft. tools/make_python_stubs.py writes _builtin.pyi."""
 
-from ._methods import all_methods
+from ._methods import methods_of
 
-_found = all_methods()
+_found = methods_of("mergecraft")
 globals().update(_found)
 __all__ = list(_found)

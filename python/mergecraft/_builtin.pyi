@@ -5,7 +5,17 @@ from typing import Any, final
 
 from ._methods import Method
 
-__all__ = ["dare", "max_magnitude", "median", "slerp", "soup", "stock", "task", "ties", "trimmed_mean"]
+__all__ = [
+    "dare",
+    "max_magnitude",
+    "median",
+    "slerp",
+    "soup",
+    "stock",
+    "task",
+    "ties",
+    "trimmed_mean",
+]
 
 @final
 class _Dare(Method):
@@ -14,7 +24,8 @@ class _Dare(Method):
         models: Sequence[Any],
         base_index: int | None = 0,
         p: float = 0.5,
-        average: str = 'survivors',
+        average: str = "survivors",
+        weights: float | Sequence[float] | None = None,
         *,
         task: str | None = ...,
         device: Any = ...,
@@ -93,6 +104,7 @@ class _Slerp(Method):
         self,
         models: Sequence[Any],
         tau: float = 0.5,
+        eps: float = 1e-07,
         *,
         task: str | None = ...,
         device: Any = ...,
@@ -119,7 +131,7 @@ class _Soup(Method):
     def __call__(
         self,
         models: Sequence[Any],
-        weights: list[float] | None = None,
+        weights: float | Sequence[float] | None = None,
         *,
         task: str | None = ...,
         device: Any = ...,
@@ -173,8 +185,10 @@ class _Task(Method):
         self,
         models: Sequence[Any],
         base_index: int | None = 0,
-        signs: list[float] | None = None,
+        signs: float | Sequence[float] | None = None,
         scale: float = 1.0,
+        weights: float | Sequence[float] | None = None,
+        scaling: str = "mean",
         *,
         task: str | None = ...,
         device: Any = ...,
@@ -202,6 +216,7 @@ class _Ties(Method):
         models: Sequence[Any],
         base_index: int | None = 0,
         k: float = 0.1,
+        weights: float | Sequence[float] | None = None,
         *,
         task: str | None = ...,
         device: Any = ...,

@@ -30,8 +30,9 @@ def evaluate_glue_pipeline(
     """The metrics of a model on a GLUE task.
 
     Args:
-        pipeline: a pipeline of transformers, a mergecraft.Pipeline, a folder, or an id of the Hub. It runs in C where the architecture
-            is known, on the pipeline's own weights; otherwise the pipeline is called.
+        pipeline: a pipeline of transformers, a mergecraft.Pipeline, a folder, or an id of the Hub.
+            It runs in C if the architecture is supported, on the pipeline's own weights; otherwise
+            the pipeline is called.
         dataset_name: 'rte', 'mrpc', 'sst2', 'cola', 'stsb', 'qqp', 'mnli', 'qnli', 'wnli', ….
         split: 'validation', 'train', …
         dtype: what matrix products are computed in: 'f32', 'bf16' or 'int8'.

@@ -1,4 +1,4 @@
-"""The models a merge is given, as the library sees them: tensors by pointer, configuration, files."""
+"""The models of a merge as the library sees them: tensors by pointer, configuration, files."""
 
 from __future__ import annotations
 
@@ -87,8 +87,14 @@ class Input:
         given = getattr(getattr(self.module, "config", None), "_name_or_path", "")
         return given or f"{self.label} ({type(self.module).__name__})"
 
+    def with_tensors(self, tensors: _core.Dict) -> Input:
+        """Returns the same model with other tensors, as the library sees it."""
+        core = self.core
+        core = _core.wrap_model(core.name, tensors, core.config, core.folder)
+        return Input(self.value, self.label, core, to_folder=self.to_folder)
+
     def _files(self) -> str:
-        """Saves what belongs to a model beside its weights into a folder that is removed with it."""
+        """Saves what belongs to a model beside its weights to a folder, removed with it."""
         import shutil
         import tempfile
         import weakref

@@ -1,40 +1,41 @@
-"""The built-in merge methods, made from the library's list: names, parameters and help are its own."""
+"""The built-in merge methods, made from the library's descriptors: names, parameters, help."""
 
 from __future__ import annotations
 
 import os
 
-from . import _core
+from . import _core, _tensors
 from ._arguments import COMMON, Options
 from ._callee import pickled
-from ._errors import ArgumentError, UsageError, unknown_keyword
-from ._inputs import open_inputs, split_base
+from ._errors import ArgumentError, UsageError, unknown_keyword, warn
+from ._inputs import Input, open_inputs, split_base
 from ._merge import Merge
 from ._outputs import check_task
-from ._tensors import path_of
 
-TYPE_CHECKING = False  # typing is not imported when the program runs
+TYPE_CHECKING = False  # spares the import of typing at run time
 if TYPE_CHECKING:
     import inspect
+    from collections.abc import Sequence
     from typing import Any
 
-_TYPES = {
-    "number": "float",
-    "integer": "int",
-    "flag": "bool",
-    "choice": "str",
-    "numbers": "list[float] | None",
-}
+    from ._tensors import Tensor
+
+_TYPES = {"number": "float", "integer": "int", "flag": "bool", "choice": "str"}
+# Keywords of 0.x without an effect here; ties computes every threshold exactly.
+_OBSOLETE = ("full_quantile_computation",)
 
 
 class Method(Merge):
-    """A merge method of the library. It runs in C, on all processors; see Merge for the keywords of every merge."""
+    """A merge method of the library, which runs in C on all CPUs.
+
+    See Merge for the keywords of every merge.
+    """
 
     def __init__(self, core: _core.Method) -> None:
         self._core = core
         self._params = {param["name"]: param for param in core.params}
         self.__name__ = self.__qualname__ = core.name
-        self.__module__ = "mergecraft"
+        self.__module__ = "mergecraft" if core.family != "mergekit" else "mergecraft.mergekit"
 
     def __reduce__(self) -> Any:
         return pickled(self, self._core)
@@ -45,8 +46,10 @@ class Method(Merge):
     def __repr__(self) -> str:
         return f"<merge method {self.__name__}>"
 
+    # ---- description -----------------------------------------------------------------------------
+
     def _default(self, param: dict[str, Any]) -> Any:
-        if param["type"] == "numbers":
+        if param["per_input"] or param["required"]:
             return None
         if param["type"] == "choice":
             return param["choices"][int(param["default"])]
@@ -61,25 +64,15 @@ class Method(Merge):
     def __signature__(self) -> inspect.Signature:
         from inspect import Parameter, Signature
 
-        made = [Parameter("models", Parameter.POSITIONAL_OR_KEYWORD, annotation="Sequence[Any]")]
+        plain = Parameter.POSITIONAL_OR_KEYWORD
+        made = [Parameter("models", plain, annotation="Sequence[Any]")]
         if self._core.needs_base:
-            made.append(
-                Parameter(
-                    "base_index",
-                    Parameter.POSITIONAL_OR_KEYWORD,
-                    default=0,
-                    annotation="int | None",
-                )
-            )
+            made.append(Parameter("base_index", plain, default=0, annotation="int | None"))
         for name, param in self._params.items():
-            made.append(
-                Parameter(
-                    name,
-                    Parameter.POSITIONAL_OR_KEYWORD,
-                    default=self._default(param),
-                    annotation=_TYPES[param["type"]],
-                )
-            )
+            kind = _TYPES[param["type"]]
+            if param["per_input"]:
+                kind = f"{kind} | Sequence[{kind}] | None"
+            made.append(Parameter(name, plain, default=self._default(param), annotation=kind))
         taken = [p.name for p in made]
         made += [
             Parameter(n, Parameter.KEYWORD_ONLY, default=None) for n in COMMON if n not in taken
@@ -97,13 +90,13 @@ class Method(Merge):
         ]
         if self._core.needs_base:
             lines.append(
-                "    base_index: which of the models the others were tuned from; or give base_model=."
+                "    base_index: index of the models' common ancestor; or give base_model=."
             )
         lines += [f"    {name}: {self._describe(param)}." for name, param in self._params.items()]
         lines += ["    Others: the keywords of every merge; see mergecraft.Merge.", ""]
         lines += [
             "Returns:",
-            "    The same kind of thing as the models: shapes are those of the models, dtypes the widest of theirs.",
+            "    The same kind of thing as the models, with their shapes and widest dtypes.",
         ]
         return "\n".join(lines)
 
@@ -113,15 +106,23 @@ class Method(Merge):
             text += f": {' or '.join(repr(choice) for choice in param['choices'])}"
         elif param["minimum"] or param["maximum"]:
             text += f" ({param['minimum']:g} to {param['maximum']:g})"
+        if param["per_input"]:
+            text += "; one value, or one per model"
         return text
+
+    # ---- calls -----------------------------------------------------------------------------------
 
     def __call__(self, models: Any, *args: Any, **kwargs: Any) -> Any:
         own = self._own(args, kwargs)
-        options = Options({name: kwargs[name] for name in COMMON if name in kwargs}, self.__name__)
+        given = {name: kwargs[name] for name in COMMON if name in kwargs}
+        options = Options(given, self.__name__)
         to_folder = options.out is not None
         inputs = open_inputs(models, options.verbose, to_folder)
         base_model = kwargs.get("base_model")
         index = own.pop("base_index", None)
+        if not self._core.needs_base and index is not None and base_model is None:
+            inputs = self._counted(inputs, index, options)
+            index = None
         if index is None and base_model is None and self._core.needs_base:
             index = 0
         rest, base, _ = split_base(
@@ -131,13 +132,9 @@ class Method(Merge):
             options.given["task"] = check_task(inputs[-1], options.given.get("task"))
         plan = _core.Plan(
             method=self._core,
-            models=[given.core for given in rest],
+            models=[each.core for each in rest],
             base=base.core if base else None,
-            params=[
-                f"{name}={self._text(name, value)}"
-                for name, value in own.items()
-                if value is not None
-            ],
+            params=self._texts(own),
             passthrough=options.passthrough,
             seed=options.seed,
             strict=options.strict,
@@ -147,13 +144,63 @@ class Method(Merge):
         )
         return self._finish(plan, inputs[-1], options, {}, None)
 
+    def _counted(self, inputs: list[Input], index: Any, options: Options) -> list[Input]:
+        """Returns the models of a method without a base, one of which base_index names.
+
+        As in 0.x, that model is merged like the others, but not averaged in passthrough layers.
+        """
+        import fnmatch
+
+        split_base(inputs, index, None, self.__name__, options.verbose)  # checks the index
+        base = inputs[int(index)]
+        warn(f"{self.__name__}() uses no base: {base.label} is merged like the others")
+        if not options.passthrough:
+            return inputs
+        kept = _core.Dict()
+        for name, source in base.core.dict.items():
+            if not any(fnmatch.fnmatchcase(name, pattern) for pattern in options.passthrough):
+                kept.set(name, source)
+        return [each if each is not base else each.with_tensors(kept) for each in inputs]
+
+    def layer(
+        self, tensors: Sequence[Tensor], base: Tensor = None, *, layer_name: str = "", **params: Any
+    ) -> Tensor:
+        """Merges bare tensors, such as those a layer function gets: one per model.
+
+        base: the base's tensor, for methods that need one. layer_name: what random numbers depend
+        on, beside the keyword `seed`.
+        """
+        seed = Options({"seed": params.pop("seed", None)}, self.__name__).seed
+        own = self._own((), params)
+        name = layer_name or "layer"
+        models = [_wrapped(tensor, name, f"tensors[{i}]") for i, tensor in enumerate(tensors)]
+        if not models:
+            raise UsageError(f"{self.__name__}.layer(): expected tensors, found an empty list")
+        plan = _core.Plan(
+            method=self._core,
+            models=models,
+            base=None if base is None else _wrapped(base, name, "base"),
+            params=self._texts(own),
+            passthrough=[],
+            seed=seed,
+            strict=False,
+            dtype=None,
+            origin=None,
+            text=None,
+        )
+        (made,) = dict(plan.dict.materialize().items()).values()
+        return _tensors.like(_tensors.from_source(made, share=True), tensors[-1])
+
+    # ---- arguments -------------------------------------------------------------------------------
+
     def _own(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Its own arguments, by name."""
+        """Returns its own arguments by name."""
         names = self._names()
         if len(args) > len(names):
+            listed = "".join(", " + name for name in names)
             raise ArgumentError(
-                f"{self.__name__}() takes at most {len(names) + 1} positional arguments (models"
-                f"{''.join(', ' + name for name in names)}), found {len(args) + 1}"
+                f"{self.__name__}() takes at most {len(names) + 1} positional arguments "
+                f"(models{listed}), found {len(args) + 1}"
             )
         own = dict(zip(names, args))
         for name, value in kwargs.items():
@@ -161,14 +208,23 @@ class Method(Merge):
                 raise ArgumentError(f"{self.__name__}() got multiple values for argument '{name}'")
             if name in self._params or name == "base_index":
                 own[name] = value
+            elif name in _OBSOLETE:
+                warn(f"{self.__name__}(): {name} has no effect")
             elif name not in COMMON:
                 raise unknown_keyword(self.__name__, name, [*names, *COMMON])
         return own
 
+    def _texts(self, own: dict[str, Any]) -> list[str]:
+        """Returns 'NAME=VALUE' for each parameter that is set."""
+        return [f"{name}={self._text(name, own[name])}" for name in own if own[name] is not None]
+
     def _text(self, name: str, value: Any) -> str:
+        if self._params[name]["per_input"] and not isinstance(value, (str, int, float)):
+            return ",".join(self._one(name, item) for item in self._items(name, value))
+        return self._one(name, value)
+
+    def _one(self, name: str, value: Any) -> str:
         kind = self._params[name]["type"]
-        if kind == "numbers":
-            return ",".join(self._number(name, item) for item in self._items(name, value))
         if kind == "choice":
             return str(value)
         if kind == "flag":
@@ -176,15 +232,9 @@ class Method(Merge):
         return self._number(name, value)
 
     def _items(self, name: str, value: Any) -> list[Any]:
-        if isinstance(value, (str, int, float)) or not hasattr(value, "__iter__"):
-            raise UsageError(
-                f"{self.__name__}(): {name}: expected a list of numbers, found {value!r}"
-            )
-        items = list(value)
+        items = list(value) if hasattr(value, "__iter__") else [value]
         if not items:
-            raise UsageError(
-                f"{self.__name__}(): {name}: expected a list of numbers, found an empty one"
-            )
+            raise UsageError(f"{self.__name__}(): {name}: expected numbers, found an empty list")
         return items
 
     def _number(self, name: str, value: Any) -> str:
@@ -197,19 +247,27 @@ class Method(Merge):
         return repr(int(number)) if number.is_integer() and abs(number) < 2**53 else repr(number)
 
 
-def all_methods() -> dict[str, Method]:
-    """The built-in methods by name; of one name in several families, that of mergecraft's own."""
-    found: dict[str, Method] = {}
-    for core in _core.methods():
-        if core.family == "mergecraft" or core.name not in found:
-            found[core.name] = Method(core)
-    return found
+def _wrapped(tensor: Tensor, name: str, label: str) -> _core.Model:
+    """Returns a model of one tensor."""
+    if not _tensors.is_tensor(tensor):
+        raise ArgumentError(f"{label}: expected a tensor, found {type(tensor).__name__}")
+    core = _core.Dict()
+    core.set(name, _tensors.to_source(tensor, label))
+    return _core.wrap_model(label, core, None, None)
+
+
+def methods_of(family: str) -> dict[str, Method]:
+    """Returns the built-in methods of a family by name."""
+    return {core.name: Method(core) for core in _core.methods() if core.family == family}
 
 
 def load_methods(path: str | os.PathLike[str]) -> dict[str, Method]:
-    """The merge methods of a C file, which is compiled on the spot, or of a shared object. Runs the file's code.
+    """Returns the merge methods of a C file, which is compiled, or of a shared object.
+
+    Runs the file's code.
 
     Raises:
         CompileError: the text is the compiler's. NotFoundError, FormatError.
     """
-    return {core.name: Method(core) for core in _core.open_plugin(path_of(path, "methods"))}
+    cores = _core.open_plugin(_tensors.path_of(path, "methods"))
+    return {core.name: Method(core) for core in cores}

@@ -1,4 +1,4 @@
-"""Modules of torch as state dicts: their tensors, their names on disk, copies with other tensors."""
+"""Modules of torch as state dicts: tensors, names on disk, copies with other tensors."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from ._errors import ArgumentError, UsageError, unknown_keyword
 from ._progress import Progress, open_models
 from ._state_dict import StateDict
 
-TYPE_CHECKING = False
+TYPE_CHECKING = False  # spares the import of typing at run time
 if TYPE_CHECKING:
     from typing import Any
 

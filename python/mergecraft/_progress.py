@@ -7,7 +7,7 @@ import time
 
 from . import _core, _tensors
 
-TYPE_CHECKING = False  # typing is not imported when the program runs
+TYPE_CHECKING = False  # spares the import of typing at run time
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any

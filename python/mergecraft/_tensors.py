@@ -1,4 +1,4 @@
-"""Tensors of torch or arrays of numpy, without importing either before it is needed."""
+"""Tensors of torch or arrays of numpy; imports either only when it is needed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from . import _core
 from ._errors import ArgumentError, MismatchError, UnsupportedError
 
-TYPE_CHECKING = False  # typing is not imported when the program runs
+TYPE_CHECKING = False  # spares the import of typing at run time
 if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
@@ -21,14 +21,14 @@ _has_torch: bool | None = None
 
 
 def is_installed(module: str) -> bool:
-    """Whether a module can be imported. Does not import it."""
+    """Returns whether a module can be imported. Does not import it."""
     import importlib.util
 
     return module in sys.modules or importlib.util.find_spec(module) is not None
 
 
 def has_torch() -> bool:
-    """Whether tensors are torch's: it is installed. Does not import it."""
+    """Returns whether tensors are torch's: it is installed. Does not import it."""
     global _has_torch
     if _has_torch is None:
         _has_torch = is_installed("torch")
@@ -36,13 +36,13 @@ def has_torch() -> bool:
 
 
 def is_torch(value: object) -> bool:
-    """Whether it is a tensor of torch."""
+    """Returns whether a value is a tensor of torch."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.Tensor)
 
 
 def is_numpy(value: object) -> bool:
-    """Whether it is an array or a scalar of numpy."""
+    """Returns whether a value is an array or a scalar of numpy."""
     numpy = sys.modules.get("numpy")
     return numpy is not None and isinstance(value, (numpy.ndarray, numpy.generic))
 
@@ -52,18 +52,18 @@ def is_tensor(value: object) -> bool:
 
 
 def is_module(value: object) -> bool:
-    """Whether it is a torch.nn.Module."""
+    """Returns whether a value is a torch.nn.Module."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.nn.Module)
 
 
 def dtype_of(tensor: Tensor) -> str:
-    """The dtype's name, as torch has it: 'bfloat16'."""
+    """Returns the dtype's name in torch: 'bfloat16'."""
     return str(tensor.dtype).removeprefix("torch.") if is_torch(tensor) else tensor.dtype.name
 
 
 def numpy_dtype(name: str) -> numpy.dtype[Any]:
-    """A dtype of numpy, or of ml_dtypes for those that numpy lacks."""
+    """Returns a dtype of numpy, or of ml_dtypes for those that numpy lacks."""
     import numpy
 
     if name.startswith(("bfloat16", "float8_", "float6_", "float4_")):
@@ -79,7 +79,7 @@ def numpy_dtype(name: str) -> numpy.dtype[Any]:
 
 
 def torch_dtype(name: str) -> torch.dtype:
-    """A dtype of torch."""
+    """Returns a dtype of torch."""
     import torch
 
     found = getattr(torch, name, None)
@@ -89,7 +89,7 @@ def torch_dtype(name: str) -> torch.dtype:
 
 
 def dtype_named(dtype: Any) -> str:
-    """The name in torch of what people give: 'bf16', torch.bfloat16, numpy.float32, numpy.dtype('f4'); '' for what is none."""
+    """Returns torch's name of a dtype: of 'bf16', numpy.float32, …; '' if it is not a dtype."""
     text = dtype.__name__ if isinstance(dtype, type) else str(dtype).removeprefix("torch.")
     try:
         return _core.dtype_name(text)
@@ -98,26 +98,26 @@ def dtype_named(dtype: Any) -> str:
 
 
 def is_broken(text: str) -> bool:
-    """Whether there is half a character in it, which UTF-8 cannot have."""
+    """Returns whether a text has half a surrogate pair, which UTF-8 cannot hold."""
     return not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def path_of(value: Any, what: str) -> str:
-    """The text of a path, or of an id."""
+    """Returns the text of a path or an id."""
     if not isinstance(value, (str, os.PathLike)):
         raise ArgumentError(f"{what}: expected a path, found {type(value).__name__}")
     return os.fsdecode(value)
 
 
 def layer_dtype(name: str) -> str:
-    """What layers of a dtype are computed in: float64 stays, narrower floats become float32, others stay."""
+    """Returns the dtype layers are computed in: float32 for float16 and bfloat16."""
     return "float32" if name != "float64" and _core.is_float(name) else name
 
 
 def from_source(source: _core.Source, dtype: str | None = None, share: bool = False) -> Tensor:
-    """The tensor of a source, writable and the caller's own: a private mapping of a file, or a copy.
+    """Returns the tensor of a source: a private mapping of its file, or a copy.
 
-    share: no copy of what is in memory; for memory that nobody else reads.
+    It is writable and the caller's own. share: do not copy memory that nobody else reads.
     """
     name = dtype or source.dtype
     memory = source.load(None if name == source.dtype else name, share)
@@ -137,9 +137,9 @@ def _numpy_of(memory: _core.Memory, dtype: str, shape: tuple[int, ...]) -> numpy
 
 
 def to_source(value: Tensor, what: str = "") -> _core.Source:
-    """A source over the memory of a tensor, which it keeps; copied only where it is not contiguous or not in the CPU's memory.
+    """Returns a source over the memory of a tensor, which it keeps.
 
-    what: said before the text of errors.
+    Copies only what is not contiguous or not in the CPU's memory. what: begins errors.
     """
     try:
         if is_torch(value):
@@ -155,7 +155,7 @@ def to_source(value: Tensor, what: str = "") -> _core.Source:
 
 
 def check_dense(tensor: Tensor) -> None:
-    """That it has values, one beside the other; otherwise a ValueError says what it has."""
+    """Raises ValueError unless the tensor's values are in memory, one beside the other."""
     if not is_torch(tensor):
         return
     import torch
@@ -176,7 +176,7 @@ def _torch_source(value: torch.Tensor) -> _core.Source:
 
 
 def cast(tensor: Tensor, dtype: str) -> Tensor:
-    """The tensor in a dtype; itself if it has that."""
+    """Returns the tensor in a dtype; itself if it has that."""
     if dtype_of(tensor) == dtype:
         return tensor
     if is_torch(tensor):
@@ -185,7 +185,7 @@ def cast(tensor: Tensor, dtype: str) -> Tensor:
 
 
 def is_broadcast(value: Any, shape: tuple[int, ...]) -> bool:
-    """Whether a number or a tensor goes with tensors of a shape and leaves it as it is."""
+    """Returns whether a value broadcasts to a shape without changing that shape."""
     own = tuple(getattr(value, "shape", ()))
     return len(own) <= len(shape) and all(
         a in (1, b) for a, b in zip(reversed(own), reversed(shape))
@@ -310,7 +310,7 @@ def concatenate(tensors: list[Tensor]) -> Tensor:
 
 
 def to_numpy(tensor: Tensor, dtype: str) -> numpy.ndarray[Any, Any]:
-    """A contiguous array in float32 or float64, without a copy where the tensor is one."""
+    """Returns a contiguous array in float32 or float64, without a copy if the tensor is one."""
     import numpy
 
     if is_torch(tensor):
@@ -322,7 +322,7 @@ def to_numpy(tensor: Tensor, dtype: str) -> numpy.ndarray[Any, Any]:
 
 
 def like(tensor: Tensor, source: Tensor) -> Tensor:
-    """`tensor` as a tensor of the framework and on the device of `source`."""
+    """Returns `tensor` as a tensor of the framework and on the device of `source`."""
     if is_torch(source):
         made = tensor if is_torch(tensor) else from_source(to_source(tensor))
         return made.to(source.device)

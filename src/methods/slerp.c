@@ -42,11 +42,12 @@ static double angle_of(double cosine)
 static mc_status next(const mc_layer *layer, int round, void *state, const void *total, bool *more)
 {
     (void)round, (void)more;
-    const double tau = mc_number(layer, "tau"), cosine = cosine_of(total);
-    const float seen = (float)cosine; /* the bounds are meant in float32 */
+    const double tau = mc_number(layer, "tau"), eps = mc_number(layer, "eps");
+    const double cosine = cosine_of(total);
+    const float seen = (float)cosine; /* the reference compares in float32 */
     weights *const found = state;
     *found = (weights){1 - tau, tau};
-    if (seen > 1e-7f && seen < (float)(1 - 1e-7)) {
+    if (seen > (float)eps && seen < (float)(1 - eps)) {
         const double angle = angle_of(cosine);
         *found = (weights){sine((1 - tau) * angle) / sine(angle), sine(tau * angle) / sine(angle)};
     }
@@ -66,7 +67,11 @@ MC_LAYER_MERGE(
     .paper = "Shoemake 1985, Animating rotation with quaternion curves, SIGGRAPH",
     .scope = MC_ELEMENTWISE, .min_models = 2, .max_models = 2, .statistics = &statistics,
     .params = MC_PARAMS({"tau", MC_NUMBER, "how far to go: 0 is the first model, 1 the second",
-                         .fallback = .5, .maximum = 1}))
+                         .fallback = .5, .maximum = 1},
+                        {"eps", MC_NUMBER,
+                         "merge along the line unless the cosine is above this and below 1 minus "
+                         "this",
+                         .fallback = 1e-7, .maximum = .5}))
 {
     const weights *const found = layer->state;
     mc_tile_blend(layer->out, (mc_real)found->first, layer->models[0], (mc_real)found->second,

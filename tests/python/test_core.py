@@ -314,7 +314,7 @@ def uses_of_the_package(tmp_path):
         (FileNotFoundError, lambda: StateDict.from_hf(tmp_path / "nothing")),
         (FileExistsError, lambda: mergecraft.soup([folder, folder], out=tmp_path / "empty")),
         (FileNotFoundError, lambda: mergecraft.soup([folder, str(tmp_path / "empty")])),
-        (ValueError, lambda: StateDict(dicts[0]) + {"x": tensor([1.0])}),
+        (ValueError, lambda: StateDict(dicts[0]).subset("x") + {"x": tensor([1.0])}),
         (TypeError, lambda: StateDict(dicts[0]) + "x"),
         (KeyError, lambda: StateDict(dicts[0]).subset(["nothing"])),
     )

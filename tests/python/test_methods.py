@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT, array, same, tensor
 
 import mergecraft
-from mergecraft import StateDict, UsageError
+from mergecraft import MergeWarning, StateDict, UsageError
 
 ALL = {name: m for name in dir(mergecraft) if isinstance(m := getattr(mergecraft, name), mergecraft.Method)}
 
@@ -24,11 +24,11 @@ def vectors(*rows):
 def test_signatures_are_the_originals():
     expected = {
         "soup": ["models", "weights"],
-        "task": ["models", "base_index", "signs", "scale"],
-        "slerp": ["models", "tau"],
+        "task": ["models", "base_index", "signs", "scale", "weights", "scaling"],
+        "slerp": ["models", "tau", "eps"],
         "stock": ["models", "base_index"],
-        "ties": ["models", "base_index", "k"],
-        "dare": ["models", "base_index", "p", "average"],
+        "ties": ["models", "base_index", "k", "weights"],
+        "dare": ["models", "base_index", "p", "average", "weights"],
         "median": ["models"],
         "max_magnitude": ["models", "base_index"],
     }
@@ -64,8 +64,7 @@ def test_soup():
     same(mergecraft.soup(models, weights=numpy.array([0.0, 2.0]))["x"], [3, 6])
     with pytest.raises(UsageError, match="weights.*2.*3"):
         mergecraft.soup(models, weights=[1, 2, 3])
-    with pytest.raises(UsageError, match="expected a list of numbers, found 0.5"):
-        mergecraft.soup(models, weights=0.5)
+    same(mergecraft.soup(models, weights=0.5)["x"], [2, 4])
     with pytest.raises(UsageError, match="expected a number, found 'a'"):
         mergecraft.soup(models, weights=["a", 1])
 
@@ -105,14 +104,57 @@ def test_parameters_are_checked():
         mergecraft.ties(models, density=0.5)
     with pytest.raises(TypeError, match="did you mean 'passthrough_layers'"):
         mergecraft.ties(models, passthrough_layer=["x"])
-    with pytest.raises(TypeError, match="at most 3 positional arguments"):
-        mergecraft.ties(models, 0, 0.1, 5)
+    with pytest.raises(TypeError, match="at most 2 positional arguments"):
+        mergecraft.stock(models, 0, 0.1, 5)
     with pytest.raises(TypeError, match="multiple values for argument 'k'"):
         mergecraft.ties(models, 0, 0.1, k=0.1)
     with pytest.raises(UsageError, match="expected models beside the base"):
         mergecraft.ties(models[:1])
     with pytest.raises(ValueError, match="slerp.*2.*3"):
         mergecraft.slerp(vectors([1.0], [2.0], [3.0]))
+
+
+def test_suggestions_ignore_case():
+    with pytest.raises(TypeError, match="did you mean 'k'"):
+        mergecraft.ties(vectors([1.0], [2.0]), K=0.2)
+
+
+def test_keywords_of_0x():
+    models = vectors([1.0, 0.0], [2.0, 4.0], [3.0, 1.0])
+    expected = mergecraft.ties(models, k=0.5)
+    with pytest.warns(MergeWarning, match="full_quantile_computation has no effect"):
+        assert mergecraft.ties(models, k=0.5, full_quantile_computation=True) == expected
+    assert mergecraft.slerp(models[:2], eps=0.5) == mergecraft.soup(models[:2])
+    assert mergecraft.slerp(models[:2]) != mergecraft.soup(models[:2])
+    heads = [{"x": tensor([v]), "head": tensor([v])} for v in (1.0, 2.0, 6.0)]
+    with pytest.warns(MergeWarning, match=r"models\[0\] is merged like the others"):
+        result = mergecraft.soup(heads, base_index=0, passthrough="head")
+    same(result["x"], [3])  # the base counts
+    same(result["head"], [4])  # and here it does not
+    with pytest.raises(UsageError, match="base_index"):
+        mergecraft.soup(heads, base_index=3)
+
+
+def test_bare_tensors():
+    models = [m["x"] for m in vectors([1.0, 0.0], [2.0, 4.0], [3.0, 1.0])]
+    for method, keywords in (("ties", {"k": 0.5}), ("dare", {"seed": 3}), ("task", {"weights": [1, 3]})):
+        whole = getattr(mergecraft, method)([{"x": m} for m in models], **keywords)["x"]
+        found = getattr(mergecraft, method).layer(models[1:], models[0], layer_name="x", **keywords)
+        same(found, array(whole))
+    same(mergecraft.soup.layer(models), [2, 5 / 3], 1e-6)
+
+    @mergecraft.layer_merge
+    def mixed(models, base_model, layer_name):
+        if layer_name == "y":
+            return mergecraft.soup.layer(models)
+        return mergecraft.ties.layer(models, base=base_model, k=0.5)
+
+    dicts = [{"x": m, "y": m} for m in models]
+    result = mixed(dicts[1:], base_model=dicts[0])
+    same(result["x"], array(mergecraft.ties(dicts, k=0.5)["x"]))
+    same(result["y"], array(mergecraft.soup(dicts[1:])["y"]))
+    with pytest.raises(mergecraft.ArgumentError, match=r"tensors\[1\]: expected a tensor, found int"):
+        mergecraft.soup.layer([models[0], 5])
 
 
 @pytest.mark.filterwarnings("ignore::mergecraft.MergeWarning")  # the base has a head of its own
