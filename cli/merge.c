@@ -222,11 +222,11 @@ static mc_status check_needs(const merge_settings *settings, const mc_method *me
     if (method->needs_base && !settings->base)
         return mc_fail(error, MC_USAGE, "%s needs a base model: give it with --base MODEL",
                        method->name);
-    for (const char *const *name = method->lists; name && *name; name++)
-        if (!has_list(settings, *name))
+    for (const mc_side_input *side = method->sides; side && side->name; side++)
+        if (!has_list(settings, side->name))
             return mc_fail(error, MC_USAGE,
                            "%s needs the list '%s': give it with --list %s=MODEL,...", method->name,
-                           *name, *name);
+                           side->name, side->name);
     return MC_OK;
 }
 

@@ -115,9 +115,9 @@ static void print_method(const mc_method *method)
               method->needs_base   ? "needed: --base MODEL"
               : method->takes_base ? "used if given: --base MODEL"
                                    : "not needed");
-    for (const char *const *list = method->lists; list && *list; list++) {
+    for (const mc_side_input *side = method->sides; side && side->name; side++) {
         table_add(&rows, "list");
-        table_add(&rows, "needed: --list %s=MODEL,...", *list);
+        table_add(&rows, "needed: --list %s=MODEL,...", side->name);
     }
     if (method->paper) {
         table_add(&rows, "paper");
@@ -194,6 +194,14 @@ static json_t *json_param(const mc_param *param)
     return object;
 }
 
+static json_t *json_sides(const mc_method *method)
+{
+    json_t *const names = json_array();
+    for (const mc_side_input *side = method->sides; side && side->name; side++)
+        json_array_append_new(names, json_text(side->name));
+    return names;
+}
+
 static json_t *json_method(const mc_method *method)
 {
     json_t *const params = json_array();
@@ -207,7 +215,7 @@ static json_t *json_method(const mc_method *method)
         method->takes_base, "min_models", (json_int_t)(method->min_models ? method->min_models : 1),
         "max_models",
         method->max_models ? json_integer((json_int_t)method->max_models) : json_null(), "lists",
-        json_texts(method->lists, name_count(method->lists)), "parameters", params);
+        json_sides(method), "parameters", params);
     free(name);
     return object;
 }

@@ -16,15 +16,23 @@ if(MC_X86_64)
     set(MC_FUSED_FLAGS_avx512 -mfma)
 endif()
 
-# The names in src/methods/list.h: one line MC_METHOD(name) each.
+# The methods in src/methods/list.h, one line MC_METHOD(family, name) each, and the mean that is not
+# in it. The family is a part of their symbols: src/methods/builtin.h.
 set(method_list ${CMAKE_CURRENT_SOURCE_DIR}/src/methods/list.h)
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${method_list})
-set(MC_METHOD_SOURCES)
+set(MC_METHOD_SOURCES src/methods/mean.c)
+set_source_files_properties(src/methods/mean.c PROPERTIES COMPILE_DEFINITIONS
+                                                          MC_METHOD_FAMILY=internal)
 if(EXISTS ${method_list})
     file(STRINGS ${method_list} lines REGEX "^MC_METHOD\\(")
     foreach(line IN LISTS lines)
-        string(REGEX REPLACE "^MC_METHOD\\(([a-z0-9_]+)\\).*" "\\1" name "${line}")
-        list(APPEND MC_METHOD_SOURCES src/methods/${name}.c)
+        string(REGEX MATCH "\\(([a-z0-9_]+), ([a-z0-9_]+)\\)" matched "${line}")
+        set(family ${CMAKE_MATCH_1})
+        set(name ${CMAKE_MATCH_2})
+        set(source src/methods/${family}/${name}.c)
+        list(APPEND MC_METHOD_SOURCES ${source})
+        set_source_files_properties(${source} PROPERTIES COMPILE_DEFINITIONS
+                                                         MC_METHOD_FAMILY=${family})
     endforeach()
 endif()
 

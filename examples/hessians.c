@@ -19,9 +19,9 @@ static mc_real weighted_mean(const mc_layer *layer, const mc_real *const *hessia
 }
 
 MC_LAYER_MERGE(hessians, .help = "mean of the models, each weight by its Hessian",
-               .lists = MC_NAMES("hessians"))
+               .sides = MC_SIDES({"hessians"}))
 {
     for (size_t i = 0; i < layer->count; i++)
-        layer->out[i] = weighted_mean(layer, layer->lists[0].items, i);
+        layer->out[i] = weighted_mean(layer, layer->sides[0].tiles, i);
     return MC_OK;
 }

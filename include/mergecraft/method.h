@@ -90,12 +90,31 @@ typedef struct mc_value {
     size_t count;          /* 1, or the number of models */
 } mc_value;
 
-/* A named list of models beside `models`, as in Python's dict_map(['models', 'hessians']). */
-typedef struct mc_tiles {
+/*
+ * A side input that a method declares: one more tensor per model under the layer's name, such as
+ * the diagonal of a Hessian. Python writes it as dict_map(['models', 'hessians']).
+ */
+typedef struct mc_side_input {
+    const char *name; /* NULL ends a list of side inputs */
+    /*
+     * false: it has the models' shape and is cut into the same tiles.
+     * true: it has a shape of its own, such as a Gram matrix [in, in], the same for all models, and
+     * is given as a whole. Needs scope MC_TENSOR. Statistics do not see it.
+     */
+    bool whole;
+} mc_side_input;
+
+/* A side input as a method sees it. */
+typedef struct mc_side {
     const char *name;
-    const mc_real *const *items; /* one tile per model */
-    size_t count;
-} mc_tiles;
+    int rank;                    /* dimensions of each of its tensors … */
+    const int64_t *shape;        /* … outermost first */
+    size_t count;                /* elements in each tile: layer->count, or all */
+    const mc_real *const *tiles; /* [model_count][count] */
+} mc_side;
+
+/* A team of threads; opaque here. */
+struct mc_team;
 
 /*
  * A run of elements of one layer, as a method sees it. Everything is read-only to the method except
@@ -114,15 +133,17 @@ typedef struct mc_layer {
     size_t model_count;
     const mc_real *base; /* [count] the base model; NULL unless the method uses one and got one */
 
-    const mc_tiles *lists; /* further lists, in the order of mc_method.lists */
-    size_t list_count;
+    const mc_side *sides; /* side inputs, in the order of mc_method.sides */
+    size_t side_count;
 
     const mc_param *params; /* of the method … */
     const mc_value *values; /* … and their values, in the same order */
     uint64_t random_key;    /* for mc_random_u32 (random.h): depends on the seed and on `name` */
 
     const void *state; /* what the statistics found; NULL for a method without statistics */
-    void *scratch; /* mc_method.scratch_bytes bytes, 64-byte aligned, uninitialised; NULL if none */
+    void *scratch;     /* mc_method.scratch_bytes bytes, 64-byte aligned, uninitialised */
+    /* Threads that may share the work on a whole tensor, for methods of the library; may be NULL. */
+    struct mc_team *team;
     mc_error *error; /* for mc_fail, when the method returns something else than MC_OK */
 } mc_layer;
 
@@ -165,7 +186,7 @@ typedef struct mc_method {
     uint32_t api; /* MC_METHOD_API of the header it was compiled with */
     uint32_t real_size;
     const char *name;
-    const char *family; /* NULL: "mergecraft", or the user's own */
+    const char *family; /* of built-in methods: "mergecraft", …; NULL: the user's own */
     const char *help;   /* one line */
     const char *paper;  /* or another source; NULL if none */
     mc_scope scope;
@@ -173,7 +194,7 @@ typedef struct mc_method {
     bool takes_base;               /* uses a base if there is one */
     size_t min_models, max_models; /* the base not counted; 0: no limit (at least one) */
     const mc_param *params;        /* ends with a NULL name; NULL if none */
-    const char *const *lists; /* names of further lists of models that it needs; NULL-terminated */
+    const mc_side_input *sides;    /* ends with a NULL name; NULL if none */
     const mc_statistics *statistics;
 
     /*
@@ -206,7 +227,17 @@ typedef struct mc_method {
         }                                                                                          \
     }
 
-/* Writes a NULL-terminated list of names: .choices = MC_NAMES("a", "b"), .lists = MC_NAMES("hessians"). */
+/* Writes a list of side inputs: .sides = MC_SIDES({"hessians"}, {"grams", .whole = true}). */
+#define MC_SIDES(...)                                                                              \
+    (const mc_side_input[])                                                                        \
+    {                                                                                              \
+        __VA_ARGS__,                                                                               \
+        {                                                                                          \
+            0                                                                                      \
+        }                                                                                          \
+    }
+
+/* Writes a NULL-terminated list of names: .choices = MC_NAMES("a", "b"). */
 #define MC_NAMES(...)                                                                              \
     (const char *const[])                                                                          \
     {                                                                                              \
@@ -214,9 +245,13 @@ typedef struct mc_method {
     }
 
 /*
- * MC_METHOD_SYMBOL, MC_METHOD_STORAGE: how a descriptor is called in C; a program may define the storage (as nothing) to
- * use a method in other files. MC_METHOD_REGISTER: how a plug-in finds it (plugin.h).
+ * MC_METHOD_SYMBOL and MC_METHOD_STORAGE: the name and storage class of a descriptor in C. A program
+ * may define the storage (as nothing) to use a method in other files. MC_METHOD_FAMILY_NAME: a
+ * string, or NULL. MC_METHOD_REGISTER: how a plug-in's method is found (plugin.h).
  */
+#ifndef MC_METHOD_FAMILY_NAME
+#define MC_METHOD_FAMILY_NAME NULL
+#endif
 #ifndef MC_METHOD_SYMBOL
 #define MC_METHOD_SYMBOL(name_) name_
 #endif
@@ -243,6 +278,7 @@ typedef struct mc_method {
     MC_METHOD_STORAGE const mc_method MC_METHOD_SYMBOL(name_) = {.api = MC_METHOD_API,             \
                                                                  .real_size = sizeof(mc_real),     \
                                                                  .name = #name_,                   \
+                                                                 .family = MC_METHOD_FAMILY_NAME,  \
                                                                  .apply = name_##_apply_,          \
                                                                  __VA_ARGS__};                     \
     MC_METHOD_REGISTER(name_)                                                                      \
@@ -258,6 +294,7 @@ typedef struct mc_method {
     MC_METHOD_STORAGE const mc_method MC_METHOD_SYMBOL(name_) = {.api = MC_METHOD_API,             \
                                                                  .real_size = sizeof(mc_real),     \
                                                                  .name = #name_,                   \
+                                                                 .family = MC_METHOD_FAMILY_NAME,  \
                                                                  .scope = MC_MODEL,                \
                                                                  .merge = name_##_merge_,          \
                                                                  __VA_ARGS__};                     \
@@ -295,8 +332,9 @@ static inline const double *mc_numbers(const mc_layer *layer, const char *name)
 }
 
 /*
- * The built-in methods. mc_method_at: index < mc_method_count(); in the order of their names. mc_method_find: by name, "median",
- * or family and name, "mergecraft:median"; NULL if there is none. Static storage; thread-safe.
+ * The built-in methods, by family and name. mc_method_at: index < mc_method_count(). mc_method_find:
+ * by family and name, "mergecraft:median", or by name alone, "median": that of the family mergecraft
+ * if it has one, else of another; NULL if there is none. Static storage; thread-safe.
  */
 MC_API size_t mc_method_count(void);
 MC_API const mc_method *mc_method_at(size_t index);

@@ -186,7 +186,13 @@ static PyObject *names_list(const char *const *names)
 static PyObject *get_lists(PyObject *self, void *closure)
 {
     (void)closure;
-    return names_list(of(self)->lists);
+    PyObject *const list = PyList_New(0);
+    for (const mc_side_input *side = of(self)->sides; list && side && side->name; side++)
+        if (append(list, PyUnicode_FromString(side->name)) != 0) {
+            Py_DECREF(list);
+            return NULL;
+        }
+    return list;
 }
 
 static PyObject *describe(const mc_param *param)

@@ -1,9 +1,21 @@
 /*
- * How the work is handed out. Every tensor is a task: first the rounds of its statistics, if its method has any, then its
- * tiles are applied. Tiles of `apply` are taken strictly in the order of the output, each with a slot of a ring; when the slot
- * at the ring's head is full, whoever notices writes it (and all full ones after it) to the sink, one thread at a time. Tiles
- * of statistics are taken from any task in a window after the one that is being applied, so that threads have something to do while
- * a round of one task ends. Threads wait only when the ring is full or no round in the window has tiles left.
+ * The schedule. Every tensor is a task with these phases:
+ *
+ *     CLOSED ─▶ STATISTICS ⇄ DIGEST ─▶ APPLY ─▶ closed again
+ *        └────────── no statistics ──────▲
+ *
+ * A task is opened when it comes into a window of WINDOW tasks after the one that is being applied.
+ * Threads take pieces of work:
+ *
+ * - Tiles of `apply`, strictly in the order of the output. Each gets a slot of a ring. Whoever finds
+ *   that the slot at the ring's head is full writes it, and all full ones behind it, to the sink; one
+ *   thread at a time does so. So the sink sees the stream in order, without a thread of its own.
+ * - Tiles of statistics, of any open task, so that threads have work while a round of another task
+ *   ends (DIGEST) or the ring is full.
+ *
+ * Tiles that stream are small, and each thread has buffers for one. A tile that is a large tensor as a
+ * whole is taken only if all such tiles together stay within the memory bound, or alone; its
+ * buffers are freed at once. A thread waits if no piece can be taken.
  */
 #include "merge/execute.h"
 
@@ -11,8 +23,11 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/system.h"
+#include "base/team.h"
 #include "merge/merged.h"
 #include "merge/reduce.h"
+#include "merge/trial.h"
+#include "methods/variant.h"
 
 #include <assert.h>
 #include <pthread.h>
@@ -24,30 +39,28 @@ enum {
     MAX_LEAVES = 32,       /* leaves in a tile */
     NEAR_BYTES = 1 << 20,  /* what the tiles of one thread should take, to stay in its cache */
     AHEAD_BYTES = 8 << 20, /* how far each input is read ahead */
+    TEAM_LEAVES = 16,      /* leaves of a tensor that are worth a team of threads */
     DEFAULT_MEMORY = 64 << 20,
     MAX_THREADS = 256,
 };
 
 typedef enum phase { CLOSED, STATISTICS, DIGEST, APPLY } phase;
 
-/* One output tensor. Guarded by the run's lock but for what a tile's owner uses. */
+/* One output tensor. The run's lock guards it, except what the owner of a tile uses. */
 typedef struct task {
     mc_source *source;
-    const mc_merged *merged; /* NULL: read and converted as it is */
-    const mc_statistics *statistics;
-    int64_t start;    /* of its bytes in the stream */
-    int64_t tile;     /* elements (bytes of opaque dtypes) a tile of `apply` */
-    int64_t units;    /* elements, or bytes */
-    int64_t next;     /* the first unit that nobody has taken in this phase */
-    int64_t skip;     /* units that an earlier run has written */
-    int64_t applying; /* tiles that are taken and not computed */
+    const mc_job *job; /* NULL: read and converted as it is */
+    int64_t start;     /* of its bytes in the stream */
+    int64_t tile;      /* elements (bytes of opaque dtypes) in a tile of `apply` */
+    int64_t units;     /* elements, or bytes */
+    int64_t next;      /* the first unit that nobody has taken for `apply` */
+    int64_t skip;      /* units that an earlier run has written */
+    int64_t applying;  /* tiles that are taken and not computed */
+    int64_t held;      /* bytes of a tile that counts against the memory bound; 0: it streams */
     phase phase;
-    /* statistics */
-    int64_t stat_tile, stride;
-    int64_t unfinished; /* tiles taken and not finished, partial results not yet combined */
-    int round;
-    void *state, *nodes;
-    size_t partial_size, partial_zeros;
+    int64_t stat_tile;  /* elements in a tile of statistics */
+    int64_t unfinished; /* tiles of this round that are taken, or not yet added */
+    mc_reduction reduction;
 } task;
 
 /* The bytes of one tile, on their way to the sink. */
@@ -55,11 +68,12 @@ typedef struct slot {
     char *bytes;
     size_t capacity, size;
     int64_t offset;
+    int64_t held; /* of `size`, if the bytes count against the memory bound */
     bool full;
 } slot;
 
 typedef struct run {
-    pthread_mutex_t lock;
+    pthread_mutex_t lock; /* guards all that follows, and the tasks */
     pthread_cond_t changed;
     const mc_run_options *options;
     mc_sink *sink;
@@ -70,6 +84,9 @@ typedef struct run {
     slot *ring;
     size_t ring_size;
     size_t taken, written; /* slots so far */
+    int64_t held;          /* bytes of tiles that count against the memory bound */
+    mc_team *team;         /* NULL unless a method works on whole tensors */
+    bool team_busy;
     bool writing, stopping;
     int64_t bytes_done, bytes_total;
     int working; /* threads that have not ended */
@@ -82,19 +99,19 @@ typedef struct worker {
     run *run;
     pthread_t thread;
     mc_workspace workspace;
-    void *nodes; /* partial results of the leaves of a tile, or of a round */
-    size_t nodes_size;
-    task *partial_of; /* whose partial result, of which round, `nodes` holds */
+    mc_partial partial;
+    task *partial_of; /* whose partial result `partial` holds */
     mc_error error;
 } worker;
 
 /* A piece of work. */
-typedef struct job {
+typedef struct piece {
     task *task;
-    phase phase; /* CLOSED: none */
+    phase phase; /* STATISTICS or APPLY */
     int64_t first, count;
     slot *slot;
-} job;
+    mc_team *team;
+} piece;
 
 /* ---- sizes ------------------------------------------------------------------------------------- */
 
@@ -109,38 +126,33 @@ static int thread_count(const mc_run_options *options)
     return wanted < MAX_THREADS ? wanted : MAX_THREADS;
 }
 
-/* Bytes of one element in a thread's buffers: inputs, result, scratch; for a plain copy, the element. */
-static int64_t element_bytes(const mc_merged *merged)
+static int64_t memory_bound(const mc_run_options *options)
 {
-    if (!merged)
+    return options->memory > 0 ? options->memory : DEFAULT_MEMORY;
+}
+
+/* Bytes of one element in a thread's buffers: inputs, result, scratch; of a plain copy, the element. */
+static int64_t element_bytes(const mc_job *job)
+{
+    if (!job)
         return sizeof(double);
-    const int64_t real = merged->real == MC_F64 ? 8 : 4;
-    const int64_t scratch = (int64_t)mc_merged_scratch_bytes(merged, MC_LEAF);
-    return real * (int64_t)(merged->input_count + 1) + (scratch + MC_LEAF - 1) / MC_LEAF;
+    const int64_t scratch = (int64_t)mc_job_scratch_bytes(job, MC_LEAF);
+    return (int64_t)mc_job_real_bytes(job) * (int64_t)(job->input_count + 1) +
+           (scratch + MC_LEAF - 1) / MC_LEAF;
 }
 
 /*
- * A power of two of leaves: as many as stay in a core's cache and in the memory that the user allows. Results do not
- * depend on it.
+ * A power of two of leaves: as many as stay in a core's cache and in the memory that the user allows.
+ * Results do not depend on it.
  */
-static int64_t tile_size(const mc_merged *merged, const mc_run_options *options)
+static int64_t tile_size(const mc_job *job, const mc_run_options *options)
 {
-    const int64_t memory = options->memory > 0 ? options->memory : DEFAULT_MEMORY;
-    const int64_t mine = memory / thread_count(options);
-    const int64_t budget = mine < NEAR_BYTES ? mine : NEAR_BYTES;
+    const int64_t mine = memory_bound(options) / thread_count(options);
+    const int64_t budget = least(mine, NEAR_BYTES);
     int64_t leaves = 1;
-    while (leaves < MAX_LEAVES && 2 * leaves * MC_LEAF * element_bytes(merged) <= budget)
+    while (leaves < MAX_LEAVES && 2 * leaves * MC_LEAF * element_bytes(job) <= budget)
         leaves *= 2;
     return leaves * MC_LEAF;
-}
-
-/* A tile of `apply` has whole rows, or the whole tensor, where the method needs them. */
-static int64_t apply_tile(const mc_merged *merged, int64_t tile)
-{
-    const int64_t grain = merged ? mc_merged_grain(merged) : 1;
-    if (grain <= 1)
-        return tile;
-    return grain >= tile ? grain : tile / grain * grain;
 }
 
 static int64_t width_of(const mc_source *source)
@@ -151,7 +163,7 @@ static int64_t width_of(const mc_source *source)
 /* Tensors that are not floats are copied as bytes. */
 static bool copied(const task *t)
 {
-    return !t->merged &&
+    return !t->job &&
            (mc_dtype_kind_of(t->source->dtype) != MC_KIND_FLOAT || t->source->class->raw != NULL);
 }
 
@@ -160,39 +172,52 @@ static int64_t bytes_of(const task *t, int64_t units)
     return copied(t) ? units : units * width_of(t->source);
 }
 
+/* Bytes of a tile that is larger than the tiles that stream: its workspace and its slot. */
+static int64_t held_bytes(const task *t, const mc_run_options *options)
+{
+    const int64_t units = least(t->tile, t->units);
+    if (!t->job || units <= t->stat_tile)
+        return 0;
+    const int64_t bytes = (int64_t)mc_workspace_bytes(t->job, units) + bytes_of(t, units);
+    return bytes > memory_bound(options) / thread_count(options) ? bytes : 0;
+}
+
 static void set_up_task(task *t, mc_source *source, int64_t start, const mc_run_options *options)
 {
     t->source = source;
-    t->merged = mc_merged_of(source);
-    t->statistics = t->merged ? mc_merged_statistics(t->merged) : NULL;
+    t->job = mc_merged_job(source);
     t->start = start;
-    t->stat_tile = tile_size(t->merged, options);
-    t->tile = apply_tile(t->merged, t->stat_tile);
-    if (t->statistics && t->statistics->order_free)
-        t->stat_tile = t->tile;
+    t->stat_tile = tile_size(t->job, options);
+    t->tile = t->job ? mc_job_tile(t->job, t->stat_tile) : t->stat_tile;
     t->units = copied(t) ? source->bytes : source->count;
     if (copied(t))
         t->tile *= (int64_t)sizeof(float);
+    t->held = held_bytes(t, options);
 }
 
 int64_t mc_execute_memory(mc_source *const *tensors, size_t count, const mc_run_options *options)
 {
-    int64_t most = 0;
+    int64_t streaming = 0, whole = 0, wholes = 0;
     for (size_t i = 0; i < count; i++) {
         task t = {0};
         set_up_task(&t, tensors[i], 0, options);
-        const int64_t units = least(t.tile, t.units);
-        const int64_t bytes = units * (copied(&t) ? 1 : element_bytes(t.merged)) +
+        const int64_t units = least(t.held ? t.stat_tile : t.tile, t.units);
+        const int64_t bytes = units * (copied(&t) ? 1 : element_bytes(t.job)) +
                               3 * bytes_of(&t, units); /* slots of the ring */
-        most = bytes > most ? bytes : most;
+        streaming = bytes > streaming ? bytes : streaming;
+        whole = t.held > whole ? t.held : whole;
+        wholes += t.held;
     }
-    return most * thread_count(options);
+    const int64_t bound = memory_bound(options);
+    const int64_t held = whole > bound ? whole : least(wholes, bound);
+    return streaming * thread_count(options) + held;
 }
 
-/* ---- the state of a run; all with the lock held ------------------------------------------------- */
+/* ---- the state of a run; all with the lock held ------------------------------------------------ */
 
 static void fail(run *r, mc_status status, const mc_error *error)
 {
+    assert(status != MC_OK);
     if (r->status == MC_OK) {
         r->status = status;
         r->error = *error;
@@ -202,68 +227,17 @@ static void fail(run *r, mc_status status, const mc_error *error)
     pthread_cond_broadcast(&r->changed);
 }
 
-static void fail_memory(run *r)
-{
-    mc_error error = MC_ERROR_NONE;
-    mc_fail_memory(&error);
-    fail(r, MC_NO_MEMORY, &error);
-}
-
 static void begin_apply(task *t)
 {
     t->phase = APPLY;
     t->next = t->skip;
-    mc_free(t->nodes);
-    t->nodes = NULL;
-}
-
-/* Passes over tiles in which the stride has no leaf, so that `next` tells whether any are left. */
-static void pass_unwanted(task *t)
-{
-    while (t->next < t->units &&
-           !mc_reduce_wants(t->stride, t->next, least(t->stat_tile, t->units - t->next)))
-        t->next += t->stat_tile;
-}
-
-/* Room for what a round finds; its size may change from round to round. */
-static bool reserve_total(task *t, const mc_layer *whole)
-{
-    const size_t before = t->partial_size;
-    t->partial_size = mc_reduce_size(t->merged, whole, &t->partial_zeros);
-    const size_t tiles = (size_t)((t->units + t->stat_tile - 1) / t->stat_tile);
-    if (!t->nodes || t->partial_size != before) {
-        mc_free(t->nodes);
-        t->nodes = mc_alloc((t->statistics->order_free ? 1 : tiles) * t->partial_size);
-    }
-    if (t->nodes && t->statistics->order_free)
-        memset(t->nodes, 0, t->partial_zeros);
-    return t->nodes != NULL;
-}
-
-static bool begin_round(task *t)
-{
-    const mc_layer whole = mc_merged_whole(t->merged, t->state, NULL);
-    t->stride = t->statistics->stride ? t->statistics->stride(&whole, t->round) : 1;
-    assert(t->stride == 1 || t->statistics->order_free);
-    t->next = 0;
-    t->unfinished = 0;
-    pass_unwanted(t);
-    return reserve_total(t, &whole);
-}
-
-static bool begin_statistics(task *t)
-{
-    t->state = mc_reduce_state(t->merged);
-    t->phase = STATISTICS;
-    t->round = 0;
-    return t->state && begin_round(t);
+    mc_free(t->reduction.nodes);
+    t->reduction.nodes = NULL;
 }
 
 static void close_task(task *t)
 {
-    mc_free(t->state);
-    mc_free(t->nodes);
-    t->state = t->nodes = NULL;
+    mc_reduction_free(&t->reduction);
 }
 
 /* Lets the tasks of the window begin. */
@@ -271,76 +245,102 @@ static void open_tasks(run *r)
 {
     while (r->opened < r->task_count && r->opened < r->cursor + WINDOW) {
         task *const t = &r->tasks[r->opened];
+        mc_error error = MC_ERROR_NONE;
         mc_source_read_ahead(t->source, 0, AHEAD_BYTES);
-        if (!t->statistics)
+        if (t->job && mc_job_statistics(t->job)) {
+            const mc_status status = mc_reduction_begin(&t->reduction, t->job, t->stat_tile,
+                                                        &error);
+            if (status != MC_OK) {
+                fail(r, status, &error);
+                return;
+            }
+            t->phase = STATISTICS;
+        } else {
             begin_apply(t);
-        else if (!begin_statistics(t)) {
-            fail_memory(r);
-            return;
         }
         r->opened++;
     }
 }
 
 /*
- * All tiles of a round are in: the next round, or on to `apply`. The lock is not held while the total is digested; nobody else
- * touches the task meanwhile.
+ * All tiles of a round are in: the next round, or on to `apply`. The lock is not held while the total
+ * is digested; nobody else touches the task meanwhile.
  */
 static void end_round(run *r, task *t)
 {
-    const mc_layer whole = mc_merged_whole(t->merged, t->state, NULL);
-    t->phase = DIGEST;
-    pthread_mutex_unlock(&r->lock);
-    if (!t->statistics->order_free)
-        mc_reduce_nodes(t->merged, &whole, t->nodes, t->partial_size,
-                        (size_t)((t->units + t->stat_tile - 1) / t->stat_tile));
     mc_error error = MC_ERROR_NONE;
     bool more = false;
-    const mc_status status = mc_reduce_next(t->merged, t->round, t->state, t->nodes, &more, &error);
+    assert(t->phase == STATISTICS && t->unfinished == 0);
+    t->phase = DIGEST;
+    pthread_mutex_unlock(&r->lock);
+    const mc_status status = mc_reduction_end_round(&t->reduction, &more, &error);
     pthread_mutex_lock(&r->lock);
     t->phase = STATISTICS;
-    t->round++;
     if (status != MC_OK)
         fail(r, status, &error);
     else if (!more)
         begin_apply(t);
-    else if (!begin_round(t))
-        fail_memory(r);
     pthread_cond_broadcast(&r->changed);
 }
 
 static void finish_statistics(run *r, task *t)
 {
+    assert(t->unfinished > 0);
     t->unfinished--;
-    if (t->unfinished == 0 && t->next >= t->units)
+    if (t->unfinished == 0 && !mc_reduction_has_tiles(&t->reduction))
         end_round(r, t);
 }
 
-static bool take_statistics(task *t, job *out)
+static bool take_statistics(task *t, piece *out)
 {
-    if (t->phase != STATISTICS || t->next >= t->units)
+    int64_t first, count;
+    if (t->phase != STATISTICS || !mc_reduction_take(&t->reduction, &first, &count))
         return false;
-    const int64_t count = least(t->stat_tile, t->units - t->next);
-    *out = (job){.task = t, .phase = STATISTICS, .first = t->next, .count = count};
-    t->next += count;
+    *out = (piece){.task = t, .phase = STATISTICS, .first = first, .count = count};
     t->unfinished++;
-    pass_unwanted(t);
     return true;
 }
 
-static bool take_apply(run *r, job *out)
+/* A large tile is admitted if it fits beside the others, or if there is no other. */
+static bool is_admitted(const run *r, const task *t)
+{
+    return t->held == 0 || r->held == 0 || r->held + t->held <= memory_bound(r->options);
+}
+
+/* The team, if the method may use it and nobody else does. */
+static mc_team *take_team(run *r, const task *t)
+{
+    if (!r->team || r->team_busy || t->job->method->scope != MC_TENSOR ||
+        t->units < TEAM_LEAVES * MC_LEAF)
+        return NULL;
+    r->team_busy = true;
+    return r->team;
+}
+
+static void take_tile(run *r, task *t, piece *out)
+{
+    assert(r->taken - r->written < r->ring_size);
+    slot *const s = &r->ring[r->taken++ % r->ring_size];
+    s->full = false;
+    s->held = t->held ? bytes_of(t, least(t->tile, t->units)) : 0;
+    r->held += t->held;
+    const int64_t count = least(t->tile, t->units - t->next);
+    *out = (piece){.task = t, .phase = APPLY, .first = t->next, .count = count, .slot = s};
+    out->team = t->job ? take_team(r, t) : NULL;
+    t->next += count;
+    t->applying++;
+}
+
+static bool take_apply(run *r, piece *out)
 {
     while (r->cursor < r->task_count) {
         task *const t = &r->tasks[r->cursor];
         if (t->phase != APPLY || r->taken - r->written >= r->ring_size)
             return false;
         if (t->next < t->units) {
-            slot *const s = &r->ring[r->taken++ % r->ring_size];
-            s->full = false;
-            const int64_t count = least(t->tile, t->units - t->next);
-            *out = (job){.task = t, .phase = APPLY, .first = t->next, .count = count, .slot = s};
-            t->next += count;
-            t->applying++;
+            if (!is_admitted(r, t))
+                return false;
+            take_tile(r, t, out);
             return true;
         }
         r->cursor++;
@@ -349,7 +349,7 @@ static bool take_apply(run *r, job *out)
     return false;
 }
 
-static bool find_job(run *r, job *out)
+static bool find_piece(run *r, piece *out)
 {
     if (take_apply(r, out))
         return true;
@@ -364,84 +364,52 @@ static bool cancelled(const run *r)
     return r->options->cancel && __atomic_load_n(r->options->cancel, __ATOMIC_RELAXED);
 }
 
-/* ---- one thread -------------------------------------------------------------------------------- */
+/* ---- statistics, in one thread ----------------------------------------------------------------- */
 
-static mc_status reserve_nodes(worker *w, size_t size, mc_error *error)
-{
-    if (size <= w->nodes_size)
-        return MC_OK;
-    mc_free(w->nodes);
-    w->nodes = mc_alloc(size);
-    w->nodes_size = w->nodes ? size : 0;
-    return w->nodes ? MC_OK : mc_fail_memory(error);
-}
-
-/* Hands a round's partial result over; the lock is held. */
+/* Adds a round's partial result to the others'; the lock is held. */
 static void hand_over_partial(worker *w)
 {
     task *const t = w->partial_of;
     if (!t)
         return;
     w->partial_of = NULL;
-    const mc_layer whole = mc_merged_whole(t->merged, t->state, NULL);
-    t->statistics->combine(&whole, t->nodes, w->nodes);
+    mc_reduction_add(&t->reduction, &w->partial);
     finish_statistics(w->run, t);
 }
 
-/* Counts in any order: added up in the thread's own partial result for as long as it stays with the round. */
-static mc_status accumulate_free(worker *w, const job *j, mc_error *error)
+/* Asks for what lies a while ahead in the inputs, once every AHEAD_BYTES. */
+static void read_ahead(const piece *p)
 {
-    task *const t = j->task;
-    if (w->partial_of != t) {
-        MC_TRY(reserve_nodes(w, t->partial_size, error));
-        memset(w->nodes, 0, t->partial_zeros);
-    }
-    return mc_reduce_accumulate(t->merged, &w->workspace, j->first, j->count, t->stride, t->state,
-                                w->nodes, error);
-}
-
-static mc_status accumulate_tree(worker *w, const job *j, mc_error *error)
-{
-    task *const t = j->task;
-    const size_t leaves = (size_t)((j->count + MC_LEAF - 1) / MC_LEAF);
-    MC_TRY(reserve_nodes(w, leaves * t->partial_size, error));
-    MC_TRY(mc_workspace_load(&w->workspace, t->merged, j->first, j->count, t->state, error));
-    MC_TRY(mc_reduce_tile(t->merged, &w->workspace, w->nodes, t->partial_size, error));
-    memcpy((char *)t->nodes + (size_t)(j->first / t->stat_tile) * t->partial_size, w->nodes,
-           t->partial_size);
-    return MC_OK;
-}
-
-/* Asks for what lies a while ahead in the inputs, once every so many bytes. */
-static void read_ahead(const job *j)
-{
-    const int64_t from = bytes_of(j->task, j->first), size = bytes_of(j->task, j->count);
+    const int64_t from = bytes_of(p->task, p->first), size = bytes_of(p->task, p->count);
     if (from / AHEAD_BYTES != (from + size) / AHEAD_BYTES)
-        mc_source_read_ahead(j->task->source, ((from + size) / AHEAD_BYTES + 1) * AHEAD_BYTES,
+        mc_source_read_ahead(p->task->source, ((from + size) / AHEAD_BYTES + 1) * AHEAD_BYTES,
                              AHEAD_BYTES);
 }
 
-static void do_statistics(worker *w, const job *j)
+/* Comes back with the lock held. */
+static void do_statistics(worker *w, const piece *p)
 {
     run *const r = w->run;
-    task *const t = j->task;
-    const bool free_order = t->statistics->order_free;
-    read_ahead(j);
-    const mc_status status = free_order ? accumulate_free(w, j, &w->error)
-                                        : accumulate_tree(w, j, &w->error);
+    task *const t = p->task;
+    assert(!w->partial_of || w->partial_of == t);
+    read_ahead(p);
+    const mc_status status = mc_reduction_accumulate(&t->reduction, &w->partial, &w->workspace,
+                                                     p->first, p->count, &w->error);
     pthread_mutex_lock(&r->lock);
     if (status != MC_OK) {
         fail(r, status, &w->error);
         return;
     }
-    /* The partial result counts as unfinished until it is handed over: of its tiles, one count is kept for it. */
-    if (free_order && w->partial_of != t)
+    /* A partial result counts as one unfinished tile until it is added. */
+    if (w->partial.of && w->partial_of != t)
         w->partial_of = t;
     else
         finish_statistics(r, t);
-    if (w->partial_of == t && t->next >= t->units)
+    if (w->partial_of == t && !mc_reduction_has_tiles(&t->reduction))
         hand_over_partial(w);
 }
+
+/* ---- apply, in one thread ---------------------------------------------------------------------- */
 
 static mc_status reserve_slot(slot *s, size_t size, mc_error *error)
 {
@@ -454,6 +422,13 @@ static mc_status reserve_slot(slot *s, size_t size, mc_error *error)
     return s->bytes ? MC_OK : mc_fail_memory(error);
 }
 
+static void free_slot(slot *s)
+{
+    mc_free(s->bytes);
+    s->bytes = NULL;
+    s->capacity = 0;
+}
+
 static void to_output(mc_dtype dtype, mc_dtype from, void *out, const void *values, size_t count)
 {
     if (from == MC_F64)
@@ -462,38 +437,43 @@ static void to_output(mc_dtype dtype, mc_dtype from, void *out, const void *valu
         mc_dtype_from_f32(dtype, out, values, count);
 }
 
-static mc_status apply_merged(worker *w, const job *j, mc_error *error)
+static mc_status apply_job(worker *w, const piece *p, mc_error *error)
 {
-    const task *const t = j->task;
-    MC_TRY(mc_workspace_load(&w->workspace, t->merged, j->first, j->count, t->state, error));
-    const mc_layer *const layer = &w->workspace.layer;
-    if (t->source->dtype == t->merged->real)
-        w->workspace.layer.out = (mc_real *)(void *)j->slot->bytes;
-    MC_TRY(mc_workspace_apply(&w->workspace, t->merged, error));
-    if (t->source->dtype != t->merged->real)
-        to_output(t->source->dtype, t->merged->real, j->slot->bytes, layer->out, layer->count);
+    const task *const t = p->task;
+    const mc_job *const job = t->job;
+    mc_layer *const layer = &w->workspace.layer;
+    MC_TRY(mc_workspace_load(&w->workspace, job, p->first, p->count, t->reduction.state, error));
+    layer->team = p->team;
+    if (t->source->dtype == job->real)
+        layer->out = (mc_real *)(void *)p->slot->bytes;
+    MC_TRY(mc_job_apply(job, layer));
+    if (t->source->dtype != job->real)
+        to_output(t->source->dtype, job->real, p->slot->bytes, layer->out, layer->count);
     return MC_OK;
 }
 
 /* A tensor that is only read: its bytes as they are, or its values in the dtype of the output. */
-static mc_status apply_read(worker *w, const job *j, mc_error *error)
+static mc_status apply_read(worker *w, const piece *p, mc_error *error)
 {
-    const task *const t = j->task;
+    const task *const t = p->task;
     if (copied(t))
-        return mc_source_read_raw(t->source, j->first, j->count, j->slot->bytes, error);
+        return mc_source_read_raw(t->source, p->first, p->count, p->slot->bytes, error);
     const mc_dtype as = mc_source_real(t->source);
-    MC_TRY(mc_workspace_reserve(&w->workspace, (size_t)j->count * sizeof(double), error));
-    MC_TRY(mc_source_read_as(t->source, j->first, j->count, as, w->workspace.memory, error));
-    to_output(t->source->dtype, as, j->slot->bytes, w->workspace.memory, (size_t)j->count);
+    MC_TRY(mc_workspace_reserve(&w->workspace, (size_t)p->count * sizeof(double), error));
+    MC_TRY(mc_source_read_as(t->source, p->first, p->count, as, w->workspace.memory, error));
+    to_output(t->source->dtype, as, p->slot->bytes, w->workspace.memory, (size_t)p->count);
     return MC_OK;
 }
 
-/* Writes the full slots at the ring's head, if nobody else does. The lock is held, but not while writing. */
+/*
+ * Writes the full slots at the ring's head, unless another thread does so. The lock is held, but not
+ * during a write.
+ */
 static void write_out(run *r)
 {
     while (!r->writing && !r->stopping && r->written < r->taken &&
            r->ring[r->written % r->ring_size].full) {
-        const slot *const s = &r->ring[r->written % r->ring_size];
+        slot *const s = &r->ring[r->written % r->ring_size];
         mc_error error = MC_ERROR_NONE;
         r->writing = true;
         pthread_mutex_unlock(&r->lock);
@@ -504,34 +484,58 @@ static void write_out(run *r)
             fail(r, status, &error);
             return;
         }
+        assert(s->offset == r->bytes_done);
+        if (s->held > 0)
+            free_slot(s);
+        r->held -= s->held;
         r->bytes_done += (int64_t)s->size;
         r->written++;
         pthread_cond_broadcast(&r->changed);
     }
 }
 
-static void do_apply(worker *w, const job *j)
+/* Gives back what a piece held beside its slot. The lock is held. */
+static void release(run *r, const piece *p)
+{
+    if (p->team)
+        r->team_busy = false;
+    if (p->task->held > 0) {
+        r->held -= p->task->held - p->slot->held;
+        pthread_cond_broadcast(&r->changed);
+    }
+    assert(r->held >= 0);
+}
+
+/* Comes back with the lock held. */
+static void do_apply(worker *w, const piece *p)
 {
     run *const r = w->run;
-    j->slot->offset = j->task->start + bytes_of(j->task, j->first);
-    read_ahead(j);
-    mc_status status = reserve_slot(j->slot, (size_t)bytes_of(j->task, j->count), &w->error);
+    task *const t = p->task;
+    p->slot->offset = t->start + bytes_of(t, p->first);
+    read_ahead(p);
+    mc_status status = reserve_slot(p->slot, (size_t)bytes_of(t, p->count), &w->error);
     if (status == MC_OK)
-        status = j->task->merged ? apply_merged(w, j, &w->error) : apply_read(w, j, &w->error);
+        status = t->job ? apply_job(w, p, &w->error) : apply_read(w, p, &w->error);
+    if (t->held > 0)
+        mc_workspace_free(&w->workspace);
     pthread_mutex_lock(&r->lock);
+    release(r, p);
     if (status != MC_OK) {
         fail(r, status, &w->error);
         return;
     }
-    j->slot->full = true;
-    j->task->applying--;
-    if (j->task->applying == 0 && j->task->next >= j->task->units)
-        close_task(j->task);
+    p->slot->full = true;
+    assert(t->applying > 0);
+    t->applying--;
+    if (t->applying == 0 && t->next >= t->units)
+        close_task(t);
     write_out(r);
 }
 
-/* The next piece of work, waiting for it if need be; false when there is none any more. The lock is held. */
-static bool next_job(worker *w, job *out)
+/* ---- one thread -------------------------------------------------------------------------------- */
+
+/* The next piece of work, waiting for it if need be; false at the end. The lock is held. */
+static bool next_piece(worker *w, piece *out)
 {
     run *const r = w->run;
     while (!r->stopping) {
@@ -541,7 +545,7 @@ static bool next_job(worker *w, job *out)
             fail(r, MC_INTERRUPTED, &error);
             break;
         }
-        if (find_job(r, out)) {
+        if (find_piece(r, out)) {
             if (w->partial_of && (out->phase != STATISTICS || out->task != w->partial_of))
                 hand_over_partial(w);
             return true;
@@ -558,12 +562,12 @@ static bool next_job(worker *w, job *out)
 }
 
 /* Comes back with the lock held. */
-static void do_job(worker *w, const job *j)
+static void do_piece(worker *w, const piece *p)
 {
-    if (j->phase == STATISTICS)
-        do_statistics(w, j);
+    if (p->phase == STATISTICS)
+        do_statistics(w, p);
     else
-        do_apply(w, j);
+        do_apply(w, p);
 }
 
 static void *work(void *argument)
@@ -571,10 +575,10 @@ static void *work(void *argument)
     worker *const w = argument;
     run *const r = w->run;
     pthread_mutex_lock(&r->lock);
-    job j;
-    while (next_job(w, &j)) {
+    piece p;
+    while (next_piece(w, &p)) {
         pthread_mutex_unlock(&r->lock);
-        do_job(w, &j);
+        do_piece(w, &p);
     }
     r->working--;
     pthread_cond_broadcast(&r->changed);
@@ -584,7 +588,10 @@ static void *work(void *argument)
 
 /* ---- a run ------------------------------------------------------------------------------------- */
 
-/* Passes over what an earlier run has written: whole tasks, and whole tiles of the task in which it stopped. */
+/*
+ * Passes over what an earlier run has written: whole tasks, and whole tiles of the task in which it
+ * stopped.
+ */
 static void skip_written(run *r, int64_t resume_at)
 {
     r->bytes_done = r->bytes_total;
@@ -600,6 +607,44 @@ static void skip_written(run *r, int64_t resume_at)
     r->opened = r->cursor;
 }
 
+/* The smallest layer of a method that is not empty. */
+static const mc_job *smallest_of(const run *r, const mc_method *method)
+{
+    const mc_job *found = NULL;
+    for (size_t i = 0; i < r->task_count; i++) {
+        const mc_job *const job = r->tasks[i].job;
+        if (job && job->method == method && job->count > 0 && (!found || job->count < found->count))
+            found = job;
+    }
+    return found;
+}
+
+/* Tries each method from outside the library once. A run has one, as a rule. */
+static mc_status try_methods(const run *r, mc_error *error)
+{
+    const mc_method *tried = NULL;
+    for (size_t i = 0; i < r->task_count; i++) {
+        const mc_job *const job = r->tasks[i].job;
+        if (!job || job->method == tried || mc_method_is_builtin(job->method))
+            continue;
+        tried = job->method;
+        const mc_job *const small = smallest_of(r, tried);
+        if (small)
+            MC_TRY(mc_trial(small, error));
+    }
+    return MC_OK;
+}
+
+/* A team for the methods that work on whole tensors; without one they work alone. */
+static void make_team(run *r, int threads)
+{
+    for (size_t i = 0; threads > 1 && !r->team && i < r->task_count; i++) {
+        const task *const t = &r->tasks[i];
+        if (t->job && t->job->method->scope == MC_TENSOR && t->units >= TEAM_LEAVES * MC_LEAF)
+            (void)mc_team_new(threads, &r->team, NULL);
+    }
+}
+
 static void report_progress(run *r, double start, int64_t read_before)
 {
     const mc_progress progress = {.bytes_done = r->bytes_done,
@@ -612,7 +657,8 @@ static void report_progress(run *r, double start, int64_t read_before)
 }
 
 /*
- * Waits for the workers; this thread reports progress, at least at the end, and notices that the user wants to stop.
+ * Waits for the workers. This thread reports progress, at least at the end, and notices that the user
+ * wants to stop.
  */
 static void wait_for_workers(run *r, double start, int64_t read_before)
 {
@@ -657,7 +703,7 @@ static int start_workers(run *r, worker *workers, int count)
 static void free_worker(worker *w)
 {
     mc_workspace_free(&w->workspace);
-    mc_free(w->nodes);
+    mc_partial_free(&w->partial);
 }
 
 static void stop_workers(worker *workers, int started)
@@ -672,12 +718,12 @@ static void stop_workers(worker *workers, int started)
 static void work_here(run *r, worker *w, double start, int64_t read_before)
 {
     double reported = start;
-    job j;
+    piece p;
     w->run = r;
     pthread_mutex_lock(&r->lock);
-    while (next_job(w, &j)) {
+    while (next_piece(w, &p)) {
         pthread_mutex_unlock(&r->lock);
-        do_job(w, &j);
+        do_piece(w, &p);
         if (r->options->progress && mc_seconds() - reported >= .1) {
             report_progress(r, start, read_before);
             reported = mc_seconds();
@@ -717,9 +763,13 @@ static mc_status set_up(run *r, mc_source *const *tensors, mc_error *error)
         set_up_task(&r->tasks[i], tensors[i], r->bytes_total, r->options);
         r->bytes_total += tensors[i]->bytes;
     }
+    MC_TRY(try_methods(r, error));
+    make_team(r, thread_count(r->options));
     skip_written(r, r->sink->resume_at);
     open_tasks(r);
-    return r->status == MC_OK ? MC_OK : mc_fail_memory(error);
+    if (r->status != MC_OK && error)
+        *error = r->error;
+    return r->status;
 }
 
 static void tear_down(run *r)
@@ -728,6 +778,7 @@ static void tear_down(run *r)
         close_task(&r->tasks[i]);
     for (size_t i = 0; r->ring && i < r->ring_size; i++)
         mc_free(r->ring[i].bytes);
+    mc_team_free(r->team);
     mc_free(r->tasks);
     mc_free(r->ring);
     pthread_mutex_destroy(&r->lock);

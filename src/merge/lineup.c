@@ -66,11 +66,12 @@ static const mc_list *find_list(const mc_merge_input *input, const char *name)
 static mc_status check_lists(const mc_method *method, const mc_merge_input *input, mc_error *error)
 {
     size_t wanted = 0;
-    for (; method->lists && method->lists[wanted]; wanted++) {
-        const mc_list *const list = find_list(input, method->lists[wanted]);
+    for (; method->sides && method->sides[wanted].name; wanted++) {
+        const char *const name = method->sides[wanted].name;
+        const mc_list *const list = find_list(input, name);
         if (!list)
             return mc_fail(error, MC_USAGE, "%s needs a list of models named '%s' (--list %s=…)",
-                           method->name, method->lists[wanted], method->lists[wanted]);
+                           method->name, name, name);
         if (list->count != input->model_count)
             return mc_fail(error, MC_USAGE,
                            "list '%s': expected %zu models, as many as are merged, "
@@ -202,15 +203,15 @@ static mc_status add_sides(const work *w, mc_output *row, mc_error *error)
 {
     const mc_merge_input *const input = w->input;
     const size_t before = input->model_count + (input->base != NULL);
-    const char *const *const lists = w->lineup->method->lists;
-    for (size_t k = 0; lists && lists[k]; k++) {
-        const mc_list *const list = find_list(input, lists[k]);
+    const mc_side_input *const sides = w->lineup->method->sides;
+    for (size_t k = 0; sides && sides[k].name; k++) {
+        const mc_list *const list = find_list(input, sides[k].name);
         const size_t at = before + (size_t)(list - input->lists) * input->model_count;
         for (size_t i = 0; i < list->count; i++) {
             const mc_input side = {.source = mc_state_dict_find(list->items[i], row->name),
                                    .role = MC_ROLE_SIDE,
                                    .model = i,
-                                   .side = lists[k]};
+                                   .side = sides[k].name};
             MC_TRY(add_input(w, row, side, at + i, error));
         }
     }

@@ -1,6 +1,7 @@
 #include "merge/outputs.h"
 
 #include "base/memory.h"
+#include "merge/mean.h"
 #include "merge/merged.h"
 
 #include <assert.h>
@@ -140,6 +141,15 @@ static mc_status not_floats(const mc_output *row, const mc_input *input, const m
                       mc_label_of(labels, input, label, sizeof label));
 }
 
+/* A side input that is given as a whole has a shape of its own; mc_job_init checks it. */
+static bool has_own_shape(const mc_output *row, const mc_input *input)
+{
+    const mc_side_input *side = row->method ? row->method->sides : NULL;
+    while (input->role == MC_ROLE_SIDE && side && side->name && strcmp(side->name, input->side))
+        side++;
+    return input->role == MC_ROLE_SIDE && side && side->name && side->whole;
+}
+
 mc_status mc_output_check(const mc_output *row, const mc_labels *labels, mc_error *error)
 {
     const mc_input *const first = row->inputs;
@@ -147,7 +157,7 @@ mc_status mc_output_check(const mc_output *row, const mc_labels *labels, mc_erro
         const mc_input *const one = &row->inputs[i];
         if (mc_dtype_kind_of(one->source->dtype) != MC_KIND_FLOAT)
             return not_floats(row, one, labels, error);
-        if (!mc_source_same_shape(first->source, one->source))
+        if (!has_own_shape(row, one) && !mc_source_same_shape(first->source, one->source))
             return shapes_differ(row, first, one, labels, error);
     }
     return MC_OK;
@@ -178,10 +188,10 @@ static mc_source **input_sources(const mc_output *row)
     return sources;
 }
 
-static size_t list_count(const mc_method *method)
+static size_t side_count(const mc_method *method)
 {
     size_t count = 0;
-    while (method->lists && method->lists[count])
+    while (method->sides && method->sides[count].name)
         count++;
     return count;
 }
@@ -198,7 +208,7 @@ static mc_status merged_source(const mc_output *row, mc_params *params, uint64_t
         .inputs = inputs,
         .input_count = row->input_count,
         .model_count = mc_output_count(row, MC_ROLE_MODEL, NULL),
-        .list_count = list_count(row->method),
+        .side_count = side_count(row->method),
         .has_base = mc_output_count(row, MC_ROLE_BASE, NULL) > 0,
     };
     const mc_status status = inputs ? mc_merged_new(&parts, out, error) : mc_fail_memory(error);
@@ -208,21 +218,11 @@ static mc_status merged_source(const mc_output *row, mc_params *params, uint64_t
 
 static mc_status mean_source(const mc_output *row, mc_source **out, mc_error *error)
 {
-    const mc_method *const mean = mc_method_find("mergecraft:soup");
     mc_source **const inputs = input_sources(row);
-    mc_merged_parts parts = {.method = mean,
-                             .name = row->name,
-                             .inputs = inputs,
-                             .input_count = row->input_count,
-                             .model_count = row->input_count};
-    mc_status status = inputs ? MC_OK : mc_fail_memory(error);
-    if (status == MC_OK)
-        status = mc_params_parse(mean, NULL, 0, parts.model_count, &parts.params, error);
-    if (status == MC_OK)
-        status = mc_in_tensor(error, row->name, mc_merged_new(&parts, out, error));
-    mc_params_unref(parts.params);
+    const mc_status status = inputs ? mc_mean_new(row->name, inputs, row->input_count, out, error)
+                                    : mc_fail_memory(error);
     mc_free(inputs);
-    return status;
+    return mc_in_tensor(error, row->name, status);
 }
 
 mc_status mc_output_resolve(mc_output *row, uint64_t seed, const mc_labels *labels, mc_error *error)

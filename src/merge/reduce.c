@@ -2,159 +2,242 @@
 
 #include "base/memory.h"
 
+#include <assert.h>
+
+/* Elements of a tile where one thread does all. */
 enum { TILE = 8 * MC_LEAF };
 
-void mc_reduce_nodes(const mc_merged *merged, const mc_layer *layer, void *nodes, size_t size,
-                     size_t count)
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* ---- partial results --------------------------------------------------------------------------- */
+
+void mc_partial_free(mc_partial *partial)
+{
+    mc_free(partial->memory);
+    *partial = (mc_partial){0};
+}
+
+static mc_status reserve(mc_partial *partial, size_t size, mc_error *error)
+{
+    if (size <= partial->size)
+        return MC_OK;
+    mc_free(partial->memory);
+    partial->memory = mc_alloc(size);
+    partial->size = partial->memory ? size : 0;
+    return partial->memory ? MC_OK : mc_fail_memory(error);
+}
+
+/* Combines `count` neighbouring nodes of one level into the first. */
+static void combine_nodes(const mc_reduction *r, const mc_layer *layer, void *nodes, size_t count)
 {
     char *const node = nodes;
     for (size_t step = 1; step < count; step *= 2)
         for (size_t i = 0; i + step < count; i += 2 * step)
-            merged->method->statistics->combine(layer, node + i * size, node + (i + step) * size);
+            r->statistics->combine(layer, node + i * r->partial_size,
+                                   node + (i + step) * r->partial_size);
 }
 
-mc_status mc_reduce_tile(const mc_merged *merged, mc_workspace *workspace, void *nodes, size_t size,
-                         mc_error *error)
+static size_t tile_count(const mc_reduction *r)
 {
-    const size_t leaves = (workspace->layer.count + MC_LEAF - 1) / MC_LEAF;
-    memset(nodes, 0, size * leaves);
-    for (size_t i = 0; i < leaves; i++) {
-        mc_workspace_cut(workspace, merged, i * MC_LEAF, MC_LEAF);
-        MC_TRY(mc_in_tensor(
-            error, merged->name,
-            merged->method->statistics->accumulate(&workspace->leaf, (char *)nodes + i * size)));
+    return (size_t)((r->job->count + r->tile - 1) / r->tile);
+}
+
+/* ---- rounds ------------------------------------------------------------------------------------ */
+
+/* The first leaf at or after `leaf` that this round looks at: its number is a multiple of the stride. */
+static int64_t next_wanted(const mc_reduction *r, int64_t leaf)
+{
+    return (leaf + r->stride - 1) / r->stride * r->stride;
+}
+
+/* Passes over tiles in which this round looks at no leaf. */
+static void skip_unwanted(mc_reduction *r)
+{
+    while (r->next < r->job->count) {
+        const int64_t end = r->next + least(r->tile, r->job->count - r->next);
+        if (next_wanted(r, r->next / MC_LEAF) * MC_LEAF < end)
+            return;
+        r->next += r->tile;
     }
-    mc_reduce_nodes(merged, &workspace->layer, nodes, size, leaves);
-    return MC_OK;
 }
 
-/* The first wanted leaf at or after a leaf: those whose number is a multiple of the stride. */
-static int64_t next_wanted(int64_t stride, int64_t leaf)
+/* Room for what a round finds; its size may change from round to round. */
+static mc_status reserve_nodes(mc_reduction *r, const mc_layer *whole, mc_error *error)
 {
-    return (leaf + stride - 1) / stride * stride;
-}
-
-bool mc_reduce_wants(int64_t stride, int64_t first, int64_t count)
-{
-    return next_wanted(stride, first / MC_LEAF) * MC_LEAF < first + count;
-}
-
-size_t mc_reduce_size(const mc_merged *merged, const mc_layer *layer, size_t *zeros)
-{
-    const mc_statistics *const statistics = merged->method->statistics;
-    const size_t size = statistics->partial_size(layer);
-    *zeros = statistics->partial_zeros ? statistics->partial_zeros(layer) : size;
-    return size;
-}
-
-static mc_status accumulate_run(const mc_merged *merged, mc_workspace *workspace, int64_t first,
-                                int64_t count, void *state, void *partial, mc_error *error)
-{
-    MC_TRY(mc_workspace_load(workspace, merged, first, count, state, error));
-    return mc_in_tensor(error, merged->name,
-                        merged->method->statistics->accumulate(&workspace->layer, partial));
-}
-
-mc_status mc_reduce_accumulate(const mc_merged *merged, mc_workspace *workspace, int64_t first,
-                               int64_t count, int64_t stride, void *state, void *partial,
-                               mc_error *error)
-{
-    if (stride == 1)
-        return accumulate_run(merged, workspace, first, count, state, partial, error);
-    const int64_t end = first + count;
-    for (int64_t leaf = next_wanted(stride, first / MC_LEAF); leaf * MC_LEAF < end;
-         leaf += stride) {
-        const int64_t at = leaf * MC_LEAF, left = end - at;
-        MC_TRY(accumulate_run(merged, workspace, at, left < MC_LEAF ? left : MC_LEAF, state,
-                              partial, error));
+    const size_t before = r->partial_size;
+    r->partial_size = r->statistics->partial_size(whole);
+    r->partial_zeros = r->statistics->partial_zeros ? r->statistics->partial_zeros(whole)
+                                                    : r->partial_size;
+    assert(r->partial_zeros <= r->partial_size);
+    if (!r->nodes || r->partial_size != before) {
+        mc_free(r->nodes);
+        r->nodes = mc_alloc((r->statistics->order_free ? 1 : tile_count(r)) * r->partial_size);
     }
-    return MC_OK;
+    if (r->nodes && r->statistics->order_free)
+        memset(r->nodes, 0, r->partial_zeros);
+    return r->nodes ? MC_OK : mc_fail_memory(error);
 }
 
-/* One round over all tiles in any order; the total is left in `nodes`. */
-static mc_status run_free(const mc_merged *merged, mc_workspace *workspace, void *state, int round,
-                          void **nodes, mc_error *error)
+static mc_status begin_round(mc_reduction *r, mc_error *error)
 {
-    const mc_statistics *const statistics = merged->method->statistics;
-    const int64_t all = merged->source.count;
-    const mc_layer whole = mc_merged_whole(merged, state, error);
-    const int64_t stride = statistics->stride ? statistics->stride(&whole, round) : 1;
-    size_t zeros;
-    mc_free(*nodes);
-    *nodes = mc_alloc(mc_reduce_size(merged, &whole, &zeros));
-    if (!*nodes)
+    const mc_layer whole = mc_job_whole(r->job, r->state, error);
+    r->stride = r->statistics->stride ? r->statistics->stride(&whole, r->round) : 1;
+    assert(r->stride == 1 || (r->stride > 1 && r->statistics->order_free));
+    const bool rows = r->statistics->order_free && r->stride == 1 &&
+                      r->job->method->scope == MC_ROW;
+    r->tile = rows ? mc_job_tile(r->job, r->leaves_tile) : r->leaves_tile;
+    r->next = 0;
+    skip_unwanted(r);
+    return reserve_nodes(r, &whole, error);
+}
+
+mc_status mc_reduction_begin(mc_reduction *r, const mc_job *job, int64_t tile, mc_error *error)
+{
+    const mc_layer whole = mc_job_whole(job, NULL, error);
+    assert(mc_job_statistics(job) && tile % MC_LEAF == 0);
+    *r = (mc_reduction){.job = job, .statistics = job->method->statistics, .leaves_tile = tile};
+    r->state = mc_alloc_zero(1, r->statistics->state_size(&whole));
+    if (!r->state)
         return mc_fail_memory(error);
-    memset(*nodes, 0, zeros);
-    const int64_t grain = mc_merged_grain(merged);
-    const int64_t tile = grain > TILE ? grain : TILE / grain * grain;
-    for (int64_t first = 0; first < all; first += tile) {
-        const int64_t count = all - first < tile ? all - first : tile;
-        MC_TRY(mc_reduce_accumulate(merged, workspace, first, count, stride, state, *nodes, error));
-    }
-    return MC_OK;
+    if (r->statistics->begin)
+        r->statistics->begin(&whole, r->state);
+    return begin_round(r, error);
 }
 
-/* The same along the tree; the total is left in the first of `nodes`. */
-static mc_status run_tree(const mc_merged *merged, mc_workspace *workspace, void *state,
-                          void **nodes, mc_error *error)
+void mc_reduction_free(mc_reduction *r)
 {
-    const int64_t all = merged->source.count;
-    const mc_layer whole = mc_merged_whole(merged, state, error);
-    const size_t size = merged->method->statistics->partial_size(&whole);
-    /* A tile's node may need the room of all its leaves while it is made. */
-    const size_t room = (size_t)((all + TILE - 1) / TILE) + TILE / MC_LEAF;
-    mc_free(*nodes);
-    *nodes = mc_alloc(size * room);
-    if (!*nodes)
-        return mc_fail_memory(error);
-    size_t tiles = 0;
-    for (int64_t first = 0; first < all; first += TILE, tiles++) {
-        const int64_t count = all - first < TILE ? all - first : TILE;
-        MC_TRY(mc_workspace_load(workspace, merged, first, count, state, error));
-        MC_TRY(mc_reduce_tile(merged, workspace, (char *)*nodes + tiles * size, size, error));
-    }
-    mc_reduce_nodes(merged, &whole, *nodes, size, tiles);
-    return MC_OK;
+    mc_free(r->state);
+    mc_free(r->nodes);
+    *r = (mc_reduction){0};
 }
 
-mc_status mc_reduce_next(const mc_merged *merged, int round, void *state, const void *total,
-                         bool *more, mc_error *error)
+bool mc_reduction_has_tiles(const mc_reduction *r)
 {
-    const mc_layer whole = mc_merged_whole(merged, state, error);
+    return r->next < r->job->count;
+}
+
+bool mc_reduction_take(mc_reduction *r, int64_t *first, int64_t *count)
+{
+    if (!mc_reduction_has_tiles(r))
+        return false;
+    *first = r->next;
+    *count = least(r->tile, r->job->count - r->next);
+    r->next += *count;
+    skip_unwanted(r);
+    return true;
+}
+
+mc_status mc_reduction_end_round(mc_reduction *r, bool *more, mc_error *error)
+{
+    const mc_layer whole = mc_job_whole(r->job, r->state, error);
+    assert(!mc_reduction_has_tiles(r));
+    if (!r->statistics->order_free)
+        combine_nodes(r, &whole, r->nodes, tile_count(r));
     *more = false;
-    return mc_in_tensor(error, merged->name,
-                        merged->method->statistics->next(&whole, round, state, total, more));
+    MC_TRY(mc_in_tensor(error, r->job->name,
+                        r->statistics->next(&whole, r->round, r->state, r->nodes, more)));
+    r->round++;
+    return *more ? begin_round(r, error) : MC_OK;
 }
 
-void *mc_reduce_state(const mc_merged *merged)
+/* ---- tiles ------------------------------------------------------------------------------------- */
+
+static mc_status accumulate_run(const mc_reduction *r, mc_workspace *workspace, int64_t first,
+                                int64_t count, void *partial, mc_error *error)
 {
-    const mc_statistics *const statistics = merged->method->statistics;
-    const mc_layer whole = mc_merged_whole(merged, NULL, NULL);
-    void *const state = mc_alloc_zero(1, statistics->state_size(&whole));
-    if (state && statistics->begin)
-        statistics->begin(&whole, state);
-    return state;
+    MC_TRY(mc_workspace_load(workspace, r->job, first, count, r->state, error));
+    return mc_job_accumulate(r->job, &workspace->layer, partial);
 }
 
-mc_status mc_reduce_all(const mc_merged *merged, mc_workspace *workspace, void **state,
-                        mc_error *error)
+/* In any order, and of a round that strides only the leaves that it looks at. */
+static mc_status accumulate_free(const mc_reduction *r, mc_partial *partial,
+                                 mc_workspace *workspace, int64_t first, int64_t count,
+                                 mc_error *error)
 {
-    const mc_statistics *const statistics = merged->method->statistics;
-    void *const found = mc_reduce_state(merged);
-    void *nodes = NULL;
-    bool more = true;
-    mc_status status = found ? MC_OK : mc_fail_memory(error);
-    for (int round = 0; status == MC_OK && more; round++) {
-        status = statistics->order_free ? run_free(merged, workspace, found, round, &nodes, error)
-                                        : run_tree(merged, workspace, found, &nodes, error);
-        if (status == MC_OK)
-            status = mc_reduce_next(merged, round, found, nodes, &more, error);
+    assert(!partial->of || partial->of == r);
+    if (!partial->of) {
+        MC_TRY(reserve(partial, r->partial_size, error));
+        memset(partial->memory, 0, r->partial_zeros);
+        partial->of = r;
     }
-    mc_free(nodes);
-    if (status != MC_OK) {
-        mc_free(found);
-        return status;
+    if (r->stride == 1)
+        return accumulate_run(r, workspace, first, count, partial->memory, error);
+    const int64_t end = first + count;
+    for (int64_t leaf = next_wanted(r, first / MC_LEAF); leaf * MC_LEAF < end; leaf += r->stride) {
+        const int64_t at = leaf * MC_LEAF;
+        MC_TRY(accumulate_run(r, workspace, at, least(MC_LEAF, end - at), partial->memory, error));
     }
-    *state = found;
     return MC_OK;
+}
+
+/* Leaf by leaf, combined into the tile's node. */
+static mc_status accumulate_tree(const mc_reduction *r, mc_partial *partial,
+                                 mc_workspace *workspace, int64_t first, int64_t count,
+                                 mc_error *error)
+{
+    const size_t leaves = (size_t)((count + MC_LEAF - 1) / MC_LEAF);
+    MC_TRY(reserve(partial, leaves * r->partial_size, error));
+    MC_TRY(mc_workspace_load(workspace, r->job, first, count, r->state, error));
+    char *const nodes = partial->memory;
+    memset(nodes, 0, leaves * r->partial_size);
+    for (size_t i = 0; i < leaves; i++) {
+        mc_workspace_cut(workspace, r->job, i * MC_LEAF, MC_LEAF);
+        MC_TRY(mc_job_accumulate(r->job, &workspace->part, nodes + i * r->partial_size));
+    }
+    combine_nodes(r, &workspace->layer, nodes, leaves);
+    memcpy((char *)r->nodes + (size_t)(first / r->tile) * r->partial_size, nodes, r->partial_size);
+    return MC_OK;
+}
+
+mc_status mc_reduction_accumulate(const mc_reduction *r, mc_partial *partial,
+                                  mc_workspace *workspace, int64_t first, int64_t count,
+                                  mc_error *error)
+{
+    assert(first % r->tile == 0 && count > 0 && count <= r->tile);
+    return r->statistics->order_free ? accumulate_free(r, partial, workspace, first, count, error)
+                                     : accumulate_tree(r, partial, workspace, first, count, error);
+}
+
+void mc_reduction_add(mc_reduction *r, mc_partial *partial)
+{
+    if (partial->of != r)
+        return;
+    const mc_layer whole = mc_job_whole(r->job, r->state, NULL);
+    r->statistics->combine(&whole, r->nodes, partial->memory);
+    partial->of = NULL;
+}
+
+/* ---- all in one thread ------------------------------------------------------------------------- */
+
+static mc_status run_rounds(mc_reduction *r, mc_partial *partial, mc_workspace *workspace,
+                            mc_error *error)
+{
+    for (bool more = true; more;) {
+        int64_t first, count;
+        while (mc_reduction_take(r, &first, &count))
+            MC_TRY(mc_reduction_accumulate(r, partial, workspace, first, count, error));
+        mc_reduction_add(r, partial);
+        MC_TRY(mc_reduction_end_round(r, &more, error));
+    }
+    return MC_OK;
+}
+
+mc_status mc_reduction_run(const mc_job *job, mc_workspace *workspace, void **state,
+                           mc_error *error)
+{
+    mc_reduction reduction = {0};
+    mc_partial partial = {0};
+    mc_status status = mc_reduction_begin(&reduction, job, TILE, error);
+    if (status == MC_OK)
+        status = run_rounds(&reduction, &partial, workspace, error);
+    if (status == MC_OK) {
+        *state = reduction.state;
+        reduction.state = NULL;
+    }
+    mc_partial_free(&partial);
+    mc_reduction_free(&reduction);
+    return status;
 }

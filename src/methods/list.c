@@ -5,66 +5,110 @@
 enum { REALS = 2 };
 
 #if defined(__x86_64__)
-#define MC_EACH_LEVEL(X, name_, real_)                                                             \
-    X(name_, real_, scalar) X(name_, real_, avx2) X(name_, real_, avx512)
+#define MC_EACH_LEVEL(X, family_, name_, real_)                                                    \
+    X(family_, name_, real_, scalar) X(family_, name_, real_, avx2) X(family_, name_, real_, avx512)
 #else
-#define MC_EACH_LEVEL(X, name_, real_) X(name_, real_, scalar)
+#define MC_EACH_LEVEL(X, family_, name_, real_) X(family_, name_, real_, scalar)
 #endif
 
-#define DECLARE(name_, real_, level_) extern const mc_method mc_method_##name_##_##real_##_##level_;
-#define MC_METHOD(name_) MC_EACH_LEVEL(DECLARE, name_, f32) MC_EACH_LEVEL(DECLARE, name_, f64)
+/* A method in all its forms: first for float, then for double, at each CPU level. */
+typedef const mc_method *method_forms[REALS][MC_CPU_LEVELS];
+
+#define DECLARE(family_, name_, real_, level_)                                                     \
+    extern const mc_method mc_method_##family_##_##name_##_##real_##_##level_;
+#define ADDRESS(family_, name_, real_, level_) &mc_method_##family_##_##name_##_##real_##_##level_,
+#define DECLARE_FORMS(family_, name_)                                                              \
+    MC_EACH_LEVEL(DECLARE, family_, name_, f32) MC_EACH_LEVEL(DECLARE, family_, name_, f64)
+#define FORMS(family_, name_)                                                                      \
+    {                                                                                              \
+        {MC_EACH_LEVEL(ADDRESS, family_, name_, f32)},                                             \
+        {                                                                                          \
+            MC_EACH_LEVEL(ADDRESS, family_, name_, f64)                                            \
+        }                                                                                          \
+    }
+
+#define MC_METHOD(family_, name_) DECLARE_FORMS(family_, name_)
 #include "methods/list.h"
 #undef MC_METHOD
+DECLARE_FORMS(internal, mean)
 
-#define ADDRESS(name_, real_, level_) &mc_method_##name_##_##real_##_##level_,
-#define MC_METHOD(name_)                                                                           \
-    {{MC_EACH_LEVEL(ADDRESS, name_, f32)}, {MC_EACH_LEVEL(ADDRESS, name_, f64)}},
-static const mc_method *const variants[][REALS][MC_CPU_LEVELS] = {
+/* The methods of the list, and then those that are not in it. */
+static const method_forms forms[] = {
+#define MC_METHOD(family_, name_) FORMS(family_, name_),
 #include "methods/list.h"
+#undef MC_METHOD
+    FORMS(internal, mean),
 };
-#undef MC_METHOD
 
-enum { COUNT = sizeof variants / sizeof *variants };
+enum { ALL = sizeof forms / sizeof *forms, LISTED = ALL - 1, MEAN = LISTED };
 
 size_t mc_method_count(void)
 {
-    return COUNT;
+    return LISTED;
 }
 
 /* Methods are known by their form that runs everywhere. */
+static const mc_method *known(size_t index)
+{
+    return forms[index][0][MC_CPU_SCALAR];
+}
+
 const mc_method *mc_method_at(size_t index)
 {
-    return variants[index][0][MC_CPU_SCALAR];
+    return known(index);
 }
 
-static const char *family_of(const mc_method *method)
+const mc_method *mc_method_mean(void)
 {
-    return method->family ? method->family : "mergecraft";
+    return known(MEAN);
 }
 
-/* Whether `name` is "method" (of the family that names without one mean) or "family:method". */
-static bool is_called(const mc_method *method, const char *name)
+static bool is_of_family(const mc_method *method, const char *family, size_t length)
 {
-    const char *const family = family_of(method);
-    const size_t length = strlen(family);
-    if (strcmp(name, method->name) == 0)
-        return strcmp(family, "mergecraft") == 0;
-    return strncmp(name, family, length) == 0 && name[length] == ':' &&
-           strcmp(name + length + 1, method->name) == 0;
+    return strlen(method->family) == length && memcmp(method->family, family, length) == 0;
+}
+
+/* `name` without a family: the family that it belongs to by default is asked first. */
+static const mc_method *find_by_name(const char *name)
+{
+    static const char standard[] = "mergecraft";
+    const mc_method *found = NULL;
+    for (size_t i = 0; i < LISTED; i++) {
+        if (strcmp(known(i)->name, name) != 0)
+            continue;
+        if (is_of_family(known(i), standard, strlen(standard)))
+            return known(i);
+        found = found ? found : known(i);
+    }
+    return found;
 }
 
 const mc_method *mc_method_find(const char *name)
 {
-    for (size_t i = 0; i < COUNT; i++)
-        if (is_called(mc_method_at(i), name))
-            return mc_method_at(i);
+    const char *const colon = strchr(name, ':');
+    if (!colon)
+        return find_by_name(name);
+    for (size_t i = 0; i < LISTED; i++)
+        if (is_of_family(known(i), name, (size_t)(colon - name)) &&
+            strcmp(known(i)->name, colon + 1) == 0)
+            return known(i);
     return NULL;
 }
 
 const mc_method *mc_method_variant(const mc_method *method, bool real_is_double)
 {
-    for (size_t i = 0; i < COUNT; i++)
-        if (mc_method_at(i) == method)
-            return variants[i][real_is_double][mc_cpu()];
+    for (size_t i = 0; i < ALL; i++)
+        if (known(i) == method)
+            return forms[i][real_is_double][mc_cpu()];
     return method;
+}
+
+bool mc_method_is_builtin(const mc_method *method)
+{
+    for (size_t i = 0; i < ALL; i++)
+        for (size_t real = 0; real < REALS; real++)
+            for (size_t level = 0; level < MC_CPU_LEVELS; level++)
+                if (forms[i][real][level] == method)
+                    return true;
+    return false;
 }

@@ -1,13 +1,13 @@
 /*
- * The built-in methods, in the order of their names: src/methods/NAME.c. CMake reads this file too:
- * one a line.
+ * The built-in methods, by family and name: src/methods/FAMILY/NAME.c. One per line, sorted: CMake
+ * reads this file too.
  */
-MC_METHOD(dare)
-MC_METHOD(max_magnitude)
-MC_METHOD(median)
-MC_METHOD(slerp)
-MC_METHOD(soup)
-MC_METHOD(stock)
-MC_METHOD(task)
-MC_METHOD(ties)
-MC_METHOD(trimmed_mean)
+MC_METHOD(mergecraft, dare)
+MC_METHOD(mergecraft, max_magnitude)
+MC_METHOD(mergecraft, median)
+MC_METHOD(mergecraft, slerp)
+MC_METHOD(mergecraft, soup)
+MC_METHOD(mergecraft, stock)
+MC_METHOD(mergecraft, task)
+MC_METHOD(mergecraft, ties)
+MC_METHOD(mergecraft, trimmed_mean)

@@ -11,4 +11,10 @@
  */
 const mc_method *mc_method_variant(const mc_method *method, bool real_is_double);
 
+/* Whether it is a form of a built-in method. */
+bool mc_method_is_builtin(const mc_method *method);
+
+/* The plain mean, which is no method of the list: see merge/mean.h. */
+const mc_method *mc_method_mean(void);
+
 #endif

@@ -59,14 +59,14 @@ cat > weighted.c <<'END'
 #include <mergecraft/method.h>
 
 MC_LAYER_MERGE(weighted, .help = "mean of the models, weighted by another list",
-               .lists = MC_NAMES("weights"))
+               .sides = MC_SIDES({"weights"}))
 {
-    const mc_tiles *const weights = &layer->lists[0];
+    const mc_side *const weights = &layer->sides[0];
     for (size_t i = 0; i < layer->count; i++) {
         float sum = 0, all = 0;
         for (size_t m = 0; m < layer->model_count; m++) {
-            sum += weights->items[m][i] * layer->models[m][i];
-            all += weights->items[m][i];
+            sum += weights->tiles[m][i] * layer->models[m][i];
+            all += weights->tiles[m][i];
         }
         layer->out[i] = sum / all;
     }

@@ -6,11 +6,14 @@ cat > waits.c <<'C'
 #include <time.h>
 #include <unistd.h>
 
+/* It does not wait in the trial that it gets on a small tile first. */
 MC_LAYER_MERGE(waits, .help = "the first model, when it may")
 {
     const struct timespec moment = {.tv_nsec = 10000000};
-    close(open("entered", O_WRONLY | O_CREAT, 0600));
-    while (access("go", F_OK) != 0)
+    const bool trial = layer->count < 1000;
+    if (!trial)
+        close(open("entered", O_WRONLY | O_CREAT, 0600));
+    while (!trial && access("go", F_OK) != 0)
         nanosleep(&moment, NULL);
     memcpy(layer->out, layer->models[0], layer->count * sizeof *layer->out);
     return MC_OK;

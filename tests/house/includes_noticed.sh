@@ -26,7 +26,7 @@ breaks()
     esac
     mv "$folder/saved" "$folder/$1"
 }
-breaks src/methods/median.c '"checkpoint/reader.h"' 'methods may not include checkpoint'
+breaks src/methods/mergecraft/median.c '"checkpoint/reader.h"' 'methods may not include checkpoint'
 breaks src/base/text.c '"tensor/source.h"' 'base may not include tensor'
 breaks src/tensor/dtype.c '<mergecraft/merge.h>' 'tensor may not include merge'
 breaks cli/main.c '"base/memory.h"' 'cli may include only include/mergecraft'

@@ -365,13 +365,13 @@ static void test_model_counts(void **state)
     pair_free(&p);
 }
 
-MC_LAYER_MERGE(by_hessian, .help = "models weighted by hessians", .lists = MC_NAMES("hessians"))
+MC_LAYER_MERGE(by_hessian, .help = "models weighted by hessians", .sides = MC_SIDES({"hessians"}))
 {
     for (size_t i = 0; i < layer->count; i++) {
         float sum = 0, total = 0;
         for (size_t m = 0; m < layer->model_count; m++) {
-            sum += layer->lists[0].items[m][i] * layer->models[m][i];
-            total += layer->lists[0].items[m][i];
+            sum += layer->sides[0].tiles[m][i] * layer->models[m][i];
+            total += layer->sides[0].tiles[m][i];
         }
         layer->out[i] = sum / total;
     }

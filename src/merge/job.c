@@ -1,0 +1,165 @@
+#include "merge/job.h"
+
+#include "base/memory.h"
+#include "methods/variant.h"
+#include "tensor/convert.h"
+
+#include <assert.h>
+
+/* ---- making one -------------------------------------------------------------------------------- */
+
+static mc_dtype widest_of(const mc_merged_parts *parts, size_t count)
+{
+    mc_dtype dtype = parts->inputs[0]->dtype;
+    for (size_t i = 1; i < count; i++)
+        dtype = mc_dtype_widest(dtype, parts->inputs[i]->dtype);
+    return dtype;
+}
+
+mc_dtype mc_job_dtype(const mc_merged_parts *parts)
+{
+    return widest_of(parts, parts->model_count);
+}
+
+static mc_source *const *side_of(const mc_merged_parts *parts, size_t side)
+{
+    return parts->inputs + parts->model_count * (side + 1) + parts->has_base;
+}
+
+/* A tensor of a side input has the models' shape, or, given as a whole, that of its neighbours. */
+static mc_status check_side_tensor(const mc_merged_parts *parts, const mc_side_input *side,
+                                   const mc_source *tensor, const mc_source *like, mc_error *error)
+{
+    char expected[128], found[128];
+    if (mc_dtype_kind_of(tensor->dtype) != MC_KIND_FLOAT)
+        return mc_fail_at(error, MC_MISMATCH, NULL, parts->name, -1,
+                          "side input '%s': expected float tensors, found %s", side->name,
+                          mc_dtype_name(tensor->dtype));
+    if (!mc_source_same_shape(tensor, like))
+        return mc_fail_at(error, MC_MISMATCH, NULL, parts->name, -1,
+                          "side input '%s': expected %s %s, found %s", side->name,
+                          side->whole ? "one shape for all models," : "the models' shape",
+                          mc_shape_text(like->rank, like->shape, expected, sizeof expected),
+                          mc_shape_text(tensor->rank, tensor->shape, found, sizeof found));
+    return MC_OK;
+}
+
+static mc_status check_sides(const mc_merged_parts *parts, mc_error *error)
+{
+    for (size_t s = 0; s < parts->side_count; s++) {
+        const mc_side_input *const side = &parts->method->sides[s];
+        mc_source *const *const tensors = side_of(parts, s);
+        if (side->whole && parts->method->scope != MC_TENSOR)
+            return mc_fail(error, MC_USAGE,
+                           "%s: side input '%s' is given as a whole: expected the scope MC_TENSOR",
+                           parts->method->name, side->name);
+        const mc_source *const like = side->whole ? tensors[0] : parts->inputs[0];
+        for (size_t i = 0; i < parts->model_count; i++)
+            MC_TRY(check_side_tensor(parts, side, tensors[i], like, error));
+    }
+    return MC_OK;
+}
+
+mc_status mc_job_init(mc_job *job, const mc_merged_parts *parts, mc_error *error)
+{
+    assert(parts->model_count > 0);
+    assert(parts->input_count == parts->model_count * (1 + parts->side_count) + parts->has_base);
+    MC_TRY(check_sides(parts, error));
+    const mc_source *const first = parts->inputs[0];
+    *job = (mc_job){.params = mc_params_ref(parts->params),
+                    .name = mc_strdup(parts->name),
+                    .rank = first->rank,
+                    .count = first->count,
+                    .random_key = mc_random_key(parts->seed, parts->name),
+                    .inputs = mc_alloc_zero(parts->input_count, sizeof *job->inputs),
+                    .input_count = parts->input_count,
+                    .model_count = parts->model_count,
+                    .side_count = parts->side_count,
+                    .has_base = parts->has_base};
+    if (!job->name || !job->inputs)
+        return mc_fail_memory(error);
+    memcpy(job->shape, first->shape, sizeof job->shape);
+    const bool wide = widest_of(parts, parts->input_count) == MC_F64;
+    job->method = mc_method_variant(parts->method, wide);
+    job->real = job->method->real_size == sizeof(double) ? MC_F64 : MC_F32;
+    for (size_t i = 0; i < parts->input_count; i++)
+        job->inputs[i] = mc_source_ref(parts->inputs[i]);
+    return MC_OK;
+}
+
+void mc_job_free(mc_job *job)
+{
+    for (size_t i = 0; job->inputs && i < job->input_count; i++)
+        mc_source_unref(job->inputs[i]);
+    mc_free(job->inputs);
+    mc_free(job->name);
+    mc_params_unref(job->params);
+    *job = (mc_job){0};
+}
+
+/* ---- what it is -------------------------------------------------------------------------------- */
+
+const mc_statistics *mc_job_statistics(const mc_job *job)
+{
+    return job->count > 0 ? job->method->statistics : NULL;
+}
+
+int64_t mc_job_grain(const mc_job *job)
+{
+    if (job->count == 0)
+        return 1;
+    if (job->method->scope == MC_TENSOR)
+        return job->count;
+    if (job->method->scope != MC_ROW || job->rank == 0)
+        return 1;
+    const int64_t row = job->shape[job->rank - 1];
+    return row * ((MC_LEAF + row - 1) / row);
+}
+
+int64_t mc_job_tile(const mc_job *job, int64_t elements)
+{
+    const int64_t grain = mc_job_grain(job);
+    return grain >= elements ? grain : elements / grain * grain;
+}
+
+size_t mc_job_real_bytes(const mc_job *job)
+{
+    return job->real == MC_F64 ? sizeof(double) : sizeof(float);
+}
+
+size_t mc_job_scratch_bytes(const mc_job *job, int64_t count)
+{
+    mc_layer layer = mc_job_whole(job, NULL, NULL);
+    layer.count = (size_t)count;
+    return job->method->scratch_bytes ? job->method->scratch_bytes(&layer) : 0;
+}
+
+mc_layer mc_job_whole(const mc_job *job, const void *state, mc_error *error)
+{
+    return (mc_layer){
+        .name = job->name,
+        .rank = job->rank,
+        .shape = job->shape,
+        .size = job->count,
+        .model_count = job->model_count,
+        .side_count = job->side_count,
+        .params = job->method->params,
+        .values = job->params->values,
+        .random_key = job->random_key,
+        .state = state,
+        .error = error,
+    };
+}
+
+mc_status mc_job_apply(const mc_job *job, const mc_layer *layer)
+{
+    MC_TRY(mc_in_tensor(layer->error, job->name, job->method->apply(layer)));
+    mc_unify_nan(job->real, layer->out, layer->count);
+    return MC_OK;
+}
+
+mc_status mc_job_accumulate(const mc_job *job, const mc_layer *layer, void *partial)
+{
+    return mc_in_tensor(layer->error, job->name,
+                        job->method->statistics->accumulate(layer, partial));
+}

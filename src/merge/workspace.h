@@ -1,0 +1,39 @@
+/*
+ * The buffers of one thread: tiles of all inputs of a job, the result, and scratch. They grow as
+ * needed and are reused from tile to tile, so that nothing is allocated in a steady state.
+ */
+#ifndef MC_MERGE_WORKSPACE_H
+#define MC_MERGE_WORKSPACE_H
+
+#include "merge/job.h"
+
+/* Zero-initialise. */
+typedef struct mc_workspace {
+    char *memory;
+    size_t size;
+    void *pointers; /* of the loaded tile, and in the second half those of the part */
+    size_t pointer_size;
+    mc_layer layer; /* the tile that is loaded */
+    mc_layer part;  /* some of its elements: mc_workspace_cut */
+} mc_workspace;
+
+/* Frees the buffers; the workspace can be used again. */
+void mc_workspace_free(mc_workspace *workspace);
+
+/* Makes workspace->memory at least `size` bytes, aligned for vectors; its content is lost. */
+mc_status mc_workspace_reserve(mc_workspace *workspace, size_t size, mc_error *error);
+
+/* Bytes of a workspace for tiles of `count` elements, except a few for pointers. */
+size_t mc_workspace_bytes(const mc_job *job, int64_t count);
+
+/*
+ * Reads elements first … first + count − 1 of all inputs and points workspace->layer to them. Side
+ * inputs that are given as a whole are read if the tile is the whole tensor; else they are NULL.
+ */
+mc_status mc_workspace_load(mc_workspace *workspace, const mc_job *job, int64_t first,
+                            int64_t count, const void *state, mc_error *error);
+
+/* Points workspace->part to elements first … first + count − 1 of the loaded tile. */
+void mc_workspace_cut(mc_workspace *workspace, const mc_job *job, size_t first, size_t count);
+
+#endif
