@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "merge/report.h"
 #include "model/model.h"
+#include "model/parts.h"
 #include "tensor/source.h"
 
 #include <ctype.h>
@@ -104,12 +105,18 @@ static size_t count_fits(const unmatched *with, const mc_state_dict *without, co
     return count;
 }
 
-/* The best prefix so far; `tied` if another one fits as many names. */
+/* The best prefix so far; `tied` if another one fits as many names. `usual`: what the model types say. */
 typedef struct best {
+    const char *usual;
     const char *text;
     size_t length, fits;
     bool strip, tied;
 } best;
+
+static bool is_usual(const best *b)
+{
+    return b->usual && strlen(b->usual) == b->length && memcmp(b->usual, b->text, b->length) == 0;
+}
 
 static void consider(const unmatched *with, const unmatched *without, bool strip, best *out)
 {
@@ -118,9 +125,11 @@ static void consider(const unmatched *with, const unmatched *without, bool strip
     for (size_t i = 0; i < found.count; i++) {
         const size_t count = count_fits(with, without->from, found.items[i].name,
                                         found.items[i].length);
-        if (count > out->fits)
-            *out = (best){found.items[i].name, found.items[i].length, count, strip, false};
-        else if (count == out->fits && count > 0)
+        const best one = {out->usual, found.items[i].name, found.items[i].length, count, strip,
+                          false};
+        if (count > out->fits || (count > 0 && count == out->fits && is_usual(&one)))
+            *out = one;
+        else if (count > 0 && count == out->fits && !is_usual(out))
             out->tied = true;
     }
 }
@@ -134,13 +143,14 @@ static mc_status report_prefix(const prefix *p, const char *label, mc_report *re
 
 /*
  * A prefix must fit a quarter of the names that would otherwise find nothing: a bare encoder fits
- * with nearly all of them, and a few equal endings in unrelated models with hardly any. Two that
- * fit equally well (an encoder and a decoder of the same shapes) are a guess: neither is taken.
+ * with nearly all of them, and a few equal endings in unrelated models with hardly any. Of two that
+ * fit equally well the model type's usual one is taken. Otherwise (an encoder and a decoder of the
+ * same shapes) it would be a guess: neither is.
  */
-static mc_status choose_prefix(const unmatched *mine, const unmatched *theirs, const char *label,
-                               prefix *out, mc_report *report, mc_error *error)
+static mc_status choose_prefix(const unmatched *mine, const unmatched *theirs, const char *usual,
+                               const char *label, prefix *out, mc_report *report, mc_error *error)
 {
-    best found = {0};
+    best found = {.usual = usual};
     consider(theirs, mine, false, &found);
     consider(mine, theirs, true, &found);
     const size_t fewer = mine->count < theirs->count ? mine->count : theirs->count;
@@ -157,14 +167,15 @@ static mc_status choose_prefix(const unmatched *mine, const unmatched *theirs, c
 }
 
 static mc_status find_prefix(const mc_state_dict *dict, const mc_state_dict *reference,
-                             const char *label, prefix *out, mc_report *report, mc_error *error)
+                             const char *usual, const char *label, prefix *out, mc_report *report,
+                             mc_error *error)
 {
     unmatched mine = {0}, theirs = {0};
     mc_status status = find_unmatched(dict, reference, &mine, error);
     if (status == MC_OK)
         status = find_unmatched(reference, dict, &theirs, error);
     if (status == MC_OK && mine.count > 0 && theirs.count > 0)
-        status = choose_prefix(&mine, &theirs, label, out, report, error);
+        status = choose_prefix(&mine, &theirs, usual, label, out, report, error);
     mc_free(mine.items);
     mc_free(theirs.items);
     return status;
@@ -244,10 +255,13 @@ static mc_status add_tied(mc_alignment *a, size_t model, size_t tuned_count, con
 static mc_status align_model(mc_alignment *a, size_t model, size_t tuned_count, prefix *p,
                              mc_report *report, mc_error *error)
 {
-    const mc_state_dict *const reference = mc_model_state_dict(a->models[tuned_count - 1]);
-    if (a->models[model] == a->models[tuned_count - 1])
+    const mc_model *const last = a->models[tuned_count - 1];
+    const mc_state_dict *const reference = mc_model_state_dict(last);
+    if (a->models[model] == last)
         return MC_OK;
-    MC_TRY(find_prefix(a->dicts[model], reference, a->labels[model], p, report, error));
+    const json_t *const type = json_object_get(last->config, "model_type");
+    MC_TRY(find_prefix(a->dicts[model], reference, mc_encoder_prefix(json_string_value(type)),
+                       a->labels[model], p, report, error));
     return p->text ? make_own(a, model, p, reference, error) : MC_OK;
 }
 

@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "merge/mean.h"
 #include "merge/merged.h"
+#include "model/parts.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -103,19 +104,16 @@ const char *mc_label_of(const mc_labels *labels, const mc_input *input, char *bu
     return buffer;
 }
 
-/* Whether a tensor has one row per token: then another first dimension means another vocabulary. */
+/* Whether two shapes differ in nothing but the number of tokens. */
 static bool is_vocabulary(const char *name, const mc_source *a, const mc_source *b)
 {
-    static const char *const parts[] = {"word_embeddings", "embed_tokens",   "wte.",
-                                        "shared.",         "lm_head",        "embed_in",
-                                        "tok_embeddings",  "cls.predictions"};
-    if (a->rank != b->rank || a->rank == 0 || a->shape[0] == b->shape[0] ||
-        memcmp(a->shape + 1, b->shape + 1, (size_t)(a->rank - 1) * sizeof *a->shape) != 0)
+    const int axis = mc_part_of(NULL, name).vocabulary_axis;
+    if (a->rank != b->rank || axis < 0 || axis >= a->rank)
         return false;
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
-        if (strstr(name, parts[i]))
-            return true;
-    return false;
+    for (int i = 0; i < a->rank; i++)
+        if (i != axis && a->shape[i] != b->shape[i])
+            return false;
+    return true;
 }
 
 static mc_status shapes_differ(const mc_output *row, const mc_input *a, const mc_input *b,
