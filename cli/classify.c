@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Lines of standard input that are computed together. */
+/* Number of lines of standard input that are computed together. */
 enum { BLOCK = 256 };
 
 typedef struct classify_settings {
@@ -34,9 +34,9 @@ static const option options[] = {
 typedef struct classify_job {
     const classify_settings *settings;
     mc_pipeline *pipeline;
-    bool lines;       /* texts come from standard input */
-    json_t *results;  /* NULL: text is printed */
-    size_t truncated; /* texts so far */
+    bool lines;       /* texts are read from standard input */
+    json_t *results;  /* NULL: print text */
+    size_t truncated; /* number of texts */
 } classify_job;
 
 /* ---- results --------------------------------------------------------------------------------- */
@@ -55,7 +55,7 @@ static int best_first(const void *left, const void *right)
     return a->index < b->index ? -1 : 1;
 }
 
-/* The labels, best first, and how many of them are to be shown. The caller frees them. */
+/* Returns the labels, best first; *count: the number to print. The caller frees them. */
 static scored_label *sort_labels(const classify_job *job, const float *scores, size_t *count)
 {
     const size_t labels = mc_pipeline_label_count(job->pipeline);
@@ -81,7 +81,7 @@ static void add_json(classify_job *job, const mc_text_input *text, const scored_
     json_array_append_new(job->results, result);
 }
 
-/* Lines: one for each text, so that they can be put beside the input. */
+/* One line per text, so that `paste` can put them beside the input. */
 static void print_line(const scored_label *labels, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -137,7 +137,7 @@ static mc_text_input make_text(const char *text, const char *pair)
     return (mc_text_input){text, strlen(text), pair, pair ? strlen(pair) : 0};
 }
 
-/* Cuts "text<TAB>pair\n". */
+/* Splits "text<TAB>pair\n". */
 static mc_text_input split_line(char *line, size_t length)
 {
     while (length > 0 && (line[length - 1] == '\n' || line[length - 1] == '\r'))
@@ -149,7 +149,7 @@ static mc_text_input split_line(char *line, size_t length)
     return (mc_text_input){line, (size_t)(tab - line), tab + 1, length - (size_t)(tab - line) - 1};
 }
 
-/* Up to BLOCK lines of standard input; fewer at its end. */
+/* Reads up to BLOCK lines of standard input; fewer only at its end. */
 static size_t read_block(char *lines[BLOCK], mc_text_input texts[BLOCK])
 {
     size_t count = 0;
@@ -193,8 +193,8 @@ static mc_status classify_input(classify_job *job, const volatile int *cancel, m
 static void finish(classify_job *job)
 {
     if (job->truncated && !job->settings->common.quiet) {
-        char *const text = format_text("%zu text%s longer than %zu tokens and truncated",
-                                       job->truncated, job->truncated == 1 ? " is" : "s are",
+        char *const text = format_text("truncated %zu text%s longer than %zu tokens",
+                                       job->truncated, plural((int64_t)job->truncated),
                                        mc_pipeline_max_length(job->pipeline));
         say("note", text);
         free(text);

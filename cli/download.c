@@ -1,4 +1,4 @@
-/* mergecraft download: models and data sets into the cache of the Hub. */
+/* mergecraft download: downloads models and data sets into the Hugging Face cache. */
 #include "fetch.h"
 #include "lookup.h"
 #include "output.h"
@@ -26,7 +26,7 @@ static const option options[] = {
 
 /* ---- data sets ------------------------------------------------------------------------------- */
 
-/* The file of a task's split in nyu-mll/glue. The caller frees it. */
+/* *out: the file of a task's split in nyu-mll/glue. The caller frees it. */
 static mc_status find_examples(const char *name, const char *split, const char **out,
                                mc_error *error)
 {

@@ -87,6 +87,11 @@ static mc_status check_arguments(const score_settings *score, const text_list *o
                                  mc_error *error)
 {
     const mc_glue_columns *const columns = &score->columns;
+    if (operands->count == 2 && mc_glue_task_find(operands->items[0]) &&
+        !mc_glue_task_find(operands->items[1]))
+        return mc_fail(error, MC_USAGE,
+                       "expected a model, then a task; did you mean 'mergecraft eval %s %s'?",
+                       operands->items[1], operands->items[0]);
     if (operands->count == 2 && !columns->text && !columns->pair && !columns->label)
         return check_order(operands, error);
     if (!columns->text && (columns->pair || columns->label))
@@ -104,7 +109,7 @@ static mc_status check_arguments(const score_settings *score, const text_list *o
             operands->count, plural((int64_t)operands->count));
     if (!score->data)
         return mc_fail(error, MC_USAGE, "expected --data FILE beside --text, found none");
-    return score->split ? mc_fail(error, MC_USAGE, "--split does not go with own data (--text)")
+    return score->split ? mc_fail(error, MC_USAGE, "--split: own data (--text) have no splits")
                         : MC_OK;
 }
 

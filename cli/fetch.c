@@ -30,7 +30,7 @@ fetch_display fetch_begin(const common_options *common)
         .bar = display.bar && !off, .lines = display.lines && !off, .quiet = common->quiet};
 }
 
-static void take_away(fetch_display *display)
+static void erase(fetch_display *display)
 {
     if (display->drawn == 0)
         return;
@@ -50,7 +50,7 @@ static double rate_of(fetch_display *display, const mc_hub_progress *progress)
     return seconds > 0 ? (double)(progress->bytes_done - display->first_bytes) / seconds : 0;
 }
 
-/* The end of a text that has at most this many bytes, and no part of a character. */
+/* The end of a text: at most this many bytes, whole characters only. */
 static const char *last_part(const char *text, size_t bytes)
 {
     const size_t length = strlen(text);
@@ -60,7 +60,7 @@ static const char *last_part(const char *text, size_t bytes)
     return part;
 }
 
-/* A line that the terminal would wrap is more than one when it is taken away. */
+/* Cuts the line: erase() counts lines, and a wrapped line would be two. */
 static void print_cut(const char *line, size_t width)
 {
     size_t bytes = 0;
@@ -84,7 +84,7 @@ static void draw_file(const mc_hub_file *file, size_t width)
         "  %-*s %9s of %s%s%s", (int)name_width, last_part(name, name_width),
         mc_format_bytes(file->bytes_done, done, sizeof done),
         file->bytes_total < 0 ? "?" : mc_format_bytes(file->bytes_total, total, sizeof total),
-        waiting ? "  waits: " : "", waiting ? waiting : "");
+        waiting ? "  waiting: " : "", waiting ? waiting : "");
     print_cut(line, width);
     free(line);
     free(waiting);
@@ -100,7 +100,7 @@ static void draw(fetch_display *display, const mc_hub_progress *progress, double
                              .bytes_total = progress->bytes_total,
                              .seconds = progress->seconds};
     const size_t width = terminal_width();
-    take_away(display);
+    erase(display);
     progress_line(&all, NULL, rate, width, line, sizeof line);
     fprintf(stderr, "%s\n", line);
     display->drawn = 1;
@@ -133,7 +133,7 @@ static void on_progress(const mc_hub_progress *progress, void *user)
 static void on_note(const char *text, void *user)
 {
     fetch_display *const display = user;
-    take_away(display);
+    erase(display);
     if (!display->quiet)
         say("note", text);
 }
@@ -148,6 +148,6 @@ mc_hub_options fetch_options(fetch_display *display)
 
 void fetch_end(fetch_display *display)
 {
-    take_away(display);
+    erase(display);
     display->bar = display->lines = false;
 }

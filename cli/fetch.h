@@ -1,4 +1,4 @@
-/* What is shown while files come from the Hub: on a terminal a bar for all and a line for each file, below each other. */
+/* Progress of downloads: on a terminal, a bar in total and one line per active file below it. */
 #ifndef CLI_FETCH_H
 #define CLI_FETCH_H
 
@@ -9,18 +9,18 @@
 typedef struct fetch_display {
     bool bar, lines; /* at most one of them */
     bool quiet;
-    size_t drawn;   /* lines of the bar that stand on the terminal */
+    size_t drawn;   /* lines on the terminal now */
     int64_t tenths; /* printed so far */
     bool begun;
-    double
-        first_seconds; /* when the first bytes were there, and how many: what was there before is no rate */
+    /* At the first report. Bytes of an earlier run do not count for the rate. */
+    double first_seconds;
     int64_t first_bytes;
 } fetch_display;
 
 fetch_display fetch_begin(const common_options *common);
-/* For the library; the display must stay where it is. Ctrl-C stops it. */
+/* Options for the library, which keep a pointer to the display. Ctrl-C cancels the download. */
 mc_hub_options fetch_options(fetch_display *display);
-/* Takes the bar away; call it before anything else is printed. */
+/* Erases the bar; call it before printing anything else. */
 void fetch_end(fetch_display *display);
 
 #endif

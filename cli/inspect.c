@@ -19,7 +19,7 @@ static const option options[] = {
                    "parameters, bytes, dtypes and the table."),
     {NULL}};
 
-/* How much there is of a dtype, or of all. */
+/* Totals of one dtype, or of all. */
 typedef struct amount {
     int64_t tensors, parameters, bytes;
 } amount;
@@ -41,8 +41,8 @@ static void count(const mc_state_dict *dict, amount *total, amount each[MC_DTYPE
 }
 
 /*
- * Where a file of the model is; of one of which only the header was fetched, into a place that is gone soon, what it is called on
- * the Hub. The caller frees it.
+ * The path of a weights file. If only its header was fetched, into a temporary folder, then its
+ * name on the Hub. The caller frees it.
  */
 static char *file_name(const mc_model *model, size_t index)
 {

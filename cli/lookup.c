@@ -43,8 +43,8 @@ static char *nearest_entry(const char *folder, const char *word)
 }
 
 /*
- * The path with its first part that does not exist replaced by the nearest that does; NULL if there is none or the rest is
- * not there. The caller frees it.
+ * The path with its first part that does not exist replaced by the nearest that does; NULL if there
+ * is none or the rest is not there. The caller frees it.
  */
 static char *nearest_path(const char *path)
 {

@@ -23,13 +23,19 @@ void close_method(method_choice *choice);
 /* The name that find_method takes: with its family where it is needed. The caller frees it. */
 char *method_name(const mc_method *method);
 
-/* As mc_models_open, with what is shown while something is downloaded; a path that does not exist comes back with the nearest one that does. */
+/*
+ * As mc_models_open, with what is shown while something is downloaded; a path that does not exist
+ * comes back with the nearest one that does.
+ */
 mc_status open_models(const char *const *names, size_t count, const common_options *common,
                       bool headers_only, mc_model **out, mc_error *error);
 mc_status open_model(const char *name, const common_options *common, mc_model **out,
                      mc_error *error);
 
-/* A GLUE task by its name, and one of its splits (`name`: NULL for the one that is scored), which --split names. */
+/*
+ * A GLUE task by its name, and one of its splits (`name`: NULL for the one that is scored), which
+ * --split names.
+ */
 mc_status find_task(const char *name, const mc_glue_task **task, mc_error *error);
 mc_status find_split(const mc_glue_task *task, const char *name, const char **split,
                      mc_error *error);

@@ -12,6 +12,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef struct merge_settings {
     common_options common;
@@ -238,10 +239,26 @@ static mc_status several_methods(const char *file, const mc_plugin *plugin, mc_e
                    mc_plugin_method(plugin, 0)->name);
 }
 
+/* A model "k=.2" that does not exist is a parameter without -p. */
+static mc_status check_forgotten_option(const text_list *operands, mc_error *error)
+{
+    for (size_t i = 1; i < operands->count; i++) {
+        const char *const text = operands->items[i];
+        const size_t length = strspn(text, "abcdefghijklmnopqrstuvwxyz_");
+        if (length > 0 && text[length] == '=' && access(text, F_OK) != 0)
+            return mc_fail(error, MC_USAGE, "expected a model, found '%s'; did you mean '-p %s'?",
+                           text, text);
+    }
+    return MC_OK;
+}
+
 static mc_status check_arguments(const merge_settings *settings, const text_list *operands,
                                  mc_error *error)
 {
     mc_dtype ignored;
+    const mc_status status = check_forgotten_option(operands, error);
+    if (status != MC_OK)
+        return status;
     if (operands->count == 0)
         return mc_fail(error, MC_USAGE, "expected a method and models, found none");
     if (operands->count == 1)

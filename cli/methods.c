@@ -15,7 +15,7 @@ static const option options[] = {{"names", '\0', OPTION_FLAG, offsetof(methods_s
                                  COMMON_OPTIONS("The object has methods, a list of descriptions."),
                                  {NULL}};
 
-/* ---- words for what a descriptor says -------------------------------------------------------- */
+/* ---- descriptors as text -------------------------------------------------------- */
 
 static const char *const scope_names[] = {[MC_ELEMENTWISE] = "elementwise",
                                           [MC_ROW] = "row",

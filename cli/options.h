@@ -1,4 +1,6 @@
-/* The options of a subcommand: parsing, --help, completion files and manual pages read one table. */
+/*
+ * The options of a subcommand: parsing, --help, completion files and manual pages read one table.
+ */
 #ifndef CLI_OPTIONS_H
 #define CLI_OPTIONS_H
 
@@ -23,8 +25,9 @@ typedef enum option_type {
 } option_type;
 
 /*
- * `argument` also decides what shells complete: "DIR" folders; texts with FILE, DIR or MODEL in them
- * files; "TASK" the GLUE tasks; words in lower case with bars between them, "f32|f16", these words.
+ * `argument` also decides what shells complete: "DIR" folders; a text that contains FILE, DIR or
+ * MODEL files; "TASK" the GLUE tasks; words in lower case separated by bars, "f32|f16", these
+ * words.
  */
 typedef struct option {
     const char *name; /* without "--"; NULL ends a table */
@@ -43,7 +46,9 @@ typedef struct common_options {
     bool json, quiet, verbose, help, version;
 } common_options;
 
-/* `json_` describes the object that --json prints, for the manual page; NULL: see the subcommand. */
+/*
+ * `json_` describes the object that --json prints, for the manual page; NULL: see the subcommand.
+ */
 #define COMMON_OPTIONS(json_)                                                                      \
     {"json",                                                                                       \
      '\0',                                                                                         \

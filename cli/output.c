@@ -44,7 +44,7 @@ char *format_text(const char *format, ...)
 
 /* ---- text ------------------------------------------------------------------------------------ */
 
-/* How many bytes the UTF-8 character at c has; 0 if it is none. */
+/* Number of bytes of the UTF-8 character at c; 0 if it is not valid. */
 static size_t character_length(const unsigned char *c)
 {
     const size_t length = c[0] < 0x80                    ? 1
@@ -121,7 +121,7 @@ void say(const char *label, const char *text)
 void print_json(json_t *object)
 {
     checked(object);
-    /* Fifteen digits: .1 stays 0.1. */
+    /* Fifteen digits: 0.1 is printed as 0.1. */
     if (json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(15)) == 0)
         putchar('\n');
     json_decref(object);
@@ -240,7 +240,7 @@ void table_add_shape(table *rows, int rank, const int64_t *shape)
     table_add(rows, "%s]", text);
 }
 
-/* Characters, not bytes. */
+/* In characters. */
 static size_t width_of(const char *cell)
 {
     size_t width = 0;
@@ -266,7 +266,7 @@ void table_finish(table *rows, FILE *out)
     for (size_t i = 0; i < rows->columns; i++)
         widths[i] = rows->titles ? width_of(rows->titles[i]) : 0;
     for (size_t i = 0; i < rows->count; i++) {
-        /* NOLINTNEXTLINE(clang-analyzer-core.DivideZero): what has cells has columns */
+        /* NOLINTNEXTLINE(clang-analyzer-core.DivideZero): a table with cells has columns */
         const size_t width = width_of(rows->cells[i]), column = i % rows->columns;
         widths[column] = width > widths[column] ? width : widths[column];
     }

@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { NARROWEST_BAR = 10, WIDEST_BAR = 40 };
+enum { NARROWEST_BAR = 10, WIDEST_BAR = 40, MARK_SECONDS = 5 };
 
 progress_display progress_begin(const common_options *common)
 {
@@ -18,7 +18,7 @@ progress_display progress_begin(const common_options *common)
                               .lines = !redraws && common->verbose && !common->quiet};
 }
 
-/* Asked anew each time: no signal needs to be caught when the window changes. */
+/* Queried each time: there is no handler for changes of the window size. */
 size_t terminal_width(void)
 {
     struct winsize size;
@@ -52,7 +52,7 @@ static void add(char *out, size_t width, const char *text)
 
 static void add_bar(char *out, size_t width, double share)
 {
-    const size_t taken = strlen(out) + 3; /* a blank and brackets */
+    const size_t taken = strlen(out) + 3; /* a space and brackets */
     if (taken + NARROWEST_BAR > width)
         return;
     const size_t room = width - taken < WIDEST_BAR ? width - taken : WIDEST_BAR;
@@ -65,7 +65,7 @@ static void add_bar(char *out, size_t width, double share)
     memcpy(end + 2 + room, "]", 2);
 }
 
-/* Bytes as people read them, other units as numbers. */
+/* Bytes with a unit such as MB, other units as plain numbers. */
 static const char *format_amount(int64_t amount, const char *unit, char *out, size_t size)
 {
     if (!unit)
@@ -79,7 +79,7 @@ void progress_line(const mc_progress *progress, const char *unit, double rate, s
 {
     char text[64], done[24], total[24], speed[24], left[24];
     const double share = share_done(progress);
-    /* A full last column makes some terminals wrap. */
+    /* Some terminals wrap when the last column is filled. */
     const size_t room = width < size ? (width ? width - 1 : 0) : size - 1;
     out[0] = '\0';
     snprintf(text, sizeof text, "%3d %%", (int)(share * 100));
@@ -103,20 +103,29 @@ void progress_line(const mc_progress *progress, const char *unit, double rate, s
     add_bar(out, room, share);
 }
 
-static double rate_since(const mc_progress *first, const mc_progress *now)
+static double rate_since(const mc_progress *mark, const mc_progress *now)
 {
-    const double seconds = now->seconds - first->seconds;
-    return seconds > 0 ? (double)(now->bytes_done - first->bytes_done) / seconds : 0;
+    const double seconds = now->seconds - mark->seconds;
+    return seconds > 0 ? (double)(now->bytes_done - mark->bytes_done) / seconds : 0;
+}
+
+static double current_rate(progress_display *display, const mc_progress *now)
+{
+    if (!display->begun)
+        display->marks[0] = display->marks[1] = *now;
+    display->begun = true;
+    if (now->seconds - display->marks[1].seconds >= MARK_SECONDS) {
+        display->marks[0] = display->marks[1];
+        display->marks[1] = *now;
+    }
+    return rate_since(&display->marks[0], now);
 }
 
 void progress_update(const mc_progress *progress, void *user)
 {
     progress_display *const display = user;
     char line[256];
-    if (!display->begun)
-        display->first = *progress;
-    display->begun = true;
-    const double rate = rate_since(&display->first, progress);
+    const double rate = current_rate(display, progress);
     const int64_t tenths = (int64_t)(share_done(progress) * 10);
     if (display->bar) {
         progress_line(progress, display->unit, rate, terminal_width(), line, sizeof line);

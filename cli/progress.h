@@ -1,4 +1,7 @@
-/* How far a work is, on standard error: a bar on a terminal, a line every tenth with --verbose elsewhere. */
+/*
+ * Progress on standard error: a bar on a terminal; elsewhere, with --verbose, a line per tenth of
+ * the work.
+ */
 #ifndef CLI_PROGRESS_H
 #define CLI_PROGRESS_H
 
@@ -8,25 +11,29 @@
 
 typedef struct progress_display {
     bool bar, lines;  /* at most one of them */
-    const char *unit; /* what mc_progress counts, "examples"; NULL: bytes */
+    const char *unit; /* of mc_progress, such as "examples"; NULL: bytes */
     bool begun;
-    mc_progress first; /* what was there when this run began does not count for its rate */
-    int64_t tenths;    /* printed so far */
+    /*
+     * The rate is measured from marks[0], the first report or one 5 to 10 seconds ago: work of an
+     * earlier run does not count, and the estimate follows a disk that becomes slower.
+     */
+    mc_progress marks[2];
+    int64_t tenths; /* number of lines printed */
 } progress_display;
 
 progress_display progress_begin(const common_options *common);
 /* For mc_run_options.progress; `user` is the display. */
 void progress_update(const mc_progress *progress, void *user);
-/* Takes the bar away; call it before anything else is printed. */
+/* Erases the bar; call it before printing anything else. */
 void progress_end(progress_display *display);
 
 /* For mc_pipeline_run.progress; `user` is the display. */
 void progress_tokens(size_t done, size_t total, void *user);
 
-/* Columns of the terminal that standard error is. */
+/* Number of columns of the terminal on standard error. */
 size_t terminal_width(void);
 
-/* The bar as one line of less than `width` columns. `rate` is in units a second, not above 0 if it is not known. */
+/* Formats one line of less than `width` columns. `rate` is in units per second; 0: unknown. */
 void progress_line(const mc_progress *progress, const char *unit, double rate, size_t width,
                    char *out, size_t size);
 

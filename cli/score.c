@@ -33,7 +33,7 @@ static bool is_standard_output(const struct stat *status)
     return fstat(STDOUT_FILENO, &output) == 0 && is_same(status, &output);
 }
 
-/* What a link leads to is replaced, and the link stays. The caller frees it. */
+/* The target of a link: it is replaced, and the link stays. The caller frees it. */
 static char *follow_links(const char *path)
 {
     char *const real = realpath(path, NULL);
@@ -51,7 +51,7 @@ static mc_status check_folder_of(const char *path, mc_error *error)
     return status;
 }
 
-/* Whether predictions can be written, as far as that can be seen before there are any. */
+/* Fails early if the file of predictions cannot be written. */
 static mc_status check_predictions(const score_settings *settings, mc_error *error)
 {
     const char *const path = settings->predictions;
@@ -133,7 +133,7 @@ void score_free(score_job *job)
 
 /* ---- predictions ----------------------------------------------------------------------------- */
 
-/* A label of a task, or the value of a regression; what is not known is null. */
+/* A label of a task, or the value of a regression; null if it is missing. */
 static json_t *json_value(const mc_glue_task *task, double value)
 {
     if (isnan(value))
@@ -165,7 +165,7 @@ static bool write_lines(const score_job *job, const mc_evaluation *result, FILE 
     return written;
 }
 
-/* The file appears under its name when it is complete. */
+/* Writes to a temporary file and renames it when it is complete. */
 static mc_status write_file(const char *path, const score_job *job, const mc_evaluation *result,
                             mc_error *error)
 {
@@ -184,7 +184,7 @@ static mc_status write_file(const char *path, const score_job *job, const mc_eva
     return status;
 }
 
-/* What is no file is no place for another one: devices and pipes are written to. */
+/* Devices and pipes are written to directly: they must not be replaced by a file. */
 static mc_status write_stream(const char *path, const score_job *job, const mc_evaluation *result,
                               mc_error *error)
 {
@@ -201,7 +201,7 @@ static mc_status write_predictions(const char *path, const score_job *job,
     struct stat status;
     if (stat(path, &status) != 0)
         return write_file(path, job, result, error);
-    /* The score comes after them, also where standard output is a file. */
+    /* The score is printed after the predictions, also if standard output is a file. */
     if (is_standard_output(&status))
         return write_lines(job, result, stdout) ? MC_OK : fail_write(path, error);
     return S_ISREG(status.st_mode) ? write_file(path, job, result, error)

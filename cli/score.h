@@ -14,7 +14,7 @@ typedef struct score_settings {
     mc_glue_columns columns; /* of own data */
     uint64_t limit;          /* examples; 0: all */
     uint64_t threads;
-    bool overwrite;           /* the file of predictions may exist */
+    bool overwrite;           /* replace an existing file of predictions */
     const char *dtype_option; /* name of the option for `dtype`, for errors */
 } score_settings;
 

@@ -3,7 +3,7 @@
 #include <signal.h>
 #include <stddef.h>
 
-/* An int, as mc_run_options has it: every processor stores one at once. */
+/* An int, as in mc_run_options: it is stored atomically on every CPU. */
 static volatile int cancelled;
 
 static void on_signal(int number)

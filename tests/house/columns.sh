@@ -15,7 +15,7 @@ fi
 # Folders that still have longer lines; the list only shrinks.
 parts='base|checkpoint|cli|data|examples|fuzz|glue|hub|merge|methods|model|nn|pipeline|python'
 parts="$parts|real|recipe|tensor|tokenizer"
-excepted="^(bench|cli|examples|fuzz|include|python|src|tools|tests/($parts))/"
+excepted="^(bench|examples|fuzz|include|python|src|tools|tests/($parts))/"
 excepted="$excepted|^(\.ci/run|CHANGELOG\.md|CONTRIBUTING\.md)$"
 excepted="$excepted|^docs/(architecture|coming-from-mergecraft-python|evaluation|glue)\.md$"
 excepted="$excepted|^docs/(performance|python)\.md$"
