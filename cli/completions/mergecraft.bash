@@ -70,6 +70,8 @@ _mergecraft_value()
     "classify --threads") ;;
     "download --dataset") _mergecraft_offer "$3" words "cola sst2 mrpc qqp stsb mnli mnli_matched mnli_mismatched qnli rte wnli ax" ;;
     "download --split") ;;
+    "upload --branch") ;;
+    "upload --message" | "upload -m") ;;
     *) return 1 ;;
     esac
     return 0
@@ -89,8 +91,10 @@ _mergecraft_operand()
     "methods 0") _mergecraft_offer "$3" methods ;;
     "inspect 0") _mergecraft_offer "$3" files ;;
     "download "*) ;;
+    "upload 0") _mergecraft_offer "$3" folders ;;
+    "upload 1") ;;
     "clean "*) _mergecraft_offer "$3" folders ;;
-    "help 0") _mergecraft_offer "$3" words "merge eval classify methods inspect download clean help" ;;
+    "help 0") _mergecraft_offer "$3" words "merge eval classify methods inspect download upload clean help" ;;
     esac
 }
 
@@ -104,12 +108,13 @@ _mergecraft_options()
     methods) _mergecraft_words "$2" " --names --json --quiet -q --verbose -v --help -h --version" ;;
     inspect) _mergecraft_words "$2" " --summary --json --quiet -q --verbose -v --help -h --version" ;;
     download) _mergecraft_words "$2" " --dataset --split --json --quiet -q --verbose -v --help -h --version" ;;
+    upload) _mergecraft_words "$2" " --branch --message -m --private --dry-run --json --quiet -q --verbose -v --help -h --version" ;;
     clean) _mergecraft_words "$2" " --json --quiet -q --verbose -v --help -h --version" ;;
     help) _mergecraft_words "$2" " --json --quiet -q --verbose -v --help -h --version" ;;
     esac
 }
 
-_mergecraft_subcommands="merge eval classify methods inspect download clean help --help -h --version"
+_mergecraft_subcommands="merge eval classify methods inspect download upload clean help --help -h --version"
 
 # Sets `operands` to the number of operands between the subcommand and the cursor.
 _mergecraft_count_operands()

@@ -103,6 +103,57 @@ MC_API mc_status mc_hub_dataset_file(const char *name, const char *path,
                                      const mc_hub_options *options, char **out, mc_error *error);
 MC_API void mc_hub_free(char *text); /* accepts NULL */
 
+/* How to upload. NULL, or all zero, means the defaults. */
+typedef struct mc_hub_upload_options {
+    const char *message;     /* of the commit; NULL: "Upload with mergecraft" */
+    const char *description; /* further lines of the commit's message; NULL: none */
+    /* Creates the repository as private; an error if it exists and is public. */
+    bool private_repository;
+    /* Only reports what would be sent; creates and changes nothing. */
+    bool dry_run;
+    void *reserved[4]; /* must be zero */
+} mc_hub_upload_options;
+
+/* One file of an upload. It is sent unless it is unchanged or ignored. */
+typedef struct mc_hub_upload_file {
+    char *path; /* in the repository */
+    int64_t bytes;
+    bool large;     /* in the large file storage (LFS) */
+    bool unchanged; /* the branch has the same content */
+    bool ignored;   /* by the repository's .gitignore */
+} mc_hub_upload_file;
+
+/* Free it with mc_hub_upload_result_free. */
+typedef struct mc_hub_upload_result {
+    char *name, *branch; /* "ORG/NAME", "main" */
+    char *commit;        /* the new one, or the branch's last if nothing changed; NULL: none yet */
+    char *url;           /* of a new commit, as the server gives it; NULL: none */
+    bool created;        /* the repository did not exist before */
+    mc_hub_upload_file *files;
+    size_t file_count;
+    size_t committed;   /* files in the new commit; 0: nothing changed, or a dry run */
+    int64_t bytes_sent; /* to the large file storage */
+} mc_hub_upload_result;
+
+/*
+ * Uploads the files of a folder, and of folders in it, as one commit to the model repository
+ * ORG/NAME or ORG/NAME@BRANCH ("main"). Creates repository and branch if they do not exist. Files
+ * of the repository that the folder lacks stay. Hidden files are skipped with a note.
+ *
+ * Needs a token with write access. Content that the server has is not sent again: after an
+ * interruption, call it again. Nothing is visible on the branch before the commit. `options` and
+ * `hub` may be NULL.
+ *
+ * Errors besides those above:
+ *         MC_USAGE    no token, HF_HUB_OFFLINE is set, or a file name is not UTF-8
+ *         MC_EXISTS   private_repository is set, and the repository is public
+ *         MC_CHANGED  a file changed during the upload
+ */
+MC_API mc_status mc_hub_upload(const char *folder, const char *name,
+                               const mc_hub_upload_options *options, const mc_hub_options *hub,
+                               mc_hub_upload_result *out, mc_error *error);
+MC_API void mc_hub_upload_result_free(mc_hub_upload_result *result);
+
 MC_END_DECLS
 
 #endif

@@ -137,7 +137,8 @@ static void drop_handle(mc_request *request)
         return;
     curl.curl_multi_remove_handle(request->http->multi, request->easy);
     curl.curl_easy_cleanup(request->easy);
-    request->easy = NULL;
+    curl.curl_slist_free_all(request->lines);
+    request->easy = request->lines = NULL;
 }
 
 static void remove_from_list(mc_request *request)
@@ -161,6 +162,15 @@ void mc_request_clear(mc_request *request)
     *request = (mc_request){0};
 }
 
+/* Takes the list: NULL, and all of it freed, without memory. */
+static struct curl_slist *append(struct curl_slist *list, const char *line)
+{
+    struct curl_slist *const longer = curl.curl_slist_append(list, line);
+    if (!longer)
+        curl.curl_slist_free_all(list);
+    return longer;
+}
+
 /* ---- one request ----------------------------------------------------------------------------- */
 
 static size_t on_header(char *line, size_t one, size_t size, void *user)
@@ -181,6 +191,64 @@ static size_t on_body(char *bytes, size_t one, size_t size, void *user)
     request->stopped = !request->body(request, bytes, size * one);
     request->heard = mc_seconds(); /* a slow disk is not a silent server */
     return request->stopped ? 0 : size * one;
+}
+
+/* Hands out the next bytes of the body to send. */
+static size_t on_send(char *to, size_t one, size_t room, void *user)
+{
+    mc_request *const request = user;
+    const int64_t left = request->send_size - request->sent;
+    const size_t size = (int64_t)(one * room) < left ? one * room : (size_t)left;
+    request->heard = mc_seconds();
+    if (request->send_file && mc_file_read(request->send_file, request->send_begin + request->sent,
+                                           to, size, &request->send_error) != MC_OK) {
+        request->send_failed = true;
+        return CURL_READFUNC_ABORT;
+    }
+    if (!request->send_file)
+        memcpy(to, request->send + request->sent, size);
+    request->sent += (int64_t)size;
+    return size;
+}
+
+/* libcurl sends the body again if a connection that it reused turns out to be closed. */
+static int on_seek(void *user, curl_off_t offset, int origin)
+{
+    mc_request *const request = user;
+    if (origin != SEEK_SET || offset < 0 || offset > request->send_size)
+        return CURL_SEEKFUNC_FAIL;
+    request->sent = offset;
+    return CURL_SEEKFUNC_OK;
+}
+
+static void set_body(CURL *easy, mc_request *request)
+{
+    request->sent = 0;
+    curl.curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
+    curl.curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
+    curl.curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)request->send_size);
+    curl.curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_send);
+    curl.curl_easy_setopt(easy, CURLOPT_READDATA, request);
+    curl.curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, on_seek);
+    curl.curl_easy_setopt(easy, CURLOPT_SEEKDATA, request);
+    curl.curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)RECEIVE_BUFFER);
+}
+
+/* The shared list of headers, or a copy with the request's own; NULL without memory. */
+static struct curl_slist *headers_of(const mc_http *http, mc_request *request, bool trusted)
+{
+    struct curl_slist *const shared = trusted ? http->trusted : http->plain;
+    struct curl_slist *list = NULL;
+    if (!request->headers && !request->method)
+        return shared;
+    /* Without "Expect: 100-continue", which many servers and proxies do not answer. */
+    list = curl.curl_slist_append(NULL, "Expect:");
+    for (const struct curl_slist *line = shared; list && line; line = line->next)
+        list = append(list, line->data);
+    for (size_t i = 0; list && request->headers && request->headers[i]; i++)
+        list = append(list, request->headers[i]);
+    request->lines = list;
+    return list;
 }
 
 static void set_limits(CURL *easy, const mc_http *http, const mc_request *request)
@@ -221,7 +289,14 @@ static mc_status run(mc_http *http, mc_request *request, mc_error *error)
     set_limits(easy, http, request);
     curl.curl_easy_setopt(easy, CURLOPT_URL, request->url);
     curl.curl_easy_setopt(easy, CURLOPT_USERAGENT, "mergecraft/" MC_VERSION_STRING);
-    curl.curl_easy_setopt(easy, CURLOPT_HTTPHEADER, trusted ? http->trusted : http->plain);
+    struct curl_slist *const headers = headers_of(http, request, trusted);
+    if (!headers) {
+        drop_handle(request);
+        return mc_fail_memory(error);
+    }
+    curl.curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
+    if (request->method && strcmp(request->method, "GET") != 0)
+        set_body(easy, request);
     curl.curl_easy_setopt(easy, CURLOPT_NOBODY, request->head ? 1L : 0L);
     /* HEAD requests wait for an open connection that they can share (HTTP/2). */
     curl.curl_easy_setopt(easy, CURLOPT_PIPEWAIT, request->head ? 1L : 0L);
@@ -232,6 +307,7 @@ static mc_status run(mc_http *http, mc_request *request, mc_error *error)
         snprintf(range, sizeof range, "%lld-", (long long)request->begin);
     if (request->begin || request->end)
         curl.curl_easy_setopt(easy, CURLOPT_RANGE, range);
+    curl.curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, request->once ? 1L : 0L);
     curl.curl_easy_setopt(easy, CURLOPT_PRIVATE, request);
     curl.curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, request->failure);
     curl.curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
@@ -288,6 +364,12 @@ static bool follow(mc_http *http, mc_request *request, mc_error *error)
         /* The caller asked for the location of a file, not for the file. */
         mc_free(request->reply.location);
         request->reply.location = url;
+        return false;
+    }
+    /* 301 to 303 turn a POST into a GET, which would lose its body. */
+    if (request->send_size > 0 && reply->status != 307 && reply->status != 308) {
+        mc_free(url);
+        refuse(request, "expected a redirect with status 307 or 308");
         return false;
     }
     if (++request->redirects > MOST_REDIRECTS) {
@@ -372,8 +454,10 @@ static bool is_silent(const mc_http *http, mc_request *request)
         curl.curl_easy_getinfo(request->easy, CURLINFO_PRETRANSFER_TIME, &connected) == CURLE_OK &&
         connected > 0)
         request->heard = mc_seconds();
-    return request->heard > 0 &&
-           mc_seconds() - request->heard >= (double)http->settings->silence_timeout;
+    const long limit = request->patience > http->settings->silence_timeout
+                           ? request->patience
+                           : http->settings->silence_timeout;
+    return request->heard > 0 && mc_seconds() - request->heard >= (double)limit;
 }
 
 /* `done` may change the list: search from its beginning after each one. */

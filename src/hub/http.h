@@ -6,6 +6,7 @@
 #ifndef MC_HUB_HTTP_H
 #define MC_HUB_HTTP_H
 
+#include "base/file.h"
 #include "hub/reply.h"
 #include "hub/settings.h"
 #include "hub/url.h"
@@ -25,6 +26,13 @@ struct mc_request {
     /* The request. Zero-initialise the rest. The caller owns everything but `url`. */
     char *url; /* by mc_alloc; replaced by redirects; freed by mc_request_clear */
     bool head;
+    const char *method;         /* with a body to send: "POST" or "PUT"; NULL: GET or HEAD */
+    const char *const *headers; /* further lines, ending with NULL; NULL: none */
+    const char *send;           /* the body to send, unless it is part of a file */
+    const mc_file *send_file;
+    int64_t send_begin, send_size; /* of the file; the size also of `send` */
+    bool once; /* never sent twice: libcurl repeats a request if a reused connection is closed */
+    long patience;      /* seconds without a byte; 0: the setting */
     bool stay;          /* return a redirect that leaves the endpoint instead of following it */
     int64_t begin, end; /* bytes begin … end − 1; both 0: all; end 0: to the end of the file */
     long timeout;       /* seconds for the whole request; 0: no limit while bytes arrive */
@@ -34,6 +42,9 @@ struct mc_request {
     void *user;
 
     /* The result. */
+    int64_t sent;     /* bytes of the body so far */
+    bool send_failed; /* reading the file failed: send_error */
+    mc_error send_error;
     mc_reply reply;
     mc_http_end how;
     char problem[256]; /* error text unless MC_HTTP_REPLIED */
@@ -41,6 +52,7 @@ struct mc_request {
     /* Private to http.c. */
     mc_http *http;
     void *easy;
+    void *lines; /* its headers, if it has some of its own */
     char failure[256];
     int redirects;
     bool stopped;

@@ -15,14 +15,23 @@ A file .hub.json in a repository, read anew at each request, changes how it beha
   no_siblings: true       a listing without siblings    page: N          entries of a page of the tree
   faults: {FILE or "api": {kind: ..., times: N, ...}}   what goes wrong with a file; times: only the first N requests
 
+  is_private: true        private in the listing        ignore: [..]    shouldIgnore for uploads
+  multipart: BYTES        large files go in parts       verify: true    uploads have to be verified
+  xet: true               no address for uploads        lfs_error: TEXT large files are refused
+
   kinds of faults: cut (after bytes), wrong (at byte), endless, stall (after bytes), no_range, gzip, chunked, unsatisfiable,
   status (code, retry_after), location (to), no_commit, etag (value), short (bytes fewer than there should be), slow (bytes a second),
   expire (after bytes; then the signed address is no longer good)
+
+Uploads need a token that begins with hf_write. Faults of kind status are also made for the names
+"create", "branch", "preupload", "batch", "put", "complete", "verify" and "commit"; "drop" commits
+and hangs up without a reply. Large files are kept in DIR/.lfs; branches in DIR/.branches.
 
 Only what Python itself brings is needed.
 """
 
 import argparse
+import base64
 import gzip
 import hashlib
 import http.server
@@ -100,13 +109,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *arguments):
         pass
 
+    text = None  # of a request that sends JSON
+
     def record(self):
         if not self.server.hub.log:
             return
         line = json.dumps({
             "host": self.server.server_address[0], "port": self.server.server_address[1], "method": self.command,
             "path": self.path, "authorization": self.headers.get("Authorization"), "range": self.headers.get("Range"),
-            "client": self.client_address[1], "headers": dict(self.headers),
+            "client": self.client_address[1], "headers": dict(self.headers), "body": self.text,
         })
         with lock, open(self.server.hub.log, "a") as log:
             log.write(line + "\n")
@@ -136,6 +147,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         self.answer()
+
+    def do_POST(self):
+        self.answer_sent()
+
+    def do_PUT(self):
+        self.answer_sent()
 
     def answer(self):
         self.record()
@@ -188,7 +205,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.refuse(404, "RevisionNotFound", f"Invalid rev id: {revision}")
         if match[3] == "tree":
             return self.answer_tree(repository, path, int(query.get("cursor", ["0"])[0]))
-        listing = {"id": repository.name, "sha": repository.commit()}
+        listing = {"id": repository.name, "sha": repository.commit(),
+                   "private": bool(repository.control.get("is_private") or repository.control.get("private"))}
         if not repository.control.get("no_siblings"):
             names = [*repository.files(), *repository.control.get("siblings", [])]
             listing["siblings"] = [{"rfilename": name} for name in names]
@@ -258,6 +276,146 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.reply(403, {}, b"not signed")
         repository, name = Repository(self.server.hub, match[1], match[2]), urllib.parse.unquote(match[3])
         return self.send_file(repository, name, repository.files()[name], {"ETag": '"of the network"'})
+
+    # ---- uploads -----------------------------------------------------------------------------
+
+    def answer_sent(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.text = body.decode() if "json" in (self.headers.get("Content-Type") or "") else None
+        self.record()
+        path = urllib.parse.unquote(self.path.partition("?")[0])
+        writer = (self.headers.get("Authorization") or "").startswith("Bearer hf_write")
+        try:
+            if self.server.is_cdn:
+                self.take_content(path, body)
+            elif not writer and "/complete/" not in path:  # its address is signed
+                self.refuse(403, "", "You need a token with write access.")
+            elif path == "/api/repos/create":
+                self.create(json.loads(body))
+            elif path == "/api/validate-yaml":
+                self.reply_json({"errors": [], "warnings": []})
+            else:
+                self.answer_write(path, body)
+        except (BrokenPipeError, ConnectionResetError, ssl.SSLError):
+            self.close_connection = True
+
+    def create(self, wanted: dict):
+        name = f"{wanted['organization']}/{wanted['name']}"
+        repository = Repository(self.server.hub, "models", name)
+        if wanted["organization"] == "forbidden":
+            return self.refuse(403, "", "no access to this organization")
+        if repository.there:
+            text = json.dumps({"error": "You already created this model repo",
+                               "url": f"{self.server.hub.endpoint}/{name}"})
+            return self.reply(409, {"Content-Type": "application/json"}, text.encode())
+        repository.folder.mkdir(parents=True)
+        (repository.folder / ".hub.json").write_text(json.dumps({"is_private": wanted.get("visibility") == "private"}))
+        return self.reply_json({"url": f"{self.server.hub.endpoint}/{name}"})
+
+    def answer_write(self, path: str, body: bytes):
+        batch = re.fullmatch(r"/([^/]+/[^/]+)\.git/info/lfs/objects/batch", path)
+        match = batch or re.fullmatch(r"/api/models/([^/]+/[^/]+)/(branch|preupload|commit|complete|verify)/(.+)", path)
+        repository = self.repository("models", match[1]) if match else None
+        if not match:
+            return self.refuse(404, "EntryNotFound", "no such page")
+        if not repository or self.answer_fault(repository, "batch" if batch else match[2]):
+            return None
+        if batch:
+            return self.answer_batch(repository, json.loads(body))
+        action, revision = match[2], match[3]
+        if action == "branch":
+            revisions = [*repository.control.get("revisions", []), revision]
+            (repository.folder / ".hub.json").write_text(json.dumps({**repository.control, "revisions": revisions}))
+            return self.reply_json({})
+        if action in ("complete", "verify"):
+            return self.finish_content(action, revision, json.loads(body))
+        if not self.is_revision(repository, revision):
+            return self.refuse(404, "RevisionNotFound", f"Invalid rev id: {revision}")
+        folder = self.folder_of(repository, revision)
+        if action == "preupload":
+            return self.answer_preupload(repository, folder, json.loads(body))
+        return self.commit(repository, folder, [json.loads(line) for line in body.splitlines()])
+
+    def folder_of(self, repository: Repository, revision: str) -> Path:
+        return repository.folder if revision == "main" else self.server.hub.root / ".branches" / repository.name / revision
+
+    def answer_preupload(self, repository: Repository, folder: Path, wanted: dict):
+        files = []
+        for file in wanted["files"]:
+            known = folder / file["path"]
+            large = file["size"] >= self.server.hub.large or file["path"].endswith((".safetensors", ".bin", ".parquet"))
+            assert len(base64.b64decode(file["sample"], validate=True)) == min(file["size"], 512)
+            files.append({"path": file["path"], "uploadMode": "lfs" if large else "regular",
+                          "shouldIgnore": file["path"] in repository.control.get("ignore", []),
+                          "oid": digest_of(known, large) if known.is_file() else None})
+        self.reply_json({"files": files[::-1], "commitOid": repository.commit()})
+
+    def answer_batch(self, repository: Repository, wanted: dict):
+        assert "basic" in wanted["transfers"] and wanted["operation"] == "upload" and wanted["hash_algo"] == "sha256"
+        store, api = self.server.hub.root / ".lfs", f"{self.server.hub.endpoint}/api/models/{repository.name}"
+        chunk, objects = repository.control.get("multipart"), []
+        for file in wanted["objects"]:
+            oid, size, answer = file["oid"], file["size"], dict(file)
+            address = f"{self.server.hub.cdn}/upload/{repository.name}/{oid}"
+            upload = {"href": f"{address}?signature=secret"}
+            if repository.control.get("lfs_error"):
+                answer["error"] = {"code": 422, "message": repository.control["lfs_error"]}
+            elif not (store / oid).is_file():
+                if chunk:
+                    parts = {f"{i + 1:05}": f"{address}/{i + 1}?signature=secret" for i in range(-(-size // chunk))}
+                    upload = {"href": f"{api}/complete/{oid}", "header": {"chunk_size": str(chunk), **parts}}
+                if repository.control.get("xet"):
+                    upload = {"header": {}}
+                answer["actions"] = {"upload": upload}
+                if repository.control.get("verify"):
+                    answer["actions"]["verify"] = {"href": f"{api}/verify/{oid}"}
+            objects.append(answer)
+        self.reply_json({"transfer": "multipart" if chunk else "basic", "objects": objects})
+
+    def take_content(self, path: str, body: bytes):
+        match = re.fullmatch(r"/upload/([^/]+/[^/]+)/([0-9a-f]{64})(?:/(\d+))?", path)
+        if not match or "signature=secret" not in self.path or "Authorization" in self.headers:
+            return self.reply(403, {}, b"no")
+        repository = Repository(self.server.hub, "models", match[1])
+        if self.answer_fault(repository, "put"):
+            return None
+        store = self.server.hub.root / ".lfs"
+        store.mkdir(exist_ok=True)
+        if not match[3] and hashlib.sha256(body).hexdigest() != match[2]:
+            return self.reply(400, {}, b"another content")
+        (store / (f"{match[2]}.{match[3]}" if match[3] else match[2])).write_bytes(body)
+        return self.reply(200, {"ETag": f'"{hashlib.md5(body).hexdigest()}"'})
+
+    def finish_content(self, action: str, oid: str, wanted: dict):
+        store = self.server.hub.root / ".lfs"
+        if action == "complete":
+            content = b""
+            for number, part in enumerate(wanted["parts"], 1):
+                piece = (store / f"{oid}.{number}").read_bytes()
+                assert part["partNumber"] == number and part["etag"] == f'"{hashlib.md5(piece).hexdigest()}"'
+                content += piece
+            if hashlib.sha256(content).hexdigest() != oid or wanted["oid"] != oid:
+                return self.reply(400, {}, b"another content")
+            (store / oid).write_bytes(content)
+        good = (store / oid).is_file() and (action == "complete" or wanted["size"] == (store / oid).stat().st_size)
+        return self.reply_json({}) if good else self.reply(404, {}, b"no such content")
+
+    def commit(self, repository: Repository, folder: Path, lines: list):
+        assert lines[0]["key"] == "header" and lines[0]["value"]["summary"]
+        for line in lines[1:]:
+            value, path = line["value"], folder / line["value"]["path"]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if line["key"] == "file":
+                path.write_bytes(base64.b64decode(value["content"], validate=True))
+            else:
+                content = (self.server.hub.root / ".lfs" / value["oid"]).read_bytes()
+                assert line["key"] == "lfsFile" and value["algo"] == "sha256" and len(content) == value["size"]
+                path.write_bytes(content)
+        if repository.fault("commit", ("drop",)):
+            return self.hang_up()
+        oid = repository.commit()
+        return self.reply_json({"success": True, "commitOid": oid,
+                                "commitUrl": f"{self.server.hub.endpoint}/{repository.name}/commit/{oid}"})
 
     # ---- contents ----------------------------------------------------------------------------
 

@@ -20,4 +20,5 @@ if [ -x "$encoder" ]; then
     "$python" "$here/logits.py" "$encoder" "$work" "$data/glue/rte/validation.parquet" || exec_status=$?
 fi
 "$python" "$here/hub.py" "$command" "$work" "$data/glue" || exec_status=$?
+"$python" "$here/upload.py" "$command" || exec_status=$?
 exit $exec_status
