@@ -64,7 +64,7 @@ static mc_status combine(mc_state_dict **dict, mc_operator op, const mc_state_di
                          mc_error *error)
 {
     mc_state_dict *result = NULL;
-    TRY(mc_state_dict_combine(op, *dict, other, &result, error));
+    TRY(mc_state_dict_combine(op, *dict, other, NULL, &result, error));
     mc_state_dict_free(*dict);
     *dict = result;
     return MC_OK;

@@ -1,9 +1,10 @@
 /*
- * How a function says that it could not do its work.
+ * How functions report failures.
  *
- * Every function that can fail returns an mc_status and takes a `mc_error *` as its last argument. On success it
- * returns MC_OK and leaves the error untouched. On failure it returns another status and fills the error, which
- * the caller owns; it may be NULL when only the status matters. The library never prints, exits or aborts on input.
+ * Every function that can fail returns an mc_status and takes an `mc_error *` as its last argument.
+ * On success it returns MC_OK and leaves the error untouched. On failure it returns another status
+ * and fills the error, which the caller owns; it may be NULL if only the status matters. The library
+ * never prints, exits or aborts on input.
  *
  * Thread-safety: an mc_error belongs to one thread at a time; there is no global error state.
  */
@@ -15,7 +16,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* name, number, what it means. Numbers are never reused. */
+MC_BEGIN_DECLS
+
+/* Name, number, meaning. Numbers are never reused. */
 #define MC_STATUS_MAP(X)                                                                           \
     X(OK, 0, "ok")                                                                                 \
     X(NO_MEMORY, 1, "out of memory")                                                               \
@@ -39,7 +42,7 @@ typedef enum mc_status {
 } mc_status;
 
 /*
- * file, tensor: what the error is about, "" if not about one; offset: byte in the file, -1 if none;
+ * file, tensor: what the error is about, "" if about none. offset: byte in the file, -1 if unknown.
  * text: what was expected and what was found. All are NUL-terminated UTF-8, cut to fit.
  */
 typedef struct mc_error {
@@ -50,26 +53,28 @@ typedef struct mc_error {
     char text[4096];
 } mc_error;
 
-/* An error that says nothing yet: `mc_error error = MC_ERROR_NONE;`. */
+/* Initialises an error: `mc_error error = MC_ERROR_NONE;`. */
 #define MC_ERROR_NONE                                                                              \
     {                                                                                              \
         .code = MC_OK, .offset = -1                                                                \
     }
 
 /*
- * Writes the error as one line, "file: tensor 'name': text", without newline, into buffer (size bytes, always
- * NUL-terminated when size > 0). Control characters in names are shown as \xNN. Returns buffer.
+ * Writes the error as one line, "file: tensor 'name': text", without newline, into buffer (size
+ * bytes, NUL-terminated if size > 0). Control characters in names appear as \xNN. Returns buffer.
  */
 MC_API char *mc_error_message(const mc_error *error, char *buffer, size_t size);
 
-/* The status in words, "malformed file" for MC_FORMAT. Never NULL; static storage. */
+/* Returns the status in words, "malformed file" for MC_FORMAT; static storage, never NULL. */
 MC_API const char *mc_status_text(mc_status status);
 
 /*
- * Fills *error (which may be NULL) with a printf-style text and no file or tensor, and returns status; for
- * methods and callbacks that report failures of their own: `return mc_fail(error, MC_USAGE, "…")`.
+ * Fills *error (which may be NULL) with a printf-style text and no file or tensor, and returns
+ * status; for methods and callbacks that report failures: `return mc_fail(error, MC_USAGE, "…")`.
  */
 MC_API mc_status mc_fail(mc_error *error, mc_status status, const char *format, ...)
     MC_PRINTF(3, 4);
+
+MC_END_DECLS
 
 #endif

@@ -37,8 +37,8 @@
     X(mc_status, state_dict_zeros_like,                                                            \
       (const mc_state_dict *dict, mc_state_dict **out, mc_error *error))                           \
     X(mc_status, state_dict_combine,                                                               \
-      (mc_operator op, const mc_state_dict *a, const mc_state_dict *b, mc_state_dict **out,        \
-       mc_error *error))                                                                           \
+      (mc_operator op, const mc_state_dict *a, const mc_state_dict *b, size_t *left_out,           \
+       mc_state_dict **out, mc_error *error))                                                      \
     X(mc_status, state_dict_combine_number,                                                        \
       (mc_operator op, const mc_state_dict *a, double number, bool number_first,                   \
        mc_state_dict **out, mc_error *error))                                                      \

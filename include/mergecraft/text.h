@@ -1,4 +1,4 @@
-/* Text for people, as the library itself writes it. */
+/* Text for people, as the library writes it. Thread-safe. */
 #ifndef MERGECRAFT_TEXT_H
 #define MERGECRAFT_TEXT_H
 
@@ -7,10 +7,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The candidate that is nearest to a mistyped word, NULL if none is near. */
+MC_BEGIN_DECLS
+
+/* Returns the candidate that is closest to a mistyped word; NULL if none is close. */
 MC_API const char *mc_suggest(const char *word, const char *const *candidates, size_t count);
 
-/* "12.3 MB"; buffer of at least 16 bytes. Returns buffer. */
+/* Writes a number of bytes as "12.3 MB" into buffer, of at least 16 bytes. Returns buffer. */
 MC_API char *mc_format_bytes(int64_t bytes, char *buffer, size_t size);
+
+MC_END_DECLS
 
 #endif

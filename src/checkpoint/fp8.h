@@ -7,7 +7,7 @@
 /*
  * Makes a lazy source of weight × scale, computed in float32 and rounded once to `dtype`. The last
  * two dimensions of the scale divide those of the weight into blocks: of `block` (rows, columns)
- * elements where that gives the scale's shape, else equal ones, else of 128; the last block may be
+ * elements where that gives the scale's shape, else of 128, else equal ones; the last block may be
  * partial. A scale of one element is for the whole tensor, one of rank 1 per row. Scales of dtype
  * F8_E8M0 or U8 are powers of two. Takes its own references.
  * Errors: MC_UNSUPPORTED  the scale's dtype

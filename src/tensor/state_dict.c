@@ -253,10 +253,32 @@ static mc_status fill_arithmetic(mc_state_dict *into, const void *context, mc_er
     return MC_OK;
 }
 
+/* Counts the names that `a` has and `b` lacks; *first is the first of them. */
+static size_t count_missing(const mc_state_dict *a, const mc_state_dict *b, const char **first)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < a->count; i++) {
+        if (mc_state_dict_find(b, a->entries[i].name))
+            continue;
+        *first = *first ? *first : a->entries[i].name;
+        count++;
+    }
+    return count;
+}
+
 mc_status mc_state_dict_combine(mc_operator op, const mc_state_dict *a, const mc_state_dict *b,
-                                mc_state_dict **out, mc_error *error)
+                                size_t *left_out, mc_state_dict **out, mc_error *error)
 {
     const arithmetic_context context = {.op = op, .a = a, .b = b};
+    const char *first = NULL;
+    const size_t missing = count_missing(a, b, &first) + count_missing(b, a, &first);
+    if (left_out)
+        *left_out = missing;
+    else if (missing > 0 && missing < a->count + b->count)
+        return mc_fail_at(error, MC_MISMATCH, NULL, first, -1,
+                          "expected the same names in both state dicts, found %zu that only one of "
+                          "them has",
+                          missing);
     return build(fill_arithmetic, &context, out, error);
 }
 

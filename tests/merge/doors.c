@@ -41,12 +41,12 @@ MC_MODEL_MERGE(mixture, .help = "a map and arithmetic", .needs_base = true,
     plain.param_count = 0;
     mc_status status = mc_dict_map(mc_method_find("soup"), &plain, &mean, NULL, error);
     if (status == MC_OK)
-        status = mc_state_dict_combine(MC_ADD, input->models[0], mean, &sum, error);
+        status = mc_state_dict_combine(MC_ADD, input->models[0], mean, NULL, &sum, error);
     if (status == MC_OK)
         status = mc_state_dict_combine_number(
             MC_DIVIDE, input->base, mc_input_number(input, "divisor"), false, &half, error);
     if (status == MC_OK)
-        status = mc_state_dict_combine(MC_SUBTRACT, sum, half, out, error);
+        status = mc_state_dict_combine(MC_SUBTRACT, sum, half, NULL, out, error);
     mc_state_dict_free(mean);
     mc_state_dict_free(sum);
     mc_state_dict_free(half);
@@ -97,7 +97,7 @@ static void check_dicts(const mc_state_dict *a, mc_operator op, const mc_state_d
                         float expected)
 {
     mc_state_dict *out = NULL;
-    assert_done(mc_state_dict_combine(op, a, b, &out, &error));
+    assert_done(mc_state_dict_combine(op, a, b, NULL, &out, &error));
     assert_floats(out, "x", expected);
     mc_state_dict_free(out);
 }
@@ -120,7 +120,7 @@ static void test_arithmetic(void **state)
     dict_add_floats(b, "x", 1, 2);
     mc_state_dict *out = NULL;
     assert_error(MC_MISMATCH, "tensor 'x': expected equal shapes, found [1] and [2]",
-                 mc_state_dict_combine(MC_ADD, a, b, &out, &error));
+                 mc_state_dict_combine(MC_ADD, a, b, NULL, &out, &error));
     mc_state_dict_free(a);
     mc_state_dict_free(b);
     mc_state_dict_free(zero);

@@ -190,7 +190,7 @@ static mc_status compute(const mc_state_dict *a, const mc_state_dict *b, mc_stat
     const mc_merge_input input = {.models = models, .model_count = 2, .base = a};
     mc_status status = mc_model_merge(mc_method_find("task"), &input, &merged, NULL, error);
     if (status == MC_OK)
-        status = mc_state_dict_combine(MC_SUBTRACT, merged, a, &vector, error);
+        status = mc_state_dict_combine(MC_SUBTRACT, merged, a, NULL, &vector, error);
     if (status == MC_OK)
         status = mc_state_dict_combine_number(MC_MULTIPLY, vector, .5, false, &half, error);
     if (status == MC_OK)
