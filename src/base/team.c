@@ -5,7 +5,7 @@
 #include <assert.h>
 #include <pthread.h>
 
-/* ---- teams ------------------------------------------------------------------------------------- */
+/* ---- teams ----------------------------------------------------------------------------------- */
 
 typedef struct member {
     mc_team *team;
@@ -188,7 +188,7 @@ mc_status mc_team_run(mc_team *team, mc_team_work *work, void *arg, mc_error *er
     return MC_OK;
 }
 
-/* ---- independent items ------------------------------------------------------------------------- */
+/* ---- independent items ----------------------------------------------------------------------- */
 
 typedef struct queue {
     mc_parallel_work *work;

@@ -21,7 +21,7 @@ size_t mc_group_room(const mc_group *group, int value)
     return (rows + most - 1) / most * most;
 }
 
-/* They follow the rows. */
+/* Scales are stored behind the rows. */
 float *mc_group_scales(const mc_group *group, int value)
 {
     const size_t width = (size_t)group->network->values[value].width;
@@ -29,14 +29,14 @@ float *mc_group_scales(const mc_group *group, int value)
     return (float *)((char *)group->values->inputs[value] + rows * width);
 }
 
-static size_t bytes_of_inputs(mc_dtype dtype, size_t rows, const mc_value *v)
+static size_t bytes_of_inputs(mc_dtype dtype, size_t rows, const mc_nn_value *v)
 {
     const size_t scales = dtype == MC_I8 ? rows * sizeof(float) : 0;
     const size_t pitch = (size_t)(v->panels * mc_product_pitch(dtype, v->width / v->panels));
     return rows * pitch * (size_t)mc_dtype_bytes(dtype, 1) + scales;
 }
 
-/* Hands out the next `size` bytes; base NULL: only counts. */
+/* Hands out the next `size` bytes; base NULL: only counts them. */
 static void *take(char *base, size_t *used, size_t size)
 {
     void *const at = base ? base + *used : NULL;
@@ -44,14 +44,14 @@ static void *take(char *base, size_t *used, size_t size)
     return at;
 }
 
-/* Places everything from `base` on and returns how many bytes that takes. */
+/* Places all values from `base` on; returns the bytes that takes. base NULL: only counts. */
 static size_t place_values(const mc_group *g, char *base)
 {
     const mc_network *const n = g->network;
     mc_values *const to = g->values;
     size_t used = 0;
     for (size_t i = 0; i < n->value_count; i++) {
-        const mc_value *const v = &n->values[i];
+        const mc_nn_value *const v = &n->values[i];
         const size_t rows = mc_group_room(g, (int)i), width = (size_t)v->width;
         const bool floats = v->floats || n->dtype == MC_F32;
         to->floats[i] = floats ? take(base, &used, rows * width * sizeof(float)) : NULL;
@@ -87,8 +87,10 @@ static size_t place_workspace(const mc_group *g, char *base)
     return used;
 }
 
-/* At least `size` bytes, zeros if they are new; returns where the aligned ones begin, NULL without memory. */
-static char *have(char **memory, size_t *had, size_t size)
+/*
+ * Makes room for `size` bytes, zeros if they are new; returns the aligned start, NULL: no memory.
+ */
+static char *reserve(char **memory, size_t *had, size_t size)
 {
     if (size + ALIGNMENT > *had) {
         mc_free(*memory);
@@ -98,8 +100,8 @@ static char *have(char **memory, size_t *had, size_t size)
     return *memory ? *memory + (ALIGNMENT - (uintptr_t)*memory % ALIGNMENT) % ALIGNMENT : NULL;
 }
 
-/* Zeros at first: products also compute the rows that fill the last block. */
-mc_status mc_group_have_values(mc_group *group, mc_worker *worker, mc_error *error)
+/* Memory starts as zeros: products also compute the rows that fill up the last block. */
+mc_status mc_group_reserve_values(mc_group *group, mc_worker *worker, mc_error *error)
 {
     const size_t count = group->network->value_count;
     mc_values *const values = group->values = &worker->values;
@@ -109,29 +111,21 @@ mc_status mc_group_have_values(mc_group *group, mc_worker *worker, mc_error *err
         values->inputs = mc_alloc_zero(count, sizeof *values->inputs);
     if (!values->floats || !values->inputs)
         return mc_fail_memory(error);
-    char *const base = have(&worker->values_memory, &worker->values_size,
-                            place_values(group, NULL));
+    char *const base = reserve(&worker->values_memory, &worker->values_size,
+                               place_values(group, NULL));
     if (!base)
         return mc_fail_memory(error);
     place_values(group, base);
     return MC_OK;
 }
 
-mc_status mc_group_have_workspace(mc_group *group, mc_worker *worker, mc_error *error)
+mc_status mc_group_reserve_workspace(mc_group *group, mc_worker *worker, mc_error *error)
 {
     group->workspace = &worker->workspace;
-    char *const base = have(&worker->workspace_memory, &worker->workspace_size,
-                            place_workspace(group, NULL));
+    char *const base = reserve(&worker->workspace_memory, &worker->workspace_size,
+                               place_workspace(group, NULL));
     if (!base)
         return mc_fail_memory(error);
     place_workspace(group, base);
     return MC_OK;
-}
-
-void mc_worker_free(mc_worker *worker)
-{
-    mc_free(worker->values_memory);
-    mc_free(worker->workspace_memory);
-    mc_free(worker->values.floats);
-    mc_free(worker->values.inputs);
 }

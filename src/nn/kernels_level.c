@@ -1,4 +1,4 @@
-/* Compiled once for each CPU level, with MC_LEVEL its name. */
+/* Compiled once per CPU level, with MC_LEVEL its name. */
 #include "nn/kernels.h"
 #include "nn/vector.h"
 
@@ -50,11 +50,11 @@ static inline float largest_lane(mc_vector v)
     return v[0];
 }
 
-/* ---- exp --------------------------------------------------------------------------------------- */
+/* ---- exp ------------------------------------------------------------------------------------- */
 
 /*
- * e^x for x ≤ 0, to 1 ulp or so: 2^n · e^r with |r| ≤ ln 2 / 2, the polynomial of Cephes' expf. Below −87 it is as good as 0, and
- * is taken for e^−87.
+ * e^x for x ≤ 0, to 1 ulp or so: 2^n · e^r with |r| ≤ ln 2 / 2, the polynomial of Cephes' expf.
+ * Below −87 it is as good as 0, and is taken for e^−87.
  */
 static inline mc_vector exp_of(mc_vector x)
 {
@@ -74,9 +74,9 @@ static inline mc_vector exp_of(mc_vector x)
     return (mc_vector)((mc_vector_bits)p + exponent);
 }
 
-/* ---- attention --------------------------------------------------------------------------------- */
+/* ---- attention ------------------------------------------------------------------------------- */
 
-/* Copied: keys transposed, everything padded with zeros to whole vectors. */
+/* Copies of one head: keys transposed, everything padded with zeros to whole vectors. */
 typedef struct head {
     size_t keys, size;          /* padded */
     float *transposed, *values; /* [size][keys], [keys][size] */
@@ -95,7 +95,7 @@ static head lay_out(const mc_attention *a, float *scratch)
     return h;
 }
 
-/* Swaps, in each pair of rows that are `step` apart, the blocks of `step` lanes that are on the wrong side of the diagonal. */
+/* Swaps blocks of `step` lanes across the diagonal, in each pair of rows that are `step` apart. */
 #define SWAP(rows_, step_, low_, high_)                                                            \
     for (int i = 0; i < MC_LANES; i++)                                                             \
         if (!(i & (step_))) {                                                                      \
@@ -125,7 +125,7 @@ static inline mc_vector load_some(const void *from, size_t count)
     return result;
 }
 
-/* Sixteen keys, or the `count` that are left: their numbers at `column` and after. */
+/* Transposes sixteen keys, or those that are left, from number `column` of each on. */
 static void copy_keys(const mc_attention *a, const head *h, size_t first, size_t column)
 {
     const size_t keys = a->key_count - first, numbers = a->size - column;
@@ -151,7 +151,10 @@ static void copy_keys_and_values(const mc_attention *a, const head *h)
     }
 }
 
-/* out[MC_QUERIES][columns] = left[MC_QUERIES][inner] · right[inner][columns]; columns are whole vectors. */
+/*
+ * out[MC_QUERIES][columns] = left[MC_QUERIES][inner] · right[inner][columns]; columns are whole
+ * vectors.
+ */
 static void multiply(float *out, const float *left, size_t inner, size_t stride, const float *right,
                      size_t columns)
 {
@@ -189,7 +192,7 @@ static float largest_of_vectors(const float *x, size_t count)
     return largest_lane(most);
 }
 
-/* Softmax of `count` scores; those above, up to whole vectors, become 0. */
+/* Softmax of `count` scores; the padding behind them becomes 0. */
 static void softmax(float *scores, size_t count)
 {
     const size_t padded = mc_vector_ceil(count);
@@ -215,7 +218,7 @@ static inline void scale_row(float *restrict out, const float *restrict in, size
         out[i] = in[i] * scale;
 }
 
-/* Queries first … first + MC_QUERIES − 1; those that there are not are zeros. */
+/* Queries first … first + MC_QUERIES − 1; missing ones are zeros. */
 static void attend(const mc_attention *a, size_t first, const head *h, float *out)
 {
     const size_t n = a->size;
@@ -233,7 +236,7 @@ static void attend(const mc_attention *a, size_t first, const head *h, float *ou
         memcpy(out + (first + q) * a->stride, h->mixed + q * h->size, n * sizeof(float));
 }
 
-/* The next head's numbers follow in the same rows; they are far apart, and no prefetcher of a CPU foresees them. */
+/* The next head's numbers are in the same rows, too far apart for the CPU's own prefetcher. */
 static void prefetch_rows(const float *rows, size_t count, const mc_attention *a)
 {
     for (size_t row = 0; row < count; row++)
@@ -252,7 +255,7 @@ static void attention(const mc_attention *a, float *out, float *scratch)
         attend(a, first, &h, out);
 }
 
-/* ---- normalisation ----------------------------------------------------------------------------- */
+/* ---- normalisation --------------------------------------------------------------------------- */
 
 static float sum_of(const float *x, size_t width)
 {
@@ -300,7 +303,7 @@ static void normalize(float *out, const float *in, const float *added, size_t ro
     }
 }
 
-/* ---- activations ------------------------------------------------------------------------------- */
+/* ---- activations ----------------------------------------------------------------------------- */
 
 static inline mc_vector minus_abs(mc_vector x)
 {
@@ -344,7 +347,7 @@ static inline mc_vector gelu_tanh(mc_vector x)
     return x * sigmoid(1.5957691216F * x * (1 + .044715F * x * x));
 }
 
-/* 1 − erf |z| by Abramowitz and Stegun's 7.1.26, to 1.5e-7; it is the part of GELU beside 0 and x. */
+/* 1 − erf |z| by Abramowitz and Stegun's 7.1.26, to 1.5e-7: GELU's difference from 0 or x. */
 static inline mc_vector gelu(mc_vector x)
 {
     const mc_vector z = minus_abs(x) * .70710678119F;
@@ -357,9 +360,9 @@ static inline mc_vector gelu(mc_vector x)
     return select((mc_vector_bits)(x < 0), part, x - part);
 }
 
-/* ---- int8 -------------------------------------------------------------------------------------- */
+/* ---- int8 ------------------------------------------------------------------------------------ */
 
-/* The largest |x|. As whole numbers their bits are in order, with infinity and NaN above all. */
+/* The largest |x|. As integers their bits are in order, with infinity and NaN above all. */
 static float largest_of(const float *x, size_t width)
 {
     int32_t most = 0;
@@ -374,7 +377,10 @@ static float largest_of(const float *x, size_t width)
     return result;
 }
 
-/* 1.5 · 2^23 more than a number has its nearest whole number in the low bits. `out` may begin where `in` does: no `restrict`. */
+/*
+ * A number plus 1.5 · 2^23 has its nearest integer in the low bits. No `restrict`: `out` may start
+ * where `in` does.
+ */
 static void quantize_row(uint8_t *out, const float *in, float factor, size_t width)
 {
     for (size_t i = 0; i < width; i++) {
@@ -395,7 +401,7 @@ static void quantize(uint8_t *out, float *scales, const float *in, size_t rows, 
     }
 }
 
-/* Sixteen columns, or what is left of them. */
+/* Sixteen columns, or the rest. */
 typedef struct columns {
     mc_vector_bits zeros;
     mc_vector scales, bias;
@@ -443,7 +449,7 @@ static void dequantize(float *out, const int32_t *sums, const float *row_scales,
         }
 }
 
-/* ---- checks ------------------------------------------------------------------------------------ */
+/* ---- checks ---------------------------------------------------------------------------------- */
 
 static bool all_finite(const float *values, size_t count)
 {

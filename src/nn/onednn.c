@@ -18,14 +18,14 @@
 #else
 #error "oneDNN 2 or 3 is needed"
 #endif
-/* Debian's 3.x counts on behind the 3. */
+/* Debian's 3.x has the minor version in its name, too. */
 #ifdef MC_ONEDNN_SONAME
 #define LIBRARIES MC_ONEDNN_SONAME, LIBRARY
 #else
 #define LIBRARIES LIBRARY
 #endif
 
-/* ---- the library ------------------------------------------------------------------------------- */
+/* ---- the library ----------------------------------------------------------------------------- */
 
 #define FUNCTIONS_OF_BOTH(X)                                                                       \
     X(version)                                                                                     \
@@ -67,7 +67,7 @@
     X(matmul_primitive_desc_create)
 #endif
 
-/* The number of threads is OpenMP's: a variable of each thread that calls. */
+/* oneDNN takes the number of threads from OpenMP, which keeps it per calling thread. */
 #if DNNL_CPU_THREADING_RUNTIME == DNNL_RUNTIME_OMP
 #define HAS_OPENMP 1
 extern int omp_get_max_threads(void);
@@ -115,7 +115,7 @@ static mc_status load(mc_error *error)
         FUNCTIONS_OF_BOTH(X) FUNCTIONS_OF_ONE(X)
 #undef X
 #if HAS_OPENMP
-        /* Not oneDNN's own: those of the OpenMP library that it is linked with. */
+        /* Found in the OpenMP library that oneDNN is linked with. */
         {"omp_get_max_threads", (void **)&omp_get_max_threads_},
         {"omp_set_num_threads", (void **)&omp_set_num_threads_},
 #endif
@@ -166,10 +166,10 @@ int mc_onednn_version(void)
 
 static bool has(unsigned extensions)
 {
-    return ((unsigned)get_effective_cpu_isa_() & extensions) == extensions; /* a bit for each */
+    return ((unsigned)get_effective_cpu_isa_() & extensions) == extensions; /* one bit each */
 }
 
-/* Without VNNI, products of int8 are added up in 16 bits, which overflow. */
+/* Without VNNI, oneDNN sums products of int8 in 16 bits, which overflow. */
 static mc_status check_cpu(mc_dtype dtype, mc_error *error)
 {
     if (dtype == MC_BF16 && !has(dnnl_cpu_isa_avx512_core_bf16))
@@ -201,7 +201,7 @@ static mc_status check(dnnl_status_t status, const char *doing, mc_error *error)
                    (int)status);
 }
 
-/* ---- descriptions of memory: values in 2.x, objects in 3.x ------------------------------------- */
+/* ---- memory descriptors: values in 2.x, objects in 3.x --------------------------------------- */
 
 #if DNNL_VERSION_MAJOR == 2
 typedef dnnl_memory_desc_t description;
@@ -227,7 +227,7 @@ static dnnl_data_type_t data_type(mc_dtype dtype)
                              : dnnl_f32;
 }
 
-/* ---- products ---------------------------------------------------------------------------------- */
+/* ---- products -------------------------------------------------------------------------------- */
 
 enum { TILE_COLUMNS = 32 };
 
@@ -240,7 +240,7 @@ typedef struct block {
 struct mc_product {
     mc_product_shape shape;
     int64_t in, out; /* as oneDNN has them: padded */
-    block blocks[2]; /* with the same bits for each row; the smaller one first */
+    block blocks[2]; /* that give each row the same bits; the smaller one first */
     int block_count;
     dnnl_primitive_t reorder;
     size_t packed_bytes, scratch_bytes;
@@ -270,16 +270,16 @@ static description_ref description_of(dnnl_primitive_t primitive, dnnl_query_t w
     return primitive_desc_query_md_(of, which, index);
 }
 
-/* What a block is made of, while it is made. 3.x has objects in here that must be destroyed. */
-typedef struct making {
+/* The objects that creating a block takes; destroyed afterwards. */
+typedef struct block_parts {
     description x, any, plain, bias, y;
     int made; /* of the five, in this order */
     dnnl_post_ops_t after;
     dnnl_primitive_attr_t attributes;
     dnnl_primitive_desc_t multiply, reorder;
-} making;
+} block_parts;
 
-static dnnl_status_t describe(making *m, const mc_product *p, size_t rows)
+static dnnl_status_t describe(block_parts *m, const mc_product *p, size_t rows)
 {
     const mc_product_shape *const s = &p->shape;
     const dnnl_dims_t x = {(int64_t)rows, p->in}, w = {p->in, p->out}, b = {1, p->out},
@@ -304,7 +304,7 @@ static dnnl_status_t describe(making *m, const mc_product *p, size_t rows)
     return status;
 }
 
-static dnnl_status_t append_activation(making *m, mc_activation activation)
+static dnnl_status_t append_activation(block_parts *m, mc_activation activation)
 {
     static const struct {
         dnnl_alg_kind_t algorithm;
@@ -323,7 +323,7 @@ static dnnl_status_t append_activation(making *m, mc_activation activation)
 #endif
 }
 
-static dnnl_status_t append_sum(making *m)
+static dnnl_status_t append_sum(block_parts *m)
 {
 #if DNNL_VERSION_MAJOR == 2
     return post_ops_append_sum_(m->after, 1);
@@ -332,7 +332,7 @@ static dnnl_status_t append_sum(making *m)
 #endif
 }
 
-static dnnl_status_t set_attributes(making *m, const mc_product_shape *s)
+static dnnl_status_t set_attributes(block_parts *m, const mc_product_shape *s)
 {
     dnnl_status_t status = primitive_attr_create_(&m->attributes);
     if (status == dnnl_success)
@@ -346,7 +346,7 @@ static dnnl_status_t set_attributes(making *m, const mc_product_shape *s)
     return status == dnnl_success ? primitive_attr_set_post_ops_(m->attributes, m->after) : status;
 }
 
-static dnnl_status_t describe_product(making *m, bool int8, description_ref weights)
+static dnnl_status_t describe_product(block_parts *m, bool int8, description_ref weights)
 {
 #if DNNL_VERSION_MAJOR == 2
     const dnnl_memory_desc_t *const bias = int8 ? NULL : &m->bias;
@@ -362,8 +362,8 @@ static dnnl_status_t describe_product(making *m, bool int8, description_ref weig
 #endif
 }
 
-/* The first block decides on the order of packed weights, the second takes the same. */
-static dnnl_status_t make_block(mc_product *p, making *m, size_t rows)
+/* The first block chooses the order of packed weights, the second must use the same. */
+static dnnl_status_t make_block(mc_product *p, block_parts *m, size_t rows)
 {
     dnnl_status_t status = describe(m, p, rows);
     if (status == dnnl_success)
@@ -388,7 +388,7 @@ static dnnl_status_t make_block(mc_product *p, making *m, size_t rows)
     return status;
 }
 
-static dnnl_status_t make_reorder(mc_product *p, making *m)
+static dnnl_status_t make_reorder(mc_product *p, block_parts *m)
 {
     const description_ref packed = primitive_desc_query_md_(m->multiply, dnnl_query_weights_md, 0);
     p->packed_bytes = memory_desc_get_size_(packed);
@@ -397,7 +397,7 @@ static dnnl_status_t make_reorder(mc_product *p, making *m)
     return status == dnnl_success ? primitive_create_(&p->reorder, m->reorder) : status;
 }
 
-static void made(making *m)
+static void destroy_parts(block_parts *m)
 {
     if (m->multiply)
         primitive_desc_destroy_(m->multiply);
@@ -433,9 +433,12 @@ size_t mc_product_scratch(const mc_product *product)
     return (product->scratch_bytes + 63) & ~(size_t)63;
 }
 
-/* ---- packed weights ---------------------------------------------------------------------------- */
+/* ---- packed weights -------------------------------------------------------------------------- */
 
-/* Memory objects are made once: making one over padded weights writes the padding, in 2.x. */
+/*
+ * In 2.x, creating a memory object over padded weights writes the padding; so they are created
+ * once.
+ */
 struct mc_packed {
     const mc_product *product;
     void *block; /* of the heap */
@@ -547,7 +550,7 @@ mc_status mc_packed_set(mc_packed *packed, const void *weights, mc_error *error)
                                       : reorder_weights(packed, weights, error);
 }
 
-/* ---- running ----------------------------------------------------------------------------------- */
+/* ---- running --------------------------------------------------------------------------------- */
 
 /* x, y and scratch of the calling thread, for each kind of block. */
 typedef struct running {
@@ -610,7 +613,7 @@ static size_t bytes_of_rows(size_t rows, int64_t columns, mc_dtype dtype)
     return rows * (size_t)pitch * (size_t)mc_dtype_bytes(dtype, 1);
 }
 
-/* done NULL: blocks follow each other in y. */
+/* done NULL: blocks are stored one after the other in y. */
 static dnnl_status_t run_all(const running *r, const mc_packed *packed, size_t rows, const char *x,
                              char *y, mc_block_done done, void *user)
 {
@@ -650,9 +653,9 @@ mc_status mc_product_run(const mc_packed *packed, size_t rows, const void *x, vo
     return mc_product_run_blocks(packed, rows, x, y, NULL, NULL, scratch, error);
 }
 
-/* ---- making a product -------------------------------------------------------------------------- */
+/* ---- making a product ------------------------------------------------------------------------ */
 
-/* Rows that are multiplied by the same weights in blocks of both kinds. */
+/* The same rows multiplied by the same weights, in blocks of both sizes. */
 typedef struct trial {
     mc_packed *packed;
     float *weights, *numbers; /* [out][stride], [MC_PRODUCT_ROWS_MOST][in] */
@@ -660,7 +663,7 @@ typedef struct trial {
     char *scratch;
 } trial;
 
-/* Numbers from −1 to 1, different ones. */
+/* Different numbers from −1 to 1. */
 static void fill(float *numbers, size_t count)
 {
     uint32_t state = 1;
@@ -711,8 +714,9 @@ static mc_status multiply_both(const trial *t, const mc_product *p, mc_error *er
 }
 
 /*
- * Keeps the smaller block only if it gives each row the bits that the larger one gives it. Tried, as nothing promises it: where sums are cut
- * depends on the number of rows in some kernels (bf16 in AMX, from some 2,000 columns on).
+ * Drops the smaller block if it gives a row other bits than the larger one. oneDNN does not promise
+ * that they agree: in some kernels (bf16 on AMX, from about 2,000 columns on), the number of rows
+ * decides where long sums are cut.
  */
 static mc_status compare_blocks(mc_product *p, mc_error *error)
 {
@@ -731,7 +735,10 @@ static mc_status compare_blocks(mc_product *p, mc_error *error)
     return status;
 }
 
-/* Larger blocks read the weights less often. Of int8 what becomes of a block must stay in the cache too; only AMX is that fast. */
+/*
+ * Large blocks read the weights less often. In int8 the sums of a block must stay in the cache,
+ * too; only AMX is fast enough to gain.
+ */
 static bool gains_by_large_blocks(const mc_product_shape *s)
 {
     return s->inputs != MC_I8 || has(dnnl_cpu_isa_avx512_core_amx);
@@ -739,14 +746,14 @@ static bool gains_by_large_blocks(const mc_product_shape *s)
 
 static mc_status make(mc_product *p, mc_error *error)
 {
-    making small = {0}, large = {0};
+    block_parts small = {0}, large = {0};
     dnnl_status_t status = make_block(p, &small, MC_PRODUCT_ROWS);
     if (status == dnnl_success)
         status = make_reorder(p, &small);
     if (status == dnnl_success && gains_by_large_blocks(&p->shape))
         (void)make_block(p, &large, MC_PRODUCT_ROWS_MOST);
-    made(&small);
-    made(&large);
+    destroy_parts(&small);
+    destroy_parts(&large);
     MC_TRY(check(status, "multiply matrices", error));
     return p->block_count > 1 && p->shape.inputs != MC_I8 ? compare_blocks(p, error) : MC_OK;
 }

@@ -1,14 +1,13 @@
-/* The operations of a network, on the part of a group that one member of its team computes. */
-#include "nn/group.h"
+#include "nn/ops.h"
 
 #include <string.h>
 
-/* Items first … end − 1 of something. */
+/* Items first … end − 1. */
 typedef struct part {
     size_t first, end;
 } part;
 
-/* This member's part of `count` items. */
+/* This member's share of `count` items. */
 static part part_of(const mc_group *g, size_t count)
 {
     const size_t members = (size_t)mc_team_size(g->team), member = (size_t)g->member;
@@ -25,9 +24,9 @@ static size_t width_of(const mc_group *g, int value)
     return (size_t)g->network->values[value].width;
 }
 
-/* ---- embeddings -------------------------------------------------------------------------------- */
+/* ---- embeddings ------------------------------------------------------------------------------ */
 
-/* The row of the table of positions; `last` counts the tokens that have had one. */
+/* The token's row in the position table; `last` counts the tokens numbered so far. */
 static int64_t position_of(const mc_network *n, int32_t id, int64_t *last)
 {
     if (n->positions == MC_POSITIONS_PLAIN)
@@ -63,7 +62,7 @@ static mc_status embed(const mc_group *g, const mc_op *op, mc_error *error)
     return MC_OK;
 }
 
-/* ---- normalisation ----------------------------------------------------------------------------- */
+/* ---- normalisation --------------------------------------------------------------------------- */
 
 static mc_status normalize(const mc_group *g, const mc_op *op, mc_error *error)
 {
@@ -79,9 +78,9 @@ static mc_status normalize(const mc_group *g, const mc_op *op, mc_error *error)
     return MC_OK;
 }
 
-/* ---- products ---------------------------------------------------------------------------------- */
+/* ---- products -------------------------------------------------------------------------------- */
 
-/* `count` rows of a value, from row `first` on, from floats to int8. */
+/* Rounds `count` rows of a value, from row `first` on, to int8. */
 static void quantize(const mc_group *g, int value, size_t first, size_t count, const float *from)
 {
     const size_t width = width_of(g, value);
@@ -111,7 +110,7 @@ static void finish_block(void *user, size_t first, size_t count, const void *sum
         quantize(g, out, row, count, to);
 }
 
-/* Row `row` of panel `panel` of a value; of one that is whole, the row. */
+/* A row of a panel of a value; a value without panels has one. */
 static char *panel_at(const mc_group *g, int value, void *from, mc_dtype dtype, int panel,
                       size_t row)
 {
@@ -122,7 +121,7 @@ static char *panel_at(const mc_group *g, int value, void *from, mc_dtype dtype, 
     return (char *)from + (before + row) * pitch * (size_t)mc_dtype_bytes(dtype, 1);
 }
 
-/* What all parts of a matrix can compute at a time. */
+/* Rows per block that all parts of a matrix can compute. */
 static size_t rows_of_blocks(const mc_stored_weight *stored)
 {
     size_t most = 0;
@@ -159,7 +158,7 @@ static mc_status product(const mc_group *g, const mc_op *op, mc_error *error)
     return MC_OK;
 }
 
-/* ---- attention --------------------------------------------------------------------------------- */
+/* ---- attention ------------------------------------------------------------------------------- */
 
 static void attend(const mc_group *g, const mc_op *op, size_t sequence, size_t head)
 {
@@ -201,12 +200,12 @@ static mc_status first(const mc_group *g, const mc_op *op, mc_error *error)
     return MC_OK;
 }
 
-/* ---- all --------------------------------------------------------------------------------------- */
+/* ---- all ------------------------------------------------------------------------------------- */
 
-/* Whether what was computed in float32 is needed in the form for products, too. */
+/* Whether a float32 result is also needed in the form for products. */
 static bool has_both(const mc_group *g, const mc_op *op)
 {
-    const mc_value *const v = &g->network->values[op->out];
+    const mc_nn_value *const v = &g->network->values[op->out];
     return v->floats && v->inputs && g->network->dtype != MC_F32;
 }
 
@@ -239,7 +238,7 @@ static void narrow(const mc_group *g, const mc_op *op)
                    from, count, width);
 }
 
-/* ---- watching ---------------------------------------------------------------------------------- */
+/* ---- watching -------------------------------------------------------------------------------- */
 
 static mc_status check_cancel(const mc_group *g, mc_error *error)
 {

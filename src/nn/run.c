@@ -2,56 +2,22 @@
 
 #include "base/memory.h"
 #include "nn/group.h"
+#include "nn/ops.h"
 
 #include <assert.h>
 #include <string.h>
 
 /*
- * Tokens of a group. Large enough that its rows fill blocks of products and that a weight which is read from memory serves many;
- * small enough that what one operation writes is in the cache when the next reads it.
+ * Tokens per group: enough to fill the blocks of products and to use a weight often once it is in
+ * the cache; few enough that an operation still finds in the cache what the last one wrote.
  */
 enum { GROUP_TOKENS = 1024 };
 
-/* ---- memory ------------------------------------------------------------------------------------ */
-
-struct mc_scratch {
-    mc_worker *workers;
-    int count;
-};
-
-mc_status mc_scratch_new(mc_scratch **out, mc_error *error)
-{
-    *out = mc_alloc_zero(1, sizeof **out);
-    return *out ? MC_OK : mc_fail_memory(error);
-}
-
-void mc_scratch_free(mc_scratch *scratch)
-{
-    for (int i = 0; scratch && i < scratch->count; i++)
-        mc_worker_free(&scratch->workers[i]);
-    if (scratch)
-        mc_free(scratch->workers);
-    mc_free(scratch);
-}
-
-static mc_status have_workers(mc_scratch *scratch, int count, mc_error *error)
-{
-    if (count <= scratch->count)
-        return MC_OK;
-    mc_worker *const workers = mc_realloc(scratch->workers, (size_t)count * sizeof *workers);
-    if (!workers)
-        return mc_fail_memory(error);
-    memset(workers + scratch->count, 0, (size_t)(count - scratch->count) * sizeof *workers);
-    scratch->workers = workers;
-    scratch->count = count;
-    return MC_OK;
-}
-
-/* ---- groups ------------------------------------------------------------------------------------ */
+/* ---- groups ---------------------------------------------------------------------------------- */
 
 typedef struct run {
-    mc_group whole; /* what all groups have in common */
-    size_t *cuts;   /* [groups + 1] sequences */
+    mc_group whole; /* what all groups share */
+    size_t *cuts;   /* [groups + 1]: the first sequence of each group */
     size_t groups;
     mc_worker *workers;
     mc_team *team; /* of all threads, if they share each group */
@@ -88,15 +54,15 @@ static mc_status copy_logits(const mc_group *g, float *out, mc_error *error)
     return MC_OK;
 }
 
-/* ---- a group on each thread -------------------------------------------------------------------- */
+/* ---- a group on each thread ------------------------------------------------------------------ */
 
 static mc_status compute(void *user, int index, size_t item, mc_error *error)
 {
     const run *const r = user;
     mc_group g = group_of(r, item);
     g.calls_back = index == 0;
-    MC_TRY(mc_group_have_values(&g, &r->workers[index], error));
-    MC_TRY(mc_group_have_workspace(&g, &r->workers[index], error));
+    MC_TRY(mc_group_reserve_values(&g, &r->workers[index], error));
+    MC_TRY(mc_group_reserve_workspace(&g, &r->workers[index], error));
     int restore;
     MC_TRY(mc_onednn_begin(&restore, error));
     const mc_status status = mc_group_run(&g, error);
@@ -104,14 +70,14 @@ static mc_status compute(void *user, int index, size_t item, mc_error *error)
     return status == MC_OK ? copy_logits(&g, r->logits, error) : status;
 }
 
-/* ---- all threads on each group ----------------------------------------------------------------- */
+/* ---- all threads on each group --------------------------------------------------------------- */
 
-/* The values are the first member's. */
+/* All members use the values of the first. */
 static mc_status prepare(const run *r, mc_group *g, mc_error *error)
 {
-    MC_TRY(mc_group_have_workspace(g, &r->workers[g->member], error));
+    MC_TRY(mc_group_reserve_workspace(g, &r->workers[g->member], error));
     if (g->member == 0)
-        return mc_group_have_values(g, &r->workers[0], error);
+        return mc_group_reserve_values(g, &r->workers[0], error);
     g->values = &r->workers[0].values;
     return MC_OK;
 }
@@ -144,9 +110,9 @@ static mc_status compute_together(void *user, int member, int members, mc_error 
     return status;
 }
 
-/* ---- all --------------------------------------------------------------------------------------- */
+/* ---- all ------------------------------------------------------------------------------------- */
 
-/* As many groups as their size asks for, and so many that each thread has as many as the others. */
+/* As many groups as GROUP_TOKENS asks for, rounded up so that all threads get equally many. */
 static size_t group_count(const mc_batch *batch, size_t threads)
 {
     const size_t tokens = batch->starts[batch->count] - batch->starts[0];
@@ -155,7 +121,7 @@ static size_t group_count(const mc_batch *batch, size_t threads)
     return rounded < batch->count ? rounded : batch->count;
 }
 
-/* Cuts the batch between sequences, near to equal numbers of tokens; no group is empty. */
+/* Cuts the batch between sequences into groups of about equal tokens; no group is empty. */
 static void cut(const mc_batch *batch, size_t *cuts, size_t groups)
 {
     const size_t from = batch->starts[0], tokens = batch->starts[batch->count] - from;
@@ -171,15 +137,15 @@ static void cut(const mc_batch *batch, size_t *cuts, size_t groups)
     cuts[groups] = batch->count;
 }
 
-/* Of rows, as products are computed. */
+/* Blocks of rows, as products compute them. */
 static size_t blocks_of(const run *r, size_t index)
 {
     return (tokens_of(r, index) + MC_PRODUCT_ROWS - 1) / MC_PRODUCT_ROWS;
 }
 
 /*
- * Threads with groups of their own do not wait for each other. But where there are few sequences, some would have nothing left while
- * others compute: then all share each group.
+ * Threads with their own groups do not wait for each other. With few sequences some threads would
+ * be idle, so all share each group if that takes fewer blocks one after the other.
  */
 static mc_status compute_all(run *r, size_t threads, mc_error *error)
 {
@@ -208,7 +174,7 @@ mc_status mc_network_run(const mc_network *network, const mc_weights *weights,
     if (batch->count == 0)
         return MC_OK;
     threads = threads < 1 ? 1 : threads;
-    MC_TRY(have_workers(scratch, threads, error));
+    MC_TRY(mc_scratch_reserve(scratch, threads, error));
     const size_t groups = group_count(batch, (size_t)threads);
     mc_meter meter = {.watch = watch};
     run r = {.whole = {.network = network,

@@ -2,10 +2,10 @@
 
 #include <string.h>
 
-/* Whole numbers that a model may have: generous, and their products fit in 63 bits. */
-enum { MOST_LAYERS = 4096, MOST_WIDTH = 1 << 20, MOST_ROWS = 1 << 28 };
+/* Limits of settings: generous, and their products fit in 63 bits. */
+enum { MOST_BLOCKS = 4096, MOST_WIDTH = 1 << 20, MOST_ROWS = 1 << 28 };
 
-/* null is as good as nothing: transformers takes the default. */
+/* As in transformers, null means the default. */
 static const json_t *setting(const json_t *config, const char *name)
 {
     const json_t *const value = name ? json_object_get(config, name) : NULL;
@@ -19,7 +19,7 @@ static mc_status read_integer(const json_t *config, const char *file, const char
     if (!value)
         return MC_OK;
     if (!json_is_integer(value))
-        return mc_fail_at(error, MC_FORMAT, file, NULL, -1, "%s: expected a whole number", name);
+        return mc_fail_at(error, MC_FORMAT, file, NULL, -1, "%s: expected an integer", name);
     const json_int_t found = json_integer_value(value);
     if (found < least || found > most)
         return mc_fail_at(error, MC_FORMAT, file, NULL, -1,
@@ -76,10 +76,10 @@ static mc_status read_activation(const json_t *config, const char *file, const c
         error, MC_UNSUPPORTED, file, NULL, -1,
         "%s: expected gelu, gelu_new, gelu_fast, gelu_pytorch_tanh, quick_gelu, silu, relu, "
         "tanh, sigmoid or linear, found %s",
-        name, found ? found : "something that is no name");
+        name, found ? found : "something that is not a string");
 }
 
-/* id2label wins over num_labels, as in transformers. */
+/* As in transformers, id2label takes precedence over num_labels. */
 static mc_status read_labels(const json_t *config, const char *file, int *out, mc_error *error)
 {
     const json_t *const labels = setting(config, "id2label");
@@ -94,7 +94,7 @@ static mc_status read_labels(const json_t *config, const char *file, int *out, m
 }
 
 static mc_status check(const json_t *config, const char *file, const mc_setting_names *names,
-                       const mc_settings *s, mc_error *error)
+                       const mc_nn_settings *s, mc_error *error)
 {
     if (s->hidden % s->heads != 0)
         return mc_fail_at(error, MC_FORMAT, file, NULL, -1,
@@ -110,8 +110,8 @@ static mc_status check(const json_t *config, const char *file, const mc_setting_
     return MC_OK;
 }
 
-mc_status mc_settings_read(const json_t *config, const char *file, const mc_setting_names *names,
-                           mc_settings *out, mc_error *error)
+mc_status mc_nn_settings_read(const json_t *config, const char *file, const mc_setting_names *names,
+                              mc_nn_settings *out, mc_error *error)
 {
     *out = names->defaults;
     const struct {
@@ -119,10 +119,10 @@ mc_status mc_settings_read(const json_t *config, const char *file, const mc_sett
         int least, most, *value;
     } integers[] = {
         {names->hidden, 1, MOST_WIDTH, &out->hidden},
-        {names->layers, 1, MOST_LAYERS, &out->layers},
+        {names->blocks, 1, MOST_BLOCKS, &out->blocks},
         {names->heads, 1, MOST_WIDTH, &out->heads},
         {names->inner, 1, MOST_WIDTH, &out->inner},
-        {names->types, 1, 256, &out->types}, /* types travel as bytes */
+        {names->types, 1, 256, &out->types}, /* types are stored as bytes */
         {"vocab_size", 1, MOST_ROWS, &out->vocabulary},
         {"max_position_embeddings", 1, MOST_ROWS, &out->positions},
         {"pad_token_id", -1, MOST_ROWS, &out->padding},

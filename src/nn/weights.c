@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- what there is ----------------------------------------------------------------------------- */
+/* ---- checks ---------------------------------------------------------------------------------- */
 
 static const char *shape_text(int rank, const int64_t *shape, char *text, size_t size)
 {
@@ -27,7 +27,7 @@ static mc_status check_source(const mc_weight *w, const mc_source *source, mc_er
     shape_text(w->rank, w->shape, expected, sizeof expected);
     if (!source)
         return mc_fail_at(error, MC_NOT_FOUND, NULL, w->name, -1,
-                          "expected a tensor of shape %s, found none of that name", expected);
+                          "expected a tensor of shape %s, found none", expected);
     const mc_dtype dtype = mc_source_dtype(source);
     if (mc_dtype_kind_of(dtype) != MC_KIND_FLOAT)
         return mc_fail_at(error, MC_MISMATCH, NULL, w->name, -1, "expected floats, found %s",
@@ -50,7 +50,7 @@ static mc_status check_all(const mc_network *n, const mc_state_dict *from, mc_er
     return MC_OK;
 }
 
-/* ---- memory ------------------------------------------------------------------------------------ */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 static bool same_shape(const mc_product_shape *a, const mc_product_shape *b)
 {
@@ -155,7 +155,7 @@ static mc_status allocate(mc_weights *weights, mc_error *error)
     return status;
 }
 
-/* ---- reading ----------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 typedef struct loading {
     const mc_weights *weights;
@@ -163,10 +163,12 @@ typedef struct loading {
     const volatile int *cancel; /* NULL: never */
 } loading;
 
-/* Read at a time: large enough for a lazy source to be fast, small enough to stop within a second. */
+/*
+ * Read at a time: large enough for a lazy source to be fast, small enough to stop within a second.
+ */
 enum { CHUNK = 1 << 22 };
 
-/* As in a file: what is computed, as a merge is, is rounded to its dtype before it is used. */
+/* Lazy sources, such as merges, are rounded to their dtype first, as if read from a file. */
 static mc_status read_rounded(const mc_source *source, int64_t first, int64_t count, float *out,
                               mc_error *error)
 {
@@ -194,7 +196,7 @@ static mc_status read_finite(const loading *l, const mc_source *source, float *o
     return MC_OK;
 }
 
-/* Rows of int8 in place of rows of float32, with a scale for each. The kernel's unsigned numbers are 128 more. */
+/* Replaces rows of float32 by rows of int8 with one scale each. The kernel adds 128 to a number. */
 static void quantize(const mc_weight *w, float *values, const mc_stored_weight *stored)
 {
     const size_t columns = (size_t)w->shape[1];
@@ -221,7 +223,9 @@ static mc_status pack(const mc_weight *w, const mc_stored_weight *stored, const 
     return MC_OK;
 }
 
-/* Each part that has rows of its own gets its numbers; of parts that are added, the first gets all. */
+/*
+ * Parts of rows get their share of the bias; of parts whose products are added, the first gets all.
+ */
 static void set_bias(const mc_weight *matrix, const mc_stored_weight *stored, const float *values)
 {
     const size_t count = (size_t)(matrix->shape[0] / matrix->row_panels);

@@ -2,12 +2,15 @@
 #include "base/memory.h"
 #include "base/system.h"
 #include "pipeline/pipeline.h"
+#include "pipeline/scores.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Texts that are tokenized before they are sorted by length: bounds memory, and is enough to sort well. */
+/*
+ * Texts that are tokenized and sorted by length at a time: bounds memory, and is enough to sort
+ * well.
+ */
 enum { WINDOW = 4096 };
 
 static size_t size_of(const char *text, size_t size)
@@ -28,19 +31,19 @@ mc_status mc_pipeline_tokenize(const mc_pipeline *pipeline, const mc_text_input 
                                pipeline->max_length, out, error);
 }
 
-/* ---- progress ---------------------------------------------------------------------------------- */
+/* ---- progress -------------------------------------------------------------------------------- */
 
 enum { CALLS_PER_SECOND = 10 };
 
-/* Counts tokens: texts differ in length, and what is left of them takes time by its tokens. */
+/* Counts tokens, not texts: texts differ in length, and time grows with their tokens. */
 typedef struct meter {
     const mc_pipeline_run *run;
-    size_t tokens_read, bytes_read, bytes_total; /* of texts that were tokenized; of all */
-    size_t done;                                 /* tokens of batches that are complete */
+    size_t tokens_read, bytes_read, bytes_total; /* of tokenized texts; of all texts */
+    size_t done;                                 /* tokens of complete batches */
     double last;                                 /* when run->progress was called */
 } meter;
 
-/* Tokens of all texts. Those that are not tokenized yet have as many per byte as the others. */
+/* Tokens of all texts; the rest is estimated to have as many tokens per byte. */
 static size_t total_tokens(const meter *m)
 {
     if (m->bytes_read == 0 || m->bytes_read >= m->bytes_total)
@@ -55,7 +58,7 @@ static void report(meter *m, size_t done)
     m->run->progress(done < total ? done : total, total, m->run->user);
 }
 
-/* For mc_watch: the encoder calls it after each operation, far more often than anybody looks. */
+/* For mc_watch, which calls it after each operation: more often than a display needs. */
 static void on_tokens(double tokens, void *user)
 {
     meter *const m = user;
@@ -63,10 +66,10 @@ static void on_tokens(double tokens, void *user)
         report(m, m->done + (size_t)tokens);
 }
 
-/* ---- a window of texts ------------------------------------------------------------------------- */
+/* ---- a window of texts ----------------------------------------------------------------------- */
 
 typedef struct sequence {
-    size_t text, first, count; /* which text; its tokens in the window */
+    size_t text, first, count; /* index of the text; its tokens in the window */
 } sequence;
 
 /* The tokens of up to WINDOW texts, and room for a batch of them. */
@@ -106,7 +109,7 @@ static mc_status new_window(window *w, size_t texts, size_t labels, mc_error *er
     return mc_scratch_new(&w->scratch, error);
 }
 
-/* Room for `count` ids and types each; what they held stays. */
+/* Makes room for `count` ids and types, keeping their contents. */
 static mc_status reserve(int32_t **ids, uint8_t **types, size_t *capacity, size_t count,
                          mc_error *error)
 {
@@ -147,9 +150,9 @@ static int longest_first(const void *left, const void *right)
     return a->text > b->text ? 1 : -1;
 }
 
-/* ---- batches ----------------------------------------------------------------------------------- */
+/* ---- batches --------------------------------------------------------------------------------- */
 
-/* How many sequences from `first` on make a batch: at least one. */
+/* The number of sequences, at least one, that make a batch from `first` on. */
 static size_t batch_size(const window *w, size_t first, size_t batch_tokens)
 {
     size_t count = 0, tokens = 0;
@@ -215,7 +218,7 @@ static mc_status run_window(const mc_pipeline *pipeline, window *w, meter *m, fl
     return MC_OK;
 }
 
-/* Texts first … up to a window of them. */
+/* Tokenizes the next window of texts. */
 static mc_status read_window(const mc_pipeline *pipeline, const mc_text_input *texts, size_t first,
                              size_t count, window *w, meter *m, size_t *truncated, mc_error *error)
 {
@@ -259,40 +262,6 @@ mc_status mc_pipeline_logits(const mc_pipeline *pipeline, const mc_text_input *t
         status = run_all(pipeline, texts, count, run ? run : &standard, &w, out, error);
     free_window(&w);
     return status;
-}
-
-/* ---- scores ------------------------------------------------------------------------------------ */
-
-mc_scoring mc_pipeline_scoring(const mc_pipeline *pipeline)
-{
-    const char *const type = json_string_value(json_object_get(pipeline->config, "problem_type"));
-    if (type && strcmp(type, "regression") == 0)
-        return MC_SCORE_PLAIN;
-    if (pipeline->label_count == 1 || (type && strcmp(type, "multi_label_classification") == 0))
-        return MC_SCORE_SIGMOID;
-    return MC_SCORE_SOFTMAX;
-}
-
-static void softmax(float *row, size_t count)
-{
-    float largest = row[0];
-    double sum = 0;
-    for (size_t i = 1; i < count; i++)
-        largest = row[i] > largest ? row[i] : largest;
-    for (size_t i = 0; i < count; i++)
-        sum += exp((double)row[i] - (double)largest);
-    for (size_t i = 0; i < count; i++)
-        row[i] = (float)(exp((double)row[i] - (double)largest) / sum);
-}
-
-void mc_scores(mc_scoring scoring, float *rows, size_t count, size_t labels)
-{
-    if (scoring == MC_SCORE_SIGMOID)
-        for (size_t i = 0; i < count * labels; i++)
-            rows[i] = (float)(1 / (1 + exp(-(double)rows[i])));
-    else if (scoring == MC_SCORE_SOFTMAX)
-        for (size_t i = 0; i < count; i++)
-            softmax(rows + i * labels, labels);
 }
 
 mc_status mc_pipeline_classify(const mc_pipeline *pipeline, const mc_text_input *texts,

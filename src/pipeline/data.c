@@ -1,4 +1,4 @@
-/* Where the data sets of GLUE are found when nobody says where. */
+/* The default place of GLUE's data sets. */
 #include "pipeline/pipeline.h"
 
 #include "base/memory.h"
@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The Hub's copy, from the cache or from the server. */
+/* Loads the Hub's copy, cached or downloaded. */
 static mc_status load_from_hub(const mc_glue_task *task, const char *split,
                                const mc_hub_options *hub, mc_glue_data **out, mc_error *error)
 {

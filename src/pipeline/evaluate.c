@@ -1,7 +1,9 @@
-/* How good a pipeline is on a GLUE task. */
+/* Evaluates a pipeline on a task. */
 #include "base/memory.h"
 #include "base/system.h"
+#include "pipeline/labels.h"
 #include "pipeline/pipeline.h"
+#include "pipeline/scores.h"
 
 #include <math.h>
 #include <string.h>
@@ -38,7 +40,7 @@ static mc_status take_texts(const mc_glue_data *data, mc_text_input **texts, mc_
     return MC_OK;
 }
 
-/* Logits, which are in out->scores, into predictions and scores. */
+/* Converts logits, which are in out->scores, to predictions and scores. */
 static void predict(const mc_pipeline *pipeline, const mc_glue_task *task, const size_t *map,
                     mc_evaluation *out)
 {

@@ -1,11 +1,12 @@
-/* Which labels of a GLUE task the labels of a model are. */
+#include "pipeline/labels.h"
+
 #include "base/memory.h"
 #include "base/text.h"
 #include "pipeline/pipeline.h"
 
 #include <string.h>
 
-/* True if each label of the model is one of the task, and none is named twice. */
+/* True if each label of the model is one of the task, and no two are the same. */
 static bool match_names(const mc_pipeline *pipeline, const mc_glue_task *task, size_t *map)
 {
     for (size_t i = 0; i < pipeline->label_count; i++) {
@@ -20,7 +21,7 @@ static bool match_names(const mc_pipeline *pipeline, const mc_glue_task *task, s
     return true;
 }
 
-/* "2", "LABEL_2": a name that says no more than the place. */
+/* "2", "LABEL_2": a name without a meaning. */
 static bool is_number(const char *name)
 {
     if (strncmp(name, "LABEL_", 6) == 0)
@@ -28,7 +29,7 @@ static bool is_number(const char *name)
     return *name && name[strspn(name, "0123456789")] == '\0';
 }
 
-/* A name of the task's, which the model then means by it, whatever its others are called. */
+/* Whether any label has a name of the task; then the order of the labels cannot be assumed. */
 static bool tells_something(const mc_pipeline *pipeline, const mc_glue_task *task)
 {
     for (size_t i = 0; i < pipeline->label_count; i++)
@@ -60,7 +61,7 @@ mc_status mc_match_labels(const mc_pipeline *pipeline, const mc_glue_task *task,
                           bool *guessed, mc_error *error)
 {
     *guessed = false;
-    /* Regression has one output, which needs no name. */
+    /* Regression has one output, whatever its name. */
     if (pipeline->label_count != (task->label_count ? task->label_count : 1))
         return fail(pipeline, task, error);
     for (size_t i = 0; i < pipeline->label_count; i++)

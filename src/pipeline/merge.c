@@ -1,4 +1,4 @@
-/* Merging pipelines: what goes in comes out. */
+/* Merges pipelines into pipelines. */
 #include "base/memory.h"
 #include "base/system.h"
 #include "merge/plan.h"
@@ -55,7 +55,7 @@ mc_status mc_pipeline_merge(const mc_method *method, const mc_pipeline *const *p
     return status;
 }
 
-/* ---- from a plan ------------------------------------------------------------------------------- */
+/* ---- from a plan ----------------------------------------------------------------------------- */
 
 static mc_status load_plan(const mc_plan *plan, mc_pipeline *pipeline, mc_error *error)
 {

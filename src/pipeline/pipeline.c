@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A few groups of the encoder for each thread: threads hardly wait for each other, and progress is seen. */
+/* A few of the encoder's groups per thread, so that threads hardly wait for each other. */
 enum { BATCH_TOKENS_A_THREAD = 4096 };
 
 static const mc_dtype dtypes[] = {
@@ -30,9 +30,9 @@ void mc_pipeline_close(mc_pipeline *pipeline)
     mc_free(pipeline);
 }
 
-/* ---- labels ------------------------------------------------------------------------------------ */
+/* ---- labels ---------------------------------------------------------------------------------- */
 
-/* id2label if it names them all, else LABEL_0 … as transformers has it. */
+/* id2label if it names all labels, else LABEL_0, … as in transformers. */
 static mc_status read_labels(mc_pipeline *pipeline, mc_error *error)
 {
     const json_t *const map = json_object_get(pipeline->config, "id2label");
@@ -61,7 +61,7 @@ const char *mc_pipeline_label(const mc_pipeline *pipeline, size_t index)
     return pipeline->labels[index];
 }
 
-/* ---- opening ----------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static mc_pipeline_options resolve(const mc_pipeline_options *options)
 {
@@ -78,7 +78,7 @@ static size_t smaller_limit(size_t a, size_t b)
     return a && (!b || a < b) ? a : b;
 }
 
-/* The tokenizer may have no id that the encoder has no row for: that would only be seen on the text that needs it. */
+/* Rejects tokenizers with ids beyond the encoder's rows, which only some texts would reveal. */
 static mc_status check_vocabulary(const mc_pipeline *pipeline, mc_error *error)
 {
     const size_t tokens = mc_tokenizer_vocabulary_size(pipeline->tokenizer);

@@ -30,7 +30,7 @@ static mc_status add_text(mc_finder *finder, const char *text, size_t size, size
     return mc_vocabulary_add(&finder->texts, text, size, (int32_t)index, &old, error);
 }
 
-/* Normalises all texts to look for into one block; lengths[i] is 0 for tokens that are not normalised. */
+/* Normalises the texts to find into one block; lengths[i] is 0 for tokens that stay as they are. */
 static mc_status normalize_texts(mc_added *added, const mc_normalizer *normalizer, size_t *lengths,
                                  mc_error *error)
 {
@@ -95,7 +95,7 @@ static uint16_t flags_at(const char *at)
     return mc_unicode_character(mc_utf8_next(at, &length)).flags;
 }
 
-/* Where the blanks that end a text at `end` begin. */
+/* The start of the blanks before `end`. */
 static const char *blanks_before(const char *text, const char *end)
 {
     while (end > text) {
@@ -118,7 +118,7 @@ static const char *blanks_after(const char *at, const char *end)
     return at;
 }
 
-/* Whether [start, stop) touches no letter, digit or mark. */
+/* Whether no letter, digit or mark is beside [start, stop). */
 static bool stands_alone(const char *text, const char *end, const char *start, const char *stop)
 {
     if (start > text && (flags_at(mc_utf8_before(start)) & MC_WORD))
@@ -130,7 +130,7 @@ bool mc_added_find(const mc_added *added, const mc_finder *finder, const char *t
                    const mc_added_walk *walk)
 {
     const char *const end = text + size;
-    const char *done = text; /* what lies before it has been handed on */
+    const char *done = text; /* everything before it has been passed on */
     size_t length;
     for (const char *at = text; at < end && finder->texts.count; at += length) {
         const int32_t found = finder->first[(unsigned char)*at]

@@ -7,19 +7,19 @@
 
 #include <string.h>
 
-/* A token of a word while its merges are applied, in a doubly linked list. */
+/* A token of a word while merges are applied; a doubly linked list. */
 struct mc_bpe_symbol {
     int32_t id;            /* MC_NO_TOKEN: merged into the one before */
     int32_t before, after; /* indices; −1: none */
 };
 
-/* A merge that can be applied at a symbol and its successor, unless one of them has changed since. */
+/* A merge of a symbol and its successor; outdated if one of them has changed since. */
 struct mc_bpe_candidate {
     uint64_t order; /* rank << 32 | symbol: the smallest first */
     int32_t merged;
 };
 
-/* The cache: a word is found at one place only, and forgotten when another comes there. */
+/* The cache of words: direct-mapped, so a word replaces the one in its slot. */
 enum { CACHED_WORDS = 16384, CACHED_BYTES = 26, CACHED_IDS = 8 };
 struct mc_bpe_cached {
     uint8_t size, count; /* size 0: free */
@@ -27,10 +27,10 @@ struct mc_bpe_cached {
     int32_t ids[CACHED_IDS];
 };
 
-/* Slots that are looked at before merges are refused: far more than any list needs that was not made to collide. */
+/* Probes before a list is rejected: far more than one needs that was not made to collide. */
 #define MOST_PROBES 512
 
-/* ---- the merges ----------------------------------------------------------------------------- */
+/* ---- the merges ------------------------------------------------------------------------------ */
 
 uint32_t mc_bpe_character(unsigned char byte)
 {
@@ -61,7 +61,7 @@ void mc_bpe_free(mc_bpe *bpe)
     *bpe = (mc_bpe){0};
 }
 
-/* The slot of a pair, or the free one where it would be; NULL if there is none within MOST_PROBES. */
+/* The slot of a pair, or the free slot for it; NULL: none within MOST_PROBES. */
 static mc_bpe_merge *merge_of(const mc_bpe *bpe, int32_t left, int32_t right)
 {
     const uint64_t hash = ((uint64_t)(uint32_t)left << 32 | (uint32_t)right) *
@@ -83,7 +83,7 @@ mc_status mc_bpe_add(mc_bpe *bpe, mc_bpe_merge merge, mc_error *error)
     return MC_OK;
 }
 
-/* ---- the heap ------------------------------------------------------------------------------- */
+/* ---- the heap -------------------------------------------------------------------------------- */
 
 static void push(mc_bpe_scratch *scratch, mc_bpe_candidate candidate, mc_ids *ids)
 {
@@ -118,9 +118,9 @@ static mc_bpe_candidate pop(mc_bpe_scratch *scratch)
     return top;
 }
 
-/* ---- a word --------------------------------------------------------------------------------- */
+/* ---- a word ---------------------------------------------------------------------------------- */
 
-/* Notes the merge of symbol `at` and the one after it, if there is one. */
+/* Queues the merge of symbol `at` and its successor, if there is one. */
 static void consider(const mc_bpe *bpe, mc_bpe_scratch *scratch, int32_t at, mc_ids *ids)
 {
     const mc_bpe_symbol *const symbols = scratch->symbols;
@@ -132,7 +132,7 @@ static void consider(const mc_bpe *bpe, mc_bpe_scratch *scratch, int32_t at, mc_
              ids);
 }
 
-/* Whether the two symbols of a candidate are still those that it was noted for. */
+/* Whether the two symbols of a candidate are unchanged since it was queued. */
 static bool is_current(const mc_bpe *bpe, const mc_bpe_symbol *symbols, mc_bpe_candidate candidate)
 {
     const mc_bpe_symbol *const symbol = &symbols[(uint32_t)candidate.order];
@@ -175,7 +175,7 @@ static bool reserve_symbols(mc_bpe_scratch *scratch, size_t count)
     return true;
 }
 
-/* The bytes of a word as symbols; unknown ones as the model has it. Returns their number. */
+/* Splits a word into byte symbols, unknown ones as the model says. Returns their number. */
 static size_t spell(const mc_bpe *bpe, const char *word, size_t size, mc_bpe_symbol *symbols)
 {
     size_t count = 0;
@@ -209,7 +209,7 @@ static void merge_word(const mc_bpe *bpe, const char *word, size_t size, mc_bpe_
         mc_ids_add(ids, scratch->symbols[i].id);
 }
 
-/* The token that is the whole word, as the vocabulary spells it; MC_NO_TOKEN. */
+/* The token whose text is the whole word, in the vocabulary's spelling; MC_NO_TOKEN: none. */
 static int32_t find_word(const mc_tokenizer *tokenizer, const char *word, size_t size,
                          mc_bpe_scratch *scratch, mc_ids *ids)
 {
@@ -238,9 +238,9 @@ static void encode_word(const mc_tokenizer *tokenizer, const char *word, size_t 
         mc_ids_add(ids, whole);
 }
 
-/* ---- the cache ------------------------------------------------------------------------------ */
+/* ---- the cache ------------------------------------------------------------------------------- */
 
-/* An empty cache for the tokenizer, if it is not the one that the cache is for. */
+/* Empties the cache if it belongs to another tokenizer. */
 static bool prepare_cache(mc_bpe_scratch *scratch, uint64_t serial)
 {
     if (scratch->cache && scratch->serial == serial)
@@ -298,9 +298,9 @@ void mc_bpe_scratch_free(mc_bpe_scratch *scratch)
     *scratch = (mc_bpe_scratch){0};
 }
 
-/* ---- a text --------------------------------------------------------------------------------- */
+/* ---- a text ---------------------------------------------------------------------------------- */
 
-/* The text with a blank before it. */
+/* The text with a blank in front. */
 static const char *with_blank(mc_buffer *buffer, const char *text, size_t size)
 {
     if (!mc_buffer_reserve(buffer, size + 1))

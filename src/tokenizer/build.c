@@ -16,7 +16,7 @@ mc_status mc_build_flag(const json_t *object, const char *name, bool fallback, b
     return MC_OK;
 }
 
-/* An id; `where` says what of, for the error. */
+/* `where` names what holds the id, for the error. */
 mc_status mc_build_token_id(const json_t *value, const char *where, int32_t *id, mc_error *error)
 {
     if (!json_is_integer(value) || json_integer_value(value) < 0 ||
@@ -39,7 +39,7 @@ mc_status mc_build_token(const json_t *block, int32_t id, mc_added_token *token,
     return mc_build_flag(block, "normalized", !token->special, &token->normalized, error);
 }
 
-/* Makes the table of tokens by id large enough for `id`. */
+/* Makes room for `id` in the table of tokens. */
 static mc_status reserve_id(mc_tokenizer *tokenizer, json_int_t id, const char *text,
                             mc_error *error)
 {
@@ -73,7 +73,7 @@ static mc_status set_token(mc_tokenizer *tokenizer, json_int_t id, const char *t
     return MC_OK;
 }
 
-/* Adds a token of `size` bytes with a NUL at the end. */
+/* Adds a token of `size` bytes and a terminator. */
 static mc_status add_token(mc_tokenizer *tokenizer, const char *text, size_t size, json_int_t id,
                            mc_error *error)
 {
@@ -223,7 +223,7 @@ mc_status mc_build_added_reserve(mc_tokenizer *tokenizer, size_t count, mc_error
                          : mc_fail_memory(error);
 }
 
-/* The id that a token gets which is not in the vocabulary. */
+/* The id of a new token that is not in the vocabulary. */
 static int32_t next_id(const mc_tokenizer *tokenizer)
 {
     const int32_t size = (int32_t)tokenizer->vocabulary.count;

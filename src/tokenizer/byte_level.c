@@ -11,14 +11,14 @@
 
 #include <string.h>
 
-/* What a character is for the pattern; the first three make words of their kind. */
+/* The kind of a character in the pattern. Characters of the same kind form a word. */
 static unsigned kind_at(const char *at, size_t *length)
 {
     return mc_unicode_character(mc_utf8_next(at, length)).flags &
            (MC_LETTER | MC_NUMBER | MC_SPACE);
 }
 
-/* 's, 're, …: 0 if it is none. */
+/* Bytes of a contraction such as 's or 're; 0: none. */
 static size_t contraction(const char *text, size_t size)
 {
     if (size >= 2 && strchr("stmd", text[1]) && text[1])
@@ -29,7 +29,7 @@ static size_t contraction(const char *text, size_t size)
     return 0;
 }
 
-/* The end of the run of characters of a kind that begins at `at`. */
+/* The end of the run of one kind that starts at `at`. */
 static size_t run_end(const char *text, size_t size, size_t at, unsigned kind)
 {
     size_t length;
@@ -38,7 +38,10 @@ static size_t run_end(const char *text, size_t size, size_t at, unsigned kind)
     return at;
 }
 
-/* Blanks: all of them at the end of the text, else all but the last, which may belong to the word that follows. */
+/*
+ * Bytes of blanks: all at the end of the text, else all but the last, which may belong to the next
+ * word.
+ */
 static size_t blanks(const char *text, size_t size)
 {
     size_t length, last = 0, at = 0;

@@ -1,10 +1,10 @@
-/* The pattern by which GPT-2 cuts a text into words. */
+/* GPT-2's pattern, which splits a text into words. */
 #ifndef MC_TOKENIZER_BYTE_LEVEL_H
 #define MC_TOKENIZER_BYTE_LEVEL_H
 
 #include <stddef.h>
 
-/* Bytes of the word that a text of valid UTF-8, not empty, begins with. */
+/* Bytes of the first word of valid UTF-8 that is not empty. */
 size_t mc_byte_level_word(const char *text, size_t size);
 
 #endif

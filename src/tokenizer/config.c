@@ -23,7 +23,7 @@ mc_status mc_tokenizer_config_load(const char *path, bool reals, json_t **out, m
     return MC_OK;
 }
 
-/* ---- classes ----------------------------------------------------------------------------------- */
+/* ---- classes --------------------------------------------------------------------------------- */
 
 /* "BertTokenizerFast" is "BertTokenizer". */
 static bool is_class(const char *name, const char *class)
@@ -76,7 +76,7 @@ static mc_status find_class(const char *model_config, mc_tokenizer_config *out, 
     return status;
 }
 
-/* ---- reading ----------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 mc_status mc_tokenizer_config_read(const mc_tokenizer_config_paths *paths, mc_tokenizer_config *out,
                                    mc_error *error)

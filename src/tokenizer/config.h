@@ -37,8 +37,8 @@ typedef struct mc_tokenizer_config_paths {
 
 /*
  * Reads them. special_tokens_map.json and added_tokens.json are formats of older versions, and read
- * only if tokenizer_config.json has no added_tokens_decoder. Free with mc_tokenizer_config_free also
- * after an error, which names the file.
+ * only if tokenizer_config.json has no added_tokens_decoder. Free with mc_tokenizer_config_free
+ * also after an error, which names the file.
  */
 mc_status mc_tokenizer_config_read(const mc_tokenizer_config_paths *paths, mc_tokenizer_config *out,
                                    mc_error *error);

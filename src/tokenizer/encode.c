@@ -6,7 +6,7 @@
 #include "tokenizer/template.h"
 #include "tokenizer/wordpiece.h"
 
-/* What encoding needs, kept from one text to the next. */
+/* Memory for encoding, reused from text to text. */
 typedef struct mc_encoding_scratch {
     mc_buffer repaired, normalized;
     mc_ids text, pair;
@@ -14,7 +14,7 @@ typedef struct mc_encoding_scratch {
 
 } mc_encoding_scratch;
 
-/* One text on its way. */
+/* One text while it is encoded. */
 typedef struct passage {
     const mc_tokenizer *tokenizer;
     mc_encoding_scratch *scratch;
@@ -26,7 +26,7 @@ static void add_token(void *user, int32_t id)
     mc_ids_add(((const passage *)user)->ids, id);
 }
 
-/* A normalised text without added tokens. */
+/* Receives normalised text without added tokens. */
 static bool add_model_tokens(void *user, const char *text, size_t size)
 {
     const passage *const p = user;
@@ -37,7 +37,7 @@ static bool add_model_tokens(void *user, const char *text, size_t size)
     return !p->ids->failed;
 }
 
-/* A text without added tokens that are found as they stand. */
+/* Receives text between the added tokens that are found before normalisation. */
 static bool normalize_piece(void *user, const char *text, size_t size)
 {
     const passage *const p = user;

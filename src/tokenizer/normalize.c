@@ -9,13 +9,13 @@
 typedef struct writer {
     const mc_normalizer *steps;
     char *end;
-    char *run;    /* the marks written since the last character of combining class 0 */
+    char *run;    /* marks since the last character of combining class 0 */
     uint8_t last; /* class of the last of them */
     bool unordered;
     bool failed;
 } writer;
 
-/* Puts the marks of a run in the order of their classes; marks of a class stay in theirs. */
+/* Sorts the marks of a run by class, stably (Unicode's canonical ordering). */
 static void order_run(writer *w)
 {
     const size_t size = (size_t)(w->end - w->run);
@@ -38,7 +38,7 @@ static void order_run(writer *w)
     mc_free(copy);
 }
 
-/* The next character has class 0. */
+/* Called before a character of class 0. */
 static void end_run(writer *w)
 {
     if (w->unordered)
@@ -81,7 +81,7 @@ static void put_letters(writer *w, uint32_t syllable)
         put(w, 0x11a7 + index % 28);
 }
 
-/* Decomposes a character and leaves out nonspacing marks. */
+/* Decomposes a character and drops nonspacing marks. */
 static void put_stripped(writer *w, uint32_t code, mc_character character)
 {
     if (character.flags & MC_NONSPACING) {

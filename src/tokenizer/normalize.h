@@ -1,19 +1,22 @@
-/* BERT's normalisation: clean, blanks around Chinese characters, accents stripped, lower case; each if it is configured. */
+/*
+ * BERT's normalisation. Steps, each optional: clean, put blanks around Chinese characters, strip
+ * accents, lower case.
+ */
 #ifndef MC_TOKENIZER_NORMALIZE_H
 #define MC_TOKENIZER_NORMALIZE_H
 
 #include "tokenizer/tokenizer.h"
 
-/* Once its steps are set. */
+/* Call when its steps are set. */
 void mc_normalizer_prepare(mc_normalizer *normalizer);
 
-/* Whether it has a step at all. */
+/* Whether it has any step. */
 static inline bool mc_normalizer_changes(const mc_normalizer *normalizer)
 {
     return normalizer->clean || normalizer->chinese || normalizer->strip || normalizer->lower;
 }
 
-/* Normalises valid UTF-8 into out, which it makes large enough, and sets *length. False when there is no memory. */
+/* Normalises valid UTF-8 into out, which grows as needed, and sets *length. False: no memory. */
 bool mc_normalize(const mc_normalizer *normalizer, const char *text, size_t size, mc_buffer *out,
                   size_t *length);
 

@@ -26,7 +26,7 @@ static mc_status not_known(const char *part, const json_t *block, const char *kn
                    type_of(block), known);
 }
 
-/* A sequence of one is that one. */
+/* A sequence of one item is that item. */
 static const json_t *unwrapped(const json_t *block, const char *members)
 {
     if (is_type(block, "Sequence")) {
@@ -51,7 +51,7 @@ static mc_status read_normalizer(mc_tokenizer *tokenizer, const json_t *json, mc
     return mc_build_flag(block, "strip_accents", steps->lower, &steps->strip, error);
 }
 
-/* ---- models --------------------------------------------------------------------------------- */
+/* ---- models ---------------------------------------------------------------------------------- */
 
 static mc_status read_wordpiece(mc_tokenizer *tokenizer, const json_t *json, const json_t *model,
                                 mc_error *error)
@@ -70,7 +70,7 @@ static mc_status read_wordpiece(mc_tokenizer *tokenizer, const json_t *json, con
                               most ? (size_t)json_integer_value(most) : 100, error);
 }
 
-/* Members that change what BPE does in ways that are not known here. */
+/* Rejects options of BPE that are not implemented. */
 static mc_status check_bpe(const json_t *model, mc_error *error)
 {
     static const char *const texts[] = {"continuing_subword_prefix", "end_of_word_suffix"};
@@ -135,7 +135,7 @@ static mc_status read_bpe(mc_tokenizer *tokenizer, const json_t *json, const jso
     return read_merges(tokenizer, json_object_get(model, "merges"), error);
 }
 
-/* Older files do not say the type. */
+/* Older files have no type. */
 static bool is_model(const json_t *model, const char *type, const char *member)
 {
     return is_type(model, type) ||
@@ -164,7 +164,7 @@ static mc_status read_model(mc_tokenizer *tokenizer, const json_t *json, mc_erro
     return not_known("model", model, "WordPiece and BPE", error);
 }
 
-/* ---- post-processors ------------------------------------------------------------------------ */
+/* ---- post-processors ------------------------------------------------------------------------- */
 
 static mc_status malformed_template(mc_error *error)
 {
@@ -251,7 +251,7 @@ static mc_status read_processor(mc_tokenizer *tokenizer, const json_t *block, mc
                                             : mc_build_roberta_template(tokenizer, cls, sep, error);
 }
 
-/* ByteLevel changes offsets only, so that a sequence has one other processor at most. */
+/* ByteLevel changes offsets only, so a sequence may have one other processor. */
 static mc_status read_post_processor(mc_tokenizer *tokenizer, const json_t *json, mc_error *error)
 {
     const json_t *const block = json_object_get(json, "post_processor");

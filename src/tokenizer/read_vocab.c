@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-/* The vocabulary files are those of a class: no other class is known to read them. */
+/* Each kind of vocabulary file belongs to one class; others would read it differently. */
 static mc_status check_class(const mc_tokenizer_config *config, mc_tokenizer_class class,
                              const char *files, mc_error *error)
 {
@@ -20,7 +20,7 @@ static mc_status check_class(const mc_tokenizer_config *config, mc_tokenizer_cla
                    config->class_name);
 }
 
-/* The tokens that begin and end a text. */
+/* The tokens at the start and end of a text. */
 static mc_status find_ends(const mc_tokenizer *tokenizer, const mc_tokenizer_config *config,
                            int32_t *cls, int32_t *sep, mc_error *error)
 {
@@ -56,7 +56,7 @@ mc_status mc_tokenizer_make_roberta(mc_tokenizer *tokenizer, const mc_tokenizer_
     return mc_build_roberta_template(tokenizer, cls, sep, error);
 }
 
-/* ---- vocab.txt ------------------------------------------------------------------------------ */
+/* ---- vocab.txt ------------------------------------------------------------------------------- */
 
 /* Loads a text in UTF-8, without NUL. The caller frees it, also after an error. */
 static mc_status load_text(const char *path, char **text, size_t *size, mc_error *error)
@@ -82,9 +82,9 @@ mc_status mc_tokenizer_read_vocab_txt(mc_tokenizer *tokenizer, const char *path,
     return mc_tokenizer_make_bert(tokenizer, &bert, NULL, error);
 }
 
-/* ---- vocab.json and merges.txt -------------------------------------------------------------- */
+/* ---- vocab.json and merges.txt --------------------------------------------------------------- */
 
-/* A line "a b" each; those that begin with "#version" say nothing. */
+/* One merge "a b" per line; lines that start with "#version" are skipped. */
 static mc_status read_lines(mc_tokenizer *tokenizer, const char *text, size_t size, mc_error *error)
 {
     size_t lines = 1;

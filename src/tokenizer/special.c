@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- special tokens by name -------------------------------------------------------------------- */
+/* ---- special tokens by name ------------------------------------------------------------------ */
 
 /* What a class has where the configuration does not name it; NULL: none. */
 typedef struct special_name {
@@ -61,7 +61,9 @@ static mc_status add_special(mc_tokenizer *tokenizer, const json_t *value, mc_er
     return mc_build_added(tokenizer, token, error);
 }
 
-/* A default counts only if it is in the vocabulary: no tokenizer grows by tokens nobody asked for. */
+/*
+ * A default counts only if it is in the vocabulary: no tokenizer grows by tokens nobody asked for.
+ */
 static mc_status add_default(mc_tokenizer *tokenizer, const char *text, mc_error *error)
 {
     const mc_added_token token = {.text = text, .id = MC_NO_TOKEN, .special = true};
@@ -114,7 +116,7 @@ static mc_status add_further(mc_tokenizer *tokenizer, const mc_tokenizer_config 
     return MC_OK;
 }
 
-/* ---- tokens with ids --------------------------------------------------------------------------- */
+/* ---- tokens with ids ------------------------------------------------------------------------- */
 
 /* A token of added_tokens_decoder ("5": {"content": …}), tokenizer.json, or added_tokens.json. */
 typedef struct found_token {

@@ -1,4 +1,6 @@
-/* The added tokens of a tokenizer: special ones and others, from all the files that may have some. */
+/*
+ * The added tokens of a tokenizer: special ones and others, from all the files that may have some.
+ */
 #ifndef MC_TOKENIZER_SPECIAL_H
 #define MC_TOKENIZER_SPECIAL_H
 
@@ -8,8 +10,8 @@
  * Adds, in this order:
  *
  *     stored tokenizers only: the list `added_tokens` of tokenizer.json, which may be NULL
- *     added_tokens_decoder of tokenizer_config.json, or without one added_tokens.json and that list,
- *         by their ids
+ *     added_tokens_decoder of tokenizer_config.json, or without one, added_tokens.json and that
+ *         list, by their ids
  *     the special tokens that the configuration names (cls_token, …), or its class does
  *     further ones: extra_special_tokens, additional_special_tokens, …
  *

@@ -17,7 +17,7 @@ mc_status mc_template_add(mc_template *template, mc_part_kind kind, int32_t id, 
     return MC_OK;
 }
 
-/* How much of two texts is kept so that they have `most` tokens together: the longer one is cut, down to the other, then both. */
+/* Shortens two lengths to `most` in total: the longer one down to the shorter, then both. */
 static void cut(size_t *first, size_t *second, size_t most)
 {
     if (*first + *second <= most)

@@ -24,7 +24,7 @@ void mc_tokenizer_close(mc_tokenizer *tokenizer)
     mc_free(tokenizer);
 }
 
-/* The files that a tokenizer may have. */
+/* The files of a tokenizer. */
 enum { JSON, VOCAB_TXT, VOCAB_JSON, MERGES, CONFIG, SPECIAL, ADDED, MODEL, FILES };
 
 static const char *const file_names[FILES] = {"tokenizer.json",
@@ -36,7 +36,7 @@ static const char *const file_names[FILES] = {"tokenizer.json",
                                               "added_tokens.json",
                                               "config.json"};
 
-/* Those of a folder: NULL for what it does not have. */
+/* Those of a folder; NULL: missing. */
 typedef struct tokenizer_files {
     char *paths[FILES];
     json_t *json;
@@ -76,7 +76,7 @@ static mc_status look_for_files(const char *folder, tokenizer_files *files, mc_e
                       "merges.txt; found none");
 }
 
-/* What does not depend on the kind of files. Lengths that are no lengths stand for "unknown": 1e30. */
+/* Settings for any kind of files. transformers writes 1e30 for an unknown length. */
 static void read_config(mc_tokenizer *tokenizer, const json_t *config)
 {
     const json_t *const stated = json_object_get(config, "model_max_length");
@@ -87,7 +87,7 @@ static void read_config(mc_tokenizer *tokenizer, const json_t *config)
     tokenizer->cut_left = side && strcmp(side, "left") == 0;
 }
 
-/* The last id is that of the last token. */
+/* Drops unused ids from the end of the table. */
 static void trim(mc_tokenizer *tokenizer)
 {
     while (tokenizer->token_count && !tokenizer->tokens[tokenizer->token_count - 1])
@@ -107,7 +107,7 @@ static mc_status check_template(const mc_tokenizer *tokenizer, const mc_template
     return MC_OK;
 }
 
-/* What is made once everything has been read. */
+/* Builds what depends on everything that was read. */
 static mc_status finish(mc_tokenizer *tokenizer, mc_error *error)
 {
     static atomic_uint_least64_t serial;

@@ -1,8 +1,13 @@
 /*
- * The parts of a tokenizer, and the way of a text through them:
+ * The parts of a tokenizer, and how a text passes through them:
  *
- *     bytes → UTF-8 → added tokens found as they stand → each piece between: normalised → added tokens found in that → words
- *     → tokens of the model → cut → with special tokens (template)
+ *     bytes ─▶ valid UTF-8 ─▶ added tokens that are not normalised
+ *                                  │ text between them
+ *                                  ▼
+ *                             normalizer ─▶ added tokens that are normalised
+ *                                  │ text between them
+ *                                  ▼
+ *                             words ─▶ tokens of the model ─▶ truncation ─▶ template
  */
 #ifndef MC_TOKENIZER_TOKENIZER_H
 #define MC_TOKENIZER_TOKENIZER_H
@@ -12,27 +17,27 @@
 
 #include <mergecraft/tokenizer.h>
 
-/* Ids are below this: several times the largest vocabulary there is. */
+/* Limit of ids: several times the largest known vocabulary. */
 #define MC_MOST_TOKENS (INT32_C(1) << 22)
 
-/* ---- parts ---------------------------------------------------------------------------------- */
+/* ---- parts ----------------------------------------------------------------------------------- */
 
-/* BERT's normalisation; all steps false: none. */
+/* BERT's normalisation; all false: none. */
 typedef struct mc_normalizer {
     bool clean, chinese, strip, lower;
-    int16_t ascii[128]; /* what becomes of each ASCII character; -1: nothing */
+    int16_t ascii[128]; /* replacement of each ASCII character; -1: dropped */
 } mc_normalizer;
 
 typedef enum mc_model_kind { MC_WORDPIECE, MC_BYTE_BPE } mc_model_kind;
 
 typedef struct mc_wordpiece {
     char *prefix_text;
-    mc_prefix prefix;       /* of pieces that continue a word */
-    size_t most_characters; /* longer words are unknown */
+    mc_prefix prefix;       /* of tokens that continue a word */
+    size_t most_characters; /* of a word; longer ones are unknown */
     int32_t unknown;
 } mc_wordpiece;
 
-/* Two tokens become one; the lower the rank, the sooner. */
+/* Merges two tokens into one; lower ranks first. */
 typedef struct mc_bpe_merge {
     int32_t left, right; /* left MC_NO_TOKEN: a free slot */
     int32_t rank, merged;
@@ -41,26 +46,25 @@ typedef struct mc_bpe_merge {
 typedef struct mc_bpe {
     mc_bpe_merge *merges; /* open addressing; a power of two */
     size_t capacity;
-    int32_t bytes[256]; /* the token of each byte; MC_NO_TOKEN */
-    int32_t unknown;    /* of bytes without one; MC_NO_TOKEN: such bytes are left out */
-    bool fuse_unknown;  /* a run of unknown bytes is one token */
-    bool
-        whole_words; /* a word that is a token is that one, whatever the merges say (ignore_merges) */
+    int32_t bytes[256];       /* token of each byte; MC_NO_TOKEN: none */
+    int32_t unknown;          /* token of bytes without one; MC_NO_TOKEN: such bytes are dropped */
+    bool fuse_unknown;        /* a run of unknown bytes becomes one token */
+    bool whole_words;         /* ignore_merges: a word that is a token is not split */
     bool prefix_space, split; /* of the pre-tokenizer: add_prefix_space, use_regex */
 } mc_bpe;
 
-/* A token that is found in the text before the model sees it. */
+/* A token that is found in the text before the model runs. */
 typedef struct mc_added_token {
-    const char *text; /* owned, once it is in mc_added */
+    const char *text; /* owned by mc_added */
     size_t size;
     int32_t id;
     bool left_strip, right_strip, single_word, normalized, special;
 } mc_added_token;
 
-/* Texts to find, with the index of the added token of each. */
+/* Texts to find, each with the index of its added token. */
 typedef struct mc_finder {
     mc_vocabulary texts;
-    bool first[256]; /* whether a text begins with this byte */
+    bool first[256]; /* whether a text starts with the byte */
 } mc_finder;
 
 typedef struct mc_added {
@@ -72,7 +76,7 @@ typedef struct mc_added {
     mc_finder plain, normalized;
 } mc_added;
 
-/* A part of a template: a special token, or the text or its pair. */
+/* A part of a template: a special token, the text, or its pair. */
 typedef enum mc_part_kind { MC_PART_TOKEN, MC_PART_TEXT, MC_PART_PAIR } mc_part_kind;
 typedef struct mc_template_part {
     mc_part_kind kind;
@@ -84,23 +88,23 @@ typedef struct mc_template_part {
 typedef struct mc_template {
     mc_template_part parts[MC_TEMPLATE_PARTS];
     size_t count;
-    size_t tokens; /* how many of the parts are tokens */
+    size_t tokens; /* number of parts that are tokens */
 } mc_template;
 
 struct mc_tokenizer {
-    uint64_t serial; /* tells the caches of tokenizers apart */
+    uint64_t serial; /* identifies the tokenizer in caches */
     mc_model_kind kind;
     mc_normalizer normalizer;
     mc_vocabulary vocabulary;
-    char *texts;         /* of all tokens of the vocabulary, each with a NUL */
-    const char **tokens; /* by id: NULL where there is none */
+    char *texts;         /* the vocabulary's tokens, each with a terminator */
+    const char **tokens; /* by id; NULL: none */
     size_t token_count;
     mc_wordpiece wordpiece;
     mc_bpe bpe;
     mc_added added;
     mc_template single, pair;
     size_t max_length;
-    bool cut_left; /* the beginning of a text that is too long is cut off, not its end */
+    bool cut_left; /* truncate at the start of a text, not at its end */
 };
 
 #endif

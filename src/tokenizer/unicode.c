@@ -2,7 +2,7 @@
 
 #include "tokenizer/unicode_tables.h"
 
-/* Sorted code points, and for each where its replacement begins in `texts`. */
+/* Sorted code points, and the start of each one's replacement in `texts`. */
 typedef struct mapping {
     const uint32_t *codes, *texts;
     const uint16_t *starts;

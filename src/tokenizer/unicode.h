@@ -1,4 +1,4 @@
-/* What tokenizers must know of characters, as the `tokenizers` package sees them (tools/make_unicode.py). */
+/* Properties of characters as the package `tokenizers` has them (tools/make_unicode.py). */
 #ifndef MC_TOKENIZER_UNICODE_H
 #define MC_TOKENIZER_UNICODE_H
 
@@ -22,8 +22,7 @@ enum {
 
 typedef struct mc_character {
     uint16_t flags;
-    uint8_t
-        combining; /* canonical combining class: marks of different classes are put in order; 0: stays where it is */
+    uint8_t combining; /* canonical combining class; 0: not reordered */
 } mc_character;
 
 /* The block of a code point; the records of blocks; flags and class of a record. */
@@ -38,11 +37,11 @@ static inline mc_character mc_unicode_character(uint32_t code)
     return (mc_character){mc_unicode_record_flags[record], mc_unicode_record_classes[record]};
 }
 
-/* The code points that replace one; sets *count. Static storage. */
+/* The code points that replace `code`; sets *count. Static storage. */
 const uint32_t *mc_unicode_stripped(uint32_t code, size_t *count);
 const uint32_t *mc_unicode_lowered(uint32_t code, size_t *count);
 
-/* Bytes of UTF-8 that a byte may become when it is normalised, at most. */
+/* The most bytes that a byte of UTF-8 becomes when it is normalised. */
 #define MC_UNICODE_GROWTH 3
 
 #endif

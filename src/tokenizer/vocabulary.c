@@ -5,10 +5,10 @@
 
 #include <string.h>
 
-/* Slots that are looked at before a set is refused: far more than any set has that was not made to collide. */
+/* Probes before a set is rejected: far more than one needs that was not made to collide. */
 #define MOST_PROBES 512
 
-/* FNV-1a, a byte at a time, so that the hash of every beginning of a text is a by-product. */
+/* FNV-1a continues byte by byte, so the hash of every prefix of a text is a by-product. */
 static inline uint64_t next_hash(uint64_t hash, char byte)
 {
     return (hash ^ (unsigned char)byte) * UINT64_C(0x100000001b3);
@@ -21,7 +21,7 @@ static uint64_t hash_of(uint64_t hash, const char *text, size_t size)
     return hash;
 }
 
-/* The upper bits depend on all bytes. */
+/* Mixes in the upper bits, which depend on all bytes. */
 static inline uint32_t folded(uint64_t hash)
 {
     return (uint32_t)(hash >> 32) ^ (uint32_t)hash;
@@ -58,7 +58,7 @@ static inline bool is_text(const mc_vocabulary_slot *slot, const mc_prefix *pref
            (!prefix->size || memcmp(slot->text, prefix->text, prefix->size) == 0);
 }
 
-/* The slot of a text, or the free one where it would be; NULL if there is none within MOST_PROBES. */
+/* The slot of a text, or the free slot for it; NULL: none within MOST_PROBES. */
 static inline mc_vocabulary_slot *slot_of(const mc_vocabulary *vocabulary, const mc_prefix *prefix,
                                           const char *text, size_t size, uint64_t hash)
 {

@@ -1,6 +1,6 @@
 /*
- * A set of texts with a number each, made to find the longest one that a text begins with: a hash is continued byte by byte over
- * the text, and every beginning is one lookup.
+ * A set of texts with one number each, made to find the longest one that is a prefix of a text: the
+ * hash continues byte by byte over the text, so each prefix costs one lookup.
  */
 #ifndef MC_TOKENIZER_VOCABULARY_H
 #define MC_TOKENIZER_VOCABULARY_H
@@ -9,7 +9,7 @@
 
 #include <stdbool.h>
 
-/* The longest token that is accepted, in bytes. */
+/* Limit of a token's bytes. */
 #define MC_TOKEN_BYTES 1024
 #define MC_NO_TOKEN (-1)
 
@@ -25,7 +25,7 @@ typedef struct mc_vocabulary {
     size_t longest; /* bytes of the longest text */
 } mc_vocabulary;
 
-/* Where a search begins: after a prefix that is not in the text ("##"). */
+/* What a search starts with: a prefix that is not part of the text ("##"). */
 typedef struct mc_prefix {
     const char *text;
     size_t size;
@@ -34,21 +34,23 @@ typedef struct mc_prefix {
 
 mc_prefix mc_prefix_of(const char *text, size_t size);
 
-/* Makes room for `count` texts, all that will be added. */
+/* Makes room for `count` texts, the final number. */
 mc_status mc_vocabulary_reserve(mc_vocabulary *vocabulary, size_t count, mc_error *error);
 /*
- * Adds a text, which is not copied; *old is MC_NO_TOKEN, or the id of the same text that was there before and stays. MC_FORMAT if it is longer
- * than MC_TOKEN_BYTES, or if the set was made so that searching it would take for ever.
+ * Adds a text, which is borrowed. If the text is in the set already it keeps its id, and *old is
+ * that id, else MC_NO_TOKEN.
+ *
+ * Errors: MC_FORMAT: the text is longer than MC_TOKEN_BYTES, or the texts were made to collide
  */
 mc_status mc_vocabulary_add(mc_vocabulary *vocabulary, const char *text, size_t size, int32_t id,
                             int32_t *old, mc_error *error);
 void mc_vocabulary_free(mc_vocabulary *vocabulary);
 
-/* The id of a text; MC_NO_TOKEN. */
+/* The id of a text; MC_NO_TOKEN: not in the set. */
 int32_t mc_vocabulary_find(const mc_vocabulary *vocabulary, const char *text, size_t size);
 /*
- * The longest text of the set that is `prefix` and then a beginning of `text`, not empty; sets *length to the bytes of the
- * beginning. MC_NO_TOKEN if there is none.
+ * Finds the longest text of the set that is `prefix` followed by the first bytes of `text`, at
+ * least one, and sets *length to their number. MC_NO_TOKEN: none.
  */
 int32_t mc_vocabulary_longest(const mc_vocabulary *vocabulary, const mc_prefix *prefix,
                               const char *text, size_t size, size_t *length);

@@ -6,7 +6,10 @@
 
 static const mc_prefix no_prefix = {.text = "", .hash = MC_HASH_START};
 
-/* The longest token that the word begins with, then the longest "##…" that follows, …; unknown if that leads nowhere. */
+/*
+ * Takes the longest token at the start, then the longest "##…" behind it, and so on; unknown if
+ * none fits.
+ */
 static void encode_word(const mc_tokenizer *tokenizer, const char *word, size_t size,
                         size_t characters, mc_ids *ids)
 {
@@ -30,7 +33,7 @@ static void encode_word(const mc_tokenizer *tokenizer, const char *word, size_t 
     }
 }
 
-/* Words are what blanks separate; punctuation is a word each. */
+/* Blanks separate words; each punctuation character is a word. */
 void mc_wordpiece_encode(const mc_tokenizer *tokenizer, const char *text, size_t size, mc_ids *ids)
 {
     const char *const end = text + size;

@@ -20,7 +20,7 @@ static mc_team *new_team(int threads)
     return team;
 }
 
-/* ---- runs -------------------------------------------------------------------------------------- */
+/* ---- runs ------------------------------------------------------------------------------------ */
 
 static atomic_int called[MEMBERS];
 
@@ -83,7 +83,7 @@ static void test_no_team(void **state)
     mc_team_free(new_team(MEMBERS)); /* that never ran */
 }
 
-/* ---- barriers ---------------------------------------------------------------------------------- */
+/* ---- barriers -------------------------------------------------------------------------------- */
 
 typedef struct meeting {
     mc_team *team;
@@ -140,7 +140,7 @@ static void test_one_fails(void **state)
     }
 }
 
-/* ---- independent items ------------------------------------------------------------------------- */
+/* ---- independent items ----------------------------------------------------------------------- */
 
 static atomic_int done[ITEMS];
 

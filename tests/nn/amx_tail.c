@@ -1,8 +1,8 @@
 /*
- * A fault of oneDNN, without mergecraft: y = x·W of bf16, where one row of x is 1 and all others are
- * NaN. Row 0 of y must be finite. With AMX, a width above 32 that is no multiple of 32, and an
- * affected version, it is not: the kernel reads the last columns of each row in tiles of 32 numbers,
- * into the next row, and relies on zeros in W to cancel what it finds; 0 · NaN is NaN.
+ * A fault of oneDNN, without mergecraft: y = x·W in bf16, where one row of x is 1 and all others
+ * are NaN. Row 0 of y must be finite. With AMX, an affected version, and a width above 32 that is
+ * not a multiple of 32, it is NaN: the kernel reads the last columns of each row in tiles of 32
+ * numbers, on into the next row, and relies on zeros in W to cancel them. 0 · NaN is NaN.
  *
  *     cc tests/nn/amx_tail.c -ldnnl -o amx_tail && OMP_NUM_THREADS=1 ./amx_tail
  *

@@ -18,7 +18,7 @@ static const char *const models[] = {
 };
 enum { MODELS = sizeof models / sizeof *models, SEQUENCES = 10, MOST_LABELS = 3, TOKENS = 400 };
 
-/* ---- fixtures ---------------------------------------------------------------------------------- */
+/* ---- fixtures -------------------------------------------------------------------------------- */
 
 typedef struct cases {
     int32_t ids[TOKENS];
@@ -110,7 +110,7 @@ static void logits_of(const mc_encoder *encoder, const mc_batch *batch, int thre
     mc_scratch_free(scratch);
 }
 
-/* ---- values ------------------------------------------------------------------------------------ */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 static void compare_with_transformers(mc_dtype dtype, double tolerance)
 {
@@ -148,8 +148,8 @@ static void test_same_as_transformers(void **state)
 }
 
 /*
- * bfloat16 has 8 bits, and these weights are far larger than those of real models, so that a rounding error is too; real ones are held
- * to 5e-2 (tests/real).
+ * bfloat16 has 8 bits, and these weights are far larger than those of real models, so that a
+ * rounding error is too; real ones are held to 5e-2 (tests/real).
  */
 static void test_bf16_near_transformers(void **state)
 {
@@ -160,8 +160,9 @@ static void test_bf16_near_transformers(void **state)
 }
 
 /*
- * The reference rounds to int8 too, but what it rounds it has computed in float64: now and then a number is rounded the other way, which
- * moves a logit by less than this. At every level, as what is beside the sums is computed here.
+ * The reference rounds to int8 too, but what it rounds it has computed in float64: now and then a
+ * number is rounded the other way, which moves a logit by less than this. At every level, as what
+ * is beside the sums is computed here.
  */
 static void test_int8_as_in_torch(void **state)
 {
@@ -176,7 +177,7 @@ static void test_int8_as_in_torch(void **state)
     assert_true(mc_cpu_force(best));
 }
 
-/* ---- independence ------------------------------------------------------------------------------ */
+/* ---- independence ---------------------------------------------------------------------------- */
 
 /* Sequences of `from` in another order, each `repeat` times. */
 typedef struct shuffled {
@@ -311,7 +312,7 @@ static void test_few_sequences(void **state)
     }
 }
 
-/* ---- watching ---------------------------------------------------------------------------------- */
+/* ---- watching -------------------------------------------------------------------------------- */
 
 typedef struct watched {
     double tokens;
@@ -356,7 +357,7 @@ static void test_progress_and_cancel(void **state)
     mc_encoder_free(encoder);
 }
 
-/* ---- loading again ----------------------------------------------------------------------------- */
+/* ---- loading again --------------------------------------------------------------------------- */
 
 static void test_other_weights(void **state)
 {
@@ -381,7 +382,7 @@ static void test_other_weights(void **state)
     mc_state_dict_free(weights);
 }
 
-/* ---- what is wrong ----------------------------------------------------------------------------- */
+/* ---- what is wrong --------------------------------------------------------------------------- */
 
 static void bad_config(const char *model, const char *name, json_t *value, mc_status status,
                        const char *part)
@@ -413,7 +414,7 @@ static void test_bad_configs(void **state)
     bad_config("bert", "num_attention_heads", json_integer(0), MC_FORMAT, "found 0");
     bad_config("bert", "hidden_size", json_integer(-24), MC_FORMAT, "found -24");
     bad_config("bert", "hidden_size", json_string("24"), MC_FORMAT,
-               "hidden_size: expected a whole number");
+               "hidden_size: expected an integer");
     bad_config("bert", "num_hidden_layers", json_integer(1LL << 40), MC_FORMAT,
                "num_hidden_layers: expected 1 to");
     bad_config("bert", "layer_norm_eps", json_real(-1), MC_FORMAT, "layer_norm_eps");
@@ -587,7 +588,7 @@ static void test_bad_batches(void **state)
     mc_encoder_free(encoder);
 }
 
-/* ---- memory ------------------------------------------------------------------------------------ */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 static mc_status all_of_it(const json_t *config, mc_dtype dtype, const mc_state_dict *weights,
                            const cases *c, float *logits)

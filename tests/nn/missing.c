@@ -1,4 +1,7 @@
-/* Where oneDNN is missing: one line that says what to install. The library's place is taken by a file that is none (CMakeLists.txt). */
+/*
+ * Where oneDNN is missing: one line that says what to install. The library's place is taken by a
+ * file that is none (CMakeLists.txt).
+ */
 #include "merge/fixtures.h"
 
 #include "base/json.h"

@@ -105,8 +105,8 @@ static void check_rows(const tried *t, size_t first, size_t count)
 }
 
 /*
- * One row among rows of NaN: a kernel that reads beyond the end of a row and multiplies by zero what
- * it finds there gives NaN.
+ * One row among rows of NaN: a kernel that reads beyond the end of a row and multiplies by zero
+ * what it finds there gives NaN.
  */
 static void check_among_nan(const tried *t, size_t row)
 {

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "pipeline/labels.h"
 #include "pipeline/pipeline.h"
 
 #include <string.h>

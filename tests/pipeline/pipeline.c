@@ -1,6 +1,7 @@
 /*
- * Pipelines of the demo models, against what transformers makes of them (tests/data/pipeline/make_pipeline.py), and against each
- * other: threads, batches, reloading, merging.
+ * Pipelines of the demo models, against what transformers makes of them
+ * (tests/data/pipeline/make_pipeline.py), and against each other: threads, batches, reloading,
+ * merging.
  */
 #include "merge/fixtures.h"
 
@@ -55,7 +56,7 @@ static mc_text_input text_of(const char *text, const char *pair)
     return (mc_text_input){text, strlen(text), pair, pair ? strlen(pair) : 0};
 }
 
-/* ---- against transformers ---------------------------------------------------------------------- */
+/* ---- against transformers -------------------------------------------------------------------- */
 
 /* rows[i] is a list of numbers in JSON, values one row after the other. */
 static void assert_rows(const json_t *rows, const float *values)
@@ -135,7 +136,7 @@ static void test_against_transformers(void **state)
     mc_glue_data_free(data);
 }
 
-/* ---- the same for any threads and batch -------------------------------------------------------- */
+/* ---- the same for any threads and batch ------------------------------------------------------ */
 
 static void test_same_bits(void **state)
 {
@@ -161,7 +162,7 @@ static void test_same_bits(void **state)
     mc_glue_data_free(data);
 }
 
-/* ---- other weights, merges --------------------------------------------------------------------- */
+/* ---- other weights, merges ------------------------------------------------------------------- */
 
 static void assert_same_scores(const mc_pipeline *a, const mc_pipeline *b, const mc_glue_data *data)
 {
@@ -263,7 +264,7 @@ static void test_merge_rounds(void **state)
     mc_glue_data_free(data);
 }
 
-/* ---- what cannot be done ----------------------------------------------------------------------- */
+/* ---- what cannot be done --------------------------------------------------------------------- */
 
 static void test_no_weights(void **state)
 {
@@ -391,7 +392,10 @@ static void test_progress(void **state)
     mc_pipeline_close(pipeline);
 }
 
-/* Every allocation fails in turn: an error, no leak (with the sanitizer), and nothing is broken afterwards. */
+/*
+ * Every allocation fails in turn: an error, no leak (with the sanitizer), and nothing is broken
+ * afterwards.
+ */
 static void test_memory(void **state)
 {
     (void)state;

@@ -195,7 +195,7 @@ static void test_vocab_json(void **state)
     assert_non_null(strstr(error.file, "merges.txt"));
 }
 
-/* ---- what tokenizer_config.json changes --------------------------------------------------------- */
+/* ---- what tokenizer_config.json changes ------------------------------------------------------ */
 
 #define LOWERED "{\"type\":\"BertNormalizer\",\"lowercase\":true}"
 #define BERT_CLASS "\"tokenizer_class\":\"BertTokenizer\""

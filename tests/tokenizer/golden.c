@@ -1,6 +1,7 @@
 /*
- * Texts whose tokens the package `tokenizers` has found: tests/data/tokenizer/NAME/golden.txt, written by make_tokenizers.py there. A
- * line is: the length to cut to, the text, its pair or "-" (bytes in hexadecimal, after a "."), "=", ids and types as 12:0.
+ * Texts whose tokens the package `tokenizers` has found: tests/data/tokenizer/NAME/golden.txt,
+ * written by make_tokenizers.py there. A line is: the length to cut to, the text, its pair or "-"
+ * (bytes in hexadecimal, after a "."), "=", ids and types as 12:0.
  */
 #include <mergecraft/tokenizer.h>
 

@@ -45,7 +45,10 @@ static void check_long(const mc_tokenizer *tokenizer, const char *part, size_t c
     free(text);
 }
 
-/* 100,000 words; one word of 100,000 characters, which is one token for BERT, and marks that have to be put in order. */
+/*
+ * 100,000 words; one word of 100,000 characters, which is one token for BERT, and marks that have
+ * to be put in order.
+ */
 static void test_long(void **state)
 {
     (void)state;

@@ -1,22 +1,24 @@
 /*
- * BERT, RoBERTa and DistilBERT with their classification heads. They differ in the names of their weights and settings, in the table of
- * segment types, in how positions are numbered, and in the head's activation; there is one description of the rest.
+ * BERT, RoBERTa and DistilBERT with their classification heads. They differ in the names of their
+ * weights and settings, in the table of segment types, in how positions are numbered, and in the
+ * head's activation. add_block and add_all describe what they share.
  */
-#include "base/memory.h"
 #include "nn/network.h"
+#include "base/memory.h"
 #include "nn/settings.h"
 
 #include <stdio.h>
 #include <string.h>
 
-/* Names of weights are these, followed by ".weight" or ".bias". */
+/* A weight's full name is one of these with ".weight" or ".bias". */
 typedef struct architecture {
     const char *name, *model_type; /* "architectures" and "model_type" in config.json */
     mc_setting_names settings;
     mc_positions positions;
-    const char *words, *places, *types, *embeddings_norm;
-    const char *block; /* prefix of those of a block, with its number; what follows: */
-    const char *query, *key, *value, *mixed, *mixed_norm, *wide, *narrow, *narrow_norm;
+    const char *word_table, *position_table, *type_table, *embeddings_norm;
+    const char
+        *block; /* prefix of a block's weights, before its number; the rest of their names: */
+    const char *query, *key, *value, *out_proj, *out_norm, *up, *down, *down_norm;
     const char *head, *classifier;
     mc_activation head_activation;
 } architecture;
@@ -31,16 +33,16 @@ typedef struct architecture {
     }
 #define BERT_BLOCK                                                                                 \
     .query = "attention.self.query", .key = "attention.self.key", .value = "attention.self.value", \
-    .mixed = "attention.output.dense", .mixed_norm = "attention.output.LayerNorm",                 \
-    .wide = "intermediate.dense", .narrow = "output.dense", .narrow_norm = "output.LayerNorm"
+    .out_proj = "attention.output.dense", .out_norm = "attention.output.LayerNorm",                \
+    .up = "intermediate.dense", .down = "output.dense", .down_norm = "output.LayerNorm"
 
 static const architecture architectures[] = {
     {.name = "BertForSequenceClassification",
      .model_type = "bert",
      .settings = BERT_SETTINGS(30522, 0),
-     .words = "bert.embeddings.word_embeddings",
-     .places = "bert.embeddings.position_embeddings",
-     .types = "bert.embeddings.token_type_embeddings",
+     .word_table = "bert.embeddings.word_embeddings",
+     .position_table = "bert.embeddings.position_embeddings",
+     .type_table = "bert.embeddings.token_type_embeddings",
      .embeddings_norm = "bert.embeddings.LayerNorm",
      .block = "bert.encoder.layer",
      BERT_BLOCK,
@@ -51,9 +53,9 @@ static const architecture architectures[] = {
      .model_type = "roberta",
      .settings = BERT_SETTINGS(50265, 1),
      .positions = MC_POSITIONS_OFFSET,
-     .words = "roberta.embeddings.word_embeddings",
-     .places = "roberta.embeddings.position_embeddings",
-     .types = "roberta.embeddings.token_type_embeddings",
+     .word_table = "roberta.embeddings.word_embeddings",
+     .position_table = "roberta.embeddings.position_embeddings",
+     .type_table = "roberta.embeddings.token_type_embeddings",
      .embeddings_norm = "roberta.embeddings.LayerNorm",
      .block = "roberta.encoder.layer",
      BERT_BLOCK,
@@ -70,18 +72,18 @@ static const architecture architectures[] = {
                   NULL,
                   NULL,
                   {768, 6, 12, 3072, 30522, 512, 0, 2, 0, 1e-12F, MC_ACTIVATION_GELU}},
-     .words = "distilbert.embeddings.word_embeddings",
-     .places = "distilbert.embeddings.position_embeddings",
+     .word_table = "distilbert.embeddings.word_embeddings",
+     .position_table = "distilbert.embeddings.position_embeddings",
      .embeddings_norm = "distilbert.embeddings.LayerNorm",
      .block = "distilbert.transformer.layer",
      .query = "attention.q_lin",
      .key = "attention.k_lin",
      .value = "attention.v_lin",
-     .mixed = "attention.out_lin",
-     .mixed_norm = "sa_layer_norm",
-     .wide = "ffn.lin1",
-     .narrow = "ffn.lin2",
-     .narrow_norm = "output_layer_norm",
+     .out_proj = "attention.out_lin",
+     .out_norm = "sa_layer_norm",
+     .up = "ffn.lin1",
+     .down = "ffn.lin2",
+     .down_norm = "output_layer_norm",
      .head = "pre_classifier",
      .classifier = "classifier",
      .head_activation = MC_ACTIVATION_RELU},
@@ -89,14 +91,14 @@ static const architecture architectures[] = {
 
 enum { ARCHITECTURES = sizeof architectures / sizeof *architectures };
 
-/* ---- building ---------------------------------------------------------------------------------- */
+/* ---- building -------------------------------------------------------------------------------- */
 
-/* Once something fails, the rest does nothing; so the description below reads as one. */
+/* After a failure every function does nothing, so the description below needs no checks. */
 typedef struct builder {
     mc_network *network;
     const architecture *a;
-    mc_settings s;
-    bool failed; /* no memory */
+    mc_nn_settings s;
+    bool failed; /* out of memory */
 } builder;
 
 static int add_value(builder *b, mc_rows rows, int width)
@@ -106,7 +108,7 @@ static int add_value(builder *b, mc_rows rows, int width)
         b->failed = true;
         return -1;
     }
-    n->values[n->value_count] = (mc_value){.rows = rows, .width = width, .panels = 1};
+    n->values[n->value_count] = (mc_nn_value){.rows = rows, .width = width, .panels = 1};
     return (int)n->value_count++;
 }
 
@@ -119,16 +121,16 @@ static void add_op(builder *b, mc_op op)
     }
     for (int i = 0; i < 3; i++)
         if (op.in[i] >= 0) {
-            mc_value *const value = &n->values[op.in[i]];
+            mc_nn_value *const value = &n->values[op.in[i]];
             value->inputs = value->inputs || op.kind == MC_OP_PRODUCT;
             value->floats = value->floats || op.kind != MC_OP_PRODUCT;
         }
-    if (op.kind != MC_OP_PRODUCT) /* they compute in float32 */
+    if (op.kind != MC_OP_PRODUCT) /* the others compute in float32 */
         n->values[op.out].floats = true;
     n->ops[n->op_count++] = op;
 }
 
-/* Takes the name, which may be NULL for want of memory. rows 0: a vector. */
+/* Takes over the name; NULL: there was no memory for it. rows 0: a vector. */
 static int add_weight(builder *b, char *name, mc_weight_kind kind, int64_t rows, int64_t columns)
 {
     mc_network *const n = b->network;
@@ -144,11 +146,11 @@ static int add_weight(builder *b, char *name, mc_weight_kind kind, int64_t rows,
     return (int)n->weight_count++;
 }
 
-/* `layer` −1: outside the blocks. */
-static char *name_of(const builder *b, int layer, const char *name, const char *suffix)
+/* `block` −1: outside the blocks. */
+static char *name_of(const builder *b, int block, const char *name, const char *suffix)
 {
-    return layer < 0 ? mc_format("%s.%s", name, suffix)
-                     : mc_format("%s.%d.%s.%s", b->a->block, layer, name, suffix);
+    return block < 0 ? mc_format("%s.%s", name, suffix)
+                     : mc_format("%s.%d.%s.%s", b->a->block, block, name, suffix);
 }
 
 static int add_table(builder *b, const char *name, int rows)
@@ -156,23 +158,23 @@ static int add_table(builder *b, const char *name, int rows)
     return add_weight(b, name_of(b, -1, name, "weight"), MC_WEIGHT_TABLE, rows, b->s.hidden);
 }
 
-static void add_normalize(builder *b, int layer, const char *name, int in, int added, int out)
+static void add_normalize(builder *b, int block, const char *name, int in, int added, int out)
 {
     const int64_t width = b->s.hidden;
-    const int gain = add_weight(b, name_of(b, layer, name, "weight"), MC_WEIGHT_VECTOR, 0, width);
-    const int shift = add_weight(b, name_of(b, layer, name, "bias"), MC_WEIGHT_VECTOR, 0, width);
+    const int gain = add_weight(b, name_of(b, block, name, "weight"), MC_WEIGHT_VECTOR, 0, width);
+    const int shift = add_weight(b, name_of(b, block, name, "bias"), MC_WEIGHT_VECTOR, 0, width);
     add_op(b, (mc_op){MC_OP_NORMALIZE, {in, added, -1}, out, {gain, shift, -1}, 0});
 }
 
-static void add_product(builder *b, int layer, const char *name, int in, int out,
+static void add_product(builder *b, int block, const char *name, int in, int out,
                         mc_activation activation)
 {
     if (b->failed)
         return;
     const int64_t rows = b->network->values[out].width, columns = b->network->values[in].width;
-    const int weight = add_weight(b, name_of(b, layer, name, "weight"), MC_WEIGHT_MATRIX, rows,
+    const int weight = add_weight(b, name_of(b, block, name, "weight"), MC_WEIGHT_MATRIX, rows,
                                   columns);
-    const int bias = add_weight(b, name_of(b, layer, name, "bias"), MC_WEIGHT_BIAS, 0, rows);
+    const int bias = add_weight(b, name_of(b, block, name, "bias"), MC_WEIGHT_BIAS, 0, rows);
     add_op(b, (mc_op){MC_OP_PRODUCT, {in, -1, -1}, out, {weight, bias, -1}, activation});
     if (b->failed)
         return;
@@ -187,7 +189,10 @@ static void add_first(builder *b, int in, int out)
     add_op(b, (mc_op){MC_OP_FIRST, {in, -1, -1}, out, {-1, -1, -1}, 0});
 }
 
-/* As few as have at most PANEL columns, all as many; 1 if there are no such. Measured: 512 is as fast as 384, 768 is slower. */
+/*
+ * The fewest panels of equal width that have at most PANEL columns; 1 if the width has no such
+ * divisor. Measured: 512 columns are as fast as 384, 768 are slower.
+ */
 enum { PANEL = 512 };
 
 static int panels_of(int width)
@@ -198,9 +203,9 @@ static int panels_of(int width)
     return panels > 0 && width % panels == 0 ? panels : 1;
 }
 
-/* Values that all blocks use again, with a row for each token, or for each sequence. */
+/* Values that all blocks reuse, with one row per token, or per sequence. */
 typedef struct stream {
-    int state, query, mixed, sum, wide;
+    int state, query, attended, sum, inner;
 } stream;
 
 static stream add_stream(builder *b, mc_rows rows)
@@ -209,40 +214,40 @@ static stream add_stream(builder *b, mc_rows rows)
     const stream s = {add_value(b, rows, width), add_value(b, rows, width),
                       add_value(b, rows, width), add_value(b, rows, width),
                       add_value(b, rows, b->s.inner)};
-    if (!b->failed && b->network->dtype != MC_I8) /* rows of int8 are made of whole ones */
-        b->network->values[s.wide].panels = panels_of(b->s.inner);
+    if (!b->failed && b->network->dtype != MC_I8) /* int8 needs a whole row to find its scale */
+        b->network->values[s.inner].panels = panels_of(b->s.inner);
     return s;
 }
 
 /*
- * A block changes the state of `s`: attention on all tokens, whose states are `tokens`, and two products, each added to what it was
- * made of and normalised.
+ * A block updates the state of `s`: attention over all tokens, whose states are `tokens`, then the
+ * two products of the MLP. Each result is added to its input and normalised.
  */
-static void add_block(builder *b, int layer, const stream *s, int tokens, int key, int value)
+static void add_block(builder *b, int block, const stream *s, int tokens, int key, int value)
 {
     const architecture *const a = b->a;
-    add_product(b, layer, a->query, s->state, s->query, MC_ACTIVATION_LINEAR);
-    add_product(b, layer, a->key, tokens, key, MC_ACTIVATION_LINEAR);
-    add_product(b, layer, a->value, tokens, value, MC_ACTIVATION_LINEAR);
-    add_op(b, (mc_op){MC_OP_ATTENTION, {s->query, key, value}, s->mixed, {-1, -1, -1}, 0});
-    add_product(b, layer, a->mixed, s->mixed, s->sum, MC_ACTIVATION_LINEAR);
-    add_normalize(b, layer, a->mixed_norm, s->sum, s->state, s->state);
-    add_product(b, layer, a->wide, s->state, s->wide, b->s.activation);
-    add_product(b, layer, a->narrow, s->wide, s->sum, MC_ACTIVATION_LINEAR);
-    add_normalize(b, layer, a->narrow_norm, s->sum, s->state, s->state);
+    add_product(b, block, a->query, s->state, s->query, MC_ACTIVATION_LINEAR);
+    add_product(b, block, a->key, tokens, key, MC_ACTIVATION_LINEAR);
+    add_product(b, block, a->value, tokens, value, MC_ACTIVATION_LINEAR);
+    add_op(b, (mc_op){MC_OP_ATTENTION, {s->query, key, value}, s->attended, {-1, -1, -1}, 0});
+    add_product(b, block, a->out_proj, s->attended, s->sum, MC_ACTIVATION_LINEAR);
+    add_normalize(b, block, a->out_norm, s->sum, s->state, s->state);
+    add_product(b, block, a->up, s->state, s->inner, b->s.activation);
+    add_product(b, block, a->down, s->inner, s->sum, MC_ACTIVATION_LINEAR);
+    add_normalize(b, block, a->down_norm, s->sum, s->state, s->state);
 }
 
 static void add_embeddings(builder *b, int out)
 {
     const architecture *const a = b->a;
-    const int words = add_table(b, a->words, b->s.vocabulary);
-    const int places = add_table(b, a->places, b->s.positions);
-    const int types = a->types ? add_table(b, a->types, b->s.types) : -1;
-    add_op(b, (mc_op){MC_OP_EMBED, {-1, -1, -1}, out, {words, places, types}, 0});
+    const int words = add_table(b, a->word_table, b->s.vocabulary);
+    const int positions = add_table(b, a->position_table, b->s.positions);
+    const int types = a->type_table ? add_table(b, a->type_table, b->s.types) : -1;
+    add_op(b, (mc_op){MC_OP_EMBED, {-1, -1, -1}, out, {words, positions, types}, 0});
     add_normalize(b, -1, a->embeddings_norm, out, -1, out);
 }
 
-/* The head looks at the first token alone; so the last block computes no other, once it has their keys and values. */
+/* The head reads only the first token, so the last block computes queries for first tokens only. */
 static void add_all(builder *b)
 {
     const stream tokens = add_stream(b, MC_ROWS_TOKENS), first = add_stream(b, MC_ROWS_SEQUENCES);
@@ -251,16 +256,16 @@ static void add_all(builder *b)
     const int pooled = add_value(b, MC_ROWS_SEQUENCES, b->s.hidden);
     const int logits = add_value(b, MC_ROWS_SEQUENCES, b->s.labels);
     add_embeddings(b, tokens.state);
-    for (int layer = 0; layer < b->s.layers - 1; layer++)
-        add_block(b, layer, &tokens, tokens.state, key, value);
+    for (int block = 0; block < b->s.blocks - 1; block++)
+        add_block(b, block, &tokens, tokens.state, key, value);
     add_first(b, tokens.state, first.state);
-    add_block(b, b->s.layers - 1, &first, tokens.state, key, value);
+    add_block(b, b->s.blocks - 1, &first, tokens.state, key, value);
     add_product(b, -1, b->a->head, first.state, pooled, b->a->head_activation);
     add_product(b, -1, b->a->classifier, pooled, logits, MC_ACTIVATION_LINEAR);
     b->network->result = logits;
 }
 
-/* A value that only products read is written in their dtype at once. */
+/* A value that only products read is written in their dtype directly. */
 static void set_results(mc_network *network)
 {
     network->values[network->result].floats = true;
@@ -274,7 +279,7 @@ static void set_results(mc_network *network)
     }
 }
 
-/* ---- from config.json -------------------------------------------------------------------------- */
+/* ---- from config.json ------------------------------------------------------------------------ */
 
 static mc_status unsupported(const char *file, const char *found, mc_error *error)
 {
@@ -286,7 +291,7 @@ static mc_status unsupported(const char *file, const char *found, mc_error *erro
                       "architecture: expected one of %s, found %s", known, found);
 }
 
-/* By "architectures", or, where that is missing, by "model_type". */
+/* By "architectures"; if that is missing, by "model_type". */
 static mc_status find(const json_t *config, const char *file, const architecture **out,
                       mc_error *error)
 {
@@ -309,7 +314,7 @@ static mc_status find(const json_t *config, const char *file, const architecture
 
 static mc_status set_limits(mc_network *n, const builder *b, const char *file, mc_error *error)
 {
-    const mc_settings *const s = &b->s;
+    const mc_nn_settings *const s = &b->s;
     n->positions = b->a->positions;
     n->vocabulary = s->vocabulary;
     n->types = s->types;
@@ -333,7 +338,7 @@ mc_status mc_network_build(mc_network *network, const json_t *config, const char
     *network = (mc_network){.dtype = dtype};
     builder b = {.network = network};
     MC_TRY(find(config, file, &b.a, error));
-    MC_TRY(mc_settings_read(config, file, &b.a->settings, &b.s, error));
+    MC_TRY(mc_nn_settings_read(config, file, &b.a->settings, &b.s, error));
     MC_TRY(set_limits(network, &b, file, error));
     add_all(&b);
     if (b.failed)

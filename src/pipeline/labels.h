@@ -1,0 +1,16 @@
+/* Matches the labels of a model with those of a task. */
+#ifndef MC_PIPELINE_LABELS_H
+#define MC_PIPELINE_LABELS_H
+
+#include <mergecraft/pipeline.h>
+
+/*
+ * Sets map[i], i < mc_pipeline_label_count, to the task's label that the model's label i means, and
+ * *guessed if their names do not tell.
+ *
+ * Errors: MC_MISMATCH: they cannot be the task's labels
+ */
+mc_status mc_match_labels(const mc_pipeline *pipeline, const mc_glue_task *task, size_t *map,
+                          bool *guessed, mc_error *error);
+
+#endif
