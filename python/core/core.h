@@ -51,6 +51,10 @@ mc_state_dict *core_dict_of(PyObject *object);
 
 const mc_model *core_model_of(PyObject *object);
 const mc_method *core_method_of(PyObject *object);
+/* The examples of a Data and their task; NULL with an exception. */
+const mc_glue_data *core_data_of(PyObject *object, const mc_glue_task **task);
+/* A dict of (value, standard error). */
+PyObject *core_metrics(const mc_metric *metrics, size_t count);
 
 /* Each NULL, with an exception, if the object is of another type. */
 
@@ -100,5 +104,6 @@ int core_add_model(PyObject *module);
 int core_add_method(PyObject *module);
 int core_add_plan(PyObject *module);
 int core_add_pipeline(PyObject *module);
+int core_add_data(PyObject *module);
 
 #endif

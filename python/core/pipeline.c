@@ -86,7 +86,7 @@ static PyGetSetDef pipeline_properties[] = {
     {"max_length", get_max_length, NULL, "tokens of a text that count", NULL},
     {0}};
 
-/* ---- texts -------------------------------------------------------------------------------------- */
+/* ---- texts ----------------------------------------------------------------------------------- */
 
 static int text_of(PyObject *object, const char **text, size_t *size)
 {
@@ -108,7 +108,9 @@ static int input_of(PyObject *item, mc_text_input *input)
            (pair == Py_None || text_of(pair, &input->pair, &input->pair_size));
 }
 
-/* A list of (text, pair or None), as the library wants them; the list owns the text. NULL with an exception. */
+/*
+ * Converts a list of (text, pair or None); the list owns the texts. Returns NULL with an exception.
+ */
 static mc_text_input *texts_of(PyObject *list, Py_ssize_t *count)
 {
     *count = PyList_Size(list);
@@ -175,189 +177,79 @@ static PyObject *pipeline_classify(PyObject *self, PyObject *args, PyObject *key
     return run_texts(self, args, keywords, mc_pipeline_classify);
 }
 
-/* ---- GLUE --------------------------------------------------------------------------------------- */
+/* ---- evaluation ------------------------------------------------------------------------------ */
 
-typedef struct glue_object {
-    PyObject ob_base;
-    const mc_glue_task *task;
-    mc_glue_data *data;
-} glue_object;
-
-static PyTypeObject *glue_type;
-
-static int path_or_none(PyObject *object, void *path)
+static PyObject *doubles(const double *values, size_t count)
 {
-    return object == Py_None ? 1 : PyUnicode_FSConverter(object, path);
-}
-
-static PyObject *new_glue(PyTypeObject *type, PyObject *args, PyObject *keywords)
-{
-    static char *names[] = {"task", "split", "path", "progress", NULL};
-    const char *name, *split;
-    PyObject *path = NULL;
-    core_run run = {0};
-    const mc_hub_options hub = core_hub_options(&run);
-    mc_glue_data *data = NULL;
-    mc_error error = MC_ERROR_NONE;
-    mc_status status;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "ss|O&O", names, &name, &split, path_or_none,
-                                     &path, &run.progress))
-        return NULL;
-    const mc_glue_task *const task = mc_glue_task_find(name);
-    if (!task) {
-        Py_XDECREF(path);
-        return PyErr_Format(PyExc_KeyError, "%s", name);
-    }
-    const char *const file = path ? PyBytes_AsString(path) : NULL;
-    Py_BEGIN_ALLOW_THREADS status = file ? mc_glue_load(task, file, split, &data, &error)
-                                         : mc_glue_load_default(task, split, &hub, &data, &error);
-    Py_END_ALLOW_THREADS Py_XDECREF(path);
-    if (core_run_end(&run, status, &error) != 0) {
-        mc_glue_data_free(data);
-        return NULL;
-    }
-    glue_object *const self = (glue_object *)PyType_GenericAlloc(type, 0);
-    if (!self) {
-        mc_glue_data_free(data);
-        return NULL;
-    }
-    self->task = task;
-    self->data = data;
-    return (PyObject *)self;
-}
-
-static void glue_dealloc(PyObject *object)
-{
-    PyTypeObject *const type = Py_TYPE(object);
-    mc_glue_data_free(((glue_object *)object)->data);
-    ((freefunc)PyType_GetSlot(type, Py_tp_free))(object);
-    Py_DECREF(type);
-}
-
-static PyObject *glue_examples(PyObject *self, PyObject *ignored)
-{
-    (void)ignored;
-    const mc_glue_data *const data = ((glue_object *)self)->data;
-    PyObject *const list = PyList_New((Py_ssize_t)mc_glue_count(data));
-    for (size_t i = 0; list && i < mc_glue_count(data); i++) {
-        const mc_glue_example e = mc_glue_example_at(data, i);
-        PyObject *const text = PyUnicode_DecodeUTF8(e.text, (Py_ssize_t)e.size, "replace");
-        PyObject *const pair = e.pair ? PyUnicode_DecodeUTF8(e.pair, (Py_ssize_t)e.pair_size,
-                                                             "replace")
-                                      : Py_NewRef(Py_None);
-        PyObject *const item = text && pair ? Py_BuildValue("OOd", text, pair, e.label) : NULL;
-        Py_XDECREF(text);
-        Py_XDECREF(pair);
-        if (!item) {
-            Py_DECREF(list);
-            return NULL;
-        }
-        PyList_SetItem(list, (Py_ssize_t)i, item);
-    }
+    PyObject *const list = PyList_New((Py_ssize_t)count);
+    for (size_t i = 0; list && i < count; i++)
+        PyList_SetItem(list, (Py_ssize_t)i, PyFloat_FromDouble(values[i]));
     return list;
 }
 
-static PyObject *metrics_of(const mc_metric *metrics, size_t count)
+static PyObject *scores_of(const mc_evaluation *evaluation)
 {
-    PyObject *const dict = PyDict_New();
-    for (size_t i = 0; dict && i < count; i++) {
-        PyObject *const value = PyFloat_FromDouble(metrics[i].value);
-        const int failed = !value || PyDict_SetItemString(dict, metrics[i].name, value) != 0;
-        Py_XDECREF(value);
-        if (failed) {
-            Py_DECREF(dict);
-            return NULL;
-        }
-    }
-    return dict;
+    void *out;
+    const size_t size = evaluation->examples * evaluation->label_count * sizeof(float);
+    PyObject *const memory = core_memory_new((int64_t)size, &out);
+    if (memory && size > 0)
+        memcpy(out, evaluation->scores, size);
+    return memory;
 }
 
-static PyObject *glue_score(PyObject *self, PyObject *list)
+static PyObject *evaluation_of(const mc_evaluation *e)
 {
-    const glue_object *const glue = (glue_object *)self;
-    const size_t count = mc_glue_count(glue->data);
-    mc_metric metrics[MC_GLUE_METRICS];
-    if (!PyList_Check(list) || (size_t)PyList_Size(list) != count)
-        return PyErr_Format(PyExc_ValueError, "expected a list of %zu predictions", count);
-    double *const values = PyMem_Calloc(2 * count + 1, sizeof *values);
-    if (!values)
-        return PyErr_NoMemory();
-    for (size_t i = 0; i < count && !PyErr_Occurred(); i++) {
-        values[i] = PyFloat_AsDouble(PyList_GetItem(list, (Py_ssize_t)i));
-        values[count + i] = mc_glue_example_at(glue->data, i).label;
-    }
-    const size_t found = PyErr_Occurred()
-                             ? 0
-                             : mc_glue_score(glue->task, values, values + count, count, metrics);
-    PyMem_Free(values);
-    return PyErr_Occurred() ? NULL : metrics_of(metrics, found);
+    PyObject *const metrics = core_metrics(e->metrics, e->metric_count);
+    PyObject *const loss = core_metrics(&e->loss, e->labelled ? 1 : 0);
+    PyObject *const predictions = doubles(e->predictions, e->examples);
+    PyObject *const scores = scores_of(e);
+    if (metrics && loss && predictions && scores)
+        return Py_BuildValue("{s:N,s:N,s:N,s:N,s:O,s:K}", "metrics", metrics, "loss", loss,
+                             "predictions", predictions, "scores", scores, "guessed",
+                             e->guessed ? Py_True : Py_False, "truncated",
+                             (unsigned long long)e->truncated);
+    Py_XDECREF(metrics);
+    Py_XDECREF(loss);
+    Py_XDECREF(predictions);
+    Py_XDECREF(scores);
+    return NULL;
 }
-
-static PyObject *glue_label(PyObject *self, PyObject *name)
-{
-    const char *const text = PyUnicode_AsUTF8AndSize(name, NULL);
-    return text ? PyLong_FromLong(mc_glue_label_find(((glue_object *)self)->task, text)) : NULL;
-}
-
-static PyObject *get_label_count(PyObject *self, void *closure)
-{
-    (void)closure;
-    return PyLong_FromSize_t(((glue_object *)self)->task->label_count);
-}
-
-static PyObject *get_labelled(PyObject *self, void *closure)
-{
-    (void)closure;
-    return PyBool_FromLong(mc_glue_labelled(((glue_object *)self)->data));
-}
-
-static PyGetSetDef glue_properties[] = {
-    {"label_count", get_label_count, NULL, "labels of the task; 0: a number is to be told", NULL},
-    {"labelled", get_labelled, NULL, "whether the split has labels", NULL},
-    {0}};
-
-static PyMethodDef glue_methods[] = {
-    {"examples", glue_examples, METH_NOARGS,
-     "examples()\n--\n\n(text, pair or None, label), each."},
-    {"score", glue_score, METH_O, "score(predictions)\n--\n\nThe task's metrics."},
-    {"label", glue_label, METH_O,
-     "label(name)\n--\n\nThe label of that name; -1 if it tells none."},
-    {0}};
-
-static PyType_Slot glue_slots[] = {
-    {Py_tp_doc,
-     "Glue(task, split, path=None, progress=None)\n--\n\nThe examples of a split of a GLUE task."},
-    {Py_tp_new, new_glue},
-    {Py_tp_dealloc, glue_dealloc},
-    {Py_tp_getset, glue_properties},
-    {Py_tp_methods, glue_methods},
-    {0}};
-
-static PyType_Spec glue_spec = {"mergecraft._core.Glue", sizeof(glue_object), 0, Py_TPFLAGS_DEFAULT,
-                                glue_slots};
 
 static PyObject *pipeline_evaluate(PyObject *self, PyObject *args, PyObject *keywords)
 {
-    static char *names[] = {"glue", "progress", NULL};
-    PyObject *glue_argument, *progress = Py_None;
+    static char *names[] = {"data", "progress", NULL};
+    PyObject *data, *progress = Py_None;
     mc_evaluation evaluation = {0};
     mc_error error = MC_ERROR_NONE;
     mc_status status;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O!|O", names, glue_type, &glue_argument,
-                                     &progress))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O|O", names, &data, &progress))
         return NULL;
-    const glue_object *const glue = (glue_object *)glue_argument;
+    const mc_glue_task *task;
+    const mc_glue_data *const examples = core_data_of(data, &task);
+    if (!examples)
+        return NULL;
     core_run run = {.progress = progress};
     const mc_pipeline_run how = {.cancel = &run.cancel, .progress = on_progress, .user = &run};
-    Py_BEGIN_ALLOW_THREADS status = mc_pipeline_evaluate(of(self), glue->task, glue->data, &how,
+    Py_BEGIN_ALLOW_THREADS status = mc_pipeline_evaluate(of(self), task, examples, &how,
                                                          &evaluation, &error);
-    Py_END_ALLOW_THREADS PyObject *const metrics = core_run_end(&run, status, &error) == 0
-                                                       ? metrics_of(evaluation.metrics,
-                                                                    evaluation.metric_count)
-                                                       : NULL;
+    Py_END_ALLOW_THREADS PyObject *const found = core_run_end(&run, status, &error) == 0
+                                                     ? evaluation_of(&evaluation)
+                                                     : NULL;
     if (status == MC_OK)
         mc_evaluation_free(&evaluation);
-    return metrics;
+    return found;
+}
+
+static PyObject *pipeline_load(PyObject *self, PyObject *dict)
+{
+    mc_error error = MC_ERROR_NONE;
+    mc_status status;
+    const mc_state_dict *const weights = core_dict_of(dict);
+    if (!weights)
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS status = mc_pipeline_load(of(self), weights, &error);
+    Py_END_ALLOW_THREADS if (status != MC_OK) return core_raise_kept(&error);
+    Py_RETURN_NONE;
 }
 
 static PyMethodDef pipeline_methods[] = {
@@ -367,7 +259,10 @@ static PyMethodDef pipeline_methods[] = {
     {"classify", (PyCFunction)(void (*)(void))pipeline_classify, METH_VARARGS | METH_KEYWORDS,
      "classify(texts, progress=None)\n--\n\nAs logits, scores."},
     {"evaluate", (PyCFunction)(void (*)(void))pipeline_evaluate, METH_VARARGS | METH_KEYWORDS,
-     "evaluate(glue, progress=None)\n--\n\nThe task's metrics."},
+     "evaluate(data, progress=None)\n--\n\nReturns metrics and loss as {name: (value, standard "
+     "error)}, predictions, scores, guessed, truncated."},
+    {"load", pipeline_load, METH_O,
+     "load(dict)\n--\n\nReplaces the weights by those of a Dict, in the same memory."},
     {0}};
 
 static PyType_Slot pipeline_slots[] = {
@@ -382,25 +277,8 @@ static PyType_Slot pipeline_slots[] = {
 static PyType_Spec pipeline_spec = {"mergecraft._core.Pipeline", sizeof(pipeline_object), 0,
                                     Py_TPFLAGS_DEFAULT, pipeline_slots};
 
-static PyObject *glue_tasks(PyObject *module, PyObject *ignored)
-{
-    (void)module, (void)ignored;
-    const size_t count = mc_glue_task_count();
-    PyObject *const names = PyList_New((Py_ssize_t)count);
-    for (size_t i = 0; names && i < count; i++)
-        PyList_SetItem(names, (Py_ssize_t)i, PyUnicode_FromString(mc_glue_task_at(i)->name));
-    return names;
-}
-
-static PyMethodDef functions[] = {
-    {"glue_tasks", glue_tasks, METH_NOARGS, "glue_tasks()\n--\n\nThe names of GLUE's tasks."}, {0}};
-
 int core_add_pipeline(PyObject *module)
 {
     pipeline_type = (PyTypeObject *)PyType_FromSpec(&pipeline_spec);
-    glue_type = (PyTypeObject *)PyType_FromSpec(&glue_spec);
-    if (!pipeline_type || !glue_type || PyModule_AddType(module, pipeline_type) != 0 ||
-        PyModule_AddType(module, glue_type) != 0)
-        return -1;
-    return PyModule_AddFunctions(module, functions);
+    return pipeline_type ? PyModule_AddType(module, pipeline_type) : -1;
 }

@@ -30,7 +30,7 @@ from ._errors import (
     UnsupportedError,
     UsageError,
 )
-from ._evaluation import evaluate_glue_pipeline
+from ._evaluation import Evaluation, Evaluations, McNemar, evaluate, evaluate_glue_pipeline
 from ._merge import Merge, dict_map, layer_merge, model_merge
 from ._methods import Method, load_methods
 from ._pipeline import Pipeline
@@ -40,9 +40,12 @@ __all__ = [
     "ArgumentError",
     "CompileError",
     "Error",
+    "Evaluation",
+    "Evaluations",
     "ExistsError",
     "FormatError",
     "InputOutputError",
+    "McNemar",
     "Merge",
     "MergeWarning",
     "Method",
@@ -55,6 +58,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "dict_map",
+    "evaluate",
     "evaluate_glue_pipeline",
     "layer_merge",
     "load_methods",

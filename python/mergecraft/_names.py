@@ -120,6 +120,11 @@ def in_order(names: Iterable[str]) -> list[str]:
     return sorted(names, key=_key)
 
 
+def heads(names: Iterable[str]) -> list[str]:
+    """Returns the names of a model's head: what is trained for one task only."""
+    return [name for name in names if _HEAD.search(name)]
+
+
 def _key(name: str) -> tuple[Any, ...]:
     natural = [(int(part), "") if part.isdigit() else (-1, part) for part in _NUMBER.split(name)]
     if _EMBEDDING.search(name):

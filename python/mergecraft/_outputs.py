@@ -321,6 +321,15 @@ def _copy_files(source: str, target: str) -> None:
                 shutil.copyfile(path, os.path.join(target, name))
 
 
+def with_tensors_of(tensors: StateDict, like: Any) -> _core.Model:
+    """Returns a model with the configuration and files of `like` and the tensors of a dict."""
+    given = Input(like, "like", to_folder=True)
+    if given.kind == DICT:
+        raise UsageError("like: expected an id, a folder, a module or a pipeline, found dict")
+    whole = _replaced(StateDict._of(given.core.dict), tensors, given.name, False)
+    return _core.wrap_model(given.name, whole._core(), given.core.config, given.core.folder)
+
+
 def push_to_hub(tensors: StateDict, repository: str, like: Any, options: dict[str, Any]) -> str:
     """Implements StateDict.push_to_hub."""
     import tempfile

@@ -5,9 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from . import _core, _tensors
+from . import _core, _names, _tensors
 from ._arguments import whole
-from ._errors import ArgumentError, UsageError, unknown_keyword
+from ._errors import (
+    ArgumentError,
+    MismatchError,
+    UsageError,
+    counted,
+    shown,
+    unknown_keyword,
+    warn,
+)
 from ._progress import Progress, open_models
 from ._state_dict import StateDict
 
@@ -34,15 +42,16 @@ class Pipeline:
 
     Args:
         model: a folder, or an id of the Hub.
-        dtype: what matrix products are computed in: 'f32', 'bf16' or 'int8'.
-        threads: 0 means one for each processor.
+        dtype: of matrix products: 'f32', 'bf16' or 'int8'.
+        threads: 0 means all CPUs.
 
-    Call it with a text, a pair ``{'text': …, 'text_pair': …}``, or a list of them; as in transformers, a text gives a list of one
-    ``{'label': …, 'score': …}``, a pair one, a list a list. ``top_k=None`` gives all labels, best first. Of transformers' other
-    keywords those are accepted that change nothing here: truncation, padding, batch_size, num_workers.
+    Call it with a text, a pair ``{'text': …, 'text_pair': …}``, or a list of them. As in
+    transformers, a text returns a list of one ``{'label': …, 'score': …}``, a pair one, a list a
+    list. ``top_k=None`` returns all labels, best first. Keywords of transformers that change
+    nothing here are accepted: truncation, padding, batch_size, num_workers.
 
     Raises:
-        UnsupportedError: the architecture or the tokenizer is not known. NotFoundError: the model is not there.
+        UnsupportedError: an unsupported architecture or tokenizer. NotFoundError: no such model.
     """
 
     _is_mergecraft_pipeline = True
@@ -102,6 +111,28 @@ class Pipeline:
     def state_dict(self) -> StateDict:
         """The weights; private views of the file, or of the merge's result."""
         return StateDict._of(self._model.dict)
+
+    def load(self, tensors: Mapping[str, Any], *, strict: bool = False) -> Pipeline:
+        """Replaces the weights, in the same memory, and returns the pipeline.
+
+        Names are matched as in merges. Names that only one of the two has are reported by a
+        MergeWarning, or with strict=True an error; those that the dict lacks keep their values.
+        """
+        own, given = self.state_dict(), StateDict(tensors)
+        found = _names.match(list(own), given.keys())
+        used = set(found.values())
+        alone = [n for n in own if n not in found] + [n for n in given if n not in used]
+        if not found or (alone and strict):
+            raise MismatchError(f"load: in one state dict only: {shown(alone)}")
+        if alone:
+            warn(f"load: {counted(alone)} in one state dict only: {shown(alone)}")
+        for name, its in found.items():
+            own[name] = dict.__getitem__(given, its)
+        core = self._model
+        self._model = _core.wrap_model(core.name, own._core(), core.config, core.folder)
+        if self._opened is not None:
+            self._opened.load(self._model.dict)
+        return self
 
     def logits(self, texts: Any, *, verbose: bool | None = None) -> numpy.ndarray[Any, Any]:
         """Logits of texts or pairs: float32, [texts][labels]."""
