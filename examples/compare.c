@@ -1,10 +1,11 @@
 /*
- * How much do models differ from a merge of them?
+ * Prints how much models differ from a merge of them.
  *
  *     compare MERGED MODEL...
  *
- * prints a line for each model: how it is stored, and the mean and the largest |model − merged| over all elements of the float
- * tensors that both have. It reads both piece by piece: models of any size need the same little memory.
+ * prints one line per model: its format, and the mean and the largest |model − merged| over all
+ * elements of the float tensors that both have. It reads both in pieces: memory does not depend on
+ * the size of the models.
  */
 #include <mergecraft/mergecraft.h>
 
@@ -13,7 +14,7 @@
 
 enum { PIECE = 16384, NAME_WIDTH = 28 };
 
-/* What functions of the library return; the error says more. */
+/* Returns the status of a library function that failed; the error has the text. */
 #define TRY(call_)                                                                                 \
     do {                                                                                           \
         const mc_status status_ = (call_);                                                         \
@@ -28,7 +29,7 @@ typedef struct difference {
 
 static void add_element(difference *d, double a, double b)
 {
-    const double found = a == b ? 0 : fabs(a - b); /* ∞ − ∞ is NaN, but no difference */
+    const double found = a == b ? 0 : fabs(a - b); /* ∞ − ∞ would be NaN */
     d->total += found;
     if (!(found <= d->largest) && !isnan(d->largest)) /* once NaN, it stays NaN */
         d->largest = found;

@@ -1,30 +1,30 @@
 #!/bin/sh
-# demo.sh [BUILD_DIR [OUT_DIR]]: merges the five bundled fine-tunes by median and shows what came of it.
-# BUILD_DIR is where the project was built; OUT_DIR is made, or made anew.
+# demo.sh [BUILD_DIR [OUT_DIR]]: merges the five bundled fine-tunes by median and scores them and
+# the merge. BUILD_DIR is the build folder of the project; OUT_DIR is created or replaced.
 set -eu
 
 root=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
 build=${1:-$root/build/release}
 out=${2:-demo-output}
 
-# Both may be relative to where the demo was called; the models are shown relative to the project.
+# Both are relative to the current folder; the models are printed relative to the project.
 case $build in /*) ;; *) build=$PWD/$build ;; esac
 case $out in /*) ;; *) out=$PWD/$out ;; esac
 cd "$root"
 
-echo 'Five fine-tunes of a tiny BERT on the same task, each stored in another form; merged by'
+echo 'Five fine-tunes of a tiny BERT on the same task, each stored in a different format, merged by'
 echo
 echo "    mergecraft merge median examples/models/rte-[1-5] -o ${2:-demo-output}"
 echo
 result=$("$build/mergecraft" merge median examples/models/rte-[1-5] -o "$out" --overwrite --json)
 
-# number NAME: the number of that name in the result.
+# number NAME: prints the number of that name in the result.
 number()
 {
     printf '%s\n' "$result" | sed -n "s/.*\"$1\":\([0-9.e+-]*\).*/\1/p"
 }
 
-echo 'How the merge differs from each of them:'
+echo 'Differences between the merge and each of them:'
 echo
 "$build/examples/compare" "$out" examples/models/rte-[1-5]
 echo
@@ -33,7 +33,7 @@ printf 'The merge: %s tensors, %s bytes, %s seconds, in\n%s\n' \
     "$(number tensors)" "$(number bytes_written)" "$merge_seconds" "$out"
 
 echo
-echo 'What each is worth on the task, whether one sentence follows from another:'
+echo 'Accuracy on the task, whether one sentence follows from another:'
 echo
 echo "    mergecraft eval MODEL rte --data examples/models/data"
 echo

@@ -1,12 +1,13 @@
 /*
- * A method that needs more than the models: for each of them the diagonal of the Hessian of its loss, in a checkpoint with
- * the same tensor names. It says how much each weight matters to that model, and is its weight in the mean.
+ * A method with side inputs: per model, the diagonal of the Hessian of its loss, in a checkpoint
+ * with the same tensor names. It measures how much each weight matters to that model, and is its
+ * weight in the mean.
  *
  *     mergecraft merge ./hessians.c A B --list hessians=A-HESSIAN,B-HESSIAN -o DIR
  */
 #include <mergecraft/method.h>
 
-/* Where no model minds (the weights add up to zero), all count the same. */
+/* Weights that add up to zero give the plain mean. */
 static mc_real weighted_mean(const mc_layer *layer, const mc_real *const *hessians, size_t i)
 {
     mc_real sum = 0, plain_sum = 0, weight = 0;

@@ -3,8 +3,8 @@
  *
  *     mergecraft merge ./median.c MODEL MODEL MODEL... -o DIR
  *
- * The function below is called for one piece of one layer after the other, from several threads. `layer->models` holds that piece of
- * every model as plain numbers, whatever the checkpoints look like on disk.
+ * The function below is called per piece of a layer, from several threads. `layer->models` has that
+ * piece of every model as plain floats, for any format and dtype on disk.
  */
 #include <mergecraft/method.h>
 

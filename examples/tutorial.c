@@ -6,9 +6,10 @@
  * MODELS is the folder of the demo models (examples/models). Two merged models are written into the
  * folder OUT.
  *
- * You know `state_dict()` from torch: an ordered map from tensor names to tensors. Here it is an mc_state_dict, and its tensors
- * are *sources*: they are read when somebody asks for their values, and only that piece that was asked for. Opening a model reads no
- * weights; `a − b` of two state dicts computes nothing; a merge is computed when it is read, saved or put into memory.
+ * As torch's `state_dict()`, an mc_state_dict is an ordered map from tensor names to tensors. Its
+ * tensors are *sources*: reading values reads only the requested piece. Opening a model reads no
+ * weights; `a − b` of two state dicts computes nothing; a merge is computed when it is read, saved
+ * or loaded into memory.
  */
 #include <mergecraft/mergecraft.h>
 
@@ -23,8 +24,8 @@ enum { MODELS = 5, PATH = 4096 };
 /*
  * ---- Errors ----
  *
- * A function that can fail returns an mc_status, MC_OK if it did not, and takes an mc_error that it fills otherwise. Ours
- * hand both on to main(), which prints one line.
+ * A function that can fail returns an mc_status, MC_OK on success, and fills an mc_error on
+ * failure. The functions here pass both on to main(), which prints one line.
  */
 #define TRY(call_)                                                                                 \
     do {                                                                                           \
@@ -36,9 +37,9 @@ enum { MODELS = 5, PATH = 4096 };
 /*
  * ---- A method on layers ----
  *
- * A layer is one tensor name seen across all models. The body is called with a piece of it: `layer->models[m][i]` is element i of
- * model m, as float whatever the dtype in the file, and the result goes to layer->out[i]. tile.h has what is often needed,
- * such as the median; a loop of your own is as fast.
+ * A layer is one tensor name across all models. The body is called with a piece of it:
+ * `layer->models[m][i]` is element i of model m, a float for any dtype in the file. The result goes
+ * to layer->out[i]. tile.h has common operations, such as the median; a plain loop is as fast.
  */
 MC_LAYER_MERGE(median, .help = "element-wise median of the models")
 {
@@ -49,13 +50,13 @@ MC_LAYER_MERGE(median, .help = "element-wise median of the models")
 /*
  * ---- A method on state dicts ----
  *
- * What a model learned in fine-tuning is its task vector, fine-tuned − base. This method goes `scale` times the mean of
- * them from the base:
+ * The task vector of a model is fine-tuned − base. This method adds `scale` times their mean to the
+ * base:
  *
  *     base + scale · (mean(models) − base)
  *
- * It is arithmetic on whole state dicts. Each step makes a new one, which keeps what it needs of its operands, so these can be
- * freed at once; and none of it computes anything yet.
+ * This is arithmetic on whole state dicts. Each step makes a new one that keeps references to its
+ * operands, so that these can be freed at once. Nothing is computed yet.
  */
 static const double scale = 0.8;
 
@@ -108,8 +109,8 @@ MC_MODEL_MERGE(along_the_mean, .help = "from the base along the mean task vector
 /*
  * ---- What we hold ----
  *
- * Everything that has to be freed is in one place, so that a function that fails half-way simply returns: main() frees all.
- * The functions that free accept NULL.
+ * Everything that must be freed is in one struct: a function that fails returns, and main() frees
+ * all. The functions that free accept NULL.
  */
 typedef struct tutorial {
     mc_model *models[MODELS], *base, *merged;
@@ -138,8 +139,8 @@ static void free_all(tutorial *t)
 /*
  * ---- Step 1: open the models ----
  *
- * A model is a folder as transformers writes it, or a file of weights. Its form (safetensors, shards, pytorch_model.bin old or
- * new) makes no difference from here on.
+ * A model is a folder as transformers writes it, or a file of weights. The format (safetensors,
+ * shards, pytorch_model.bin old or new) makes no difference from here on.
  */
 static mc_status open_models(tutorial *t, const char *folder, mc_error *error)
 {
@@ -172,8 +173,8 @@ static mc_status print_first(const char *what, const mc_state_dict *dict, mc_err
 /*
  * ---- Step 2: dict_map ----
  *
- * State dicts in, state dict out: the method is applied to every name that all of them have. The result is lazy: reading one
- * value computes one piece of one layer.
+ * State dicts in, state dict out: the method is applied to every name that all of them have. The
+ * result is lazy: reading one value computes one piece of one layer.
  */
 static mc_status map_median(tutorial *t, mc_error *error)
 {
@@ -187,9 +188,10 @@ static mc_status map_median(tutorial *t, mc_error *error)
 /*
  * ---- Step 3: model_merge, and computing all of it ----
  *
- * mc_model_merge takes care of what dict_map does not: layers that are passed through, that is averaged over the fine-tuned models
- * instead (here the classifier, which the base does not even have), names that only some models have, tensors that are no
- * floats. What it noticed on the way is in the report. mc_state_dict_materialize computes everything, on all processors.
+ * mc_model_merge takes care of what dict_map does not: layers that are passed through, that is
+ * averaged over the fine-tuned models instead (here the classifier, which the base does not even
+ * have), names that only some models have, tensors that are no floats. What it noticed on the way
+ * is in the report. mc_state_dict_materialize computes everything, on all processors.
  */
 static mc_status merge_task_vectors(tutorial *t, mc_error *error)
 {
@@ -224,8 +226,9 @@ static mc_status save_along(const tutorial *t, const char *folder, mc_error *err
 /*
  * ---- Step 4: models in, folder out ----
  *
- * This is what the command does. A plan has a line for each tensor of the result and can be looked at before it is run. Running it
- * streams: memory stays the same for models of any size. The folder gets the configuration and the tokenizer too.
+ * This is what the command does. A plan has a line for each tensor of the result and can be looked
+ * at before it is run. Running it streams: memory stays the same for models of any size. The folder
+ * gets the configuration and the tokenizer too.
  */
 static mc_status merge_into_folder(tutorial *t, const char *folder, mc_error *error)
 {
@@ -287,11 +290,12 @@ static mc_status read_back(const tutorial *t, mc_error *error)
 }
 
 /*
- * ---- Step 6: what is it worth? ----
+ * ---- Step 6: evaluate ----
  *
- * A pipeline is tokenizer, encoder and labels of a model. It is scored on a GLUE task: here entailment, on examples that come with
- * the demo models. Other weights can be loaded into a pipeline that is there: the parents', one after the other, and then
- * the median from step 2, which has never been written; it is computed while it is loaded.
+ * A pipeline is tokenizer, encoder and labels of a model. It is scored on a GLUE task: here
+ * entailment, on examples that come with the demo models. Other weights can be loaded into a
+ * pipeline that is there: the parents', one after the other, and then the median from step 2, which
+ * has never been written; it is computed while it is loaded.
  */
 static mc_status score(const tutorial *t, const char *what, const mc_state_dict *weights,
                        mc_error *error)

@@ -1,14 +1,16 @@
 #!/bin/sh
-# tutorial.sh [MERGECRAFT [OUT_DIR]]: the command, step by step, on the demo models.
-# MERGECRAFT is the command (default: the one in PATH). The merged models are written into the folder
-# OUT_DIR; those of an earlier run are replaced.
+# tutorial.sh [MERGECRAFT [OUT_DIR]]: the command, step by step, on the demo models. MERGECRAFT is
+# the command (default: the one in PATH). The merged models are written into the folder OUT_DIR;
+# those of an earlier run are replaced.
 set -eu
 
 mergecraft=${1:-mergecraft}
 out=${2:-tutorial-output}
 
 # The examples are written as you would type them in this folder.
-case $mergecraft in */*) mergecraft=$(cd -- "$(dirname -- "$mergecraft")" && pwd)/${mergecraft##*/} ;; esac
+case $mergecraft in
+*/*) mergecraft=$(cd -- "$(dirname -- "$mergecraft")" && pwd)/${mergecraft##*/} ;;
+esac
 mkdir -p -- "$out"
 out=$(cd -- "$out" && pwd)
 for folder in median my-median ties hessians soup; do
@@ -74,7 +76,7 @@ step 'The result is a model like any other, with a record of how it was made.'
 first 10 inspect "$out/ties"
 grep '"method"' "$out/ties/mergecraft.json"
 
-step 'The accuracy of a parent and of a merge, and the labels that the merge predicts for two sentences.'
+step 'The accuracy of a model and of a merge, and the labels that the merge predicts.'
 run eval models/rte-1 rte --data models/data
 run eval "$out/median" rte --data models/data
 run classify "$out/median" 'Every surgeon slept.' 'A medic slept.'

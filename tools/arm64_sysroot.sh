@@ -1,12 +1,14 @@
 #!/bin/sh
-# arm64_sysroot.sh FOLDER: unpacks Debian's arm64 libraries that building and testing need into FOLDER, once. The packages are
-# only unpacked, not installed: nothing of this machine is changed, and no rights are needed.
+# arm64_sysroot.sh FOLDER: unpacks Debian's arm64 libraries for building and testing into FOLDER,
+# once. Packages are only unpacked, not installed: this changes nothing on the machine and needs no
+# rights.
 set -eu
 folder=$1
-packages='libc6 libgcc-s1 libstdc++6 libcmocka-dev libcmocka0 libcurl4-openssl-dev libdnnl-dev libjansson-dev libjansson4
-    libsnappy-dev libsnappy1v5 libssl-dev libyaml-dev libyaml-0-2 libzstd-dev libzstd1 zlib1g-dev zlib1g'
+packages='libc6 libgcc-s1 libstdc++6 libcmocka-dev libcmocka0 libcurl4-openssl-dev libdnnl-dev
+    libjansson-dev libjansson4 libsnappy-dev libsnappy1v5 libssl-dev libyaml-dev libyaml-0-2
+    libzstd-dev libzstd1 zlib1g-dev zlib1g'
 
-# The list is part of the name of what says that all is there.
+# The name of this file contains a checksum of the list: a new list is unpacked again.
 complete=$folder/.complete-$(printf '%s' "$packages" | cksum | cut -d ' ' -f 1)
 [ ! -e "$complete" ] || exit 0
 if ! command -v apt-get > /dev/null; then
@@ -14,7 +16,8 @@ if ! command -v apt-get > /dev/null; then
     exit 1
 fi
 rm -rf "$folder"
-mkdir -p "$folder/apt/state/lists/partial" "$folder/apt/cache/archives/partial" "$folder/apt/packages"
+mkdir -p "$folder/apt/state/lists/partial" "$folder/apt/cache/archives/partial" \
+    "$folder/apt/packages"
 apt=$(cd "$folder/apt" && pwd)
 : > "$apt/status"
 cat > "$apt/apt.conf" << CONF

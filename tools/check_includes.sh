@@ -1,6 +1,6 @@
 #!/bin/sh
-# Checks that every #include keeps to the order of docs/architecture.md: the table between the lines "```include-order" and
-# "```" there says of each folder which others it may include, its own always. Public headers belong to a folder, too.
+# Checks every #include against docs/architecture.md: the table between the lines "```include-order"
+# and "```" lists per folder the others that it may include. Public headers belong to a folder, too.
 #   tools/check_includes.sh [ROOT]
 set -eu
 cd "${1:-$(dirname "$0")/..}"

@@ -17,8 +17,11 @@ unpack()
     rm -rf "$root"
     mkdir -p "$apt/state/lists/partial" "$apt/cache/archives/partial" "$apt/packages" "$apt/parts"
     : > "$apt/status"
+    # The mirror that this machine's apt uses.
+    local mirror
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Origin: Debian' | head -n 1)
     echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]" \
-        "http://deb.debian.org/debian trixie main" > "$apt/sources.list"
+        "$mirror trixie main" > "$apt/sources.list"
     cat > "$apt/apt.conf" << CONF
 APT::Architecture "amd64";
 APT::Architectures { "amd64"; };

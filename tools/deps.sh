@@ -1,6 +1,7 @@
 #!/bin/sh
-# Installs what building and testing need and is missing, on Debian and its relatives; elsewhere says what is missing.
-#   tools/deps.sh [format] [clang] [llvm] [c++] [arm64] [valgrind] [tidy] [python] [wheel]    the words add what those checks need
+# Installs the packages that building and testing need (Debian 12 and 13, Ubuntu 24.04). On other
+# systems prints what is missing. Words add the packages of some checks:
+#   tools/deps.sh [format] [clang] [llvm] [c++] [arm64] [valgrind] [tidy] [python] [wheel]
 set -eu
 
 missing=
@@ -17,7 +18,7 @@ command -v cmake > /dev/null || need cmake
 command -v ninja > /dev/null || need ninja-build
 command -v make > /dev/null || need make
 command -v pkg-config > /dev/null || need pkg-config
-command -v python3 > /dev/null || need python3 # the tests' Hub
+command -v python3 > /dev/null || need python3 # the Hub server of the tests
 pkg-config --exists jansson 2> /dev/null || need libjansson-dev
 pkg-config --exists yaml-0.1 2> /dev/null || need libyaml-dev
 pkg-config --exists zlib 2> /dev/null || need zlib1g-dev
@@ -36,17 +37,20 @@ for extra in "$@"; do
     wheel) [ -e /usr/lib/*/libopenblas.so ] || need libopenblas-dev ;;
     python)
         python3 -c 'import venv, ensurepip' 2> /dev/null || need python3-venv
-        [ -e "$(python3 -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ] || need python3-dev
+        headers=$(python3 -c 'import sysconfig; print(sysconfig.get_path("include"))')
+        [ -e "$headers/Python.h" ] || need python3-dev
         ;;
     c++) command -v g++ > /dev/null || need g++ ;;
     arm64)
-        command -v aarch64-linux-gnu-gcc > /dev/null || need 'gcc-aarch64-linux-gnu libc6-dev-arm64-cross'
+        command -v aarch64-linux-gnu-gcc > /dev/null ||
+            need 'gcc-aarch64-linux-gnu libc6-dev-arm64-cross'
         command -v qemu-aarch64 > /dev/null || need qemu-user
         ;;
     valgrind) command -v valgrind > /dev/null || need valgrind ;;
     tidy) command -v clang-tidy > /dev/null || need clang-tidy ;;
     *)
-        echo "tools/deps.sh: expected format, clang, llvm, c++, arm64, valgrind, tidy, python or wheel, found '$extra'" >&2
+        echo "tools/deps.sh: expected format, clang, llvm, c++, arm64, valgrind, tidy, python or" \
+            "wheel, found '$extra'" >&2
         exit 2
         ;;
     esac
@@ -54,7 +58,7 @@ done
 [ -n "$missing" ] || exit 0
 
 if ! command -v apt-get > /dev/null; then
-    echo "missing, by their names in Debian:$missing" >&2
+    echo "missing (names of Debian packages):$missing" >&2
     exit 1
 fi
 sudo=

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Runs every fuzz target, two for each processor at a time, on the inputs that are kept and on what it makes of them; new inputs are not kept.
-#   tools/fuzz.sh FOLDER LIMIT [TARGET...]    FOLDER: where the fuzz_* programs are
-#                                             LIMIT: 20s (seconds for each target) or 1000000 (executions of each)
+# Fuzzes every target of fuzz/targets.list, or those that are named. New inputs are not kept.
+#   tools/fuzz.sh FOLDER LIMIT [TARGET...]
+# FOLDER has the fuzz_* programs; LIMIT per target is 20s (seconds) or 1000000 (executions).
 set -eu
 folder=$1
 limit=$2
@@ -13,15 +13,16 @@ case $limit in
 *) limit=-runs=$limit ;;
 esac
 
-# run_target NAME LONGEST: its output goes to $work/NAME.log
+# run_target NAME LONGEST: writes its output to $work/NAME.log
 run_target()
 (
     mkdir -p "$work/$1/new"
     dictionary=fuzz/$1.dict
     [ -f "$dictionary" ] || dictionary=
-    # The clock counts also while a program is stopped, so that a short -timeout would be wrong.
-    "$folder/fuzz_$1" "$limit" -max_len="$2" ${dictionary:+-dict="$dictionary"} -rss_limit_mb=2048 -timeout=600 \
-        -artifact_prefix="$work/$1/" "$work/$1/new" "fuzz/corpus/$1" > "$work/$1.log" 2>&1 ||
+    # A long -timeout: its clock also runs while a program is stopped.
+    "$folder/fuzz_$1" "$limit" -max_len="$2" ${dictionary:+-dict="$dictionary"} \
+        -rss_limit_mb=2048 -timeout=600 -artifact_prefix="$work/$1/" "$work/$1/new" \
+        "fuzz/corpus/$1" > "$work/$1.log" 2>&1 ||
         : > "$work/$1.failed"
 )
 
@@ -29,11 +30,12 @@ run_target()
 report()
 {
     if [ ! -f "$work/$1.failed" ]; then
-        sed -n "s/^Done \([0-9]*\) runs in \([0-9]*\) second.*/$1: \1 executions in \2 s/p" "$work/$1.log"
+        sed -n "s/^Done \([0-9]*\) runs in \([0-9]*\) second.*/$1: \1 executions in \2 s/p" \
+            "$work/$1.log"
         return
     fi
     tail -n 60 "$work/$1.log"
-    echo "$1: the input that fails, in base64:"
+    echo "$1: the failing input in base64:"
     for found in "$work/$1"/*-*; do
         [ ! -f "$found" ] || base64 "$found"
     done

@@ -1,7 +1,8 @@
 #!/bin/sh
-# Which lines of each parser the inputs that are kept for its fuzz target reach, each input also with memory failing at every
-# allocation in turn: a table, and with a third argument the lines that are not reached. Fails below PERCENT.
-#   tools/fuzz_coverage.sh FOLDER PERCENT [lines]    FOLDER: where the fuzz_* programs of the preset fuzz-coverage are
+# Prints which share of each parser the committed inputs of its fuzz target reach, with memory
+# failing at every allocation in turn; with a third argument also the lines that they do not reach.
+# Fails below PERCENT.
+#   tools/fuzz_coverage.sh FOLDER PERCENT [lines]    FOLDER: of the programs of preset fuzz-coverage
 set -eu
 folder=$1
 least=$2
@@ -9,7 +10,7 @@ lines=${3-}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# tool NAME: llvm's, with or without the number of a version
+# tool NAME: prints the path of an llvm tool, whose name may have a version
 tool()
 {
     command -v "$1" || ls "$(dirname "$(readlink -f "$(command -v clang)")")/$1"
@@ -27,9 +28,13 @@ while read -r target sources; do
     "$profdata" merge -o "$work/profile" "$work/raw"
     for source in $sources; do
         "$cov" show "$folder/fuzz_$target" -instr-profile="$work/profile" "$source" > "$work/shown"
-        # Each line is NUMBER|COUNT|TEXT; those without a count are no code.
+        # Each line is NUMBER|COUNT|TEXT; a line without a count is not code.
         awk -F'|' -v target="$target" -v source="$source" -v least="$least" -v lines="$lines" '
-            $2 ~ /[0-9]/ { all++; if ($2 + 0 == 0) missed[++missing] = $1 "|" substr($0, length($1 $2) + 3) }
+            $2 ~ /[0-9]/ {
+                all++
+                if ($2 + 0 == 0)
+                    missed[++missing] = $1 "|" substr($0, length($1 $2) + 3)
+            }
             END {
                 percent = all ? 100 * (all - missing) / all : 0
                 printf "%-12s %-34s %6d %8d %8.1f\n", target, source, all, all - missing, percent

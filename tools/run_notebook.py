@@ -11,7 +11,8 @@ import nbformat
 
 path = Path(sys.argv[1])
 notebook = nbformat.read(path, as_version=4)
-nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(path.parent)}}).execute()
+resources = {"metadata": {"path": str(path.parent)}}
+nbclient.NotebookClient(notebook, timeout=300, resources=resources).execute()
 if "--save" in sys.argv:
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)

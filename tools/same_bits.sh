@@ -1,5 +1,6 @@
 #!/bin/sh
-# same_bits.sh COMMAND OTHER: merges the demo models by every built-in method with both commands; fails where the weights differ.
+# same_bits.sh COMMAND OTHER: merges the demo models with both commands by every built-in method and
+# fails if weights differ.
 set -eu
 models=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)/examples/models
 folder=$(mktemp -d)
@@ -11,11 +12,12 @@ for method in $("$1" methods --names); do
     command=$1
     other=$2
     shift 2
-    # Some take two models, some a base.
-    for arguments in "$* --base $models/base" "$*" "$models/rte-1 $models/rte-2 --base $models/base" \
-        "$models/rte-1 $models/rte-2"; do
+    # Some methods take two models, some a base.
+    for arguments in "$* --base $models/base" "$*" \
+        "$models/rte-1 $models/rte-2 --base $models/base" "$models/rte-1 $models/rte-2"; do
         # shellcheck disable=SC2086
-        if "$command" merge -q --no-sync "$method" $arguments -o "$folder/$method-1" 2> "$folder/said"; then
+        if "$command" merge -q --no-sync "$method" $arguments -o "$folder/$method-1" \
+            2> "$folder/said"; then
             "$other" merge -q --no-sync "$method" $arguments -o "$folder/$method-2"
             break
         fi
@@ -28,4 +30,4 @@ for method in $("$1" methods --names); do
     set -- "$command" "$other"
 done
 [ "$count" -ge 5 ] || { echo "same_bits.sh: only $count methods" >&2; exit 1; }
-echo "the same bits by $count methods"
+echo "the same bits with $count methods"

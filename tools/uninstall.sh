@@ -1,6 +1,6 @@
 #!/bin/sh
-# uninstall.sh MANIFEST PREFIX DESTDIR: removes the files that CMake's manifest lists, and the folders below PREFIX
-# that are empty afterwards and belong to mergecraft.
+# uninstall.sh MANIFEST PREFIX DESTDIR: removes the files that CMake's manifest lists, and the
+# folders below PREFIX that are empty afterwards and belong to mergecraft.
 set -eu
 manifest=$1
 prefix=${2%/}
@@ -10,10 +10,11 @@ destination=$3
     echo "$manifest: not found: run \`make install\` with the same PREFIX first" >&2
     exit 1
 }
-if grep -qv "^$prefix/" "$manifest"; then
-    echo "$manifest: expected files below $prefix, found $(grep -v "^$prefix/" "$manifest" | head -n 1)" >&2
+other=$(grep -v "^$prefix/" "$manifest" | head -n 1)
+[ -z "$other" ] || {
+    echo "$manifest: expected files below $prefix, found $other" >&2
     exit 1
-fi
+}
 # CMake leaves out the newline at the end.
 { cat "$manifest" && echo; } | while read -r file; do
     [ -z "$file" ] || rm -f "$destination$file"

@@ -574,7 +574,7 @@ static inline void mc_median_finish(mc_real *out, const mc_real *const *models, 
 static inline void mc_tile_median(mc_real *out, const mc_real *const *models, size_t model_count,
                                   size_t count)
 {
-    const mc_real *block[MC_MEDIAN_SMALL];
+    const mc_real *block[MC_MEDIAN_SMALL] = {0}; /* unused entries: GCC 14 warns */
     const bool small = model_count <= MC_MEDIAN_SMALL;
     if (!small && model_count <= MC_MEDIAN_NETWORK)
         mc_median_network(out, models, model_count, count);
