@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- the table --------------------------------------------------------------------------------- */
@@ -261,6 +262,43 @@ mc_status mc_outputs_convert(mc_outputs *outputs, mc_dtype dtype, mc_error *erro
         if (row->source)
             MC_TRY(mc_output_set_source(row, mc_source_ref(row->source), error));
     }
+    return MC_OK;
+}
+
+/* ---- order ------------------------------------------------------------------------------------- */
+
+/* Where a row goes. */
+typedef struct place {
+    int rank;
+    size_t index; /* now */
+} place;
+
+static int compare_places(const void *a, const void *b)
+{
+    const place *const x = a, *const y = b;
+    if (x->rank != y->rank)
+        return x->rank < y->rank ? -1 : 1;
+    return x->index < y->index ? -1 : x->index > y->index;
+}
+
+mc_status mc_outputs_order(mc_outputs *outputs, const mc_writer *writer, mc_error *error)
+{
+    place *const places = mc_alloc(outputs->count * sizeof *places);
+    mc_output *const ordered = mc_alloc(outputs->count * sizeof *ordered);
+    if (!places || !ordered) {
+        mc_free(places);
+        mc_free(ordered);
+        return mc_fail_memory(error);
+    }
+    for (size_t i = 0; i < outputs->count; i++)
+        places[i] = (place){writer->rank(outputs->rows[i].dtype), i};
+    qsort(places, outputs->count, sizeof *places, compare_places);
+    for (size_t i = 0; i < outputs->count; i++)
+        ordered[i] = outputs->rows[places[i].index];
+    mc_free(places);
+    mc_free(outputs->rows);
+    outputs->rows = ordered;
+    outputs->capacity = outputs->count;
     return MC_OK;
 }
 

@@ -16,6 +16,7 @@
 
 #include <mergecraft/merge.h>
 
+#include "checkpoint/writer.h"
 #include "merge/params.h"
 #include "tensor/source.h"
 
@@ -101,6 +102,9 @@ mc_status mc_output_set_source(mc_output *row, mc_source *source, mc_error *erro
 
 /* Writes every row of floats in this dtype. Before or after rows are resolved. */
 mc_status mc_outputs_convert(mc_outputs *outputs, mc_dtype dtype, mc_error *error);
+
+/* Puts the rows in the order in which the format has tensors. */
+mc_status mc_outputs_order(mc_outputs *outputs, const mc_writer *writer, mc_error *error);
 
 /*
  * Gives each row of action MC_ACTION_MERGE the parameters that `values` returns for it (borrowed;

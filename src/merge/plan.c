@@ -94,23 +94,6 @@ static mc_status copy_options(const mc_plan_input *input, mc_plan *plan, mc_erro
     return MC_OK;
 }
 
-/* Wide elements first, so that all are aligned in the file; otherwise the models' order. */
-static mc_status order_rows(mc_outputs *outputs, mc_error *error)
-{
-    mc_output *const ordered = mc_alloc(outputs->count * sizeof *ordered);
-    if (!ordered)
-        return mc_fail_memory(error);
-    size_t count = 0;
-    for (int bits = 64; bits > 0; bits--)
-        for (size_t i = 0; i < outputs->count; i++)
-            if (mc_dtype_bits(outputs->rows[i].dtype) == bits)
-                ordered[count++] = outputs->rows[i];
-    mc_free(outputs->rows);
-    outputs->rows = ordered;
-    outputs->capacity = outputs->count;
-    return MC_OK;
-}
-
 /* Fills rows from state dicts that are aligned. */
 static mc_status line_up(mc_plan *plan, const mc_alignment *aligned, mc_params *params,
                          mc_error *error)
@@ -206,7 +189,7 @@ static mc_status make(mc_plan *plan, const mc_plan_input *input, mc_error *error
     MC_TRY(status);
     MC_TRY(mc_align_labels(plan->models, plan->model_count, plan->strict, plan->report, error));
     MC_TRY(mc_outfit_from_model(mc_plan_last(plan), &plan->outfit, plan->report, error));
-    return order_rows(&plan->outputs, error);
+    return mc_outputs_order(&plan->outputs, &mc_writer_safetensors, error);
 }
 
 /* Base, number of models and lists, before any tensor is compared. */
@@ -263,7 +246,7 @@ static mc_status fill_from_rows(const mc_plan_rows *rows, mc_plan *plan, mc_erro
     plan->all_count = rows->all_count;
     plan->base = rows->base;
     plan->strict = rows->strict;
-    return order_rows(&plan->outputs, error);
+    return mc_outputs_order(&plan->outputs, &mc_writer_safetensors, error);
 }
 
 mc_status mc_plan_from_rows(mc_plan_rows *rows, mc_plan **out, mc_error *error)

@@ -128,7 +128,8 @@ mc_status mc_plan_run(const mc_plan *plan, const char *folder, const mc_run_opti
     const char **const names = mc_outputs_names(&plan->outputs);
     mc_source **const sources = mc_outputs_sources(&plan->outputs);
     mc_status status = names && sources ? MC_OK : mc_fail_memory(error);
-    const mc_save save = {.target = folder,
+    const mc_save save = {.writer = &mc_writer_safetensors,
+                          .target = folder,
                           .names = names,
                           .sources = sources,
                           .count = plan->outputs.count,

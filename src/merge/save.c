@@ -2,7 +2,7 @@
 
 #include "base/memory.h"
 #include "base/system.h"
-#include "checkpoint/layout.h"
+#include "checkpoint/writer.h"
 #include "merge/execute.h"
 #include "merge/journal.h"
 
@@ -14,8 +14,9 @@ typedef struct folder_sink {
     const mc_layout *layout;
     mc_folder folder;
     mc_journal journal;
-    int *files; /* one a shard, −1 while not open */
-    size_t at;  /* the shard that is written */
+    int *files;    /* one per shard, −1 while not open */
+    size_t at;     /* the shard that is written … */
+    size_t tensor; /* … and the tensor */
     bool sync;
 } folder_sink;
 
@@ -34,7 +35,7 @@ static mc_status open_shard(folder_sink *s, size_t index, mc_error *error)
         return MC_OK;
     s->files[index] = mc_folder_open(&s->folder, shard->name);
     if (s->files[index] < 0)
-        return mc_fail_errno(error, shard->name, "cannot make the file");
+        return mc_fail_errno(error, shard->name, "cannot create the file");
     return mc_write_all(s->files[index], shard->name, shard->header, shard->header_size, 0, error);
 }
 
@@ -43,10 +44,9 @@ static mc_status record(folder_sink *s, int64_t position, mc_error *error)
 {
     const mc_shard *const shard = &s->layout->shards[s->at];
     if (s->sync) {
-        const int64_t from = s->journal.position > shard->start ? s->journal.position - shard->start
-                                                                : 0;
-        (void)mc_system->write_back(s->files[s->at], (off_t)((int64_t)shard->header_size + from),
-                                    (off_t)(position - shard->start - from));
+        const int64_t from = mc_layout_end(s->layout, shard, s->journal.position);
+        const int64_t end = mc_layout_end(s->layout, shard, position);
+        (void)mc_system->write_back(s->files[s->at], (off_t)from, (off_t)(end - from));
     }
     return mc_journal_record(&s->journal, position, error);
 }
@@ -55,12 +55,17 @@ static mc_status folder_write(mc_sink *self, int64_t offset, const void *bytes, 
                               mc_error *error)
 {
     folder_sink *const s = (folder_sink *)self;
-    while (offset >= s->layout->shards[s->at].start + s->layout->shards[s->at].bytes)
-        s->at++; /* a tensor never crosses from one shard into the next */
-    const mc_shard *const shard = &s->layout->shards[s->at];
+    /* What arrives at a time belongs to one tensor, and a tensor to one shard. */
+    const mc_layout *const layout = s->layout;
+    while (offset >= layout->shards[s->at].start + layout->shards[s->at].bytes)
+        s->at++;
+    while (s->tensor + 1 < layout->slot_count && layout->slots[s->tensor + 1].start <= offset)
+        s->tensor++;
+    const mc_slot slot = layout->slots[s->tensor];
+    const char *const name = layout->shards[s->at].name;
     MC_TRY(open_shard(s, s->at, error));
-    MC_TRY(mc_write_all(s->files[s->at], shard->name, bytes, size,
-                        (int64_t)shard->header_size + offset - shard->start, error));
+    MC_TRY(
+        mc_write_all(s->files[s->at], name, bytes, size, slot.offset + offset - slot.start, error));
     const int64_t position = offset + (int64_t)size;
     if (position - s->journal.position < mc_journal_step)
         return MC_OK;
@@ -69,21 +74,19 @@ static mc_status folder_write(mc_sink *self, int64_t offset, const void *bytes, 
 
 /* ---- a run ------------------------------------------------------------------------------------- */
 
-/* Bytes of all files, headers included. */
+/* Bytes of all files, headers and padding included. */
 static int64_t file_bytes(const mc_layout *layout)
 {
-    int64_t bytes = layout->bytes;
+    int64_t bytes = 0;
     for (size_t i = 0; i < layout->count; i++)
-        bytes += (int64_t)layout->shards[i].header_size;
+        bytes += mc_layout_end(layout, &layout->shards[i], layout->bytes);
     return bytes;
 }
 
 /* Whether a shard has as many bytes as the journal says are written of it. */
 static bool shard_is_there(const folder_sink *s, const mc_shard *shard)
 {
-    const int64_t written = s->journal.position - shard->start;
-    const int64_t wanted = (int64_t)shard->header_size +
-                           (written < shard->bytes ? written : shard->bytes);
+    const int64_t wanted = mc_layout_end(s->layout, shard, s->journal.position);
     struct stat status;
     const int fd = mc_system->open(s->folder.fd, shard->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0);
     const bool there = fd >= 0 && mc_system->fstat(fd, &status) == 0 &&
@@ -93,7 +96,7 @@ static bool shard_is_there(const folder_sink *s, const mc_shard *shard)
     return there;
 }
 
-/* Somebody may have tidied up in the hidden folder and left the journal. */
+/* Files of the hidden folder may have been removed without the journal. */
 static bool shards_are_there(const folder_sink *s)
 {
     for (size_t i = 0; i < s->layout->count; i++)
@@ -103,7 +106,7 @@ static bool shards_are_there(const folder_sink *s)
     return true;
 }
 
-/* Goes on with what an earlier run has left, or clears it away. */
+/* Resumes an earlier run, or clears away what it left. */
 static mc_status resume_or_start(folder_sink *s, uint64_t fingerprint, mc_error *error)
 {
     if (fingerprint != 0 && mc_journal_resume(&s->folder, fingerprint, &s->journal) &&
@@ -117,13 +120,13 @@ static mc_status resume_or_start(folder_sink *s, uint64_t fingerprint, mc_error 
     return mc_folder_check_room(&s->folder, file_bytes(s->layout) - s->sink.resume_at, error);
 }
 
-/* Every shard exists and is on the disk, also those without tensors of their own. */
+/* Every shard exists and is flushed, also those without tensors. */
 static mc_status finish_shards(folder_sink *s, mc_error *error)
 {
     for (size_t i = 0; i < s->layout->count; i++) {
         MC_TRY(open_shard(s, i, error));
         if (s->sync && mc_system->fsync(s->files[i]) != 0)
-            return mc_fail_errno(error, s->layout->shards[i].name, "cannot bring it to the disk");
+            return mc_fail_errno(error, s->layout->shards[i].name, "cannot flush it to disk");
     }
     return MC_OK;
 }
@@ -145,7 +148,7 @@ static mc_status write_index(folder_sink *s, mc_error *error)
 {
     if (!s->layout->index)
         return MC_OK;
-    return mc_folder_write(&s->folder, "model.safetensors.index.json", s->layout->index,
+    return mc_folder_write(&s->folder, s->layout->index_name, s->layout->index,
                            strlen(s->layout->index), error);
 }
 
@@ -168,7 +171,7 @@ static mc_status run_in_folder(folder_sink *s, const mc_save *save, const mc_run
                         : check_sources(save, error);
 }
 
-/* A run that was interrupted is left for the next one; one that failed leaves nothing. */
+/* An interrupted run is kept for the next one; a failed one leaves nothing. */
 static mc_status end_run(folder_sink *s, const mc_save *save, mc_status status, mc_error *error)
 {
     (void)close_shards(s, NULL);
@@ -208,8 +211,8 @@ mc_status mc_save_run(const mc_save *save, const mc_run_options *options, mc_run
                       mc_error *error)
 {
     mc_layout layout = {0};
-    mc_status status = mc_layout_make(save->names, save->sources, save->count,
-                                      mc_save_shard_size(options), &layout, error);
+    const mc_tensors tensors = {save->names, save->sources, save->count};
+    mc_status status = save->writer->lay_out(&tensors, mc_save_shard_size(options), &layout, error);
     if (status == MC_OK)
         status = run_layout(save, &layout, options, result, error);
     mc_layout_free(&layout);
@@ -229,7 +232,11 @@ mc_status mc_state_dict_save(const mc_state_dict *dict, const char *folder,
         names[i] = mc_state_dict_name(dict, i);
         sources[i] = mc_state_dict_source(dict, i);
     }
-    const mc_save save = {.target = folder, .names = names, .sources = sources, .count = count};
+    const mc_save save = {.writer = &mc_writer_safetensors,
+                          .target = folder,
+                          .names = names,
+                          .sources = sources,
+                          .count = count};
     if (status == MC_OK)
         status = mc_save_run(&save, options ? options : &standard, result ? result : &ignored,
                              error);

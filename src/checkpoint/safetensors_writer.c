@@ -1,4 +1,4 @@
-#include "checkpoint/layout.h"
+#include "checkpoint/writer.h"
 
 #include "base/error.h"
 #include "base/json.h"
@@ -7,23 +7,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-
-typedef struct tensors {
-    const char *const *names;
-    mc_source *const *sources;
-    size_t count;
-} tensors;
-
-void mc_layout_free(mc_layout *layout)
-{
-    for (size_t i = 0; i < layout->count; i++) {
-        mc_free(layout->shards[i].name);
-        mc_free(layout->shards[i].header);
-    }
-    mc_free(layout->shards);
-    free(layout->index); /* jansson's */
-    *layout = (mc_layout){0};
-}
 
 static json_t *tensor_json(const mc_source *source, int64_t begin)
 {
@@ -46,7 +29,8 @@ static mc_status check_name(const char *name, mc_error *error)
     return MC_OK;
 }
 
-static mc_status header_json(const tensors *t, const mc_shard *shard, json_t **out, mc_error *error)
+static mc_status header_json(const mc_tensors *t, const mc_shard *shard, json_t **out,
+                             mc_error *error)
 {
     json_t *header = json_pack("{s:{s:s}}", "__metadata__", "format", "pt");
     int64_t at = 0;
@@ -64,7 +48,7 @@ static mc_status header_json(const tensors *t, const mc_shard *shard, json_t **o
 }
 
 /* Length, JSON, and blanks up to a multiple of 8, so that the tensors are aligned. */
-static mc_status make_header(const tensors *t, mc_shard *shard, mc_error *error)
+static mc_status make_header(const mc_tensors *t, mc_shard *shard, mc_error *error)
 {
     json_t *json = NULL;
     MC_TRY(header_json(t, shard, &json, error));
@@ -85,10 +69,14 @@ static mc_status make_header(const tensors *t, mc_shard *shard, mc_error *error)
     return shard->header ? MC_OK : mc_fail_memory(error);
 }
 
-/* Cuts the tensors into shards. */
-static mc_status cut(const tensors *t, int64_t shard_size, mc_layout *out, mc_error *error)
+/* Cuts the tensors into shards, and notes where each begins. */
+static mc_status cut(const mc_tensors *t, int64_t shard_size, mc_layout *out, mc_error *error)
 {
     size_t capacity = 0;
+    out->slot_count = t->count;
+    out->slots = mc_alloc_zero(t->count, sizeof *out->slots);
+    if (!out->slots)
+        return mc_fail_memory(error);
     for (size_t i = 0; i < t->count || out->count == 0; i++) {
         mc_shard *last = out->count ? &out->shards[out->count - 1] : NULL;
         const int64_t bytes = i < t->count ? mc_source_bytes(t->sources[i]) : 0;
@@ -98,6 +86,8 @@ static mc_status cut(const tensors *t, int64_t shard_size, mc_layout *out, mc_er
             last = &out->shards[out->count++];
             *last = (mc_shard){.first = i, .start = out->bytes};
         }
+        if (i < t->count)
+            out->slots[i].start = out->bytes;
         last->count += i < t->count;
         last->bytes += bytes;
         out->bytes += bytes;
@@ -117,7 +107,7 @@ static mc_status name_shards(mc_layout *out, mc_error *error)
     return MC_OK;
 }
 
-static mc_status make_index(const tensors *t, mc_layout *out, mc_error *error)
+static mc_status make_index(const mc_tensors *t, mc_layout *out, mc_error *error)
 {
     json_t *map = json_object();
     for (size_t s = 0; s < out->count; s++)
@@ -125,18 +115,36 @@ static mc_status make_index(const tensors *t, mc_layout *out, mc_error *error)
             map = mc_json_put(map, t->names[i], json_string(out->shards[s].name));
     json_t *const index = json_pack("{s:{s:I}, s:o}", "metadata", "total_size",
                                     (json_int_t)out->bytes, "weight_map", map);
+    out->index_name = "model.safetensors.index.json";
     out->index = index ? json_dumps(index, JSON_INDENT(2)) : NULL;
     json_decref(index);
     return out->index ? MC_OK : mc_fail_memory(error);
 }
 
-mc_status mc_layout_make(const char *const *names, mc_source *const *sources, size_t count,
-                         int64_t shard_size, mc_layout *out, mc_error *error)
+/* Tensors follow each other without gaps. */
+static void place(mc_layout *out)
 {
-    const tensors t = {names, sources, count};
-    MC_TRY(cut(&t, shard_size, out, error));
+    for (size_t s = 0; s < out->count; s++) {
+        const mc_shard *const shard = &out->shards[s];
+        for (size_t i = shard->first; i < shard->first + shard->count; i++)
+            out->slots[i].offset = (int64_t)shard->header_size + out->slots[i].start - shard->start;
+    }
+}
+
+static mc_status lay_out(const mc_tensors *t, int64_t shard_size, mc_layout *out, mc_error *error)
+{
+    MC_TRY(cut(t, shard_size, out, error));
     MC_TRY(name_shards(out, error));
     for (size_t i = 0; i < out->count; i++)
-        MC_TRY(make_header(&t, &out->shards[i], error));
-    return out->count > 1 ? make_index(&t, out, error) : MC_OK;
+        MC_TRY(make_header(t, &out->shards[i], error));
+    place(out);
+    return out->count > 1 ? make_index(t, out, error) : MC_OK;
 }
+
+/* Wide elements first: then every tensor is aligned to its elements without padding. */
+static int rank(mc_dtype dtype)
+{
+    return -mc_dtype_bits(dtype);
+}
+
+const mc_writer mc_writer_safetensors = {.name = "safetensors", .rank = rank, .lay_out = lay_out};
