@@ -220,14 +220,18 @@ static bool has_list(const merge_settings *settings, const char *name)
 static mc_status check_needs(const merge_settings *settings, const mc_method *method,
                              mc_error *error)
 {
-    if (method->needs_base && !settings->base)
-        return mc_fail(error, MC_USAGE, "%s needs a base model: give it with --base MODEL",
-                       method->name);
+    if (method->needs_base && !settings->base) {
+        mc_fail(error, MC_USAGE, "%s needs a base model", method->name);
+        error->hint = MC_HINT_BASE;
+        return MC_USAGE;
+    }
     for (const mc_side_input *side = method->sides; side && side->name; side++)
-        if (!has_list(settings, side->name))
-            return mc_fail(error, MC_USAGE,
-                           "%s needs the list '%s': give it with --list %s=MODEL,...", method->name,
-                           side->name, side->name);
+        if (!has_list(settings, side->name)) {
+            mc_fail(error, MC_USAGE, "%s needs a list of models named '%s'", method->name,
+                    side->name);
+            error->hint = MC_HINT_LIST;
+            return MC_USAGE;
+        }
     return MC_OK;
 }
 
@@ -520,8 +524,6 @@ static mc_status write_result(const merge_job *job, mc_run_options *run, mc_run_
     }
     const mc_status status = mc_plan_run(job->plan, job->settings->output, run, result, error);
     progress_end(&display);
-    if (status == MC_INTERRUPTED)
-        mc_fail(error, status, "interrupted; the same command goes on where it stopped");
     return status;
 }
 

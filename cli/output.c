@@ -185,18 +185,40 @@ static int exit_status(mc_status status)
                                       : EXIT_FAILED;
 }
 
+/* What can be done about an error, in terms of the command; NULL if there is nothing. */
+static const char *hint_text(mc_hint hint)
+{
+    switch (hint) {
+    case MC_HINT_NONE:
+        break;
+    case MC_HINT_BASE:
+        return "give it with --base MODEL";
+    case MC_HINT_LIST:
+        return "give it with --list NAME=MODEL,...";
+    case MC_HINT_OVERWRITE:
+        return "--overwrite replaces it";
+    case MC_HINT_RESUME:
+        return "the same command resumes; mergecraft clean DIR removes what is kept";
+    }
+    return NULL;
+}
+
 int report_failure(const subcommand *self, const common_options *common, const mc_error *error)
 {
     char line[sizeof *error];
+    const char *const hint = hint_text(error->hint);
     mc_error_message(error, line, sizeof line);
     fprintf(stderr, "%smergecraft:%s %s\n", bold(stderr), plain(stderr), line);
+    if (hint)
+        fprintf(stderr, "hint: %s\n", hint);
     if (error->code == MC_USAGE)
         fprintf(stderr, "see mergecraft%s%s --help\n", self->name ? " " : "",
                 self->name ? self->name : "");
     if (common->json)
-        print_json(json_pack("{s:{s:s, s:o, s:o, s:o}}", "error", "code", status_name(error->code),
-                             "file", json_text(error->file), "tensor", json_text(error->tensor),
-                             "text", json_text(error->text)));
+        print_json(json_pack("{s:{s:s, s:o, s:o, s:o, s:o*}}", "error", "code",
+                             status_name(error->code), "file", json_text(error->file), "tensor",
+                             json_text(error->tensor), "text", json_text(error->text), "hint",
+                             hint ? json_string(hint) : NULL));
     return exit_status(error->code);
 }
 

@@ -1,12 +1,12 @@
 /*
  * How functions report failures.
  *
- * Every function that can fail returns an mc_status and takes an `mc_error *` as its last argument.
- * On success it returns MC_OK and leaves the error untouched. On failure it returns another status
- * and fills the error, which the caller owns; it may be NULL if only the status matters. The library
- * never prints, exits or aborts on input.
+ * A function that can fail returns an mc_status and takes an `mc_error *` as its last argument. On
+ * success it returns MC_OK and leaves the error untouched. On failure it returns another status and
+ * fills the error, which the caller owns. The error may be NULL if only the status matters. The
+ * library never prints, exits, or aborts on input.
  *
- * Thread-safety: an mc_error belongs to one thread at a time; there is no global error state.
+ * Thread-safety: an mc_error belongs to one thread at a time. There is no global error state.
  */
 #ifndef MERGECRAFT_ERROR_H
 #define MERGECRAFT_ERROR_H
@@ -18,7 +18,7 @@
 
 MC_BEGIN_DECLS
 
-/* Name, number, meaning. Numbers are never reused. */
+/* name, number, meaning. Numbers are never reused. */
 #define MC_STATUS_MAP(X)                                                                           \
     X(OK, 0, "ok")                                                                                 \
     X(NO_MEMORY, 1, "out of memory")                                                               \
@@ -42,35 +42,47 @@ typedef enum mc_status {
 } mc_status;
 
 /*
- * file, tensor: what the error is about, "" if about none. offset: byte in the file, -1 if unknown.
- * text: what was expected and what was found. All are NUL-terminated UTF-8, cut to fit.
+ * What the caller can do about an error. The library does not know how its user is called: a
+ * program phrases hints in its own terms, as an option or an argument.
  */
+typedef enum mc_hint {
+    MC_HINT_NONE,
+    MC_HINT_BASE,      /* name a base model */
+    MC_HINT_LIST,      /* give the list of models that the text names */
+    MC_HINT_OVERWRITE, /* allow the output to be replaced */
+    MC_HINT_RESUME     /* call it again in the same way: it resumes */
+} mc_hint;
+
+/* All text is NUL-terminated UTF-8, cut to fit. */
 typedef struct mc_error {
     mc_status code;
-    int64_t offset;
-    char file[1024];
-    char tensor[256];
-    char text[4096];
+    mc_hint hint;
+    int64_t offset;   /* byte in the file; -1: none */
+    uint64_t token;   /* for callbacks: the library hands on what they set. 0 otherwise */
+    char file[1024];  /* that the error is about; "" if none */
+    char tensor[256]; /* the same */
+    char text[4096];  /* what was expected and what was found */
 } mc_error;
 
-/* Initialises an error: `mc_error error = MC_ERROR_NONE;`. */
+/* An empty error: `mc_error error = MC_ERROR_NONE;`. */
 #define MC_ERROR_NONE                                                                              \
     {                                                                                              \
         .code = MC_OK, .offset = -1                                                                \
     }
 
 /*
- * Writes the error as one line, "file: tensor 'name': text", without newline, into buffer (size
- * bytes, NUL-terminated if size > 0). Control characters in names appear as \xNN. Returns buffer.
+ * Writes the error as one line, "file: tensor 'name': text", without newline and without the hint,
+ * into buffer (size bytes, always NUL-terminated when size > 0). Control characters in names are
+ * shown as \xNN. Returns buffer.
  */
 MC_API char *mc_error_message(const mc_error *error, char *buffer, size_t size);
 
-/* Returns the status in words, "malformed file" for MC_FORMAT; static storage, never NULL. */
+/* Returns the status in words, "malformed file" for MC_FORMAT. Never NULL; static storage. */
 MC_API const char *mc_status_text(mc_status status);
 
 /*
- * Fills *error (which may be NULL) with a printf-style text and no file or tensor, and returns
- * status; for methods and callbacks that report failures: `return mc_fail(error, MC_USAGE, "…")`.
+ * Fills *error (which may be NULL) with a printf-style text and neither file nor tensor, and returns
+ * status. For methods and callbacks that fail: `return mc_fail(error, MC_USAGE, "…");`.
  */
 MC_API mc_status mc_fail(mc_error *error, mc_status status, const char *format, ...)
     MC_PRINTF(3, 4);

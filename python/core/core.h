@@ -23,7 +23,7 @@ PyObject *core_raise(const mc_error *error);
  */
 typedef struct core_kept {
     PyObject *type, *value, *traceback; /* type is NULL: none */
-    int64_t number;
+    uint64_t number;                    /* the error's token */
     struct core_kept *next;
 } core_kept;
 

@@ -12,24 +12,14 @@ PyObject *core_raise(const mc_error *error)
     PyObject *exception = NULL;
     mc_error_message(error, line, sizeof line);
     if (module)
-        exception = PyObject_CallMethod(module, "make", "isssL", (int)error->code, line,
-                                        error->file, error->tensor, (long long)error->offset);
+        exception = PyObject_CallMethod(module, "make", "isssLi", (int)error->code, line,
+                                        error->file, error->tensor, (long long)error->offset,
+                                        (int)error->hint);
     if (exception)
         PyErr_SetObject((PyObject *)Py_TYPE(exception), exception);
     Py_XDECREF(exception);
     Py_XDECREF(module);
     return NULL;
-}
-
-/* Errors of the library go from thread to thread by value. The number is where an error that is in no file has no use for its own. */
-static void set_number(mc_error *error, int64_t number)
-{
-    error->offset = -1 - number;
-}
-
-static int64_t number_of(const mc_error *error)
-{
-    return -1 - error->offset;
 }
 
 static void unlink_kept(const core_kept *kept)
@@ -55,7 +45,7 @@ void core_forget(core_kept *kept)
 
 mc_status core_callback_failed(core_kept *kept, mc_error *error)
 {
-    static int64_t last_number;
+    static uint64_t last_number;
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     PyErr_NormalizeException(&type, &value, &traceback);
@@ -68,14 +58,14 @@ mc_status core_callback_failed(core_kept *kept, mc_error *error)
     *kept = (core_kept){type, value, traceback, ++last_number, all_kept};
     all_kept = kept;
     if (error)
-        set_number(error, kept->number);
+        error->token = kept->number;
     return MC_USAGE;
 }
 
 PyObject *core_raise_kept(const mc_error *error)
 {
-    core_kept *kept = all_kept;
-    while (kept && kept->number != number_of(error))
+    core_kept *kept = error->token ? all_kept : NULL;
+    while (kept && kept->number != error->token)
         kept = kept->next;
     if (!kept)
         return core_raise(error);

@@ -88,11 +88,21 @@ _CLASSES: dict[int, type[Error]] = {
 _INTERRUPTED = 11
 
 
-def make(code: int, text: str, file: str, tensor: str, offset: int) -> BaseException:
+# By the numbers of mc_hint: what a caller can do, in terms of the functions' arguments.
+_HINTS: dict[int, str] = {
+    1: "pass it as base=",
+    2: "pass it as a further argument of the method",
+    3: "overwrite=True replaces it",
+    4: "the same call resumes",
+}
+
+
+def make(code: int, text: str, file: str, tensor: str, offset: int, hint: int) -> BaseException:
     """Returns the exception for an error of the library."""
     if code == _INTERRUPTED:
         return KeyboardInterrupt(text)
-    text = text.replace("--overwrite replaces it", "overwrite=True replaces it")
+    if hint in _HINTS:
+        text = f"{text} ({_HINTS[hint]})"
     error = _CLASSES.get(code, Error)(text)
     error.file = file or None
     error.tensor = tensor or None

@@ -21,7 +21,9 @@ static void fill(mc_error *error, mc_status status, const char *file, const char
                  int64_t offset)
 {
     error->code = status;
+    error->hint = MC_HINT_NONE;
     error->offset = offset;
+    error->token = 0;
     copy_cut(error->file, sizeof error->file, file ? file : "");
     copy_cut(error->tensor, sizeof error->tensor, tensor ? tensor : "");
 }
@@ -88,6 +90,13 @@ mc_status mc_in_tensor(mc_error *error, const char *tensor, mc_status status)
 {
     if (status != MC_OK && error && !error->tensor[0])
         copy_cut(error->tensor, sizeof error->tensor, tensor);
+    return status;
+}
+
+mc_status mc_with_hint(mc_error *error, mc_hint hint, mc_status status)
+{
+    if (status != MC_OK && error)
+        error->hint = hint;
     return status;
 }
 

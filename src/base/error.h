@@ -6,18 +6,27 @@
 
 #include <stdbool.h>
 
-/* Fills *error with file, tensor (either may be NULL), offset (−1: none) and a printf-style text; returns status. */
+/*
+ * Fills *error with file, tensor (either may be NULL), offset (−1: none) and a printf-style text;
+ * returns status.
+ */
 mc_status mc_fail_at(mc_error *error, mc_status status, const char *file, const char *tensor,
                      int64_t offset, const char *format, ...) MC_PRINTF(6, 7);
 
-/* As mc_fail_at, with ": " and the words for errno appended; ENOSPC and EDQUOT become MC_NO_SPACE. */
+/*
+ * The same, with ": " and the words for errno appended. The status follows from errno: ENOSPC and
+ * EDQUOT are MC_NO_SPACE.
+ */
 mc_status mc_fail_errno(mc_error *error, const char *file, const char *format, ...) MC_PRINTF(3, 4);
 
 mc_status mc_fail_memory(mc_error *error);
 
-/* Names the file (or tensor) of an error that has none yet; returns status, so that it can wrap a call. */
+/* Names the file or tensor of a failure that has none yet; returns status. */
 mc_status mc_in_file(mc_error *error, const char *file, mc_status status);
 mc_status mc_in_tensor(mc_error *error, const char *tensor, mc_status status);
+
+/* Adds a hint to a failure; returns status, so that it can wrap a call. */
+mc_status mc_with_hint(mc_error *error, mc_hint hint, mc_status status);
 
 #if defined(__clang_analyzer__) && !defined(MC_ERROR_ITSELF)
 /* The analyzer sees one file at a time. What it cannot know: a failure is never MC_OK. */

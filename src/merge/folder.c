@@ -149,7 +149,7 @@ static bool has_entry(const char *folder, const char *name)
     return found;
 }
 
-/* --overwrite is meant for models: a folder of something else is not to be deleted by a slip of the keyboard. */
+/* Only models are replaced: a folder of other things is never deleted by a typing error. */
 static mc_status check_model(const char *path, mc_error *error)
 {
     static const char *const names[] = {"config.json",       "mergecraft.json",
@@ -186,8 +186,8 @@ mc_status mc_folder_check_target(const char *target, bool overwrite, mc_error *e
                                              "expected the name of a new folder, found a link to "
                                              "something that is not there");
     if (!overwrite)
-        return mc_fail_at(error, MC_EXISTS, target, NULL, -1,
-                          "exists already (--overwrite replaces it)");
+        return mc_with_hint(error, MC_HINT_OVERWRITE,
+                            mc_fail_at(error, MC_EXISTS, target, NULL, -1, "exists already"));
     if (!S_ISDIR(status.st_mode))
         return mc_fail_at(error, MC_EXISTS, target, NULL, -1,
                           "expected a folder to replace, found a file");

@@ -70,8 +70,9 @@ static mc_status check_lists(const mc_method *method, const mc_merge_input *inpu
         const char *const name = method->sides[wanted].name;
         const mc_list *const list = find_list(input, name);
         if (!list)
-            return mc_fail(error, MC_USAGE, "%s needs a list of models named '%s' (--list %s=…)",
-                           method->name, name, name);
+            return mc_with_hint(error, MC_HINT_LIST,
+                                mc_fail(error, MC_USAGE, "%s needs a list of models named '%s'",
+                                        method->name, name));
         if (list->count != input->model_count)
             return mc_fail(error, MC_USAGE,
                            "list '%s': expected %zu models, as many as are merged, "
@@ -93,8 +94,8 @@ mc_status mc_lineup_check(const mc_method *method, const mc_merge_input *input, 
                        "method compiled for version %u of the method interface, expected %u",
                        method->api, MC_METHOD_API);
     if (method->needs_base && !input->base)
-        return mc_fail(error, MC_USAGE, "%s needs a base model: name it with --base MODEL",
-                       method->name);
+        return mc_with_hint(error, MC_HINT_BASE,
+                            mc_fail(error, MC_USAGE, "%s needs a base model", method->name));
     MC_TRY(check_count(method, input->model_count, error));
     return check_lists(method, input, error);
 }

@@ -180,11 +180,13 @@ static mc_status end_run(folder_sink *s, const mc_save *save, mc_status status, 
         status = mc_journal_remove(&s->folder, error);
     if (status == MC_OK)
         return mc_folder_commit(&s->folder, error);
-    if (status == MC_INTERRUPTED && save->fingerprint != 0)
-        mc_folder_keep(&s->folder);
-    else
+    if (status != MC_INTERRUPTED || save->fingerprint == 0) {
         mc_folder_discard(&s->folder);
-    return status;
+        return status;
+    }
+    mc_fail(error, status, "interrupted; what is done is kept in %s", s->folder.work);
+    mc_folder_keep(&s->folder);
+    return mc_with_hint(error, MC_HINT_RESUME, status);
 }
 
 static mc_status run_layout(const mc_save *save, const mc_layout *layout,

@@ -770,7 +770,7 @@ static void test_existing_target(void **state)
     mc_plan *const what = usual_plan();
     mc_run_result result;
     save_model(parent, "out", make_model(9));
-    assert_error(MC_EXISTS, "--overwrite", run(what, target, &result, &error));
+    assert_error(MC_EXISTS, "exists already", run(what, target, &result, &error));
     assert_int_equal(count_entries(target), 1);
     assert_done(run_over(what, target, &error));
     assert_complete(parent);
