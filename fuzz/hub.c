@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "hub/listing.h"
 #include "hub/reply.h"
+#include "hub/select.h"
 #include "hub/url.h"
 
 #include <string.h>
@@ -31,6 +32,31 @@ static void check_listing(mc_status status, const mc_error *error, const mc_list
                      "no file leads out of the folder");
 }
 
+static mc_status check_path(void *user, const char *path, mc_file_role role, mc_error *error)
+{
+    (void)user;
+    (void)role;
+    (void)error;
+    fuzz_require(mc_hub_path_ok(path), "no file that is needed leads out of the folder");
+    return MC_OK;
+}
+
+/* A config.json, a modules.json, an index: which files they name. */
+static void select_referenced(const char *text, size_t size)
+{
+    static const mc_file_role roles[] = {MC_FILE_CONFIG, MC_FILE_MODULES, MC_FILE_INDEX};
+    mc_listing listing = {0};
+    static const char *const names[] = {"code.py", "1_Pooling/config.json", "a/b/c"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        (void)mc_listing_add(&listing, names[i], NULL);
+    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
+        mc_error error = MC_ERROR_NONE;
+        fuzz_check_status(
+            mc_select_referenced(roles[i], text, size, &listing, check_path, NULL, &error), &error);
+    }
+    mc_listing_free(&listing);
+}
+
 static void parse(const char *text, size_t size, bool tree)
 {
     mc_listing listing = {0};
@@ -55,4 +81,5 @@ void fuzz_input(const uint8_t *data, size_t size)
     mc_reply_clear(&reply);
     parse(text, (size_t)(end - text), false);
     parse(text, (size_t)(end - text), true);
+    select_referenced(text, (size_t)(end - text));
 }

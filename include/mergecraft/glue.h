@@ -100,7 +100,7 @@ typedef struct mc_glue_data mc_glue_data;
 /*
  * Loads a split (NULL: the one to evaluate on) from `path`:
  *
- *   a file    Parquet, CSV (RFC 4180), TSV without quoting, as in GLUE, or JSON lines, recognised by
+ *   a file    Parquet, CSV (RFC 4180), TSV without quoting as in GLUE, or JSON lines; recognised by
  *             content and name. `split` is checked, but does not select anything.
  *   a folder  of GLUE's tasks: the split's file in it, in a folder of the task's name in it, or in
  *             one as GLUE calls it: rte/validation-00000-of-00001.parquet (all parts, if there are

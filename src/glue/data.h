@@ -13,10 +13,10 @@ typedef enum mc_glue_format {
     MC_GLUE_JSONL
 } mc_glue_format;
 
-/* Recognises Parquet by its first bytes, other formats by the name's suffix or the first line. */
+/* Recognises Parquet by its first bytes, other formats by suffix or first line. */
 mc_glue_format mc_glue_format_of(const char *name, const char *bytes, size_t size);
 
-/* Creates an empty data set that accepts so many bytes of texts and rows. Free: mc_glue_data_free. */
+/* Creates an empty data set with limits; free it with mc_glue_data_free. */
 mc_status mc_glue_data_new(const mc_glue_task *task, size_t byte_limit, size_t row_limit,
                            mc_glue_data **out, mc_error *error);
 

@@ -25,7 +25,7 @@ mc_status mc_codec_check(int64_t codec, mc_error *error)
 
 static mc_status fail_data(int64_t codec, size_t expected, mc_error *error)
 {
-    return mc_fail(error, MC_FORMAT, "the %s data is broken, or is not the expected %zu bytes",
+    return mc_fail(error, MC_FORMAT, "malformed %s data, or not the expected %zu bytes",
                    codec_names[codec], expected);
 }
 
@@ -52,7 +52,7 @@ static void zlib_free(voidpf user, voidpf memory)
     mc_free(memory);
 }
 
-/* There may be several members, one behind the other. Sizes fit: in a page's header they have 31 bits. */
+/* gzip allows several members in a row. Sizes fit: a page's header has 31 bits for them. */
 static mc_status read_gzip(const unsigned char *bytes, size_t size, unsigned char *out,
                            size_t out_size, mc_error *error)
 {

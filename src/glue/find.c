@@ -29,7 +29,7 @@ mc_status mc_glue_files_add(mc_glue_files *files, char *path, mc_error *error)
     return MC_OK;
 }
 
-/* Lists the names of a split's file without suffix, on the Hub and in GLUE's archives; NULL ends. */
+/* Lists the names of a split's file without suffix, as on the Hub and in GLUE's archives. */
 static void list_stems(const mc_glue_task *task, const char *split, const char *out[MOST_NAMES])
 {
     static const char *const names[][2] = {
@@ -129,7 +129,7 @@ static mc_status search_folder(const mc_glue_task *task, const char *folder, con
     return MC_OK;
 }
 
-/* Searches the folder and its subfolders of the task's name, mnli for its halves, and GLUE's name. */
+/* Searches the folder and its subfolders: the task's name, mnli for its halves, GLUE's name. */
 static mc_status search_folders(const mc_glue_task *task, const char *folder, const char *split,
                                 mc_glue_files *out, mc_error *error)
 {

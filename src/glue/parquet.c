@@ -1,10 +1,12 @@
 /*
- * Parquet, as far as flat tables need it. A file is read from its end:
+ * Parquet for flat tables. A file is read from its end:
  *
- *     "PAR1"  pages of column 0, pages of column 1 … (row group 0)  pages … (row group 1)  footer  its size, 4 bytes  "PAR1"
+ *     "PAR1" │ row group 0: pages of column 0, pages of column 1, … │ row group 1: … │
+ *     footer │ size of the footer, 4 bytes │ "PAR1"
  *
- * The footer is a Thrift struct: the schema, then for each row group where the chunk of each column lies (parquet_page.c reads
- * that). It is gone through twice, since columns are chosen by the schema: nothing is kept of the row groups.
+ * The footer is a Thrift struct: the schema, then per row group the place of each column's chunk,
+ * which parquet_page.c reads. Two passes: the first reads the schema, by which columns are chosen;
+ * the second reads the row groups, of which nothing is kept.
  */
 #include "glue/parquet.h"
 
@@ -24,7 +26,7 @@ const char *mc_parquet_type_name(int64_t type)
     return type >= 0 && type < MC_PARQUET_TYPES ? type_names[type] : "an unknown type";
 }
 
-/* What the first pass through the footer finds. Names are in one block of memory. */
+/* The result of the first pass. Names are in one block of memory. */
 typedef struct footer {
     mc_span span;  /* of the footer */
     mc_span pages; /* of the file before it */
@@ -35,7 +37,7 @@ typedef struct footer {
     bool encrypted;
 } footer;
 
-/* ---- where the footer is ---- */
+/* ---- footer ---- */
 
 static uint32_t get32(const unsigned char *b)
 {
@@ -52,7 +54,7 @@ static mc_status find_footer(const unsigned char *bytes, size_t size, footer *f,
         return mc_fail(error, MC_UNSUPPORTED, "the Parquet file is encrypted");
     if (size < MAGIC_BYTES + TAIL_BYTES || memcmp(bytes + size - 4, "PAR1", 4) != 0)
         return mc_fail(error, MC_FORMAT,
-                       "expected PAR1 at the end of the Parquet file: it is not complete");
+                       "expected PAR1 at the end of the Parquet file; it is truncated");
     const size_t length = get32(bytes + size - TAIL_BYTES);
     if (length > size - MAGIC_BYTES - TAIL_BYTES || length > FOOTER_LIMIT)
         return mc_fail(error, MC_FORMAT,
@@ -65,10 +67,10 @@ static mc_status find_footer(const unsigned char *bytes, size_t size, footer *f,
 
 static mc_status footer_status(const mc_thrift *t, mc_error *error)
 {
-    return t->problem ? mc_fail(error, MC_FORMAT, "the footer is broken: %s", t->problem) : MC_OK;
+    return t->problem ? mc_fail(error, MC_FORMAT, "malformed footer: %s", t->problem) : MC_OK;
 }
 
-/* ---- the schema ---- */
+/* ---- schema ---- */
 
 typedef struct element {
     const char *name;
@@ -76,7 +78,7 @@ typedef struct element {
     int64_t type, repetition, children, converted, logical;
 } element;
 
-/* A logical type is a union, a struct of one field: its number tells which. */
+/* A logical type is a union: a struct of one field, whose number is the type. */
 static int64_t read_logical_type(mc_thrift *t, const mc_thrift_field *field)
 {
     mc_thrift_field one = {0};
@@ -112,7 +114,7 @@ static element read_element(mc_thrift *t)
     return e;
 }
 
-/* Copies the name behind those that are there. */
+/* Appends a copy of the name. */
 static const char *keep_name(footer *f, const element *e, size_t *used)
 {
     char *const name = f->names + *used;
@@ -128,7 +130,7 @@ static bool is_group(const element *e)
     return e->children > 0 || e->type < 0;
 }
 
-/* Counts the leaves below a group, whose elements come next, parents before children. */
+/* Counts the leaves of a group, whose elements follow, parents before children. */
 static size_t skip_group(mc_thrift *t, int64_t children, size_t *left)
 {
     size_t leaves = 0;
@@ -167,9 +169,9 @@ static mc_status read_schema(mc_thrift *t, const mc_thrift_field *field, footer 
     const size_t count = mc_thrift_structs(t, field);
     if (t->problem || f->columns || count == 0)
         return t->problem ? MC_OK : mc_fail(error, MC_FORMAT, "expected one schema in the footer");
-    read_element(t); /* the root: the rest is below it */
+    read_element(t); /* the root */
     f->columns = mc_alloc(count * sizeof *f->columns);
-    /* A name takes as many bytes in the footer as here, at least, and a byte for its length. */
+    /* Names need no more bytes here than in the footer, where each has a length byte. */
     f->names = mc_alloc(f->span.size + count);
     if (!f->columns || !f->names)
         return mc_fail_memory(error);
@@ -197,9 +199,9 @@ static mc_status read_footer(footer *f, mc_error *error)
     return MC_OK;
 }
 
-/* ---- the columns that are wanted ---- */
+/* ---- selected columns ---- */
 
-/* No dates, times, decimals. Newer writers give the logical type only, older ones the converted type. */
+/* No dates, times, decimals. New writers give the logical type only, old ones the converted. */
 static bool is_plain_type(const mc_parquet_column *column)
 {
     enum { NONE = -1, UTF8 = 0, ENUM = 4, UINT_8 = 11, JSON = 19 };
@@ -286,7 +288,7 @@ static mc_parquet_chunk read_chunk(mc_thrift *t)
     return chunk;
 }
 
-/* The chunks of the columns that were chosen, and the number of rows. */
+/* Reads the chunks of the selected columns, and the number of rows. */
 typedef struct group {
     mc_parquet_chunk chunks[MC_COLUMN_ROLES];
     size_t chunk_count;
@@ -342,10 +344,9 @@ static mc_status read_group(mc_table *table, const footer *f, const group *g, mc
         const mc_parquet_column *const column = &f->columns[table->chosen[role]];
         const mc_parquet_chunk *const chunk = &g->chunks[role];
         if (chunk->values != g->rows)
-            return mc_fail(
-                error, MC_FORMAT,
-                "column '%s': expected %lld values, as the row group has rows, found %lld",
-                column->name, (long long)g->rows, (long long)chunk->values);
+            return mc_fail(error, MC_FORMAT,
+                           "column '%s': expected %lld values, one per row, found %lld",
+                           column->name, (long long)g->rows, (long long)chunk->values);
         MC_TRY(mc_parquet_read_chunk(table, &table->columns[role], f->pages, column, chunk, error));
     }
     table->row_count += (size_t)g->rows;
@@ -379,7 +380,7 @@ static mc_status read_all(mc_table *table, footer *f, mc_error *error)
     MC_TRY(choose_columns(table, f, error));
     MC_TRY(read_groups(table, f, error));
     if ((uint64_t)f->row_count != table->row_count)
-        return mc_fail(error, MC_FORMAT, "expected %lld rows as the footer says, found %zu",
+        return mc_fail(error, MC_FORMAT, "expected %lld rows by the footer, found %zu",
                        (long long)f->row_count, table->row_count);
     return MC_OK;
 }

@@ -1,4 +1,4 @@
-/* What the parts of the Parquet reader share: how a file describes a column, and what the numbers in it mean. */
+/* The description of columns in a Parquet file: types shared by the parts of the reader. */
 #ifndef MC_GLUE_PARQUET_H
 #define MC_GLUE_PARQUET_H
 
@@ -17,7 +17,7 @@ typedef enum mc_parquet_type {
     MC_PARQUET_TYPES
 } mc_parquet_type;
 
-/* "INT32"; "an unknown type" beyond the last. */
+/* Returns e.g. "INT32"; "an unknown type" for other numbers. */
 const char *mc_parquet_type_name(int64_t type);
 
 /* Bytes in memory. */
@@ -29,10 +29,10 @@ typedef struct mc_span {
 /* A column of the schema's top level. */
 typedef struct mc_parquet_column {
     const char *name;
-    size_t leaf;       /* the number of its chunk in a row group */
+    size_t leaf;       /* index of its chunk in a row group */
     int64_t type;      /* mc_parquet_type; −1 for a group */
-    int64_t converted; /* what the type stands for: ConvertedType, and … */
-    int64_t logical;   /* … which LogicalType; −1: not said */
+    int64_t converted; /* meaning of the type: ConvertedType, and … */
+    int64_t logical;   /* … number of the LogicalType; −1: not given */
     bool optional, repeated;
 } mc_parquet_column;
 
@@ -43,7 +43,7 @@ typedef struct mc_parquet_chunk {
     bool there, elsewhere, encrypted;
 } mc_parquet_chunk;
 
-/* Adds the cells of a chunk to the table's column. `file` is what precedes the footer. */
+/* Adds the cells of a chunk to the table's column. `file` is the part before the footer. */
 mc_status mc_parquet_read_chunk(mc_table *table, mc_column *out, mc_span file,
                                 const mc_parquet_column *column, const mc_parquet_chunk *chunk,
                                 mc_error *error);

@@ -1,6 +1,7 @@
 /*
- * A column chunk is a row of pages, each a Thrift header and its data: perhaps a dictionary, then data pages. The data of a
- * page are definition levels (which values are null), if the column is optional, and the values that are not null.
+ * A column chunk is a sequence of pages: a dictionary if there is one, then data pages. A page has
+ * a Thrift header and data: definition levels (which values are null) if the column is optional,
+ * then the values that are not null.
  */
 #include "base/memory.h"
 #include "glue/decompress.h"
@@ -12,23 +13,23 @@
 
 typedef enum page_type { DATA_PAGE, INDEX_PAGE, DICTIONARY_PAGE, DATA_PAGE_V2 } page_type;
 
-/* The header of a page; of the struct that belongs to its type, what matters. */
+/* The header of a page with the needed fields of its type's struct. */
 typedef struct page_header {
     int64_t type, size, stored_size, crc;
     bool has_crc;
     int64_t values, encoding, level_encoding;
     int64_t nulls, rows, level_bytes, repetition_bytes;
-    bool compressed; /* v2: whether the values are */
+    bool compressed; /* version 2: whether the values are compressed */
     bool has_details;
 } page_header;
 
-/* Where the reader of a chunk is. */
+/* The state of reading a chunk. */
 typedef struct reader {
     mc_table *table;
     mc_column *out;
     const mc_parquet_column *column;
     const mc_parquet_chunk *chunk;
-    size_t left; /* values of the chunk that are not read yet */
+    size_t left; /* values of the chunk still to be read */
     mc_cell *dictionary;
     size_t dictionary_count;
 } reader;
@@ -73,7 +74,7 @@ static void read_v2(mc_thrift *t, page_header *h)
     }
 }
 
-/* The number of the field that holds the details of a type of page. */
+/* The number of the field with the details of a page type. */
 static int64_t details_of(int64_t type)
 {
     return type == DATA_PAGE ? 5 : type == DICTIONARY_PAGE ? 7 : type == DATA_PAGE_V2 ? 8 : 0;
@@ -102,14 +103,14 @@ static void read_header(mc_thrift *t, page_header *h)
     }
 }
 
-/* Takes a page off the front: its header, and its data as they are stored. */
+/* Consumes a page: its header, and its data as stored. */
 static mc_status take_page(mc_span *in, page_header *h, mc_span *data, mc_error *error)
 {
     mc_thrift t = {.at = in->bytes, .end = in->bytes + in->size};
     *h = (page_header){.type = -1, .level_encoding = MC_PARQUET_RLE, .compressed = true};
     read_header(&t, h);
     if (t.problem)
-        return mc_fail(error, MC_FORMAT, "the header is broken: %s", t.problem);
+        return mc_fail(error, MC_FORMAT, "malformed header: %s", t.problem);
     const size_t left = (size_t)(t.end - t.at);
     if (h->size < 0 || h->stored_size < 0 || (uint64_t)h->stored_size > left)
         return mc_fail(
@@ -120,7 +121,7 @@ static mc_status take_page(mc_span *in, page_header *h, mc_span *data, mc_error 
     *data = (mc_span){t.at, (size_t)h->stored_size};
     *in = (mc_span){t.at + h->stored_size, left - (size_t)h->stored_size};
     if (h->has_crc && crc32_z(0, data->bytes, data->size) != (uint32_t)h->crc)
-        return mc_fail(error, MC_FORMAT, "the data do not have the header's check value");
+        return mc_fail(error, MC_FORMAT, "checksum mismatch of a page");
     if (h->type != INDEX_PAGE && !h->has_details)
         return mc_fail(error, MC_FORMAT, "expected a data page or a dictionary, found type %lld",
                        (long long)h->type);
@@ -129,7 +130,7 @@ static mc_status take_page(mc_span *in, page_header *h, mc_span *data, mc_error 
 
 /* ---- data ---- */
 
-/* Data that are not compressed stay where they are. */
+/* Uncompressed data are used in place. */
 static mc_status decompress(const reader *r, bool compressed, mc_span stored, size_t size,
                             mc_span *out, mc_error *error)
 {
@@ -145,7 +146,7 @@ static mc_status decompress(const reader *r, bool compressed, mc_span stored, si
     }
     MC_TRY(mc_table_alloc(r->table, size, &memory, error));
     *out = (mc_span){memory, size};
-    /* Some writers store nothing where there is nothing. */
+    /* Some writers store nothing for empty data. */
     return size == 0
                ? MC_OK
                : mc_decompress(r->chunk->codec, stored.bytes, stored.size, memory, size, error);
@@ -165,10 +166,10 @@ static mc_status read_dictionary(reader *r, const page_header *h, mc_span stored
     if (r->dictionary)
         return mc_fail(error, MC_FORMAT, "expected one dictionary, found a second");
     if (h->encoding != MC_PARQUET_PLAIN && h->encoding != MC_PARQUET_PLAIN_DICTIONARY)
-        return mc_fail(error, MC_UNSUPPORTED, "a dictionary in encoding %s (%lld) is not read",
+        return mc_fail(error, MC_UNSUPPORTED, "unsupported encoding %s (%lld) of a dictionary",
                        mc_parquet_encoding_name(h->encoding), (long long)h->encoding);
     MC_TRY(decompress(r, true, stored, (size_t)h->size, &page.values, error));
-    /* No value takes less than a byte. */
+    /* Each value takes at least one byte. */
     if (h->values < 0 || (uint64_t)h->values > page.values.size ||
         (uint64_t)h->values > r->table->row_limit)
         return mc_fail(error, MC_FORMAT, "a dictionary of %zu bytes cannot hold %lld values",
@@ -180,7 +181,7 @@ static mc_status read_dictionary(reader *r, const page_header *h, mc_span stored
     return mc_parquet_decode(r->table, &page, r->dictionary_count, r->dictionary, error);
 }
 
-/* Definition levels and values of a page of the first version: the levels' size comes before them. */
+/* Splits a page of version 1 into definition levels, which their size precedes, and values. */
 static mc_status split_v1(const reader *r, const page_header *h, mc_span stored, mc_span *levels,
                           mc_span *values, mc_error *error)
 {
@@ -188,8 +189,7 @@ static mc_status split_v1(const reader *r, const page_header *h, mc_span stored,
     if (!r->column->optional)
         return MC_OK;
     if (h->level_encoding != MC_PARQUET_RLE)
-        return mc_fail(error, MC_UNSUPPORTED,
-                       "definition levels in encoding %s (%lld) are not read",
+        return mc_fail(error, MC_UNSUPPORTED, "unsupported encoding %s (%lld) of definition levels",
                        mc_parquet_encoding_name(h->level_encoding), (long long)h->level_encoding);
     const unsigned char *const b = values->bytes;
     const size_t length = values->size < 4
@@ -202,7 +202,7 @@ static mc_status split_v1(const reader *r, const page_header *h, mc_span stored,
     return MC_OK;
 }
 
-/* Of the second version: the header says the levels' size, and they are not compressed. */
+/* Version 2: the header has the levels' size, and they are not compressed. */
 static mc_status split_v2(const reader *r, const page_header *h, mc_span stored, mc_span *levels,
                           mc_span *values, mc_error *error)
 {
@@ -235,7 +235,7 @@ static mc_status count_values(const uint32_t *levels, size_t count, size_t *pres
     return MC_OK;
 }
 
-/* Moves the values, which are at the front, to where they belong, and puts nulls in between. */
+/* Moves the values from the front to their rows, with nulls in between. */
 static void spread(const uint32_t *levels, size_t count, size_t present, mc_cell *cells)
 {
     for (size_t i = count; i-- > 0;)
@@ -306,7 +306,7 @@ static mc_status check_chunk(const mc_parquet_column *column, const mc_parquet_c
     return mc_codec_check(chunk->codec, error);
 }
 
-/* The dictionary comes first, where there is one; some writers say 0 where there is none. */
+/* The dictionary precedes the data pages. Some writers give offset 0 if there is none. */
 static mc_status find_pages(mc_span file, const mc_parquet_chunk *chunk, mc_span *pages,
                             mc_error *error)
 {
@@ -332,7 +332,7 @@ static mc_status read_page(reader *r, mc_span *in, mc_error *error)
                                             : read_data(r, &header, data, error);
 }
 
-/* Puts the column and the page's place before the text of an error. */
+/* Prepends the column and the page's offset to an error text. */
 static mc_status at_page(mc_error *error, const mc_parquet_column *column, int64_t offset,
                          mc_status status)
 {
@@ -349,7 +349,7 @@ static mc_status read_pages(reader *r, mc_span file, mc_error *error)
     mc_span in = {0};
     MC_TRY(at_page(error, r->column, r->chunk->data_page, check_chunk(r->column, r->chunk, error)));
     r->left = (size_t)r->chunk->values;
-    /* Where there are no rows, some writers write no pages. */
+    /* Some writers write no pages if there are no rows. */
     if (r->left > 0)
         MC_TRY(
             at_page(error, r->column, r->chunk->data_page, find_pages(file, r->chunk, &in, error)));

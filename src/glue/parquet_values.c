@@ -15,10 +15,10 @@ const char *mc_parquet_encoding_name(int64_t encoding)
 
 static mc_status fail_short(const char *what, mc_error *error)
 {
-    return mc_fail(error, MC_FORMAT, "%s: the page ends before all values are read", what);
+    return mc_fail(error, MC_FORMAT, "%s: the page ends before its last value", what);
 }
 
-/* Takes bytes off the front; false if there are fewer. */
+/* Consumes bytes; false if there are too few. */
 static bool take(mc_span *in, size_t size, const unsigned char **out)
 {
     if (size > in->size)
@@ -29,7 +29,7 @@ static bool take(mc_span *in, size_t size, const unsigned char **out)
     return true;
 }
 
-/* `size` (up to 8) bytes, the lowest first. */
+/* A number of `size` (up to 8) bytes, little-endian. */
 static uint64_t little_endian(const unsigned char *bytes, size_t size)
 {
     uint64_t value = 0;
@@ -58,7 +58,7 @@ static bool take_zigzag(mc_span *in, uint64_t *out)
     return true;
 }
 
-/* Number `index` of those that are packed with `width` (0 … 64) bits each, the lowest bit first. */
+/* Number `index` of numbers packed with `width` (0 to 64) bits each, lowest bit first. */
 static uint64_t unpack(const unsigned char *bytes, unsigned width, size_t index)
 {
     const size_t first = index * width, end = first + width;
@@ -76,7 +76,7 @@ static uint64_t unpack(const unsigned char *bytes, unsigned width, size_t index)
 
 /* ---- runs ---- */
 
-/* `groups` of eight numbers; what pads the last eight may have been left out. Adds to *done. */
+/* Reads `groups` of eight numbers; padding at the end may be missing. Adds to *done. */
 static bool read_packed_run(mc_span *in, unsigned width, uint64_t groups, size_t count,
                             uint32_t *out, size_t *done)
 {
@@ -93,7 +93,7 @@ static bool read_packed_run(mc_span *in, unsigned width, uint64_t groups, size_t
     return true;
 }
 
-/* One number that is there `run` times. Adds to *done. */
+/* Reads one number that is repeated `run` times. Adds to *done. */
 static bool read_repeated_run(mc_span *in, unsigned width, uint64_t run, size_t count,
                               uint32_t *out, size_t *done)
 {
@@ -155,7 +155,7 @@ static mc_status plain_numbers(const mc_parquet_page *page, size_t count, mc_cel
                                mc_error *error)
 {
     const size_t size = size_of(page->type);
-    /* NOLINTNEXTLINE(clang-analyzer-core.DivideZero): columns of other types were refused */
+    /* NOLINTNEXTLINE(clang-analyzer-core.DivideZero): other types were rejected */
     if (count > page->values.size / size)
         return fail_short(mc_parquet_type_name(page->type), error);
     for (size_t i = 0; i < count; i++)
@@ -163,12 +163,12 @@ static mc_status plain_numbers(const mc_parquet_page *page, size_t count, mc_cel
     return MC_OK;
 }
 
-/* All first bytes, then all second bytes … */
+/* All first bytes, then all second bytes, … */
 static mc_status split_numbers(const mc_parquet_page *page, size_t count, mc_cell *out,
                                mc_error *error)
 {
     const size_t size = size_of(page->type);
-    /* NOLINTNEXTLINE(clang-analyzer-core.DivideZero): columns of other types were refused */
+    /* NOLINTNEXTLINE(clang-analyzer-core.DivideZero): other types were rejected */
     if (count > page->values.size / size)
         return fail_short("BYTE_STREAM_SPLIT", error);
     for (size_t i = 0; i < count; i++) {
@@ -230,7 +230,7 @@ static mc_status read_delta_header(mc_span *in, size_t count, delta_header *h, m
     return MC_OK;
 }
 
-/* The differences of one part of a block, added up. */
+/* Adds up the differences of one miniblock. */
 static bool read_miniblock(mc_span *in, unsigned width, uint64_t size, uint64_t smallest,
                            size_t count, uint64_t *out, size_t *done)
 {
@@ -242,7 +242,7 @@ static bool read_miniblock(mc_span *in, unsigned width, uint64_t size, uint64_t 
     return true;
 }
 
-/* Takes `count` (more than 0) numbers off the front. */
+/* Consumes `count` (> 0) numbers. */
 static mc_status read_deltas(mc_span *in, size_t count, uint64_t *out, mc_error *error)
 {
     delta_header h = {0};
@@ -319,7 +319,7 @@ static mc_status delta_length_texts(mc_span in, size_t count, mc_cell *out, mc_e
     return status;
 }
 
-/* Puts texts together: each begins with so many bytes of the one before, and ends with what is in `out` already. */
+/* Assembles texts from a prefix of the preceding text and the suffix that is in `out` already. */
 static mc_status join_texts(mc_table *table, const uint64_t *prefixes, size_t count, mc_cell *out,
                             mc_error *error)
 {
@@ -327,7 +327,8 @@ static mc_status join_texts(mc_table *table, const uint64_t *prefixes, size_t co
     for (size_t i = 0; i < count && total <= table->byte_limit; i++) {
         if (prefixes[i] > before)
             return mc_fail(error, MC_FORMAT,
-                           "a text begins with %llu bytes of the one before, which has %llu",
+                           "expected a prefix of at most the preceding text's length, found %llu "
+                           "of %llu bytes",
                            (unsigned long long)prefixes[i], (unsigned long long)before);
         before = prefixes[i] + out[i].text.size;
         total += before;
@@ -399,11 +400,11 @@ static mc_status dictionary_values(const mc_parquet_page *page, size_t count, mc
     return status;
 }
 
-/* ---- all of them ---- */
+/* ---- dispatch ---- */
 
 static mc_status fail_encoding(const mc_parquet_page *page, mc_error *error)
 {
-    return mc_fail(error, MC_UNSUPPORTED, "%s in encoding %s (%lld) is not read",
+    return mc_fail(error, MC_UNSUPPORTED, "unsupported encoding: %s in %s (%lld)",
                    mc_parquet_type_name(page->type), mc_parquet_encoding_name(page->encoding),
                    (long long)page->encoding);
 }

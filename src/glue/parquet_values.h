@@ -16,10 +16,10 @@ enum {
     MC_PARQUET_BYTE_STREAM_SPLIT = 9
 };
 
-/* "PLAIN"; "unknown" for others than these. */
+/* Returns e.g. "PLAIN"; "unknown" for encodings not listed above. */
 const char *mc_parquet_encoding_name(int64_t encoding);
 
-/* What the values of a page are made of. */
+/* The values of a page and how they are encoded. */
 typedef struct mc_parquet_page {
     mc_parquet_type type;
     bool is_unsigned; /* INT32 from 0 to 2^32 − 1 */
@@ -29,13 +29,13 @@ typedef struct mc_parquet_page {
     size_t dictionary_count;
 } mc_parquet_page;
 
-/* Decodes `count` values, none of them null. Texts that have to be put together are allocated from the table. */
+/* Decodes `count` values without nulls. Assembled texts are allocated from the table. */
 mc_status mc_parquet_decode(mc_table *table, const mc_parquet_page *page, size_t count,
                             mc_cell *out, mc_error *error);
 
 /*
- * The hybrid of run lengths and packed bits: `count` numbers of `width` (0 … 32) bits, which levels, indices of a dictionary and
- * bools are stored as.
+ * Reads the hybrid of run lengths and packed bits that levels, dictionary indices and bools are
+ * stored in: `count` numbers of `width` (0 to 32) bits.
  */
 mc_status mc_parquet_read_runs(mc_span in, unsigned width, size_t count, uint32_t *out,
                                mc_error *error);

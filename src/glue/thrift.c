@@ -48,7 +48,7 @@ bool mc_thrift_next(mc_thrift *t, mc_thrift_field *field)
     field->type = head & 0x0f;
     if (head == 0 || t->problem)
         return false;
-    /* The id is given as the distance from the last, if that is short. */
+    /* Short distances from the last id are part of the type byte. */
     if (head >> 4)
         field->id += head >> 4;
     else
@@ -101,7 +101,7 @@ void mc_thrift_struct(mc_thrift *t, const mc_thrift_field *field)
     expect_type(t, field, MC_THRIFT_STRUCT);
 }
 
-/* Every element takes a byte at least. */
+/* An element takes at least one byte. */
 static size_t check_length(mc_thrift *t, uint64_t length)
 {
     if (length <= (size_t)(t->end - t->at))

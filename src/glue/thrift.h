@@ -1,6 +1,7 @@
 /*
- * Reads Thrift's compact protocol, in which Parquet describes itself: structs of numbered fields, each with a type; integers of 7 bits a
- * byte. Nothing is copied. After a problem everything reads as zero or empty: it is enough to look at `problem` at the end.
+ * Reads Thrift's compact protocol, which Parquet's metadata are in: structs of numbered, typed
+ * fields; integers with 7 bits per byte. Nothing is copied. After a problem everything reads as
+ * zero or empty, so that one check of `problem` at the end is enough.
  */
 #ifndef MC_GLUE_THRIFT_H
 #define MC_GLUE_THRIFT_H
@@ -26,28 +27,31 @@ typedef enum mc_thrift_type {
 
 typedef struct mc_thrift {
     const unsigned char *at, *end;
-    const char *problem; /* what is wrong, static; NULL while nothing is */
+    const char *problem; /* static text; NULL: none so far */
 } mc_thrift;
 
-/* A field of the struct at hand; zero before the first. */
+/* The current field of a struct; zero before the first. */
 typedef struct mc_thrift_field {
     int64_t id;
     unsigned type;
 } mc_thrift_field;
 
-/* Goes to the next field, whose value has to be read or skipped then; false behind the last one, or after a problem. */
+/*
+ * Advances to the next field, whose value must be read or skipped then; false after the last field
+ * or a problem.
+ */
 bool mc_thrift_next(mc_thrift *t, mc_thrift_field *field);
 
-/* The value of the field; a problem if it is of another type. Integers: of 8 to 64 bits. */
+/* Read the value of the field; another type is a problem. Integers may have 8 to 64 bits. */
 int64_t mc_thrift_integer(mc_thrift *t, const mc_thrift_field *field);
 bool mc_thrift_bool(mc_thrift *t, const mc_thrift_field *field);
 const char *mc_thrift_text(mc_thrift *t, const mc_thrift_field *field, size_t *size);
-/* Checks that the field is a struct: its fields come next. */
+/* Checks that the field is a struct, whose fields follow. */
 void mc_thrift_struct(mc_thrift *t, const mc_thrift_field *field);
-/* The length of a list of structs: as many follow, each beginning with a zero mc_thrift_field. */
+/* Returns the length of a list of structs, which follow; each starts with a zero mc_thrift_field. */
 size_t mc_thrift_structs(mc_thrift *t, const mc_thrift_field *field);
 
-/* Passes over a value of this type. */
+/* Skips a value of this type. */
 void mc_thrift_skip(mc_thrift *t, unsigned type);
 
 #endif

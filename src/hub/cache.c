@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FOLDER_MODE = 0777, FILE_MODE = 0666, COPY_BLOCK = 1 << 20 };
+enum { FOLDER_MODE = 0777, FILE_MODE = 0666, COPY_BLOCK = 1 << 20, DEEPEST_FOLDER = 16 };
 
 /* ---- paths ----------------------------------------------------------------------------------- */
 
@@ -162,21 +162,49 @@ void mc_cache_note_missing(const char *repository, const char *commit, const cha
 
 /* ---- snapshots ------------------------------------------------------------------------------- */
 
+static mc_status list_folder(const char *folder, const char *prefix, int depth, mc_listing *out,
+                             mc_error *error);
+
+/* Adds a file, or the files of a folder; `path` is relative to the snapshot. */
+static mc_status list_entry(const char *file, const char *path, int depth, mc_listing *out,
+                            mc_error *error)
+{
+    struct stat status;
+    if (mc_system->stat(file, &status) != 0)
+        return MC_OK; /* a link to a blob that was removed */
+    if (!S_ISDIR(status.st_mode))
+        return mc_listing_add(out, path, error);
+    return depth < DEEPEST_FOLDER ? list_folder(file, path, depth + 1, out, error) : MC_OK;
+}
+
+static mc_status list_folder(const char *folder, const char *prefix, int depth, mc_listing *out,
+                             mc_error *error)
+{
+    mc_status status = MC_OK;
+    DIR *const entries = mc_list_folder(folder);
+    if (!entries)
+        return MC_OK; /* no such snapshot */
+    out->complete = true;
+    for (const char *name; status == MC_OK && (name = mc_next_entry(entries));) {
+        if (name[0] == '.')
+            continue;
+        char *const file = mc_format("%s/%s", folder, name);
+        char *const path = mc_format("%s%s%s", prefix, *prefix ? "/" : "", name);
+        status = file && path ? list_entry(file, path, depth, out, error) : mc_fail_memory(error);
+        mc_free(file);
+        mc_free(path);
+    }
+    closedir(entries);
+    return status;
+}
+
 mc_status mc_cache_list(const char *repository, const char *commit, mc_listing *out,
                         mc_error *error)
 {
     char *const folder = mc_cache_snapshot(repository, commit);
-    if (!folder)
-        return mc_fail_memory(error);
-    DIR *const entries = opendir(folder);
+    const mc_status status = folder ? list_folder(folder, "", 0, out, error)
+                                    : mc_fail_memory(error);
     mc_free(folder);
-    mc_status status = MC_OK;
-    out->complete = entries != NULL;
-    for (const struct dirent *entry; status == MC_OK && entries && (entry = readdir(entries));)
-        if (entry->d_name[0] != '.')
-            status = mc_listing_add(out, entry->d_name, error);
-    if (entries)
-        closedir(entries);
     return status;
 }
 

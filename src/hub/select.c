@@ -1,15 +1,25 @@
 #include "hub/select.h"
 
 #include "base/companion.h"
+#include "base/json.h"
 #include "base/shard_index.h"
 #include "base/text.h"
 #include "base/weight_files.h"
 
 #include <string.h>
 
+static mc_file_role small_role(const char *path)
+{
+    return strcmp(path, "config.json") == 0    ? MC_FILE_CONFIG
+           : strcmp(path, "modules.json") == 0 ? MC_FILE_MODULES
+                                               : MC_FILE_SMALL;
+}
+
+/* Code is added by config.json: a repository may hold training scripts. */
 static bool is_small(const char *path)
 {
-    return strcmp(path, "config.json") == 0 || (!strchr(path, '/') && mc_is_companion(path));
+    return strcmp(path, "config.json") == 0 ||
+           (!strchr(path, '/') && mc_is_companion(path) && !mc_is_code(path));
 }
 
 /* The only *.safetensors of the root folder; NULL if there are none or several. */
@@ -58,7 +68,7 @@ mc_status mc_select_files(const mc_listing *listing, mc_select_file *add, void *
     bool adapter = false;
     for (size_t i = 0; i < listing->count; i++)
         if (is_small(listing->names[i]))
-            MC_TRY(add(user, listing->names[i], MC_FILE_SMALL, error));
+            MC_TRY(add(user, listing->names[i], small_role(listing->names[i]), error));
     MC_TRY(add_adapter(listing, add, user, &adapter, error));
     if (found)
         return add(user, found, mc_ends_with(found, ".json") ? MC_FILE_INDEX : MC_FILE_WEIGHTS,
@@ -71,8 +81,10 @@ mc_status mc_select_files(const mc_listing *listing, mc_select_file *add, void *
                    listing->count);
 }
 
-mc_status mc_select_shards(const char *text, size_t size, mc_select_file *add, void *user,
-                           mc_error *error)
+/* ---- references ------------------------------------------------------------------------------ */
+
+static mc_status add_shards(const char *text, size_t size, mc_select_file *add, void *user,
+                            mc_error *error)
 {
     mc_shard_index index = {0};
     mc_status status = mc_shard_index_parse(text, size, &index, error);
@@ -82,5 +94,65 @@ mc_status mc_select_shards(const char *text, size_t size, mc_select_file *add, v
                      : mc_fail(error, MC_FORMAT, "expected a file name in weight_map, found '%s'",
                                index.files[i]);
     mc_shard_index_free(&index);
+    return status;
+}
+
+/* Whether a path is that of a file in a folder itself, not in a folder of it. */
+static bool is_in_folder(const char *path, const char *folder)
+{
+    const size_t length = strlen(folder);
+    return strncmp(path, folder, length) == 0 && path[length] == '/' &&
+           !strchr(path + length + 1, '/');
+}
+
+static mc_status add_folder(const char *folder, const mc_listing *listing, mc_select_file *add,
+                            void *user, mc_error *error)
+{
+    for (size_t i = 0; i < listing->count; i++) {
+        const char *const path = listing->names[i];
+        const bool weights = mc_ends_with(path, ".safetensors") || mc_ends_with(path, ".bin");
+        if (is_in_folder(path, folder))
+            MC_TRY(add(user, path, weights ? MC_FILE_WEIGHTS : MC_FILE_SMALL, error));
+    }
+    return MC_OK;
+}
+
+/* The first module is the model itself, with path "". */
+static mc_status add_modules(const json_t *modules, const mc_listing *listing, mc_select_file *add,
+                             void *user, mc_error *error)
+{
+    for (size_t i = 0; i < json_array_size(modules); i++) {
+        const json_t *const module = json_array_get(modules, i);
+        const char *const folder = json_string_value(json_object_get(module, "path"));
+        if (folder && *folder && mc_hub_path_ok(folder))
+            MC_TRY(add_folder(folder, listing, add, user, error));
+    }
+    return MC_OK;
+}
+
+static mc_status add_code(const json_t *config, const mc_listing *listing, mc_select_file *add,
+                          void *user, mc_error *error)
+{
+    if (!json_object_get(config, "auto_map"))
+        return MC_OK;
+    for (size_t i = 0; i < listing->count; i++)
+        if (!strchr(listing->names[i], '/') && mc_is_code(listing->names[i]))
+            MC_TRY(add(user, listing->names[i], MC_FILE_SMALL, error));
+    return MC_OK;
+}
+
+mc_status mc_select_referenced(mc_file_role role, const char *text, size_t size,
+                               const mc_listing *listing, mc_select_file *add, void *user,
+                               mc_error *error)
+{
+    json_t *json = NULL;
+    if (role == MC_FILE_INDEX)
+        return add_shards(text, size, add, user, error);
+    /* A malformed file refers to nothing; whoever opens the model reports it. */
+    (void)mc_json_parse(text, size, &json, NULL);
+    const mc_status status = role == MC_FILE_MODULES  ? add_modules(json, listing, add, user, error)
+                             : role == MC_FILE_CONFIG ? add_code(json, listing, add, user, error)
+                                                      : MC_OK;
+    json_decref(json);
     return status;
 }

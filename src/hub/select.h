@@ -5,9 +5,11 @@
 #include "hub/listing.h"
 
 typedef enum mc_file_role {
-    MC_FILE_SMALL,  /* configuration, tokenizer and the like */
-    MC_FILE_INDEX,  /* names the shards of the weights */
-    MC_FILE_WEIGHTS /* large */
+    MC_FILE_SMALL,   /* tokenizer and the like */
+    MC_FILE_CONFIG,  /* config.json, which may refer to code */
+    MC_FILE_MODULES, /* modules.json of sentence-transformers: names folders */
+    MC_FILE_INDEX,   /* names the shards of the weights */
+    MC_FILE_WEIGHTS  /* large */
 } mc_file_role;
 
 typedef mc_status mc_select_file(void *user, const char *path, mc_file_role role, mc_error *error);
@@ -19,8 +21,13 @@ typedef mc_status mc_select_file(void *user, const char *path, mc_file_role role
 mc_status mc_select_files(const mc_listing *listing, mc_select_file *add, void *user,
                           mc_error *error);
 
-/* Calls `add` once for each shard that the text of an index names. Folders are rejected. */
-mc_status mc_select_shards(const char *text, size_t size, mc_select_file *add, void *user,
-                           mc_error *error);
+/*
+ * Calls `add` for each file that the content of a file refers to: shards of an index; of the files
+ * in the listing, those in the folders of modules.json, and code if config.json has an auto_map.
+ * Code is never executed, only copied along.
+ */
+mc_status mc_select_referenced(mc_file_role role, const char *text, size_t size,
+                               const mc_listing *listing, mc_select_file *add, void *user,
+                               mc_error *error);
 
 #endif

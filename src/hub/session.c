@@ -62,8 +62,7 @@ static void report_progress(mc_session *session)
         session->file_room = total;
     }
     mc_hub_progress progress = {.seconds = now - session->begun, .files = session->files};
-    FOR_EACH_ITEM(session, item)
-    {
+    FOR_EACH_ITEM (session, item) {
         if (!is_reported(item))
             continue;
         const mc_hub_file file = session->files[progress.file_count++] = describe(item);
@@ -79,8 +78,8 @@ static void report_progress(mc_session *session)
 static size_t count_running(const mc_session *session)
 {
     size_t running = 0;
-    FOR_EACH_ITEM(session, item)
-    running += item->state == MC_ITEM_RUNNING || item->state == MC_ITEM_LOCKED;
+    FOR_EACH_ITEM (session, item)
+        running += item->state == MC_ITEM_RUNNING || item->state == MC_ITEM_LOCKED;
     return running;
 }
 
@@ -112,9 +111,9 @@ static bool start_queued(mc_session *session)
 
 static void try_locks(mc_session *session)
 {
-    FOR_EACH_ITEM(session, item)
-    if (item->state == MC_ITEM_LOCKED)
-        mc_item_try_lock(item);
+    FOR_EACH_ITEM (session, item)
+        if (item->state == MC_ITEM_LOCKED)
+            mc_item_try_lock(item);
 }
 
 /* Runs until nothing is pending or queued, or something failed. */
@@ -171,20 +170,26 @@ static mc_status list_files(mc_session *session, mc_error *error)
 
 static mc_status ask_sizes(mc_session *session, mc_error *error)
 {
-    FOR_EACH_ITEM(session, item)
-    if (item->state == MC_ITEM_NEW)
-        mc_item_ask(item);
+    FOR_EACH_ITEM (session, item)
+        if (item->state == MC_ITEM_NEW)
+            mc_item_ask(item);
+    return run(session, error);
+}
+
+static mc_status fetch_known_small_files(mc_session *session, mc_error *error)
+{
+    FOR_EACH_ITEM (session, item)
+        item->queued = item->state == MC_ITEM_KNOWN && item->role != MC_FILE_WEIGHTS;
     return run(session, error);
 }
 
 static mc_status fetch_small_files(mc_session *session, mc_error *error)
 {
-    FOR_EACH_ITEM(session, item)
-    item->queued = item->state == MC_ITEM_KNOWN && item->role != MC_FILE_WEIGHTS;
-    MC_TRY(run(session, error));
+    MC_TRY(fetch_known_small_files(session, error));
     for (size_t s = 0; s < session->count; s++)
-        MC_TRY(mc_snapshot_add_shards(&session->snapshots[s], error));
-    return ask_sizes(session, error);
+        MC_TRY(mc_snapshot_add_referenced(&session->snapshots[s], error));
+    MC_TRY(ask_sizes(session, error));
+    return fetch_known_small_files(session, error);
 }
 
 static mc_status check_room(const mc_session *session, mc_error *error)
@@ -193,9 +198,9 @@ static mc_status check_room(const mc_session *session, mc_error *error)
     char needed[16], free[16];
     int64_t bytes = 0;
     const char *const cache = session->transfers.settings.cache;
-    FOR_EACH_ITEM(session, item)
-    if (item->state == MC_ITEM_KNOWN && item->size > 0)
-        bytes += mc_item_missing(item);
+    FOR_EACH_ITEM (session, item)
+        if (item->state == MC_ITEM_KNOWN && item->size > 0)
+            bytes += mc_item_missing(item);
     if (bytes == 0 || !mc_disk_at(cache, &disk) || bytes <= disk.free)
         return MC_OK;
     return mc_fail_at(error, MC_NO_SPACE, cache, NULL, -1,
@@ -231,16 +236,16 @@ static bool has_header(const mc_item *item)
 
 mc_status mc_session_fetch_headers(mc_session *session, mc_error *error)
 {
-    FOR_EACH_ITEM(session, item)
-    if (item->state == MC_ITEM_KNOWN && item->role == MC_FILE_WEIGHTS && has_header(item))
-        mc_item_fetch_header(item);
+    FOR_EACH_ITEM (session, item)
+        if (item->state == MC_ITEM_KNOWN && item->role == MC_FILE_WEIGHTS && has_header(item))
+            mc_item_fetch_header(item);
     return run(session, error);
 }
 
 mc_status mc_session_fetch_weights(mc_session *session, bool all, mc_error *error)
 {
-    FOR_EACH_ITEM(session, item)
-    item->queued = item->state == MC_ITEM_KNOWN && (all || !has_header(item));
+    FOR_EACH_ITEM (session, item)
+        item->queued = item->state == MC_ITEM_KNOWN && (all || !has_header(item));
     return run(session, error);
 }
 

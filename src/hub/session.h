@@ -2,7 +2,7 @@
  * Downloads several snapshots together. The order keeps large transfers last, so that every error
  * that can be found early is found before them:
  *
- *     lists of files ▶ sizes and checksums ▶ small files ▶ shards of indices ▶ disk space ▶ weights
+ *     lists of files ▶ sizes ▶ small files ▶ files these refer to ▶ disk space ▶ weights
  */
 #ifndef MC_HUB_SESSION_H
 #define MC_HUB_SESSION_H

@@ -6,7 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define INDEX_LIMIT (INT64_C(100) << 20)
+/* The index of a model with 100,000 tensors has about 10 MB. */
+#define REFERRING_LIMIT (INT64_C(100) << 20)
 
 mc_status mc_snapshot_open(mc_snapshot *snapshot, mc_transfers *transfers, const mc_hub_spec *spec,
                            mc_error *error)
@@ -26,6 +27,7 @@ void mc_snapshot_reset(mc_snapshot *snapshot)
 {
     for (size_t i = 0; i < snapshot->count; i++)
         mc_item_free(snapshot->items[i]);
+    mc_listing_free(&snapshot->listing);
     snapshot->count = 0;
     snapshot->cached = false;
 }
@@ -36,7 +38,6 @@ void mc_snapshot_close(mc_snapshot *snapshot)
     mc_free(snapshot->items);
     mc_request_clear(&snapshot->request);
     mc_text_free(&snapshot->body);
-    mc_listing_free(&snapshot->listing);
     mc_repository_close(&snapshot->repository);
     *snapshot = (mc_snapshot){0};
 }
@@ -69,28 +70,35 @@ mc_status mc_snapshot_add_files(mc_snapshot *snapshot, const mc_listing *listing
     return MC_OK;
 }
 
-static mc_status add_shards_of(mc_snapshot *snapshot, const char *index, mc_error *error)
+static mc_status add_referenced_by(mc_snapshot *snapshot, const mc_item *item, mc_error *error)
 {
     char *text = NULL;
     size_t size = 0;
     const mc_repository *const repository = &snapshot->repository;
-    char *const path = mc_cache_pointer(repository->folder, repository->commit, index);
-    mc_status status = path ? mc_file_load(path, INDEX_LIMIT, &text, &size, error)
+    char *const path = mc_cache_pointer(repository->folder, repository->commit, item->path);
+    mc_status status = path ? mc_file_load(path, REFERRING_LIMIT, &text, &size, error)
                             : mc_fail_memory(error);
     if (status == MC_OK)
-        status = mc_in_file(error, path, mc_select_shards(text, size, add_item, snapshot, error));
+        status = mc_in_file(error, path,
+                            mc_select_referenced(item->role, text, size, &snapshot->listing,
+                                                 add_item, snapshot, error));
     mc_free(text);
     mc_free(path);
     return status;
 }
 
-mc_status mc_snapshot_add_shards(mc_snapshot *snapshot, mc_error *error)
+static bool refers(const mc_item *item)
 {
-    for (size_t i = 0; i < snapshot->count; i++) {
-        const mc_item *const item = snapshot->items[i];
-        if (item->role == MC_FILE_INDEX && item->state == MC_ITEM_DONE)
-            MC_TRY(add_shards_of(snapshot, item->path, error));
-    }
+    return item->state == MC_ITEM_DONE &&
+           (item->role == MC_FILE_INDEX || item->role == MC_FILE_MODULES ||
+            item->role == MC_FILE_CONFIG);
+}
+
+mc_status mc_snapshot_add_referenced(mc_snapshot *snapshot, mc_error *error)
+{
+    for (size_t i = 0; i < snapshot->count; i++)
+        if (refers(snapshot->items[i]))
+            MC_TRY(add_referenced_by(snapshot, snapshot->items[i], error));
     return MC_OK;
 }
 
@@ -112,18 +120,15 @@ static mc_status fail_missing(const mc_snapshot *snapshot, const char *path, mc_
 static mc_status add_cached_files(mc_snapshot *snapshot, mc_error *error)
 {
     const mc_repository *const repository = &snapshot->repository;
-    mc_listing listing = {0};
-    mc_status status = mc_cache_list(repository->folder, repository->commit, &listing, error);
-    if (status == MC_OK && !listing.complete)
-        status = fail_missing(snapshot, NULL, error);
-    if (status == MC_OK) {
-        status = mc_snapshot_add_files(snapshot, &listing, NULL);
-        if (status == MC_NOT_FOUND) /* no weights */
-            status = fail_missing(snapshot, "model.safetensors", error);
-    }
-    mc_listing_free(&listing);
+    mc_listing *const listing = &snapshot->listing;
+    MC_TRY(mc_cache_list(repository->folder, repository->commit, listing, error));
+    if (!listing->complete)
+        return fail_missing(snapshot, NULL, error);
+    const mc_status status = mc_snapshot_add_files(snapshot, listing, NULL);
+    if (status == MC_NOT_FOUND) /* no weights */
+        return fail_missing(snapshot, "model.safetensors", error);
     MC_TRY(status);
-    MC_TRY(mc_snapshot_add_shards(snapshot, error));
+    MC_TRY(mc_snapshot_add_referenced(snapshot, error));
     for (size_t i = 0; i < snapshot->count; i++)
         if (snapshot->items[i]->state != MC_ITEM_DONE)
             return fail_missing(snapshot, snapshot->items[i]->path, error);

@@ -10,10 +10,10 @@ typedef struct mc_snapshot {
     mc_repository repository;
     const mc_hub_spec *spec; /* borrowed */
     bool cached;             /* everything is in the cache, and the server is not asked */
-    mc_listing listing;
-    mc_request request; /* for the listing */
-    mc_text body;       /* of its reply */
-    int failures;       /* of that request */
+    mc_listing listing;      /* of the server, or of the cache */
+    mc_request request;      /* for the listing */
+    mc_text body;            /* of its reply */
+    int failures;            /* of that request */
     mc_item **items;
     size_t count, capacity;
 } mc_snapshot;
@@ -25,8 +25,8 @@ void mc_snapshot_close(mc_snapshot *snapshot);
 
 /* Adds the files of the specification, or of the listing as mc_select_files selects them. */
 mc_status mc_snapshot_add_files(mc_snapshot *snapshot, const mc_listing *listing, mc_error *error);
-/* Adds the shards named by an index that is DONE. */
-mc_status mc_snapshot_add_shards(mc_snapshot *snapshot, mc_error *error);
+/* Adds the files that files which are DONE refer to (mc_select_referenced). */
+mc_status mc_snapshot_add_referenced(mc_snapshot *snapshot, mc_error *error);
 
 /* Takes all files from the cache and sets `cached`; MC_NOT_FOUND names the first missing file. */
 mc_status mc_snapshot_use_cache(mc_snapshot *snapshot, mc_error *error);

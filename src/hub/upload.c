@@ -91,8 +91,11 @@ static mc_status find_repository(upload *up, mc_error *error)
     up->missing_branch = strcmp(exchange.error_code, "RevisionNotFound") == 0;
     if (status == MC_OK && exchange.status / 100 == 2)
         status = read_repository(up, exchange.json, error);
-    else if (status == MC_OK && !up->missing_repository && !up->missing_branch)
-        status = mc_exchange_expect(repository, &exchange, error);
+    else if (status == MC_OK && !up->missing_repository && !up->missing_branch) {
+        json_decref(exchange.json);
+        exchange.json = NULL;
+        status = mc_exchange_expect(repository, &exchange, error); /* fills the error */
+    }
     json_decref(exchange.json);
     mc_free(url);
     return status;

@@ -60,8 +60,10 @@ mc_status mc_remote_make_folder(const mc_snapshot *snapshot, const char *folder,
         return status;
     }
     *out = made;
+    /* Files in folders, which belong to other modules, are not part of the checkpoint. */
     for (size_t i = 0; status == MC_OK && i < snapshot->count; i++)
-        status = add_file(snapshot->items[i], real ? real : folder, made, error);
+        if (!strchr(snapshot->items[i]->path, '/'))
+            status = add_file(snapshot->items[i], real ? real : folder, made, error);
     free(real);
     return status;
 }

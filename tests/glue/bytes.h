@@ -1,4 +1,4 @@
-/* Data sets made of bytes, and what is in them. */
+/* Data sets from bytes in memory. */
 #ifndef MC_TESTS_GLUE_BYTES_H
 #define MC_TESTS_GLUE_BYTES_H
 
@@ -9,7 +9,7 @@
 
 #include <math.h>
 
-/* What mc_glue_load does with a file of these bytes and this name. The error may be NULL. */
+/* As mc_glue_load of a file with this name and content. The error may be NULL. */
 static inline mc_status load_bytes(const char *task, const char *name, const void *bytes,
                                    size_t size, mc_glue_data **out, mc_error *error)
 {
@@ -31,7 +31,7 @@ static inline mc_status load_bytes(const char *task, const char *name, const voi
     return status;
 }
 
-/* As load_bytes, with memory failing at each allocation in turn; frees what is loaded. */
+/* As load_bytes, with each allocation failing in turn; frees the result. */
 static inline mc_status load_as_memory_fails(const char *task, const char *name, const void *bytes,
                                              size_t size)
 {

@@ -1,4 +1,4 @@
-/* Names of tasks, splits and labels; which file of a folder is taken. */
+/* Names of tasks, splits and labels; the choice of a file in a folder. */
 #include "bytes.h"
 
 #include "base/file.h"
@@ -129,7 +129,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* Writes a TSV file of one example, whose text is its path; "a/b.tsv" makes the folder. */
+/* Writes a TSV file with one example, whose text is its path; creates parent folders. */
 static void put(const char *name)
 {
     char folder[64], *text = NULL;
@@ -157,7 +157,7 @@ static mc_status load(const char *task, const char *path, const char *split, mc_
     return mc_glue_load(mc_glue_task_find(task), path, split, out, error);
 }
 
-/* The file of this name is the one that is taken from the folder. */
+/* Expects this file to be chosen in the folder. */
 static void assert_taken(const char *task, const char *split, const char *name)
 {
     mc_glue_data *data = NULL;
@@ -173,7 +173,7 @@ static void assert_taken(const char *task, const char *split, const char *name)
     mc_glue_data_free(data);
 }
 
-/* What is there besides: each is preferred to all before it. */
+/* Adds files one by one: each is preferred to those before it. */
 static void test_preference(void **state)
 {
     (void)state;
@@ -294,7 +294,7 @@ static const char *input;
 static size_t input_at;
 static int input_errors;
 
-/* Gives a few bytes at a time, and is interrupted now and then. */
+/* Returns a few bytes at a time, and fails with EINTR now and then. */
 static ssize_t read_input(int fd, void *out, size_t size)
 {
     assert_int_equal(fd, STDIN_FILENO);

@@ -1,4 +1,4 @@
-/* The bundled data set, in each of its forms. */
+/* The bundled data set in all file formats. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* Metrics against those of scikit-learn and scipy (make_metrics.py). */
+/* Metrics, losses and tests against scikit-learn and scipy (make_metrics.py). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -38,7 +38,7 @@ static const mc_glue_task *find(const char *name)
     return strcmp(name, "own5") == 0 ? own : mc_glue_task_find(name);
 }
 
-/* false at the end. */
+/* Returns false at the end of the file. */
 static bool check_case(FILE *file, size_t number)
 {
     double predictions[MOST], labels[MOST];
@@ -146,7 +146,7 @@ static void test_names(void **state)
     }
 }
 
-/* What is no label of the task is wrong, and does not count as any other. */
+/* A value that is not a label of the task is wrong, and is not counted as another label. */
 static void test_other_labels(void **state)
 {
     (void)state;

@@ -1,4 +1,4 @@
-/* Data sets of one's own: columns by name, labels of a model. */
+/* Own data sets: columns by name, labels of a model. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

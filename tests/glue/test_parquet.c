@@ -1,4 +1,4 @@
-/* Parquet: files of other writers, and files that no writer makes (both by make_parquet.py). */
+/* Parquet: files of other writers, and malformed files (both from make_parquet.py). */
 #include "bytes.h"
 
 #define GOLDEN MC_TEST_DATA "/glue/golden"
@@ -93,7 +93,7 @@ static void test_crafted(void **state)
     assert_true(for_each_name(CRAFTED, is_bad, check_bad) >= 130);
 }
 
-/* The third text of three, where they are put together. */
+/* The third of three assembled texts. */
 static void test_joined_texts(void **state)
 {
     (void)state;
@@ -109,7 +109,7 @@ static void test_joined_texts(void **state)
     mc_glue_data_free(data);
 }
 
-/* What the message must say, so that somebody can tell what is wrong. */
+/* The text that the error must have. */
 static const struct {
     const char *name;
     mc_status status;
@@ -117,14 +117,14 @@ static const struct {
 } messages[] = {
     {"bad_empty", MC_FORMAT,
      "expected a Parquet file, which begins with PAR1, found an empty file"},
-    {"bad_cut", MC_FORMAT, "expected PAR1 at the end of the Parquet file: it is not complete"},
+    {"bad_cut", MC_FORMAT, "expected PAR1 at the end of the Parquet file; it is truncated"},
     {"bad_encrypted_footer", MC_UNSUPPORTED, "the Parquet file is encrypted"},
     {"bad_encrypted_columns", MC_UNSUPPORTED, "encrypted columns"},
     {"bad_chunk_encrypted", MC_UNSUPPORTED, "column 'sentence1', byte 4: it is encrypted"},
     {"bad_footer_length", MC_FORMAT, "found a length of 2147483648"},
-    {"bad_thrift_deep", MC_FORMAT, "the footer is broken: it is nested too deep"},
+    {"bad_thrift_deep", MC_FORMAT, "malformed footer: it is nested too deep"},
     {"bad_thrift_list_huge", MC_FORMAT, "more elements than there are bytes left"},
-    {"bad_rows_more", MC_FORMAT, "expected 2 rows as the footer says, found 1"},
+    {"bad_rows_more", MC_FORMAT, "expected 2 rows by the footer, found 1"},
     {"bad_rows_huge", MC_FORMAT, "found a row group of 1099511627776"},
     {"bad_rows_bomb", MC_FORMAT, "expected at most 4194304 rows"},
     {"bad_schema_group", MC_UNSUPPORTED, "column 'sentence1' is nested"},
@@ -133,18 +133,19 @@ static const struct {
      "expected a column 'sentence1' or '#1 String' or 'premise' for task rte, found 'x'"},
     {"bad_chunk_lzo", MC_UNSUPPORTED, "compressed with LZO (codec 3): expected snappy, gzip, zstd"},
     {"bad_chunk_bytes", MC_FORMAT, "found 10000 bytes at byte 4"},
-    {"bad_page_crc", MC_FORMAT, "the data do not have the header's check value"},
+    {"bad_page_crc", MC_FORMAT, "checksum mismatch"},
     {"bad_page_values_more", MC_FORMAT, "expected at most 1 values, found 2"},
-    {"bad_encoding_unknown", MC_UNSUPPORTED, "BYTE_ARRAY in encoding unknown (42)"},
-    {"bad_encoding_text_packed", MC_UNSUPPORTED, "in encoding DELTA_BINARY_PACKED (5)"},
+    {"bad_encoding_unknown", MC_UNSUPPORTED, "unsupported encoding: BYTE_ARRAY in unknown (42)"},
+    {"bad_encoding_text_packed", MC_UNSUPPORTED, "in DELTA_BINARY_PACKED (5)"},
     {"bad_levels_value", MC_FORMAT, "expected definition levels 0 and 1, found 5"},
     {"bad_levels_null", MC_FORMAT, "row 1: column 'sentence1': expected a text, found null"},
-    {"bad_levels_bit_packed", MC_UNSUPPORTED, "definition levels in encoding BIT_PACKED (4)"},
+    {"bad_levels_bit_packed", MC_UNSUPPORTED,
+     "unsupported encoding BIT_PACKED (4) of definition levels"},
     {"bad_dictionary_index", MC_FORMAT, "expected an index below 2 into the dictionary, found 2"},
     {"bad_dictionary_count", MC_FORMAT, "of 5 bytes cannot hold 2147483647 values"},
     {"bad_delta_bomb", MC_FORMAT, "more memory than a data set may"},
     {"bad_snappy_bomb", MC_FORMAT, "more memory than a data set may"},
-    {"bad_zstd_bomb", MC_FORMAT, "the zstd data is broken, or is not the expected 5 bytes"},
+    {"bad_zstd_bomb", MC_FORMAT, "malformed zstd data, or not the expected 5 bytes"},
     {"bad_label_two", MC_FORMAT,
      "row 1: column 'label': expected 'entailment', 'not_entailment', or 0 to 1, found 2"},
     {"bad_label_text", MC_FORMAT, "found maybe"},
@@ -191,7 +192,7 @@ static void try_bytes(const char *name, const char *bytes, size_t size)
     mc_glue_data_free(data);
 }
 
-/* Every byte wrong, and the file cut in many places: refused or read, never more than that. */
+/* Each byte corrupted, and the file truncated in many places: an error or a result. */
 static void check_mutations(const char *folder, const char *name)
 {
     enum { CUT_EVERY = 3 };

@@ -1,11 +1,11 @@
-/* TSV as GLUE has it, every task's own; CSV; JSON lines. */
+/* TSV of every task of GLUE; CSV; JSON lines. */
 #include "bytes.h"
 
 /* A file, and its examples as "index,label,text,pair;" each (label "-": none). */
 static const struct {
     const char *task, *name, *bytes, *expected;
 } samples[] = {
-    /* The lines are like those of the files that GLUE hands out. */
+    /* Lines in the form of GLUE's own files. */
     {"cola", "dev.tsv", "gj04\t1\t\tThe sailors rode.\ngj04\t0\t*\tThe \"more.\n",
      "0,1,The sailors rode.,;1,0,The \"more.,;"},
     {"cola", "test.tsv", "index\tsentence\n0\tBill wept.\n1\tJohn.\n",
@@ -57,7 +57,7 @@ static const struct {
      "0,-,The cat,The mat;"},
     {"ax", "full.tsv", "Domain\tPremise\tHypothesis\tLabel\nNews\tp\th\tneutral\n", "0,1,p,h;"},
 
-    /* TSV: what lines may be like. */
+    /* TSV: forms of lines. */
     {"rte", "x.tsv", "label\tsentence2\tsentence1\n1\tb\ta", "0,1,a,b;"},
     {"rte", "x.tsv", "sentence1\tsentence2\tlabel", ""},
     {"rte", "x.tsv", "sentence1\tsentence2\tlabel\r\n", ""},
@@ -105,7 +105,7 @@ static const struct {
     {"stsb", "x.jsonl", "{\"sentence1\":\"a\",\"sentence2\":\"b\",\"score\":2.5}", "0,2.5,a,b;"},
     {"rte", "x.jsonl", "\n", ""},
 
-    /* What a name does not tell, the content does. */
+    /* The format is recognised by content if the name has no suffix. */
     {"rte", "-", "sentence1\tsentence2\na,b\tc\n", "0,-,a,b,c;"},
     {"rte", "-", "sentence1,sentence2\na\tb,c\n", "0,-,a\tb,c;"},
     {"rte", "-", "{\"sentence1\":\"a\",\"sentence2\":\"b\"}", "0,-,a,b;"},
@@ -171,7 +171,7 @@ static void test_nul(void **state)
     mc_glue_data_free(data);
 }
 
-/* Files that are refused, and what the message must say. */
+/* Malformed files, and the text that the error must have. */
 static const struct {
     const char *task, *name, *bytes;
     mc_status status;
@@ -255,7 +255,7 @@ static void test_refused(void **state)
     }
 }
 
-/* A header of very many columns gives a message that is cut, and needs no more memory than the file. */
+/* A header of very many columns: the message is truncated, and memory stays bounded. */
 static void test_many_columns(void **state)
 {
     (void)state;

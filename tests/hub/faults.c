@@ -32,8 +32,8 @@
 enum { MODEL_BYTES = 100000, LARGE_BYTES = 5000000 };
 static const char file_name[] = "model.safetensors";
 
-static char work[64];  /* everything is below it */
-static char *log_path; /* one line of JSON for each request */
+static char work[64];  /* the temporary folder */
+static char *log_path; /* one JSON line per request */
 static char endpoint[128];
 static int server_input;
 static pid_t server;
@@ -79,7 +79,7 @@ static char *load(const char *path, size_t *size)
     return text;
 }
 
-/* What goes wrong from now on with org/model, in an empty cache. */
+/* Sets what goes wrong with org/model, and starts an empty cache. */
 static void control(const char *json)
 {
     char number[32];
@@ -91,7 +91,7 @@ static void control(const char *json)
     write_text(log_path, "", 0);
 }
 
-/* The same in the cache as it is. */
+/* The same with the present cache. */
 static void control_again(const char *json)
 {
     write_below("root/org/model/.hub.json", json, strlen(json));
@@ -119,7 +119,7 @@ static int count_entry(const char *path, const struct stat *status, int type, st
     return 0;
 }
 
-/* Entries of the cache with this in their path. */
+/* Counts the entries of the cache with this text in their path. */
 static int entries(const char *text)
 {
     counted = text;
@@ -186,7 +186,7 @@ static void test_plain(void **state)
     assert_int_equal(entries("/refs/main"), 1);
     control_again("{}");
     expect(MC_OK, NULL);
-    assert_false(log_has("HEAD")); /* the second time only the listing is asked for */
+    assert_false(log_has("HEAD")); /* only the listing is requested again */
 }
 
 static void test_cut_anywhere(void **state)
@@ -214,7 +214,7 @@ static void test_reset(void **state)
     expect(MC_OK, NULL);
 }
 
-/* Leaves the beginning of the file in the cache. */
+/* Leaves a partial file in the cache. */
 static void leave_partial(void)
 {
     control("{\"faults\": {\"model.safetensors\": {\"kind\": \"cut\", \"after\": 1000}}}");
@@ -245,7 +245,7 @@ static int find_partial(const char *path, const struct stat *status, int type, s
     return 0;
 }
 
-/* Of the file that is not complete; 0 if there is none. */
+/* Size of the partial file; 0 if there is none. */
 static int64_t partial_size(void)
 {
     struct stat status;
@@ -338,7 +338,7 @@ static void test_busy_server(void **state)
     expect(MC_IO, "503");
     control("{\"faults\": {\"model.safetensors\": {\"kind\": \"cdn_status\", \"code\": 403, "
             "\"times\": 1}}}");
-    expect(MC_OK, NULL); /* a signed address that is no longer good is asked for again */
+    expect(MC_OK, NULL); /* an expired signed address is renewed */
     control("{\"faults\": {\"model.safetensors\": {\"kind\": \"status\", \"code\": 429, "
             "\"retry_after\": 100000}}}");
     expect(MC_IO, "429");
@@ -350,7 +350,7 @@ static void test_busy_server(void **state)
     assert_true(mc_seconds() - begin >= 1);
 }
 
-/* Each signed address is good for a part of the file only. */
+/* Each signed address is valid for a part of the file only. */
 static void test_expired(void **state)
 {
     static const char json[] = "{\"faults\": {\"model.safetensors\": {\"kind\": \"expire\", "
@@ -496,7 +496,7 @@ static void test_offline(void **state)
     assert_int_equal(download_of("org/model", NULL, true, &error), MC_OK);
     assert_int_equal(download_of("org/model", "more.json", false, &error), MC_NOT_FOUND);
     assert_non_null(strstr(error.text, "more.json of org/model"));
-    assert_false(log_has("{")); /* nobody was asked */
+    assert_false(log_has("{")); /* no request */
     unsetenv("HF_HUB_OFFLINE");
     setenv("HF_ENDPOINT", "http://127.0.0.1:9", 1);
     assert_int_equal(download_of("org/model", NULL, true, &error), MC_OK);
@@ -546,7 +546,7 @@ static void test_copies(void **state)
     unsetenv("HF_HUB_DISABLE_SYMLINKS");
 }
 
-/* A process of its own that downloads slowly, and has begun to. */
+/* Starts a process that downloads slowly, and waits until the file grows. */
 static pid_t begin_slowly(int rate)
 {
     char json[128];
@@ -573,7 +573,7 @@ static void expect_resumed(void)
     assert_int_equal(entries(".incomplete"), 0);
 }
 
-/* One process is killed in the middle; the other one, which waited for it, goes on with what it left. */
+/* A process is killed during its download; a waiting one takes over its partial file. */
 static void test_killed(void **state)
 {
     (void)state;
@@ -588,7 +588,7 @@ static void test_killed(void **state)
     assert_int_equal(waitpid(child, NULL, 0), child);
 }
 
-/* It is dead, but a process still, as nobody has waited for it. */
+/* The killed process is a zombie, which still has a process id. */
 static void test_killed_before(void **state)
 {
     (void)state;
@@ -600,7 +600,7 @@ static void test_killed_before(void **state)
     assert_int_equal(waitpid(child, NULL, 0), child);
 }
 
-/* As soon as there is something to go on from. */
+/* Cancels once there is a partial file. */
 static void cancel_soon(const mc_hub_progress *progress, void *user)
 {
     for (size_t i = 0; i < progress->file_count; i++)
@@ -636,7 +636,7 @@ static void test_headers_only(void **state)
     assert_int_equal(mc_models_open(names, 3, NULL, true, models, &error), MC_OK);
     assert_false(mc_model_is_complete(models[0]));
     assert_false(mc_model_is_complete(models[1]));
-    assert_true(mc_model_is_complete(models[2])); /* it is in a pickle, which has no header */
+    assert_true(mc_model_is_complete(models[2])); /* a pickle, which has no header */
     const mc_state_dict *const dict = mc_model_state_dict(models[0]);
     assert_int_equal(mc_state_dict_count(dict),
                      mc_state_dict_count(mc_model_state_dict(models[1])));
@@ -655,7 +655,7 @@ static void test_headers_only(void **state)
         mc_model_close(models[i]);
 }
 
-/* Nothing of it is complete before the weights are. */
+/* A repository without small files. */
 static void test_weights_alone(void **state)
 {
     mc_model *model = NULL;
@@ -668,13 +668,13 @@ static void test_weights_alone(void **state)
     assert_false(mc_model_is_complete(model));
     assert_true(mc_state_dict_count(mc_model_state_dict(model)) > 0);
     mc_model_close(model);
-    /* A header that cannot be, in a file whose name is the Hub's. */
+    /* An impossible header: the error has the Hub's name of the file. */
     const char *const broken = "org/model";
     assert_int_equal(mc_models_open(&broken, 1, NULL, true, &model, &error), MC_UNSUPPORTED);
     assert_string_equal(error.file, "org/model/model.safetensors");
 }
 
-static int64_t room; /* of every disk, in test_room */
+static int64_t room; /* free space of every disk, in test_room */
 
 static int small_statvfs(const char *path, struct statvfs *out)
 {
@@ -690,7 +690,7 @@ static mc_status open_two(mc_model *models[2], mc_error *error)
     return mc_models_open(names, 2, NULL, true, models, error);
 }
 
-/* Whether there is room for the result is known before the weights travel. */
+/* Free space for the result is checked before weights are downloaded. */
 static void test_room(void **state)
 {
     mc_model *models[2];
@@ -731,7 +731,7 @@ static void test_room(void **state)
     mc_model_close(models[1]);
 }
 
-/* What has arrived already needs no room. */
+/* A partial file needs no further space for its bytes. */
 static void test_room_for_the_rest(void **state)
 {
     mc_system_calls small = mc_system_real;
@@ -747,6 +747,64 @@ static void test_room_for_the_rest(void **state)
     room = rest;
     expect(MC_OK, NULL);
     mc_system = &mc_system_real;
+}
+
+static bool has_file(const mc_hub_snapshot *snapshot, const char *path)
+{
+    char *const file = mc_format("%s/%s", snapshot->folder, path);
+    bool listed = false;
+    for (size_t i = 0; i < snapshot->file_count; i++)
+        listed = listed || strcmp(snapshot->files[i], path) == 0;
+    const bool exists = access(file, R_OK) == 0;
+    mc_free(file);
+    assert_int_equal(listed, exists);
+    return exists;
+}
+
+/* Files that others refer to: folders of modules.json, and code of auto_map. Also offline. */
+static void test_referenced(void **state)
+{
+    static const char modules[] = "[{\"idx\": 0, \"path\": \"\"}, {\"path\": \"1_Pooling\"},"
+                                  " {\"path\": \"../x\"}, {\"path\": \"2_Dense\"}]";
+    static const char *const wanted[] = {"modules.json", "1_Pooling/config.json",
+                                         "2_Dense/model.safetensors", "modeling.py"};
+    static const char *const others[] = {"2_Dense/onnx/model.onnx", "scripts/run.py",
+                                         "onnx/a.json"};
+    static const char config[] = "{\"auto_map\": {\"AutoModel\": \"modeling.M\"}}";
+    const mc_hub_spec spec = {.name = "org/modules"};
+    mc_hub_snapshot snapshot;
+    mc_error error = MC_ERROR_NONE;
+    (void)state;
+    control("{}");
+    make_below("root/org/modules/1_Pooling");
+    make_below("root/org/modules/2_Dense/onnx");
+    make_below("root/org/modules/scripts");
+    make_below("root/org/modules/onnx");
+    write_below("root/org/modules/model.safetensors", "x", 1);
+    write_below("root/org/modules/config.json", config, strlen(config));
+    write_below("root/org/modules/modules.json", modules, strlen(modules));
+    write_below("root/org/modules/1_Pooling/config.json", "{}", 2);
+    write_below("root/org/modules/2_Dense/model.safetensors", "y", 1);
+    write_below("root/org/modules/2_Dense/onnx/model.onnx", "z", 1);
+    write_below("root/org/modules/modeling.py", "pass", 4);
+    write_below("root/org/modules/scripts/run.py", "pass", 4);
+    write_below("root/org/modules/onnx/a.json", "{}", 2);
+    for (int offline = 0; offline < 2; offline++) {
+        setenv("HF_HUB_OFFLINE", offline ? "1" : "0", 1);
+        if (mc_hub_download(&spec, 1, NULL, &snapshot, &error) != MC_OK)
+            fail_msg("%s", error.text);
+        for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
+            assert_true(has_file(&snapshot, wanted[i]));
+        for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+            assert_false(has_file(&snapshot, others[i]));
+        mc_hub_snapshots_free(&snapshot, 1);
+    }
+    unsetenv("HF_HUB_OFFLINE");
+    /* Without auto_map the code is a script like any other. */
+    write_below("root/org/modules/config.json", "{}", 2);
+    assert_int_equal(mc_hub_download(&spec, 1, NULL, &snapshot, &error), MC_OK);
+    assert_false(has_file(&snapshot, "modeling.py"));
+    mc_hub_snapshots_free(&snapshot, 1);
 }
 
 static void test_dataset(void **state)
@@ -891,6 +949,7 @@ int main(void)
         cmocka_unit_test(test_weights_alone),
         cmocka_unit_test(test_room),
         cmocka_unit_test(test_room_for_the_rest),
+        cmocka_unit_test(test_referenced),
         cmocka_unit_test(test_dataset),
     };
     return cmocka_run_group_tests(tests, start_server, stop_server);

@@ -1,4 +1,4 @@
-/* Names, addresses, headers and listings: what is understood, and what is refused. No network. */
+/* Names, URLs, headers and listings: accepted and rejected ones. No network. */
 #include "hub/listing.h"
 #include "hub/reply.h"
 #include "hub/url.h"
@@ -70,7 +70,7 @@ static void test_origins(void **state)
 
 static void test_redirects(void **state)
 {
-    /* from, location, result; NULL: refused */
+    /* from, location, result; NULL: rejected */
     static const char *const cases[][3] = {
         {"http://a/b/c?d", "/e", "http://a/e"},
         {"http://a/b/c?d", "e", "http://a/b/e"},
@@ -125,7 +125,7 @@ static void test_headers(void **state)
     assert_int_equal(reply.range_size, 10);
     assert_true(reply.retry_after == 60);
     assert_string_equal(reply.next, "http://a/2");
-    header(&reply, "HTTP/2 429 \r\n"); /* a new reply forgets all of it */
+    header(&reply, "HTTP/2 429 \r\n"); /* a new reply resets everything */
     header(&reply, "Retry-After: 7\r\n");
     header(&reply, "X-Repo-Commit: ../../x\r\n");
     assert_int_equal(reply.status, 429);

@@ -1,4 +1,4 @@
-/* A blob while it is fetched: what the thread that hashes it gets to see, and what goes wrong. */
+/* Partial blobs: the hashing thread, resuming, and failures. */
 #include "hub/partial.h"
 #include "merge/folder.h"
 
@@ -30,7 +30,7 @@ static void begin(mc_partial *partial)
     assert_int_equal(mc_partial_open(partial, SIZE, NULL), MC_OK);
 }
 
-/* As they arrive. */
+/* In pieces, as from a connection. */
 static mc_status write_to(mc_partial *partial, int64_t end, int64_t piece, mc_error *error)
 {
     while (partial->written < end) {
@@ -51,13 +51,13 @@ static void expect_good(mc_partial *partial)
     mc_partial_end(partial, true);
 }
 
-/* Leaves the beginning of the file, as a process that was stopped does. */
+/* Leaves a partial file, as an interrupted process does. */
 static void leave_beginning(void)
 {
     mc_partial partial;
     begin(&partial);
     assert_int_equal(write_to(&partial, EARLIER, PIECE, NULL), MC_OK);
-    mc_partial_end(&partial, false); /* the thread is at work still */
+    mc_partial_end(&partial, false); /* while the thread is running */
 }
 
 static void resume(mc_partial *partial)
@@ -115,7 +115,7 @@ static void test_wrong_byte(void **state)
 /* ---- the system ------------------------------------------------------------------------------ */
 
 static mc_system_calls calls;
-static int read_back; /* how often */
+static int read_back; /* number of calls */
 
 static ssize_t slow_pread(int fd, void *out, size_t size, off_t offset)
 {
@@ -142,7 +142,7 @@ static ssize_t full_pwrite(int fd, const void *bytes, size_t size, off_t offset)
     return -1;
 }
 
-/* The thread is behind all the time: the end waits for it. */
+/* The thread is slower than the writes: the check waits for it. */
 static void test_thread_behind(void **state)
 {
     mc_partial partial;
@@ -152,7 +152,7 @@ static void test_thread_behind(void **state)
     calls.pread = slow_pread;
     mc_system = &calls;
     read_back = 0;
-    begin(&partial); /* from here on the thread counts */
+    begin(&partial); /* counting starts here */
     assert_int_equal(write_to(&partial, SIZE, PIECE, NULL), MC_OK);
     expect_good(&partial);
     assert_true(read_back >= EARLIER >> 18);
@@ -176,7 +176,7 @@ static void test_not_read_back(void **state)
     mc_system = &mc_system_real;
 }
 
-/* What could be written stays, and the next process goes on from there. */
+/* The partial file stays, and the next process resumes. */
 static void test_disk_full(void **state)
 {
     mc_partial partial;
@@ -196,7 +196,7 @@ static void test_disk_full(void **state)
     expect_good(&partial);
 }
 
-/* Each allocation fails once: there is an error, or it goes another way. */
+/* Each allocation fails once: an error, or a fallback. */
 static void test_memory(void **state)
 {
     bool done = false;

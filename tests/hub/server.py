@@ -1,33 +1,40 @@
 #!/usr/bin/env python3
-"""A Hub on the loopback interface, for tests: what a client sees of the Hugging Face Hub, and what can go wrong.
+"""A Hub on the loopback interface, for tests: the API of the Hugging Face Hub, and its failures.
 
 server.py --root DIR [options] [-- COMMAND ...]
 
-DIR/ORG/NAME/... are model repositories, DIR/datasets/ORG/NAME/... data sets: the files in the folder are those of the revision
-"main". Small files are answered by the endpoint (127.0.0.1), large ones by a redirect to a "content delivery network"
-(127.0.0.2) with a signed address. Without COMMAND the address of the endpoint is printed, and the server runs until it is
-stopped or its standard input ends (--until-eof). With COMMAND that is run with HF_ENDPOINT set, and its exit status is the server's.
+DIR/ORG/NAME/... are model repositories, DIR/datasets/ORG/NAME/... data sets. The files in the
+folder are those of the revision "main". The endpoint (127.0.0.1) serves small files, and redirects
+large ones to a "content delivery network" (127.0.0.2) with a signed address. Without COMMAND it
+prints the address of the endpoint and runs until it is stopped, or its standard input ends
+(--until-eof). With COMMAND it runs COMMAND with HF_ENDPOINT set, and exits with its status.
 
-A file .hub.json in a repository, read anew at each request, changes how it behaves:
+A file .hub.json in a repository, read at each request, changes how it behaves:
 
-  private: TOKEN          401 without this token        gated: TOKEN     403 on files without it
-  renamed: ORG/NAME       relative redirects            siblings: [..]   further names in the listing
-  no_siblings: true       a listing without siblings    page: N          entries of a page of the tree
-  faults: {FILE or "api": {kind: ..., times: N, ...}}   what goes wrong with a file; times: only the first N requests
+  private: TOKEN       401 without this token
+  gated: TOKEN         403 on files without it
+  renamed: ORG/NAME    relative redirects
+  siblings: [..]       further names in the listing
+  no_siblings: true    a listing without siblings
+  page: N              entries per page of the tree
+  is_private: true     private in the listing
+  ignore: [..]         shouldIgnore for uploads
+  multipart: BYTES     large files are uploaded in parts
+  verify: true         uploads must be verified
+  xet: true            no address for uploads
+  lfs_error: TEXT      large files are refused
+  faults: {FILE or "api": {kind: ..., times: N, ...}}
+                       failures of a file; times: only the first N requests
 
-  is_private: true        private in the listing        ignore: [..]    shouldIgnore for uploads
-  multipart: BYTES        large files go in parts       verify: true    uploads have to be verified
-  xet: true               no address for uploads        lfs_error: TEXT large files are refused
+  kinds of faults: cut (after bytes), wrong (at byte), endless, stall (after bytes), no_range, gzip,
+  chunked, unsatisfiable, status (code, retry_after), location (to), no_commit, etag (value), short
+  (bytes too few), slow (bytes per second), expire (after bytes; the signed address then expires)
 
-  kinds of faults: cut (after bytes), wrong (at byte), endless, stall (after bytes), no_range, gzip, chunked, unsatisfiable,
-  status (code, retry_after), location (to), no_commit, etag (value), short (bytes fewer than there should be), slow (bytes a second),
-  expire (after bytes; then the signed address is no longer good)
-
-Uploads need a token that begins with hf_write. Faults of kind status are also made for the names
+Uploads need a token that begins with hf_write. Faults of kind status also exist for the names
 "create", "branch", "preupload", "batch", "put", "complete", "verify" and "commit"; "drop" commits
 and hangs up without a reply. Large files are kept in DIR/.lfs; branches in DIR/.branches.
 
-Only what Python itself brings is needed.
+Needs nothing but Python's standard library.
 """
 
 import argparse
@@ -84,10 +91,17 @@ class Repository:
         return names
 
     def is_large(self, path: Path) -> bool:
-        return path.stat().st_size >= self.server.large or path.suffix in (".safetensors", ".bin", ".parquet")
+        return path.stat().st_size >= self.server.large or path.suffix in (
+            ".safetensors",
+            ".bin",
+            ".parquet",
+        )
 
     def commit(self) -> str:
-        text = "".join(f"{name} {digest_of(path, self.is_large(path))}\n" for name, path in self.files().items())
+        text = "".join(
+            f"{name} {digest_of(path, self.is_large(path))}\n"
+            for name, path in self.files().items()
+        )
         return self.control.get("commit") or hashlib.sha1(text.encode()).hexdigest()
 
     def fault(self, name: str, kinds: tuple[str, ...]) -> dict:
@@ -114,11 +128,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def record(self):
         if not self.server.hub.log:
             return
-        line = json.dumps({
-            "host": self.server.server_address[0], "port": self.server.server_address[1], "method": self.command,
-            "path": self.path, "authorization": self.headers.get("Authorization"), "range": self.headers.get("Range"),
-            "client": self.client_address[1], "headers": dict(self.headers), "body": self.text,
-        })
+        line = json.dumps(
+            {
+                "host": self.server.server_address[0],
+                "port": self.server.server_address[1],
+                "method": self.command,
+                "path": self.path,
+                "authorization": self.headers.get("Authorization"),
+                "range": self.headers.get("Range"),
+                "client": self.client_address[1],
+                "headers": dict(self.headers),
+                "body": self.text,
+            }
+        )
         with lock, open(self.server.hub.log, "a") as log:
             log.write(line + "\n")
 
@@ -135,10 +157,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def reply_json(self, value, headers: dict | None = None):
-        self.reply(200, {"Content-Type": "application/json", **(headers or {})}, json.dumps(value).encode())
+        self.reply(
+            200, {"Content-Type": "application/json", **(headers or {})}, json.dumps(value).encode()
+        )
 
     def refuse(self, status: int, code: str, message: str, headers: dict | None = None):
-        self.reply(status, {"X-Error-Code": code, "X-Error-Message": message, **(headers or {})}, message.encode())
+        self.reply(
+            status,
+            {"X-Error-Code": code, "X-Error-Message": message, **(headers or {})},
+            message.encode(),
+        )
 
     # ---- requests ----------------------------------------------------------------------------
 
@@ -192,7 +220,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return True
 
     def answer_api(self, path: str, query: dict):
-        match = re.fullmatch(r"(models|datasets)/((?:[^/]+/)?[^/]+)/(revision|tree)/([^/]+)(?:/.*)?", path)
+        match = re.fullmatch(
+            r"(models|datasets)/((?:[^/]+/)?[^/]+)/(revision|tree)/([^/]+)(?:/.*)?", path
+        )
         if not match:
             return self.refuse(404, "EntryNotFound", "no such page")
         repository = self.repository(match[1], match[2])
@@ -205,8 +235,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.refuse(404, "RevisionNotFound", f"Invalid rev id: {revision}")
         if match[3] == "tree":
             return self.answer_tree(repository, path, int(query.get("cursor", ["0"])[0]))
-        listing = {"id": repository.name, "sha": repository.commit(),
-                   "private": bool(repository.control.get("is_private") or repository.control.get("private"))}
+        listing = {
+            "id": repository.name,
+            "sha": repository.commit(),
+            "private": bool(
+                repository.control.get("is_private") or repository.control.get("private")
+            ),
+        }
         if not repository.control.get("no_siblings"):
             names = [*repository.files(), *repository.control.get("siblings", [])]
             listing["siblings"] = [{"rfilename": name} for name in names]
@@ -227,7 +262,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             entries.append(entry)
         page = repository.control.get("page", 1000)
         following = cursor + page
-        link = f'<{self.server.hub.endpoint}/api/{path}?recursive=true&cursor={following}>; rel="next"'
+        link = (
+            f'<{self.server.hub.endpoint}/api/{path}?recursive=true&cursor={following}>; rel="next"'
+        )
         headers = {"Link": repository.control.get("link", link)} if following < len(entries) else {}
         self.reply_json(entries[cursor:following], headers)
 
@@ -245,7 +282,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         name, revision = urllib.parse.unquote(match[4]), urllib.parse.unquote(match[3])
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
         if repository.control.get("gated", token) != token:
-            return self.refuse(403, "GatedRepo", f"Access to model {repository.name} is restricted.")
+            return self.refuse(
+                403, "GatedRepo", f"Access to model {repository.name} is restricted."
+            )
         if not self.is_revision(repository, revision):
             return self.refuse(404, "RevisionNotFound", f"Invalid rev id: {revision}")
         file = repository.files().get(name)
@@ -260,11 +299,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
         etag = repository.fault(name, ("etag",)).get("value") or f'"{digest_of(file, large)}"'
         if not large:
             return self.send_file(repository, name, file, {**commit, "ETag": etag})
-        signed = f"{self.server.hub.cdn}/{repository.kind}/{repository.name}/{urllib.parse.quote(name)}?signature=secret"
+        path = f"{repository.kind}/{repository.name}/{urllib.parse.quote(name)}"
+        signed = f"{self.server.hub.cdn}/{path}?signature=secret"
         if repository.fault(name, ("expire",)):
             signed += f"-{time.monotonic_ns()}"
-        size = {} if repository.fault(name, ("chunked",)).get("no_size") else {"X-Linked-Size": file.stat().st_size}
-        return self.reply(302, {**commit, **size, "X-Linked-Etag": etag, "Location": signed, "ETag": '"pointer"'})
+        size = (
+            {}
+            if repository.fault(name, ("chunked",)).get("no_size")
+            else {"X-Linked-Size": file.stat().st_size}
+        )
+        return self.reply(
+            302, {**commit, **size, "X-Linked-Etag": etag, "Location": signed, "ETag": '"pointer"'}
+        )
 
     def answer_cdn(self, path: str, query: str):
         match = re.fullmatch(r"/(models|datasets)/((?:[^/]+/)?[^/]+)/(.+)", path)
@@ -274,8 +320,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 used_signatures.add(query)
         if not good:
             return self.reply(403, {}, b"not signed")
-        repository, name = Repository(self.server.hub, match[1], match[2]), urllib.parse.unquote(match[3])
-        return self.send_file(repository, name, repository.files()[name], {"ETag": '"of the network"'})
+        repository, name = (
+            Repository(self.server.hub, match[1], match[2]),
+            urllib.parse.unquote(match[3]),
+        )
+        return self.send_file(
+            repository, name, repository.files()[name], {"ETag": '"of the network"'}
+        )
 
     # ---- uploads -----------------------------------------------------------------------------
 
@@ -305,16 +356,24 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if wanted["organization"] == "forbidden":
             return self.refuse(403, "", "no access to this organization")
         if repository.there:
-            text = json.dumps({"error": "You already created this model repo",
-                               "url": f"{self.server.hub.endpoint}/{name}"})
+            text = json.dumps(
+                {
+                    "error": "You already created this model repo",
+                    "url": f"{self.server.hub.endpoint}/{name}",
+                }
+            )
             return self.reply(409, {"Content-Type": "application/json"}, text.encode())
         repository.folder.mkdir(parents=True)
-        (repository.folder / ".hub.json").write_text(json.dumps({"is_private": wanted.get("visibility") == "private"}))
+        (repository.folder / ".hub.json").write_text(
+            json.dumps({"is_private": wanted.get("visibility") == "private"})
+        )
         return self.reply_json({"url": f"{self.server.hub.endpoint}/{name}"})
 
     def answer_write(self, path: str, body: bytes):
         batch = re.fullmatch(r"/([^/]+/[^/]+)\.git/info/lfs/objects/batch", path)
-        match = batch or re.fullmatch(r"/api/models/([^/]+/[^/]+)/(branch|preupload|commit|complete|verify)/(.+)", path)
+        match = batch or re.fullmatch(
+            r"/api/models/([^/]+/[^/]+)/(branch|preupload|commit|complete|verify)/(.+)", path
+        )
         repository = self.repository("models", match[1]) if match else None
         if not match:
             return self.refuse(404, "EntryNotFound", "no such page")
@@ -325,7 +384,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         action, revision = match[2], match[3]
         if action == "branch":
             revisions = [*repository.control.get("revisions", []), revision]
-            (repository.folder / ".hub.json").write_text(json.dumps({**repository.control, "revisions": revisions}))
+            (repository.folder / ".hub.json").write_text(
+                json.dumps({**repository.control, "revisions": revisions})
+            )
             return self.reply_json({})
         if action in ("complete", "verify"):
             return self.finish_content(action, revision, json.loads(body))
@@ -337,22 +398,40 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return self.commit(repository, folder, [json.loads(line) for line in body.splitlines()])
 
     def folder_of(self, repository: Repository, revision: str) -> Path:
-        return repository.folder if revision == "main" else self.server.hub.root / ".branches" / repository.name / revision
+        return (
+            repository.folder
+            if revision == "main"
+            else self.server.hub.root / ".branches" / repository.name / revision
+        )
 
     def answer_preupload(self, repository: Repository, folder: Path, wanted: dict):
         files = []
         for file in wanted["files"]:
             known = folder / file["path"]
-            large = file["size"] >= self.server.hub.large or file["path"].endswith((".safetensors", ".bin", ".parquet"))
+            large = file["size"] >= self.server.hub.large or file["path"].endswith(
+                (".safetensors", ".bin", ".parquet")
+            )
             assert len(base64.b64decode(file["sample"], validate=True)) == min(file["size"], 512)
-            files.append({"path": file["path"], "uploadMode": "lfs" if large else "regular",
-                          "shouldIgnore": file["path"] in repository.control.get("ignore", []),
-                          "oid": digest_of(known, large) if known.is_file() else None})
+            files.append(
+                {
+                    "path": file["path"],
+                    "uploadMode": "lfs" if large else "regular",
+                    "shouldIgnore": file["path"] in repository.control.get("ignore", []),
+                    "oid": digest_of(known, large) if known.is_file() else None,
+                }
+            )
         self.reply_json({"files": files[::-1], "commitOid": repository.commit()})
 
     def answer_batch(self, repository: Repository, wanted: dict):
-        assert "basic" in wanted["transfers"] and wanted["operation"] == "upload" and wanted["hash_algo"] == "sha256"
-        store, api = self.server.hub.root / ".lfs", f"{self.server.hub.endpoint}/api/models/{repository.name}"
+        assert (
+            "basic" in wanted["transfers"]
+            and wanted["operation"] == "upload"
+            and wanted["hash_algo"] == "sha256"
+        )
+        store, api = (
+            self.server.hub.root / ".lfs",
+            f"{self.server.hub.endpoint}/api/models/{repository.name}",
+        )
         chunk, objects = repository.control.get("multipart"), []
         for file in wanted["objects"]:
             oid, size, answer = file["oid"], file["size"], dict(file)
@@ -362,8 +441,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 answer["error"] = {"code": 422, "message": repository.control["lfs_error"]}
             elif not (store / oid).is_file():
                 if chunk:
-                    parts = {f"{i + 1:05}": f"{address}/{i + 1}?signature=secret" for i in range(-(-size // chunk))}
-                    upload = {"href": f"{api}/complete/{oid}", "header": {"chunk_size": str(chunk), **parts}}
+                    parts = {
+                        f"{i + 1:05}": f"{address}/{i + 1}?signature=secret"
+                        for i in range(-(-size // chunk))
+                    }
+                    upload = {
+                        "href": f"{api}/complete/{oid}",
+                        "header": {"chunk_size": str(chunk), **parts},
+                    }
                 if repository.control.get("xet"):
                     upload = {"header": {}}
                 answer["actions"] = {"upload": upload}
@@ -392,12 +477,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
             content = b""
             for number, part in enumerate(wanted["parts"], 1):
                 piece = (store / f"{oid}.{number}").read_bytes()
-                assert part["partNumber"] == number and part["etag"] == f'"{hashlib.md5(piece).hexdigest()}"'
+                assert (
+                    part["partNumber"] == number
+                    and part["etag"] == f'"{hashlib.md5(piece).hexdigest()}"'
+                )
                 content += piece
             if hashlib.sha256(content).hexdigest() != oid or wanted["oid"] != oid:
                 return self.reply(400, {}, b"another content")
             (store / oid).write_bytes(content)
-        good = (store / oid).is_file() and (action == "complete" or wanted["size"] == (store / oid).stat().st_size)
+        good = (store / oid).is_file() and (
+            action == "complete" or wanted["size"] == (store / oid).stat().st_size
+        )
         return self.reply_json({}) if good else self.reply(404, {}, b"no such content")
 
     def commit(self, repository: Repository, folder: Path, lines: list):
@@ -409,13 +499,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 path.write_bytes(base64.b64decode(value["content"], validate=True))
             else:
                 content = (self.server.hub.root / ".lfs" / value["oid"]).read_bytes()
-                assert line["key"] == "lfsFile" and value["algo"] == "sha256" and len(content) == value["size"]
+                assert (
+                    line["key"] == "lfsFile"
+                    and value["algo"] == "sha256"
+                    and len(content) == value["size"]
+                )
                 path.write_bytes(content)
         if repository.fault("commit", ("drop",)):
             return self.hang_up()
         oid = repository.commit()
-        return self.reply_json({"success": True, "commitOid": oid,
-                                "commitUrl": f"{self.server.hub.endpoint}/{repository.name}/commit/{oid}"})
+        return self.reply_json(
+            {
+                "success": True,
+                "commitOid": oid,
+                "commitUrl": f"{self.server.hub.endpoint}/{repository.name}/commit/{oid}",
+            }
+        )
 
     # ---- contents ----------------------------------------------------------------------------
 
@@ -433,8 +532,20 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return (begin, end) if begin < size else None
 
     def send_file(self, repository: Repository, name: str, file: Path, headers: dict):
-        faults = ("cut", "wrong", "endless", "stall", "no_range", "gzip", "chunked", "unsatisfiable", "short", "slow",
-                  "cdn_status", "expire")
+        faults = (
+            "cut",
+            "wrong",
+            "endless",
+            "stall",
+            "no_range",
+            "gzip",
+            "chunked",
+            "unsatisfiable",
+            "short",
+            "slow",
+            "cdn_status",
+            "expire",
+        )
         fault = repository.fault(name, faults) if self.command == "GET" else {}
         kind, size = fault.get("kind"), file.stat().st_size
         part = (0, size) if kind in ("no_range", "gzip", "chunked") else self.part(size)
@@ -468,13 +579,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def copy(self, source, begin: int, end: int, rate: int | None):
         if isinstance(self.connection, ssl.SSLSocket) or rate:
             source.seek(begin)
-            while begin < end and (block := source.read(min(end - begin, rate // 10 if rate else BLOCK))):
+            while begin < end and (
+                block := source.read(min(end - begin, rate // 10 if rate else BLOCK))
+            ):
                 self.connection.sendall(block)
                 begin += len(block)
                 time.sleep(0.1 if rate else 0)
             return
         while begin < end:
-            begin += os.sendfile(self.connection.fileno(), source.fileno(), begin, min(end - begin, 1 << 30))
+            begin += os.sendfile(
+                self.connection.fileno(), source.fileno(), begin, min(end - begin, 1 << 30)
+            )
 
     def send_changed(self, fault: dict, body: bytes, begin: int, size: int, headers: dict):
         ranged = "Range" in self.headers and fault["kind"] in ("wrong", "short", "endless")
@@ -520,8 +635,17 @@ class Server(http.server.ThreadingHTTPServer):
 class Hub:
     """Endpoint and CDN, each in a thread of its own. `endpoint` is what HF_ENDPOINT has to be."""
 
-    def __init__(self, root, large: int = 1_000_000, log=None, port: int = 0, host: str = "127.0.0.1",
-                 cdn_host: str = "127.0.0.2", certificate=None, key=None):
+    def __init__(
+        self,
+        root,
+        large: int = 1_000_000,
+        log=None,
+        port: int = 0,
+        host: str = "127.0.0.1",
+        cdn_host: str = "127.0.0.2",
+        certificate=None,
+        key=None,
+    ):
         self.root, self.large, self.log = Path(root), large, log
         self.servers = [Server((host, port), self, False), Server((cdn_host, 0), self, True)]
         scheme = "http"
@@ -531,11 +655,15 @@ class Hub:
             context.load_cert_chain(certificate, key)
             for server in self.servers:
                 server.socket = context.wrap_socket(server.socket, server_side=True)
-        self.endpoint, self.cdn = (f"{scheme}://{s.server_address[0]}:{s.server_address[1]}" for s in self.servers)
+        self.endpoint, self.cdn = (
+            f"{scheme}://{s.server_address[0]}:{s.server_address[1]}" for s in self.servers
+        )
 
     def start(self):
         for server in self.servers:
-            threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+            threading.Thread(
+                target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+            ).start()
         return self
 
     def stop(self):
@@ -552,14 +680,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="A Hub on the loopback interface.")
     parser.add_argument("--root", required=True, help="the folder of the repositories")
     parser.add_argument("--port", type=int, default=0, help="of the endpoint; 0: any")
-    parser.add_argument("--large", type=int, default=1_000_000, help="bytes from which a file is on the CDN")
+    parser.add_argument(
+        "--large", type=int, default=1_000_000, help="bytes from which a file is on the CDN"
+    )
     parser.add_argument("--log", help="a file that gets a line of JSON for each request")
     parser.add_argument("--certificate", help="serve over TLS with this certificate")
     parser.add_argument("--key", help="of the certificate")
     parser.add_argument("--until-eof", action="store_true", help="run until standard input ends")
     options = parser.parse_args(arguments)
-    hub = Hub(options.root, options.large, options.log, options.port, certificate=options.certificate,
-              key=options.key).start()
+    hub = Hub(
+        options.root,
+        options.large,
+        options.log,
+        options.port,
+        certificate=options.certificate,
+        key=options.key,
+    ).start()
     if command:
         status = subprocess.run(command, env={**os.environ, "HF_ENDPOINT": hub.endpoint}).returncode
         hub.stop()

@@ -34,27 +34,41 @@ def make_folder():
 
 
 def with_package(endpoint, folder, name, private):
-    os.environ.update(HF_ENDPOINT=endpoint, HF_TOKEN="hf_write", HF_HUB_DISABLE_XET="1",
-                      HF_HOME=str(WORK / "home"), HF_HUB_DISABLE_TELEMETRY="1")
-    code = ("import sys; from huggingface_hub import HfApi; api = HfApi(); f, n, p = sys.argv[1:];"
-            "api.create_repo(n, private=p == 'yes' or None, exist_ok=True);"
-            "api.upload_folder(repo_id=n, folder_path=f, commit_message='One',"
-            " ignore_patterns=['.*'])")
-    done = subprocess.run([sys.executable, "-c", code, str(folder), name,
-                           "yes" if private else "no"], capture_output=True, text=True)
+    os.environ.update(
+        HF_ENDPOINT=endpoint,
+        HF_TOKEN="hf_write",
+        HF_HUB_DISABLE_XET="1",
+        HF_HOME=str(WORK / "home"),
+        HF_HUB_DISABLE_TELEMETRY="1",
+    )
+    code = (
+        "import sys; from huggingface_hub import HfApi; api = HfApi(); f, n, p = sys.argv[1:];"
+        "api.create_repo(n, private=p == 'yes' or None, exist_ok=True);"
+        "api.upload_folder(repo_id=n, folder_path=f, commit_message='One',"
+        " ignore_patterns=['.*'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(folder), name, "yes" if private else "no"],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
 
 
 def with_mergecraft(endpoint, folder, name, private):
     environment = {**os.environ, "HF_ENDPOINT": endpoint, "HF_TOKEN": "hf_write"}
     options = ["--private"] if private else []
-    subprocess.run([COMMAND, "upload", folder, name, "-m", "One", "-q", *options], check=True,
-                   env=environment)
+    subprocess.run(
+        [COMMAND, "upload", folder, name, "-m", "One", "-q", *options], check=True, env=environment
+    )
 
 
 def tree(root):
-    return {p.relative_to(root).as_posix(): p.read_bytes() for p in sorted(root.rglob("*"))
-            if p.is_file() and p.name != ".hub.json"}
+    return {
+        p.relative_to(root).as_posix(): p.read_bytes()
+        for p in sorted(root.rglob("*"))
+        if p.is_file() and p.name != ".hub.json"
+    }
 
 
 def same(line, name):
@@ -95,8 +109,9 @@ def run(title, control, private=False, again=False):
     wanted, found = ([r for r in list if r and "/repos/create" not in r[1]] for list in requests)
     assert trees[0] == trees[1], f"{title}: the repositories differ"
     assert trees[1][0] == tree(FOLDER), f"{title}: the repository has other files than the folder"
-    wanted, found = (sorted(json.dumps(r, sort_keys=True) for r in list)
-                     for list in (wanted, found))
+    wanted, found = (
+        sorted(json.dumps(r, sort_keys=True) for r in list) for list in (wanted, found)
+    )
     missing, further = set(wanted) - set(found), set(found) - set(wanted)
     # The second time the package asks again for the storage of files that did not change.
     assert not further and (again or not missing), f"{title}: expected {missing}\nfound {further}"

@@ -1,4 +1,4 @@
-"""Writes metrics.txt, losses.txt and mcnemar.txt: inputs, and the results of scikit-learn and scipy.
+"""Writes metrics.txt, losses.txt and mcnemar.txt: inputs, and results of scikit-learn and scipy.
 
     make_metrics.py        with numpy, scipy and scikit-learn
 
@@ -65,7 +65,7 @@ def case(task, predictions, labels):
 
 
 def classes(task, count):
-    """Cases of whole numbers below `count`: random, of every quality; and all that may be special."""
+    """Cases of integers below `count`: random, of every quality; and special ones."""
     for size in (1, 2, 3, 5, 10, 40, 277):
         for quality in (0, 0.5, 0.9, 1):
             labels = RNG.integers(0, count, size)
@@ -115,8 +115,12 @@ def losses():
     for columns in (1, 2, 3, 7):
         for count in (0, 1, 2, 30):
             scale = RNG.choice([1, 100])
-            logits = (RNG.standard_normal((count, columns)) * scale).astype(np.float32).astype(float)
-            labels = RNG.integers(0, columns, count).astype(float) if columns > 1 else RNG.random(count)
+            logits = (
+                (RNG.standard_normal((count, columns)) * scale).astype(np.float32).astype(float)
+            )
+            labels = (
+                RNG.integers(0, columns, count).astype(float) if columns > 1 else RNG.random(count)
+            )
             labels[RNG.random(count) < 0.1] = NONE
             kept = ~np.isnan(labels)
             if columns == 1:
@@ -124,20 +128,31 @@ def losses():
             else:
                 rows, l = logits[kept], labels[kept].astype(int)
                 top = rows.max(axis=1, keepdims=True) if len(rows) else rows
-                loss = (np.log(np.exp(rows - top).sum(axis=1)) + top[:, 0] - rows[range(len(l)), l]
-                        if len(rows) else np.zeros(0))
+                loss = (
+                    np.log(np.exp(rows - top).sum(axis=1)) + top[:, 0] - rows[range(len(l)), l]
+                    if len(rows)
+                    else np.zeros(0)
+                )
                 if len(l) and scale == 1:  # probabilities near 0 lose digits in scikit-learn's
                     p = np.exp(rows - top)
                     p /= p.sum(axis=1, keepdims=True)
                     assert abs(log_loss(l, p, labels=range(columns)) - loss.mean()) < 1e-9
             mean = loss.mean() if len(loss) else NONE
             error = sem(loss) if len(loss) > 1 else NONE
-            yield f"{count} {columns}\n{show(logits.ravel())}\n{show(labels)}\n{show([mean])}\n{show([error])}\n"
+            lines = [f"{count} {columns}", show(logits.ravel()), show(labels), show([mean]), show([error])]
+            yield "\n".join(lines) + "\n"
 
 
 def comparisons():
-    for count, quality, other in ((0, 0, 0), (1, 1, 0), (20, 0.5, 0.9), (277, 0.6, 0.7), (277, 0.6, 0.6),
-                                  (2000, 0.5, 0.95), (50, 1, 1)):
+    for count, quality, other in (
+        (0, 0, 0),
+        (1, 1, 0),
+        (20, 0.5, 0.9),
+        (277, 0.6, 0.7),
+        (277, 0.6, 0.6),
+        (2000, 0.5, 0.95),
+        (50, 1, 1),
+    ):
         labels = RNG.integers(0, 2, count).astype(float)
         first = np.where(RNG.random(count) < quality, labels, 1 - labels)
         second = np.where(RNG.random(count) < other, labels, 1 - labels)

@@ -2,8 +2,10 @@
 
     make_parquet.py        with pyarrow and duckdb
 
-golden/               the same rows, written by pyarrow and duckdb in a few of their ways: GROUP_NAME.parquet holds the rows of GROUP.jsonl
-fuzz/corpus/parquet/  files that no writer makes, put together byte by byte here: ok_* are to be read (a row "a", "b", 0), bad_* are not
+golden/               rows written by pyarrow and duckdb in several ways: GROUP_NAME.parquet has
+                      the rows of GROUP.jsonl
+fuzz/corpus/parquet/  files that no writer makes, assembled here byte by byte: ok_* must be read (a
+                      row "a", "b", 0), bad_* must be rejected
 """
 
 import gzip
@@ -25,7 +27,14 @@ CRAFTED = HERE.parents[2] / "fuzz/corpus/parquet"
 
 # ---- golden ----
 
-TEXTS = ["A man sleeps.", "", "Ein Café, 日本 😀", 'He said "yes"\tand\nleft.', "A man sleeps.", "A man sings. " * 9]
+TEXTS = [
+    "A man sleeps.",
+    "",
+    "Ein Café, 日本 😀",
+    'He said "yes"\tand\nleft.',
+    "A man sleeps.",
+    "A man sings. " * 9,
+]
 ROWS = [(TEXTS[i % 6], TEXTS[i // 2 % 6], [0, 1, 1][i % 3], 100 + i) for i in range(24)]
 NULLS = [(a, b, None if i % 4 == 1 else label, idx) for i, (a, b, label, idx) in enumerate(ROWS)]
 
@@ -44,7 +53,9 @@ def write_golden() -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     for name, rows in {"rows": ROWS, "nulls": NULLS}.items():
-        lines = [json.dumps(dict(zip(["sentence1", "sentence2", "label", "idx"], row))) for row in rows]
+        lines = [
+            json.dumps(dict(zip(["sentence1", "sentence2", "label", "idx"], row))) for row in rows
+        ]
         (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
 
     def put(name, t, **options):
@@ -59,24 +70,49 @@ def write_golden() -> None:
 
     put("rows_snappy", table(ROWS))
     put("rows_none_v2", table(ROWS), compression="none", data_page_version="2.0")
-    put("rows_zstd_groups", table(ROWS), compression="zstd", row_group_size=7, write_page_checksum=True)
+    put(
+        "rows_zstd_groups",
+        table(ROWS),
+        compression="zstd",
+        row_group_size=7,
+        write_page_checksum=True,
+    )
     put("rows_required", table(ROWS, nullable=False), compression="gzip", **plain)
     put("rows_delta", table(ROWS), **encodings("DELTA_BYTE_ARRAY", "DELTA_BINARY_PACKED"))
-    put("rows_delta_length", table(ROWS, label=pa.float32()),
-        **encodings("DELTA_LENGTH_BYTE_ARRAY", "BYTE_STREAM_SPLIT"))
-    put("rows_categories", table(ROWS, pa.large_string(), pa.dictionary(pa.int8(), pa.string()), lambda v: names[v]))
-    put("rows_bools", table(ROWS, label=pa.bool_(), convert=bool), data_page_version="2.0",
-        **encodings("PLAIN", "PLAIN") | {"column_encoding": {"label": "RLE"}})
+    put(
+        "rows_delta_length",
+        table(ROWS, label=pa.float32()),
+        **encodings("DELTA_LENGTH_BYTE_ARRAY", "BYTE_STREAM_SPLIT"),
+    )
+    put(
+        "rows_categories",
+        table(ROWS, pa.large_string(), pa.dictionary(pa.int8(), pa.string()), lambda v: names[v]),
+    )
+    put(
+        "rows_bools",
+        table(ROWS, label=pa.bool_(), convert=bool),
+        data_page_version="2.0",
+        **encodings("PLAIN", "PLAIN") | {"column_encoding": {"label": "RLE"}},
+    )
     put("nulls_snappy", table(NULLS), data_page_size=32, write_batch_size=5)
-    put("nulls_v2_gzip", table(NULLS, label=pa.float64()), compression="gzip", data_page_version="2.0",
-        write_page_checksum=True)
+    put(
+        "nulls_v2_gzip",
+        table(NULLS, label=pa.float64()),
+        compression="gzip",
+        data_page_version="2.0",
+        write_page_checksum=True,
+    )
     put("nulls_bools", table(NULLS, label=pa.bool_(), convert=bool), compression="zstd")
     put("nulls_int8", table(NULLS, pa.large_string(), pa.int8()), **plain)
     base = duckdb.connect()
     for name, rows, options in [
         ("rows_duckdb_v1", table(ROWS), "CODEC snappy, PARQUET_VERSION V1"),
         ("nulls_duckdb_v2", table(NULLS), "CODEC zstd, PARQUET_VERSION V2"),
-        ("nulls_duckdb_v1", table(NULLS), "CODEC gzip, PARQUET_VERSION V1, DICTIONARY_SIZE_LIMIT 1"),
+        (
+            "nulls_duckdb_v1",
+            table(NULLS),
+            "CODEC gzip, PARQUET_VERSION V1, DICTIONARY_SIZE_LIMIT 1",
+        ),
     ]:
         base.register("source", rows)
         base.execute(f"COPY source TO '{folder}/{name}.parquet' (FORMAT parquet, {options})")
@@ -102,20 +138,24 @@ class Raw(bytes):
 
 
 def encoded(value) -> tuple[int, bytes]:
-    """Type and bytes of a value: bool, int, bytes, dict (a struct by field numbers), list of dicts."""
+    """Type and bytes of a value: bool, int, bytes, dict (fields by number), list of dicts."""
     if isinstance(value, Raw):
         return value[0], value[1:]
     if isinstance(value, bool):
         return (1 if value else 2), b""
     if isinstance(value, int):
-        return (5 if -2**31 <= value < 2**31 else 6), zigzag(value)
+        return (5 if -(2**31) <= value < 2**31 else 6), zigzag(value)
     if isinstance(value, bytes):
         return 8, varint(len(value)) + value
     if isinstance(value, dict):
         return 12, struct_bytes(value)
     elements = [encoded(v) for v in value]
     kind = elements[0][0] if elements else 12
-    head = bytes([len(elements) << 4 | kind]) if len(elements) < 15 else bytes([0xF0 | kind]) + varint(len(elements))
+    head = (
+        bytes([len(elements) << 4 | kind])
+        if len(elements) < 15
+        else bytes([0xF0 | kind]) + varint(len(elements))
+    )
     return 9, head + b"".join(e for _, e in elements)
 
 
@@ -127,7 +167,9 @@ def struct_bytes(fields: dict) -> bytes:
         number = 2 if number == "again" else number
         kind, data = encoded(value)
         distance = number - last
-        out += bytes([distance << 4 | kind]) if 0 < distance < 16 else bytes([kind]) + zigzag(number)
+        out += (
+            bytes([distance << 4 | kind]) if 0 < distance < 16 else bytes([kind]) + zigzag(number)
+        )
         out, last = out + data, number
     return out + b"\0"
 
@@ -136,42 +178,84 @@ def struct_bytes(fields: dict) -> bytes:
 
 BOOLEAN, INT32, INT64, DOUBLE, TEXT = 0, 1, 2, 5, 6
 
+
 def text(*values: bytes) -> bytes:
     return b"".join(struct.pack("<I", len(v)) + v for v in values)
 
 
-def page(data: bytes, kind: int = 0, values: int = 1, encoding: int = 0, size: int | None = None, details: dict | None = None,
-         stored: int | None = None, **more) -> bytes:
+def page(
+    data: bytes,
+    kind: int = 0,
+    values: int = 1,
+    encoding: int = 0,
+    size: int | None = None,
+    details: dict | None = None,
+    stored: int | None = None,
+    **more,
+) -> bytes:
     """A page with its header: kind 0 data, 2 dictionary, 3 data of version 2."""
     size = len(data) if size is None else size
-    plain = {0: {1: values, 2: encoding, 3: 3, 4: 3}, 2: {1: values, 2: encoding},
-             3: {1: values, 2: 0, 3: values, 4: encoding, 5: 0, 6: 0, 7: False}}.get(kind, {1: values})
-    header = {1: kind, 2: size, 3: len(data) if stored is None else stored, 4: more.get("crc"),
-              {0: 5, 2: 7, 3: 8}.get(kind, 6): plain | (details or {})}
+    plain = {
+        0: {1: values, 2: encoding, 3: 3, 4: 3},
+        2: {1: values, 2: encoding},
+        3: {1: values, 2: 0, 3: values, 4: encoding, 5: 0, 6: 0, 7: False},
+    }.get(kind, {1: values})
+    header = {
+        1: kind,
+        2: size,
+        3: len(data) if stored is None else stored,
+        4: more.get("crc"),
+        {0: 5, 2: 7, 3: 8}.get(kind, 6): plain | (details or {}),
+    }
     return struct_bytes(header) + data
 
 
 def column(pages: bytes, kind: int = TEXT, values: int = 1, dictionary: int = 0, **chunk):
-    return {"pages": pages, "type": kind, "values": values, "dictionary": dictionary, "chunk": chunk}
+    return {
+        "pages": pages,
+        "type": kind,
+        "values": values,
+        "dictionary": dictionary,
+        "chunk": chunk,
+    }
 
 
-def parquet(one=None, label=None, rows=1, total=None, footer=None, group=None, schema=None, optional=False) -> bytes:
+def parquet(
+    one=None, label=None, rows=1, total=None, footer=None, group=None, schema=None, optional=False
+) -> bytes:
     """A file of one row group. Dicts replace fields of the structs they are named after."""
-    columns = {"sentence1": one or column(page(text(b"a"))), "sentence2": column(page(text(b"b"))),
-               "label": label or column(page(struct.pack("<q", 0)), INT64)}
+    columns = {
+        "sentence1": one or column(page(text(b"a"))),
+        "sentence2": column(page(text(b"b"))),
+        "label": label or column(page(struct.pack("<q", 0)), INT64),
+    }
     if rows != 1 and rows < 100:
         columns["sentence2"] = column(page(text(*[b"b"] * rows), values=rows), values=rows)
         columns["label"] = label or column(page(bytes(8 * rows), values=rows), INT64, values=rows)
     body, chunks, elements = b"PAR1", [], [{4: b"schema", 5: len(columns)}]
     for name, c in columns.items():
         changes = c["chunk"]
-        metadata = {1: c["type"], 2: Raw(b"\x09\x15\x00"), 4: 0, 5: c["values"], 6: len(c["pages"]), 7: len(c["pages"]),
-                    9: len(body) + c["dictionary"], 11: len(body) if c["dictionary"] else None} | changes.get("metadata", {})
+        metadata = {
+            1: c["type"],
+            2: Raw(b"\x09\x15\x00"),
+            4: 0,
+            5: c["values"],
+            6: len(c["pages"]),
+            7: len(c["pages"]),
+            9: len(body) + c["dictionary"],
+            11: len(body) if c["dictionary"] else None,
+        } | changes.get("metadata", {})
         chunks.append({2: len(body), 3: metadata} | changes.get("outer", {}))
-        elements.append({1: c["type"], 3: int(optional and name == "sentence1"), 4: name.encode()} | changes.get("element", {}))
+        elements.append(
+            {1: c["type"], 3: int(optional and name == "sentence1"), 4: name.encode()}
+            | changes.get("element", {})
+        )
         body += c["pages"]
     groups = [{1: chunks, 2: len(body), 3: rows} | (group or {})]
-    end = struct_bytes({1: 1, 2: schema or elements, 3: rows if total is None else total, 4: groups} | (footer or {}))
+    end = struct_bytes(
+        {1: 1, 2: schema or elements, 3: rows if total is None else total, 4: groups}
+        | (footer or {})
+    )
     return body + end + struct.pack("<I", len(end)) + b"PAR1"
 
 
@@ -186,11 +270,18 @@ def one(name: str, pages: bytes, **options) -> None:
     put(name, parquet(one=column(pages, values=rows, **options), rows=rows, optional=optional))
 
 
-def deltas(*values: int, block: int = 128, parts: int = 4, widths=None, count: int | None = None) -> bytes:
+def deltas(
+    *values: int, block: int = 128, parts: int = 4, widths=None, count: int | None = None
+) -> bytes:
     """Differences of 0 … 255, in one block."""
     steps = [b - a for a, b in zip(values, values[1:])]
     least = min(steps, default=0)
-    out = varint(block) + varint(parts) + varint(len(values) if count is None else count) + zigzag(values[0])
+    out = (
+        varint(block)
+        + varint(parts)
+        + varint(len(values) if count is None else count)
+        + zigzag(values[0])
+    )
     if not steps:
         return out
     out += zigzag(least) + bytes(widths or [8] + [0] * (parts - 1))
@@ -203,7 +294,9 @@ def crafted_files() -> None:
     body, footer = good[: -8 - end], good[-8 - end : -8]
 
     def with_footer(name, data, length=None):
-        put(name, body + data + struct.pack("<I", len(data) if length is None else length) + b"PAR1")
+        put(
+            name, body + data + struct.pack("<I", len(data) if length is None else length) + b"PAR1"
+        )
 
     put("ok_plain", good)
     put("bad_magic", b"NOPE" + good[4:])
@@ -221,9 +314,22 @@ def crafted_files() -> None:
     with_footer("bad_footer_ones", b"\xff" * 100)
 
     # Fields that no version of Parquet has, of every type; they are passed over.
-    unknown = {20: True, 21: False, 22: Raw(b"\x03\x07"), 23: Raw(b"\x04\x08"), 24: 5, 25: 2**40, 26: Raw(b"\x07" + bytes(8)),
-               27: b"text", 28: Raw(b"\x09\x21\x01\x02"), 29: Raw(b"\x0a\x15\x02"), 30: Raw(b"\x0b\x02\x85\x01k\x02\x01l\x04"),
-               31: {1: {1: 1}}, 300: [{1: 1}] * 20, 301: Raw(b"\x0b\x00")}
+    unknown = {
+        20: True,
+        21: False,
+        22: Raw(b"\x03\x07"),
+        23: Raw(b"\x04\x08"),
+        24: 5,
+        25: 2**40,
+        26: Raw(b"\x07" + bytes(8)),
+        27: b"text",
+        28: Raw(b"\x09\x21\x01\x02"),
+        29: Raw(b"\x0a\x15\x02"),
+        30: Raw(b"\x0b\x02\x85\x01k\x02\x01l\x04"),
+        31: {1: {1: 1}},
+        300: [{1: 1}] * 20,
+        301: Raw(b"\x0b\x00"),
+    }
     put("ok_unknown_fields", parquet(footer=unknown))
     put("bad_thrift_deep", parquet(footer={20: Raw(b"\x0c" + b"\x1c" * 1000 + b"\0" * 1001)}))
     put("bad_thrift_deep_lists", parquet(footer={20: Raw(b"\x09" + b"\x19" * 1000)}))
@@ -252,19 +358,46 @@ def crafted_files() -> None:
     put("bad_groups_number", parquet(footer={4: 7}))
     put("bad_encrypted_columns", parquet(footer={8: {1: {}}}))
 
-    elements = [{4: b"schema", 5: 3}, {1: TEXT, 3: 0, 4: b"sentence1"}, {1: TEXT, 3: 0, 4: b"sentence2"},
-                {1: INT64, 3: 0, 4: b"label"}]
+    elements = [
+        {4: b"schema", 5: 3},
+        {1: TEXT, 3: 0, 4: b"sentence1"},
+        {1: TEXT, 3: 0, 4: b"sentence2"},
+        {1: INT64, 3: 0, 4: b"label"},
+    ]
     put("bad_schema_one_more", parquet(schema=elements + [{1: INT64, 3: 0, 4: b"idx"}]))
-    put("bad_schema_repeated", parquet(schema=elements[:1] + [{1: TEXT, 3: 2, 4: b"sentence1"}] + elements[2:]))
-    put("bad_schema_group", parquet(schema=[elements[0], {4: b"sentence1", 5: 1}, elements[1]] + elements[2:]))
-    put("bad_schema_children_negative", parquet(schema=[elements[0], {4: b"sentence1", 5: -7}] + elements[2:]))
-    put("bad_schema_children_huge", parquet(schema=[elements[0], {4: b"x", 5: 2**31 - 1}] + elements[1:]))
-    put("bad_schema_name_twice", parquet(schema=elements[:2] + [{1: TEXT, 3: 0, 4: b"sentence1"}] + elements[3:]))
-    put("bad_schema_type", parquet(schema=elements[:1] + [{1: 77, 3: 0, 4: b"sentence1"}] + elements[2:]))
-    put("bad_schema_logical_decimal", parquet(schema=elements[:3] + [elements[3] | {10: {5: {1: 2, 2: 9}}}]))
+    put(
+        "bad_schema_repeated",
+        parquet(schema=elements[:1] + [{1: TEXT, 3: 2, 4: b"sentence1"}] + elements[2:]),
+    )
+    put(
+        "bad_schema_group",
+        parquet(schema=[elements[0], {4: b"sentence1", 5: 1}, elements[1]] + elements[2:]),
+    )
+    put(
+        "bad_schema_children_negative",
+        parquet(schema=[elements[0], {4: b"sentence1", 5: -7}] + elements[2:]),
+    )
+    put(
+        "bad_schema_children_huge",
+        parquet(schema=[elements[0], {4: b"x", 5: 2**31 - 1}] + elements[1:]),
+    )
+    put(
+        "bad_schema_name_twice",
+        parquet(schema=elements[:2] + [{1: TEXT, 3: 0, 4: b"sentence1"}] + elements[3:]),
+    )
+    put(
+        "bad_schema_type",
+        parquet(schema=elements[:1] + [{1: 77, 3: 0, 4: b"sentence1"}] + elements[2:]),
+    )
+    put(
+        "bad_schema_logical_decimal",
+        parquet(schema=elements[:3] + [elements[3] | {10: {5: {1: 2, 2: 9}}}]),
+    )
     put("bad_schema_logical_number", parquet(schema=elements[:3] + [elements[3] | {10: 5}]))
 
-    annotated = [elements[0]] + [e | {6: 0, 7: 0, 10: {1: {}}} for e in elements[1:3]] + elements[3:]
+    annotated = (
+        [elements[0]] + [e | {6: 0, 7: 0, 10: {1: {}}} for e in elements[1:3]] + elements[3:]
+    )
     put("ok_schema_annotated", parquet(schema=annotated))
     nested = [{4: b"x", 5: 2}, {4: b"y", 5: 1}, elements[1], {4: b"z", 5: 0}]
     put("bad_schema_nested", parquet(schema=elements[:1] + nested + elements[2:]))
@@ -294,7 +427,10 @@ def crafted_files() -> None:
     chunk("ok_chunk_dictionary_behind", metadata={11: 50})
 
     a = text(b"a")
-    one("ok_page_crc", page(a, crc=zlib.crc32(a) - 2**32 if zlib.crc32(a) >= 2**31 else zlib.crc32(a)))
+    one(
+        "ok_page_crc",
+        page(a, crc=zlib.crc32(a) - 2**32 if zlib.crc32(a) >= 2**31 else zlib.crc32(a)),
+    )
     one("bad_page_crc", page(a, crc=12345))
     one("ok_page_index", page(b"xyz", 1) + page(a))
     one("ok_page_empty", page(b"", values=0) + page(a))
@@ -338,7 +474,11 @@ def crafted_files() -> None:
     one("ok_v2_statistics", page(a, 3, details={8: {1: b"a"}}))
     one("bad_v2_levels_long", page(runs((1, 1)) + a, 3, details={5: 200}), optional=True)
     one("bad_v2_levels_negative", page(runs((1, 1)) + a, 3, details={5: -2}), optional=True)
-    one("bad_v2_levels_beyond_size", page(runs((1, 1)) + a, 3, size=1, details={5: 2}), optional=True)
+    one(
+        "bad_v2_levels_beyond_size",
+        page(runs((1, 1)) + a, 3, size=1, details={5: 2}),
+        optional=True,
+    )
     one("bad_v2_repetition", page(runs((1, 1)) + a, 3, details={6: 2}))
     one("bad_v2_rows", page(a, 3, details={3: 2}))
     one("bad_v2_nulls", page(runs((1, 1)) + a, 3, details={2: 1, 5: 2}), optional=True)
@@ -348,22 +488,54 @@ def crafted_files() -> None:
     words = page(text(b"a", b"x"), 2, 2)
     at = len(words)
     one("ok_dictionary", words + page(b"\x01" + runs((1, 0)), encoding=8), dictionary=at)
-    one("ok_dictionary_old", page(text(b"a"), 2, 1, 2) + page(b"\x00\x02", encoding=2), dictionary=at - 5)
+    one(
+        "ok_dictionary_old",
+        page(text(b"a"), 2, 1, 2) + page(b"\x00\x02", encoding=2),
+        dictionary=at - 5,
+    )
     one("ok_dictionary_wide", words + page(b"\x20\x03" + bytes(32), encoding=8), dictionary=at)
-    one("ok_dictionary_packed_short", words + page(b"\x11\x03" + bytes(3), encoding=8), dictionary=at)
+    one(
+        "ok_dictionary_packed_short",
+        words + page(b"\x11\x03" + bytes(3), encoding=8),
+        dictionary=at,
+    )
     one("bad_dictionary_index", words + page(b"\x02" + runs((1, 2)), encoding=8), dictionary=at)
-    one("bad_dictionary_index_packed", words + page(b"\x20\x03" + b"\xff" * 32, encoding=8), dictionary=at)
+    one(
+        "bad_dictionary_index_packed",
+        words + page(b"\x20\x03" + b"\xff" * 32, encoding=8),
+        dictionary=at,
+    )
     one("bad_dictionary_width", words + page(b"\x21" + bytes(9), encoding=8), dictionary=at)
     one("bad_dictionary_no_width", words + page(b"", encoding=8), dictionary=at)
     one("bad_dictionary_no_indices", words + page(b"\x01", encoding=8), dictionary=at)
     one("bad_dictionary_packed_short", words + page(b"\x20\x03\x00\x00", encoding=8), dictionary=at)
     one("bad_dictionary_missing", page(b"\x01" + runs((1, 0)), encoding=8))
-    one("bad_dictionary_twice", words + words + page(b"\x01" + runs((1, 0)), encoding=8), dictionary=2 * at)
-    one("bad_dictionary_count", page(text(b"a"), 2, 2**31 - 1) + page(b"\0\2", encoding=8), dictionary=20)
-    one("bad_dictionary_count_negative", page(text(b"a"), 2, -1) + page(b"\0\2", encoding=8), dictionary=20)
-    one("bad_dictionary_count_more", page(text(b"a"), 2, 3) + page(b"\0\2", encoding=8), dictionary=20)
+    one(
+        "bad_dictionary_twice",
+        words + words + page(b"\x01" + runs((1, 0)), encoding=8),
+        dictionary=2 * at,
+    )
+    one(
+        "bad_dictionary_count",
+        page(text(b"a"), 2, 2**31 - 1) + page(b"\0\2", encoding=8),
+        dictionary=20,
+    )
+    one(
+        "bad_dictionary_count_negative",
+        page(text(b"a"), 2, -1) + page(b"\0\2", encoding=8),
+        dictionary=20,
+    )
+    one(
+        "bad_dictionary_count_more",
+        page(text(b"a"), 2, 3) + page(b"\0\2", encoding=8),
+        dictionary=20,
+    )
     one("bad_dictionary_empty", page(b"", 2, 0) + page(b"\0\2", encoding=8), dictionary=20)
-    one("bad_dictionary_encoding", page(text(b"a"), 2, 1, 8) + page(b"\0\2", encoding=8), dictionary=20)
+    one(
+        "bad_dictionary_encoding",
+        page(text(b"a"), 2, 1, 8) + page(b"\0\2", encoding=8),
+        dictionary=20,
+    )
 
     # Differences.
     texts = lambda *values: deltas(*[len(v) for v in values]) + b"".join(values)
@@ -372,12 +544,29 @@ def crafted_files() -> None:
     one("ok_delta_texts", page(join([0, 1, 3], b"a", b"bc", b""), values=3, encoding=7), rows=3)
     one("bad_delta_count", page(deltas(1, count=2) + b"a", encoding=6))
     one("bad_delta_block_zero", page(deltas(1, block=0) + b"a", encoding=6))
-    one("bad_delta_parts_zero", page(varint(128) + varint(0) + varint(1) + zigzag(1) + b"a", encoding=6))
+    one(
+        "bad_delta_parts_zero",
+        page(varint(128) + varint(0) + varint(1) + zigzag(1) + b"a", encoding=6),
+    )
     one("bad_delta_parts_many", page(deltas(1, block=128, parts=128) + b"a", encoding=6))
-    one("bad_delta_block_huge", page(varint(2**40) + varint(4) + varint(1) + zigzag(1) + b"a", encoding=6))
-    one("bad_delta_parts_huge", page(varint(2**31) + varint(2**28) + varint(2) + zigzag(1) + b"\0" + b"a", values=2, encoding=6),
-        rows=2)
-    one("bad_delta_width", page(deltas(1, 2, widths=[65, 0, 0, 0]) + bytes(900), values=2, encoding=6), rows=2)
+    one(
+        "bad_delta_block_huge",
+        page(varint(2**40) + varint(4) + varint(1) + zigzag(1) + b"a", encoding=6),
+    )
+    one(
+        "bad_delta_parts_huge",
+        page(
+            varint(2**31) + varint(2**28) + varint(2) + zigzag(1) + b"\0" + b"a",
+            values=2,
+            encoding=6,
+        ),
+        rows=2,
+    )
+    one(
+        "bad_delta_width",
+        page(deltas(1, 2, widths=[65, 0, 0, 0]) + bytes(900), values=2, encoding=6),
+        rows=2,
+    )
     one("bad_delta_cut", page(deltas(1, 2)[:-1], values=2, encoding=6), rows=2)
     one("bad_delta_head", page(b"\x80", encoding=6))
     one("bad_delta_no_first", page(varint(128) + varint(4) + varint(1), encoding=6))
@@ -388,11 +577,23 @@ def crafted_files() -> None:
     one("bad_delta_prefix_negative", page(join([-1], b"a"), encoding=7))
     # Each text is the one before and a byte more: 60 KB that would become 1.8 GB.
     count = 60000
-    steady = lambda first, step: varint(65536) + varint(1) + varint(count) + zigzag(first) + zigzag(step) + b"\0"
+    steady = lambda first, step: (
+        varint(65536) + varint(1) + varint(count) + zigzag(first) + zigzag(step) + b"\0"
+    )
     grow = steady(0, 1) + steady(1, 0) + b"a" * count
     stored = pa.compress(grow, "zstd").to_pybytes()
-    put("bad_delta_bomb", parquet(one=column(page(stored, values=count, encoding=7, size=len(grow)), values=count, metadata={4: 6}),
-                                  rows=count, total=count))
+    put(
+        "bad_delta_bomb",
+        parquet(
+            one=column(
+                page(stored, values=count, encoding=7, size=len(grow)),
+                values=count,
+                metadata={4: 6},
+            ),
+            rows=count,
+            total=count,
+        ),
+    )
 
 
 def numbers_and_codecs() -> None:
@@ -420,7 +621,9 @@ def numbers_and_codecs() -> None:
     label("bad_label_double_delta", page(deltas(0), encoding=5), DOUBLE)
     label("bad_label_delta_cut", page(b"\x80\x01", encoding=5), INT64)
     label("bad_label_int_runs", page(bytes(8), encoding=3), INT64)
-    label("bad_label_text_as_number", page(struct.pack("<q", 0), values=1), INT64, metadata={1: TEXT})
+    label(
+        "bad_label_text_as_number", page(struct.pack("<q", 0), values=1), INT64, metadata={1: TEXT}
+    )
 
     a = text(b"a")
     snappy = lambda data: varint(len(data)) + bytes([(len(data) - 1) << 2]) + data
@@ -452,11 +655,13 @@ def numbers_and_codecs() -> None:
     packed("ok_v2_zstd", zstd, 6, kind=3, details={7: True})
     packed("ok_v2_not_compressed", a, 6, kind=3, details={7: False})
 
-
     # Ten million rows of a dictionary's only word, in a few bytes.
     rows, words = 10**7, page(a, 2, 1)
     runs = words + page(b"\0" + varint(rows << 1), values=rows, encoding=8)
-    put("bad_rows_bomb", parquet(one=column(runs, values=rows, dictionary=len(words)), rows=rows, total=rows))
+    put(
+        "bad_rows_bomb",
+        parquet(one=column(runs, values=rows, dictionary=len(words)), rows=rows, total=rows),
+    )
 
 
 write_golden()
