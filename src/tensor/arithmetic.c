@@ -1,177 +1,287 @@
-/* Lazy arithmetic: sources that compute when they are read. */
+/*
+ * Lazy arithmetic: sources that compute when they are read.
+ *
+ * A tree of operations is evaluated as a program of steps, block by block: blocks stay in the cache,
+ * a tensor that occurs several times (the base in base + Σ (model − base)) is read once per block, and
+ * nothing is allocated per operation. For four models of float32 this takes as long as the method
+ * that does the same in one pass; operation by operation over whole tiles it took twice as long.
+ */
 #include "tensor/source.h"
 
 #include "base/memory.h"
 
-typedef struct binary_source {
-    mc_source source;
-    mc_operator op;
-    mc_source *a, *b;
-} binary_source;
+#include <assert.h>
 
-typedef struct number_source {
+/* Elements of a block: with a few registers it fits a core's second cache. */
+enum { BLOCK = 16384 };
+
+#if defined(__clang__)
+#define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#elif defined(__GNUC__)
+#define INDEPENDENT _Pragma("GCC ivdep")
+#else
+#define INDEPENDENT
+#endif
+
+/* a op b, or a op number, or number op a. */
+typedef struct arithmetic_source {
     mc_source source;
     mc_operator op;
-    mc_source *a;
+    mc_source *a, *b; /* b: NULL if the other operand is a number */
     double number;
     bool number_first;
-} number_source;
+} arithmetic_source;
 
-typedef struct cast_source {
-    mc_source source;
-    mc_source *a;
-} cast_source;
+static const mc_source_class arithmetic_class;
 
-/* x[i] = x[i] op y[i], and with a number in the place of either. One loop each, so that it is vectorised. */
+/* ---- programs ---------------------------------------------------------------------------------- */
+
+/* One node of a tree. Its operands are earlier steps. */
+typedef struct step {
+    const mc_source *source;
+    const arithmetic_source *node; /* NULL: the source is read */
+    size_t a, b;                   /* operands, as indices of steps */
+    size_t last;                   /* the last step that uses the result */
+    size_t reg;                    /* the register of the result; 0: the output */
+    const void *view;              /* of a block that is in memory already */
+    size_t busy_until; /* of the register whose number is this step's index: when it is free */
+} step;
+
+typedef struct program {
+    step *steps; /* the last one makes the result */
+    size_t count, capacity;
+    size_t registers;
+    mc_dtype real;
+    bool random_access; /* every tensor that is read can be read block by block */
+} program;
+
+/* The node if `source` is arithmetic in the program's type: other values are converted when read. */
+static const arithmetic_source *node_of(const program *p, const mc_source *source)
+{
+    return source->class == &arithmetic_class && mc_source_real(source) == p->real
+               ? (const arithmetic_source *)source
+               : NULL;
+}
+
+/* Appends the steps of a tree, of a node that occurs again none. *index: the step of its result. */
+static mc_status compile(program *p, const mc_source *source, size_t *index, mc_error *error)
+{
+    source = mc_source_uncast(source);
+    for (*index = 0; *index < p->count; ++*index)
+        if (p->steps[*index].source == source)
+            return MC_OK;
+    step made = {.source = source, .node = node_of(p, source)};
+    if (made.node)
+        MC_TRY(compile(p, made.node->a, &made.a, error));
+    if (made.node && made.node->b)
+        MC_TRY(compile(p, made.node->b, &made.b, error));
+    if (!MC_GROW(p->steps, p->count, p->capacity))
+        return mc_fail_memory(error);
+    if (!made.node && !source->class->raw)
+        p->random_access = false;
+    *index = p->count;
+    p->steps[p->count++] = made;
+    return MC_OK;
+}
+
+static void note_uses(program *p)
+{
+    for (size_t i = 0; i < p->count; i++) {
+        const step *const s = &p->steps[i];
+        if (s->node)
+            p->steps[s->a].last = i;
+        if (s->node && s->node->b)
+            p->steps[s->b].last = i;
+    }
+    p->steps[p->count - 1].last = p->count;
+}
+
+/*
+ * Gives each step the lowest register that no later step needs. An operand that is used for the last
+ * time is overwritten in place. So the result is in the output, which is register 0.
+ */
+static void allocate_registers(program *p)
+{
+    for (size_t i = 0; i < p->count; i++) {
+        size_t reg = 0;
+        while (reg < p->registers && p->steps[reg].busy_until > i)
+            reg++;
+        p->registers = reg == p->registers ? reg + 1 : p->registers;
+        p->steps[i].reg = reg;
+        p->steps[reg].busy_until = p->steps[i].last;
+    }
+    assert(p->steps[p->count - 1].reg == 0);
+}
+
+/* ---- evaluation -------------------------------------------------------------------------------- */
+
+/* out[i] = a[i] op b[i], and with a number in place of either. One loop each, to be vectorised. */
 #define DEFINE_LOOPS(real_, suffix_)                                                               \
-    static void combine_##suffix_(mc_operator op, real_ *x, const real_ *y, int64_t n)             \
+    static void combine_##suffix_(mc_operator op, real_ *out, const real_ *a, const real_ *b,      \
+                                  int64_t n)                                                       \
     {                                                                                              \
         switch (op) {                                                                              \
         case MC_ADD:                                                                               \
+            INDEPENDENT                                                                            \
             for (int64_t i = 0; i < n; i++)                                                        \
-                x[i] = x[i] + y[i];                                                                \
+                out[i] = a[i] + b[i];                                                              \
             return;                                                                                \
         case MC_SUBTRACT:                                                                          \
+            INDEPENDENT                                                                            \
             for (int64_t i = 0; i < n; i++)                                                        \
-                x[i] = x[i] - y[i];                                                                \
+                out[i] = a[i] - b[i];                                                              \
             return;                                                                                \
         case MC_MULTIPLY:                                                                          \
+            INDEPENDENT                                                                            \
             for (int64_t i = 0; i < n; i++)                                                        \
-                x[i] = x[i] * y[i];                                                                \
+                out[i] = a[i] * b[i];                                                              \
             return;                                                                                \
         case MC_DIVIDE:                                                                            \
+            INDEPENDENT                                                                            \
             for (int64_t i = 0; i < n; i++)                                                        \
-                x[i] = x[i] / y[i];                                                                \
+                out[i] = a[i] / b[i];                                                              \
             return;                                                                                \
         }                                                                                          \
     }                                                                                              \
                                                                                                    \
-    static void with_number_##suffix_(mc_operator op, real_ *x, real_ c, bool first, int64_t n)    \
+    static void with_number_##suffix_(mc_operator op, real_ *out, const real_ *a, real_ c,         \
+                                      bool first, int64_t n)                                       \
     {                                                                                              \
+        INDEPENDENT                                                                                \
         for (int64_t i = 0; i < n; i++) {                                                          \
-            const real_ left = first ? c : x[i], right = first ? x[i] : c;                         \
-            x[i] = op == MC_ADD        ? left + right                                              \
-                   : op == MC_SUBTRACT ? left - right                                              \
-                   : op == MC_MULTIPLY ? left * right                                              \
-                                       : left / right;                                             \
+            const real_ left = first ? c : a[i], right = first ? a[i] : c;                         \
+            out[i] = op == MC_ADD        ? left + right                                            \
+                     : op == MC_SUBTRACT ? left - right                                            \
+                     : op == MC_MULTIPLY ? left * right                                            \
+                                         : left / right;                                           \
         }                                                                                          \
     }
 
 DEFINE_LOOPS(float, f32)
 DEFINE_LOOPS(double, f64)
 
-static mc_status binary_read(const mc_source *self, int64_t first, int64_t count, mc_dtype as,
-                             void *out, mc_error *error)
+/* Where the registers of a block lie. */
+typedef struct block {
+    char *out, *registers; /* register 0; registers 1, 2, … */
+    size_t register_bytes;
+    int64_t first, count;
+} block;
+
+static void *register_at(const block *b, size_t reg)
 {
-    const binary_source *const binary = (const binary_source *)self;
-    MC_TRY(mc_source_read_as(binary->a, first, count, as, out, error));
-    void *const other = mc_alloc((size_t)mc_dtype_bytes(as, count));
-    if (!other)
-        return mc_fail_memory(error);
-    const mc_status status = mc_source_read_as(binary->b, first, count, as, other, error);
-    if (status == MC_OK && as == MC_F64)
-        combine_f64(binary->op, out, other, count);
-    else if (status == MC_OK)
-        combine_f32(binary->op, out, other, count);
-    mc_free(other);
-    return status;
+    return reg == 0 ? b->out : b->registers + (reg - 1) * b->register_bytes;
 }
 
-static mc_status number_read(const mc_source *self, int64_t first, int64_t count, mc_dtype as,
-                             void *out, mc_error *error)
+static const void *value_of(const block *b, const step *s)
 {
-    const number_source *const with = (const number_source *)self;
-    MC_TRY(mc_source_read_as(with->a, first, count, as, out, error));
-    if (as == MC_F64)
-        with_number_f64(with->op, out, with->number, with->number_first, count);
+    return s->view ? s->view : register_at(b, s->reg);
+}
+
+static void compute(const program *p, const block *b, const step *s)
+{
+    const arithmetic_source *const node = s->node;
+    void *const out = register_at(b, s->reg);
+    const void *const left = value_of(b, &p->steps[s->a]);
+    const void *const right = value_of(b, &p->steps[s->b]);
+    if (node->b && p->real == MC_F64)
+        combine_f64(node->op, out, left, right, b->count);
+    else if (node->b)
+        combine_f32(node->op, out, left, right, b->count);
+    else if (p->real == MC_F64)
+        with_number_f64(node->op, out, left, node->number, node->number_first, b->count);
     else
-        with_number_f32(with->op, out, (float)with->number, with->number_first, count);
+        with_number_f32(node->op, out, left, (float)node->number, node->number_first, b->count);
+}
+
+static mc_status run_block(program *p, const block *b, mc_error *error)
+{
+    for (size_t i = 0; i < p->count; i++) {
+        step *const s = &p->steps[i];
+        if (s->node) {
+            compute(p, b, s);
+            continue;
+        }
+        s->view = mc_source_view(s->source, b->first, b->count, p->real);
+        if (!s->view)
+            MC_TRY(mc_source_read_as(s->source, b->first, b->count, p->real, register_at(b, s->reg),
+                                     error));
+    }
     return MC_OK;
 }
 
-static void binary_ahead(const mc_source *self, int64_t first, int64_t size)
+/* A merged layer, say, computes more than it is asked for: such tensors are read at once. */
+static mc_status run_program(program *p, int64_t first, int64_t count, char *out, mc_error *error)
 {
-    const binary_source *const binary = (const binary_source *)self;
-    mc_source_ahead_operand(self, binary->a, first, size);
-    mc_source_ahead_operand(self, binary->b, first, size);
+    const int64_t length = p->random_access && count > BLOCK ? BLOCK : count;
+    const int64_t width = mc_dtype_bytes(p->real, 1);
+    block b = {.register_bytes = (size_t)(length * width)};
+    b.registers = mc_alloc((p->registers - 1) * b.register_bytes);
+    mc_status status = b.registers ? MC_OK : mc_fail_memory(error);
+    for (int64_t done = 0; status == MC_OK && done < count; done += length) {
+        b.first = first + done;
+        b.count = count - done < length ? count - done : length;
+        b.out = out + done * width;
+        status = run_block(p, &b, error);
+    }
+    mc_free(b.registers);
+    return status;
 }
 
-static void number_ahead(const mc_source *self, int64_t first, int64_t size)
+static mc_status arithmetic_read(const mc_source *self, int64_t first, int64_t count, mc_dtype as,
+                                 void *out, mc_error *error)
 {
-    mc_source_ahead_operand(self, ((const number_source *)self)->a, first, size);
+    program p = {.real = as, .random_access = true};
+    size_t result;
+    assert(as == mc_source_real(self));
+    mc_status status = compile(&p, self, &result, error);
+    if (status == MC_OK) {
+        note_uses(&p);
+        allocate_registers(&p);
+        status = run_program(&p, first, count, out, error);
+    }
+    mc_free(p.steps);
+    return status;
 }
 
-static mc_status binary_check(const mc_source *self, mc_error *error)
+/* ---- the class --------------------------------------------------------------------------------- */
+
+static void arithmetic_ahead(const mc_source *self, int64_t first, int64_t size)
 {
-    const binary_source *const binary = (const binary_source *)self;
-    MC_TRY(mc_source_check(binary->a, error));
-    return mc_source_check(binary->b, error);
+    const arithmetic_source *const node = (const arithmetic_source *)self;
+    mc_source_ahead_operand(self, node->a, first, size);
+    if (node->b)
+        mc_source_ahead_operand(self, node->b, first, size);
 }
 
-static mc_status cast_read(const mc_source *self, int64_t first, int64_t count, mc_dtype as,
-                           void *out, mc_error *error)
+static mc_status arithmetic_check(const mc_source *self, mc_error *error)
 {
-    return mc_source_read_as(((const cast_source *)self)->a, first, count, as, out, error);
+    const arithmetic_source *const node = (const arithmetic_source *)self;
+    MC_TRY(mc_source_check(node->a, error));
+    return node->b ? mc_source_check(node->b, error) : MC_OK;
 }
 
-static void cast_ahead(const mc_source *self, int64_t first, int64_t size)
+static void arithmetic_free(mc_source *self)
 {
-    mc_source_ahead_operand(self, ((const cast_source *)self)->a, first, size);
+    arithmetic_source *const node = (arithmetic_source *)self;
+    mc_source_unref(node->a);
+    mc_source_unref(node->b);
 }
 
-static mc_status cast_check(const mc_source *self, mc_error *error)
-{
-    return mc_source_check(((const cast_source *)self)->a, error);
-}
+static const mc_source_class arithmetic_class = {.name = "arithmetic",
+                                                 .read = arithmetic_read,
+                                                 .read_ahead = arithmetic_ahead,
+                                                 .check = arithmetic_check,
+                                                 .free = arithmetic_free};
 
-static void cast_free(mc_source *self)
-{
-    mc_source_unref(((cast_source *)self)->a);
-}
-
-static mc_status number_check(const mc_source *self, mc_error *error)
-{
-    return mc_source_check(((const number_source *)self)->a, error);
-}
-
-static void binary_free(mc_source *self)
-{
-    binary_source *const binary = (binary_source *)self;
-    mc_source_unref(binary->a);
-    mc_source_unref(binary->b);
-}
-
-static void number_free(mc_source *self)
-{
-    mc_source_unref(((number_source *)self)->a);
-}
-
-static const mc_source_class binary_class = {.name = "arithmetic",
-                                             .read = binary_read,
-                                             .read_ahead = binary_ahead,
-                                             .check = binary_check,
-                                             .free = binary_free};
-static const mc_source_class number_class = {.name = "arithmetic",
-                                             .read = number_read,
-                                             .read_ahead = number_ahead,
-                                             .check = number_check,
-                                             .free = number_free};
-
-static const mc_source_class cast_class = {.name = "cast",
-                                           .read = cast_read,
-                                           .read_ahead = cast_ahead,
-                                           .check = cast_check,
-                                           .free = cast_free};
-
-static mc_status check_operand(const mc_source *operand, mc_error *error)
+mc_status mc_source_check_operand(const mc_source *operand, mc_error *error)
 {
     if (mc_dtype_kind_of(operand->dtype) != MC_KIND_FLOAT)
         return mc_fail(error, MC_UNSUPPORTED, "expected a float tensor, found %s",
                        mc_dtype_name(operand->dtype));
     if (operand->depth >= MC_SOURCE_MAX_DEPTH)
         return mc_fail(error, MC_UNSUPPORTED,
-                       "more than %d operations on top of each other: compute the state dict in "
-                       "between (mc_state_dict_materialize)",
+                       "expected at most %d computed tensors on top of each other; compute the "
+                       "state dict in between (mc_state_dict_materialize)",
                        MC_SOURCE_MAX_DEPTH);
     return MC_OK;
 }
@@ -179,55 +289,37 @@ static mc_status check_operand(const mc_source *operand, mc_error *error)
 mc_status mc_source_combine(mc_operator op, mc_source *a, mc_source *b, mc_source **out,
                             mc_error *error)
 {
-    MC_TRY(check_operand(a, error));
-    MC_TRY(check_operand(b, error));
+    MC_TRY(mc_source_check_operand(a, error));
+    MC_TRY(mc_source_check_operand(b, error));
     if (!mc_source_same_shape(a, b)) {
         char left[128], right[128];
         return mc_fail(error, MC_MISMATCH, "expected equal shapes, found %s and %s",
                        mc_shape_text(a->rank, a->shape, left, sizeof left),
                        mc_shape_text(b->rank, b->shape, right, sizeof right));
     }
-    MC_TRY(mc_source_create(&binary_class, sizeof(binary_source),
+    MC_TRY(mc_source_create(&arithmetic_class, sizeof(arithmetic_source),
                             mc_dtype_widest(a->dtype, b->dtype), a->rank, a->shape, out, error));
-    binary_source *const binary = (binary_source *)*out;
-    binary->op = op;
-    binary->a = mc_source_ref(a);
-    binary->b = mc_source_ref(b);
-    binary->source.wide = a->wide || b->wide;
-    binary->source.depth = 1 + (a->depth > b->depth ? a->depth : b->depth);
+    arithmetic_source *const node = (arithmetic_source *)*out;
+    node->op = op;
+    node->a = mc_source_ref(a);
+    node->b = mc_source_ref(b);
+    node->source.wide = a->wide || b->wide;
+    node->source.depth = 1 + (a->depth > b->depth ? a->depth : b->depth);
     return MC_OK;
 }
 
 mc_status mc_source_combine_number(mc_operator op, mc_source *a, double number, bool number_first,
                                    mc_source **out, mc_error *error)
 {
-    MC_TRY(check_operand(a, error));
-    MC_TRY(mc_source_create(&number_class, sizeof(number_source), a->dtype, a->rank, a->shape, out,
-                            error));
-    number_source *const with = (number_source *)*out;
-    with->op = op;
-    with->a = mc_source_ref(a);
-    with->number = number;
-    with->number_first = number_first;
-    with->source.wide = a->wide;
-    with->source.depth = 1 + a->depth;
+    MC_TRY(mc_source_check_operand(a, error));
+    MC_TRY(mc_source_create(&arithmetic_class, sizeof(arithmetic_source), a->dtype, a->rank,
+                            a->shape, out, error));
+    arithmetic_source *const node = (arithmetic_source *)*out;
+    node->op = op;
+    node->a = mc_source_ref(a);
+    node->number = number;
+    node->number_first = number_first;
+    node->source.wide = a->wide;
+    node->source.depth = 1 + a->depth;
     return MC_OK;
-}
-
-mc_status mc_source_cast(mc_source *source, mc_dtype dtype, mc_source **out, mc_error *error)
-{
-    MC_TRY(check_operand(source, error));
-    MC_TRY(mc_source_create(&cast_class, sizeof(cast_source), dtype, source->rank, source->shape,
-                            out, error));
-    ((cast_source *)*out)->a = mc_source_ref(source);
-    (*out)->depth = 1 + source->depth;
-    (*out)->wide = source->wide;
-    return MC_OK;
-}
-
-const mc_source *mc_source_uncast(const mc_source *source)
-{
-    while (source->class == &cast_class)
-        source = ((const cast_source *)source)->a;
-    return source;
 }

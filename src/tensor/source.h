@@ -67,6 +67,9 @@ void mc_source_ahead_operand(const mc_source *self, const mc_source *operand, in
                              int64_t size);
 mc_status mc_source_check(const mc_source *source, mc_error *error);
 
+/* MC_UNSUPPORTED unless arithmetic can be done on it: it is of floats, and not nested too deep. */
+mc_status mc_source_check_operand(const mc_source *operand, mc_error *error);
+
 /* The same values under another float dtype, which they are rounded to when they are written. Lazy. */
 mc_status mc_source_cast(mc_source *source, mc_dtype dtype, mc_source **out, mc_error *error);
 /* What a cast was made of; any other source itself. */

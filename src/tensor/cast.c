@@ -1,0 +1,57 @@
+/* Casts: the same values under another float dtype, rounded when they are written. */
+#include "tensor/source.h"
+
+typedef struct cast_source {
+    mc_source source;
+    mc_source *a;
+} cast_source;
+
+static mc_source *inner_of(const mc_source *self)
+{
+    return ((const cast_source *)self)->a;
+}
+
+static mc_status cast_read(const mc_source *self, int64_t first, int64_t count, mc_dtype as,
+                           void *out, mc_error *error)
+{
+    return mc_source_read_as(inner_of(self), first, count, as, out, error);
+}
+
+static void cast_ahead(const mc_source *self, int64_t first, int64_t size)
+{
+    mc_source_ahead_operand(self, inner_of(self), first, size);
+}
+
+static mc_status cast_check(const mc_source *self, mc_error *error)
+{
+    return mc_source_check(inner_of(self), error);
+}
+
+static void cast_free(mc_source *self)
+{
+    mc_source_unref(inner_of(self));
+}
+
+static const mc_source_class cast_class = {.name = "cast",
+                                           .read = cast_read,
+                                           .read_ahead = cast_ahead,
+                                           .check = cast_check,
+                                           .free = cast_free};
+
+mc_status mc_source_cast(mc_source *source, mc_dtype dtype, mc_source **out, mc_error *error)
+{
+    MC_TRY(mc_source_check_operand(source, error));
+    MC_TRY(mc_source_create(&cast_class, sizeof(cast_source), dtype, source->rank, source->shape,
+                            out, error));
+    ((cast_source *)*out)->a = mc_source_ref(source);
+    (*out)->depth = 1 + source->depth;
+    (*out)->wide = source->wide;
+    return MC_OK;
+}
+
+const mc_source *mc_source_uncast(const mc_source *source)
+{
+    while (source->class == &cast_class)
+        source = inner_of(source);
+    return source;
+}
