@@ -1,0 +1,46 @@
+/* tokenizer.json as a document: read, written with other tokens, and read again. */
+#include "tokenizer/document.h"
+#include "fuzz.h"
+
+#include <string.h>
+
+static void check_same(const mc_document *a, const mc_document *b)
+{
+    size_t count, other, added, other_added;
+    const mc_document_token *const x = mc_document_tokens(a, &count);
+    const mc_document_token *const y = mc_document_tokens(b, &other);
+    mc_document_added_tokens(a, &added);
+    mc_document_added_tokens(b, &other_added);
+    fuzz_require(count == other && added == other_added, "as many tokens as before");
+    for (size_t i = 0; i < count; i++)
+        fuzz_require(x[i].id == y[i].id && strcmp(x[i].text, y[i].text) == 0, "the same tokens");
+}
+
+void fuzz_input(const uint8_t *data, size_t size)
+{
+    mc_document *document = NULL, *again = NULL;
+    mc_error error = MC_ERROR_NONE;
+    size_t count, written;
+    mc_status status = mc_document_parse((const char *)data, size, &document, &error);
+    fuzz_check_status(status, &error);
+    if (status != MC_OK)
+        return;
+    const char *text = mc_document_text(document, &written);
+    fuzz_require(written == size && memcmp(text, data, size) == 0, "unchanged, byte for byte");
+    const mc_document_added *const added = mc_document_added_tokens(document, &count);
+    status = mc_document_set_added(document, added, count, &error);
+    fuzz_check_status(status, &error);
+    if (status == MC_OK) {
+        text = mc_document_text(document, &written);
+        status = mc_document_parse(text, written, &again, &error);
+        fuzz_require(status == MC_OK || status == MC_NO_MEMORY, "what was written can be read");
+        if (status == MC_OK)
+            check_same(document, again);
+        mc_document_free(again);
+    }
+    const mc_document_token *const tokens = mc_document_tokens(document, &count);
+    error = (mc_error)MC_ERROR_NONE;
+    status = mc_document_set_vocabulary(document, tokens, count, &error);
+    fuzz_check_status(status, &error);
+    mc_document_free(document);
+}
