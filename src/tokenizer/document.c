@@ -54,7 +54,7 @@ const mc_document_added *mc_document_added_tokens(const mc_document *document, s
     return document->added;
 }
 
-/* ---- reading ----------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 /* Files of old versions do not name the model's type; then its members tell it. */
 static mc_status find_model(mc_document *d, const json_t **model, mc_error *error)
@@ -218,7 +218,7 @@ mc_status mc_document_parse(const char *text, size_t size, mc_document **out, mc
     return MC_OK;
 }
 
-/* ---- writing ----------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 /* Appends a JSON string, non-ASCII characters as they are. */
 static void add_string(mc_text *to, const char *text)
@@ -313,7 +313,7 @@ static mc_status parse_with(const mc_document *d, bool in_model, const char *nam
     return status;
 }
 
-/* ---- checks ------------------------------------------------------------------------------------ */
+/* ---- checks ---------------------------------------------------------------------------------- */
 
 static const char *part_of_merge(const json_t *merge, size_t part, char *buffer)
 {

@@ -1,7 +1,7 @@
 /*
  * A tokenizer.json of any kind as a document: its vocabulary and added tokens can be listed and
- * replaced. Normalizers, pre-tokenizers, decoders and everything else stay byte for byte, also where
- * mergecraft cannot run them.
+ * replaced. Normalizers, pre-tokenizers, decoders and everything else stay byte for byte, also
+ * where mergecraft cannot run them.
  */
 #ifndef MC_TOKENIZER_DOCUMENT_H
 #define MC_TOKENIZER_DOCUMENT_H

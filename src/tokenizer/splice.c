@@ -84,7 +84,9 @@ bool mc_splice_find(const char *text, mc_span within, const char *name, mc_span 
     return found;
 }
 
-/* Where a new member is inserted: behind the last value, or behind the bracket of an empty object. */
+/*
+ * Where a new member is inserted: behind the last value, or behind the bracket of an empty object.
+ */
 static size_t end_of_members(const char *text, mc_span object)
 {
     size_t at = object.end - 1;

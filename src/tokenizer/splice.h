@@ -1,6 +1,7 @@
 /*
- * Edits JSON as text: the value of one member is replaced, and every other byte stays. A parser that
- * writes the document anew would change numbers, escapes and blanks that it does not understand.
+ * Edits JSON as text: the value of one member is replaced, and every other byte stays. A parser
+ * that writes the document anew would change numbers, escapes and blanks that it does not
+ * understand.
  */
 #ifndef MC_TOKENIZER_SPLICE_H
 #define MC_TOKENIZER_SPLICE_H
@@ -25,8 +26,8 @@ bool mc_splice_find(const char *text, mc_span within, const char *name, mc_span 
 mc_span mc_splice_root(const char *text, size_t size);
 
 /*
- * Makes a copy of the text, with a terminator, in which `value` replaces a member's value. A missing
- * member is appended to the object. *out_size may be NULL. The caller frees *out.
+ * Makes a copy of the text, with a terminator, in which `value` replaces a member's value. A
+ * missing member is appended to the object. *out_size may be NULL. The caller frees *out.
  *
  * Errors: MC_FORMAT: `within` is not an object; MC_NO_MEMORY
  */

@@ -30,7 +30,7 @@ static void check_text(const mc_document *document, const char *expected)
     assert_int_equal(size, strlen(expected));
 }
 
-/* ---- splicing ---------------------------------------------------------------------------------- */
+/* ---- splicing -------------------------------------------------------------------------------- */
 
 static void test_splice(void **state)
 {
@@ -61,7 +61,7 @@ static void test_splice(void **state)
                      MC_FORMAT);
 }
 
-/* ---- documents --------------------------------------------------------------------------------- */
+/* ---- documents ------------------------------------------------------------------------------- */
 
 static void test_unchanged(void **state)
 {
