@@ -8,7 +8,10 @@
 
 #include <string.h>
 
-/* Encodes into an encoding that was used before, and into a new one: the same, within the vocabulary. */
+/*
+ * Encodes into an encoding that was used before, and into a new one: the same, within the
+ * vocabulary.
+ */
 static void fuzz_encode(const mc_tokenizer *tokenizer, const char *text, size_t size,
                         const char *pair, size_t most, mc_encoding *used)
 {

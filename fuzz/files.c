@@ -1,4 +1,7 @@
-/* Files in memory, in place of the system's: an input costs no system call, and nothing on the disk can be reached. */
+/*
+ * Files in memory, in place of the system's: an input costs no system call, and nothing on the disk
+ * can be reached.
+ */
 #include "fuzz.h"
 
 #include <errno.h>

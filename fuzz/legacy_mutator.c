@@ -1,4 +1,7 @@
-/* Five pickles one after the other, and storages: one of the pickles is changed, or a number behind them. */
+/*
+ * Five pickles one after the other, and storages: one of the pickles is changed, or a number behind
+ * them.
+ */
 #include "mutate.h"
 
 #include <string.h>

@@ -1,6 +1,7 @@
 /*
- * Mutations that know the structure of an input: they get to what libFuzzer's own, which know only bytes, seldom reach behind lengths,
- * offsets and counts that must fit each other. A target uses them in NAME_mutator.c.
+ * Mutations that know the structure of an input: they get to what libFuzzer's own, which know only
+ * bytes, seldom reach behind lengths, offsets and counts that must fit each other. A target uses
+ * them in NAME_mutator.c.
  */
 #ifndef MC_FUZZ_MUTATE_H
 #define MC_FUZZ_MUTATE_H
@@ -26,11 +27,17 @@ uint64_t fuzz_draw_number(fuzz_random *random);
 uint64_t fuzz_get(const uint8_t *bytes, size_t width);
 void fuzz_set(uint8_t *bytes, size_t width, uint64_t number);
 
-/* Replaces `removed` bytes at `at` by `count` others; returns the new size, or changes nothing if that were above max_size. */
+/*
+ * Replaces `removed` bytes at `at` by `count` others; returns the new size, or changes nothing if
+ * that were above max_size.
+ */
 size_t fuzz_splice(uint8_t *data, size_t size, size_t max_size, size_t at, size_t removed,
                    const void *bytes, size_t count);
 
-/* The size of the pickle instruction at the beginning of the bytes; all that is left, if it is cut off. left is not 0. */
+/*
+ * The size of the pickle instruction at the beginning of the bytes; all that is left, if it is cut
+ * off. left is not 0.
+ */
 size_t fuzz_instruction_size(const uint8_t *bytes, size_t left);
 
 /* Mutations as LLVMFuzzerMutate makes them, of a pickle and of JSON. */

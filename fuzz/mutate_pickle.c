@@ -7,7 +7,9 @@
 
 enum { MOST_INSTRUCTIONS = 1024, LONGEST_INSERT = 256 };
 
-/* How an instruction goes on: a number of bytes, a length of so many bytes and the bytes, or lines. */
+/*
+ * How an instruction goes on: a number of bytes, a length of so many bytes and the bytes, or lines.
+ */
 static const struct {
     uint8_t opcode, fixed, length, lines;
 } forms[] = {

@@ -1,6 +1,6 @@
 /*
- * A pickle and the tensors that it describes. Every storage is found and has the size that is asked for, as far as the file
- * has as many bytes, so that mutations reach shapes, strides and offsets.
+ * A pickle and the tensors that it describes. Every storage is found and has the size that is asked
+ * for, as far as the file has as many bytes, so that mutations reach shapes, strides and offsets.
  */
 #include "fuzz.h"
 

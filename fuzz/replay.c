@@ -1,6 +1,6 @@
 /*
- * Runs a fuzz target over all files in the folders that are named, each also with memory failing at every allocation in turn; fails
- * if there is no file, or where the target would.
+ * Runs a fuzz target over all files in the folders that are named, each also with memory failing at
+ * every allocation in turn; fails if there is no file, or where the target would.
  */
 #include "fuzz.h"
 

@@ -1,6 +1,6 @@
 /*
- * safetensors. An input that begins with a brace is a header: it gets the length in front and some data behind, so that mutations
- * need not keep the length right.
+ * safetensors. An input that begins with a brace is a header: it gets the length in front and some
+ * data behind, so that mutations need not keep the length right.
  */
 #include "fuzz.h"
 

@@ -1,6 +1,6 @@
 /*
- * The members of a zip file are taken apart, one of them is changed, and a file is made of them in which all sizes and offsets are
- * right again; or one number of the records is made wrong.
+ * The members of a zip file are taken apart, one of them is changed, and a file is made of them in
+ * which all sizes and offsets are right again; or one number of the records is made wrong.
  */
 #include "mutate.h"
 
@@ -160,7 +160,10 @@ static void put_number(writer *w, size_t width, uint64_t number)
     put(w, bytes, width);
 }
 
-/* The fields that the local header and the directory have alike: version to the sizes of name and extra field. */
+/*
+ * The fields that the local header and the directory have alike: version to the sizes of name and
+ * extra field.
+ */
 static void put_common(writer *w, const member *one, bool wide, size_t extra)
 {
     put_number(w, 8, 0); /* version, flags, method, time */

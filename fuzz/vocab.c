@@ -1,4 +1,7 @@
-/* merges.txt, vocab.json and the files that come with them, vocab.txt as the last: one after the other, with NUL between. */
+/*
+ * merges.txt, vocab.json and the files that come with them, vocab.txt as the last: one after the
+ * other, with NUL between.
+ */
 #include "encode.h"
 
 void fuzz_input(const uint8_t *data, size_t size)

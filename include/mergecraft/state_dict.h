@@ -1,6 +1,6 @@
 /*
- * A state dict: an ordered map from tensor names to tensor sources. Reading a checkpoint returns one,
- * a merge makes one. Arithmetic on them is lazy, so that `a − b` of two checkpoints of any size
+ * A state dict: an ordered map from tensor names to tensor sources. Reading a checkpoint returns
+ * one, a merge makes one. Arithmetic on them is lazy, so that `a − b` of two checkpoints of any size
  * allocates no tensor.
  *
  * A state dict owns a reference to each of its sources. Several threads may read it at once, but
@@ -69,8 +69,8 @@ MC_API mc_status mc_state_dict_combine_number(mc_operator op, const mc_state_dic
                                               mc_error *error);
 
 /*
- * Opens a checkpoint: a single file (safetensors, torch), a shard index, or a folder that holds one.
- * Reads headers only, and no configuration.
+ * Opens a checkpoint: a single file (safetensors, torch), a shard index, or a folder that holds
+ * one. Reads headers only, and no configuration.
  * Errors: MC_NOT_FOUND    no such file, or no weights in the folder
  *         MC_FORMAT       a malformed file
  *         MC_UNSUPPORTED  another format

@@ -7,12 +7,15 @@
 typedef enum mc_cpu_level { MC_CPU_SCALAR, MC_CPU_AVX2, MC_CPU_AVX512, MC_CPU_LEVELS } mc_cpu_level;
 
 /*
- * The best level of this machine, or the lower one that MERGECRAFT_CPU=scalar|avx2|avx512 asks for; found once.
- * Results never depend on it.
+ * The best level of this machine, or the lower one that MERGECRAFT_CPU=scalar|avx2|avx512 asks for;
+ * found once. Results never depend on it.
  */
 mc_cpu_level mc_cpu(void);
 const char *mc_cpu_name(mc_cpu_level level);
-/* For tests: from now on `level` (if the machine has it: else false). Not while other threads compute. */
+/*
+ * For tests: from now on `level` (if the machine has it: else false). Not while other threads
+ * compute.
+ */
 bool mc_cpu_force(mc_cpu_level level);
 
 /* Processors that this process may use. */

@@ -1,7 +1,7 @@
 /*
  * Descriptors of files that are open for reading, within the process's limit: models of hundreds of
- * shards have more files than a process may have open. When the limit is near it is raised as far as
- * the system allows; then the file that was not read for the longest time is closed, and opened
+ * shards have more files than a process may have open. When the limit is near it is raised as far
+ * as the system allows; then the file that was not read for the longest time is closed, and opened
  * again when it is read. Thread-safe.
  */
 #ifndef MC_BASE_DESCRIPTOR_H

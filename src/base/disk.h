@@ -10,7 +10,10 @@ typedef struct mc_disk {
     int64_t free;    /* bytes that the user may still write */
 } mc_disk;
 
-/* The file system of a path, or of the nearest folder above it that exists. False where it cannot tell. */
+/*
+ * The file system of a path, or of the nearest folder above it that exists. False where it cannot
+ * tell.
+ */
 bool mc_disk_at(const char *path, mc_disk *out);
 
 #endif

@@ -106,7 +106,10 @@ static bool is_wide_control(const unsigned char *c)
     return c[0] == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0;
 }
 
-/* Names come from files that nobody vouches for: no control character of theirs may reach a terminal. */
+/*
+ * Names come from files that nobody vouches for: no control character of theirs may reach a
+ * terminal.
+ */
 static size_t add_visible(char *buffer, size_t size, size_t at, const char *text, bool keep_lines)
 {
     for (const unsigned char *c = (const unsigned char *)text; *c; c++) {

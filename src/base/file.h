@@ -8,7 +8,10 @@
 
 typedef struct mc_file mc_file;
 
-/* Opens a regular file (symbolic links are followed; folders, pipes and devices are refused). One reference. */
+/*
+ * Opens a regular file (symbolic links are followed; folders, pipes and devices are refused). One
+ * reference.
+ */
 mc_status mc_file_open(const char *path, mc_file **out, mc_error *error);
 mc_file *mc_file_ref(mc_file *file);
 void mc_file_unref(mc_file *file); /* accepts NULL */
@@ -20,13 +23,17 @@ int mc_file_descriptor(const mc_file *file);
 mc_file_identity mc_file_identity_of(const mc_file *file);
 
 /*
- * Reads exactly `size` bytes from `offset`; retries short and interrupted reads. A range beyond the size at opening
- * is MC_FORMAT, an end that comes earlier MC_CHANGED (the file shrank). Thread-safe.
+ * Reads exactly `size` bytes from `offset`; retries short and interrupted reads. A range beyond the
+ * size at opening is MC_FORMAT, an end that comes earlier MC_CHANGED (the file shrank).
+ * Thread-safe.
  */
 mc_status mc_file_read(const mc_file *file, int64_t offset, void *out, size_t size,
                        mc_error *error);
 
-/* From now on only the first `size` bytes can be read: the others are not here. Before the file is shared with other threads. */
+/*
+ * From now on only the first `size` bytes can be read: the others are not here. Before the file is
+ * shared with other threads.
+ */
 void mc_file_limit(mc_file *file, int64_t size);
 
 /* Hints that the range will be read soon: the system starts reading what it has not cached. */
@@ -39,13 +46,17 @@ mc_status mc_file_check(const mc_file *file, mc_error *error);
 int64_t mc_file_bytes_read(void);
 
 /*
- * Opens a folder (a path) to list it; NULL and errno where that fails. mc_next_entry gives the name of the next entry, "." and ".." left
- * out, valid until the next call; NULL at the end, then errno is 0, and where it cannot be read. closedir the folder.
+ * Opens a folder (a path) to list it; NULL and errno where that fails. mc_next_entry gives the name
+ * of the next entry, "." and ".." left out, valid until the next call; NULL at the end, then errno
+ * is 0, and where it cannot be read. closedir the folder.
  */
 DIR *mc_list_folder(const char *path);
 const char *mc_next_entry(DIR *entries);
 
-/* Reads a whole small file; MC_FORMAT if it is larger than limit. *out is NUL-terminated, the caller frees it. */
+/*
+ * Reads a whole small file; MC_FORMAT if it is larger than limit. *out is NUL-terminated, the
+ * caller frees it.
+ */
 mc_status mc_file_load(const char *path, int64_t limit, char **out, size_t *size, mc_error *error);
 
 /* As mc_file_load, of standard input to its end. */

@@ -28,7 +28,10 @@ uint64_t mc_hash_text(uint64_t hash, const char *text)
     return mc_hash_bytes(hash, text, strlen(text) + 1);
 }
 
-/* Another number in each process, so that nobody can prepare names that all fall into one slot. Not 0. */
+/*
+ * Another number in each process, so that nobody can prepare names that all fall into one slot. Not
+ * 0.
+ */
 static uint64_t secret(void)
 {
     static atomic_uint_least64_t kept;
@@ -40,7 +43,10 @@ static uint64_t secret(void)
     return atomic_compare_exchange_strong(&kept, &value, fresh) ? fresh : value;
 }
 
-/* The slot of a name, or the free one where it would be. Open addressing; capacity is a power of two. */
+/*
+ * The slot of a name, or the free one where it would be. Open addressing; capacity is a power of
+ * two.
+ */
 static size_t slot_of(const mc_index *index, const char *name)
 {
     size_t slot = mc_hash_text(secret(), name) & (index->capacity - 1);

@@ -8,14 +8,17 @@
 
 #define MC_HASH_START UINT64_C(0xcbf29ce484222325)
 
-/* FNV-1a with a final mix, continued from `hash` (MC_HASH_START). Same on every machine. Not for adversaries' keys. */
+/*
+ * FNV-1a with a final mix, continued from `hash` (MC_HASH_START). Same on every machine. Not for
+ * adversaries' keys.
+ */
 uint64_t mc_hash_bytes(uint64_t hash, const void *bytes, size_t size);
 uint64_t mc_hash_text(uint64_t hash, const char *text); /* with its NUL */
 uint64_t mc_hash_mix(uint64_t value);                   /* splitmix64's finaliser: a bijection */
 
 /*
- * A map from names (not copied: they must outlive it) to indices. Zero-initialise. Names may come from anybody: no choice of them makes
- * it slow.
+ * A map from names (not copied: they must outlive it) to indices. Zero-initialise. Names may come
+ * from anybody: no choice of them makes it slow.
  */
 typedef struct mc_index {
     const char **names;

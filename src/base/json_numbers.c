@@ -95,6 +95,14 @@ static size_t token_end(const char *bytes, size_t size, size_t at, bool *word)
     return end;
 }
 
+/* Whether a word is the name of an object's member, where numbers are not allowed. */
+static bool is_name(const char *bytes, size_t size, size_t end)
+{
+    while (end < size && bytes[end] != '\0' && strchr(" \t\r\n", bytes[end]))
+        end++;
+    return end < size && bytes[end] == ':';
+}
+
 /* What lies between two marked numbers is appended at once, and nothing at all without any. */
 bool mc_json_mark_numbers(const char *bytes, size_t size, bool integers, mc_text *out)
 {
@@ -102,7 +110,7 @@ bool mc_json_mark_numbers(const char *bytes, size_t size, bool integers, mc_text
     bool found = false, word = false;
     for (size_t at = 0, end; at < size; at = end) {
         end = token_end(bytes, size, at, &word);
-        if (!word || !is_beyond(bytes + at, end - at, integers))
+        if (!word || !is_beyond(bytes + at, end - at, integers) || is_name(bytes, size, end))
             continue;
         mc_text_append(out, bytes + copied, at - copied);
         mc_text_add(out, "\"" MC_JSON_NUMBER_ESCAPED "%.*s\"", (int)(end - at), bytes + at);

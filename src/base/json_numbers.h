@@ -1,7 +1,7 @@
 /*
- * Numbers that Python's json module writes and reads and jansson does not: NaN, Infinity, -Infinity,
- * integers beyond 64 bits, reals beyond float64. They are parsed as marked strings, and written as
- * the numbers that they were, digit by digit.
+ * Numbers that Python's json module writes and reads and jansson does not: NaN, Infinity,
+ * -Infinity, integers beyond 64 bits, reals beyond float64. They are parsed as marked strings, and
+ * written as the numbers that they were, digit by digit.
  */
 #ifndef MC_BASE_JSON_NUMBERS_H
 #define MC_BASE_JSON_NUMBERS_H

@@ -4,7 +4,10 @@
 #include <string.h>
 
 #ifdef MC_LINK_LIBRARIES
-/* Linked, for packages that bring the libraries along: they are among those that this program or library was loaded with. */
+/*
+ * Linked, for packages that bring the libraries along: they are among those that this program or
+ * library was loaded with.
+ */
 static void *open_first(const char *const *file_names, const char **found)
 {
     static const char here;

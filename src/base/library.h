@@ -1,6 +1,7 @@
 /*
- * Shared libraries that are large or seldom needed (oneDNN, libcurl) are loaded when they are first used, so that commands which
- * do not need them start at once and run where they are missing. One file of ours wraps each.
+ * Shared libraries that are large or seldom needed (oneDNN, libcurl) are loaded when they are first
+ * used, so that commands which do not need them start at once and run where they are missing. One
+ * file of ours wraps each.
  */
 #ifndef MC_BASE_LIBRARY_H
 #define MC_BASE_LIBRARY_H
@@ -14,9 +15,10 @@ typedef struct mc_symbol {
 } mc_symbol;
 
 /*
- * Loads the first of `file_names` (NULL-terminated) that is there, for as long as the process lives, and finds the
- * symbols; the list ends with a NULL name. MC_UNSUPPORTED if there is none, or one lacks a symbol: the error says what `what` is
- * and which names were tried. Not for several threads at once: call it under pthread_once.
+ * Loads the first of `file_names` (NULL-terminated) that is there, for as long as the process
+ * lives, and finds the symbols; the list ends with a NULL name. MC_UNSUPPORTED if there is none, or
+ * one lacks a symbol: the error says what `what` is and which names were tried. Not for several
+ * threads at once: call it under pthread_once.
  */
 mc_status mc_library_load(const char *what, const char *const *file_names, const mc_symbol *symbols,
                           mc_error *error);

@@ -7,7 +7,10 @@
 #include <stdarg.h>
 #include <stdbool.h>
 
-/* As malloc, calloc, realloc and free; sizes of 0 give a pointer that can be freed. NULL when there is no memory. */
+/*
+ * As malloc, calloc, realloc and free; sizes of 0 give a pointer that can be freed. NULL when there
+ * is no memory.
+ */
 void *mc_alloc(size_t size);
 void *mc_alloc_zero(size_t count, size_t size);
 void *mc_realloc(void *memory, size_t size);
@@ -21,8 +24,8 @@ char *mc_format(const char *format, ...) MC_PRINTF(1, 2);
 char *mc_format_list(const char *format, va_list arguments) MC_PRINTF(1, 0);
 
 /*
- * Makes room for one more item of `size` bytes in *items, which holds `count` and has room for *capacity. False (and nothing
- * changed) when there is no memory.
+ * Makes room for one more item of `size` bytes in *items, which holds `count` and has room for
+ * *capacity. False (and nothing changed) when there is no memory.
  */
 bool mc_grow(void **items, size_t count, size_t *capacity, size_t size);
 #define MC_GROW(items_, count_, capacity_)                                                         \

@@ -1,6 +1,7 @@
 /*
- * The seam to the operating system: every call that touches files goes through this table, so that tests can make it
- * fail, return short, or be interrupted. `mc_system` points to the real calls unless a test replaces it.
+ * The seam to the operating system: every call that touches files goes through this table, so that
+ * tests can make it fail, return short, or be interrupted. `mc_system` points to the real calls
+ * unless a test replaces it.
  */
 #ifndef MC_BASE_SYSTEM_H
 #define MC_BASE_SYSTEM_H

@@ -87,7 +87,9 @@ char *mc_format_bytes(int64_t bytes, char *buffer, size_t size)
 
 enum { LONGEST_WORD = 64 };
 
-/* Damerau–Levenshtein distance (adjacent letters swapped count once) of words up to LONGEST_WORD. */
+/*
+ * Damerau–Levenshtein distance (adjacent letters swapped count once) of words up to LONGEST_WORD.
+ */
 static size_t distance(const char *a, const char *b)
 {
     const size_t m = strlen(a), n = strlen(b);

@@ -15,7 +15,10 @@ static size_t lead(unsigned char byte, unsigned char *low, unsigned char *high)
     return byte >= 0xf0 && byte <= 0xf4 ? 4 : 0;
 }
 
-/* Bytes of the character at `at`; if it is not complete, *valid is false, and they are those of its beginning. */
+/*
+ * Bytes of the character at `at`; if it is not complete, *valid is false, and they are those of its
+ * beginning.
+ */
 static size_t character(const unsigned char *at, size_t left, bool *valid)
 {
     unsigned char low, high;

@@ -7,7 +7,9 @@
 
 /* Length of the longest valid beginning of a text; all of it if it is UTF-8. */
 size_t mc_utf8_valid(const char *text, size_t size);
-/* Copies a text with U+FFFD for what is not UTF-8, into out of 3 × size bytes; returns the length. */
+/*
+ * Copies a text with U+FFFD for what is not UTF-8, into out of 3 × size bytes; returns the length.
+ */
 size_t mc_utf8_repair(const char *text, size_t size, char *out);
 
 /* The code point at `at`, of valid UTF-8; sets *length to its bytes. */

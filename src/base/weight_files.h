@@ -1,4 +1,6 @@
-/* The names under which transformers and PEFT save weights, in the order in which they load them. */
+/*
+ * The names under which transformers and PEFT save weights, in the order in which they load them.
+ */
 #ifndef MC_BASE_WEIGHT_FILES_H
 #define MC_BASE_WEIGHT_FILES_H
 

@@ -20,8 +20,8 @@
 #include <string.h>
 
 /*
- * Memory for values is taken in blocks and freed all at once, so that values that contain each other
- * need no care.
+ * Memory for values is taken in blocks and freed all at once, so that values that contain each
+ * other need no care.
  */
 typedef struct block {
     struct block *next;
@@ -677,7 +677,9 @@ static mc_status refuse(machine *m, unsigned char opcode)
                 opcode);
 }
 
-/* INST, a name and a call in one, is only refused more clearly than others: torch never writes it. */
+/*
+ * INST, a name and a call in one, is only refused more clearly than others: torch never writes it.
+ */
 static mc_status instance(machine *m, const instruction *in)
 {
     MC_TRY(global(m, in));

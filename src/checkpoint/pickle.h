@@ -70,8 +70,8 @@ typedef struct mc_pickle mc_pickle;
 
 /*
  * Reads the pickle at the beginning of `size` bytes, which must outlive it. `globals` ends with a
- * name of NULL. *used is where the pickle ended. If the bytes end before the pickle does and `ended`
- * is given, *ended is set in addition to the error.
+ * name of NULL. *used is where the pickle ended. If the bytes end before the pickle does and
+ * `ended` is given, *ended is set in addition to the error.
  */
 mc_status mc_pickle_read(const char *bytes, size_t size, const mc_global *globals, mc_pickle **out,
                          size_t *used, bool *ended, mc_error *error);

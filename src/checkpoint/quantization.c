@@ -198,7 +198,9 @@ static bool is_not_of_activations(const char *name, const mc_source *source, voi
     return !IS_ONE_OF(name + stem_of(name), activation_names);
 }
 
-/* A scale that belongs to no FP8 tensor: the numbers beside it are packed, or already multiplied. */
+/*
+ * A scale that belongs to no FP8 tensor: the numbers beside it are packed, or already multiplied.
+ */
 static mc_status check_left(const mc_state_dict *dict, mc_error *error)
 {
     for (size_t i = 0; i < mc_state_dict_count(dict); i++) {

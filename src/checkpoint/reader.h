@@ -14,7 +14,10 @@
 
 typedef struct mc_reader {
     const char *name; /* "safetensors" */
-    /* Returns whether a file of `size` bytes that begins with `head` (zero-padded) is in the format. */
+    /*
+     * Returns whether a file of `size` bytes that begins with `head` (zero-padded) is in the
+     * format.
+     */
     bool (*probe)(const unsigned char head[MC_PROBE_BYTES], int64_t size);
     /*
      * Adds the file's tensors to `dict`, in the file's order, and a note for whatever is skipped.

@@ -1,7 +1,8 @@
 /*
  * safetensors: 8 bytes of header length, a JSON header, the data.
  *
- *     {"__metadata__": {"format": "pt"}, "name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, …}
+ *     {"__metadata__": {"format": "pt"},
+ *      "name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, …}
  *
  * Offsets count from the end of the header. Every byte of the data belongs to exactly one tensor.
  */

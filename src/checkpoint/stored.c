@@ -6,7 +6,10 @@
 
 #include <string.h>
 
-/* Element i of the last dimension is `strides[rank - 1] * i` elements after element 0, and so on outwards. */
+/*
+ * Element i of the last dimension is `strides[rank - 1] * i` elements after element 0, and so on
+ * outwards.
+ */
 typedef struct stored {
     mc_source source;
     mc_file *file;
@@ -24,8 +27,9 @@ static int64_t element_size(const mc_source *source)
 }
 
 /*
- * Strided tensors are copied box by box. A box is walked in the order of the file, not of the tensor, so that a transposed
- * matrix is read by a few large reads that are spread over the output, and not by one small read an element.
+ * Strided tensors are copied box by box. A box is walked in the order of the file, not of the
+ * tensor, so that a transposed matrix is read by a few large reads that are spread over the output,
+ * and not by one small read an element.
  */
 typedef struct box {
     int rank;
@@ -114,8 +118,9 @@ static mc_status gather_rows(const stored *self, window *w, int d, int64_t first
 }
 
 /*
- * `count` elements from `first` on, counted within dimensions d, d + 1, … that begin at byte `offset` of the file: what is left of a
- * row that has begun, then whole rows, then the beginning of one.
+ * `count` elements from `first` on, counted within dimensions d, d + 1, … that begin at byte
+ * `offset` of the file: what is left of a row that has begun, then whole rows, then the beginning
+ * of one.
  */
 static mc_status gather(const stored *self, window *w, int d, int64_t offset, int64_t first,
                         int64_t count, unsigned char *out, mc_error *error)
@@ -264,7 +269,10 @@ static const mc_source_class stored_class = {
     .free = stored_free,
 };
 
-/* Those of a row-major tensor; of dimensions with one element, and of empty tensors, for which any would do. */
+/*
+ * Those of a row-major tensor; of dimensions with one element, and of empty tensors, for which any
+ * would do.
+ */
 static void set_row_major(stored *self)
 {
     int64_t stride = 1;

@@ -3,10 +3,10 @@
 #include <mergecraft/dtype.h>
 
 /*
- * Names that are not in this table are inert: the classes of callbacks, optimisers and settings that
- * training checkpoints name are never imported or called, here or by their mention. Refused is what
- * an attacker needs to run code in a program that does execute pickles. A checkpoint has no use for
- * it, and whoever merges one should hear of it.
+ * Names that are not in this table are inert: the classes of callbacks, optimisers and settings
+ * that training checkpoints name are never imported or called, here or by their mention. Refused is
+ * what an attacker needs to run code in a program that does execute pickles. A checkpoint has no
+ * use for it, and whoever merges one should hear of it.
  */
 const mc_global mc_torch_globals[] = {
     {"collections.OrderedDict", MC_GLOBAL_DICT, MC_TORCH_OTHER},

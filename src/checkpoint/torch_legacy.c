@@ -1,7 +1,9 @@
 /*
  * torch.save before 1.6: pickles one after the other, then the storages.
  *
- *     magic number, protocol version, system, the object, [keys of the storages];  for each key: int64 count, elements
+ *     magic number ▶ protocol version ▶ system ▶ the object ▶ [keys of the storages] ▶ storages
+ *
+ * and a storage is an int64 count and its elements, in the order of the keys.
  */
 #include "checkpoint/reader.h"
 #include "checkpoint/torch_globals.h"
@@ -67,7 +69,10 @@ static bool is_protocol(const mc_pickle_value *value)
     return value->kind == MC_PICKLE_INT && value->integer == PROTOCOL;
 }
 
-/* What it says of the byte order is that of the machine that wrote it; the storages are little-endian in any case. */
+/*
+ * What it says of the byte order is that of the machine that wrote it; the storages are
+ * little-endian in any case.
+ */
 static bool is_system(const mc_pickle_value *value)
 {
     return value->kind == MC_PICKLE_DICT;
@@ -111,7 +116,10 @@ static mc_status load(legacy *l, size_t size, mc_error *error)
     return mc_file_read(l->file, 0, l->bytes, size, error);
 }
 
-/* Where the pickles end is known once they are read: the beginning of the file is tried, and more of it if that is too short. */
+/*
+ * Where the pickles end is known once they are read: the beginning of the file is tried, and more
+ * of it if that is too short.
+ */
 static mc_status find_pickles(legacy *l, mc_error *error)
 {
     const int64_t all = mc_file_size(l->file) < MC_PICKLE_LIMIT ? mc_file_size(l->file)

@@ -45,7 +45,10 @@ static mc_status find_member(const archive *a, const char *folder, const char *n
     return MC_OK;
 }
 
-/* The prefix is that of the one member which is called data.pkl and lies in a folder of the first level. */
+/*
+ * The prefix is that of the one member which is called data.pkl and lies in a folder of the first
+ * level.
+ */
 static mc_status find_prefix(archive *a, mc_error *error)
 {
     for (size_t i = 0; i < a->zip.count; i++) {

@@ -1,9 +1,13 @@
 /*
- * A zip file is read from its end: the end record says where the directory is, the directory where the members are.
+ * A zip file is read from its end: the end record says where the directory is, the directory where
+ * the members are.
  *
- *     [local header, name, extra, data] …  [directory entry, name, extra, comment] …  (zip64 end, locator)  end, comment
+ *     [local header, name, extra, data] …
+ *     [directory entry, name, extra, comment] …
+ *     (zip64 end record, zip64 locator)  end record, comment
  *
- * Sizes and offsets that do not fit 32 bits stand in a zip64 "extra" field of the entry; the 32-bit field is then all ones.
+ * Sizes and offsets that do not fit 32 bits stand in a zip64 "extra" field of the entry; the 32-bit
+ * field is then all ones.
  */
 #include "checkpoint/zip.h"
 
@@ -154,7 +158,9 @@ static bool take64(const unsigned char **field, size_t *left, uint64_t *value)
     return true;
 }
 
-/* The zip64 field has only those of the three values whose 32-bit field is all ones, in this order. */
+/*
+ * The zip64 field has only those of the three values whose 32-bit field is all ones, in this order.
+ */
 static bool apply_zip64(entry *one, const unsigned char *extra, size_t left)
 {
     while (left >= 4) {

@@ -18,8 +18,9 @@ typedef struct mc_zip {
 } mc_zip;
 
 /*
- * Reads the directory and checks it against the members' own headers: names once each and inside the archive, nothing compressed,
- * encrypted or overlapping. Zero-initialise *out; free it also after a failure. Memory: about three times the directory.
+ * Reads the directory and checks it against the members' own headers: names once each and inside
+ * the archive, nothing compressed, encrypted or overlapping. Zero-initialise *out; free it also
+ * after a failure. Memory: about three times the directory.
  */
 mc_status mc_zip_open(const mc_file *file, mc_zip *out, mc_error *error);
 void mc_zip_free(mc_zip *zip);

@@ -11,7 +11,9 @@ typedef struct mc_convert_table {
     void (*to_double)(double *out, const float *in, size_t count);
     void (*to_float)(float *out, const double *in, size_t count);
     void (*to_float_odd)(float *out, const double *in, size_t count); /* before narrowing */
-    /* Every NaN becomes the same one: which of several a computation keeps depends on the compiler. */
+    /*
+     * Every NaN becomes the same one: which of several a computation keeps depends on the compiler.
+     */
     void (*unify_nan_f32)(float *values, size_t count);
     void (*unify_nan_f64)(double *values, size_t count);
 } mc_convert_table;

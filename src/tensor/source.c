@@ -34,10 +34,11 @@ mc_status mc_shape_count(mc_dtype dtype, int rank, const int64_t *shape, int64_t
         return mc_fail(error, MC_FORMAT,
                        "expected a multiple of %d elements of %s, found %" PRId64 " elements",
                        mc_dtype_block(dtype), mc_dtype_name(dtype), product);
-    *bytes = mc_dtype_bytes(dtype, product);
-    if (product >= MC_SIZE_LIMIT || *bytes < 0 || *bytes >= MC_SIZE_LIMIT)
+    const int64_t size = mc_dtype_bytes(dtype, product);
+    if (product >= MC_SIZE_LIMIT || size < 0 || size >= MC_SIZE_LIMIT)
         return mc_fail(error, MC_FORMAT, "the product of the dimensions is too large");
     *count = product;
+    *bytes = size;
     return MC_OK;
 }
 
@@ -133,7 +134,10 @@ mc_dtype mc_source_real(const mc_source *source)
     return source->wide ? MC_F64 : MC_F32;
 }
 
-/* A computed source always computes in one dtype, whatever it is asked for: values must not depend on who reads them. */
+/*
+ * A computed source always computes in one dtype, whatever it is asked for: values must not depend
+ * on who reads them.
+ */
 static mc_status read_converted(const mc_source *source, int64_t first, int64_t count, void *out,
                                 mc_error *error)
 {
@@ -183,7 +187,9 @@ mc_status mc_source_read_f64(const mc_source *source, int64_t first, int64_t cou
     return mc_source_read_as(source, first, count, MC_F64, out, error);
 }
 
-/* Bytes of a computed source: elements that cover them are computed block by block and converted. */
+/*
+ * Bytes of a computed source: elements that cover them are computed block by block and converted.
+ */
 static mc_status raw_by_read(const mc_source *source, int64_t first, int64_t size, void *out,
                              mc_error *error)
 {

@@ -82,7 +82,10 @@ mc_status mc_state_dict_set(mc_state_dict *dict, const char *name, mc_source *so
     return MC_OK;
 }
 
-/* Keeps the entries that are marked. The index is made anew; when there is no memory for it nothing has changed. */
+/*
+ * Keeps the entries that are marked. The index is made anew; when there is no memory for it nothing
+ * has changed.
+ */
 static mc_status keep_marked(mc_state_dict *dict, const bool *keep, mc_error *error)
 {
     mc_index index = {0};

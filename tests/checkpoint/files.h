@@ -79,7 +79,10 @@ static inline void remove_folder(char *folder)
     free(folder);
 }
 
-/* Opens it with memory failing at each allocation in turn, fewer than `limit`; how it ended when none failed. */
+/*
+ * Opens it with memory failing at each allocation in turn, fewer than `limit`; how it ended when
+ * none failed.
+ */
 static inline mc_status open_as_memory_fails(const char *path, long limit)
 {
     mc_status status = MC_NO_MEMORY;

@@ -1,7 +1,8 @@
 /*
- * Hostile files, given to the real command: each is refused with exit status 1 and one line that names the file; nothing is left
- * behind, nothing in the file is executed, and neither time nor memory is out of proportion. The files are those of malformed/ and those
- * that are made here: pickles that would make a file if they were executed, and bombs.
+ * Hostile files, given to the real command: each is refused with exit status 1 and one line that
+ * names the file; nothing is left behind, nothing in the file is executed, and neither time nor
+ * memory is out of proportion. The files are those of malformed/ and those that are made here:
+ * pickles that would make a file if they were executed, and bombs.
  */
 #include "files.h"
 
@@ -231,7 +232,10 @@ static char *save(const char *name, mc_text *text)
     return path;
 }
 
-/* An old torch file whose state dict is made by these instructions, with one storage of two floats called "0". */
+/*
+ * An old torch file whose state dict is made by these instructions, with one storage of two floats
+ * called "0".
+ */
 static char *save_legacy(const char *name, const mc_text *object)
 {
     mc_text file = {0};
@@ -251,7 +255,10 @@ static void refuse_legacy(mc_text *object, const char *expected)
     mc_text_free(object);
 }
 
-/* A tensor of two floats. `key` is its storage's, `metadata` an instruction that gives the last argument. */
+/*
+ * A tensor of two floats. `key` is its storage's, `metadata` an instruction that gives the last
+ * argument.
+ */
 static void add_tensor(mc_text *object, const char *key, const char *metadata)
 {
     ADD(object, "ctorch._utils\n_rebuild_tensor_v2\n((X\7\0\0\0storagectorch\nFloatStorage\n");
@@ -263,7 +270,10 @@ static void add_tensor(mc_text *object, const char *key, const char *metadata)
 
 /* ---- pickles that would run something ---- */
 
-/* Each makes the canary, if Python executes it: the argument is the canary's path with something before and after it. */
+/*
+ * Each makes the canary, if Python executes it: the argument is the canary's path with something
+ * before and after it.
+ */
 static const struct {
     const char *module, *member, *before, *after;
 } armed[] = {
@@ -274,8 +284,8 @@ static const struct {
 };
 
 /*
- * How a pickle can call a name: %g is GLOBAL with it, %i INST with it, %m and %n its module and member as texts, %a the
- * argument.
+ * How a pickle can call a name: %g is GLOBAL with it, %i INST with it, %m and %n its module and
+ * member as texts, %a the argument.
  */
 static const struct {
     const char *how, *program;
@@ -361,7 +371,10 @@ static void test_calls(void **state)
     with_each_way(refuse_call);
 }
 
-/* That the pickles above do run something, where they are executed: Python is not needed for anything else here. */
+/*
+ * That the pickles above do run something, where they are executed: Python is not needed for
+ * anything else here.
+ */
 static void execute_call(mc_text *object, size_t way, size_t which)
 {
     char command[1024];

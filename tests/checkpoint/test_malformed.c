@@ -1,6 +1,7 @@
 /*
- * Files that are wrong, on purpose or by accident: each must be refused with a text, or read; nothing may crash, hang or leak.
- * malformed/ has files and folders named after what must happen (make_malformed.py); the others are made here of good ones.
+ * Files that are wrong, on purpose or by accident: each must be refused with a text, or read;
+ * nothing may crash, hang or leak. malformed/ has files and folders named after what must happen
+ * (make_malformed.py); the others are made here of good ones.
  */
 #include "files.h"
 
@@ -10,7 +11,10 @@
 
 #define MALFORMED CHECKPOINTS "/malformed"
 
-/* Reads all of the tensors, as far as that is little: what was accepted must be readable, or say why it is not. */
+/*
+ * Reads all of the tensors, as far as that is little: what was accepted must be readable, or say
+ * why it is not.
+ */
 static void read_tensors(const mc_checkpoint *checkpoint)
 {
     enum { MOST = 1 << 20 };

@@ -99,7 +99,9 @@ static void check_strided(const fixture *f, int64_t offset, mc_dtype dtype, int 
     mc_source_unref(source);
 }
 
-/* Larger than the window through which strided tensors are read, in all ways that torch makes them. */
+/*
+ * Larger than the window through which strided tensors are read, in all ways that torch makes them.
+ */
 static void test_large_strided(void **state)
 {
     const fixture *const f = *state;
