@@ -66,6 +66,7 @@ static mc_status read_label(const mc_table *table, size_t row, double *label, mc
     return fail_at_row(table, row, MC_COLUMN_LABEL, expected, number, (size_t)size, error);
 }
 
+/* A number in a text column mostly means the wrong column; silently printing it would hide that. */
 static mc_status read_text(const mc_table *table, mc_glue_role role, size_t row, const char **text,
                            size_t *size, mc_error *error)
 {
@@ -79,6 +80,7 @@ static mc_status read_text(const mc_table *table, mc_glue_role role, size_t row,
     return MC_OK;
 }
 
+/* An index that is not a whole number is replaced by the row, which identifies the example, too. */
 static int64_t read_index(const mc_table *table, size_t row, size_t place)
 {
     const mc_cell cell = cell_at(table, MC_COLUMN_INDEX, row);
@@ -168,6 +170,10 @@ static void keep_texts(part *one)
     one->bytes = NULL;
 }
 
+/*
+ * A part keeps the bytes of its file only if texts point into them: compressed Parquet is
+ * decompressed into blocks of the table, and the file is freed at once.
+ */
 mc_status mc_glue_data_add(mc_glue_data *data, mc_glue_format format, char *bytes, size_t size,
                            mc_error *error)
 {

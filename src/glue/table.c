@@ -81,6 +81,7 @@ mc_glue_role mc_table_role(const mc_table *table, size_t column)
     return role;
 }
 
+/* The limit counts decompressed bytes: a small file may claim to hold any amount of text. */
 mc_status mc_table_alloc(mc_table *table, size_t size, void **out, mc_error *error)
 {
     if (size > table->byte_limit)
@@ -97,6 +98,7 @@ mc_status mc_table_alloc(mc_table *table, size_t size, void **out, mc_error *err
     return MC_OK;
 }
 
+/* Doubling, not growing by chunks: files of many small row groups would cost n² otherwise. */
 mc_status mc_table_reserve(mc_table *table, mc_column *column, size_t count, mc_cell **out,
                            mc_error *error)
 {

@@ -125,6 +125,7 @@ static char lower(char c)
     return c >= 'A' && c <= 'Z' ? (char)(c + 'a' - 'A') : c;
 }
 
+/* Compares without copies: it runs once per row that has its label as a name. */
 bool mc_glue_same_name(const char *a, size_t a_size, const char *b)
 {
     const char *const a_end = a + a_size;

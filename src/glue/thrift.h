@@ -48,7 +48,7 @@ bool mc_thrift_bool(mc_thrift *t, const mc_thrift_field *field);
 const char *mc_thrift_text(mc_thrift *t, const mc_thrift_field *field, size_t *size);
 /* Checks that the field is a struct, whose fields follow. */
 void mc_thrift_struct(mc_thrift *t, const mc_thrift_field *field);
-/* Returns the length of a list of structs, which follow; each starts with a zero mc_thrift_field. */
+/* Returns the length of a list of structs, which follow; each needs a zeroed mc_thrift_field. */
 size_t mc_thrift_structs(mc_thrift *t, const mc_thrift_field *field);
 
 /* Skips a value of this type. */

@@ -69,6 +69,7 @@ mc_status mc_cache_make_parents(const char *path, mc_error *error)
 
 /* ---- small files ----------------------------------------------------------------------------- */
 
+/* O_EXCL: two processes that create the same file at once must not write into each other. */
 static mc_status write_new(const char *path, const char *text, mc_error *error)
 {
     const int fd = mc_system->open(AT_FDCWD, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
@@ -99,6 +100,7 @@ static mc_status replace_text(const char *path, const char *text, mc_error *erro
     return status;
 }
 
+/* Anything but a commit in the file, such as half a write of another tool, means "unknown". */
 static mc_status read_commit(const char *path, char commit[MC_COMMIT_SIZE], mc_error *error)
 {
     char *text = NULL;
@@ -272,6 +274,10 @@ static bool make_link(const char *text, const char *pointer)
     return mc_system->unlink(AT_FDCWD, pointer, 0) == 0 && mc_system->symlink(text, pointer) == 0;
 }
 
+/*
+ * Links may be impossible for good reasons (exFAT, some network file systems, Windows shares): then
+ * the snapshot holds the file itself, as huggingface_hub does it. Other errors are reported.
+ */
 static mc_status place(const mc_hub_settings *settings, const char *blob, const char *pointer,
                        const char *text, bool fresh, mc_error *error)
 {

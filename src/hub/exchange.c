@@ -69,6 +69,7 @@ static mc_status wait_for(mc_transfers *transfers, const mc_exchange *exchange, 
     return transfers->status;
 }
 
+/* Error pages are HTML: a body that is not JSON is not an error by itself. */
 static void take_reply(const mc_request *request, const waiting *w, mc_exchange *exchange)
 {
     const mc_reply *const reply = &request->reply;
@@ -79,6 +80,7 @@ static void take_reply(const mc_request *request, const waiting *w, mc_exchange 
         (void)mc_json_parse(w->body.data, w->body.length, &exchange->json, NULL);
 }
 
+/* With `once`, only a reply proves that the server did not act on the request. */
 static bool may_retry(const mc_exchange *exchange, const mc_request *request)
 {
     return mc_retry_is_worth(request) && !(exchange->once && request->how != MC_HTTP_REPLIED);
@@ -118,6 +120,7 @@ static mc_status exchange_with(const mc_repository *repository, mc_exchange *exc
                     ? mc_retry_pause(&request, MC_MOST_FAILURES, &failures)
                     : -1;
     } while (pause >= 0);
+    /* The file that is sent could not be read: the connection broke because of that. */
     if (status == MC_OK && request.send_failed) {
         status = request.send_error.code;
         if (error)

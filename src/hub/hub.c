@@ -28,6 +28,7 @@ void mc_hub_snapshots_free(mc_hub_snapshot *snapshots, size_t count)
     }
 }
 
+/* Copies what the caller keeps: the session ends before the function returns. */
 static bool describe(const mc_snapshot *snapshot, mc_hub_snapshot *out)
 {
     const mc_repository *const repository = &snapshot->repository;

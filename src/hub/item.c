@@ -15,6 +15,7 @@ enum { FIRST_HEADER = 65536, HEADER_LENGTH = 8, HEADER_LIMIT = 100000000 };
 /* So much data makes an attempt count as progress: failures are counted from zero again. */
 #define PROGRESS (INT64_C(1) << 20)
 
+/* Every path that ends work on an item comes here once: the session counts on `pending`. */
 static void close_item(mc_item *item)
 {
     item->repository->transfers->pending--;
@@ -78,6 +79,10 @@ static bool use_blob(mc_item *item)
     return true;
 }
 
+/*
+ * The blob is renamed before it is linked: a snapshot never has a link to a file that is not
+ * complete, even if the process dies in between.
+ */
 static mc_status commit_blob(mc_item *item, mc_error *error)
 {
     const mc_repository *const repository = item->repository;
@@ -91,6 +96,11 @@ static mc_status commit_blob(mc_item *item, mc_error *error)
 
 static void start_attempt(mc_item *item, double pause);
 
+/*
+ * What the reply must have, for the download to be verifiable: the commit (without it the server is
+ * not a Hub, but perhaps a proxy's login page), and a checksum as ETag. A large file is announced
+ * by X-Linked-Etag, since the ETag of a redirect is that of the small pointer file.
+ */
 static mc_status read_head(mc_item *item, mc_error *error)
 {
     const mc_reply *const reply = &item->request.reply;
@@ -116,6 +126,10 @@ static mc_status read_head(mc_item *item, mc_error *error)
     return item->address ? MC_OK : mc_fail_memory(error);
 }
 
+/*
+ * A file is asked about twice at most: first for its size and checksum, and again (RUNNING) when
+ * the signed address of its content has expired.
+ */
 static void on_head(mc_request *request)
 {
     mc_item *const item = request->user;
@@ -191,6 +205,7 @@ static bool check_reply(mc_item *item, mc_error *error)
     return mc_partial_restart(&item->partial, error) == MC_OK;
 }
 
+/* The limit protects the disk from a server that sends more than it announced. */
 static bool on_bytes(mc_request *request, const char *bytes, size_t size)
 {
     mc_item *const item = request->user;
@@ -212,6 +227,11 @@ static bool on_bytes(mc_request *request, const char *bytes, size_t size)
     return false;
 }
 
+/*
+ * A wrong checksum leads to one more attempt from byte 0, unless this one began there: the fault
+ * may lie in the bytes of an earlier process. After a whole attempt the server's file is wrong, and
+ * the partial file is removed.
+ */
 static void complete(mc_item *item)
 {
     mc_error error = MC_ERROR_NONE;
@@ -236,6 +256,10 @@ static void complete(mc_item *item)
     close_item(item);
 }
 
+/*
+ * Failures are counted from the last megabyte of progress: a connection that breaks every minute
+ * must not stop a download of hours.
+ */
 static void retry(mc_item *item)
 {
     if (item->partial.written - item->begun_at >= PROGRESS) {
@@ -268,6 +292,16 @@ static void start_over(mc_item *item)
         retry(item);
 }
 
+/*
+ * How an attempt ends:
+ *
+ *     the call has failed elsewhere      ─▶ nothing more
+ *     416, or a reply that does not fit  ─▶ start over from byte 0
+ *     all bytes are there                ─▶ checksum, commit
+ *     cut off, 5xx, 429, silence         ─▶ resume after a pause
+ *     401, 403, 404, 410                 ─▶ ask for a new address, once
+ *     anything else                      ─▶ error
+ */
 static void on_fetched(mc_request *request)
 {
     mc_item *const item = request->user;
@@ -419,6 +453,7 @@ static void on_header_fetched(mc_request *request)
     }
 }
 
+/* Most headers fit into the first request; of longer ones the rest follows in a second. */
 static void ask_header(mc_item *item, double pause)
 {
     const int64_t bytes = header_bytes(item);

@@ -5,8 +5,10 @@
 
 #include <string.h>
 
+/* Bounds the memory that a hostile server can make us use. */
 enum { MOST_FILES = 1000000 };
 
+/* Names become paths in the cache: one that leaves its folder is dropped, not an error. */
 mc_status mc_listing_add(mc_listing *listing, const char *name, mc_error *error)
 {
     if (!mc_hub_path_ok(name))

@@ -45,6 +45,7 @@ static void load(void)
 #endif
 }
 
+/* libcrypto is loaded when first used: programs without downloads do not need it. */
 struct mc_sha {
     EVP_MD_CTX *context;
     int bits;

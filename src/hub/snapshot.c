@@ -44,6 +44,7 @@ void mc_snapshot_close(mc_snapshot *snapshot)
 
 /* ---- files ----------------------------------------------------------------------------------- */
 
+/* A file may be needed for two reasons, such as config.json of a model with an adapter. */
 static mc_status add_item(void *user, const char *path, mc_file_role role, mc_error *error)
 {
     mc_snapshot *const snapshot = user;
@@ -135,6 +136,10 @@ static mc_status add_cached_files(mc_snapshot *snapshot, mc_error *error)
     return MC_OK;
 }
 
+/*
+ * All or nothing: a snapshot of which some files are missing would be taken for a model without,
+ * say, a tokenizer.
+ */
 mc_status mc_snapshot_use_cache(mc_snapshot *snapshot, mc_error *error)
 {
     mc_repository *const repository = &snapshot->repository;
@@ -163,6 +168,7 @@ bool mc_snapshot_is_in_cache(const mc_snapshot *snapshot)
     return found;
 }
 
+/* By the names that all tokenizers of the Hub have one of. */
 bool mc_snapshot_has_tokenizer(const mc_snapshot *snapshot)
 {
     for (size_t i = 0; i < snapshot->count; i++) {

@@ -36,6 +36,10 @@ static mc_status add_file(mc_upload_files *files, const char *path, const char *
 static mc_status list_folder(const mc_transfers *transfers, const char *folder, const char *prefix,
                              int depth, mc_upload_files *out, mc_error *error);
 
+/*
+ * Links to files are followed, since folders in the Hub's cache consist of them. A dangling link is
+ * skipped with a note, as a merge skips it.
+ */
 static mc_status add_entry(const mc_transfers *transfers, const char *file, const char *path,
                            int depth, mc_upload_files *out, mc_error *error)
 {
@@ -81,6 +85,7 @@ static mc_status list_folder(const mc_transfers *transfers, const char *folder, 
     return status;
 }
 
+/* The order of a folder's entries is arbitrary; commits should not be. */
 static int compare_paths(const void *a, const void *b)
 {
     const mc_upload_entry *const x = a, *const y = b;

@@ -139,7 +139,8 @@ def losses():
                     assert abs(log_loss(l, p, labels=range(columns)) - loss.mean()) < 1e-9
             mean = loss.mean() if len(loss) else NONE
             error = sem(loss) if len(loss) > 1 else NONE
-            lines = [f"{count} {columns}", show(logits.ravel()), show(labels), show([mean]), show([error])]
+            lines = [f"{count} {columns}", show(logits.ravel()), show(labels)]
+            lines += [show([mean]), show([error])]
             yield "\n".join(lines) + "\n"
 
 
