@@ -16,8 +16,8 @@
 
 typedef struct merge_settings {
     common_options common;
-    const char *output, *base, *dtype;
-    text_list params, passthrough, lists;
+    const char *output, *base, *dtype, *keep;
+    text_list params, passthrough, exclude, lists;
     int64_t shard_size, memory;
     uint64_t seed, threads;
     bool strict, dry_run, overwrite, no_sync;
@@ -37,6 +37,11 @@ static const option options[] = {
      .details =
          "Tensors whose names match this shell pattern are averaged over the models instead of "
          "merged by the method. Use it for a classifier head."},
+    {"exclude", '\0', OPTION_TEXTS, AT(exclude), "PATTERN", "do not merge matching tensors",
+     .details = "Tensors whose names match this shell pattern are copied from one model. Use it "
+                "for heads of different sizes."},
+    {"keep-head", '\0', OPTION_TEXT, AT(keep), "MODEL", "model that --exclude copies from",
+     "the last", .details = "The result has this model's configuration, labels and tokenizer."},
     {"list", '\0', OPTION_TEXTS, AT(lists), "NAME=MODEL,...", "further models, one per model",
      .details = "Some methods need such a list, for instance of Hessians."},
     {"dtype", '\0', OPTION_TEXT, AT(dtype), "f32|f16|bf16", "dtype of the result", "widest input",
@@ -282,6 +287,21 @@ static mc_status check_arguments(const merge_settings *settings, const text_list
     return settings->dtype ? parse_dtype(settings->dtype, &ignored, error) : MC_OK;
 }
 
+/* The place, from 1, of the model that --keep-head names; 0 without the option. */
+static mc_status find_kept(const merge_job *job, size_t *place, mc_error *error)
+{
+    const char *const kept = job->settings->keep;
+    *place = 0;
+    for (size_t i = 0; kept && i < job->model_count; i++)
+        if (strcmp(mc_model_name(job->all.models[i]), kept) == 0)
+            *place = i + 1;
+    if (kept && job->settings->exclude.count == 0)
+        return mc_fail(error, MC_USAGE, "--keep-head: expected --exclude PATTERN with it");
+    if (kept && *place == 0)
+        return mc_fail(error, MC_USAGE, "--keep-head: expected one of the models, found %s", kept);
+    return MC_OK;
+}
+
 /* ---- plan ------------------------------------------------------------------------------------ */
 
 static mc_status make_plan(merge_job *job, mc_error *error)
@@ -305,6 +325,8 @@ static mc_status make_plan(merge_job *job, mc_error *error)
                            .param_count = settings->params.count,
                            .passthrough = settings->passthrough.items,
                            .passthrough_count = settings->passthrough.count,
+                           .exclude = settings->exclude.items,
+                           .exclude_count = settings->exclude.count,
                            .seed = settings->seed,
                            .strict = settings->strict,
                            .convert = settings->dtype != NULL};
@@ -313,6 +335,8 @@ static mc_status make_plan(merge_job *job, mc_error *error)
         if (job->list_sizes[i] != job->model_count)
             status = mc_fail(error, MC_USAGE, "--list: expected %zu models in '%s', found %zu",
                              job->model_count, job->list_names[i], job->list_sizes[i]);
+    if (status == MC_OK)
+        status = find_kept(job, &input.keep, error);
     if (status == MC_OK)
         status = mc_plan_new(&input, &job->plan, error);
     free(lists);

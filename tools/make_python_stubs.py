@@ -14,6 +14,8 @@ TYPES = {
     "verbose": "bool | None",
     "passthrough_layers": "str | Iterable[str] | None",
     "passthrough": "str | Iterable[str] | None",
+    "exclude": "str | Iterable[str] | None",
+    "keep": "Any",
     "base_index": "int | None",
     "base_model": "Any",
     "out": "str | os.PathLike[str] | None",

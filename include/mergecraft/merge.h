@@ -31,6 +31,10 @@ typedef struct mc_merge_input {
     size_t param_count;
     const char *const *passthrough; /* shell patterns of names that are averaged; mc_model_merge */
     size_t passthrough_count;
+    /* Shell patterns of names that are not merged: the tensors of one model are copied. */
+    const char *const *exclude;
+    size_t exclude_count;
+    size_t keep;   /* that model, counted from 1; 0: the last */
     uint64_t seed; /* of methods that draw random numbers */
     bool strict;   /* make an error of what is otherwise reported */
     /* For methods of scope MC_MODEL: their parameters and values, set by the library. See mc_input_number. */
@@ -153,6 +157,13 @@ typedef struct mc_plan_input {
     size_t param_count;
     const char *const *passthrough;
     size_t passthrough_count;
+    /*
+     * Names that are not merged, such as heads of different sizes: their tensors, and the result's
+     * configuration, labels and tokenizer, are those of the model `keep`, counted from 1; 0: the
+     * last.
+     */
+    const char *const *exclude;
+    size_t exclude_count, keep;
     uint64_t seed;
     bool strict;
     bool convert; /* write every float tensor as `dtype` … */

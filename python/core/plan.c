@@ -1,5 +1,7 @@
 #include "core.h"
 
+#include <stdbool.h>
+
 typedef struct plan_object {
     PyObject ob_base;
     mc_plan *plan;
@@ -32,7 +34,8 @@ static const mc_model **models_of(PyObject *list, Py_ssize_t *count)
 
 /* What new_plan was given, in the library's terms. */
 typedef struct plan_arguments {
-    PyObject *method, *models, *base, *params, *passthrough;
+    PyObject *method, *models, *base, *params, *passthrough, *exclude;
+    Py_ssize_t keep;
     unsigned long long seed;
     int strict;
     const char *dtype, *origin, *text;
@@ -60,34 +63,43 @@ static mc_plan *make_plan(const plan_arguments *a, mc_plan_input *input)
 
 static mc_plan *plan_of_arguments(const plan_arguments *a)
 {
-    Py_ssize_t model_count, param_count = 0, passthrough_count = 0;
+    Py_ssize_t model_count, param_count = 0, passthrough_count = 0, exclude_count = 0;
     const mc_model **const models = models_of(a->models, &model_count);
     const char **const params = models ? core_strings(a->params, &param_count) : NULL;
     const char **const passthrough = params ? core_strings(a->passthrough, &passthrough_count)
                                             : NULL;
+    const char **const exclude = passthrough && a->exclude
+                                     ? core_strings(a->exclude, &exclude_count)
+                                     : NULL;
     mc_plan_input input = {.models = models,
                            .model_count = (size_t)model_count,
                            .params = params,
                            .param_count = (size_t)param_count,
                            .passthrough = passthrough,
-                           .passthrough_count = (size_t)passthrough_count};
-    mc_plan *const plan = passthrough ? make_plan(a, &input) : NULL;
+                           .passthrough_count = (size_t)passthrough_count,
+                           .exclude = exclude,
+                           .exclude_count = (size_t)exclude_count,
+                           .keep = (size_t)a->keep};
+    const bool ready = passthrough && (exclude || !a->exclude);
+    mc_plan *const plan = ready ? make_plan(a, &input) : NULL;
     PyMem_Free((void *)(uintptr_t)models);
     PyMem_Free((void *)(uintptr_t)params);
     PyMem_Free((void *)(uintptr_t)passthrough);
+    PyMem_Free((void *)(uintptr_t)exclude);
     return plan;
 }
 
 static PyObject *new_plan(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
-    static char *names[] = {"method", "models", "base",   "params", "passthrough", "seed",
-                            "strict", "dtype",  "origin", "text",   NULL};
+    static char *names[] = {"method", "models", "base", "params",  "passthrough", "seed", "strict",
+                            "dtype",  "origin", "text", "exclude", "keep",        NULL};
     plan_arguments a = {0};
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOOOOKpzzz", names, &a.method, &a.models,
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOOOOKpzzz|On", names, &a.method, &a.models,
                                      &a.base, &a.params, &a.passthrough, &a.seed, &a.strict,
-                                     &a.dtype, &a.origin, &a.text))
+                                     &a.dtype, &a.origin, &a.text, &a.exclude, &a.keep))
         return NULL;
-    if (!PyList_Check(a.models) || !PyList_Check(a.params) || !PyList_Check(a.passthrough))
+    if (!PyList_Check(a.models) || !PyList_Check(a.params) || !PyList_Check(a.passthrough) ||
+        (a.exclude && !PyList_Check(a.exclude)))
         return PyErr_Format(PyExc_TypeError, "expected lists of models, parameters and patterns");
     mc_plan *const plan = plan_of_arguments(&a);
     plan_object *const self = plan ? (plan_object *)PyType_GenericAlloc(type, 0) : NULL;
@@ -195,15 +207,16 @@ static PyMethodDef plan_methods[] = {{"run", (PyCFunction)(void (*)(void))plan_r
                                       "Writes the merged model to a new folder."},
                                      {0}};
 
-static PyType_Slot plan_slots[] = {
-    {Py_tp_doc,
-     "Plan(method, models, base, params, passthrough, seed, strict, dtype, origin, text)\n--\n\n"
-     "What will be made of models; params are 'NAME=VALUE'."},
-    {Py_tp_new, new_plan},
-    {Py_tp_dealloc, plan_dealloc},
-    {Py_tp_getset, plan_properties},
-    {Py_tp_methods, plan_methods},
-    {0}};
+static PyType_Slot plan_slots[] = {{Py_tp_doc,
+                                    "Plan(method, models, base, params, passthrough, seed, strict, "
+                                    "dtype, origin, text, exclude=[], "
+                                    "keep=0)\n--\n\n"
+                                    "What will be made of models; params are 'NAME=VALUE'."},
+                                   {Py_tp_new, new_plan},
+                                   {Py_tp_dealloc, plan_dealloc},
+                                   {Py_tp_getset, plan_properties},
+                                   {Py_tp_methods, plan_methods},
+                                   {0}};
 
 static PyType_Spec plan_spec = {"mergecraft._core.Plan", sizeof(plan_object), 0, Py_TPFLAGS_DEFAULT,
                                 plan_slots};

@@ -18,6 +18,8 @@ COMMON = (
     "verbose",
     "passthrough_layers",
     "passthrough",
+    "exclude",
+    "keep",
     "base_index",
     "base_model",
     "out",
@@ -42,6 +44,9 @@ class Options:
         self.passthrough = list(
             dict.fromkeys([*patterns(given, "passthrough_layers"), *patterns(given, "passthrough")])
         )
+        self.exclude = patterns(given, "exclude")
+        if given.get("keep") is not None and not self.exclude:
+            raise UsageError(f"{function}(): keep: expected exclude=PATTERNS with it")
         self.dtype = float_dtype(given["dtype"]) if given.get("dtype") is not None else None
         self.seed = whole("seed", given.get("seed"), -(2**63), 2**64 - 1) % 2**64
         self.strict = bool(given.get("strict", False))

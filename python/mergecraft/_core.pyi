@@ -102,6 +102,8 @@ class Plan:
         dtype: str | None,
         origin: str | None,
         text: str | None,
+        exclude: list[str] = ...,
+        keep: int = 0,
     ) -> None: ...
     @property
     def report(self) -> list[str]: ...

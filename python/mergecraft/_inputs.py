@@ -191,6 +191,25 @@ def _shown(value: Any) -> str:
     return repr(os.fspath(value)) if kind_of(value) == NAME else type(value).__name__
 
 
+def find_kept(keep: Any, inputs: list[Input], models: list[Input], function: str) -> Input:
+    """Returns the model that excluded tensors are taken from: by its index, or the model itself."""
+    if keep is None:
+        return models[-1]
+    found: Input | None = None
+    if hasattr(keep, "__index__"):
+        found = inputs[int(keep)] if -len(inputs) <= int(keep) < len(inputs) else None
+    else:
+        same = [each for each in inputs if each.value is keep or _name(each.value) == _name(keep)]
+        found = same[0] if same else None
+    if found is None or found not in models:
+        raise UsageError(f"{function}(): keep: expected one of the models, found {keep!r}")
+    return found
+
+
+def _name(value: Any) -> Any:
+    return os.fspath(value) if kind_of(value) == NAME else id(value)
+
+
 def split_base(
     inputs: list[Input],
     index: Any,

@@ -9,7 +9,7 @@ from . import _core, _names, _tensors
 from ._arguments import COMMON, Options
 from ._callee import Callee, innermost, pickled
 from ._errors import ArgumentError, MismatchError, UsageError, counted, shown, unknown_keyword, warn
-from ._inputs import Input, open_inputs, split_base
+from ._inputs import Input, find_kept, open_inputs, split_base
 from ._modules import DICT
 from ._outputs import check_task, hand_back
 from ._progress import Progress
@@ -304,6 +304,9 @@ class Merge:
     Keywords of every merge:
         passthrough_layers, passthrough: names, or shell patterns such as 'classifier.*', of layers
             that are averaged over the models instead; the base is never counted.
+        exclude: names or patterns of layers that are not merged, such as heads of different sizes.
+            keep: the model (its index, or itself) they are taken from, whose configuration and
+            labels the result has; by default the last.
         base_index: which of the models is the base. base_model: a base apart from the list.
         out: a folder to write the result to instead of returning it, as to_folder does. With it
             shard_size (bytes), overwrite, sync (False: do not flush data to the disk).
@@ -427,8 +430,11 @@ class FunctionMerge(Merge):
         rest, base, place = split_base(
             inputs, index, base_model, self.__name__, options.verbose, to_folder
         )
+        last = inputs[-1]
+        if options.exclude:
+            last = find_kept(options.given.get("keep"), inputs, rest, self.__name__)
         if not to_folder:
-            options.given["task"] = check_task(inputs[-1], options.given.get("task"))
+            options.given["task"] = check_task(last, options.given.get("task"))
         call = _Call(self, own, options, rest, base, place)
         self.callee.require([first, *call.own, *call.filled])
         method = _core.Method(self.__name__, _first_line(self.function), call.uses_base, call.run)
@@ -443,9 +449,11 @@ class FunctionMerge(Merge):
             dtype=options.dtype,
             origin=_origin(self.function),
             text=_text(self.function),
+            exclude=options.exclude,
+            keep=rest.index(last) + 1 if options.exclude else 0,
         )
-        options.given["keep"] = inputs[-1] is rest[-1]
-        return self._finish(plan, inputs[-1], options, call.made, 1 if call.lazy else None)
+        options.given["whole"] = last in rest
+        return self._finish(plan, last, options, call.made, 1 if call.lazy else None)
 
     def _own_keywords(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the keywords that the function is given."""

@@ -8,7 +8,7 @@ from . import _core, _tensors
 from ._arguments import COMMON, Options
 from ._callee import pickled
 from ._errors import ArgumentError, UsageError, unknown_keyword, warn
-from ._inputs import Input, open_inputs, split_base
+from ._inputs import Input, find_kept, open_inputs, split_base
 from ._merge import Merge
 from ._outputs import check_task
 
@@ -128,8 +128,11 @@ class Method(Merge):
         rest, base, _ = split_base(
             inputs, index, base_model, self.__name__, options.verbose, to_folder
         )
+        last = inputs[-1]
+        if options.exclude:
+            last = find_kept(options.given.get("keep"), inputs, rest, self.__name__)
         if not to_folder:
-            options.given["task"] = check_task(inputs[-1], options.given.get("task"))
+            options.given["task"] = check_task(last, options.given.get("task"))
         plan = _core.Plan(
             method=self._core,
             models=[each.core for each in rest],
@@ -141,8 +144,10 @@ class Method(Merge):
             dtype=options.dtype,
             origin=None,
             text=None,
+            exclude=options.exclude,
+            keep=rest.index(last) + 1 if options.exclude else 0,
         )
-        return self._finish(plan, inputs[-1], options, {}, None)
+        return self._finish(plan, last, options, {}, None)
 
     def _counted(self, inputs: list[Input], index: Any, options: Options) -> list[Input]:
         """Returns the models of a method without a base, one of which base_index names.

@@ -54,14 +54,14 @@ def check_task(last: Input, task: Any) -> Any:
 def hand_back(tensors: StateDict, last: Input, device: Any, options: Mapping[str, Any]) -> Any:
     """Returns the same kind of thing as the last model, with these tensors.
 
-    options: `task` for pipelines; `dtype` if the tensors have a requested dtype; `strict`; `keep`
+    options: `task` for pipelines; `dtype` if the tensors have a requested dtype; `strict`; `whole`
     if tensors of the last model stay where there are none (a base's may have other names).
     """
     strict = bool(options.get("strict"))
     if last.kind == DICT:
         return tensors if device is None else tensors.to(device)
     if last.kind == NAME:
-        whole = StateDict._of(last.core.dict) | tensors if options.get("keep") else tensors
+        whole = StateDict._of(last.core.dict) | tensors if options.get("whole") else tensors
         result = pipeline_of(whole, last.core, options.get("task"))
     elif last.kind == OWN:
         result = last.value._with(tensors)

@@ -9,6 +9,7 @@
 /* How a tensor comes about. */
 typedef enum kind {
     MERGED,      /* by the method */
+    EXCLUDED,    /* copied from the model that keeps it: its name fits an exclude pattern */
     PASSED,      /* averaged: its name fits a passthrough pattern */
     SOME,        /* averaged over the models that have it */
     NOT_IN_BASE, /* averaged: the method needs a base and the base lacks it */
@@ -35,6 +36,7 @@ typedef struct work {
     column column;         /* reused from name to name */
     mc_names names[KINDS]; /* for the report */
     mc_names base_only, unequal;
+    mc_names not_kept; /* excluded, but not in the model that they would be copied from */
     mc_model_call *call;
     mc_state_dict *made; /* by a method of model scope */
 } work;
@@ -96,6 +98,9 @@ mc_status mc_lineup_check(const mc_method *method, const mc_merge_input *input, 
     if (method->needs_base && !input->base)
         return mc_with_hint(error, MC_HINT_BASE,
                             mc_fail(error, MC_USAGE, "%s needs a base model", method->name));
+    if (input->keep > input->model_count)
+        return mc_fail(error, MC_USAGE, "keep: expected a model from 1 to %zu, found %zu",
+                       input->model_count, input->keep);
     MC_TRY(check_count(method, input->model_count, error));
     return check_lists(method, input, error);
 }
@@ -114,10 +119,10 @@ static void look_up(work *w, const char *name)
     c->base = w->input->base ? mc_state_dict_find(w->input->base, name) : NULL;
 }
 
-static bool passed_through(const mc_merge_input *input, const char *name)
+static bool fits_one(const char *const *patterns, size_t count, const char *name)
 {
-    for (size_t i = 0; i < input->passthrough_count; i++)
-        if (fnmatch(input->passthrough[i], name, 0) == 0)
+    for (size_t i = 0; i < count; i++)
+        if (fnmatch(patterns[i], name, 0) == 0)
             return true;
     return false;
 }
@@ -161,11 +166,13 @@ static kind kind_of(const work *w)
     const bool common = w->lineup->common, with_base = uses_base(w);
     bool mixed;
     const mc_dtype_kind dtypes = common_kind(w, &mixed);
+    if (!common && fits_one(input->exclude, input->exclude_count, w->column.name))
+        return EXCLUDED;
     if (mixed)
         return MIXED;
     if (dtypes != MC_KIND_FLOAT && !common)
         return dtypes == MC_KIND_OPAQUE ? OPAQUE : COPIED;
-    if (!common && passed_through(input, w->column.name))
+    if (!common && fits_one(input->passthrough, input->passthrough_count, w->column.name))
         return PASSED;
     if (w->column.owners < input->model_count)
         return SOME;
@@ -294,6 +301,18 @@ static mc_status add_copy(work *w, bool compare, mc_error *error)
                      error);
 }
 
+/* Copies a tensor from the model that keeps excluded ones. */
+static mc_status add_kept(work *w, mc_error *error)
+{
+    const size_t from = w->input->keep ? w->input->keep - 1 : w->input->model_count - 1;
+    mc_output *row = NULL;
+    if (!w->column.models[from])
+        return mc_names_add(&w->not_kept, w->column.name, error);
+    MC_TRY(mc_outputs_add(w->outputs, w->column.name, MC_ACTION_COPY, NULL, NULL, &row, error));
+    const mc_input kept = {.source = w->column.models[from], .role = MC_ROLE_MODEL, .model = from};
+    return add_input(w, row, kept, from, error);
+}
+
 static mc_status add_row(work *w, mc_error *error)
 {
     const kind what = kind_of(w);
@@ -303,6 +322,8 @@ static mc_status add_row(work *w, mc_error *error)
     switch (what) {
     case MERGED:
         return add_merged(w, error);
+    case EXCLUDED:
+        return add_kept(w, error);
     case COPIED:
     case OPAQUE:
         return add_copy(w, !common, error);
@@ -412,16 +433,18 @@ static bool fits_any(const mc_merge_input *input, const char *pattern)
 }
 
 /* A pattern that fits nothing is a typing error: what it was for is merged by the method. */
-static mc_status report_patterns(work *w, mc_error *error)
+static mc_status report_patterns(work *w, const char *option, const char *const *patterns,
+                                 size_t count, mc_error *error)
 {
-    static const char what[] = "no tensor has a name that fits the passthrough pattern";
-    for (size_t i = 0; i < w->input->passthrough_count; i++) {
-        const char *const pattern = w->input->passthrough[i];
+    static const char what[] = "no tensor has a name that fits the";
+    for (size_t i = 0; i < count; i++) {
+        const char *const pattern = patterns[i];
         if (fits_any(w->input, pattern))
             continue;
         if (w->input->strict)
-            return mc_fail(error, MC_MISMATCH, "%s '%s' (strict)", what, pattern);
-        MC_TRY(mc_report_add(w->report, error, "%s '%s'", what, pattern));
+            return mc_fail(error, MC_MISMATCH, "%s %s pattern '%s' (strict)", what, option,
+                           pattern);
+        MC_TRY(mc_report_add(w->report, error, "%s %s pattern '%s'", what, option, pattern));
     }
     return MC_OK;
 }
@@ -436,7 +459,11 @@ static mc_status report_all(work *w, mc_error *error)
         [OPAQUE] = "of a dtype that is not computed with and copied",
     };
     const bool strict = w->input->strict;
-    MC_TRY(report_patterns(w, error));
+    const mc_merge_input *const input = w->input;
+    MC_TRY(report_patterns(w, "passthrough", input->passthrough, input->passthrough_count, error));
+    MC_TRY(report_patterns(w, "exclude", input->exclude, input->exclude_count, error));
+    MC_TRY(mc_report_names(w->report, &w->not_kept, strict,
+                           "excluded, not in the model that is kept, and left out", error));
     for (int i = 0; i < KINDS; i++)
         if (remarks[i])
             MC_TRY(mc_report_names(w->report, &w->names[i], strict, remarks[i], error));
@@ -503,6 +530,7 @@ mc_status mc_lineup_make(const mc_lineup *lineup, mc_outputs *outputs, mc_model_
         mc_names_free(&w.names[i]);
     mc_names_free(&w.base_only);
     mc_names_free(&w.unequal);
+    mc_names_free(&w.not_kept);
     mc_free(w.column.models);
     mc_state_dict_free(w.made);
     if (status == MC_OK)

@@ -75,6 +75,8 @@ static mc_status fill(mc_model_call *call, const mc_merge_input *input, const ch
     /* They are of use to line-up only and may be gone when the method is called again. */
     call->input.passthrough = NULL;
     call->input.passthrough_count = 0;
+    call->input.exclude = NULL;
+    call->input.exclude_count = 0;
     call->input.params = NULL;
     call->input.param_count = 0;
     for (size_t i = 0; i < input->model_count; i++)

@@ -13,7 +13,7 @@
 
 const mc_model *mc_plan_last(const mc_plan *plan)
 {
-    return plan->models[plan->model_count - 1];
+    return plan->models[plan->keep ? plan->keep - 1 : plan->model_count - 1];
 }
 
 mc_status mc_plan_check_models(const mc_plan *plan, mc_error *error)
@@ -23,6 +23,13 @@ mc_status mc_plan_check_models(const mc_plan *plan, mc_error *error)
     return MC_OK;
 }
 
+static void free_texts(char **texts, size_t count)
+{
+    for (size_t i = 0; texts && i < count; i++)
+        mc_free(texts[i]);
+    mc_free(texts);
+}
+
 void mc_plan_free(mc_plan *plan)
 {
     if (!plan)
@@ -30,9 +37,8 @@ void mc_plan_free(mc_plan *plan)
     mc_outputs_free(&plan->outputs);
     mc_model_call_free(plan->call);
     mc_outfit_free(&plan->outfit);
-    for (size_t i = 0; plan->passthrough && i < plan->passthrough_count; i++)
-        mc_free(plan->passthrough[i]);
-    mc_free(plan->passthrough);
+    free_texts(plan->passthrough, plan->passthrough_count);
+    free_texts(plan->exclude, plan->exclude_count);
     mc_free(plan->list_names);
     mc_free(plan->models);
     mc_report_free(plan->report);
@@ -75,6 +81,21 @@ static mc_status copy_text(const char *text, char **out, mc_error *error)
     return *out || !text ? MC_OK : mc_fail_memory(error);
 }
 
+/* Copies a list of texts; what was copied before a failure is in *out, with its count. */
+static mc_status copy_texts(const char *const *texts, size_t count, char ***out, size_t *out_count,
+                            mc_error *error)
+{
+    char **const copy = mc_alloc_zero(count, sizeof *copy);
+    if (!copy)
+        return mc_fail_memory(error);
+    *out = copy;
+    *out_count = count;
+    for (size_t i = 0; i < count; i++)
+        if (!(copy[i] = mc_strdup(texts[i])))
+            return mc_fail_memory(error);
+    return MC_OK;
+}
+
 static mc_status copy_options(const mc_plan_input *input, mc_plan *plan, mc_error *error)
 {
     plan->method = input->method;
@@ -82,16 +103,13 @@ static mc_status copy_options(const mc_plan_input *input, mc_plan *plan, mc_erro
     plan->strict = input->strict;
     plan->convert = input->convert;
     plan->dtype = input->dtype;
-    plan->passthrough = mc_alloc_zero(input->passthrough_count, sizeof *plan->passthrough);
-    if (!plan->passthrough)
-        return mc_fail_memory(error);
-    plan->passthrough_count = input->passthrough_count;
+    plan->keep = input->keep;
+    MC_TRY(copy_texts(input->passthrough, input->passthrough_count, &plan->passthrough,
+                      &plan->passthrough_count, error));
+    MC_TRY(copy_texts(input->exclude, input->exclude_count, &plan->exclude, &plan->exclude_count,
+                      error));
     MC_TRY(copy_text(input->method_origin, &plan->method_origin, error));
-    MC_TRY(copy_text(input->method_text, &plan->method_text, error));
-    for (size_t i = 0; i < input->passthrough_count; i++)
-        if (!(plan->passthrough[i] = mc_strdup(input->passthrough[i])))
-            return mc_fail_memory(error);
-    return MC_OK;
+    return copy_text(input->method_text, &plan->method_text, error);
 }
 
 /* Fills rows from state dicts that are aligned. */
@@ -114,6 +132,9 @@ static mc_status line_up(mc_plan *plan, const mc_alignment *aligned, mc_params *
         .list_count = plan->list_count,
         .passthrough = (const char *const *)plan->passthrough,
         .passthrough_count = plan->passthrough_count,
+        .exclude = (const char *const *)plan->exclude,
+        .exclude_count = plan->exclude_count,
+        .keep = plan->keep,
         .seed = plan->outputs.seed,
         .strict = plan->strict,
     };
@@ -187,7 +208,8 @@ static mc_status make(mc_plan *plan, const mc_plan_input *input, mc_error *error
         status = fill_rows(plan, params, error);
     mc_params_unref(params);
     MC_TRY(status);
-    MC_TRY(mc_align_labels(plan->models, plan->model_count, plan->strict, plan->report, error));
+    if (plan->exclude_count == 0) /* otherwise labels and head are those of one model */
+        MC_TRY(mc_align_labels(plan->models, plan->model_count, plan->strict, plan->report, error));
     MC_TRY(mc_outfit_from_model(mc_plan_last(plan), &plan->outfit, plan->report, error));
     return mc_outputs_order(&plan->outputs, &mc_writer_safetensors, error);
 }
@@ -205,6 +227,7 @@ static mc_status check_method(const mc_plan_input *input, mc_error *error)
         .base = input->base ? mc_model_state_dict(input->base) : NULL,
         .lists = lists,
         .list_count = input->list_count,
+        .keep = input->keep,
     };
     const mc_status status = mc_lineup_check(input->method, &dicts, error);
     mc_free(lists);

@@ -27,8 +27,9 @@ struct mc_plan {
     /* Of a plan of one method, for mc_plan_bind, model card and provenance; else NULL. */
     const mc_method *method;
     char *parameters; /* in force, as JSON; "{}" of a recipe */
-    char **passthrough;
-    size_t passthrough_count;
+    char **passthrough, **exclude;
+    size_t passthrough_count, exclude_count;
+    size_t keep; /* as in mc_plan_input */
     bool strict, convert;
     mc_dtype dtype;
     char *method_origin, *method_text; /* NULL, or as the program gave them */
@@ -54,7 +55,7 @@ typedef struct mc_plan_rows {
  */
 mc_status mc_plan_from_rows(mc_plan_rows *rows, mc_plan **out, mc_error *error);
 
-/* The last of the models that are merged: configuration and tokenizer are its by default. */
+/* The model whose configuration and tokenizer the result has: the last unless another is kept. */
 const mc_model *mc_plan_last(const mc_plan *plan);
 
 /* MC_CHANGED if a file of a model is not what it was when the model was opened. */

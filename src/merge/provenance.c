@@ -75,12 +75,12 @@ static json_t *report_json(const mc_report *report)
     return lines;
 }
 
-static json_t *passthrough_json(const mc_plan *plan)
+static json_t *texts_json(char *const *texts, size_t count)
 {
-    json_t *patterns = json_array();
-    for (size_t i = 0; i < plan->passthrough_count; i++)
-        patterns = mc_json_append(patterns, mc_json_text(plan->passthrough[i]));
-    return patterns;
+    json_t *list = json_array();
+    for (size_t i = 0; i < count; i++)
+        list = mc_json_append(list, mc_json_text(texts[i]));
+    return list;
 }
 
 /* JSON's integers are signed here: a seed above 2^63 − 1 is written as text. */
@@ -103,7 +103,12 @@ static json_t *add_method(json_t *object, const mc_plan *plan)
     object = mc_json_put(object, "method", json_string(method->name));
     object = mc_json_put(object, "source", source_json(plan));
     object = mc_json_put(object, "parameters", json_loads(plan->parameters, 0, &ignored));
-    object = mc_json_put(object, "passthrough", passthrough_json(plan));
+    object = mc_json_put(object, "passthrough",
+                         texts_json(plan->passthrough, plan->passthrough_count));
+    if (plan->exclude_count > 0) {
+        object = mc_json_put(object, "exclude", texts_json(plan->exclude, plan->exclude_count));
+        object = mc_json_put(object, "keep", mc_json_text(mc_model_name(mc_plan_last(plan))));
+    }
     return object;
 }
 

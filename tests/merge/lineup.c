@@ -190,6 +190,38 @@ static void test_passthrough(void **state)
     pair_free(&p);
 }
 
+/* Heads of different sizes: those of one model are copied, and nothing of them is compared. */
+static void test_excluded(void **state)
+{
+    (void)state;
+    const float two[] = {1, 2}, three[] = {3, 4, 5};
+    pair p;
+    pair_new(&p);
+    dict_add_floats(p.a, "x", 1), dict_add_floats(p.b, "x", 3);
+    dict_add_bytes(p.a, "head", MC_F32, SHAPE(2), two, sizeof two);
+    dict_add_bytes(p.b, "head", MC_F32, SHAPE(3), three, sizeof three);
+    dict_add_floats(p.a, "extra", 1);
+    assert_error(MC_MISMATCH, "head", try_merge(&p, "soup", &error));
+    p.input.exclude = (const char *const[]){"head", "extra"};
+    p.input.exclude_count = 2;
+    merged m = merge(&p, "soup");
+    assert_floats(m.dict, "x", 2);
+    assert_int_equal(mc_state_dict_find(m.dict, "head")->bytes, sizeof three);
+    assert_null(mc_state_dict_find(m.dict, "extra"));
+    assert_reported(m.report, "extra");
+    merged_free(&m);
+    p.input.keep = 1;
+    m = merge(&p, "soup");
+    assert_int_equal(mc_state_dict_find(m.dict, "head")->bytes, sizeof two);
+    assert_floats(m.dict, "extra", 1);
+    assert_int_equal(mc_report_count(m.report), 0);
+    merged_free(&m);
+    p.input.keep = 3;
+    assert_error(MC_USAGE, "expected a model from 1 to 2, found 3",
+                 try_merge(&p, "soup", &error));
+    pair_free(&p);
+}
+
 static void test_integers(void **state)
 {
     (void)state;
@@ -616,6 +648,7 @@ int main(void)
         cmocka_unit_test(test_base_and_head),
         cmocka_unit_test(test_base_not_used),
         cmocka_unit_test(test_passthrough),
+        cmocka_unit_test(test_excluded),
         cmocka_unit_test(test_integers),
         cmocka_unit_test(test_opaque),
         cmocka_unit_test(test_widest_dtype),

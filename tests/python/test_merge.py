@@ -428,3 +428,60 @@ def test_no_warning_for_models_that_fit(parents, tmp_path):
 def test_tasks(parents):
     with pytest.raises(UsageError, match="task: expected one of .*text-classification.*, found 'nothing'"):
         median(parents, task="nothing")
+
+
+# ---- heads of different sizes -------------------------------------------------------------------
+
+
+def heads():
+    return [
+        {"x": tensor([1.0]), "head.weight": tensor([1.0, 2.0])},
+        {"x": tensor([3.0]), "head.weight": tensor([4.0, 5.0, 6.0])},
+    ]
+
+
+@pytest.mark.parametrize("merge", [median, median_in_two_steps, mergecraft.soup])
+def test_excluded_layers_are_those_of_one_model(merge):
+    models = heads()
+    x = 2 if merge is mergecraft.soup else 1
+    with pytest.raises(MismatchError, match="head.weight"):
+        merge(models)
+    for keep, head in ((None, [4, 5, 6]), (0, [1, 2]), (-1, [4, 5, 6]), (models[0], [1, 2])):
+        result = merge(models, exclude="head.*", keep=keep)
+        same(result["x"], [x])
+        same(result["head.weight"], head)
+    with pytest.raises(UsageError, match="keep: expected exclude"):
+        merge(models, keep=0)
+    with pytest.raises(UsageError, match="keep: expected one of the models, found 5"):
+        merge(models, exclude="head.*", keep=5)
+    with pytest.warns(MergeWarning, match="fits the exclude pattern 'nothing'"):
+        merge([models[0]] * 2, exclude="nothing")
+    with pytest.warns(MergeWarning, match="not in the model that is kept, and left out: extra"):
+        result = merge([{**models[0], "extra": models[0]["x"]}, models[0]], exclude="extra")
+    assert "extra" not in result
+
+
+def test_an_excluded_head_beside_a_base():
+    base = {"x": tensor([0.0])}
+    result = mergecraft.task([base, *heads()], base_index=0, exclude=["head.*"], keep=1)
+    same(result["x"], [2])
+    same(result["head.weight"], [1, 2])
+    with pytest.raises(UsageError, match="keep: expected one of the models"):
+        mergecraft.task([base, *heads()], base_index=0, exclude=["head.*"], keep=0)
+
+
+def test_the_configuration_is_that_of_the_kept_head(tmp_path):
+    folders = []
+    for i, tensors in enumerate(heads()):
+        folder = Path(checkpoint(tmp_path, f"m{i}", tensors))
+        labels = {str(j): f"label {j}" for j in range(2 + i)}
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**config, "id2label": labels}))
+        folders.append(str(folder))
+    for keep, count in ((folders[0], 2), (1, 3)):
+        out = tmp_path / f"out{count}"
+        mergecraft.soup(folders, exclude="head.*", keep=keep, out=out)
+        assert len(json.loads((out / "config.json").read_text())["id2label"]) == count
+        assert weights(out)["head.weight"].shape == (count,)
+        story = json.loads((out / "mergecraft.json").read_text())
+        assert story["exclude"] == ["head.*"]
