@@ -206,19 +206,18 @@ static void test_excluded(void **state)
     p.input.exclude_count = 2;
     merged m = merge(&p, "soup");
     assert_floats(m.dict, "x", 2);
-    assert_int_equal(mc_state_dict_find(m.dict, "head")->bytes, sizeof three);
+    assert_int_equal(mc_source_bytes(mc_state_dict_find(m.dict, "head")), sizeof three);
     assert_null(mc_state_dict_find(m.dict, "extra"));
     assert_reported(m.report, "extra");
     merged_free(&m);
     p.input.keep = 1;
     m = merge(&p, "soup");
-    assert_int_equal(mc_state_dict_find(m.dict, "head")->bytes, sizeof two);
+    assert_int_equal(mc_source_bytes(mc_state_dict_find(m.dict, "head")), sizeof two);
     assert_floats(m.dict, "extra", 1);
     assert_int_equal(mc_report_count(m.report), 0);
     merged_free(&m);
     p.input.keep = 3;
-    assert_error(MC_USAGE, "expected a model from 1 to 2, found 3",
-                 try_merge(&p, "soup", &error));
+    assert_error(MC_USAGE, "expected a model from 1 to 2, found 3", try_merge(&p, "soup", &error));
     pair_free(&p);
 }
 
