@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import os
 import tempfile
 import warnings
 
@@ -318,3 +319,141 @@ def test_the_weights_of_a_pipeline_are_not_copied_on_the_way_in(modules):
 
 def test_the_examples_are_there():
     assert (EXAMPLES / "rte-1" / "config.json").exists()
+
+
+# ---- checkpoints and modules -------------------------------------------------------------------
+
+
+@needs_transformers
+def test_the_order_of_names_is_the_modules(parents, modules):
+    expected = [name for name, _ in modules[0].named_parameters()]
+    for parent in parents:  # safetensors, shards, two formats of torch
+        assert list(StateDict.from_hf(parent, "text-classification")) == expected
+
+
+@needs_transformers
+def test_saved_like_a_model(parents, modules, tmp_path):
+    import transformers
+
+    merged = mergecraft.soup([StateDict.from_model(m) for m in modules[:2]])
+    tokenizer = transformers.AutoTokenizer.from_pretrained(parents[0])
+    pipeline = transformers.pipeline("text-classification", model=modules[0], tokenizer=tokenizer)
+    for i, like in enumerate((parents[0], pipeline, modules[0])):
+        merged.save(tmp_path / str(i), like=like)
+        loaded, info = transformers.AutoModelForSequenceClassification.from_pretrained(
+            tmp_path / str(i), output_loading_info=True
+        )
+        assert not info["missing_keys"] and not info["unexpected_keys"]
+        assert_weights(loaded.float(), dict(merged))
+        with pytest.raises(mergecraft.ExistsError, match="overwrite"):
+            merged.save(tmp_path / str(i), like=like)
+        if like is not modules[0]:
+            transformers.pipeline("text-classification", model=str(tmp_path / str(i)))("a red box")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1", "2"]
+    part = merged.filter("bert.*")
+    with pytest.warns(MergeWarning, match="2 tensors are left as in"):
+        part.save(tmp_path / "0", like=parents[0], overwrite=True)
+
+
+@needs_transformers
+def test_a_bare_encoder_fits_a_model_with_a_head(modules, tmp_path):
+    bare = modules[0].bert
+    bare.save_pretrained(tmp_path / "bare")
+    sd = StateDict.from_hf(tmp_path / "bare")
+    with pytest.warns(MergeWarning, match="2 tensors are left as in BertForSequence"):
+        made = sd.to_model(modules[1])
+    expected = {n: p.detach() for n, p in modules[1].named_parameters()}
+    expected |= {f"bert.{n}": p.detach() for n, p in bare.named_parameters()}
+    assert_weights(made, expected)
+
+
+@needs_transformers
+def test_fused_experts_have_the_files_names(tmp_path):
+    """From version 5 on, a module's names are not those of its file."""
+    import transformers
+
+    config = transformers.MixtralConfig(
+        hidden_size=8, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1,
+        intermediate_size=8, vocab_size=20, num_local_experts=2, num_experts_per_tok=1,
+    )  # fmt: skip
+    models = [transformers.MixtralForCausalLM(config).eval() for _ in range(2)]
+    models[0].save_pretrained(tmp_path / "a")
+    ids = torch.arange(6)[None]
+    made = StateDict.from_hf(tmp_path / "a").to_model(models[1])
+    torch.testing.assert_close(made(ids).logits, models[0](ids).logits)
+    mergecraft.soup(models, out=tmp_path / "out")
+    assert StateDict.from_hf(tmp_path / "out").keys() == StateDict.from_hf(tmp_path / "a").keys()
+    loaded = transformers.MixtralForCausalLM.from_pretrained(tmp_path / "out")
+    merged = mergecraft.soup(models)
+    torch.testing.assert_close(loaded(ids).logits, merged(ids).logits)
+
+
+@needs_transformers
+def test_tied_in_one_model_and_not_in_another():
+    import transformers
+
+    def model(tied):
+        config = transformers.LlamaConfig(
+            hidden_size=8, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1,
+            intermediate_size=8, vocab_size=20, tie_word_embeddings=tied,
+        )  # fmt: skip
+        return transformers.LlamaForCausalLM(config)
+
+    tied, own = model(True), model(False)
+    expected = (tied.lm_head.weight + own.lm_head.weight) / 2
+    torch.testing.assert_close(mergecraft.soup([tied, own]).lm_head.weight, expected)
+    with pytest.warns(MergeWarning, match="lm_head.weight"):
+        mergecraft.soup([own, tied])
+
+
+@needs_transformers
+def test_ids_of_any_task(tmp_path):
+    import transformers
+
+    config = transformers.ViTConfig(
+        hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8,
+        image_size=16, patch_size=8, num_labels=3,
+    )  # fmt: skip
+    folders = [str(tmp_path / name) for name in "ab"]
+    models = [transformers.ViTForImageClassification(config) for _ in folders]
+    for folder, model in zip(folders, models):
+        model.save_pretrained(folder)
+    with pytest.warns(MergeWarning, match="the result is the model, not a pipeline"):
+        found = mergecraft.soup(folders)
+    assert type(found) is transformers.ViTForImageClassification
+    mean = (models[0].classifier.weight + models[1].classifier.weight) / 2
+    torch.testing.assert_close(found.classifier.weight, mean)
+    with pytest.raises(mergecraft.UnsupportedError, match="out='FOLDER'"):
+        mergecraft.soup(folders, task="image-classification")
+    for folder in folders:
+        transformers.ViTImageProcessor(size={"height": 16, "width": 16}).save_pretrained(folder)
+    assert mergecraft.soup(folders).task == "image-classification"
+    with pytest.raises(mergecraft.UnsupportedError, match="no model for 'text-classification'"):
+        mergecraft.soup(folders, task="sentiment-analysis")
+    with pytest.raises(mergecraft.UsageError, match="did you mean 'image-classification'"):
+        mergecraft.soup(folders, task="image-classificaton")
+
+
+@needs_transformers
+def test_push_to_hub(parents, monkeypatch):
+    import huggingface_hub
+
+    seen = {}
+
+    class Api:
+        def __init__(self, token=None):
+            seen["token"] = token
+
+        def create_repo(self, name, **options):
+            seen.update(options, name=name)
+
+        def upload_folder(self, repo_id, folder_path, commit_message):
+            seen["names"] = sorted(os.listdir(folder_path))
+            seen["message"] = commit_message
+            return "commit"
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Api)
+    sd = StateDict.from_hf(parents[0])
+    assert sd.push_to_hub("me/model", like=parents[0], private=True, token="t") == "commit"
+    assert seen["name"] == "me/model" and seen["private"] and seen["token"] == "t"
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= set(seen["names"])
