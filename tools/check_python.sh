@@ -82,6 +82,20 @@ grep -q layer_merge build/readme.py
 "$root/build/venv-numpy/bin/python" build/readme.py
 .venv/bin/python -m mypy
 .venv/bin/python -m mypy tests/python/typed_program.py
+# The oldest transformers that is supported and one from the middle, over the packages of .venv.
+run_tests_with_transformers()
+{
+    folder=build/venv-transformers-$1
+    [ -x "$folder/bin/python" ] || .venv/bin/python -m venv "$folder"
+    .venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+        > "$("$folder/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/zz.pth"
+    "$folder/bin/pip" install -q --disable-pip-version-check "transformers==$1"
+    (cd build && "../$folder/bin/python" -m pytest -q -c "$root/pyproject.toml" \
+        "$root/tests/python/test_torch.py" "$root/tests/python/test_evaluation.py")
+}
+
 if .venv/bin/python -c 'import transformers' 2> /dev/null; then
+    run_tests_with_transformers 4.38.2
+    run_tests_with_transformers 4.48.3
     .venv/bin/python tools/run_notebook.py examples/tutorial.ipynb
 fi

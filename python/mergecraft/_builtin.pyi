@@ -5,7 +5,17 @@ from typing import Any, final
 
 from ._methods import Method
 
-__all__ = ["dare", "max_magnitude", "median", "slerp", "soup", "stock", "task", "ties", "trimmed_mean"]
+__all__ = [
+    "dare",
+    "max_magnitude",
+    "median",
+    "slerp",
+    "soup",
+    "stock",
+    "task",
+    "ties",
+    "trimmed_mean",
+]
 
 @final
 class _Dare(Method):
@@ -14,7 +24,7 @@ class _Dare(Method):
         models: Sequence[Any],
         base_index: int | None = 0,
         p: float = 0.5,
-        average: str = 'survivors',
+        average: str = "survivors",
         weights: float | Sequence[float] | None = None,
         *,
         task: str | None = ...,
@@ -190,7 +200,7 @@ class _Task(Method):
         signs: float | Sequence[float] | None = None,
         scale: float = 1.0,
         weights: float | Sequence[float] | None = None,
-        scaling: str = 'mean',
+        scaling: str = "mean",
         *,
         task: str | None = ...,
         device: Any = ...,

@@ -101,6 +101,7 @@ class Callee:
         self.takes_any = any(p.kind is p.VAR_KEYWORD for p in self.parameters)
         # A wrapper (*args, **kwargs) does not reveal whether the wrapped function takes layer_name.
         kinds = [p.kind.name for p in self.parameters]
+        self._by_name = "POSITIONAL_ONLY" not in kinds
         wrapper = kinds == ["POSITIONAL_ONLY", "VAR_POSITIONAL", "VAR_KEYWORD"]
         self.takes_layer_name = "layer_name" in self.names or (self.takes_any and not wrapper)
 
@@ -139,6 +140,8 @@ class Callee:
                 raise ArgumentError(f"{self.name}() misses the argument '{parameter.name}'")
 
     def __call__(self, arguments: Mapping[str, Any]) -> Any:
+        if self._by_name and self.STAR not in arguments:
+            return self.function(**arguments)
         rest = dict(arguments)
         extra = rest.pop(self.STAR, ())
         kinds = ("POSITIONAL_ONLY", "POSITIONAL_OR_KEYWORD") if extra else ("POSITIONAL_ONLY",)

@@ -207,6 +207,10 @@ class DictMap:
             raise ArgumentError(f"{self.name}(): layer '{layer}': expected a value, found None")
         if not _tensors.is_tensor(result):
             return result
+        is_plain = _tensors.plainness()
+        first = zip(lists[self.names[0]], names[0])
+        if all(is_plain(result, dict.__getitem__(item, its)) for item, its in first):
+            return result
         dtypes = [item._dtype(its) for item, its in zip(lists[self.names[0]], names[0])]
         if all(_core.is_float(dtype) for dtype in {*dtypes, _tensors.dtype_of(result)}):
             return _tensors.cast(result, widest(dtypes))

@@ -255,6 +255,9 @@ class StateDict(_Dict):
 
     def _layer(self, name: str) -> Tensor:
         """Returns a tensor to compute with that nobody else holds; the entry stays as it is."""
+        value = dict.__getitem__(self, name)
+        if _tensors.is_wide(value) and not value.requires_grad:
+            return value.clone()
         value = self._entry(name)
         dtype = _tensors.layer_dtype(self._dtype(name))
         if type(value) is _core.Source:
@@ -303,23 +306,20 @@ class StateDict(_Dict):
         self, symbol: str, other: StateDict, reflected: bool, in_place: bool
     ) -> StateDict:
         function = _OPERATORS[symbol]
-        names = self._lined_up(symbol, other, keeps_own=in_place)
+        is_plain = _tensors.plainness()
         made = StateDict()
-        for name, its in names:
+        for name, its in self._lined_up(symbol, other, keeps_own=in_place):
             left, right = dict.__getitem__(self, name), dict.__getitem__(other, its)
-            if not _tensors.is_plain(left, right):
+            plain = is_plain(left, right)
+            if not plain:
                 left, right = self._read(name), other._read(its)
+            a, b = (right, left) if reflected else (left, right)
             if left.shape != right.shape:
-                a, b = (right, left) if reflected else (left, right)
                 raise MismatchError(
                     f"layer '{name}': shape {list(a.shape)} on the left of {symbol}, "
                     f"{list(b.shape)} on the right"
                 )
-            a, b = (right, left) if reflected else (left, right)
-            if _tensors.is_plain(left, right):
-                made[name] = function(a, b)
-            else:
-                made[name] = _combine(symbol, name, function, a, b)
+            made[name] = function(a, b) if plain else _combine(symbol, name, function, a, b)
         return made
 
     def _lined_up(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 
 from . import _core
 from ._errors import ArgumentError, MismatchError, UnsupportedError
@@ -236,13 +237,31 @@ def number(value: Any) -> Any:
     return value.item() if is_numpy(value) and value.ndim == 0 else value
 
 
-def is_plain(left: Any, right: Any) -> bool:
-    """Returns whether torch's operator on two tensors needs no care: one dtype, float32 or 64."""
+def plainness() -> Callable[[Any, Any], bool]:
+    """Returns the function is_plain: whether torch's operator on two tensors needs no care.
+
+    They are torch's own, both float32 or both float64. Looks torch up once for many tensors.
+    """
     torch = sys.modules.get("torch")
-    if torch is None or type(left) is not torch.Tensor or type(right) is not torch.Tensor:
+    if torch is None:
+        return lambda left, right: False
+    kind, single, double = torch.Tensor, torch.float32, torch.float64
+
+    def is_plain(left: Any, right: Any) -> bool:
+        if type(left) is not kind or type(right) is not kind:
+            return False
+        dtype = left.dtype
+        return (dtype is single or dtype is double) and right.dtype is dtype
+
+    return is_plain
+
+
+def is_wide(value: Any) -> bool:
+    """Returns whether a value is a tensor of torch in float32 or float64."""
+    torch = sys.modules.get("torch")
+    if torch is None or type(value) is not torch.Tensor:
         return False
-    dtype = left.dtype
-    return (dtype is torch.float32 or dtype is torch.float64) and right.dtype is dtype
+    return value.dtype is torch.float32 or value.dtype is torch.float64
 
 
 def together(left: Any, right: Any) -> tuple[Any, Any]:

@@ -176,7 +176,7 @@ def test_functions_of_torch():
 def modules(parents):
     from transformers import AutoModelForSequenceClassification
 
-    return [AutoModelForSequenceClassification.from_pretrained(p, dtype=torch.float32) for p in parents]
+    return [AutoModelForSequenceClassification.from_pretrained(p).float() for p in parents]
 
 
 @pytest.fixture(scope="module")
