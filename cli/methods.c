@@ -119,6 +119,10 @@ static void print_method(const mc_method *method)
         table_add(&rows, "list");
         table_add(&rows, "needed: --list %s=MODEL,...", side->name);
     }
+    if (method->reproducibility == MC_SAME_ON_MACHINE) {
+        table_add(&rows, "bits");
+        table_add(&rows, "the same for any number of threads; other CPUs differ by rounding");
+    }
     if (method->paper) {
         table_add(&rows, "paper");
         table_add(&rows, "%s", method->paper);
@@ -209,11 +213,11 @@ static json_t *json_method(const mc_method *method)
         json_array_append_new(params, json_param(param));
     char *const name = method_name(method);
     json_t *const object = json_pack(
-        "{s:o, s:o, s:o, s:s, s:b, s:b, s:I, s:o, s:o, s:o}", "name", json_text(name), "help",
+        "{s:o, s:o, s:o, s:s, s:b, s:b, s:b, s:I, s:o, s:o, s:o}", "name", json_text(name), "help",
         json_text(method->help), "paper", json_text(method->paper), "scope",
         scope_names[method->scope], "needs_base", method->needs_base, "takes_base",
-        method->takes_base, "min_models", (json_int_t)(method->min_models ? method->min_models : 1),
-        "max_models",
+        method->takes_base, "same_bits_everywhere", method->reproducibility == MC_SAME_EVERYWHERE,
+        "min_models", (json_int_t)(method->min_models ? method->min_models : 1), "max_models",
         method->max_models ? json_integer((json_int_t)method->max_models) : json_null(), "lists",
         json_sides(method), "parameters", params);
     free(name);

@@ -5,8 +5,8 @@
 set -eu
 folder=$1
 packages='libc6 libgcc-s1 libstdc++6 libcmocka-dev libcmocka0 libcurl4-openssl-dev libdnnl-dev
-    libjansson-dev libjansson4 libsnappy-dev libsnappy1v5 libssl-dev libyaml-dev libyaml-0-2
-    libzstd-dev libzstd1 zlib1g-dev zlib1g'
+    libgfortran5 libjansson-dev libjansson4 libopenblas0-pthread libsnappy-dev
+    libsnappy1v5 libssl-dev libyaml-dev libyaml-0-2 libzstd-dev libzstd1 zlib1g-dev zlib1g'
 
 # The name of this file contains a checksum of the list: a new list is unpacked again.
 complete=$folder/.complete-$(printf '%s' "$packages" | cksum | cut -d ' ' -f 1)

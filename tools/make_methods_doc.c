@@ -89,6 +89,10 @@ static void print_method(const mc_method *method)
 {
     printf("\n## %s\n\n%c%s.%s\n", method->name, toupper(method->help[0]), method->help + 1,
            method->needs_base ? " Needs a base." : "");
+    if (method->reproducibility == MC_SAME_ON_MACHINE)
+        puts("Uses LAPACK: the same bits on one machine for any number of threads; results on "
+             "other\n"
+             "CPUs differ by rounding.");
     if (method->paper)
         printf("Source: %s.\n", method->paper);
     if (method->params)

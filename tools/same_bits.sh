@@ -8,6 +8,8 @@ trap 'rm -rf "$folder"' EXIT
 
 count=0
 for method in $("$1" methods --names); do
+    # Some results depend on the machine's LAPACK, beyond what is promised across machines.
+    ! "$1" methods "$method" --json | grep -q '"same_bits_everywhere": false' || continue
     set -- "$1" "$2" "$models"/rte-[1-5]
     command=$1
     other=$2

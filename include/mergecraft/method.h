@@ -62,6 +62,12 @@ typedef enum mc_scope {
     MC_MODEL        /* whole state dicts: MC_MODEL_MERGE */
 } mc_scope;
 
+/* How far results are the same bits. */
+typedef enum mc_reproducibility {
+    MC_SAME_EVERYWHERE, /* on any number of threads and any CPU */
+    MC_SAME_ON_MACHINE  /* on any number of threads; other CPUs differ by rounding (LAPACK, BLAS) */
+} mc_reproducibility;
+
 typedef enum mc_param_type {
     MC_NUMBER,  /* a finite double */
     MC_INTEGER, /* a whole number of at most 2^53 in magnitude, so that it is exact as a double */
@@ -127,6 +133,11 @@ typedef struct mc_layer {
     int64_t size;         /* elements in the whole tensor */
     int64_t first;        /* flat index of this tile's first element */
     size_t count;         /* elements in this tile */
+    /*
+     * Whether the tensor is a matrix to methods that decompose matrices: of rank 2, and neither an
+     * embedding nor a head, by its name. It is [out, in], or [in, out] if `transposed`.
+     */
+    bool matrix, transposed;
 
     mc_real *out;                 /* [count] the result; write every element */
     const mc_real *const *models; /* [model_count][count] the fine-tuned models, in order */
@@ -190,6 +201,7 @@ typedef struct mc_method {
     const char *help;   /* one line */
     const char *paper;  /* or another source; NULL if none */
     mc_scope scope;
+    mc_reproducibility reproducibility;
     bool needs_base;
     bool takes_base;               /* uses a base if there is one */
     size_t min_models, max_models; /* the base not counted; 0: no limit (at least one) */

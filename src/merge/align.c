@@ -259,8 +259,7 @@ static mc_status align_model(mc_alignment *a, size_t model, size_t tuned_count, 
     const mc_state_dict *const reference = mc_model_state_dict(last);
     if (a->models[model] == last)
         return MC_OK;
-    const json_t *const type = json_object_get(last->config, "model_type");
-    MC_TRY(find_prefix(a->dicts[model], reference, mc_encoder_prefix(json_string_value(type)),
+    MC_TRY(find_prefix(a->dicts[model], reference, mc_encoder_prefix(mc_model_type(last)),
                        a->labels[model], p, report, error));
     return p->text ? make_own(a, model, p, reference, error) : MC_OK;
 }

@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "methods/variant.h"
+#include "model/parts.h"
 #include "tensor/convert.h"
 
 #include <assert.h>
@@ -60,16 +61,33 @@ static mc_status check_sides(const mc_merged_parts *parts, mc_error *error)
     return MC_OK;
 }
 
+static bool is_matrix(int rank, mc_part_role role)
+{
+    switch (role) {
+    case MC_PART_INPUT_EMBEDDING:
+    case MC_PART_POSITION_EMBEDDING:
+    case MC_PART_TYPE_EMBEDDING:
+    case MC_PART_OUTPUT_HEAD:
+    case MC_PART_HEAD:
+        return false;
+    default:
+        return rank == 2;
+    }
+}
+
 mc_status mc_job_init(mc_job *job, const mc_merged_parts *parts, mc_error *error)
 {
     assert(parts->model_count > 0);
     assert(parts->input_count == parts->model_count * (1 + parts->side_count) + parts->has_base);
     MC_TRY(check_sides(parts, error));
     const mc_source *const first = parts->inputs[0];
+    const mc_part part = mc_part_of(parts->model_type, parts->name);
     *job = (mc_job){.params = mc_params_ref(parts->params),
                     .name = mc_strdup(parts->name),
                     .rank = first->rank,
                     .count = first->count,
+                    .matrix = is_matrix(first->rank, part.role),
+                    .transposed = part.transposed,
                     .random_key = mc_random_key(parts->seed, parts->name),
                     .inputs = mc_alloc_zero(parts->input_count, sizeof *job->inputs),
                     .input_count = parts->input_count,
@@ -141,6 +159,8 @@ mc_layer mc_job_whole(const mc_job *job, const void *state, mc_error *error)
         .rank = job->rank,
         .shape = job->shape,
         .size = job->count,
+        .matrix = job->matrix,
+        .transposed = job->transposed,
         .model_count = job->model_count,
         .side_count = job->side_count,
         .params = job->method->params,

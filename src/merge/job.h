@@ -20,6 +20,7 @@ typedef struct mc_job {
     int rank;
     int64_t shape[MC_MAX_RANK]; /* of the models' tensors and of the result */
     int64_t count;
+    bool matrix, transposed; /* as in mc_layer */
     uint64_t random_key;
     /* models, then the base if there is one, then the side inputs, each of model_count sources */
     mc_source **inputs;
@@ -32,6 +33,7 @@ typedef struct mc_merged_parts {
     const mc_method *method;
     mc_params *params;
     const char *name;
+    const char *model_type; /* as config.json has it; NULL: unknown */
     uint64_t seed;
     mc_source *const *inputs; /* as in mc_job */
     size_t input_count, model_count, side_count;

@@ -195,7 +195,7 @@ static size_t side_count(const mc_method *method)
     return count;
 }
 
-static mc_status merged_source(const mc_output *row, mc_params *params, uint64_t seed,
+static mc_status merged_source(const mc_output *row, mc_params *params, const mc_outputs *table,
                                mc_source **out, mc_error *error)
 {
     mc_source **const inputs = input_sources(row);
@@ -203,7 +203,8 @@ static mc_status merged_source(const mc_output *row, mc_params *params, uint64_t
         .method = row->method,
         .params = params,
         .name = row->name,
-        .seed = seed,
+        .model_type = table->model_type,
+        .seed = table->seed,
         .inputs = inputs,
         .input_count = row->input_count,
         .model_count = mc_output_count(row, MC_ROLE_MODEL, NULL),
@@ -224,7 +225,8 @@ static mc_status mean_source(const mc_output *row, mc_source **out, mc_error *er
     return mc_in_tensor(error, row->name, status);
 }
 
-mc_status mc_output_resolve(mc_output *row, uint64_t seed, const mc_labels *labels, mc_error *error)
+mc_status mc_output_resolve(mc_output *row, const mc_outputs *table, const mc_labels *labels,
+                            mc_error *error)
 {
     mc_source *source = NULL;
     assert(row->input_count > 0);
@@ -238,7 +240,7 @@ mc_status mc_output_resolve(mc_output *row, uint64_t seed, const mc_labels *labe
         break;
     case MC_ACTION_MERGE:
         MC_TRY(mc_output_check(row, labels, error));
-        MC_TRY(merged_source(row, row->params, seed, &source, error));
+        MC_TRY(merged_source(row, row->params, table, &source, error));
         break;
     }
     return mc_output_set_source(row, source, error);
@@ -248,7 +250,7 @@ mc_status mc_outputs_resolve(mc_outputs *outputs, const mc_labels *labels, mc_er
 {
     for (size_t i = 0; i < outputs->count; i++)
         if (!outputs->rows[i].source)
-            MC_TRY(mc_output_resolve(&outputs->rows[i], outputs->seed, labels, error));
+            MC_TRY(mc_output_resolve(&outputs->rows[i], outputs, labels, error));
     return MC_OK;
 }
 
@@ -310,10 +312,11 @@ typedef struct binding {
     mc_source *source;
 } binding;
 
-static mc_status bind_row(const mc_output *row, uint64_t seed, binding *out, mc_error *error)
+static mc_status bind_row(const mc_output *row, const mc_outputs *table, binding *out,
+                          mc_error *error)
 {
     mc_source *made = NULL;
-    MC_TRY(merged_source(row, out->params, seed, &made, error));
+    MC_TRY(merged_source(row, out->params, table, &made, error));
     if (made->dtype == row->dtype) {
         out->source = made;
         return MC_OK;
@@ -346,7 +349,7 @@ mc_status mc_outputs_bind(mc_outputs *outputs, mc_row_params values, void *user,
             continue;
         bindings[i].params = values(row, user);
         if (bindings[i].params)
-            status = bind_row(row, outputs->seed, &bindings[i], error);
+            status = bind_row(row, outputs, &bindings[i], error);
     }
     if (status == MC_OK)
         commit(outputs, bindings);

@@ -50,7 +50,8 @@ typedef struct mc_output {
 typedef struct mc_outputs {
     mc_output *rows; /* in the order of the output */
     size_t count, capacity;
-    uint64_t seed; /* of methods that draw random numbers: keyed by seed and row name */
+    uint64_t seed;          /* of methods that draw random numbers: keyed by seed and row name */
+    const char *model_type; /* as config.json has it; borrowed; NULL: unknown */
 } mc_outputs;
 
 void mc_outputs_free(mc_outputs *outputs); /* leaves an empty table */
@@ -88,10 +89,10 @@ const char *mc_label_of(const mc_labels *labels, const mc_input *input, char *bu
 mc_status mc_output_check(const mc_output *row, const mc_labels *labels, mc_error *error);
 
 /*
- * Makes row->source; checks the inputs of rows that are computed. MC_UNSUPPORTED if sources are
+ * Makes row->source, with seed and model type of the table; checks the inputs of rows that are computed. MC_UNSUPPORTED if sources are
  * nested too deep. Rows of a method of scope MC_MODEL have their source set by line-up instead.
  */
-mc_status mc_output_resolve(mc_output *row, uint64_t seed, const mc_labels *labels,
+mc_status mc_output_resolve(mc_output *row, const mc_outputs *table, const mc_labels *labels,
                             mc_error *error);
 
 /* Resolves every row that has no source yet. */

@@ -100,6 +100,7 @@ static mc_status copy_options(const mc_plan_input *input, mc_plan *plan, mc_erro
 {
     plan->method = input->method;
     plan->outputs.seed = input->seed;
+    plan->outputs.model_type = mc_model_type(mc_plan_last(plan));
     plan->strict = input->strict;
     plan->convert = input->convert;
     plan->dtype = input->dtype;

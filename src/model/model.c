@@ -143,6 +143,11 @@ mc_status mc_model_wrap(const char *name, const mc_state_dict *dict, const char 
     return MC_OK;
 }
 
+const char *mc_model_type(const mc_model *model)
+{
+    return json_string_value(json_object_get(model->config, "model_type"));
+}
+
 bool mc_model_has_adapters(const mc_model *model)
 {
     return model->adapters != 0;

@@ -20,6 +20,9 @@ struct mc_model {
     uint64_t adapters; /* a hash of the adapters' configurations; 0 without adapters */
 };
 
+/* "bert": model_type of its configuration; NULL if that does not say. */
+const char *mc_model_type(const mc_model *model);
+
 /* Returns whether the model was opened as BASE+ADAPTER. */
 bool mc_model_has_adapters(const mc_model *model);
 

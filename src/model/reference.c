@@ -149,8 +149,8 @@ static mc_status apply(mc_model *model, const mc_adapter *adapter, const char *n
 {
     size_t left_out = 0;
     const size_t before = mc_state_dict_count(model->checkpoint.dict);
-    const char *const type = json_string_value(json_object_get(model->config, "model_type"));
-    MC_TRY(mc_adapter_apply(adapter, type, model->checkpoint.dict, &left_out, error));
+    MC_TRY(
+        mc_adapter_apply(adapter, mc_model_type(model), model->checkpoint.dict, &left_out, error));
     MC_TRY(take_files(model, adapter, error));
     MC_TRY(hash_config(model, adapter, error));
     return note_adapter(model, adapter, name, left_out, before, error);

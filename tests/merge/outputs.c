@@ -245,7 +245,7 @@ static void test_rows_that_do_not_fit(void **state)
         else
             row->inputs[0].model = 1, mc_source_unref(row->inputs[0].source),
             row->inputs[0].source = mc_source_ref(mc_state_dict_find(a, others[i]));
-        assert_error(MC_MISMATCH, texts[i], mc_output_resolve(row, 0, &labels, &error));
+        assert_error(MC_MISMATCH, texts[i], mc_output_resolve(row, &outputs, &labels, &error));
         mc_outputs_free(&outputs);
     }
     mc_state_dict_free(a);

@@ -39,6 +39,40 @@ static void test_list(void **state)
     assert_null(mc_method_find(""));
 }
 
+/* One NaN would be in every singular vector: an error, not a matrix of NaN. */
+static void test_nan_in_matrix(void **state)
+{
+    static const char *const names[] = {"iso_c", "iso_cts", "tsvm", "cart", "wudi"};
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const mc_method *const method = mc_method_variant(mc_method_find(names[i]), false);
+        const int64_t shape[2] = {2, 2};
+        const float base[4] = {0}, model[4] = {1, (float)NAN, 2, 3};
+        const float *const models[] = {model};
+        float out[4];
+        mc_error error = MC_ERROR_NONE;
+        mc_params *const params = run_params(method, 1, "");
+        mc_layer layer = {.name = "layer",
+                          .rank = 2,
+                          .shape = shape,
+                          .size = 4,
+                          .count = 4,
+                          .matrix = true,
+                          .out = (mc_real *)out,
+                          .model_count = 1,
+                          .models = (const mc_real *const *)models,
+                          .base = (const mc_real *)base,
+                          .params = method->params,
+                          .values = params->values,
+                          .error = &error};
+        layer.scratch = malloc(method->scratch_bytes(&layer));
+        assert_int_equal(method->apply(&layer), MC_FORMAT);
+        assert_non_null(strstr(error.text, "found NaN or infinity"));
+        free(layer.scratch);
+        mc_params_unref(params);
+    }
+}
+
 MC_LAYER_MERGE(own, .help = "not built in", .scope = MC_ELEMENTWISE)
 {
     mc_tile_copy(layer->out, layer->models[0], layer->count);
@@ -345,14 +379,23 @@ static void test_max_magnitude_takes_the_first(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_list),           cmocka_unit_test(test_variants),
-        cmocka_unit_test(test_checks),         cmocka_unit_test(test_notes),
-        cmocka_unit_test(test_slerp_of_zeros), cmocka_unit_test(test_slerp_along_the_line),
-        cmocka_unit_test(test_slerp_of_nan),   cmocka_unit_test(test_stock_of_zeros),
-        cmocka_unit_test(test_stock_of_nan),   cmocka_unit_test(test_dare_drops_all),
-        cmocka_unit_test(test_dare_limit),     cmocka_unit_test(test_dare_share),
-        cmocka_unit_test(test_ties_edges),     cmocka_unit_test(test_ties_specials),
-        cmocka_unit_test(test_weights),        cmocka_unit_test(test_max_magnitude_takes_the_first),
+        cmocka_unit_test(test_list),
+        cmocka_unit_test(test_nan_in_matrix),
+        cmocka_unit_test(test_variants),
+        cmocka_unit_test(test_checks),
+        cmocka_unit_test(test_notes),
+        cmocka_unit_test(test_slerp_of_zeros),
+        cmocka_unit_test(test_slerp_along_the_line),
+        cmocka_unit_test(test_slerp_of_nan),
+        cmocka_unit_test(test_stock_of_zeros),
+        cmocka_unit_test(test_stock_of_nan),
+        cmocka_unit_test(test_dare_drops_all),
+        cmocka_unit_test(test_dare_limit),
+        cmocka_unit_test(test_dare_share),
+        cmocka_unit_test(test_ties_edges),
+        cmocka_unit_test(test_ties_specials),
+        cmocka_unit_test(test_weights),
+        cmocka_unit_test(test_max_magnitude_takes_the_first),
     };
     return cmocka_run_group_tests_name("methods", tests, NULL, NULL);
 }

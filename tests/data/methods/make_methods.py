@@ -5,20 +5,22 @@ tests/methods/golden.c in the same way. The methods are written down here a seco
 their definitions; discontinuous choices (what is kept, which sign wins) are made in the layer's type, float32 or
 float64, everything smooth is computed in float64.
 
-    python tests/data/methods/make_methods.py
+    python tests/data/methods/make_methods.py [METHOD...]
 """
 
 import itertools
 import pathlib
+import sys
 
 import ml_dtypes
 import numpy as np
+import research
 import torch
 
 HERE = pathlib.Path(__file__).parent
 DTYPES = {"F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16, "F64": np.float64}
 SHAPES = {"scalar": (), "0x3": (0, 3), "1": (1,), "7": (7,), "33x5": (33, 5), "2x3x3x3": (2, 3, 3, 3),
-          "12305": (3 * 4096 + 17,)}
+          "5x33": (5, 33), "12305": (3 * 4096 + 17,)}
 BASE = 255
 
 
@@ -227,8 +229,39 @@ METHODS = {
 }
 
 
+# Methods on whole tensors. Their results depend on every element, so a few cases of each shape do;
+# NaN is an error where matrices are decomposed (tests/methods/special.c).
+RESEARCH = {
+    "iso_c": (research.iso_c, False, (1, 3), lambda n: [{}, {"alpha": 0.3}]),
+    "iso_cts": (research.iso_cts, False, (1, 3), lambda n: [{}, {"common": 0.2}]),
+    "tsvm": (research.tsvm, False, (1, 3),
+             lambda n: [{}, {"weights": weights_of(n)[0], "alpha": 2}]),
+    "cart": (research.cart, False, (1, 3), lambda n: [{}, {"rank": 0.5, "scale": 1}]),
+    "wudi": (research.wudi, False, (2, 3), lambda n: [{"iterations": 20}, {"lr": 1e-3}]),
+    "magmax": (research.magmax, False, (1, 2, 4), lambda n: [{}, {"scale": 1}]),
+    "consensus": (research.consensus, False, (1, 2, 4), lambda n: [{}, {"lam": 0.6, "k": 1}]),
+    "cabs": (research.cabs, False, (1, 3),
+             lambda n: [{"weights": weights_of(n)[0], "n": 2, "m": 5},
+                        {"weights": weights_of(n)[0], "prune": "magnitude", "sparsity": 0.6}]),
+}
+DECOMPOSING = {"iso_c", "iso_cts", "tsvm", "cart", "wudi"}
+METHODS |= RESEARCH
+
+
+def research_cases(method, counts, params):
+    shapes = ("0x3", "7", "33x5", "5x33")
+    for dtype, count, shape in itertools.product(("F32", "F64"), counts, shapes):
+        for kind in ("plain", "zeros") if method in DECOMPOSING else ("plain", "special"):
+            for setting in params(count):
+                yield dtype, count, shape, kind, setting
+
+
 def cases_of(method, counts, params):
-    for dtype, count, shape, kind in itertools.product(DTYPES, counts, SHAPES, ("plain", "zeros", "special")):
+    if method in RESEARCH:
+        yield from research_cases(method, counts, params)
+        return
+    shapes = [shape for shape in SHAPES if shape != "5x33"]
+    for dtype, count, shape, kind in itertools.product(DTYPES, counts, shapes, ("plain", "zeros", "special")):
         large = shape == "12305"
         if large and (count not in (2, 5) or dtype != "F32" or kind == "zeros"):
             continue
@@ -253,10 +286,12 @@ def write(method):
     for seed, (dtype, count, shape, kind, setting) in enumerate(cases_of(method, counts, params)):
         size = int(np.prod(SHAPES[shape], dtype=int))
         base, *models = make_inputs(seed, kind, count, size, dtype)
+        if method in RESEARCH:  # these look at the shape
+            base, *models = (values.reshape(SHAPES[shape]) for values in (base, *models))
         extra = {"key": random_key(seed, "layer")} if method == "dare" else {}
         with np.errstate(all="ignore"):
             expected = function(base, models, **setting, **extra).astype(base.dtype)
-        lines.append(f"{seed} {dtype} {count} {shape} {kind} {int(exact)} {offset} {text_of(setting)}".rstrip())
+        lines.append(f"{seed} {dtype} {count} {shape} {kind} {2 if method in DECOMPOSING else int(exact)} {offset} {text_of(setting)}".rstrip())
         values.append(expected.tobytes())
         offset += expected.nbytes
     (HERE / f"{method}.txt").write_text("\n".join(lines) + "\n")
@@ -265,5 +300,5 @@ def write(method):
 
 
 if __name__ == "__main__":
-    for name in METHODS:
+    for name in sys.argv[1:] or METHODS:
         write(name)

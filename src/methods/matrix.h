@@ -1,0 +1,85 @@
+/*
+ * What the methods that see weights as matrices share: which layers count as matrices, task vectors
+ * in double, the rule for all other layers, and scratch as a stack of double arrays.
+ *
+ * A layer is a matrix if it has rank 2 and is neither an embedding nor an output head
+ * (layer->matrix): the papers treat block weights, and the decomposition of a vocabulary would cost
+ * more than that of all blocks together.
+ */
+#ifndef MC_METHODS_MATRIX_H
+#define MC_METHODS_MATRIX_H
+
+#include <mergecraft/method.h>
+
+#include "linalg/linalg.h"
+
+static const int matrix_wide = sizeof(mc_real) == sizeof(double);
+
+typedef struct matrix_size {
+    size_t m, n, k; /* rows, columns, and the smaller of the two */
+} matrix_size;
+
+static inline matrix_size matrix_size_of(const mc_layer *layer)
+{
+    const size_t m = (size_t)layer->shape[0], n = (size_t)layer->shape[1];
+    return (matrix_size){m, n, m < n ? m : n};
+}
+
+static inline mc_svd_kind matrix_svd_kind(matrix_size size)
+{
+    return mc_svd_kind_for(size.m, size.n, matrix_wide);
+}
+
+/* Takes `count` doubles from the front of the scratch that is left. */
+static inline double *matrix_take(double **scratch, size_t count)
+{
+    double *const taken = *scratch;
+    *scratch += count;
+    return taken;
+}
+
+/* to = model − base */
+static inline void matrix_task_vector(double *to, const mc_real *model, const mc_real *base,
+                                      size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        to[i] = (double)model[i] - (double)base[i];
+}
+
+/* sum += weight · (model − base) */
+static inline void matrix_add_task_vector(double *sum, const mc_real *model, const mc_real *base,
+                                          double weight, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        sum[i] += weight * ((double)model[i] - (double)base[i]);
+}
+
+/* out = base + alpha · update */
+static inline void matrix_add_update(const mc_layer *layer, double alpha, const double *update)
+{
+    for (size_t i = 0; i < layer->count; i++)
+        layer->out[i] = (mc_real)((double)layer->base[i] + alpha * update[i]);
+}
+
+/* The rule for layers that are no matrices: out = base + alpha · the mean of the task vectors. */
+static inline mc_status matrix_mean_rule(const mc_layer *layer, double alpha)
+{
+    for (size_t i = 0; i < layer->count; i++) {
+        double sum = 0;
+        for (size_t t = 0; t < layer->model_count; t++)
+            sum += (double)layer->models[t][i] - (double)layer->base[i];
+        layer->out[i] = (mc_real)((double)layer->base[i] +
+                                  alpha * (sum / (double)layer->model_count));
+    }
+    return MC_OK;
+}
+
+/* Scales row i of a [rows, columns] by s[i]. */
+static inline void matrix_scale_rows(double *a, const double *s, size_t rows, size_t columns)
+{
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < columns; j++)
+            a[i * columns + j] *= s[i];
+}
+
+#endif

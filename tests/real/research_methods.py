@@ -1,0 +1,97 @@
+"""Research methods against golden vectors: research_methods.py MERGECRAFT methods-golden.json
+
+Each case becomes safetensors files and one run of the command; the result is compared within the
+tolerance that the file states. Prints a line per method and exits with 1 if a case fails.
+"""
+import base64
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+# A single tensor counts as a weight of a block; embeddings and heads are not decomposed.
+NAME = "block.0.weight"
+# Parameters of the file that state how the reference was run, not what the method computes.
+IGNORED = {"null", "layout", "blocks"}
+RENAMED = {"subspace_boost": "boost"}
+
+
+def array(item):
+    data = np.frombuffer(base64.b64decode(item["b64"]), np.dtype(item["dtype"]))
+    return data.reshape(item["shape"])
+
+
+def tensors(item):
+    if "b64" in item:
+        return {NAME: array(item)}
+    return {name: array(value) for name, value in item.items()}
+
+
+def arguments(method, params):
+    for name, value in params.items():
+        if name in IGNORED:
+            continue
+        text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        yield from ("-p", f"{method}.{name}={text}" if method in ADD_ONS else f"{name}={text}")
+
+
+ADD_ONS = {"lines", "svc", "boost"}
+
+
+def run(command, case, folder):
+    method = RENAMED.get(case["method"], case["method"])
+    inputs, line = case["inputs"], [command, "merge", "task" if method in ADD_ONS else method]
+    for index, model in enumerate(inputs["models"]):
+        save_file(tensors(model), folder / f"model{index}.safetensors")
+        line.append(str(folder / f"model{index}.safetensors"))
+    if inputs["base"] is not None:
+        save_file(tensors(inputs["base"]), folder / "base.safetensors")
+        line += ["--base", str(folder / "base.safetensors")]
+    for name, items in inputs["extra"].items():
+        for index, item in enumerate(items):
+            save_file(tensors(item), folder / f"{name}{index}.safetensors")
+        files = ",".join(str(folder / f"{name}{i}.safetensors") for i in range(len(items)))
+        line += ["--list", f"{name}={files}"]
+    line += list(arguments(method, case["params"]))
+    if method in ADD_ONS:
+        line += ["--then", method]
+    done = subprocess.run([*line, "-q", "-o", str(folder / "out")], capture_output=True, text=True)
+    if done.returncode != 0:
+        return None, done.stderr.strip()
+    return load_file(folder / "out" / "model.safetensors"), ""
+
+
+def check(command, case):
+    with tempfile.TemporaryDirectory() as name:
+        found, message = run(command, case, pathlib.Path(name))
+    if found is None:
+        return message
+    tolerance = case["tolerance"]
+    for name, expected in tensors(case["output"]).items():
+        limit = tolerance["atol"] + tolerance["rtol"] * np.abs(expected)
+        error = np.abs(found[name].astype(np.float64) - expected)
+        if not np.all(error <= limit):
+            return f"{name}: off by {error.max():.3g}, allowed {limit.min():.3g}"
+    return ""
+
+
+def main(command, path, wanted):
+    results = {}
+    for case in json.loads(pathlib.Path(path).read_text())["cases"]:
+        if wanted and case["method"] not in wanted:
+            continue
+        message = check(command, case)
+        results.setdefault(case["method"], []).append(message)
+        if message:
+            print(f"{case['id']}: {message}")
+    for method, messages in results.items():
+        print(f"{method}: {messages.count('')} of {len(messages)} passed")
+    return int(any(message for messages in results.values() for message in messages))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], sys.argv[2], set(sys.argv[3:])))
