@@ -1,0 +1,36 @@
+/* JSON with the numbers that Python writes: what is written is read as the same, and written so. */
+#include "fuzz.h"
+
+#include "base/json.h"
+#include "base/memory.h"
+
+#include <string.h>
+
+static void check_again(const json_t *value)
+{
+    json_t *again = NULL;
+    char *const text = mc_json_write(value, JSON_COMPACT);
+    fuzz_require(text != NULL, "it can be written");
+    fuzz_require(mc_json_parse(text, strlen(text), &again, NULL) == MC_OK, "and read");
+    fuzz_require(json_equal(value, again), "as the same");
+    char *const same = mc_json_write(again, JSON_COMPACT);
+    fuzz_require(same && strcmp(text, same) == 0, "and written as the same");
+    mc_free(text);
+    mc_free(same);
+    json_decref(again);
+}
+
+void fuzz_input(const uint8_t *data, size_t size)
+{
+    mc_error error = MC_ERROR_NONE;
+    json_t *value = NULL, *unique = NULL;
+    const mc_status status = mc_json_parse((const char *)data, size, &value, &error);
+    fuzz_check_status(status, &error); /* memory works again from here on */
+    if (status == MC_OK)
+        check_again(value);
+    else if (status != MC_NO_MEMORY)
+        fuzz_require(mc_json_parse_unique((const char *)data, size, &unique, NULL) != MC_OK,
+                     "repeated names are all that is allowed more");
+    json_decref(value);
+    json_decref(unique);
+}
