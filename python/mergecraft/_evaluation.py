@@ -56,7 +56,8 @@ class Evaluation(Mapping[str, float]):
     def __init__(self, found: Mapping[str, Any], labels: list[float], columns: int) -> None:
         self._metrics = {name: value for name, (value, _) in found["metrics"].items()}
         self.errors = {name: error for name, (_, error) in found["metrics"].items()}
-        self.loss, self.loss_error = next(iter(found["loss"].values()), (float("nan"),) * 2)
+        losses: list[tuple[float, float]] = [*found["loss"].values(), (float("nan"),) * 2]
+        self.loss, self.loss_error = losses[0]
         self.predictions: list[float] = found["predictions"]
         self.labels = labels
         self.truncated: int = found["truncated"]
@@ -72,7 +73,8 @@ class Evaluation(Mapping[str, float]):
         return numpy.frombuffer(memoryview(self._scores), numpy.float32).reshape(-1, self._columns)
 
     def __getitem__(self, name: str) -> float:
-        return self._metrics[name]
+        value: float = self._metrics[name]
+        return value
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._metrics)
@@ -558,7 +560,8 @@ def _softmax(logits: numpy.ndarray[Any, Any]) -> numpy.ndarray[Any, Any]:
     import numpy
 
     powers = numpy.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    shares: numpy.ndarray[Any, Any] = powers / powers.sum(axis=1, keepdims=True)
+    return shares
 
 
 def _loss(logits: numpy.ndarray[Any, Any], columns: list[int]) -> dict[str, tuple[float, float]]:

@@ -107,7 +107,7 @@ class Input:
 
 def save_files(model: Any, module: Any, folder: str) -> None:
     """Saves tokenizer, processors, generation configuration and own code of a model."""
-    generation = getattr(module, "generation_config", None)
+    generation: Any = getattr(module, "generation_config", None)
     if generation is not None and module.can_generate():
         generation.save_pretrained(folder)
     if getattr(type(module), "_auto_class", None):  # code of the user's that config.json names
@@ -117,7 +117,7 @@ def save_files(model: Any, module: Any, folder: str) -> None:
     if _tensors.is_module(model):
         return
     for name in _COMPONENTS:
-        component = getattr(model, name, None)
+        component: Any = getattr(model, name, None)
         if hasattr(component, "save_pretrained"):
             component.save_pretrained(folder)
 

@@ -44,7 +44,7 @@ def unwrap(module: Any) -> Any:
     parallel: tuple[type, ...] = (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)
     while True:
         if isinstance(module, parallel):
-            module = module.module
+            module = module.module  # type: ignore[attr-defined, unused-ignore]
         elif _tensors.is_module(getattr(module, "_orig_mod", None)):  # torch.compile
             module = module._orig_mod
         else:

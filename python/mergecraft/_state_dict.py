@@ -66,7 +66,8 @@ class StateDict(_Dict):
             ArgumentError: not a module.
         """
         if kind_of(model) == OWN:
-            return model.state_dict()  # type: ignore[no-any-return, union-attr]
+            own: Any = model
+            return own.state_dict()  # type: ignore[no-any-return]
         module = model if _tensors.is_module(model) else getattr(model, "model", model)
         if not _tensors.is_module(module):
             found = type(model).__name__

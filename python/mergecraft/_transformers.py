@@ -107,7 +107,7 @@ def task_of(core: _core.Model, config: Any) -> str | None:
     tasks = list(_registry().supported_tasks)
     for task in [*[t for t in _PREFERRED if t in tasks], *tasks]:
         if any(kind.__name__ == core.architecture for kind in _classes_of(task, config)):
-            return task
+            return str(task)
     if core.architecture and core.architecture.endswith("ForPreTraining") and "fill-mask" in tasks:
         return "fill-mask" if _classes_of("fill-mask", config) else None
     return None
@@ -121,7 +121,7 @@ def configuration(core: _core.Model) -> Any:
     import transformers
 
     with Quiet():
-        return transformers.AutoConfig.from_pretrained(core.folder)
+        return transformers.AutoConfig.from_pretrained(core.folder or "")
 
 
 def class_for(core: _core.Model, config: Any, task: str | None) -> Any:
