@@ -87,8 +87,8 @@ run_tests_with_transformers()
 {
     folder=build/venv-transformers-$1
     [ -x "$folder/bin/python" ] || .venv/bin/python -m venv "$folder"
-    .venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
-        > "$("$folder/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/zz.pth"
+    packages='import sysconfig; print(sysconfig.get_path("purelib"))'
+    .venv/bin/python -c "$packages" > "$("$folder/bin/python" -c "$packages")/zz.pth"
     "$folder/bin/pip" install -q --disable-pip-version-check "transformers==$1"
     (cd build && "../$folder/bin/python" -m pytest -q -c "$root/pyproject.toml" \
         "$root/tests/python/test_torch.py" "$root/tests/python/test_evaluation.py")
