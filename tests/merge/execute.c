@@ -211,18 +211,36 @@ static int free_inputs(void **state)
     return 0;
 }
 
+/* What has no default, and what makes methods drop elements. */
+static size_t settings_of(const mc_method *method, const char *settings[4])
+{
+    static const struct {
+        const char *name, *setting;
+    } values[] = {{"weight", "weight=0.4"},
+                  {"t", "t=0.3"},
+                  {"density", "density=0.6"},
+                  {"select_topk", "select_topk=0.3"},
+                  {"rescale", "rescale=1"},
+                  {"iterations", "iterations=3"}}; /* hundreds of steps that are all alike */
+    size_t count = 0;
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++)
+        for (const mc_param *param = method->params; param && param->name; param++)
+            if (strcmp(param->name, values[i].name) == 0 && count < 4)
+                settings[count++] = values[i].setting;
+    return count;
+}
+
 static mc_state_dict *merge(const mc_method *method, const inputs *in)
 {
     mc_state_dict *lazy = NULL;
-    /* Its hundreds of steps are all alike. */
-    const char *const few_steps[] = {"iterations=3"};
+    const char *settings[4];
     const mc_merge_input input = {
+        .params = settings,
+        .param_count = settings_of(method, settings),
         .models = (const mc_state_dict *const *)in->models,
         .model_count = method->max_models && method->max_models < MODELS ? method->max_models
                                                                          : MODELS,
         .base = method->needs_base ? in->base : NULL,
-        .params = few_steps,
-        .param_count = strcmp(method->name, "wudi") == 0,
         .seed = 7,
     };
     assert_done(mc_model_merge(method, &input, &lazy, NULL, &error));

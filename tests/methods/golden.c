@@ -27,6 +27,7 @@ typedef struct golden_case {
     char shape[32];
     inputs_kind kind;
     bool exact, decomposed;
+    bool with_base; /* of a method that may do without one */
     size_t offset;
     char settings[512];
 } golden_case;
@@ -48,6 +49,7 @@ static bool parse_case(const char *line, golden_case *c)
         return false;
     assert_true(mc_dtype_parse(dtype, &c->dtype));
     c->kind = kind[0] == 'p' ? PLAIN : kind[0] == 'z' ? ZEROS : SPECIAL;
+    c->with_base = strchr(kind, '+') != NULL;
     c->exact = exact == 1;
     c->decomposed = exact == 2;
     snprintf(c->settings, sizeof c->settings, "%s", line + length);
@@ -83,7 +85,7 @@ static void set_up(golden_layer *golden, const mc_method *method, const golden_c
     golden->out = calloc(count + 1, sizeof(double));
     golden->layer.count = count;
     golden->layer.models = (const mc_real *const *)golden->models;
-    golden->layer.base = method->needs_base ? golden->base : NULL;
+    golden->layer.base = method->needs_base || c->with_base ? golden->base : NULL;
     golden->layer.out = golden->out;
     golden->layer.random_key = mc_random_key(c->seed, "layer");
 }
@@ -188,10 +190,13 @@ static void check_case(const mc_method *method, const golden_case *c, const char
     tear_down(&golden);
 }
 
-static char *load(const char *name, const char *ending)
+/* Methods of the family mergecraft are in the folder itself, others in one of their family. */
+static char *load(const mc_method *method, const char *ending)
 {
     char path[1024];
-    snprintf(path, sizeof path, "%s/methods/%s%s", MC_TEST_DATA, name, ending);
+    const bool own = strcmp(method->family, "mergecraft") == 0;
+    snprintf(path, sizeof path, "%s/methods/%s%s%s%s", MC_TEST_DATA, own ? "" : method->family,
+             own ? "" : "/", method->name, ending);
     FILE *const file = fopen(path, "rb");
     if (!file)
         fail_msg("%s: cannot be opened", path);
@@ -207,7 +212,7 @@ static char *load(const char *name, const char *ending)
 static void test_method(void **state)
 {
     const mc_method *const method = *state;
-    char *const text = load(method->name, ".txt"), *const expected = load(method->name, ".bin");
+    char *const text = load(method, ".txt"), *const expected = load(method, ".bin");
     size_t cases = 0;
     char *rest = NULL;
     for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {

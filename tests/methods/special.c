@@ -22,12 +22,16 @@ static void test_list(void **state)
     (void)state;
     for (size_t i = 0; i < mc_method_count(); i++) {
         const mc_method *const method = mc_method_at(i);
-        assert_ptr_equal(mc_method_find(method->name), method);
+        char name[128];
+        snprintf(name, sizeof name, "%s:%s", method->family, method->name);
+        assert_ptr_equal(mc_method_find(name), method);
         assert_int_equal(method->api, MC_METHOD_API);
         assert_non_null(method->help);
         assert_null(strchr(method->help, '\n'));
-        if (i > 0)
-            assert_true(strcmp(mc_method_at(i - 1)->name, method->name) < 0);
+        /* In the order of family and name. */
+        const mc_method *const before = i > 0 ? mc_method_at(i - 1) : NULL;
+        const int families = before ? strcmp(before->family, method->family) : -1;
+        assert_true(families < 0 || (families == 0 && strcmp(before->name, method->name) < 0));
         for (size_t p = 0; method->params && method->params[p].name; p++)
             assert_non_null(method->params[p].help);
     }

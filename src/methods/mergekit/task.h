@@ -1,0 +1,500 @@
+/*
+ * Everything that adds task vectors to a base: task_arithmetic, ties, dare_*, della*, breadcrumbs*.
+ * Four steps, each a setting:
+ *
+ *     sparsify     none | magnitude | outliers | random | ranked     what is kept of a task vector
+ *     rescale      the kept elements get the whole vector's L1 norm
+ *     consensus    only elements with the elected sign count
+ *     normalize    divide by the weights that took part
+ *
+ * A method file defines TASK_SPARSIFY and TASK_CONSENSUS, then includes this file. The statistics
+ * find thresholds (ranks.h), then, for rescaling, the norms before and after.
+ */
+#ifndef MC_METHODS_MERGEKIT_TASK_H
+#define MC_METHODS_MERGEKIT_TASK_H
+
+#include "methods/mergekit/ranked.h"
+#include "methods/mergekit/ranks.h"
+
+typedef enum task_sparsify {
+    TASK_NONE,
+    TASK_MAGNITUDE, /* the largest are kept */
+    TASK_OUTLIERS,  /* the same, but the very largest are dropped too */
+    TASK_RANDOM,    /* a random choice is kept */
+    TASK_RANKED     /* a random choice, in which large elements have better chances */
+} task_sparsify;
+
+static const task_sparsify task_sparsify_of = TASK_SPARSIFY;
+static const bool task_consensus = TASK_CONSENSUS;
+
+/* The parameters of the methods, in parts. */
+#define TASK_WEIGHT                                                                                \
+    {                                                                                              \
+        "weight", MC_NUMBER, "weight of each model's task vector", .per_input = true,              \
+                                                                   .required = true                \
+    }
+#define TASK_DENSITY                                                                               \
+    {                                                                                              \
+        "density", MC_NUMBER, "share of each task vector's elements that is kept",                 \
+            .fallback = 1, .per_input = true                                                       \
+    }
+#define TASK_GAMMA                                                                                 \
+    {                                                                                              \
+        "gamma", MC_NUMBER, "share of each task vector's largest elements that is dropped",        \
+            .fallback = .01, .per_input = true                                                     \
+    }
+#define TASK_EPSILON                                                                               \
+    {                                                                                              \
+        "epsilon", MC_NUMBER, "by how much the chance of the largest element exceeds the density", \
+            .fallback = .15, .per_input = true                                                     \
+    }
+#define TASK_LAMBDA                                                                                \
+    {                                                                                              \
+        "lambda", MC_NUMBER, "what the merged task vector is multiplied by", .fallback = 1         \
+    }
+#define TASK_NORMALIZE(fallback_)                                                                  \
+    {                                                                                              \
+        "normalize", MC_FLAG, "divide by the sum of the weights that took part",                   \
+            .fallback = fallback_                                                                  \
+    }
+#define TASK_RESCALE(fallback_)                                                                    \
+    {                                                                                              \
+        "rescale", MC_FLAG, "give what is kept of a task vector the L1 norm of the whole",         \
+            .fallback = fallback_                                                                  \
+    }
+#define TASK_INT8_MASK                                                                             \
+    {                                                                                              \
+        "int8_mask", MC_FLAG, "has no effect: masks take no memory here"                           \
+    }
+
+/* Checks of what a random choice needs; `densities` are one per model. */
+static inline MC_UNUSED mc_status task_check_density(const mc_value *densities, size_t model_count,
+                                                     mc_error *error)
+{
+    (void)model_count;
+    for (size_t m = 0; m < densities->count; m++)
+        if (densities->numbers[m] < 0)
+            return mc_fail(error, MC_USAGE, "density: expected at least 0, found %g",
+                           densities->numbers[m]);
+    return MC_OK;
+}
+
+static inline MC_UNUSED mc_status task_check_epsilon(const mc_value *densities,
+                                                     const mc_value *epsilons, size_t model_count,
+                                                     mc_error *error)
+{
+    for (size_t m = 0; m < model_count; m++) {
+        const double density = densities->numbers[m], epsilon = epsilons->numbers[m];
+        const bool drops = density > 0 && density < 1;
+        if (drops && (density - epsilon <= 0 || density + epsilon >= 1))
+            return mc_fail(error, MC_USAGE,
+                           "epsilon: expected density ± epsilon between 0 and 1, found %g ± %g",
+                           density, epsilon);
+    }
+    return MC_OK;
+}
+
+/* ---- one model ---------------------------------------------------------------------------------- */
+static inline double task_value(const mc_layer *layer, const char *name, size_t model)
+{
+    return mc_numbers(layer, name)[model];
+}
+
+/* Density 1 and above keeps everything, and rescales nothing. */
+static inline bool task_keeps_all(const mc_layer *layer, size_t model)
+{
+    return task_sparsify_of == TASK_NONE || task_value(layer, "density", model) >= 1;
+}
+
+/* Of a few elements the share between small and very large ones may be none. */
+static inline bool task_keeps_none(const mc_layer *layer, size_t model)
+{
+    if (task_keeps_all(layer, model))
+        return false;
+    const double density = task_value(layer, "density", model);
+    const bool rounds = task_sparsify_of == TASK_OUTLIERS && density * (double)layer->size < 1;
+    return density <= 0 || rounds;
+}
+
+static inline bool task_rescales(const mc_layer *layer)
+{
+    return task_sparsify_of != TASK_NONE && mc_number(layer, "rescale") != 0;
+}
+
+/* ---- thresholds --------------------------------------------------------------------------------- */
+static const size_t task_searches_per_model = TASK_SPARSIFY == TASK_MAGNITUDE  ? 1
+                                              : TASK_SPARSIFY == TASK_OUTLIERS ? 2
+                                                                               : 0;
+
+/* The model that a search is for. */
+static inline size_t task_model_of(size_t search)
+{
+    return task_searches_per_model > 1 ? search / 2 : search;
+}
+
+static inline size_t task_searches(const mc_layer *layer)
+{
+    return task_searches_per_model * layer->model_count;
+}
+
+static inline void task_keys(const mc_layer *layer, size_t search, size_t start, size_t count,
+                             mc_bits *keys)
+{
+    const mc_real *const model = layer->models[task_model_of(search)] + start;
+    const mc_real *const base = layer->base + start;
+    MC_INDEPENDENT
+    for (size_t i = 0; i < count; i++)
+        keys[i] = mc_bits_of(mc_absolute(model[i] - base[i]));
+}
+
+/* Ranks of the smallest element that is kept, and of the smallest that is too large. */
+static inline int64_t task_rank(const mc_layer *layer, size_t search, int64_t zeros)
+{
+    (void)zeros;
+    const size_t model = task_model_of(search);
+    const double size = (double)layer->size, density = task_value(layer, "density", model);
+    if (task_keeps_all(layer, model) || task_keeps_none(layer, model))
+        return -1;
+    const int64_t kept = (int64_t)(density * size);
+    if (task_sparsify_of == TASK_MAGNITUDE)
+        return layer->size - (kept > 0 ? kept : 1);
+    const int64_t outliers = (int64_t)(task_value(layer, "gamma", model) * size);
+    const int64_t small = layer->size - kept - outliers, first = small > 0 ? small : 0;
+    if (search % 2 == 0)
+        return first;
+    return first + kept < layer->size ? first + kept : -1;
+}
+
+static const rank_wish task_wish = {task_searches, task_keys, task_rank};
+
+/* ---- what is kept of one model ------------------------------------------------------------------ */
+/* Searches, then what each model's kept elements are multiplied by. */
+typedef struct task_state {
+    bool summing;           /* this round adds up norms; otherwise it searches */
+    rank_search searches[]; /* [task_searches] */
+} task_state;
+
+static inline double *task_scales(const mc_layer *layer, const void *state)
+{
+    const task_state *const s = state;
+    return (double *)(uintptr_t)(s->searches + task_searches(layer));
+}
+
+static inline size_t task_state_size(const mc_layer *layer)
+{
+    return sizeof(task_state) + task_searches(layer) * sizeof(rank_search) +
+           layer->model_count * sizeof(double);
+}
+
+/* A stride that leaves one leaf of any tensor: nothing of it is looked at. */
+#define TASK_ONE_LEAF (INT64_C(1) << 40)
+
+/* Elements computed at a time: MC_RANDOM_GROUP, and a leaf; of ranked methods a row. */
+enum { TASK_UNIT = 4096 };
+
+static inline size_t task_unit(const mc_layer *layer)
+{
+    return task_sparsify_of == TASK_RANKED ? ranked_row(layer) : TASK_UNIT;
+}
+
+/* The length of the unit that begins at `start`. */
+static inline size_t task_unit_at(const mc_layer *layer, size_t start)
+{
+    const size_t unit = task_unit(layer), left = layer->count - start;
+    const size_t whole = unit - (size_t)((layer->first + (int64_t)start) % (int64_t)unit);
+    return left < whole ? left : whole;
+}
+
+/* Zeroes what the thresholds drop. */
+MC_PASS void task_threshold(const rank_search *low, const rank_search *high, mc_real *task,
+                            uint64_t place, size_t count)
+{
+    MC_INDEPENDENT
+    for (size_t i = 0; i < count; i++) {
+        const mc_bits key = mc_bits_of(mc_absolute(task[i]));
+        const bool small = !rank_at_least(low, key, place + i);
+        const bool large = !high->none && rank_at_least(high, key, place + i);
+        task[i] = small || large ? 0 : task[i];
+    }
+}
+
+/* Keeps an element with probability `density`, to the nearest multiple of 2^-16. */
+static inline void task_random(const mc_layer *layer, size_t model, size_t start, size_t count,
+                               mc_real *task)
+{
+    uint16_t kept[TASK_UNIT];
+    const double limit = nearbyint((1 - task_value(layer, "density", model)) * 0x1p16);
+    if (limit > UINT16_MAX) {
+        mc_tile_fill(task, 0, count);
+        return;
+    }
+    mc_random_bernoulli(layer->random_key, (uint32_t)model, layer->first + (int64_t)start, count,
+                        (uint16_t)limit, kept);
+    MC_INDEPENDENT
+    for (size_t i = 0; i < count; i++)
+        task[i] = kept[i] ? task[i] : 0;
+}
+
+/* The sparse task vector of a model in a unit; not rescaled. */
+static inline void task_keep(const mc_layer *layer, size_t model, size_t start, size_t count,
+                             mc_real *task)
+{
+    static const rank_search no_limit = {.none = true};
+    mc_tile_subtract(task, layer->models[model] + start, layer->base + start, count);
+    if (task_keeps_all(layer, model))
+        return;
+    if (task_keeps_none(layer, model)) {
+        mc_tile_fill(task, 0, count);
+    } else if (task_searches_per_model > 0) {
+        const rank_search *const found = ((const task_state *)layer->state)->searches +
+                                         model * task_searches_per_model;
+        task_threshold(found, task_searches_per_model > 1 ? found + 1 : &no_limit, task,
+                       (uint64_t)layer->first + start, count);
+    } else if (task_sparsify_of == TASK_RANDOM) {
+        task_random(layer, model, start, count, task);
+    } else if (task_sparsify_of == TASK_RANKED) {
+        ranked_keep(layer, model, start, task);
+    }
+}
+
+/* ---- statistics --------------------------------------------------------------------------------- */
+/*
+ * Norms are added up per leaf (per block of rows, if ranked) and per model, each in a place of its
+ * own, and the places in their order at the end. So the sum does not depend on who added what first.
+ */
+typedef struct task_norms {
+    double whole, kept;
+} task_norms;
+
+static inline int64_t task_block(const mc_layer *layer)
+{
+    const int64_t unit = (int64_t)task_unit(layer);
+    return unit * ((MC_LEAF + unit - 1) / unit);
+}
+
+static inline size_t task_block_count(const mc_layer *layer)
+{
+    const int64_t block = task_block(layer);
+    return (size_t)((layer->size + block - 1) / block);
+}
+
+static inline bool task_sums(const mc_layer *layer)
+{
+    return ((const task_state *)layer->state)->summing;
+}
+
+static inline void task_begin(const mc_layer *layer, void *state)
+{
+    task_state *const s = state;
+    for (size_t m = 0; m < layer->model_count; m++)
+        task_scales(layer, state)[m] = 1;
+    if (task_searches_per_model > 0)
+        rank_begin(layer, &task_wish, s->searches);
+    s->summing = task_searches_per_model == 0;
+}
+
+static inline size_t task_partial_size(const mc_layer *layer)
+{
+    if (task_sums(layer))
+        return task_rescales(layer)
+                   ? task_block_count(layer) * layer->model_count * sizeof(task_norms)
+                   : 1;
+    return rank_partial_size(((const task_state *)layer->state)->searches, task_searches(layer));
+}
+
+static inline size_t task_partial_zeros(const mc_layer *layer)
+{
+    if (task_sums(layer))
+        return task_partial_size(layer);
+    return rank_zeros(((const task_state *)layer->state)->searches, task_searches(layer));
+}
+
+static inline int64_t task_stride(const mc_layer *layer, int round)
+{
+    (void)round;
+    if (task_sums(layer))
+        return task_rescales(layer) ? 1 : TASK_ONE_LEAF;
+    return rank_stride(layer, ((const task_state *)layer->state)->searches, task_searches(layer));
+}
+
+/* The sum of magnitudes, in the lanes of mc_tile_dot. */
+static inline double task_norm(const mc_real *a, size_t count)
+{
+    double lanes[MC_TILE_LANES] = {0};
+    size_t i = 0;
+    for (; i + MC_TILE_LANES <= count; i += MC_TILE_LANES)
+        for (size_t l = 0; l < MC_TILE_LANES; l++)
+            lanes[l] += (double)mc_absolute(a[i + l]);
+    for (size_t l = 0; i + l < count; l++)
+        lanes[l] += (double)mc_absolute(a[i + l]);
+    return mc_tile_lanes_total(lanes);
+}
+
+static inline void task_add_norms(const mc_layer *layer, task_norms *norms)
+{
+    const size_t models = layer->model_count;
+    const int64_t block = task_block(layer);
+    mc_real *const task = layer->scratch, *const whole = task + task_unit(layer);
+    for (size_t start = 0, count; start < layer->count; start += count) {
+        count = task_unit_at(layer, start);
+        task_norms *const here = norms + (size_t)((layer->first + (int64_t)start) / block) * models;
+        for (size_t m = 0; m < models; m++) {
+            if (task_keeps_all(layer, m) || task_keeps_none(layer, m))
+                continue;
+            task_keep(layer, m, start, count, task);
+            mc_tile_subtract(whole, layer->models[m] + start, layer->base + start, count);
+            here[m].kept += task_norm(task, count);
+            here[m].whole += task_norm(whole, count);
+        }
+    }
+}
+
+static inline mc_status task_accumulate(const mc_layer *layer, void *partial)
+{
+    if (!task_sums(layer))
+        rank_accumulate(layer, &task_wish, ((const task_state *)layer->state)->searches, partial);
+    else if (task_rescales(layer))
+        task_add_norms(layer, partial);
+    return MC_OK;
+}
+
+static inline void task_combine(const mc_layer *layer, void *into, const void *from)
+{
+    if (!task_sums(layer)) {
+        rank_combine(((const task_state *)layer->state)->searches, task_searches(layer), into,
+                     from);
+        return;
+    }
+    task_norms *const all = into;
+    const task_norms *const more = from;
+    const size_t count = task_rescales(layer) ? task_block_count(layer) * layer->model_count : 0;
+    for (size_t i = 0; i < count; i++) {
+        all[i].whole += more[i].whole;
+        all[i].kept += more[i].kept;
+    }
+}
+
+/* Models of which next to nothing is kept, or is there, are not rescaled. */
+static inline void task_set_scales(const mc_layer *layer, const task_norms *norms, double *scales)
+{
+    const double smallest = 1e-7;
+    const size_t blocks = task_block_count(layer), models = layer->model_count;
+    for (size_t m = 0; m < models; m++) {
+        task_norms sum = {0};
+        for (size_t b = 0; b < blocks; b++) {
+            sum.whole += norms[b * models + m].whole;
+            sum.kept += norms[b * models + m].kept;
+        }
+        scales[m] = sum.whole < smallest || sum.kept < smallest ? 1 : sum.whole / sum.kept;
+    }
+}
+
+static inline mc_status task_next(const mc_layer *layer, int round, void *state, const void *total,
+                                  bool *more)
+{
+    (void)round;
+    task_state *const s = state;
+    if (s->summing) {
+        if (task_rescales(layer))
+            task_set_scales(layer, total, task_scales(layer, state));
+        return MC_OK;
+    }
+    rank_next(layer, &task_wish, s->searches, total);
+    s->summing = rank_done(s->searches, task_searches(layer));
+    *more = !s->summing || task_rescales(layer);
+    return MC_OK;
+}
+
+static MC_UNUSED const mc_statistics task_statistics = {.state_size = task_state_size,
+                                                        .begin = task_begin,
+                                                        .partial_size = task_partial_size,
+                                                        .partial_zeros = task_partial_zeros,
+                                                        .order_free = true,
+                                                        .stride = task_stride,
+                                                        .accumulate = task_accumulate,
+                                                        .combine = task_combine,
+                                                        .next = task_next};
+
+/* ---- apply -------------------------------------------------------------------------------------- */
+/* A unit of each model's task vector, or of one and its whole for the norms; and what ranks need. */
+static inline size_t task_scratch(const mc_layer *layer)
+{
+    const size_t units = layer->model_count < 2 ? 2 : layer->model_count;
+    const size_t ranked = task_sparsify_of == TASK_RANKED ? ranked_scratch(layer) : 0;
+    return ranked + units * task_unit(layer) * sizeof(mc_real);
+}
+
+/* total += task; agreeing elements: agreed += task, weights += weight */
+MC_PASS void task_elect(const mc_real *total, mc_real *agreed, mc_real *weights,
+                        const mc_real *task, mc_real weight, size_t count)
+{
+    MC_INDEPENDENT
+    for (size_t i = 0; i < count; i++) {
+        /* A product, not a choice: compilers vectorise it. */
+        const bool agrees = task[i] * (total[i] >= 0 ? (mc_real)1 : (mc_real)-1) > 0;
+        agreed[i] += agrees ? task[i] : 0;
+        weights[i] += agrees ? weight : 0;
+    }
+}
+
+/* out = base + merged / divisor · factor; where `total` is NaN, that. A divisor of 0 counts as 1. */
+MC_PASS void task_add(mc_real *out, const mc_real *base, const mc_real *total,
+                      const mc_real *merged, const mc_real *divisors, mc_real factor, size_t count)
+{
+    MC_INDEPENDENT
+    for (size_t i = 0; i < count; i++) {
+        const mc_real divisor = divisors[i] != 0 ? divisors[i] : 1;
+        const mc_real result = base[i] + merged[i] / divisor * factor;
+        out[i] = total[i] != total[i] ? total[i] : result;
+    }
+}
+
+static inline double task_weight_sum(const mc_layer *layer)
+{
+    const double *const weights = mc_numbers(layer, "weight");
+    double total = 0;
+    for (size_t m = 0; m < layer->model_count; m++)
+        total += weights[m];
+    return fabs(total) < 1e-8 ? 1 : total;
+}
+
+/* The weighted task vectors of a block are tasks[m · stride]. */
+static inline void task_merge_block(const mc_layer *layer, const mc_real *tasks, size_t stride,
+                                    size_t start, size_t count)
+{
+    mc_real total[MC_TILE_BLOCK], agreed[MC_TILE_BLOCK] = {0}, divisors[MC_TILE_BLOCK] = {0};
+    const bool normalize = mc_number(layer, "normalize") != 0;
+    mc_tile_copy(total, tasks, count);
+    for (size_t m = 1; m < layer->model_count; m++)
+        mc_tile_add(total, total, tasks + m * stride, count);
+    for (size_t m = 0; task_consensus && m < layer->model_count; m++)
+        task_elect(total, agreed, divisors, tasks + m * stride,
+                   (mc_real)task_value(layer, "weight", m), count);
+    if (!normalize)
+        mc_tile_fill(divisors, 1, count);
+    else if (!task_consensus)
+        mc_tile_fill(divisors, (mc_real)task_weight_sum(layer), count);
+    task_add(layer->out + start, layer->base + start, total, task_consensus ? agreed : total,
+             divisors, (mc_real)mc_number(layer, "lambda"), count);
+}
+
+static inline mc_status task_apply(const mc_layer *layer)
+{
+    const size_t stride = task_unit(layer);
+    mc_real *const tasks = layer->scratch;
+    for (size_t start = 0, count; start < layer->count; start += count) {
+        count = task_unit_at(layer, start);
+        for (size_t m = 0; m < layer->model_count; m++) {
+            mc_real *const task = tasks + m * stride;
+            task_keep(layer, m, start, count, task);
+            if (task_rescales(layer))
+                mc_tile_scale(task, task, (mc_real)task_scales(layer, layer->state)[m], count);
+            mc_tile_scale(task, task, (mc_real)task_value(layer, "weight", m), count);
+        }
+        for (size_t at = 0; at < count; at += MC_TILE_BLOCK)
+            task_merge_block(layer, tasks + at, stride, start + at, mc_tile_block(at, count));
+    }
+    return MC_OK;
+}
+
+#endif
