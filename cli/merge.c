@@ -1,4 +1,5 @@
 /* mergecraft merge: merges several models into one folder. */
+#include "fetch.h"
 #include "lookup.h"
 #include "output.h"
 #include "progress.h"
@@ -6,6 +7,7 @@
 #include "signals.h"
 
 #include <mergecraft/merge.h>
+#include <mergecraft/recipe.h>
 #include <mergecraft/text.h>
 
 #include <limits.h>
@@ -86,7 +88,8 @@ typedef struct model_list {
 typedef struct merge_job {
     const merge_settings *settings;
     method_choice method;
-    char **names; /* of the models, the base and the lists' models, in this order */
+    mc_recipe *recipe; /* instead of method and operands; NULL without one */
+    char **names;      /* of the models, the base and the lists' models, in this order */
     size_t name_count;
     model_list all; /* opened */
     size_t model_count;
@@ -180,6 +183,9 @@ static mc_status open_all(merge_job *job, bool headers_only, mc_error *error)
 
 static bool is_complete(const merge_job *job)
 {
+    for (size_t i = 0; job->recipe && i < mc_recipe_model_count(job->recipe); i++)
+        if (!mc_model_is_complete(mc_recipe_opened(job->recipe, i)))
+            return false;
     for (size_t i = 0; i < job->all.count; i++)
         if (!mc_model_is_complete(job->all.models[i]))
             return false;
@@ -192,6 +198,7 @@ static void close_job(merge_job *job)
     mc_pipeline_close(job->pipeline);
     score_free(&job->score);
     close_models(job);
+    mc_recipe_close(job->recipe);
     for (size_t i = 0; i < job->name_count; i++)
         free(job->names[i]);
     for (size_t i = 0; job->list_names && i < job->settings->lists.count; i++)
@@ -364,10 +371,91 @@ static mc_run_options run_options(const merge_settings *settings)
     return run;
 }
 
+/* ---- recipes --------------------------------------------------------------------------------- */
+
+static bool is_recipe(const char *name)
+{
+    const size_t length = strlen(name);
+    return (length > 4 && strcmp(name + length - 4, ".yml") == 0) ||
+           (length > 5 && strcmp(name + length - 5, ".yaml") == 0);
+}
+
+/* A recipe names what is merged and how. */
+static mc_status check_recipe_arguments(const merge_settings *settings, const text_list *operands,
+                                        mc_error *error)
+{
+    mc_dtype ignored;
+    const char *const ignored_option = settings->base                ? "base"
+                                       : settings->params.count      ? "param"
+                                       : settings->passthrough.count ? "passthrough"
+                                       : settings->lists.count       ? "list"
+                                                                     : NULL;
+    if (operands->count > 1)
+        return mc_fail(error, MC_USAGE, "expected no models after the recipe '%s', found '%s'",
+                       operands->items[0], operands->items[1]);
+    if (ignored_option)
+        return mc_fail(error, MC_USAGE, "--%s does not apply to a recipe: write it in '%s'",
+                       ignored_option, operands->items[0]);
+    if (!settings->output && !settings->dry_run && !settings->score.task)
+        return mc_fail(error, MC_USAGE, "expected an output folder: give it with -o DIR");
+    return settings->dtype ? parse_dtype(settings->dtype, &ignored, error) : MC_OK;
+}
+
+static mc_status plan_recipe(merge_job *job, bool headers_only, mc_error *error)
+{
+    const merge_settings *const settings = job->settings;
+    fetch_display display = fetch_begin(&settings->common);
+    const mc_hub_options hub = fetch_options(&display);
+    mc_recipe_options chosen = {.hub = &hub,
+                                .headers_only = headers_only,
+                                .seed = settings->seed,
+                                .strict = settings->strict,
+                                .convert = settings->dtype != NULL};
+    mc_status status = settings->dtype ? parse_dtype(settings->dtype, &chosen.dtype, error) : MC_OK;
+    mc_plan_free(job->plan);
+    job->plan = NULL;
+    if (status == MC_OK)
+        status = mc_recipe_plan(job->recipe, &chosen, &job->plan, error);
+    fetch_end(&display);
+    return status;
+}
+
+static void name_recipe_models(merge_job *job)
+{
+    for (size_t i = 0; i < mc_recipe_model_count(job->recipe); i++) {
+        const char *const name = mc_recipe_model(job->recipe, i);
+        add_name(job, name, strlen(name));
+    }
+    job->model_count = job->name_count = job->all.count;
+    job->all.count = 0;
+}
+
+static mc_status prepare_recipe(merge_job *job, const text_list *operands, mc_error *error)
+{
+    const merge_settings *const settings = job->settings;
+    const mc_run_options run = run_options(settings);
+    mc_status status = check_recipe_arguments(settings, operands, error);
+    if (status == MC_OK)
+        status = mc_recipe_open(operands->items[0], &job->recipe, error);
+    if (status == MC_OK && settings->score.task)
+        status = score_prepare(&settings->score, &settings->common, &job->score, error);
+    if (status == MC_OK) {
+        name_recipe_models(job);
+        status = plan_recipe(job, true, error);
+    }
+    if (status == MC_OK && settings->output)
+        status = mc_plan_check_target(job->plan, settings->output, &run, error);
+    if (status == MC_OK && !settings->dry_run && !is_complete(job))
+        status = plan_recipe(job, false, error);
+    return status;
+}
+
 /* From the command line to a plan. */
 static mc_status prepare(merge_job *job, const text_list *operands, mc_error *error)
 {
     const merge_settings *const settings = job->settings;
+    if (operands->count > 0 && is_recipe(operands->items[0]))
+        return prepare_recipe(job, operands, error);
     mc_status status = check_arguments(settings, operands, error);
     if (status == MC_OK)
         status = find_method(operands->items[0], &job->method, error);
@@ -393,6 +481,12 @@ static mc_status prepare(merge_job *job, const text_list *operands, mc_error *er
 }
 
 /* ---- results --------------------------------------------------------------------------------- */
+
+/* What made the result, in new memory. */
+static char *job_name(const merge_job *job)
+{
+    return job->recipe ? format_text("recipe") : method_name(job->method.method);
+}
 
 static json_t *json_model_names(const merge_job *job, size_t from, size_t count)
 {
@@ -425,7 +519,7 @@ static json_t *json_report(const mc_report *report)
 /* What plan and result have in common. */
 static json_t *json_job(const merge_job *job)
 {
-    char *const method = method_name(job->method.method);
+    char *const method = job_name(job);
     json_t *const object = json_pack(
         "{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "output", json_text(job->settings->output), "method",
         json_text(method), "parameters",
@@ -458,7 +552,7 @@ static void print_result_json(const merge_job *job, const mc_run_result *result)
 /* What was merged in memory, to be scored. */
 static void print_memory_summary(const merge_job *job, const mc_run_result *result)
 {
-    char *const method = method_name(job->method.method);
+    char *const method = job_name(job);
     printf("%s of %zu models: %zu tensor%s in memory in %.2f s\n", method, job->model_count,
            result->tensors, plural((int64_t)result->tensors), result->seconds);
     free(method);
@@ -661,11 +755,12 @@ static void print_methods(FILE *out)
 
 const subcommand subcommand_merge = {
     .name = "merge",
-    .arguments = "METHOD MODEL... -o DIR [options]",
+    .arguments = "METHOD|RECIPE.yml MODEL... -o DIR [options]",
     .help = "Merge models into one.",
     .text = "METHOD is a name from the list below or a file: ./mine.c, ./mine.so, or\n"
             "./mine.so:name if the file has several methods. MODEL is a folder, a file of\n"
             "weights, or a model on the Hub: ORG/NAME or ORG/NAME@REVISION.\n"
+            "RECIPE.yml is a recipe as mergekit reads them, which names the models itself.\n"
             "An interrupted merge resumes when you run the same command again.\n",
     .example = "  mergecraft merge median examples/models/rte-1 examples/models/rte-2 \\\n"
                "      examples/models/rte-3 examples/models/rte-4 examples/models/rte-5 \\\n"

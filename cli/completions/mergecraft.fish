@@ -13,7 +13,7 @@ complete -c mergecraft -n __fish_use_subcommand -a help -d 'Print the help of th
 complete -c mergecraft -n __fish_use_subcommand -s h -l help -d 'print this help'
 complete -c mergecraft -n __fish_use_subcommand -l version -d 'print the version'
 
-complete -c mergecraft -n '__fish_seen_subcommand_from merge' -F -a '(mergecraft methods --names 2> /dev/null)' -d 'METHOD'
+complete -c mergecraft -n '__fish_seen_subcommand_from merge' -F -a '(mergecraft methods --names 2> /dev/null)' -d 'METHOD|RECIPE.yml'
 complete -c mergecraft -n '__fish_seen_subcommand_from merge' -F -d 'MODEL'
 complete -c mergecraft -n '__fish_seen_subcommand_from merge' -s o -l output -r -F -d 'output folder'
 complete -c mergecraft -n '__fish_seen_subcommand_from merge' -l base -r -F -d 'pretrained ancestor of the models'

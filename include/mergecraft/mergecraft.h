@@ -8,6 +8,7 @@
  *     model.h            a checkpoint with its configuration
  *     method.h           merge methods, built-in and your own (tile.h, random.h: what they are made of)
  *     merge.h            dict_map, model_merge, plans
+ *     recipe.h           recipes in YAML, as mergekit reads them
  *     plugin.h           methods from C files and shared objects
  *     tokenizer.h        text → token ids, as a model reads them
  *     glue.h             GLUE: tasks, data sets, metrics
@@ -28,6 +29,7 @@
 #include <mergecraft/pipeline.h>
 #include <mergecraft/plugin.h>
 #include <mergecraft/random.h>
+#include <mergecraft/recipe.h>
 #include <mergecraft/source.h>
 #include <mergecraft/state_dict.h>
 #include <mergecraft/text.h>

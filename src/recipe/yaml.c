@@ -77,10 +77,26 @@ mc_status mc_yaml_fail(mc_error *error, mc_status status, const char *name, unsi
     mc_yaml_fail((composer_)->error, MC_FORMAT, (composer_)->name, (yaml_)->line, (yaml_)->column, \
                  __VA_ARGS__)
 
+/* Warnings are kept in the order of their places. */
+static void put_in_place(mc_yaml_file *file, mc_yaml_warning warning)
+{
+    size_t i = file->warning_count++;
+    for (; i > 0; i--) {
+        const mc_yaml_warning *const before = &file->warnings[i - 1];
+        if (before->line < warning.line ||
+            (before->line == warning.line && before->column <= warning.column))
+            break;
+        file->warnings[i] = *before;
+    }
+    file->warnings[i] = warning;
+}
+
 mc_status mc_yaml_warn(mc_yaml_file *file, unsigned line, unsigned column, mc_error *error,
                        const char *format, ...)
 {
     va_list arguments;
+    if (file->warning_count == MC_YAML_MOST_WARNINGS)
+        return MC_OK;
     if (!MC_GROW(file->warnings, file->warning_count, file->warning_capacity))
         return mc_fail_memory(error);
     va_start(arguments, format);
@@ -88,7 +104,7 @@ mc_status mc_yaml_warn(mc_yaml_file *file, unsigned line, unsigned column, mc_er
     va_end(arguments);
     if (!text)
         return mc_fail_memory(error);
-    file->warnings[file->warning_count++] = (mc_yaml_warning){line, column, text};
+    put_in_place(file, (mc_yaml_warning){line, column, text});
     return MC_OK;
 }
 

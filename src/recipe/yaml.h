@@ -23,6 +23,7 @@ enum {
     /* Both are searched one after the other. */
     MC_YAML_MOST_KEYS = 4096,
     MC_YAML_MOST_ANCHORS = 1024,
+    MC_YAML_MOST_WARNINGS = 1000, /* further ones are not kept */
 };
 
 typedef enum mc_yaml_kind {

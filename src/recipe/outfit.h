@@ -1,0 +1,20 @@
+/* What the result of a stage is besides its tensors: the donor's outfit, changed by the recipe. */
+#ifndef MC_RECIPE_OUTFIT_H
+#define MC_RECIPE_OUTFIT_H
+
+#include "merge/outfit.h"
+#include "recipe/rows.h"
+
+/*
+ * Changes an outfit that was made from `donor`: the number of blocks and lists with an entry per
+ * block follow the stacks; tokenizer files and chat template are those that the recipe asks for;
+ * mergekit_config.yml is the recipe.
+ *
+ * Errors: MC_UNSUPPORTED  at the line of the option: vocabularies differ and would have to be united
+ */
+mc_status mc_recipe_dress(const mc_recipe_schema *schema, const mc_recipe_stage *stage,
+                          const mc_recipe_models *models, const mc_recipe_rows *rows,
+                          const mc_model *donor, mc_outfit *outfit, mc_report *report,
+                          mc_error *error);
+
+#endif

@@ -1,0 +1,406 @@
+#include <mergecraft/recipe.h>
+
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "merge/plan.h"
+#include "merge/report.h"
+#include "recipe/outfit.h"
+#include "recipe/rows.h"
+#include "recipe/schema.h"
+
+#include <string.h>
+
+/* A stage whose plan is made; later stages read it as a model. */
+typedef struct made_stage {
+    mc_plan *plan;
+    mc_state_dict *dict;
+    mc_model *model;
+    bool begun; /* its plan is being made: whoever needs it now goes in a circle */
+} made_stage;
+
+struct mc_recipe {
+    mc_recipe_schema *schema;
+    char **warnings;
+    char **names; /* of models that are not stages, each once */
+    size_t name_count, name_capacity;
+    mc_model **models; /* as many; NULL while closed */
+    made_stage *made;  /* per stage */
+};
+
+/* Models in the order of a plan: those that are merged, then the base. */
+typedef struct cast {
+    const char **names;
+    const mc_model **models;
+    size_t count, name_capacity, model_capacity;
+    size_t merged; /* how many come before the base */
+} cast;
+
+/* ---- references -------------------------------------------------------------------------------- */
+static size_t stage_of(const mc_recipe_schema *schema, const char *text)
+{
+    for (size_t i = 0; i < schema->count; i++)
+        if (schema->stages[i].name && strcmp(schema->stages[i].name, text) == 0)
+            return i;
+    return schema->count;
+}
+
+typedef mc_status (*visitor)(void *user, const mc_reference *reference, bool is_base,
+                             mc_error *error);
+
+static mc_status visit_slice(const mc_recipe_stage *stage, const mc_recipe_slice *slice,
+                             visitor visit, void *user, mc_error *error)
+{
+    const mc_reference *const base = slice->base.text ? &slice->base : &stage->base;
+    const bool uses = stage->method->needs_base || stage->method->takes_base;
+    for (size_t i = 0; i < slice->count; i++) {
+        const mc_reference *const model = &slice->sources[i].model;
+        const bool is_base = uses && base->text && strcmp(base->text, model->text) == 0;
+        MC_TRY(visit(user, model, is_base, error));
+    }
+    return slice->base.text ? visit(user, &slice->base, true, error) : MC_OK;
+}
+
+/* Every model of a stage, its sources first, then its base. */
+static mc_status visit_stage(const mc_recipe_stage *stage, visitor visit, void *user,
+                             mc_error *error)
+{
+    for (size_t m = 0; m < stage->count; m++)
+        for (size_t s = 0; s < stage->modules[m].count; s++)
+            MC_TRY(visit_slice(stage, &stage->modules[m].slices[s], visit, user, error));
+    return stage->base.text ? visit(user, &stage->base, true, error) : MC_OK;
+}
+
+static mc_status note_name(void *user, const mc_reference *reference, bool is_base, mc_error *error)
+{
+    mc_recipe *const recipe = user;
+    (void)is_base;
+    if (stage_of(recipe->schema, reference->text) < recipe->schema->count)
+        return MC_OK;
+    for (size_t i = 0; i < recipe->name_count; i++)
+        if (strcmp(recipe->names[i], reference->text) == 0)
+            return MC_OK;
+    if (!MC_GROW(recipe->names, recipe->name_count, recipe->name_capacity))
+        return mc_fail_memory(error);
+    char *const copy = mc_strdup(reference->text);
+    if (!copy)
+        return mc_fail_memory(error);
+    recipe->names[recipe->name_count++] = copy;
+    return MC_OK;
+}
+
+/* ---- opening ----------------------------------------------------------------------------------- */
+static mc_status set_warnings(mc_recipe *recipe, mc_error *error)
+{
+    const mc_yaml_file *const yaml = recipe->schema->yaml;
+    recipe->warnings = mc_alloc_zero(yaml->warning_count + 1, sizeof *recipe->warnings);
+    if (!recipe->warnings)
+        return mc_fail_memory(error);
+    for (size_t i = 0; i < yaml->warning_count; i++) {
+        const mc_yaml_warning *const warning = &yaml->warnings[i];
+        recipe->warnings[i] = mc_format("%s:%u:%u: %s", recipe->schema->file, warning->line,
+                                        warning->column, warning->text);
+        if (!recipe->warnings[i])
+            return mc_fail_memory(error);
+    }
+    return MC_OK;
+}
+
+static mc_status fill(mc_recipe *recipe, const char *name, const char *text, size_t size,
+                      mc_error *error)
+{
+    MC_TRY(mc_recipe_schema_read(name, text, size, &recipe->schema, error));
+    for (size_t i = 0; i < recipe->schema->count; i++)
+        MC_TRY(visit_stage(&recipe->schema->stages[i], note_name, recipe, error));
+    recipe->made = mc_alloc_zero(recipe->schema->count, sizeof *recipe->made);
+    recipe->models = mc_alloc_zero(recipe->name_count + 1, sizeof *recipe->models);
+    if (!recipe->made || !recipe->models)
+        return mc_fail_memory(error);
+    return set_warnings(recipe, error);
+}
+
+mc_status mc_recipe_parse(const char *name, const char *text, size_t size, mc_recipe **out,
+                          mc_error *error)
+{
+    mc_recipe *const recipe = mc_alloc_zero(1, sizeof *recipe);
+    if (!recipe)
+        return mc_fail_memory(error);
+    const mc_status status = fill(recipe, name, text, size, error);
+    if (status == MC_OK)
+        *out = recipe;
+    else
+        mc_recipe_close(recipe);
+    return status;
+}
+
+mc_status mc_recipe_open(const char *path, mc_recipe **out, mc_error *error)
+{
+    char *text = NULL;
+    size_t size = 0;
+    MC_TRY(mc_file_load(path, MC_YAML_LARGEST_FILE, &text, &size, error));
+    const mc_status status = mc_recipe_parse(path, text, size, out, error);
+    mc_free(text);
+    return status;
+}
+
+/* Plans of stages go before what they read. */
+static void forget(mc_recipe *recipe)
+{
+    for (size_t i = 0; recipe->made && i < recipe->schema->count; i++) {
+        made_stage *const made = &recipe->made[i];
+        mc_model_close(made->model);
+        mc_state_dict_free(made->dict);
+        mc_plan_free(made->plan);
+        *made = (made_stage){0};
+    }
+    for (size_t i = 0; recipe->models && i < recipe->name_count; i++) {
+        mc_model_close(recipe->models[i]);
+        recipe->models[i] = NULL;
+    }
+}
+
+void mc_recipe_close(mc_recipe *recipe)
+{
+    if (!recipe)
+        return;
+    forget(recipe);
+    for (size_t i = 0; recipe->warnings && recipe->warnings[i]; i++)
+        mc_free(recipe->warnings[i]);
+    for (size_t i = 0; i < recipe->name_count; i++)
+        mc_free(recipe->names[i]);
+    mc_free(recipe->warnings);
+    mc_free(recipe->names);
+    mc_free(recipe->models);
+    mc_free(recipe->made);
+    mc_recipe_schema_free(recipe->schema);
+    mc_free(recipe);
+}
+
+size_t mc_recipe_warning_count(const mc_recipe *recipe)
+{
+    return recipe->schema->yaml->warning_count;
+}
+
+const char *mc_recipe_warning(const mc_recipe *recipe, size_t index)
+{
+    return recipe->warnings[index];
+}
+
+size_t mc_recipe_model_count(const mc_recipe *recipe)
+{
+    return recipe->name_count;
+}
+
+const char *mc_recipe_model(const mc_recipe *recipe, size_t index)
+{
+    return recipe->names[index];
+}
+
+const mc_model *mc_recipe_opened(const mc_recipe *recipe, size_t index)
+{
+    return recipe->models[index];
+}
+
+/* ---- a stage's models -------------------------------------------------------------------------- */
+static mc_status make_stage(mc_recipe *recipe, size_t index, const mc_recipe_options *options,
+                            mc_error *error);
+
+/* The result of a stage as a model, lazily. */
+static mc_status stage_model(mc_recipe *recipe, size_t index, const mc_reference *reference,
+                             const mc_recipe_options *options, const mc_model **out,
+                             mc_error *error)
+{
+    made_stage *const made = &recipe->made[index];
+    if (made->begun && !made->plan)
+        return mc_yaml_fail(error, MC_FORMAT, recipe->schema->file, reference->at->line,
+                            reference->at->column, "'%s' is made of itself", reference->text);
+    if (!made->plan)
+        MC_TRY(make_stage(recipe, index, options, error));
+    if (!made->model) {
+        const json_t *const config = made->plan->outfit.config;
+        const mc_model *const donor = mc_plan_last(made->plan);
+        char *const text = config ? json_dumps(config, JSON_REAL_PRECISION(17)) : NULL;
+        MC_TRY(mc_plan_state_dict(made->plan, &made->dict, error));
+        const mc_status status = mc_model_wrap(reference->text, made->dict, text,
+                                               mc_model_folder(donor), &made->model, error);
+        free(text);
+        MC_TRY(status);
+    }
+    *out = made->model;
+    return MC_OK;
+}
+
+static mc_status find_model(mc_recipe *recipe, const mc_reference *reference,
+                            const mc_recipe_options *options, const mc_model **out, mc_error *error)
+{
+    const size_t stage = stage_of(recipe->schema, reference->text);
+    if (stage < recipe->schema->count)
+        return stage_model(recipe, stage, reference, options, out, error);
+    size_t i = 0;
+    while (strcmp(recipe->names[i], reference->text) != 0)
+        i++;
+    *out = recipe->models[i];
+    return MC_OK;
+}
+
+/* What visits the references of a stage to gather its models. */
+typedef struct gathering {
+    mc_recipe *recipe;
+    const mc_recipe_options *options;
+    cast *cast;
+    bool bases; /* this time the bases, not those that are merged */
+} gathering;
+
+static mc_status gather(void *user, const mc_reference *reference, bool is_base, mc_error *error)
+{
+    gathering *const g = user;
+    cast *const all = g->cast;
+    if (is_base != g->bases)
+        return MC_OK;
+    for (size_t i = 0; i < all->count; i++)
+        if (strcmp(all->names[i], reference->text) == 0)
+            return MC_OK;
+    if (!MC_GROW(all->names, all->count, all->name_capacity) ||
+        !MC_GROW(all->models, all->count, all->model_capacity))
+        return mc_fail_memory(error);
+    MC_TRY(find_model(g->recipe, reference, g->options, &all->models[all->count], error));
+    all->names[all->count++] = reference->text;
+    return MC_OK;
+}
+
+static mc_status gather_all(mc_recipe *recipe, const mc_recipe_stage *stage,
+                            const mc_recipe_options *options, cast *all, mc_error *error)
+{
+    gathering g = {recipe, options, all, false};
+    MC_TRY(visit_stage(stage, gather, &g, error));
+    all->merged = all->count;
+    g.bases = true;
+    return visit_stage(stage, gather, &g, error);
+}
+
+/* ---- a stage's plan ---------------------------------------------------------------------------- */
+/* The stage without a name, or the last. */
+static size_t final_stage(const mc_recipe_schema *schema)
+{
+    for (size_t i = 0; i < schema->count; i++)
+        if (!schema->stages[i].name)
+            return i;
+    return schema->count - 1;
+}
+
+/* Configuration and tokenizer are the base's, or the first model's. */
+static const mc_model *donor_of(const mc_recipe_stage *stage, const mc_recipe_models *models)
+{
+    return mc_recipe_find(models, stage->base.text
+                                      ? stage->base.text
+                                      : stage->modules[0].slices[0].sources[0].model.text);
+}
+
+static mc_status add_warnings(const mc_recipe *recipe, bool strict, mc_report *report,
+                              mc_error *error)
+{
+    for (size_t i = 0; i < mc_recipe_warning_count(recipe); i++) {
+        const char *const text = mc_recipe_warning(recipe, i);
+        if (strict)
+            return mc_fail(error, MC_MISMATCH, "%s", text);
+        MC_TRY(mc_report_add(report, error, "%s", text));
+    }
+    return MC_OK;
+}
+
+static mc_status add_notes(const cast *all, mc_report *report, mc_error *error)
+{
+    for (size_t i = 0; i < all->count; i++)
+        for (size_t k = 0; k < mc_model_note_count(all->models[i]); k++)
+            MC_TRY(mc_report_add(report, error, "%s", mc_model_note(all->models[i], k)));
+    return MC_OK;
+}
+
+static mc_status resolve(const cast *all, mc_outputs *outputs, mc_error *error)
+{
+    const char *const none = "the base";
+    const char **const texts = mc_alloc((all->count + 1) * sizeof *texts);
+    if (!texts)
+        return mc_fail_memory(error);
+    for (size_t i = 0; i < all->count; i++)
+        texts[i] = all->names[i];
+    texts[all->count] = all->merged < all->count ? all->names[all->merged] : none;
+    const mc_labels labels = {.texts = texts, .model_count = all->count};
+    const mc_status status = mc_outputs_resolve(outputs, &labels, error);
+    mc_free(texts);
+    return status;
+}
+
+static mc_status fill_plan(mc_recipe *recipe, const mc_recipe_stage *stage,
+                           const mc_recipe_options *options, const cast *all, bool is_last,
+                           mc_recipe_rows *rows, mc_plan_rows *plan, mc_error *error)
+{
+    const mc_recipe_models models = {all->names, all->models, all->count};
+    const mc_model *const donor = donor_of(stage, &models);
+    MC_TRY(mc_report_new(&plan->report, error));
+    if (is_last)
+        MC_TRY(add_warnings(recipe, options->strict, plan->report, error));
+    MC_TRY(add_notes(all, plan->report, error));
+    MC_TRY(mc_recipe_rows_make(recipe->schema, stage, &models, options->seed, options->strict, rows,
+                               plan->report, error));
+    if (options->convert && is_last)
+        MC_TRY(mc_outputs_convert(&rows->outputs, options->dtype, error));
+    /* Vocabularies that differ are an error at the option's line before they are one of shapes. */
+    MC_TRY(mc_outfit_from_model(donor, &plan->outfit, plan->report, error));
+    MC_TRY(mc_recipe_dress(recipe->schema, stage, &models, rows, donor, &plan->outfit, plan->report,
+                           error));
+    MC_TRY(resolve(all, &rows->outputs, error));
+    plan->models = all->models;
+    plan->model_count = all->merged;
+    plan->all_count = all->count;
+    plan->base = all->merged < all->count ? all->models[all->merged] : NULL;
+    plan->recipe = recipe->schema->text;
+    plan->strict = options->strict;
+    plan->outputs = rows->outputs;
+    rows->outputs = (mc_outputs){0};
+    return MC_OK;
+}
+
+static mc_status make_stage(mc_recipe *recipe, size_t index, const mc_recipe_options *options,
+                            mc_error *error)
+{
+    const mc_recipe_stage *const stage = &recipe->schema->stages[index];
+    cast all = {0};
+    mc_recipe_rows rows = {0};
+    mc_plan_rows plan = {0};
+    recipe->made[index].begun = true;
+    mc_status status = gather_all(recipe, stage, options, &all, error);
+    if (status == MC_OK)
+        status = fill_plan(recipe, stage, options, &all, index == final_stage(recipe->schema),
+                           &rows, &plan, error);
+    if (status == MC_OK) {
+        status = mc_plan_from_rows(&plan, &recipe->made[index].plan, error);
+    } else {
+        mc_outputs_free(&plan.outputs);
+        mc_outfit_free(&plan.outfit);
+        mc_report_free(plan.report);
+    }
+    mc_recipe_rows_free(&rows);
+    mc_free(all.names);
+    mc_free(all.models);
+    return status;
+}
+
+mc_status mc_recipe_plan(mc_recipe *recipe, const mc_recipe_options *options, mc_plan **out,
+                         mc_error *error)
+{
+    const mc_recipe_options plain = {0};
+    const mc_recipe_options *const chosen = options ? options : &plain;
+    const size_t last = final_stage(recipe->schema);
+    forget(recipe);
+    MC_TRY(mc_models_open((const char *const *)recipe->names, recipe->name_count, chosen->hub,
+                          chosen->headers_only, recipe->models, error));
+    const mc_status status = make_stage(recipe, last, chosen, error);
+    if (status != MC_OK) {
+        forget(recipe);
+        return status;
+    }
+    *out = recipe->made[last].plan;
+    recipe->made[last].plan = NULL; /* the caller's */
+    return MC_OK;
+}

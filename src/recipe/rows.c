@@ -1,0 +1,594 @@
+#include "recipe/rows.h"
+
+#include "base/hash.h"
+#include "base/memory.h"
+#include "merge/report.h"
+#include "model/parts.h"
+#include "recipe/blocks.h"
+#include "recipe/setting.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* What is made, and of what. */
+typedef struct maker {
+    const mc_recipe_schema *schema;
+    const mc_recipe_stage *stage;
+    const mc_recipe_models *models;
+    bool strict;
+    mc_recipe_rows *out;
+    mc_report *report;
+    mc_error *error;
+    mc_index made;     /* names that have a row */
+    mc_names averaged; /* tensors that the method cannot make: a model or the base lacks them */
+    mc_names partly;   /* tensors that are merged of fewer models */
+    mc_names integers; /* tensors that are copied, of the models' several ones */
+    mc_names tied;     /* tensors that a model has under the name of its input embeddings */
+    mc_params *last;   /* of the row before: rows with the same values share them */
+    const mc_recipe_module *module;
+    const mc_recipe_slice *slice;
+} maker;
+
+#define FAIL(maker_, node_, ...)                                                                   \
+    mc_yaml_fail((maker_)->error, MC_FORMAT, (maker_)->schema->file, (node_)->line,                \
+                 (node_)->column, __VA_ARGS__)
+
+const mc_model *mc_recipe_find(const mc_recipe_models *models, const char *text)
+{
+    for (size_t i = 0; i < models->count; i++)
+        if (strcmp(models->names[i], text) == 0)
+            return models->models[i];
+    return NULL;
+}
+
+static size_t index_of(const mc_recipe_models *models, const char *text)
+{
+    size_t i = 0;
+    while (strcmp(models->names[i], text) != 0)
+        i++;
+    return i;
+}
+
+static const mc_state_dict *dict_of(const maker *m, const mc_recipe_source *source)
+{
+    return mc_model_state_dict(mc_recipe_find(m->models, source->model.text));
+}
+
+static const char *base_text(const maker *m)
+{
+    return m->slice->base.text ? m->slice->base.text : m->stage->base.text;
+}
+
+/* Whether a source is the base, to a method that has one. */
+static bool is_base(const maker *m, const mc_recipe_source *source)
+{
+    const mc_method *const method = m->stage->method;
+    const char *const base = base_text(m);
+    return (method->needs_base || method->takes_base) && base &&
+           strcmp(source->model.text, base) == 0;
+}
+
+/* ---- parameters -------------------------------------------------------------------------------- */
+/* A tensor that parameters are asked for. */
+typedef struct subject {
+    const char *name;               /* as filters see it */
+    double t;                       /* how far along the blocks, 0 to 1 */
+    const mc_recipe_source *source; /* NULL: parameters of the whole merge */
+} subject;
+
+/* Where a value comes from, for errors about it. */
+typedef struct origin {
+    const mc_yaml *at; /* NULL: it is the default */
+} origin;
+
+/* Levels of precedence: the source, its slice, the module, the recipe. */
+enum { LEVELS = 4 };
+
+static mc_status look_up(const maker *m, const mc_param *param, const subject *of, bool *found,
+                         double *value, origin *from)
+{
+    const mc_yaml *const levels[LEVELS] = {of->source ? of->source->parameters : NULL,
+                                           m->slice->parameters, m->module->parameters,
+                                           m->stage->parameters};
+    for (size_t i = 0; i < LEVELS && !*found; i++) {
+        const mc_yaml *const setting = mc_yaml_get(levels[i], param->name);
+        if (setting)
+            MC_TRY(mc_setting_value(m->schema->file, setting, param->type, of->name, of->t, found,
+                                    value, m->error));
+        if (*found)
+            from->at = setting;
+    }
+    return MC_OK;
+}
+
+static mc_status missing(const maker *m, const mc_param *param, const subject *of)
+{
+    const mc_yaml *const at = of->source ? of->source->at : m->slice->at;
+    if (of->source)
+        return FAIL(m, at, "%s needs the parameter '%s' of the model '%s' for the tensor '%s'",
+                    m->stage->method->name, param->name, of->source->model.text, of->name);
+    return FAIL(m, at, "%s needs the parameter '%s' for the tensor '%s'", m->stage->method->name,
+                param->name, of->name);
+}
+
+/* An error about a value gets the line of the value. */
+static mc_status at_origin(const maker *m, const origin *from, mc_status status)
+{
+    char place[1024];
+    const mc_yaml *const at = from->at ? from->at : m->slice->at;
+    if (status == MC_OK)
+        return MC_OK;
+    snprintf(place, sizeof place, "%s:%u:%u", m->schema->file, at->line, at->column);
+    return mc_in_file(m->error, place, status);
+}
+
+static mc_status set_value(const maker *m, mc_params *params, const mc_param *param, size_t input,
+                           const subject *of)
+{
+    bool found = false;
+    double value = 0;
+    origin from = {0};
+    MC_TRY(look_up(m, param, of, &found, &value, &from));
+    if (!found)
+        return param->required ? missing(m, param, of) : MC_OK;
+    return at_origin(m, &from, mc_params_set_number(params, param->name, input, value, m->error));
+}
+
+/* One of the tensors that a row is made of. */
+typedef struct part {
+    const mc_recipe_source *source;
+    const char *name; /* in its model */
+    mc_source *tensor;
+} part;
+
+static mc_status set_params(const maker *m, mc_params *params, const char *name, double t,
+                            const part *models, size_t count)
+{
+    const mc_method *const method = m->stage->method;
+    for (const mc_param *param = method->params; param && param->name; param++) {
+        const subject whole = {.name = name, .t = t};
+        if (!param->per_input)
+            MC_TRY(set_value(m, params, param, MC_ALL_INPUTS, &whole));
+        for (size_t i = 0; param->per_input && i < count; i++) {
+            const subject one = {.name = models[i].name, .t = t, .source = models[i].source};
+            MC_TRY(set_value(m, params, param, i, &one));
+        }
+    }
+    const mc_yaml *const parameters = m->stage->parameters;
+    const origin from = {.at = parameters ? parameters : NULL};
+    return at_origin(m, &from, mc_params_check(params, m->error));
+}
+
+/* Parameters of a row; borrowed from the maker. */
+static mc_status params_of(maker *m, const char *name, double t, const part *models, size_t count,
+                           mc_params **out)
+{
+    mc_params *params = NULL;
+    MC_TRY(mc_params_new(m->stage->method, count, &params, m->error));
+    const mc_status status = set_params(m, params, name, t, models, count);
+    if (status != MC_OK || (m->last && mc_params_equal(params, m->last))) {
+        mc_params_unref(params);
+    } else {
+        mc_params_unref(m->last);
+        m->last = params;
+    }
+    *out = m->last;
+    return status;
+}
+
+/* ---- one row ----------------------------------------------------------------------------------- */
+/* Tensors of a row: those of the models first, then the base's. */
+typedef struct parts {
+    part *items;
+    size_t count, model_count, capacity;
+    bool has_base;
+    bool lacking; /* a source of the slice has no such tensor */
+    bool tied;    /* a source has it under the name of its input embeddings */
+} parts;
+
+static mc_status add_input(const maker *m, mc_output *row, const part *p, mc_role role)
+{
+    const mc_input input = {.source = p->tensor,
+                            .role = role,
+                            .model = index_of(m->models, p->source->model.text),
+                            .name = (char *)(uintptr_t)p->name};
+    return mc_output_add_input(row, &input, m->error);
+}
+
+static mc_status add_row(maker *m, const char *name, mc_action action, mc_params *params,
+                         const parts *p, size_t count)
+{
+    mc_output *row = NULL;
+    MC_TRY(mc_outputs_add(&m->out->outputs, name, action,
+                          action == MC_ACTION_MERGE ? m->stage->method : NULL, params, &row,
+                          m->error));
+    for (size_t i = 0; i < count; i++)
+        MC_TRY(add_input(m, row, &p->items[i],
+                         action == MC_ACTION_MERGE && i >= p->model_count ? MC_ROLE_BASE
+                                                                          : MC_ROLE_MODEL));
+    /* The table's own copy of the name stays where it is. */
+    return mc_index_set(&m->made, row->name, m->out->outputs.count - 1) ? MC_OK
+                                                                        : mc_fail_memory(m->error);
+}
+
+static const char *last_name(const maker *m)
+{
+    return m->out->outputs.rows[m->out->outputs.count - 1].name;
+}
+
+/* Whether what there is of the tensor satisfies the method. */
+static bool method_can(const maker *m, const parts *p)
+{
+    const mc_method *const method = m->stage->method;
+    const size_t least = method->min_models > 0 ? method->min_models : 1;
+    const bool based = !method->needs_base || p->has_base;
+    return based && p->model_count >= least &&
+           (method->max_models == 0 || p->model_count <= method->max_models);
+}
+
+/* passthrough without a scale is a copy, bit for bit. */
+static bool is_copy(const maker *m, const mc_params *params)
+{
+    return strcmp(m->stage->method->name, "passthrough") == 0 && params->values[0].numbers[0] == 1;
+}
+
+static mc_status add_merged(maker *m, const char *name, double t, const parts *p)
+{
+    mc_params *params = NULL;
+    MC_TRY(params_of(m, name, t, p->items, p->model_count, &params));
+    if (is_copy(m, params))
+        return add_row(m, name, MC_ACTION_COPY, NULL, p, 1);
+    MC_TRY(add_row(m, name, MC_ACTION_MERGE, params, p, p->count));
+    if (p->tied)
+        MC_TRY(mc_names_add(&m->tied, last_name(m), m->error));
+    return p->lacking ? mc_names_add(&m->partly, last_name(m), m->error) : MC_OK;
+}
+
+static bool is_float(const part *p)
+{
+    return mc_dtype_kind_of(p->tensor->dtype) == MC_KIND_FLOAT;
+}
+
+/* Makes the row of a tensor that some of the sources have. */
+static mc_status add_tensor(maker *m, const char *name, double t, const parts *p)
+{
+    if (!is_float(&p->items[0])) {
+        MC_TRY(add_row(m, name, MC_ACTION_COPY, NULL, p, 1));
+        return p->count > 1 ? mc_names_add(&m->integers, last_name(m), m->error) : MC_OK;
+    }
+    if (p->model_count == 0) /* only the base */
+        return add_row(m, name, MC_ACTION_COPY, NULL, p, 1);
+    if (method_can(m, p))
+        return add_merged(m, name, t, p);
+    MC_TRY(add_row(m, name, MC_ACTION_MEAN, NULL, p, p->model_count));
+    return mc_names_add(&m->averaged, last_name(m), m->error);
+}
+
+/* ---- the sources' tensors ---------------------------------------------------------------------- */
+/* A tensor is looked for by name; an output head also where a model has tied it to its embeddings. */
+static mc_source *find_tensor(const mc_state_dict *dict, const char *name, const char **found,
+                              bool *tied)
+{
+    mc_source *const tensor = mc_state_dict_find(dict, name);
+    const char *const partner = tensor ? NULL : mc_tied_partner(NULL, dict, name);
+    *found = partner ? partner : name;
+    *tied = partner != NULL;
+    return partner ? mc_state_dict_find(dict, partner) : tensor;
+}
+
+static mc_status add_part(maker *m, parts *p, const mc_recipe_source *source, const char *name,
+                          bool *tied)
+{
+    const char *found = name;
+    mc_source *const tensor = find_tensor(dict_of(m, source), name, &found, tied);
+    if (!tensor) {
+        p->lacking = true;
+        return MC_OK;
+    }
+    if (!MC_GROW(p->items, p->count, p->capacity))
+        return mc_fail_memory(m->error);
+    p->items[p->count++] = (part){source, found, tensor};
+    return MC_OK;
+}
+
+/* The name of a block's tensor in a source, in new memory. */
+static char *name_in_source(const mc_recipe_source *source, const mc_block_name *block,
+                            const char *name, int64_t index)
+{
+    return block ? mc_format("%.*s%lld%s", (int)block->stack, name,
+                             (long long)(source->first + index), block->rest)
+                 : mc_strdup(name);
+}
+
+/*
+ * Gathers a tensor from the sources of the slice, models first. `names` are the sources' names for
+ * it, which must stay until the row is made.
+ */
+static mc_status gather(maker *m, char *const *names, parts *p)
+{
+    bool tied = false;
+    for (int base = 0; base < 2; base++) {
+        for (size_t i = 0; i < m->slice->count; i++) {
+            const mc_recipe_source *const source = &m->slice->sources[i];
+            if (is_base(m, source) != (base == 1))
+                continue;
+            const size_t before = p->count;
+            MC_TRY(add_part(m, p, source, names[i], &tied));
+            p->tied |= tied;
+            p->has_base |= base == 1 && p->count > before;
+        }
+        if (base == 0)
+            p->model_count = p->count;
+    }
+    return MC_OK;
+}
+
+/* `block` is NULL for a tensor that belongs to no block; `index` counts the slice's blocks. */
+static mc_status make_row(maker *m, const char *output, const char *name,
+                          const mc_block_name *block, int64_t index, double t)
+{
+    parts p = {0};
+    const size_t count = m->slice->count;
+    char **const names = mc_alloc_zero(count, sizeof *names);
+    mc_status status = names ? MC_OK : mc_fail_memory(m->error);
+    for (size_t i = 0; status == MC_OK && i < count; i++) {
+        names[i] = m->slice->whole ? mc_strdup(name)
+                                   : name_in_source(&m->slice->sources[i], block, name, index);
+        status = names[i] ? MC_OK : mc_fail_memory(m->error);
+    }
+    if (status == MC_OK)
+        status = gather(m, names, &p);
+    if (status == MC_OK)
+        status = add_tensor(m, output, t, &p);
+    for (size_t i = 0; names && i < count; i++)
+        mc_free(names[i]);
+    mc_free(names);
+    mc_free(p.items);
+    return status;
+}
+
+static bool is_made(const maker *m, const char *name)
+{
+    return mc_index_find(&m->made, name) != MC_INDEX_NONE;
+}
+
+/* ---- whole models ------------------------------------------------------------------------------ */
+static double position(int64_t index, int64_t count)
+{
+    return count > 1 ? (double)index / (double)(count - 1) : 1;
+}
+
+/* Counts of blocks are asked for once per stack of a model. */
+typedef struct stack_cache {
+    const char *name;
+    size_t length;
+    int64_t count;
+} stack_cache;
+
+static mc_status check_depth(const maker *m, const char *name, const stack_cache *stack)
+{
+    for (size_t i = 0; i < m->slice->count; i++) {
+        const mc_recipe_source *const source = &m->slice->sources[i];
+        const int64_t other = mc_block_count(dict_of(m, source), stack->name, stack->length);
+        if (other != stack->count && other != 0)
+            return FAIL(m, source->at,
+                        "models of different depth: '%s' has %lld blocks '%.*s', '%s' has %lld; "
+                        "merge them by 'slices'",
+                        m->slice->sources[0].model.text, (long long)stack->count,
+                        (int)stack->length, name, source->model.text, (long long)other);
+    }
+    return MC_OK;
+}
+
+static mc_status add_whole_name(maker *m, const mc_state_dict *dict, const char *name,
+                                stack_cache *stack)
+{
+    mc_block_name block;
+    if (is_made(m, name))
+        return MC_OK;
+    if (!mc_block_name_of(name, &block))
+        return make_row(m, name, name, NULL, 0, 0);
+    if (stack->length != block.stack || memcmp(stack->name, name, block.stack) != 0) {
+        *stack = (stack_cache){name, block.stack, mc_block_count(dict, name, block.stack)};
+        MC_TRY(check_depth(m, name, stack));
+    }
+    return make_row(m, name, name, &block, 0, position(block.block, stack->count));
+}
+
+static mc_status add_whole(maker *m)
+{
+    for (size_t i = 0; i < m->slice->count; i++) {
+        const mc_state_dict *const dict = dict_of(m, &m->slice->sources[i]);
+        stack_cache stack = {0};
+        for (size_t k = 0; k < mc_state_dict_count(dict); k++)
+            MC_TRY(add_whole_name(m, dict, mc_state_dict_name(dict, k), &stack));
+    }
+    return MC_OK;
+}
+
+/* ---- slices ------------------------------------------------------------------------------------ */
+/* The one stack of a model: its name and depth. MC_UNSUPPORTED if it has several. */
+static mc_status find_stack(const maker *m, const mc_recipe_source *source, const char **name,
+                            size_t *length)
+{
+    const mc_state_dict *const dict = dict_of(m, source);
+    *name = NULL;
+    for (size_t i = 0; i < mc_state_dict_count(dict); i++) {
+        const char *const tensor = mc_state_dict_name(dict, i);
+        mc_block_name block;
+        if (!mc_block_name_of(tensor, &block))
+            continue;
+        if (!*name) {
+            *name = tensor;
+            *length = block.stack;
+        } else if (block.stack != *length || memcmp(*name, tensor, block.stack) != 0) {
+            return mc_yaml_fail(m->error, MC_UNSUPPORTED, m->schema->file, source->at->line,
+                                source->at->column,
+                                "slices of '%s', which has blocks '%.*s' and '%.*s', are not "
+                                "supported: merge it by 'models'",
+                                source->model.text, (int)*length, *name, (int)block.stack, tensor);
+        }
+    }
+    return *name ? MC_OK : FAIL(m, source->at, "'%s' has no blocks", source->model.text);
+}
+
+static mc_status check_ranges(const maker *m, const char *stack, size_t length)
+{
+    for (size_t i = 0; i < m->slice->count; i++) {
+        const mc_recipe_source *const source = &m->slice->sources[i];
+        const int64_t count = mc_block_count(dict_of(m, source), stack, length);
+        if (source->end > count)
+            return FAIL(m, source->at,
+                        "layer_range [%lld, %lld] reaches beyond the %lld blocks of '%s'",
+                        (long long)source->first, (long long)source->end, (long long)count,
+                        source->model.text);
+    }
+    return MC_OK;
+}
+
+static mc_status add_block_tensor(maker *m, const char *tensor, const mc_block_name *block,
+                                  int64_t index, int64_t output, double t)
+{
+    char *const name = mc_format("%.*s%lld%s", (int)block->stack, tensor, (long long)output,
+                                 block->rest);
+    if (!name)
+        return mc_fail_memory(m->error);
+    const mc_status status = is_made(m, name) ? MC_OK : make_row(m, name, tensor, block, index, t);
+    mc_free(name);
+    return status;
+}
+
+/* Every tensor that a source has in its block `index` of the slice, as block `output`. */
+static mc_status add_block(maker *m, const char *stack, size_t length, int64_t index,
+                           int64_t output)
+{
+    const int64_t count = m->slice->sources[0].end - m->slice->sources[0].first;
+    for (size_t i = 0; i < m->slice->count; i++) {
+        const mc_recipe_source *const source = &m->slice->sources[i];
+        const mc_state_dict *const dict = dict_of(m, source);
+        for (size_t k = 0; k < mc_state_dict_count(dict); k++) {
+            const char *const tensor = mc_state_dict_name(dict, k);
+            mc_block_name block;
+            if (mc_block_name_of(tensor, &block) && block.block == source->first + index &&
+                block.stack == length && memcmp(tensor, stack, length) == 0)
+                MC_TRY(add_block_tensor(m, tensor, &block, index, output, position(index, count)));
+        }
+    }
+    return MC_OK;
+}
+
+/* Tensors before the blocks are those of the first slice, tensors after them those of the last. */
+static mc_status add_others(maker *m, bool first, bool last)
+{
+    for (size_t i = 0; i < m->slice->count; i++) {
+        const mc_state_dict *const dict = dict_of(m, &m->slice->sources[i]);
+        for (size_t k = 0; k < mc_state_dict_count(dict); k++) {
+            const char *const name = mc_state_dict_name(dict, k);
+            mc_block_name block;
+            if (mc_block_name_of(name, &block) || is_made(m, name))
+                continue;
+            if (mc_is_before_blocks(name) ? first : last)
+                MC_TRY(make_row(m, name, name, NULL, 0, 0));
+        }
+    }
+    return MC_OK;
+}
+
+static mc_status note_stack(maker *m)
+{
+    mc_recipe_rows *const out = m->out;
+    const mc_recipe_source *const source = &m->slice->sources[0];
+    if (!MC_GROW(out->stacks, out->stack_count, out->stack_capacity))
+        return mc_fail_memory(m->error);
+    out->stacks[out->stack_count++] = (mc_recipe_stack){
+        mc_recipe_find(m->models, source->model.text), source->first, source->end - source->first};
+    return MC_OK;
+}
+
+static mc_status add_slices(maker *m)
+{
+    const mc_recipe_module *const module = m->module;
+    const char *stack = NULL;
+    size_t length = 0;
+    int64_t output = 0;
+    for (size_t s = 0; s < module->count; s++) {
+        m->slice = &module->slices[s];
+        const int64_t count = m->slice->sources[0].end - m->slice->sources[0].first;
+        if (s == 0)
+            MC_TRY(find_stack(m, &m->slice->sources[0], &stack, &length));
+        MC_TRY(check_ranges(m, stack, length));
+        MC_TRY(note_stack(m));
+        for (int64_t i = 0; i < count; i++)
+            MC_TRY(add_block(m, stack, length, i, output++));
+        MC_TRY(add_others(m, s == 0, s + 1 == module->count));
+    }
+    return MC_OK;
+}
+
+/* ---- all --------------------------------------------------------------------------------------- */
+static mc_status add_module(maker *m, const mc_recipe_module *module)
+{
+    if (m->stage->count > 1 || strcmp(module->name, "default") != 0)
+        return mc_yaml_fail(
+            m->error, MC_UNSUPPORTED, m->schema->file, module->at->line, module->at->column,
+            "the module '%s' is not supported: expected the one module 'default'", module->name);
+    m->module = module;
+    m->slice = &module->slices[0];
+    return m->slice->whole ? add_whole(m) : add_slices(m);
+}
+
+static mc_status report_all(const maker *m)
+{
+    MC_TRY(mc_report_names(
+        m->report, &m->averaged, m->strict,
+        "averaged over the models that have them: a model or the base lacks them", m->error));
+    MC_TRY(mc_report_names(m->report, &m->partly, m->strict,
+                           "merged of those models that have them", m->error));
+    MC_TRY(mc_report_names(m->report, &m->tied, false,
+                           "merged with the input embeddings of models that tie the two",
+                           m->error));
+    return mc_report_names(m->report, &m->integers, false,
+                           "copied from the first model: not floats", m->error);
+}
+
+static mc_status make(maker *m)
+{
+    for (size_t i = 0; i < m->stage->count; i++)
+        MC_TRY(add_module(m, &m->stage->modules[i]));
+    if (m->out->outputs.count == 0)
+        return FAIL(m, m->stage->at, "the models have no tensors");
+    const mc_recipe_stage *const stage = m->stage;
+    if (stage->has_out_dtype || stage->has_dtype)
+        MC_TRY(mc_outputs_convert(
+            &m->out->outputs, stage->has_out_dtype ? stage->out_dtype : stage->dtype, m->error));
+    return report_all(m);
+}
+
+mc_status mc_recipe_rows_make(const mc_recipe_schema *schema, const mc_recipe_stage *stage,
+                              const mc_recipe_models *models, uint64_t seed, bool strict,
+                              mc_recipe_rows *out, mc_report *report, mc_error *error)
+{
+    maker m = {.schema = schema,
+               .stage = stage,
+               .models = models,
+               .strict = strict,
+               .out = out,
+               .report = report,
+               .error = error};
+    out->outputs.seed = seed;
+    const mc_status status = make(&m);
+    mc_params_unref(m.last);
+    mc_index_free(&m.made);
+    mc_names_free(&m.averaged);
+    mc_names_free(&m.partly);
+    mc_names_free(&m.integers);
+    mc_names_free(&m.tied);
+    return status;
+}
+
+void mc_recipe_rows_free(mc_recipe_rows *rows)
+{
+    mc_outputs_free(&rows->outputs);
+    mc_free(rows->stacks);
+    *rows = (mc_recipe_rows){0};
+}

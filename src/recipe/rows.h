@@ -1,0 +1,46 @@
+/*
+ * From a stage of a recipe and its open models to rows of the table of outputs: which tensors of
+ * which models each output tensor is made of, and with which parameters.
+ */
+#ifndef MC_RECIPE_ROWS_H
+#define MC_RECIPE_ROWS_H
+
+#include "merge/outputs.h"
+#include "recipe/schema.h"
+
+#include <mergecraft/model.h>
+
+/* The models of a stage, by the texts of their references. */
+typedef struct mc_recipe_models {
+    const char *const *names;
+    const mc_model *const *models;
+    size_t count;
+} mc_recipe_models;
+
+/* Where the blocks of the result come from, for its configuration: see outfit. */
+typedef struct mc_recipe_stack {
+    const mc_model *model; /* of the first source */
+    int64_t first, count;
+} mc_recipe_stack;
+
+typedef struct mc_recipe_rows {
+    mc_outputs outputs;      /* not resolved */
+    mc_recipe_stack *stacks; /* one per slice with a range; none of whole models */
+    size_t stack_count, stack_capacity;
+} mc_recipe_rows;
+
+/* The model of that reference; NULL if there is none. */
+const mc_model *mc_recipe_find(const mc_recipe_models *models, const char *text);
+
+/*
+ * Fills *out, zero-initialised; free it also after a failure. What a model lacks, and how its tensor
+ * is made then, is reported; under strict it is an error.
+ * Errors: MC_FORMAT    at a line of the recipe: blocks that do not exist, a parameter that is missing
+ *         MC_MISMATCH  under strict
+ */
+mc_status mc_recipe_rows_make(const mc_recipe_schema *schema, const mc_recipe_stage *stage,
+                              const mc_recipe_models *models, uint64_t seed, bool strict,
+                              mc_recipe_rows *out, mc_report *report, mc_error *error);
+void mc_recipe_rows_free(mc_recipe_rows *rows);
+
+#endif

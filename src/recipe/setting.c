@@ -1,0 +1,128 @@
+#include "recipe/setting.h"
+
+#include "recipe/coerce.h"
+
+#include <math.h>
+#include <string.h>
+
+#define FAIL(file_, node_, ...)                                                                    \
+    mc_yaml_fail(error, MC_FORMAT, (file_), (node_)->line, (node_)->column, __VA_ARGS__)
+
+static bool is_scalar(const mc_yaml *node)
+{
+    return node->kind != MC_YAML_LIST && node->kind != MC_YAML_MAP;
+}
+
+/* ---- form -------------------------------------------------------------------------------------- */
+static mc_status check_scalar(const char *file, const mc_yaml *node, mc_error *error)
+{
+    if (node->kind == MC_YAML_NULL || node->kind == MC_YAML_DATE || !is_scalar(node))
+        return FAIL(file, node, "expected a value, found %s", mc_yaml_kind_text(node->kind));
+    return MC_OK;
+}
+
+static mc_status check_gradient(const char *file, const mc_yaml *list, mc_error *error)
+{
+    for (size_t i = 0; i < list->count; i++)
+        MC_TRY(check_scalar(file, list->items[i], error));
+    return MC_OK;
+}
+
+/* {filter: …, value: …} */
+static mc_status check_conditional(const char *file, const mc_yaml *map, mc_error *error)
+{
+    const mc_yaml *const filter = mc_yaml_get(map, "filter");
+    const mc_yaml *const value = mc_yaml_get(map, "value");
+    if (!value)
+        return FAIL(file, map, "expected 'value' (and 'filter') in a conditional setting");
+    if (filter && filter->kind != MC_YAML_STRING && filter->kind != MC_YAML_NULL)
+        return FAIL(file, filter, "expected a string as filter, found %s; quote it",
+                    mc_yaml_kind_text(filter->kind));
+    return value->kind == MC_YAML_LIST ? check_gradient(file, value, error)
+                                       : check_scalar(file, value, error);
+}
+
+mc_status mc_setting_check(const char *file, const mc_yaml *setting, mc_error *error)
+{
+    if (setting->kind == MC_YAML_MAP)
+        return check_conditional(file, setting, error);
+    if (setting->kind != MC_YAML_LIST)
+        return check_scalar(file, setting, error);
+    size_t maps = 0;
+    for (size_t i = 0; i < setting->count; i++)
+        maps += setting->items[i]->kind == MC_YAML_MAP;
+    if (maps == 0)
+        return check_gradient(file, setting, error);
+    if (maps < setting->count)
+        return FAIL(file, setting, "expected numbers or conditions in a list, found both");
+    for (size_t i = 0; i < setting->count; i++)
+        MC_TRY(check_conditional(file, setting->items[i], error));
+    return MC_OK;
+}
+
+/* ---- type -------------------------------------------------------------------------------------- */
+mc_status mc_setting_check_type(const char *file, const mc_yaml *setting, mc_param_type type,
+                                mc_error *error)
+{
+    double number;
+    if (setting->kind == MC_YAML_MAP)
+        return mc_setting_check_type(file, mc_yaml_get(setting, "value"), type, error);
+    if (setting->kind == MC_YAML_LIST) {
+        for (size_t i = 0; i < setting->count; i++)
+            MC_TRY(mc_setting_check_type(file, setting->items[i], type, error));
+        return MC_OK;
+    }
+    if (!mc_coerce(type, setting, &number))
+        return FAIL(file, setting, "expected %s, found '%s'", mc_coerce_text(type), setting->text);
+    if (!isfinite(number))
+        return FAIL(file, setting, "expected a finite number, found '%s'", setting->text);
+    return MC_OK;
+}
+
+/* ---- value ------------------------------------------------------------------------------------- */
+/* Numbers are interpolated, flags are those of the place before. */
+static mc_status gradient_value(const char *file, const mc_yaml *list, mc_param_type type, double t,
+                                bool *found, double *out, mc_error *error)
+{
+    if (list->count == 0)
+        return MC_OK;
+    const double place = t * (double)(list->count - 1);
+    const size_t low = (size_t)place, high = low + 1 < list->count ? low + 1 : list->count - 1;
+    const double fraction = place - (double)low;
+    double a = 0, b = 0;
+    mc_coerce(type, list->items[low], &a);
+    mc_coerce(type, list->items[high], &b);
+    *out = type == MC_FLAG ? a : (1 - fraction) * a + fraction * b;
+    *found = true;
+    if (type == MC_INTEGER && *out != nearbyint(*out))
+        return FAIL(file, list,
+                    "expected a gradient of whole numbers, found %g at %g of the blocks", *out, t);
+    return MC_OK;
+}
+
+/* A filter is a part of the name; without one, or "*", every name fits. */
+static bool fits(const mc_yaml *conditional, const char *tensor)
+{
+    const mc_yaml *const filter = mc_yaml_get(conditional, "filter");
+    return !filter || filter->kind != MC_YAML_STRING || strcmp(filter->text, "*") == 0 ||
+           strstr(tensor, filter->text);
+}
+
+mc_status mc_setting_value(const char *file, const mc_yaml *setting, mc_param_type type,
+                           const char *tensor, double t, bool *found, double *out, mc_error *error)
+{
+    if (setting->kind == MC_YAML_MAP)
+        return fits(setting, tensor) ? mc_setting_value(file, mc_yaml_get(setting, "value"), type,
+                                                        tensor, t, found, out, error)
+                                     : MC_OK;
+    if (setting->kind != MC_YAML_LIST) {
+        *found = mc_coerce(type, setting, out);
+        return MC_OK;
+    }
+    if (setting->count == 0 || setting->items[0]->kind != MC_YAML_MAP)
+        return gradient_value(file, setting, type, t, found, out, error);
+    for (size_t i = 0; i < setting->count; i++)
+        if (fits(setting->items[i], tensor))
+            return mc_setting_value(file, setting->items[i], type, tensor, t, found, out, error);
+    return MC_OK;
+}

@@ -1,0 +1,91 @@
+# Recipes: the same bits as the command line, warnings and errors with their lines, several documents.
+for i in 1 2 3; do model m$i $i; done
+
+cat > linear.yml <<'END'
+merge_method: linear
+models:
+  - model: m1
+    parameters: {weight: 1}
+  - model: m2
+    parameters: {weight: 3}
+dtype: float32
+END
+expect 0 mergecraft merge linear.yml -o by_recipe -q
+expect 0 mergecraft merge mergekit:linear m1 m2 -p weight=1,3 -o by_name -q
+cmp by_recipe/model.safetensors by_name/model.safetensors || fail 'a recipe gives other bits'
+cmp linear.yml by_recipe/mergekit_config.yml || fail 'the recipe is not in the result'
+
+# Parameters by filter; the base of a task vector.
+cat > filters.yml <<'END'
+merge_method: task_arithmetic
+base_model: m1
+models:
+  - model: m2
+  - model: m3
+parameters:
+  weight:
+    - filter: classifier
+      value: 0
+    - value: [0.5, 0.25]
+END
+expect 0 mergecraft merge filters.yml --dry-run
+
+# What has no effect, and where it belongs.
+cat > misplaced.yml <<'END'
+merge_method: sce
+base_model: m1
+select_topk: 0.2
+dype: float32
+models:
+  - model: m2
+    weight: 1
+    parameters: {lambda: 1, select_topk: 0.1}
+  - model: m3
+dtype: float32
+dtype: bfloat16
+END
+expect 0 mergecraft merge misplaced.yml --dry-run
+expect 1 mergecraft merge misplaced.yml --dry-run --strict
+
+# Several documents: stages feed each other.
+cat > stages.yml <<'END'
+name: half
+merge_method: linear
+models: [{model: m1}, {model: m2}]
+parameters: {weight: 1}
+---
+merge_method: linear
+models: [{model: half}, {model: m3}]
+parameters: {weight: 1}
+dtype: float32
+END
+expect 0 mergecraft merge stages.yml -o staged -q
+expect 0 mergecraft merge mergekit:linear m1 m2 -p weight=1 -o half -q
+expect 0 mergecraft merge mergekit:linear half m3 -p weight=1 -o again -q
+cmp staged/model.safetensors again/model.safetensors || fail 'stages give other bits'
+
+# Errors name the line.
+wrong()
+{
+    cat > wrong.yml
+    expect 1 mergecraft merge wrong.yml -o never
+}
+wrong < /dev/null
+printf 'models: [m1' | wrong
+printf 'merge_method: lineer\nmodels: [{model: m1}]\n' | wrong
+printf 'merge_method: pcb\nmodels: [{model: m1}]\n' | wrong
+printf 'merge_method: linear\n' | wrong
+printf 'merge_method: linear\nmodels:\n  - model: m1\n  - model: m2\n' | wrong
+printf 'merge_method: linear\nmodels:\n  - model: m1\n  - model: m1\nparameters: {weight: 1}\n' | wrong
+printf 'merge_method: slerp\nmodels: [{model: m1}, {model: m2}]\nparameters: {t: 0.5}\n' | wrong
+printf 'merge_method: slerp\nbase_model: m1\nmodels: [{model: m2}, {model: m3}]\nparameters: {t: 0.5}\n' | wrong
+printf 'merge_method: linear\nmodels: [{model: 7}]\nparameters: {weight: 1}\n' | wrong
+printf 'merge_method: linear\nmodels: [{model: m1}]\nparameters: {weight: abc}\n' | wrong
+printf 'merge_method: linear\nmodels: [{model: m1}]\nparameters: {weight: [1, {value: 2}]}\n' | wrong
+printf 'merge_method: linear\nmodels: [{model: m1}]\nparameters: {weight: 1}\ndtype: int4\n' | wrong
+printf 'merge_method: passthrough\nslices:\n- sources: [{model: m1, layer_range: [0, 1]}]\n' | wrong
+printf 'merge_method: passthrough\nslices:\n- sources: [{model: m1, layer_range: [3, 1]}]\n' | wrong
+printf 'base_model: m1\nexperts: [{source_model: m1}]\n' | wrong
+printf 'name: a\nmerge_method: linear\nmodels: [{model: b}]\n---\nname: b\nmerge_method: linear\nmodels: [{model: a}]\n' | wrong
+expect 2 mergecraft merge linear.yml m3 -o never
+expect 2 mergecraft merge linear.yml -p weight=1 -o never
