@@ -81,8 +81,8 @@ MC_API char *mc_error_message(const mc_error *error, char *buffer, size_t size);
 MC_API const char *mc_status_text(mc_status status);
 
 /*
- * Fills *error (which may be NULL) with a printf-style text and neither file nor tensor, and returns
- * status. For methods and callbacks that fail: `return mc_fail(error, MC_USAGE, "…");`.
+ * Fills *error (which may be NULL) with a printf-style text and neither file nor tensor, and
+ * returns status. For methods and callbacks that fail: `return mc_fail(error, MC_USAGE, "…");`.
  */
 MC_API mc_status mc_fail(mc_error *error, mc_status status, const char *format, ...)
     MC_PRINTF(3, 4);

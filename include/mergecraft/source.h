@@ -1,7 +1,7 @@
 /*
  * A tensor source: a tensor that can be read piece by piece, wherever its values come from. A
- * tensor in a checkpoint file is one; so is an array in memory, a − b of two others, or the result of a
- * merge method. Nothing is loaded or computed before a piece is read.
+ * tensor in a checkpoint file is one; so is an array in memory, a − b of two others, or the result
+ * of a merge method. Nothing is loaded or computed before a piece is read.
  *
  * A source is immutable and reference-counted. Functions that create one return one reference;
  * mc_source_ref adds one, mc_source_unref drops one. All functions are thread-safe, also on
@@ -76,8 +76,8 @@ MC_API const void *mc_source_data(const mc_source *source);
 
 /*
  * Finds where a tensor lies in a file, for callers that map it. `fd` is open for reading and
- * belongs to the library; it and `path` are valid as long as the source. Returns false if the tensor is not
- * in a file, or not row-major there.
+ * belongs to the library; it and `path` are valid as long as the source. Returns false if the
+ * tensor is not in a file, or not row-major there.
  */
 typedef struct mc_place {
     const char *path;

@@ -1,7 +1,7 @@
 /*
  * A state dict: an ordered map from tensor names to tensor sources. Reading a checkpoint returns
- * one, a merge makes one. Arithmetic on them is lazy, so that `a − b` of two checkpoints of any size
- * allocates no tensor.
+ * one, a merge makes one. Arithmetic on them is lazy, so that `a − b` of two checkpoints of any
+ * size allocates no tensor.
  *
  * A state dict owns a reference to each of its sources. Several threads may read it at once, but
  * nobody may change it meanwhile. Indices run from 0 in the order of insertion.

@@ -8,10 +8,16 @@
 
 #include <stdatomic.h>
 
-/* The kind of a source. `self` is the struct that begins with an mc_source. Ranges are checked before these are called. */
+/*
+ * The kind of a source. `self` is the struct that begins with an mc_source. Ranges are checked
+ * before these are called.
+ */
 typedef struct mc_source_class {
     const char *name;
-    /* Elements as what they are computed in, F64 if `wide`, else F32 (`as`), into out. NULL: by `raw` and a conversion. */
+    /*
+     * Reads elements in the type that they are computed in (`as`: F64 if `wide`, else F32). NULL:
+     * `raw` and a conversion.
+     */
     mc_status (*read)(const mc_source *self, int64_t first, int64_t count, mc_dtype as, void *out,
                       mc_error *error);
     /* Bytes in the source's dtype. NULL: by `read` and a conversion. */
@@ -44,8 +50,8 @@ struct mc_source {
 #define MC_SOURCE_MAX_DEPTH 200
 
 /*
- * Allocates `size` bytes (a struct that begins with an mc_source), zero-filled, with one reference. Checks rank and shape: no negative dimension,
- * count and bytes below 2^62, a whole number of bytes.
+ * Allocates `size` bytes (a struct that begins with an mc_source), zero-filled, with one reference.
+ * Checks rank and shape: no negative dimension, count and bytes below 2^62, whole blocks.
  */
 mc_status mc_source_create(const mc_source_class *class, size_t size, mc_dtype dtype, int rank,
                            const int64_t *shape, mc_source **out, mc_error *error);
@@ -70,7 +76,7 @@ mc_status mc_source_check(const mc_source *source, mc_error *error);
 /* MC_UNSUPPORTED unless arithmetic can be done on it: it is of floats, and not nested too deep. */
 mc_status mc_source_check_operand(const mc_source *operand, mc_error *error);
 
-/* The same values under another float dtype, which they are rounded to when they are written. Lazy. */
+/* Lazily rounds the values to another float dtype, when they are written. */
 mc_status mc_source_cast(mc_source *source, mc_dtype dtype, mc_source **out, mc_error *error);
 /* What a cast was made of; any other source itself. */
 const mc_source *mc_source_uncast(const mc_source *source);
