@@ -459,6 +459,8 @@ static mc_status apply_read(worker *w, const piece *p, mc_error *error)
     if (copied(t))
         return mc_source_read_raw(t->source, p->first, p->count, p->slot->bytes, error);
     const mc_dtype as = mc_source_real(t->source);
+    if (t->source->dtype == as)
+        return mc_source_read_as(t->source, p->first, p->count, as, p->slot->bytes, error);
     MC_TRY(mc_workspace_reserve(&w->workspace, (size_t)p->count * sizeof(double), error));
     MC_TRY(mc_source_read_as(t->source, p->first, p->count, as, w->workspace.memory, error));
     to_output(t->source->dtype, as, p->slot->bytes, w->workspace.memory, (size_t)p->count);

@@ -13,7 +13,7 @@
 #include <assert.h>
 
 /* Elements of a block: with a few registers it fits a core's second cache. */
-enum { BLOCK = 16384 };
+enum { BLOCK = 8192 };
 
 #if defined(__clang__)
 #define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")

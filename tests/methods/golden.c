@@ -190,13 +190,11 @@ static void check_case(const mc_method *method, const golden_case *c, const char
     tear_down(&golden);
 }
 
-/* Methods of the family mergecraft are in the folder itself, others in one of their family. */
 static char *load(const mc_method *method, const char *ending)
 {
     char path[1024];
-    const bool own = strcmp(method->family, "mergecraft") == 0;
-    snprintf(path, sizeof path, "%s/methods/%s%s%s%s", MC_TEST_DATA, own ? "" : method->family,
-             own ? "" : "/", method->name, ending);
+    snprintf(path, sizeof path, "%s/methods/%s/%s%s", MC_TEST_DATA, method->family, method->name,
+             ending);
     FILE *const file = fopen(path, "rb");
     if (!file)
         fail_msg("%s: cannot be opened", path);

@@ -1,9 +1,10 @@
-"""Writes the golden results of the merge methods: METHOD.txt, one case a line, and METHOD.bin, the expected values.
+"""Writes the golden results of the merge methods: mergecraft/METHOD.txt, one case per line, and
+mergecraft/METHOD.bin, the expected values.
 
-Needs numpy, ml_dtypes and torch. The inputs are not stored: they are made of integer hashes, here and in
-tests/methods/golden.c in the same way. The methods are written down here a second time, with whole arrays, from
-their definitions; discontinuous choices (what is kept, which sign wins) are made in the layer's type, float32 or
-float64, everything smooth is computed in float64.
+Needs numpy, ml_dtypes and torch. The inputs are not stored: they are made of integer hashes, here
+and in tests/methods/golden.c in the same way. The methods are written down here a second time, with
+whole arrays, from their definitions. Discontinuous choices (what is kept, which sign wins) are made
+in the layer's type, float32 or float64; everything smooth is computed in float64.
 
     python tests/data/methods/make_methods.py [METHOD...]
 """
@@ -18,9 +19,11 @@ import research
 import torch
 
 HERE = pathlib.Path(__file__).parent
+MOST_CASES = 190  # keeps the files of a method below 60 kB
 DTYPES = {"F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16, "F64": np.float64}
-SHAPES = {"scalar": (), "0x3": (0, 3), "1": (1,), "7": (7,), "33x5": (33, 5), "2x3x3x3": (2, 3, 3, 3),
-          "5x33": (5, 33), "12305": (3 * 4096 + 17,)}
+SHAPES = {"scalar": (), "0x3": (0, 3), "1": (1,), "7": (7,), "11x5": (11, 5),
+          "2x3x3x3": (2, 3, 3, 3), "4113": (4096 + 17,), "33x5": (33, 5), "5x33": (5, 33)}
+MATRICES = ("33x5", "5x33")  # of methods that work on whole tensors
 BASE = 255
 
 
@@ -124,10 +127,11 @@ def soup(base, models, weights=None):
     return sum(np.float64(w) * m.astype(np.float64) for w, m in zip(weights, models)) / sum(weights)
 
 
-def task(base, models, signs=None, scale=1.0):
-    signs = signs or [1] * len(models)
+def task(base, models, signs=None, scale=1.0, weights=None, scaling="mean"):
+    signs, weights = signs or [1] * len(models), weights or [1] * len(models)
     wide = base.astype(np.float64)
-    return wide + scale * sum(s * (m - wide) for s, m in zip(signs, models)) / len(models)
+    total = sum(s * w * (m - wide) for s, w, m in zip(signs, weights, models))
+    return wide + scale * total / (sum(weights) if scaling == "mean" else 1)
 
 
 def cosine(a, b):
@@ -171,15 +175,16 @@ def threshold(magnitudes, k):
     return magnitudes.dtype.type(ordered[low] + (ordered[low + 1] - ordered[low]) * fraction)
 
 
-def ties(base, models, k=0.1):
+def ties(base, models, k=0.1, weights=None):
+    weights = np.asarray(weights or [1] * len(models), base.dtype).reshape((-1,) + (1,) * base.ndim)
     tasks = np.stack(models) - base
     if tasks.size == 0:
         return base
     kept = np.where(np.abs(tasks) < threshold(np.abs(tasks), k), 0, tasks).astype(base.dtype)
-    total = np.add.reduce(list(kept))
+    total = np.add.reduce(list(weights * kept))
     agree = np.sign(kept) * np.sign(total) > 0
-    votes = agree.sum(0)
-    mean = np.where(agree, kept, 0).astype(np.float64).sum(0) / np.maximum(votes, 1)
+    votes = np.where(agree, weights, 0).astype(np.float64).sum(0)
+    mean = np.where(agree, weights * kept.astype(np.float64), 0).sum(0) / np.where(votes, votes, 1)
     return np.where(np.isnan(total), np.nan, base + mean)
 
 
@@ -190,17 +195,18 @@ def trimmed_mean(base, models, trim=0.2):
     return np.where(np.isnan(models).any(axis=0), np.nan, mean)
 
 
-def dare(base, models, p=0.5, average="survivors", key=0):
+def dare(base, models, p=0.5, average="survivors", weights=None, key=0):
+    weights = weights or [1] * len(models)
     elements = np.arange(base.size, dtype=np.int64)
     limit = round(p * 2.0**16)
     kept = 1 - limit / 2.0**16
     total = np.zeros(base.size, np.float64)
-    survivors = np.zeros(base.size, np.int64)
+    survivors = np.zeros(base.size, np.float64)
     for m, model in enumerate(models):
         keep = random_u16(key, m, elements) >= limit
-        survivors += keep
-        total += np.where(keep, (model - base).astype(np.float64) / (kept or 1), 0)
-    divisor = len(models) if average == "models" else np.maximum(survivors, 1)
+        survivors += weights[m] * keep
+        total += np.where(keep, weights[m] * (model - base).astype(np.float64) / (kept or 1), 0)
+    divisor = sum(weights) if average == "models" else np.where(survivors > 0, survivors, 1)
     return np.where(survivors > 0, base + total / divisor, base)
 
 
@@ -213,17 +219,28 @@ def signs_of(n):
     return [[(-1) ** i for i in range(n)]]
 
 
+def shares_of(n):
+    """Weights that may be summed in part: none is negative."""
+    return [[0.5 * i + 0.25 for i in range(n)]]
+
+
 # method: (function, needs exact equality, model counts, what parameters are tried for n models)
 METHODS = {
     "median": (median, True, (1, 2, 3, 4, 5, 6, 7, 8, 9, 11), lambda n: [{}]),
     "soup": (soup, False, (1, 2, 3, 5, 8), lambda n: [{}] + [{"weights": w} for w in weights_of(n)]),
-    "task": (task, False, (1, 2, 3, 5, 8), lambda n: [{}, {"scale": -0.7}] + [{"signs": s, "scale": 2} for s in signs_of(n)]),
+    "task": (task, False, (1, 2, 3, 5, 8),
+             lambda n: [{}, {"scale": -0.7}] + [{"signs": s, "scale": 2} for s in signs_of(n)] +
+             [{"scaling": "sum", "scale": 0.4}] +
+             [{"weights": w, "scaling": m} for w in weights_of(n) for m in ("mean", "sum")]),
     "slerp": (slerp, False, (2,), lambda n: [{}] + [{"tau": t} for t in (0, 0.3, 1)]),
     "stock": (stock, False, (1, 2, 3, 5, 8), lambda n: [{}]),
     "max_magnitude": (max_magnitude, True, (1, 2, 3, 5, 8), lambda n: [{}]),
-    "ties": (ties, False, (1, 2, 3, 5, 8), lambda n: [{}] + [{"k": k} for k in (0, 0.37, 0.8, 1)]),
+    "ties": (ties, False, (1, 2, 3, 5, 8),
+             lambda n: [{}] + [{"k": k} for k in (0, 0.37, 0.8, 1)] +
+             [{"k": 0.5, "weights": w} for w in shares_of(n)]),
     "dare": (dare, False, (1, 2, 3, 5, 8),
-             lambda n: [{}, {"p": 0}, {"p": 1}, {"p": 0.8, "average": "models"}]),
+             lambda n: [{}, {"p": 0}, {"p": 1}, {"p": 0.8, "average": "models"}] +
+             [{"weights": w, "average": a} for w in shares_of(n) for a in ("survivors", "models")]),
     "trimmed_mean": (trimmed_mean, False, (1, 2, 3, 5, 8, 11),
                      lambda n: [{}] + [{"trim": t} for t in (0, 0.34, 0.49)]),
 }
@@ -249,28 +266,34 @@ METHODS |= RESEARCH
 
 
 def research_cases(method, counts, params):
-    shapes = ("0x3", "7", "33x5", "5x33")
+    shapes = ("0x3", "7") + MATRICES
     for dtype, count, shape in itertools.product(("F32", "F64"), counts, shapes):
         for kind in ("plain", "zeros") if method in DECOMPOSING else ("plain", "special"):
             for setting in params(count):
                 yield dtype, count, shape, kind, setting
 
 
-def cases_of(method, counts, params):
-    if method in RESEARCH:
-        yield from research_cases(method, counts, params)
-        return
-    shapes = [shape for shape in SHAPES if shape != "5x33"]
-    for dtype, count, shape, kind in itertools.product(DTYPES, counts, shapes, ("plain", "zeros", "special")):
-        large = shape == "12305"
-        if large and (count not in (2, 5) or dtype != "F32" or kind == "zeros"):
-            continue
+def all_cases(method, counts, params):
+    shapes = [shape for shape in SHAPES if shape not in MATRICES]
+    for dtype, count, shape, kind in itertools.product(DTYPES, counts, shapes,
+                                                       ("plain", "zeros", "special")):
+        if shape == "4113" and (count != 2 or dtype != "F32" or kind != "plain"):
+            continue  # a layer of two leaves
         if kind == "special" and method in ("stock", "slerp"):
             continue  # one NaN decides over the whole layer: tests/methods/special.c
-        for number, setting in enumerate(params(count)):
-            if large and number != (len(params(count)) - 1 if method in ("soup", "task") else 0):
-                continue
+        for setting in params(count):
             yield dtype, count, shape, kind, setting
+
+
+def cases_of(method, counts, params):
+    """A fixed choice from all combinations; of the large shape one, with the last parameters."""
+    if method in RESEARCH:
+        return list(research_cases(method, counts, params))
+    every = list(all_cases(method, counts, params))
+    large = [case for case in every if case[2] == "4113"][-1:]
+    small = [case for case in every if case[2] != "4113"]
+    order = np.argsort(mix(np.arange(len(small), dtype=np.uint64) + np.uint64(1)), kind="stable")
+    return [small[i] for i in sorted(order[:MOST_CASES])] + large
 
 
 def text_of(setting):
@@ -294,9 +317,11 @@ def write(method):
         lines.append(f"{seed} {dtype} {count} {shape} {kind} {2 if method in DECOMPOSING else int(exact)} {offset} {text_of(setting)}".rstrip())
         values.append(expected.tobytes())
         offset += expected.nbytes
-    (HERE / f"{method}.txt").write_text("\n".join(lines) + "\n")
-    (HERE / f"{method}.bin").write_bytes(b"".join(values))
-    print(f"{method}: {len(lines)} cases, {offset} bytes")
+    (HERE / "mergecraft" / f"{method}.txt").write_text("\n".join(lines) + "\n")
+    (HERE / "mergecraft" / f"{method}.bin").write_bytes(b"".join(values))
+    size = offset + len("\n".join(lines))
+    assert size < 60000, size
+    print(f"{method}: {len(lines)} cases, {size} bytes")
 
 
 if __name__ == "__main__":
