@@ -1,14 +1,18 @@
 /*
- * What a method from outside (plugin.h) may call of the library. Such a file is compiled with -DMC_PLUGIN and is not linked
- * with anything: it gets this table when it is loaded, and the names of the functions stand for its entries, so that the same text
- * works in a program that links the library. method.h includes this header when it is needed.
+ * The functions of the library that a plug-in (plugin.h) may call. A plug-in is compiled with
+ * -DMC_PLUGIN and linked with nothing. It gets this table when it is loaded, and the functions' names
+ * stand for its entries, so that the same text works in a program that links the library. method.h
+ * includes this header if it is needed.
  *
- * The table is only ever appended to: a plug-in runs with every later library of the same MC_METHOD_API.
+ * Entries are only ever appended, so that a plug-in works with every later library of the same
+ * MC_METHOD_API.
  */
 #ifndef MERGECRAFT_HOST_H
 #define MERGECRAFT_HOST_H
 
 #include <mergecraft/merge.h>
+
+MC_BEGIN_DECLS
 
 /* result, name (without mc_), parameters */
 #define MC_HOST_MAP(X)                                                                             \
@@ -68,19 +72,19 @@ typedef struct mc_host {
 #undef X
 } mc_host;
 
-/* A method of a plug-in, in a list. */
+/* A node of the list of a plug-in's methods. */
 typedef struct mc_plugin_method_node {
     const mc_method *method;
     struct mc_plugin_method_node *next;
 } mc_plugin_method_node;
 
-/* What a plug-in gives back. */
+/* What a plug-in returns to the library. */
 typedef struct mc_plugin_methods {
     uint32_t api; /* MC_METHOD_API of the plug-in */
     const mc_plugin_method_node *first;
 } mc_plugin_methods;
 
-/* The one symbol that a plug-in exports; NULL if it cannot work with this host. */
+/* The only symbol that a plug-in exports. It returns NULL if it cannot work with this host. */
 #define MC_PLUGIN_ENTRY mc_plugin_entry
 typedef const mc_plugin_methods *(*mc_plugin_entry_function)(const mc_host *host);
 
@@ -134,4 +138,7 @@ const mc_plugin_methods *mc_plugin_entry(const mc_host *host)
 #define mc_source_combine_number mc_host_->source_combine_number
 
 #endif
+
+MC_END_DECLS
+
 #endif

@@ -43,7 +43,8 @@ MC_BEGIN_DECLS
 
 /*
  * The type that tiles are computed in: float. The library compiles its own methods a second time
- * with double, for layers that are stored as float64. Methods from elsewhere compute those in float.
+ * with double, for layers that are stored as float64. Methods from elsewhere compute those in
+ * float.
  */
 #ifdef MC_REAL_IS_DOUBLE
 typedef double mc_real;
@@ -153,45 +154,54 @@ typedef struct mc_layer {
 
     const void *state; /* what the statistics found; NULL for a method without statistics */
     void *scratch;     /* mc_method.scratch_bytes bytes, 64-byte aligned, uninitialised */
-    /* Threads that may share the work on a whole tensor, for methods of the library; may be NULL. */
+    /*
+     * Threads that may share the work on a whole tensor, for methods of the library; may be NULL.
+     */
     struct mc_team *team;
     mc_error *error; /* for mc_fail, when the method returns something else than MC_OK */
 } mc_layer;
 
 /*
- * Statistics over the whole layer before `apply`: norms, cosines, thresholds. They run in rounds. In
- * each round every tile is accumulated into a partial result, partial results are combined, and
- * `next` digests the total and decides whether there is another round. State and partial results are
- * flat bytes (no pointers), initially zero, so that threads and machines can exchange them.
+ * Statistics over the whole layer before `apply`: norms, cosines, thresholds. They run in rounds.
+ * In each round every tile is accumulated into a partial result, partial results are combined, and
+ * `next` digests the total and decides whether there is another round. State and partial results
+ * are flat bytes (no pointers), initially zero, so that threads and machines can exchange them.
  * partial_size is asked again in each round.
  *
- * Results must not depend on how a layer is cut. Unless order_free is set, `accumulate` gets one leaf
- * (MC_LEAF elements, the last one shorter) at a time and a fresh partial result, and leaves are
- * combined along a fixed binary tree. order_free promises that accumulating and combining are exact
- * in any order (counts, minima): then tiles of several leaves are accumulated one after another, and
- * for methods of scope MC_ROW, in rounds without a stride, tiles of whole rows.
+ * Results must not depend on how a layer is cut. Unless order_free is set, `accumulate` gets one
+ * leaf (MC_LEAF elements, the last one shorter) at a time and a fresh partial result, and leaves
+ * are combined along a fixed binary tree. order_free promises that accumulating and combining are
+ * exact in any order (counts, minima): then tiles of several leaves are accumulated one after
+ * another, and for methods of scope MC_ROW, in rounds without a stride, tiles of whole rows.
  */
 typedef struct mc_statistics {
     size_t (*state_size)(const mc_layer *layer);
-    /* Prepares the state, which is all zeros, for the first round. NULL: zeros are what it needs. */
+    /* Prepares the state, which is all zeros, for the first round. NULL: it stays zero. */
     void (*begin)(const mc_layer *layer, void *state);
     size_t (*partial_size)(const mc_layer *layer);
     bool order_free;
-    /* Every how many leaves this round looks at one: 1 all of them. NULL: always 1. layer->state is set. */
+    /*
+     * This round looks at every n-th leaf only: a sample tells a threshold search where to look in
+     * the next round, for a fraction of the time (src/methods/threshold.h). Needs order_free, and
+     * layer->state is set. NULL: always 1, all leaves.
+     */
     int64_t (*stride)(const mc_layer *layer, int round);
     mc_status (*accumulate)(const mc_layer *layer, void *partial);
     void (*combine)(const mc_layer *layer, void *into, const void *from);
     /* Sets *more for another round; it is false at first. `state` is layer->state, writable. */
     mc_status (*next)(const mc_layer *layer, int round, void *state, const void *total, bool *more);
-    /* How many of a partial result's first bytes must be zero to begin with. NULL: all of them. */
+    /*
+     * How many of a partial result's first bytes must be zero at first: a long list that grows need
+     * not be cleared. NULL: all of them.
+     */
     size_t (*partial_zeros)(const mc_layer *layer);
 } mc_statistics;
 
 struct mc_merge_input;
 
 /*
- * A method. One that is compiled elsewhere is recognised by its first field; new fields are only added at the end.
- * Text is static.
+ * A method. Text is static. A method that is compiled elsewhere is recognised by its first field; new
+ * fields are only added at the end.
  */
 typedef struct mc_method {
     uint32_t api; /* MC_METHOD_API of the header it was compiled with */
@@ -229,7 +239,10 @@ typedef struct mc_method {
 
 #define MC_METHOD_API 2u
 
-/* Writes a list of parameters: .params = MC_PARAMS({"k", MC_NUMBER, "…", .fallback = .1, .maximum = 1}). */
+/*
+ * Writes a list of parameters: .params = MC_PARAMS({"k", MC_NUMBER, "…", .fallback = .1, .maximum =
+ * 1}).
+ */
 #define MC_PARAMS(...)                                                                             \
     (const mc_param[])                                                                             \
     {                                                                                              \
@@ -257,9 +270,10 @@ typedef struct mc_method {
     }
 
 /*
- * MC_METHOD_SYMBOL and MC_METHOD_STORAGE: the name and storage class of a descriptor in C. A program
- * may define the storage (as nothing) to use a method in other files. MC_METHOD_FAMILY_NAME: a
- * string, or NULL. MC_METHOD_REGISTER: how a plug-in's method is found (plugin.h).
+ * MC_METHOD_SYMBOL and MC_METHOD_STORAGE: the name and storage class of a descriptor in C. A
+ * program may define the storage (as nothing) to use a method in other files.
+ * MC_METHOD_FAMILY_NAME: a string, or NULL. MC_METHOD_REGISTER: how a plug-in's method is found
+ * (plugin.h).
  */
 #ifndef MC_METHOD_FAMILY_NAME
 #define MC_METHOD_FAMILY_NAME NULL
@@ -297,8 +311,8 @@ typedef struct mc_method {
     static mc_status name_##_apply_(const mc_layer *layer)
 
 /*
- * Defines a method that works on whole state dicts; followed by the body of `merge`, which sees `input`, `out` and
- * `error`, sets *out to a new state dict and returns an mc_status (see merge.h).
+ * Defines a method that works on whole state dicts; followed by the body of `merge`, which sees
+ * `input`, `out` and `error`, sets *out to a new state dict and returns an mc_status (see merge.h).
  */
 #define MC_MODEL_MERGE(name_, ...)                                                                 \
     static mc_status name_##_merge_(const struct mc_merge_input *input, mc_state_dict **out,       \
@@ -324,8 +338,8 @@ static inline const mc_value *mc_layer_value(const mc_layer *layer, const char *
 }
 
 /*
- * Returns the number (integer, flag, index of the choice) of the parameter `name`; NaN if the method
- * has no such parameter.
+ * Returns the number (integer, flag, index of the choice) of the parameter `name`; NaN if the
+ * method has no such parameter.
  */
 static inline double mc_number(const mc_layer *layer, const char *name)
 {
@@ -344,9 +358,10 @@ static inline const double *mc_numbers(const mc_layer *layer, const char *name)
 }
 
 /*
- * The built-in methods, by family and name. mc_method_at: index < mc_method_count(). mc_method_find:
- * by family and name, "mergecraft:median", or by name alone, "median": that of the family mergecraft
- * if it has one, else of another; NULL if there is none. Static storage; thread-safe.
+ * The built-in methods, by family and name. mc_method_at: index < mc_method_count().
+ * mc_method_find: by family and name, "mergecraft:median", or by name alone, "median": that of the
+ * family mergecraft if it has one, else of another; NULL if there is none. Static storage;
+ * thread-safe.
  */
 MC_API size_t mc_method_count(void);
 MC_API const mc_method *mc_method_at(size_t index);

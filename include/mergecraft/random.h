@@ -17,6 +17,10 @@
 #include <stdint.h>
 #include <string.h>
 
+#include <mergecraft/export.h>
+
+MC_BEGIN_DECLS
+
 /* splitmix64's last step: a bijection that spreads every bit over all. */
 static inline uint64_t mc_random_mix(uint64_t value)
 {
@@ -43,8 +47,8 @@ static inline uint64_t mc_random_key(uint64_t seed, const char *layer_name)
 #define MC_RANDOM_LANES 32
 
 /*
- * What a word is kept in. AVX-512 multiplies the lower halves of 64-bit lanes by one instruction, so
- * there a word has a lane to itself, and what is above its 32 bits means nothing.
+ * What a word is kept in. AVX-512 multiplies the lower halves of 64-bit lanes by one instruction,
+ * so there a word has a lane to itself, and what is above its 32 bits means nothing.
  */
 #ifdef __AVX512DQ__
 typedef uint64_t mc_random_lane;
@@ -171,8 +175,8 @@ static inline void mc_random_bits(uint64_t key, uint32_t stream, uint64_t group,
 }
 
 /*
- * out[i] = 1 with probability 1 − threshold / 2^16, else 0, for the elements first … first + count − 1
- * (first ≥ 0) of a stream. Each has a number that is uniform over all 16-bit values, which is
+ * out[i] = 1 with probability 1 − threshold / 2^16, else 0, for the elements first … first + count
+ * − 1 (first ≥ 0) of a stream. Each has a number that is uniform over all 16-bit values, which is
  * compared with the threshold. A threshold with few binary digits costs few random bits: a half,
  * one. Pieces that end at multiples of MC_RANDOM_GROUP cost nothing twice.
  *
@@ -202,5 +206,7 @@ static inline void mc_random_bernoulli(uint64_t key, uint32_t stream, int64_t fi
         skip = 0;
     }
 }
+
+MC_END_DECLS
 
 #endif

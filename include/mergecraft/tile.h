@@ -20,6 +20,8 @@
 
 #include <mergecraft/method.h>
 
+MC_BEGIN_DECLS
+
 /*
  * Before a loop whose iterations are independent, also where an output is the same array as an
  * input.
@@ -588,5 +590,7 @@ static inline void mc_tile_median(mc_real *out, const mc_real *const *models, si
             mc_median_finish(out, models, model_count, start, length);
     }
 }
+
+MC_END_DECLS
 
 #endif

@@ -7,14 +7,14 @@
  * A task is opened when it comes into a window of WINDOW tasks after the one that is being applied.
  * Threads take pieces of work:
  *
- * - Tiles of `apply`, strictly in the order of the output. Each gets a slot of a ring. Whoever finds
- *   that the slot at the ring's head is full writes it, and all full ones behind it, to the sink; one
- *   thread at a time does so. So the sink sees the stream in order, without a thread of its own.
+ * - Tiles of `apply`, strictly in the order of the output. Each gets a slot of a ring. A thread
+ *   that finds the slot at the ring's head full writes it, and all full ones behind it, to the sink,
+ *   one thread at a time. So the sink sees the stream in order, without a thread of its own.
  * - Tiles of statistics, of any open task, so that threads have work while a round of another task
  *   ends (DIGEST) or the ring is full.
  *
- * Tiles that stream are small, and each thread has buffers for one. A tile that is a large tensor as a
- * whole is taken only if all such tiles together stay within the memory bound, or alone; its
+ * Tiles that stream are small, and each thread has buffers for one. A tile that is a large tensor
+ * as a whole is taken only if all such tiles together stay within the memory bound, or alone; its
  * buffers are freed at once. A thread waits if no piece can be taken.
  */
 #include "merge/execute.h"
@@ -113,7 +113,7 @@ typedef struct piece {
     mc_team *team;
 } piece;
 
-/* ---- sizes ------------------------------------------------------------------------------------- */
+/* ---- sizes ---------------------------------------------------------------------------------- */
 
 static int64_t least(int64_t a, int64_t b)
 {
@@ -131,7 +131,10 @@ static int64_t memory_bound(const mc_run_options *options)
     return options->memory > 0 ? options->memory : DEFAULT_MEMORY;
 }
 
-/* Bytes of one element in a thread's buffers: inputs, result, scratch; of a plain copy, the element. */
+/*
+ * Bytes of one element in a thread's buffers: inputs, result, scratch; of a plain copy, the
+ * element.
+ */
 static int64_t element_bytes(const mc_job *job)
 {
     if (!job)
@@ -142,8 +145,8 @@ static int64_t element_bytes(const mc_job *job)
 }
 
 /*
- * A power of two of leaves: as many as stay in a core's cache and in the memory that the user allows.
- * Results do not depend on it.
+ * A power of two of leaves: as many as stay in a core's cache and in the memory that the user
+ * allows. Results do not depend on it.
  */
 static int64_t tile_size(const mc_job *job, const mc_run_options *options)
 {
@@ -213,7 +216,7 @@ int64_t mc_execute_memory(mc_source *const *tensors, size_t count, const mc_run_
     return streaming * thread_count(options) + held;
 }
 
-/* ---- the state of a run; all with the lock held ------------------------------------------------ */
+/* ---- the state of a run; all with the lock held --------------------------------------------- */
 
 static void fail(run *r, mc_status status, const mc_error *error)
 {
@@ -263,8 +266,8 @@ static void open_tasks(run *r)
 }
 
 /*
- * All tiles of a round are in: the next round, or on to `apply`. The lock is not held while the total
- * is digested; nobody else touches the task meanwhile.
+ * All tiles of a round are in: the next round, or on to `apply`. The lock is not held while the
+ * total is digested; nobody else touches the task meanwhile.
  */
 static void end_round(run *r, task *t)
 {
@@ -364,7 +367,7 @@ static bool cancelled(const run *r)
     return r->options->cancel && __atomic_load_n(r->options->cancel, __ATOMIC_RELAXED);
 }
 
-/* ---- statistics, in one thread ----------------------------------------------------------------- */
+/* ---- statistics, in one thread -------------------------------------------------------------- */
 
 /* Adds a round's partial result to the others'; the lock is held. */
 static void hand_over_partial(worker *w)
@@ -409,7 +412,7 @@ static void do_statistics(worker *w, const piece *p)
         hand_over_partial(w);
 }
 
-/* ---- apply, in one thread ---------------------------------------------------------------------- */
+/* ---- apply, in one thread ------------------------------------------------------------------- */
 
 static mc_status reserve_slot(slot *s, size_t size, mc_error *error)
 {
@@ -468,8 +471,8 @@ static mc_status apply_read(worker *w, const piece *p, mc_error *error)
 }
 
 /*
- * Writes the full slots at the ring's head, unless another thread does so. The lock is held, but not
- * during a write.
+ * Writes the full slots at the ring's head, unless another thread does so. The lock is held, but
+ * not during a write.
  */
 static void write_out(run *r)
 {
@@ -534,7 +537,7 @@ static void do_apply(worker *w, const piece *p)
     write_out(r);
 }
 
-/* ---- one thread -------------------------------------------------------------------------------- */
+/* ---- one thread ----------------------------------------------------------------------------- */
 
 /* The next piece of work, waiting for it if need be; false at the end. The lock is held. */
 static bool next_piece(worker *w, piece *out)
@@ -588,7 +591,7 @@ static void *work(void *argument)
     return NULL;
 }
 
-/* ---- a run ------------------------------------------------------------------------------------- */
+/* ---- a run ---------------------------------------------------------------------------------- */
 
 /*
  * Passes over what an earlier run has written: whole tasks, and whole tiles of the task in which it
@@ -659,8 +662,8 @@ static void report_progress(run *r, double start, int64_t read_before)
 }
 
 /*
- * Waits for the workers. This thread reports progress, at least at the end, and notices that the user
- * wants to stop.
+ * Waits for the workers. This thread reports progress, at least at the end, and notices that the
+ * user wants to stop.
  */
 static void wait_for_workers(run *r, double start, int64_t read_before)
 {

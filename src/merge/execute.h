@@ -1,6 +1,7 @@
 /*
- * The streaming executor: computes the tensors of a list, tile by tile on several threads, and hands their bytes to a
- * sink in order. Memory is bounded whatever the size of the tensors (but for methods that must see a whole one).
+ * The streaming executor: computes the tensors of a list, tile by tile on several threads, and writes
+ * their bytes to a sink in order. Memory is bounded whatever the size of the tensors. Only a method
+ * that must see a whole tensor takes more, if a single tensor needs more than the bound.
  */
 #ifndef MC_MERGE_EXECUTE_H
 #define MC_MERGE_EXECUTE_H
@@ -10,11 +11,14 @@
 #include "merge/sink.h"
 #include "tensor/source.h"
 
-/* Runs until the sink has every byte. result->tensors, bytes_read, bytes_written, bytes_resumed and seconds are set. */
+/*
+ * Runs until the sink has every byte. Sets tensors, bytes_read, bytes_written, bytes_resumed and
+ * seconds of *result, also after a failure. The error is that of the first piece that failed.
+ */
 mc_status mc_execute(mc_source *const *tensors, size_t count, mc_sink *sink,
                      const mc_run_options *options, mc_run_result *result, mc_error *error);
 
-/* The bytes that tiles of these tensors take at most at a time. */
+/* The bytes that tiles of these tensors take at most at the same time. */
 int64_t mc_execute_memory(mc_source *const *tensors, size_t count, const mc_run_options *options);
 
 #endif

@@ -72,8 +72,9 @@ size_t mc_job_scratch_bytes(const mc_job *job, int64_t count);
 mc_layer mc_job_whole(const mc_job *job, const void *state, mc_error *error);
 
 /*
- * Calls the method, and names the tensor in its error. mc_job_apply also makes all NaN of the result
- * the same quiet NaN, so that its bits do not depend on which of several NaN a computation kept.
+ * Calls the method, and names the tensor in its error. mc_job_apply also makes all NaN of the
+ * result the same quiet NaN, so that its bits do not depend on which of several NaN a computation
+ * kept.
  */
 mc_status mc_job_apply(const mc_job *job, const mc_layer *layer);
 mc_status mc_job_accumulate(const mc_job *job, const mc_layer *layer, void *partial);

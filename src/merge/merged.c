@@ -18,7 +18,7 @@ typedef struct merged_source {
     bool tried; /* mc_trial */
 } merged_source;
 
-/* ---- reading ----------------------------------------------------------------------------------- */
+/* ---- reading -------------------------------------------------------------------------------- */
 
 static mc_status prepare(merged_source *merged, mc_workspace *workspace, mc_error *error)
 {
@@ -93,7 +93,7 @@ static mc_status merged_read(const mc_source *self, int64_t first, int64_t count
     return status;
 }
 
-/* ---- the class --------------------------------------------------------------------------------- */
+/* ---- the class ------------------------------------------------------------------------------ */
 
 static void merged_ahead(const mc_source *self, int64_t first, int64_t size)
 {
@@ -130,7 +130,7 @@ const mc_job *mc_merged_job(const mc_source *source)
     return inner->class == &merged_class ? &((const merged_source *)inner)->job : NULL;
 }
 
-/* ---- making one -------------------------------------------------------------------------------- */
+/* ---- making one ----------------------------------------------------------------------------- */
 
 static int deepest_of(const mc_merged_parts *parts)
 {

@@ -1,7 +1,7 @@
 /*
  * A layer that a method makes, as a tensor source: nothing is computed before it is read. The
- * executor looks inside (mc_merged_job), to compute tiles and statistics on all threads. Whoever reads
- * it as any other source gets the same bits; its statistics are computed on the first read.
+ * executor looks inside (mc_merged_job), to compute tiles and statistics on all threads. Whoever
+ * reads it as any other source gets the same bits; its statistics are computed on the first read.
  */
 #ifndef MC_MERGE_MERGED_H
 #define MC_MERGE_MERGED_H
@@ -9,8 +9,8 @@
 #include "merge/job.h"
 
 /*
- * Creates the source; its dtype is the widest of the models'. Models and base have one shape and are
- * floats. The caller owns *out.
+ * Creates the source; its dtype is the widest of the models'. Models and base have one shape and
+ * are floats. The caller owns *out.
  *
  * Errors: MC_UNSUPPORTED  too many computed sources on top of each other
  *         MC_MISMATCH     side inputs: see mc_job_init

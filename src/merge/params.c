@@ -14,7 +14,7 @@
 /* The largest whole number up to which every whole number is exact as a double. */
 #define LARGEST_INTEGER (INT64_C(1) << 53)
 
-/* ---- life -------------------------------------------------------------------------------------- */
+/* ---- life ----------------------------------------------------------------------------------- */
 
 static size_t param_count(const mc_method *method)
 {
@@ -99,7 +99,7 @@ bool mc_params_equal(const mc_params *a, const mc_params *b)
            memcmp(a->numbers, b->numbers, a->number_count * sizeof *a->numbers) == 0;
 }
 
-/* ---- names ------------------------------------------------------------------------------------- */
+/* ---- names ---------------------------------------------------------------------------------- */
 
 static mc_status unknown_param(const mc_method *method, size_t count, const char *name,
                                mc_error *error)
@@ -137,7 +137,7 @@ static mc_status find_param(const mc_params *params, const char *name, size_t *i
     return unknown_param(params->method, params->count, name, error);
 }
 
-/* ---- numbers ----------------------------------------------------------------------------------- */
+/* ---- numbers -------------------------------------------------------------------------------- */
 
 static bool is_whole(double number)
 {
@@ -261,7 +261,7 @@ static mc_status parse_one(const mc_method *method, const mc_param *param, const
                    param->name);
 }
 
-/* ---- setting ----------------------------------------------------------------------------------- */
+/* ---- setting -------------------------------------------------------------------------------- */
 
 /* Sets the number of one input, or of all. */
 static void store(mc_params *params, size_t index, size_t input, double number)
@@ -275,7 +275,9 @@ static void store(mc_params *params, size_t index, size_t input, double number)
         }
 }
 
-/* Splits "1,-1,0.5", which may be in brackets as JSON and YAML have it, and stores one per model. */
+/*
+ * Splits "1,-1,0.5", which may be in brackets as JSON and YAML have it, and stores one per model.
+ */
 static mc_status store_list(mc_params *params, size_t index, char *list, mc_error *error)
 {
     const mc_param *const param = &params->method->params[index];
@@ -357,7 +359,7 @@ mc_status mc_params_set_number(mc_params *params, const char *name, size_t input
     return MC_OK;
 }
 
-/* ---- checks and parsing ------------------------------------------------------------------------ */
+/* ---- checks and parsing --------------------------------------------------------------------- */
 
 mc_status mc_params_check(const mc_params *params, mc_error *error)
 {
@@ -417,7 +419,7 @@ mc_status mc_params_parse(const mc_method *method, const char *const *settings, 
     return MC_OK;
 }
 
-/* ---- JSON -------------------------------------------------------------------------------------- */
+/* ---- JSON ----------------------------------------------------------------------------------- */
 
 static json_t *number_json(const mc_param *param, double number)
 {

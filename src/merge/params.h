@@ -36,8 +36,8 @@ mc_status mc_params_new(const mc_method *method, size_t model_count, mc_params *
                         mc_error *error);
 
 /*
- * Parses "NAME=VALUE" settings and checks the result. For a per_input parameter, VALUE may be a list
- * of model_count values: "0.3,0.7" or "[0.3, 0.7]".
+ * Parses "NAME=VALUE" settings and checks the result. For a per_input parameter, VALUE may be a
+ * list of model_count values: "0.3,0.7" or "[0.3, 0.7]".
  * Errors: MC_USAGE  an unknown name (with a suggestion), a value of another type or out of range, a
  *                   list of another length than the models, a required parameter that is missing
  */
@@ -45,9 +45,10 @@ mc_status mc_params_parse(const mc_method *method, const char *const *settings, 
                           size_t model_count, mc_params **out, mc_error *error);
 
 /*
- * Sets one value, from text as the command line has it or from a number (MC_FLAG: 0 or 1, MC_CHOICE:
- * an index). `input` is the index of a model, or MC_ALL_INPUTS; a parameter that is not per_input
- * takes MC_ALL_INPUTS only. A text for all inputs may be a list. Errors: MC_USAGE, as above.
+ * Sets one value, from text as the command line has it or from a number (MC_FLAG: 0 or 1,
+ * MC_CHOICE: an index). `input` is the index of a model, or MC_ALL_INPUTS; a parameter that is not
+ * per_input takes MC_ALL_INPUTS only. A text for all inputs may be a list. Errors: MC_USAGE, as
+ * above.
  */
 mc_status mc_params_set_text(mc_params *params, const char *name, size_t input, const char *text,
                              mc_error *error);
@@ -65,7 +66,9 @@ mc_status mc_params_report(const mc_params *params, bool strict, mc_report *repo
                            mc_error *error);
 
 mc_status mc_params_copy(const mc_params *params, mc_params **out, mc_error *error);
-/* The same method, number of models and values; whether they were set or defaults does not count. */
+/*
+ * The same method, number of models and values; whether they were set or defaults does not count.
+ */
 bool mc_params_equal(const mc_params *a, const mc_params *b);
 
 mc_params *mc_params_ref(mc_params *params);

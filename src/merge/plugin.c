@@ -22,7 +22,10 @@ struct mc_plugin {
     mc_plugin *next;
 };
 
-/* Plug-ins stay for the life of the process, as their code does: plans and sources may point into them. */
+/*
+ * Plug-ins stay for the life of the process, as their code does: plans and sources may point into
+ * them.
+ */
 static pthread_mutex_t plugins_lock = PTHREAD_MUTEX_INITIALIZER;
 static mc_plugin *plugins;
 

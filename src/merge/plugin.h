@@ -1,13 +1,19 @@
-/* What plans know of methods from outside the library. */
+/* What plans need to know about methods from outside the library. */
 #ifndef MC_MERGE_PLUGIN_H
 #define MC_MERGE_PLUGIN_H
 
 #include <mergecraft/plugin.h>
 
-/* The file that a method was loaded from: its path, and a hash of its content. False for built-in methods and those of programs. */
+/*
+ * The path of the file that a method was loaded from, and a hash of its content. False for built-in
+ * methods and those of programs.
+ */
 bool mc_plugin_origin(const mc_method *method, const char **path, uint64_t *hash);
 
-/* The text of the C file that a method was compiled from; NULL if there is none. Valid for the life of the process. */
+/*
+ * The text of the C file that a method was compiled from; NULL if there is none. Valid until the
+ * process ends.
+ */
 const char *mc_plugin_text(const mc_method *method);
 
 #endif

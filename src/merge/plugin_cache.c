@@ -24,7 +24,7 @@
 
 extern char **environ;
 
-/* ---- the cache's folders --------------------------------------------------------------------- */
+/* ---- the cache's folders -------------------------------------------------------------------- */
 
 /* Only the user may be able to write to a folder that code is loaded from. */
 static mc_status check_private(const char *path, mc_error *error)
@@ -78,7 +78,10 @@ static mc_status cache_home(char **out, mc_error *error)
     return *out ? MC_OK : mc_fail_memory(error);
 }
 
-/* Whether HOME/mergecraft/plugins can be written to, or else the innermost of its parents that exists. */
+/*
+ * Whether HOME/mergecraft/plugins can be written to, or else the innermost of its parents that
+ * exists.
+ */
 static bool is_writable(const char *home)
 {
     struct stat status;
@@ -130,11 +133,11 @@ static mc_status cache_folder(char **out, mc_error *error)
     return status;
 }
 
-/* ---- names of this process ------------------------------------------------------------------- */
+/* ---- names of this process ------------------------------------------------------------------ */
 
 /*
- * A temporary name for the file or folder `path`, in new memory. What an earlier process of the same
- * number left under that name is removed.
+ * A temporary name for the file or folder `path`, in new memory. What an earlier process of the
+ * same number left under that name is removed.
  */
 static char *unique_name(const char *path)
 {
@@ -145,7 +148,7 @@ static char *unique_name(const char *path)
     return name;
 }
 
-/* ---- headers --------------------------------------------------------------------------------- */
+/* ---- headers -------------------------------------------------------------------------------- */
 
 static uint64_t headers_hash(void)
 {
@@ -215,7 +218,7 @@ static mc_status headers_folder(const char *cache, char **out, mc_error *error)
     return result;
 }
 
-/* ---- the compiler ---------------------------------------------------------------------------- */
+/* ---- the compiler --------------------------------------------------------------------------- */
 
 static const char *compiler(void)
 {
@@ -320,7 +323,7 @@ static mc_status compile(const char *path, const char *include, const char *obje
     return MC_OK;
 }
 
-/* ---- the cache ------------------------------------------------------------------------------- */
+/* ---- the cache ------------------------------------------------------------------------------ */
 
 /*
  * The next name of a list that a compiler wrote for make: separated by blanks and continued lines,

@@ -12,7 +12,7 @@ static int64_t least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* ---- partial results --------------------------------------------------------------------------- */
+/* ---- partial results ------------------------------------------------------------------------ */
 
 void mc_partial_free(mc_partial *partial)
 {
@@ -45,9 +45,12 @@ static size_t tile_count(const mc_reduction *r)
     return (size_t)((r->job->count + r->tile - 1) / r->tile);
 }
 
-/* ---- rounds ------------------------------------------------------------------------------------ */
+/* ---- rounds --------------------------------------------------------------------------------- */
 
-/* The first leaf at or after `leaf` that this round looks at: its number is a multiple of the stride. */
+/*
+ * The first leaf at or after `leaf` that this round looks at: its number is a multiple of the
+ * stride.
+ */
 static int64_t next_wanted(const mc_reduction *r, int64_t leaf)
 {
     return (leaf + r->stride - 1) / r->stride * r->stride;
@@ -143,7 +146,7 @@ mc_status mc_reduction_end_round(mc_reduction *r, bool *more, mc_error *error)
     return *more ? begin_round(r, error) : MC_OK;
 }
 
-/* ---- tiles ------------------------------------------------------------------------------------- */
+/* ---- tiles ---------------------------------------------------------------------------------- */
 
 static mc_status accumulate_run(const mc_reduction *r, mc_workspace *workspace, int64_t first,
                                 int64_t count, void *partial, mc_error *error)
@@ -210,7 +213,7 @@ void mc_reduction_add(mc_reduction *r, mc_partial *partial)
     partial->of = NULL;
 }
 
-/* ---- all in one thread ------------------------------------------------------------------------- */
+/* ---- all in one thread ---------------------------------------------------------------------- */
 
 static mc_status run_rounds(mc_reduction *r, mc_partial *partial, mc_workspace *workspace,
                             mc_error *error)

@@ -6,11 +6,12 @@
  *                ▲                                                            │
  *                └──────────────────── *more ─────────────────────────────────┘
  *
- * Partial results of leaves (MC_LEAF elements) are combined along a fixed binary tree, in which node
- * (level, i) = node (level − 1, 2i) + node (level − 1, 2i + 1), if the right one exists. A tile of a
- * power of two of leaves, aligned to its size, is a node of that tree. Statistics that are
- * order_free need no tree: each thread accumulates tile after tile into one partial result. Their
- * tiles have whole rows if the scope is MC_ROW, except in rounds that look at some leaves only.
+ * Partial results of leaves (MC_LEAF elements) are combined along a fixed binary tree, in which
+ * node (level, i) = node (level − 1, 2i) + node (level − 1, 2i + 1), if the right one exists. A
+ * tile of a power of two of leaves, aligned to its size, is a node of that tree. Statistics that
+ * are order_free need no tree: each thread accumulates tile after tile into one partial result.
+ * Their tiles have whole rows if the scope is MC_ROW, except in rounds that look at some leaves
+ * only.
  *
  * Thread-safety: whoever shares a reduction between threads guards mc_reduction_take and
  * mc_reduction_add with one lock. mc_reduction_accumulate needs none. mc_reduction_end_round wants
@@ -43,7 +44,10 @@ typedef struct mc_partial {
 
 void mc_partial_free(mc_partial *partial);
 
-/* Begins the first round; `tile` is a power of two of leaves. Call mc_reduction_free also after a failure. */
+/*
+ * Begins the first round; `tile` is a power of two of leaves. Call mc_reduction_free also after a
+ * failure.
+ */
 mc_status mc_reduction_begin(mc_reduction *reduction, const mc_job *job, int64_t tile,
                              mc_error *error);
 void mc_reduction_free(mc_reduction *reduction);
@@ -62,7 +66,9 @@ mc_status mc_reduction_accumulate(const mc_reduction *reduction, mc_partial *par
 /* Adds what the thread has accumulated in this round; nothing unless order_free. */
 void mc_reduction_add(mc_reduction *reduction, mc_partial *partial);
 
-/* All tiles are accumulated and added: lets the method digest them. *more: a new round has begun. */
+/*
+ * All tiles are accumulated and added: lets the method digest them. *more: a new round has begun.
+ */
 mc_status mc_reduction_end_round(mc_reduction *reduction, bool *more, mc_error *error);
 
 /* Runs all rounds in this thread. *state: new memory that the caller frees. */

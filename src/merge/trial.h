@@ -10,8 +10,8 @@
 /*
  * Runs the job's method on one small tile with several fillings of the buffers that it must not
  * depend on: the output, the scratch memory, and a base if it has declared none. Built-in methods,
- * empty layers and large layers of scope MC_TENSOR are not tried. A method that fails in the trial is
- * accepted: the merge itself will tell.
+ * empty layers and large layers of scope MC_TENSOR are not tried. A method that fails in the trial
+ * is accepted: the merge itself will tell.
  *
  * Errors: MC_USAGE  the results differ; the text says what the method did
  */

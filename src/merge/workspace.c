@@ -41,9 +41,11 @@ static mc_status reserve_pointers(mc_workspace *workspace, const mc_job *job, mc
     return workspace->pointers ? MC_OK : mc_fail_memory(error);
 }
 
-/* ---- where the arrays are ---------------------------------------------------------------------- */
+/* ---- where the arrays are ------------------------------------------------------------------- */
 
-/* One cache line more than needed, so that the arrays of a tile do not fall on the same cache sets. */
+/*
+ * One cache line more than needed, so that the arrays of a tile do not fall on the same cache sets.
+ */
 static size_t array_bytes(const mc_job *job, int64_t count)
 {
     return ((size_t)count * mc_job_real_bytes(job) + LINE - 1) / LINE * LINE + LINE;
@@ -75,7 +77,7 @@ size_t mc_workspace_bytes(const mc_job *job, int64_t count)
     return bytes;
 }
 
-/* ---- loading ----------------------------------------------------------------------------------- */
+/* ---- loading -------------------------------------------------------------------------------- */
 
 /* Points a layer into its input pointers, which are in the order of job->inputs. */
 static void set_inputs(const mc_job *job, mc_layer *layer, const mc_real **inputs, mc_side *sides)

@@ -1,15 +1,15 @@
 /*
- * The exact threshold of magnitudes: an order statistic of all |values| of a layer, or of one model's,
- * found by counting, never by sorting. Reals of one sign are ordered as their bits are, so a
- * magnitude's bits are its key. Any method may use it for the values that it takes; values of all
+ * The exact threshold of magnitudes: an order statistic of all |values| of a layer, or of one
+ * model's, found by counting, never by sorting. Reals of one sign are ordered as their bits are, so
+ * a magnitude's bits are its key. Any method may use it for the values that it takes; values of all
  * models may go into one search, or each model have its own, side by side in state and partial
  * results.
  *
- * The first round looks at some leaves only and gives a bracket of keys that very likely contains the
- * wanted one. The second counts the keys below the bracket and lists those inside, from which the
- * wanted one is selected. So a layer is read twice: once here, once to be merged. If a list would be
- * too long, or the bracket missed, keys are counted by bins, in rounds that narrow the bracket. A
- * small layer is listed as a whole. Everything counted is exact in any order:
+ * The first round looks at some leaves only and gives a bracket of keys that very likely contains
+ * the wanted one. The second counts the keys below the bracket and lists those inside, from which
+ * the wanted one is selected. So a layer is read twice: once here, once to be merged. If a list
+ * would be too long, or the bracket missed, keys are counted by bins, in rounds that narrow the
+ * bracket. A small layer is listed as a whole. Everything counted is exact in any order:
  *
  *     statistics.begin         threshold_begin
  *     statistics.partial_size  threshold_partial_size, partial_zeros likewise

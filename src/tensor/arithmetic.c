@@ -1,10 +1,11 @@
 /*
  * Lazy arithmetic: sources that compute when they are read.
  *
- * A tree of operations is evaluated as a program of steps, block by block: blocks stay in the cache,
- * a tensor that occurs several times (the base in base + Σ (model − base)) is read once per block, and
- * nothing is allocated per operation. For four models of float32 this takes as long as the method
- * that does the same in one pass; operation by operation over whole tiles it took twice as long.
+ * A tree of operations is evaluated as a program of steps, block by block: blocks stay in the
+ * cache, a tensor that occurs several times (the base in base + Σ (model − base)) is read once per
+ * block, and nothing is allocated per operation. For four models of float32 this takes as long as
+ * the method that does the same in one pass; operation by operation over whole tiles it took twice
+ * as long.
  */
 #include "tensor/source.h"
 
@@ -34,7 +35,7 @@ typedef struct arithmetic_source {
 
 static const mc_source_class arithmetic_class;
 
-/* ---- programs ---------------------------------------------------------------------------------- */
+/* ---- programs ------------------------------------------------------------------------------- */
 
 /* One node of a tree. Its operands are earlier steps. */
 typedef struct step {
@@ -55,7 +56,9 @@ typedef struct program {
     bool random_access; /* every tensor that is read can be read block by block */
 } program;
 
-/* The node if `source` is arithmetic in the program's type: other values are converted when read. */
+/*
+ * The node if `source` is arithmetic in the program's type: other values are converted when read.
+ */
 static const arithmetic_source *node_of(const program *p, const mc_source *source)
 {
     return source->class == &arithmetic_class && mc_source_real(source) == p->real
@@ -97,8 +100,8 @@ static void note_uses(program *p)
 }
 
 /*
- * Gives each step the lowest register that no later step needs. An operand that is used for the last
- * time is overwritten in place. So the result is in the output, which is register 0.
+ * Gives each step the lowest register that no later step needs. An operand that is used for the
+ * last time is overwritten in place. So the result is in the output, which is register 0.
  */
 static void allocate_registers(program *p)
 {
@@ -113,7 +116,7 @@ static void allocate_registers(program *p)
     assert(p->steps[p->count - 1].reg == 0);
 }
 
-/* ---- evaluation -------------------------------------------------------------------------------- */
+/* ---- evaluation ----------------------------------------------------------------------------- */
 
 /* out[i] = a[i] op b[i], and with a number in place of either. One loop each, to be vectorised. */
 #define DEFINE_LOOPS(real_, suffix_)                                                               \
@@ -243,7 +246,7 @@ static mc_status arithmetic_read(const mc_source *self, int64_t first, int64_t c
     return status;
 }
 
-/* ---- the class --------------------------------------------------------------------------------- */
+/* ---- the class ------------------------------------------------------------------------------ */
 
 static void arithmetic_ahead(const mc_source *self, int64_t first, int64_t size)
 {

@@ -1,18 +1,24 @@
-/* The executor gives the same bits for any number of threads, memory bound and CPU, and the same as reading a lazy tensor directly. */
+/*
+ * The executor gives the same bits for any number of threads, memory bound and CPU, and the same as
+ * reading a lazy tensor directly.
+ */
 #include "merge/fixtures.h"
 
 #include "base/cpu.h"
 
 enum { MODELS = 3 };
 
-/* ---- methods of every scope --------------------------------------------------------------------- */
+/* ---- methods of every scope ----------------------------------------------------------------- */
 
 static int64_t row_of(const mc_layer *layer)
 {
     return layer->rank > 0 ? layer->shape[layer->rank - 1] : 1;
 }
 
-/* Every row of the first model minus its own sum in order of the elements: wrong unless rows are whole. */
+/*
+ * Every row of the first model minus its own sum in order of the elements: wrong unless rows are
+ * whole.
+ */
 MC_LAYER_MERGE(row_sums, .help = "the first model, each row less its sum", .scope = MC_ROW)
 {
     const size_t row = (size_t)row_of(layer);
@@ -163,7 +169,7 @@ MC_LAYER_MERGE(cut, .help = "the first model above a threshold, else the number 
     return MC_OK;
 }
 
-/* ---- inputs ------------------------------------------------------------------------------------- */
+/* ---- inputs --------------------------------------------------------------------------------- */
 
 typedef struct inputs {
     mc_state_dict *models[MODELS], *base;
@@ -255,7 +261,7 @@ static mc_state_dict *compute(const mc_state_dict *lazy, int threads, int64_t me
     return made;
 }
 
-/* ---- checks ------------------------------------------------------------------------------------- */
+/* ---- checks --------------------------------------------------------------------------------- */
 
 static void check_threads(const mc_method *method, const mc_state_dict *lazy,
                           const mc_state_dict *expected)
@@ -277,7 +283,10 @@ static void check_threads(const mc_method *method, const mc_state_dict *lazy,
     }
 }
 
-/* Pieces of odd lengths, read as floats, are what the computed tensor holds; a lazy tensor of low precision is not rounded yet. */
+/*
+ * Pieces of odd lengths, read as floats, are what the computed tensor holds; a lazy tensor of low
+ * precision is not rounded yet.
+ */
 static void check_pieces(const mc_source *lazy, const mc_source *made)
 {
     if (mc_source_dtype(lazy) != MC_F32 && mc_source_dtype(lazy) != MC_F64)
@@ -343,7 +352,9 @@ static void test_values(void **state)
         for (size_t i = 0; i < 20011; i++)
             assert_true(summed[r * 20011 + i] == first[r * 20011 + i] - sum);
     }
-    /* 3 · 32768 + 17 elements are 24 leaves and 17 elements: leaves 0, 8, 16, 24; 0, 3 … 24; all. */
+    /*
+     * 3 · 32768 + 17 elements are 24 leaves and 17 elements: leaves 0, 8, 16, 24; 0, 3 … 24; all.
+     */
     const float seen = (3 * 4096 + 17) + 2 * (8 * 4096 + 17) + 4 * (24 * 4096 + 17);
     float *const cut_values = floats_of(counted, "many_f32");
     float *const plain = floats_of(in->models[0], "many_f32");
@@ -377,7 +388,10 @@ static void test_cpus(void **state)
     assert_true(mc_cpu_force(best));
 }
 
-/* One rounding from what is computed to what is kept, also when a float64 base makes the arithmetic wide. */
+/*
+ * One rounding from what is computed to what is kept, also when a float64 base makes the arithmetic
+ * wide.
+ */
 static void test_wide_base(void **state)
 {
     (void)state;

@@ -1,4 +1,7 @@
-/* Methods from C files: no shell sees a name, and nobody but the user can put code where it is loaded from. */
+/*
+ * Methods from C files: no shell sees a name, and nobody but the user can put code where it is
+ * loaded from.
+ */
 #include "merge/fixtures.h"
 
 #include "base/system.h"
@@ -78,7 +81,7 @@ static char *in_cache(const char *ending)
     return found;
 }
 
-/* ---- names ---------------------------------------------------------------------------------------- */
+/* ---- names ---------------------------------------------------------------------------------- */
 
 static void test_names(void **state)
 {
@@ -125,7 +128,7 @@ static void test_compiler(void **state)
     assert_false(exists(folder, "hacked"));
 }
 
-/* ---- the cache ------------------------------------------------------------------------------------- */
+/* ---- the cache ------------------------------------------------------------------------------ */
 
 static void test_private(void **state)
 {
@@ -266,7 +269,7 @@ static void test_at_once(void **state)
     assert_int_equal(count_entries("cache/mergecraft/plugins"), 3);
 }
 
-/* ---- calls that fail -------------------------------------------------------------------------------- */
+/* ---- calls that fail ------------------------------------------------------------------------ */
 
 typedef enum call { OPEN, CLOSE, MKDIR, RENAME, PWRITE, FSYNC, LSTAT, CALLS } call;
 

@@ -1,6 +1,6 @@
 /*
- * Methods that work on whole tensors, that fail, that take side inputs of another shape, and that do
- * not keep to what they declare.
+ * Methods that work on whole tensors, that fail, that take side inputs of another shape, and that
+ * do not keep to what they declare.
  */
 #include "merge/fixtures.h"
 
@@ -11,7 +11,7 @@
 
 enum { MODELS = 2 };
 
-/* ---- a rank-k approximation, by one-sided Jacobi rotations ------------------------------------- */
+/* ---- a rank-k approximation, by one-sided Jacobi rotations ---------------------------------- */
 
 static atomic_int active, most_active; /* calls of low_rank_apply_ at a time */
 
@@ -253,7 +253,7 @@ static mc_status compute(const mc_state_dict *lazy, int threads, mc_error *error
     return mc_state_dict_materialize(lazy, &options, &out, NULL, error);
 }
 
-/* ---- failures ---------------------------------------------------------------------------------- */
+/* ---- failures ------------------------------------------------------------------------------- */
 
 static void assert_fails(const mc_method *method, mc_state_dict *const dicts[MODELS],
                          const char *param, mc_status expected, const char *text)
@@ -353,7 +353,7 @@ static void test_failures(void **state)
     free_pair(dicts);
 }
 
-/* ---- a team of threads ------------------------------------------------------------------------- */
+/* ---- a team of threads ---------------------------------------------------------------------- */
 
 static atomic_int teams_seen;
 
@@ -403,7 +403,7 @@ static void test_team(void **state)
     free_pair(dicts);
 }
 
-/* ---- side inputs of another shape -------------------------------------------------------------- */
+/* ---- side inputs of another shape ----------------------------------------------------------- */
 
 /* Σ over the models of W · G: [out, in] · [in, in] */
 MC_LAYER_MERGE(by_gram, .help = "models times their Gram matrices", .scope = MC_TENSOR,
@@ -476,7 +476,7 @@ static void test_whole_sides(void **state)
     free_pair(others);
 }
 
-/* ---- methods that do not keep to their declaration --------------------------------------------- */
+/* ---- methods that do not keep to their declaration ------------------------------------------ */
 
 MC_LAYER_MERGE(forgets_last, .help = "x")
 {

@@ -1,6 +1,7 @@
 /*
- * The trimmed mean of few and of many models (which are not sorted on the stack) against sorting. Tolerance: the values are
- * multiples of 1/32, so that sums are exact, and the quotient is rounded once to float32.
+ * The trimmed mean of few and of many models (which are not sorted on the stack) against sorting.
+ * Tolerance: the values are multiples of 1/32, so that sums are exact, and the quotient is rounded
+ * once to float32.
  */
 #include "methods/inputs.h"
 #include "methods/run.h"

@@ -53,7 +53,10 @@ static void find_rank(const mc_layer *layer, size_t rank, size_t start, size_t c
         mc_median_bisect(found, bit, rank, layer->models, layer->model_count, start, count);
 }
 
-/* The sum of what lies between the smallest and the largest that are kept, and of those as often as they are kept. */
+/*
+ * The sum of what lies between the smallest and the largest that are kept, and of those as often as
+ * they are kept.
+ */
 static mc_real mean_between(const mc_layer *layer, size_t dropped, size_t i, mc_real low,
                             mc_real high)
 {
