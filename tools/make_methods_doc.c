@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <stdio.h>
+#include <string.h>
 
 static const char introduction[] =
     "# Methods\n"
@@ -36,10 +37,18 @@ static void print_models(const mc_method *method)
         printf("%zu or more", least);
 }
 
+/* Methods of other families are named with their family. */
+static const char *family_of(const mc_method *method)
+{
+    return strcmp(method->family, "mergecraft") == 0 ? "" : method->family;
+}
+
+/* The anchor of a heading has no colon. */
 static void print_row(const mc_method *method)
 {
-    printf("| [`%s`](#%s) | %s | %s | ", method->name, method->name, method->help,
-           base_text(method));
+    const char *const family = family_of(method), *const colon = *family ? ":" : "";
+    printf("| [`%s%s%s`](#%s%s) | %s | %s | ", family, colon, method->name, family, method->name,
+           method->help, base_text(method));
     print_models(method);
     puts(" |");
 }
@@ -87,8 +96,9 @@ static void print_parameters(const mc_method *method)
 
 static void print_method(const mc_method *method)
 {
-    printf("\n## %s\n\n%c%s.%s\n", method->name, toupper(method->help[0]), method->help + 1,
-           method->needs_base ? " Needs a base." : "");
+    const char *const family = family_of(method);
+    printf("\n## %s%s%s\n\n%c%s.%s\n", family, *family ? ":" : "", method->name,
+           toupper(method->help[0]), method->help + 1, method->needs_base ? " Needs a base." : "");
     if (method->reproducibility == MC_SAME_ON_MACHINE)
         puts("Uses LAPACK: the same bits on one machine for any number of threads; results on "
              "other\n"

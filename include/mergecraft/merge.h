@@ -13,6 +13,8 @@
 #include <mergecraft/method.h>
 #include <mergecraft/model.h>
 
+MC_BEGIN_DECLS
+
 /* A named list of state dicts beside the models; as many items as models. */
 typedef struct mc_list {
     const char *name;
@@ -267,5 +269,7 @@ typedef struct mc_clean_result {
  *         MC_USAGE  `target` is not a name, such as ".."
  */
 MC_API mc_status mc_clean(const char *target, mc_clean_result *out, mc_error *error);
+
+MC_END_DECLS
 
 #endif

@@ -14,6 +14,8 @@
 #include <mergecraft/hub.h>
 #include <mergecraft/state_dict.h>
 
+MC_BEGIN_DECLS
+
 typedef struct mc_model mc_model;
 
 /*
@@ -71,5 +73,7 @@ MC_API const char *mc_model_note(const mc_model *model, size_t index);
 /* How many labels its config names (id2label), 0 if none; the name of label `index` < count. */
 MC_API size_t mc_model_label_count(const mc_model *model);
 MC_API const char *mc_model_label(const mc_model *model, size_t index);
+
+MC_END_DECLS
 
 #endif

@@ -4,6 +4,8 @@
 
 #include <mergecraft/export.h>
 
+MC_BEGIN_DECLS
+
 #define MC_VERSION_MAJOR 0
 #define MC_VERSION_MINOR 1
 #define MC_VERSION_PATCH 0
@@ -11,5 +13,7 @@
 
 /* The version of the library that is running, as "MAJOR.MINOR.PATCH". Never NULL; static storage. */
 MC_API const char *mc_version(void);
+
+MC_END_DECLS
 
 #endif

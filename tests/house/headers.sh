@@ -1,5 +1,6 @@
 #!/bin/sh
-# headers.sh ROOT CC: every public header compiles alone, as C17 with and without GNU extensions.
+# headers.sh ROOT CC: every public header compiles alone, as C17 with and without GNU extensions,
+# and in C++.
 set -eu
 root=$1
 cc=$2
@@ -17,6 +18,16 @@ for header in "$root"/include/mergecraft/*.h; do
     count=$((count + 1))
 done
 [ "$count" -gt 10 ]
+
+# A C++ program sees all of them with C linkage.
+if command -v c++ > /dev/null; then
+    printf '#include <mergecraft/mergecraft.h>\n#include <mergecraft/plugin.h>\n%s\n' \
+        'const mc_method *first(void) { return mc_method_at(0); }' > "$folder/program.cpp"
+    c++ -std=c++17 -Wall -Wextra -Werror -I "$root/include" -c -o "$folder/program.o" \
+        "$folder/program.cpp"
+    nm -u "$folder/program.o" | grep -qw mc_method_at
+    ! grep -L MC_BEGIN_DECLS "$root"/include/mergecraft/*.h | grep -v mergecraft/mergecraft.h
+fi
 
 cat > "$folder/own.c" <<'END'
 #include <mergecraft/method.h>
