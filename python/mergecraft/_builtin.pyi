@@ -5,17 +5,101 @@ from typing import Any, final
 
 from ._methods import Method
 
-__all__ = [
-    "dare",
-    "max_magnitude",
-    "median",
-    "slerp",
-    "soup",
-    "stock",
-    "task",
-    "ties",
-    "trimmed_mean",
-]
+__all__ = ["cabs", "cart", "consensus", "dare", "iso_c", "iso_cts", "magmax", "max_magnitude", "median", "slerp", "soup", "stock", "task", "ties", "trimmed_mean", "tsvm", "wudi"]
+
+@final
+class _Cabs(Method):
+    def __call__(
+        self,
+        models: Sequence[Any],
+        base_index: int | None = 0,
+        n: int = 64,
+        m: int = 256,
+        weights: float | Sequence[float] | None = None,
+        prune: str = 'blocks',
+        sparsity: float = 0.75,
+        *,
+        task: str | None = ...,
+        device: Any = ...,
+        verbose: bool | None = ...,
+        passthrough_layers: str | Iterable[str] | None = ...,
+        passthrough: str | Iterable[str] | None = ...,
+        exclude: str | Iterable[str] | None = ...,
+        keep: Any = ...,
+        base_model: Any = ...,
+        out: str | os.PathLike[str] | None = ...,
+        dtype: Any = ...,
+        seed: int = ...,
+        strict: bool = ...,
+        threads: int = ...,
+        memory: int = ...,
+        shard_size: int = ...,
+        overwrite: bool = ...,
+        sync: bool = ...,
+    ) -> Any: ...
+
+cabs: _Cabs
+
+@final
+class _Cart(Method):
+    def __call__(
+        self,
+        models: Sequence[Any],
+        rank: float = 0.04,
+        scale: float = 1.6,
+        *,
+        task: str | None = ...,
+        device: Any = ...,
+        verbose: bool | None = ...,
+        passthrough_layers: str | Iterable[str] | None = ...,
+        passthrough: str | Iterable[str] | None = ...,
+        exclude: str | Iterable[str] | None = ...,
+        keep: Any = ...,
+        base_index: int | None = ...,
+        base_model: Any = ...,
+        out: str | os.PathLike[str] | None = ...,
+        dtype: Any = ...,
+        seed: int = ...,
+        strict: bool = ...,
+        threads: int = ...,
+        memory: int = ...,
+        shard_size: int = ...,
+        overwrite: bool = ...,
+        sync: bool = ...,
+    ) -> Any: ...
+
+cart: _Cart
+
+@final
+class _Consensus(Method):
+    def __call__(
+        self,
+        models: Sequence[Any],
+        base_index: int | None = 0,
+        lam: float | Sequence[float] | None = None,
+        k: int = 2,
+        alpha: float = 0.3,
+        *,
+        task: str | None = ...,
+        device: Any = ...,
+        verbose: bool | None = ...,
+        passthrough_layers: str | Iterable[str] | None = ...,
+        passthrough: str | Iterable[str] | None = ...,
+        exclude: str | Iterable[str] | None = ...,
+        keep: Any = ...,
+        base_model: Any = ...,
+        out: str | os.PathLike[str] | None = ...,
+        dtype: Any = ...,
+        seed: int = ...,
+        strict: bool = ...,
+        threads: int = ...,
+        memory: int = ...,
+        shard_size: int = ...,
+        overwrite: bool = ...,
+        sync: bool = ...,
+    ) -> Any: ...
+
+consensus: _Consensus
 
 @final
 class _Dare(Method):
@@ -24,7 +108,7 @@ class _Dare(Method):
         models: Sequence[Any],
         base_index: int | None = 0,
         p: float = 0.5,
-        average: str = "survivors",
+        average: str = 'survivors',
         weights: float | Sequence[float] | None = None,
         *,
         task: str | None = ...,
@@ -47,6 +131,94 @@ class _Dare(Method):
     ) -> Any: ...
 
 dare: _Dare
+
+@final
+class _IsoC(Method):
+    def __call__(
+        self,
+        models: Sequence[Any],
+        base_index: int | None = 0,
+        alpha: float = 1.0,
+        *,
+        task: str | None = ...,
+        device: Any = ...,
+        verbose: bool | None = ...,
+        passthrough_layers: str | Iterable[str] | None = ...,
+        passthrough: str | Iterable[str] | None = ...,
+        exclude: str | Iterable[str] | None = ...,
+        keep: Any = ...,
+        base_model: Any = ...,
+        out: str | os.PathLike[str] | None = ...,
+        dtype: Any = ...,
+        seed: int = ...,
+        strict: bool = ...,
+        threads: int = ...,
+        memory: int = ...,
+        shard_size: int = ...,
+        overwrite: bool = ...,
+        sync: bool = ...,
+    ) -> Any: ...
+
+iso_c: _IsoC
+
+@final
+class _IsoCts(Method):
+    def __call__(
+        self,
+        models: Sequence[Any],
+        base_index: int | None = 0,
+        alpha: float = 1.0,
+        common: float = 0.8,
+        *,
+        task: str | None = ...,
+        device: Any = ...,
+        verbose: bool | None = ...,
+        passthrough_layers: str | Iterable[str] | None = ...,
+        passthrough: str | Iterable[str] | None = ...,
+        exclude: str | Iterable[str] | None = ...,
+        keep: Any = ...,
+        base_model: Any = ...,
+        out: str | os.PathLike[str] | None = ...,
+        dtype: Any = ...,
+        seed: int = ...,
+        strict: bool = ...,
+        threads: int = ...,
+        memory: int = ...,
+        shard_size: int = ...,
+        overwrite: bool = ...,
+        sync: bool = ...,
+    ) -> Any: ...
+
+iso_cts: _IsoCts
+
+@final
+class _Magmax(Method):
+    def __call__(
+        self,
+        models: Sequence[Any],
+        base_index: int | None = 0,
+        scale: float = 0.5,
+        *,
+        task: str | None = ...,
+        device: Any = ...,
+        verbose: bool | None = ...,
+        passthrough_layers: str | Iterable[str] | None = ...,
+        passthrough: str | Iterable[str] | None = ...,
+        exclude: str | Iterable[str] | None = ...,
+        keep: Any = ...,
+        base_model: Any = ...,
+        out: str | os.PathLike[str] | None = ...,
+        dtype: Any = ...,
+        seed: int = ...,
+        strict: bool = ...,
+        threads: int = ...,
+        memory: int = ...,
+        shard_size: int = ...,
+        overwrite: bool = ...,
+        sync: bool = ...,
+    ) -> Any: ...
+
+magmax: _Magmax
 
 @final
 class _MaxMagnitude(Method):
@@ -200,7 +372,7 @@ class _Task(Method):
         signs: float | Sequence[float] | None = None,
         scale: float = 1.0,
         weights: float | Sequence[float] | None = None,
-        scaling: str = "mean",
+        scaling: str = 'mean',
         *,
         task: str | None = ...,
         device: Any = ...,
@@ -281,3 +453,64 @@ class _TrimmedMean(Method):
     ) -> Any: ...
 
 trimmed_mean: _TrimmedMean
+
+@final
+class _Tsvm(Method):
+    def __call__(
+        self,
+        models: Sequence[Any],
+        base_index: int | None = 0,
+        alpha: float = 1.0,
+        weights: float | Sequence[float] | None = None,
+        *,
+        task: str | None = ...,
+        device: Any = ...,
+        verbose: bool | None = ...,
+        passthrough_layers: str | Iterable[str] | None = ...,
+        passthrough: str | Iterable[str] | None = ...,
+        exclude: str | Iterable[str] | None = ...,
+        keep: Any = ...,
+        base_model: Any = ...,
+        out: str | os.PathLike[str] | None = ...,
+        dtype: Any = ...,
+        seed: int = ...,
+        strict: bool = ...,
+        threads: int = ...,
+        memory: int = ...,
+        shard_size: int = ...,
+        overwrite: bool = ...,
+        sync: bool = ...,
+    ) -> Any: ...
+
+tsvm: _Tsvm
+
+@final
+class _Wudi(Method):
+    def __call__(
+        self,
+        models: Sequence[Any],
+        base_index: int | None = 0,
+        iterations: int = 300,
+        lr: float = 1e-05,
+        solver: str = 'adam',
+        *,
+        task: str | None = ...,
+        device: Any = ...,
+        verbose: bool | None = ...,
+        passthrough_layers: str | Iterable[str] | None = ...,
+        passthrough: str | Iterable[str] | None = ...,
+        exclude: str | Iterable[str] | None = ...,
+        keep: Any = ...,
+        base_model: Any = ...,
+        out: str | os.PathLike[str] | None = ...,
+        dtype: Any = ...,
+        seed: int = ...,
+        strict: bool = ...,
+        threads: int = ...,
+        memory: int = ...,
+        shard_size: int = ...,
+        overwrite: bool = ...,
+        sync: bool = ...,
+    ) -> Any: ...
+
+wudi: _Wudi

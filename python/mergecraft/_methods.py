@@ -33,7 +33,7 @@ class Method(Merge):
 
     def __init__(self, core: _core.Method) -> None:
         self._core = core
-        self._params = {param["name"]: param for param in core.params}
+        self._params = {_argument(param["name"]): param for param in core.params}
         self.__name__ = self.__qualname__ = core.name
         self.__module__ = "mergecraft" if core.family != "mergekit" else "mergecraft.mergekit"
 
@@ -221,7 +221,11 @@ class Method(Merge):
 
     def _texts(self, own: dict[str, Any]) -> list[str]:
         """Returns 'NAME=VALUE' for each parameter that is set."""
-        return [f"{name}={self._text(name, own[name])}" for name in own if own[name] is not None]
+        return [
+            f"{self._params[name]['name']}={self._text(name, value)}"
+            for name, value in own.items()
+            if value is not None
+        ]
 
     def _text(self, name: str, value: Any) -> str:
         if self._params[name]["per_input"] and not isinstance(value, (str, int, float)):
@@ -250,6 +254,13 @@ class Method(Merge):
                 f"{self.__name__}(): {name}: expected a number, found {value!r}"
             ) from None
         return repr(int(number)) if number.is_integer() and abs(number) < 2**53 else repr(number)
+
+
+def _argument(name: str) -> str:
+    """Returns the argument for a parameter: 'lambda_' for 'lambda', a keyword of Python."""
+    import keyword
+
+    return f"{name}_" if keyword.iskeyword(name) else name
 
 
 def _wrapped(tensor: Tensor, name: str, label: str) -> _core.Model:

@@ -189,3 +189,17 @@ def test_every_error_is_one_of_the_family():
     with pytest.raises(mergecraft.Error) as caught:
         StateDict.from_hf("/nowhere/at-all")
     assert caught.value.file is not None and caught.value.tensor is None and "nowhere" in str(caught.value)
+
+
+def test_the_methods_of_mergekit():
+    import pickle
+
+    import mergecraft.mergekit
+
+    for name in mergecraft.mergekit.__all__:
+        method = getattr(mergecraft.mergekit, name)
+        assert method._core.family == "mergekit" and inspect.signature(method)
+        assert pickle.loads(pickle.dumps(method)) is method
+    models = vectors([1.0, 2.0], [3.0, 4.0])
+    plain = mergecraft.mergekit.task_arithmetic(models, weight=1)
+    assert mergecraft.mergekit.task_arithmetic(models, weight=1, lambda_=0.5) != plain
