@@ -1,5 +1,5 @@
-# The completion files offer the options, methods, tasks and files that fit. Their text is generated: see
-# tests/house/cli_docs.sh.
+# The completion files offer the options, methods, tasks and files that fit. Their text is
+# generated: see tests/house/cli_docs.sh.
 files=$SOURCE/cli/completions
 
 # bash: what it offers for "mergecraft VERB -".

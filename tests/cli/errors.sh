@@ -1,4 +1,5 @@
-# What cannot be done is exit 1, with a line that names file and tensor, what was expected and what was found.
+# What cannot be done is exit 1, with a line that names file and tensor, what was expected and what
+# was found.
 model a 1
 model b 2
 helper model other.safetensors encoder.weight:3x3:0 classifier.weight:1x2:0

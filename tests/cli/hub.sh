@@ -1,4 +1,5 @@
-# Models of a Hub, which is the one of tests/hub: what a full disk and Ctrl-C leave of a large download, and how it goes on.
+# Models of a Hub, which is the one of tests/hub: what a full disk and Ctrl-C leave of a large
+# download, and how it goes on.
 command -v python3 > /dev/null || { echo 'needs python3' >&2; exit 77; }
 mkdir -p root/org/big
 helper model root/org/big/model.safetensors 'layer.*:500000x10:1'
@@ -16,7 +17,8 @@ unset HF_HUB_OFFLINE http_proxy HTTP_PROXY all_proxy ALL_PROXY
 HF_ENDPOINT=$(cat endpoint)
 export HF_ENDPOINT
 
-# cache NAME [TIMES]: an empty one from now on, and a server that sends 1 MB/s the first time: the numbers tell the faults apart.
+# cache NAME [TIMES]: an empty one from now on, and a server that sends 1 MB/s the first time: the
+# numbers tell the faults apart.
 cache()
 {
     HF_HOME=$PWD/$1
@@ -38,7 +40,8 @@ begun()
     [ -n "$(unfinished)" ]
 }
 
-# kept SIZE: the file is not there, but its beginning; the next run gets the rest, and leaves nothing.
+# kept SIZE: the file is not there, but its beginning; the next run gets the rest, and leaves
+# nothing.
 kept()
 {
     [ "$(unfinished | wc -l)" -eq 1 ] || fail "of the file there is: $(unfinished)"
@@ -69,7 +72,8 @@ expect 1 limited mergecraft download org/big
 [ "$(wc -c < "$(unfinished)")" -eq 10240000 ] || fail "$(ls -l "$(unfinished)")"
 kept
 
-# Ctrl-C. A shell starts what it puts in the background with interrupts ignored, so that an outer one is asked to.
+# Ctrl-C. A shell starts what it puts in the background with interrupts ignored, so that an outer
+# one is asked to.
 interrupted()
 {
     printf '$ %s\n' "$*" >&2

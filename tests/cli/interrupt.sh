@@ -1,4 +1,5 @@
-# The first interrupt stops a merge cleanly; the same command goes on where it was. The second one kills.
+# The first interrupt stops a merge cleanly; the same command goes on where it was. The second one
+# kills.
 mkdir m
 helper model m/model.safetensors 'layer.*:2000000x10:1'
 cat > slow.c <<'END'
@@ -28,7 +29,8 @@ MC_LAYER_MERGE(slow, .help = "the first model, taking its time")
 END
 mergecraft methods slow.c > /dev/null || fail 'the method does not compile'
 
-# A shell starts what it puts in the background with interrupts ignored, so that an outer one is asked to.
+# A shell starts what it puts in the background with interrupts ignored, so that an outer one is
+# asked to.
 interrupted()
 {
     signal=$1

@@ -1,5 +1,6 @@
-# A merge that is killed at any moment leaves a whole folder under its name or none (with --overwrite: the old or the new one). The
-# next run ends with the same bits and nothing beside them. $ROUNDS times, spread over the time that a merge takes.
+# A merge that is killed at any moment leaves a whole folder under its name or none (with
+# --overwrite: the old or the new one). The next run ends with the same bits and nothing beside
+# them. $ROUNDS times, spread over the time that a merge takes.
 rounds=${ROUNDS:-20}
 mkdir a b parent
 for model in a b; do

@@ -1,4 +1,5 @@
-# Too little room, by the size that files may have and by the size of the disk: one line, and nothing is left behind.
+# Too little room, by the size that files may have and by the size of the disk: one line, and
+# nothing is left behind.
 mkdir a b
 helper model a/model.safetensors 'layer.*:100000x10:1'
 helper model b/model.safetensors 'layer.*:100000x10:3'
@@ -14,8 +15,8 @@ expect 1 limited mergecraft merge -q soup a b -o limited/out
 [ ! -e limited ] || fail "left behind: $(ls -A limited)"
 expect 0 mergecraft merge -q soup a b -o limited/out
 
-# A disk of its own needs a right, or a name space in which one has it. Where there is neither, the error is only made up
-# (tests/merge/resume.c).
+# A disk of its own needs a right, or a name space in which one has it. Where there is neither, the
+# error is only made up (tests/merge/resume.c).
 apart=none
 for option in -m -rm; do
     [ "$apart" != none ] || ! unshare $option sh -c 'mount -t tmpfs -o size=1m none .' 2> /dev/null || apart=$option

@@ -1,4 +1,5 @@
-# A target that is a link: what it leads to is replaced, where it lies, and the link stays. A link to nothing is an error at once.
+# A target that is a link: what it leads to is replaced, where it lies, and the link stays. A link
+# to nothing is an error at once.
 for i in 1 2 3; do model m$i $i; done
 mkdir disk
 ln -s disk/out out
@@ -34,6 +35,7 @@ gone()
 expect 1 gone mergecraft merge -q median "$PWD/m1" "$PWD/m2" -o out 2> said
 grep -q '^mergecraft: .out.merging: cannot make the folder: No such file' said || fail "$(cat said)"
 
-# The model card calls models by the last part of their paths, also where a shell has put a slash behind it.
+# The model card calls models by the last part of their paths, also where a shell has put a slash
+# behind it.
 expect 0 mergecraft merge -q median "$PWD/m1/" m2// -o card
 sed -n '2,4p' card/README.md

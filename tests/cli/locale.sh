@@ -21,7 +21,8 @@ show()
     mergecraft merge ./scale.c m1 m2 --dry-run --json
 }
 show > plain
-# Locales that are not installed are as good as C; de_DE and fr_FR write numbers with a comma where they are.
+# Locales that are not installed are as good as C; de_DE and fr_FR write numbers with a comma where
+# they are.
 for locale in C.UTF-8 de_DE.UTF-8 fr_FR.UTF-8 tr_TR.UTF-8; do
     LC_ALL=$locale show > localized
     diff -u plain localized >&2 || fail "$locale"

@@ -1,4 +1,5 @@
-# Every subcommand has a manual page without mistakes. OPTIONS are generated: see tests/house/cli_docs.sh.
+# Every subcommand has a manual page without mistakes. OPTIONS are generated: see
+# tests/house/cli_docs.sh.
 pages=$SOURCE/docs/man
 for verb in '' $(subcommands); do
     [ "$verb" != help ] || continue

@@ -1,5 +1,5 @@
-# Merging the demo models gives the bytes that it always gave (SHA-256 per method), with one thread and
-# with several in little memory.
+# Merging the demo models gives the bytes that it always gave (SHA-256 per method), with one thread
+# and with several in little memory.
 if [ ! -d "$SOURCE/examples/models/rte-1" ]; then
     echo 'the demo models are missing' >&2
     exit 77

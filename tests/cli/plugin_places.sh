@@ -1,5 +1,5 @@
-# Compiled methods are cached in the home folder, or in a private folder below TMPDIR if that is missing
-# or cannot be written to. Ctrl-C ends the compiler, and the command says so.
+# Compiled methods are cached in the home folder, or in a private folder below TMPDIR if that is
+# missing or cannot be written to. Ctrl-C ends the compiler, and the command says so.
 mkdir tmp m
 chmod 1777 tmp
 helper model m/model.safetensors 'x:2x3:1'

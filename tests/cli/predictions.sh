@@ -11,7 +11,8 @@ digits()
     sed -E 's/(0\.[0-9]{2})[0-9]*/\1/g; s/ in [0-9.]* s:/ in * s:/'
 }
 score lines -q > /dev/null
-# Standard output, whatever it is; a pipe; a device. By links, so that a command that replaces them does no harm.
+# Standard output, whatever it is; a pipe; a device. By links, so that a command that replaces them
+# does no harm.
 ln -s /proc/self/fd/1 stdout
 score stdout | digits
 score stdout > file || fail "exit status $?"

@@ -1,5 +1,5 @@
-# What every case begins with. A case is a transcript: `expect STATUS COMMAND...` shows the command on both streams, runs
-# it, and ends the case if the exit status is another one.
+# What every case begins with. A case is a transcript: `expect STATUS COMMAND...` shows the command
+# on both streams, runs it, and ends the case if the exit status is another one.
 
 expect()
 {
@@ -21,7 +21,8 @@ fail()
     exit 1
 }
 
-# model FOLDER VALUE: a model of two tensors, of six elements from VALUE on and two from 10 * VALUE on.
+# model FOLDER VALUE: a model of two tensors, of six elements from VALUE on and two from 10 * VALUE
+# on.
 model()
 {
     mkdir -p "$1"

@@ -1,4 +1,5 @@
-# Recipes: the same bits as the command line, warnings and errors with their lines, several documents.
+# Recipes: the same bits as the command line, warnings and errors with their lines, several
+# documents.
 for i in 1 2 3; do model m$i $i; done
 
 cat > linear.yml <<'END'

@@ -1,4 +1,5 @@
-# An input that is cut off or replaced while it is merged: an error and no crash, and nothing is left behind.
+# An input that is cut off or replaced while it is merged: an error and no crash, and nothing is
+# left behind.
 cat > waits.c <<'C'
 #include <mergecraft/method.h>
 

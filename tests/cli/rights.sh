@@ -1,5 +1,5 @@
-# What may not be read or written: one line that says so, and nothing is left behind. Rights do not bind root, but for a root
-# without capabilities they do.
+# What may not be read or written: one line that says so, and nothing is left behind. Rights do not
+# bind root, but for a root without capabilities they do.
 unprivileged()
 {
     if [ "$(id -u)" -eq 0 ]; then

@@ -1,7 +1,8 @@
 #!/bin/sh
-# run.sh CASE COMMAND HELPER SOURCE: runs the script CASE.sh in a folder of its own. Passes if it exits with 0 and what it
-# writes is what CASE.stdout and CASE.stderr say (nothing, without such a file). There `*` stands for any text, and a
-# line `...` for any lines. With UPDATE=1 in the environment the files are written instead. A case that exits with 77 is skipped.
+# run.sh CASE COMMAND HELPER SOURCE: runs the script CASE.sh in a folder of its own. Passes if it
+# exits with 0 and what it writes is what CASE.stdout and CASE.stderr say (nothing, without such a
+# file). There `*` stands for any text, and a line `...` for any lines. With UPDATE=1 in the
+# environment the files are written instead. A case that exits with 77 is skipped.
 case=$1
 command=$2
 helper=$3

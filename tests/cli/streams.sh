@@ -1,4 +1,5 @@
-# Standard output that cannot be written is an error; a reader that leaves is none; a name cannot steer a terminal.
+# Standard output that cannot be written is an error; a reader that leaves is none; a name cannot
+# steer a terminal.
 model a 1
 model b 2
 esc=$(printf '\033')

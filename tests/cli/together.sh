@@ -1,4 +1,5 @@
-# Two merges into the same folder at once: one of them makes it, whole; the other one says why it did not, or comes after it.
+# Two merges into the same folder at once: one of them makes it, whole; the other one says why it
+# did not, or comes after it.
 mkdir a b
 helper model a/model.safetensors 'layer.*:200000x5:1'
 helper model b/model.safetensors 'layer.*:200000x5:3'
