@@ -5,7 +5,8 @@
 #include "options.h"
 
 #define SUBCOMMANDS(X)                                                                             \
-    X(merge) X(eval) X(classify) X(methods) X(inspect) X(download) X(upload) X(clean) X(help)
+    X(merge)                                                                                       \
+    X(check) X(eval) X(classify) X(methods) X(inspect) X(download) X(upload) X(clean) X(help)
 
 #define X(name_) extern const subcommand subcommand_##name_;
 SUBCOMMANDS(X)

@@ -85,6 +85,7 @@ _mergecraft_operand()
     case "$1 $2" in
     "merge 0") _mergecraft_offer "$3" methods ;;
     "merge "*) _mergecraft_offer "$3" files ;;
+    "check 0") ;;
     "eval 0") _mergecraft_offer "$3" files ;;
     "eval 1") _mergecraft_offer "$3" words "cola sst2 mrpc qqp stsb mnli mnli_matched mnli_mismatched qnli rte wnli ax" ;;
     "classify 0") _mergecraft_offer "$3" files ;;
@@ -96,7 +97,7 @@ _mergecraft_operand()
     "upload 0") _mergecraft_offer "$3" folders ;;
     "upload 1") ;;
     "clean "*) _mergecraft_offer "$3" folders ;;
-    "help 0") _mergecraft_offer "$3" words "merge eval classify methods inspect download upload clean help" ;;
+    "help 0") _mergecraft_offer "$3" words "merge check eval classify methods inspect download upload clean help" ;;
     esac
 }
 
@@ -105,6 +106,7 @@ _mergecraft_options()
 {
     case $1 in
     merge) _mergecraft_words "$2" " --output -o --base --param -p --passthrough --exclude --keep-head --list --dtype --shard-size --seed --strict --dry-run --overwrite --no-sync --memory --threads --eval --data --split --eval-dtype --predictions --json --quiet -q --verbose -v --help -h --version" ;;
+    check) _mergecraft_words "$2" " --strict --json --quiet -q --verbose -v --help -h --version" ;;
     eval) _mergecraft_words "$2" " --data --text --pair --label --limit --split --dtype --predictions --overwrite --threads --json --quiet -q --verbose -v --help -h --version" ;;
     classify) _mergecraft_words "$2" " --top-k --dtype --threads --json --quiet -q --verbose -v --help -h --version" ;;
     methods) _mergecraft_words "$2" " --names --json --quiet -q --verbose -v --help -h --version" ;;
@@ -116,7 +118,7 @@ _mergecraft_options()
     esac
 }
 
-_mergecraft_subcommands="merge eval classify methods inspect download upload clean help --help -h --version"
+_mergecraft_subcommands="merge check eval classify methods inspect download upload clean help --help -h --version"
 
 # Sets `operands` to the number of operands between the subcommand and the cursor.
 _mergecraft_count_operands()

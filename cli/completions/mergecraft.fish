@@ -2,6 +2,7 @@
 
 complete -c mergecraft -f
 complete -c mergecraft -n __fish_use_subcommand -a merge -d 'Merge models into one.'
+complete -c mergecraft -n __fish_use_subcommand -a check -d 'Check a recipe.'
 complete -c mergecraft -n __fish_use_subcommand -a eval -d 'Score a model on a GLUE task or on own data.'
 complete -c mergecraft -n __fish_use_subcommand -a classify -d 'Classify texts with a model.'
 complete -c mergecraft -n __fish_use_subcommand -a methods -d 'List the merge methods, or describe one.'
@@ -41,6 +42,13 @@ complete -c mergecraft -n '__fish_seen_subcommand_from merge' -s q -l quiet -d '
 complete -c mergecraft -n '__fish_seen_subcommand_from merge' -s v -l verbose -d 'print more messages'
 complete -c mergecraft -n '__fish_seen_subcommand_from merge' -s h -l help -d 'print this help'
 complete -c mergecraft -n '__fish_seen_subcommand_from merge' -l version -d 'print the version'
+
+complete -c mergecraft -n '__fish_seen_subcommand_from check' -l strict -d 'treat warnings as errors'
+complete -c mergecraft -n '__fish_seen_subcommand_from check' -l json -d 'print one JSON object to standard output'
+complete -c mergecraft -n '__fish_seen_subcommand_from check' -s q -l quiet -d 'print no messages except errors'
+complete -c mergecraft -n '__fish_seen_subcommand_from check' -s v -l verbose -d 'print more messages'
+complete -c mergecraft -n '__fish_seen_subcommand_from check' -s h -l help -d 'print this help'
+complete -c mergecraft -n '__fish_seen_subcommand_from check' -l version -d 'print the version'
 
 complete -c mergecraft -n '__fish_seen_subcommand_from eval' -F -d 'MODEL'
 complete -c mergecraft -n '__fish_seen_subcommand_from eval' -a 'cola sst2 mrpc qqp stsb mnli mnli_matched mnli_mismatched qnli rte wnli ax' -d 'TASK'
@@ -112,7 +120,7 @@ complete -c mergecraft -n '__fish_seen_subcommand_from clean' -s v -l verbose -d
 complete -c mergecraft -n '__fish_seen_subcommand_from clean' -s h -l help -d 'print this help'
 complete -c mergecraft -n '__fish_seen_subcommand_from clean' -l version -d 'print the version'
 
-complete -c mergecraft -n '__fish_seen_subcommand_from help' -a 'merge eval classify methods inspect download upload clean help' -d 'SUBCOMMAND'
+complete -c mergecraft -n '__fish_seen_subcommand_from help' -a 'merge check eval classify methods inspect download upload clean help' -d 'SUBCOMMAND'
 complete -c mergecraft -n '__fish_seen_subcommand_from help' -l json -d 'print one JSON object to standard output'
 complete -c mergecraft -n '__fish_seen_subcommand_from help' -s q -l quiet -d 'print no messages except errors'
 complete -c mergecraft -n '__fish_seen_subcommand_from help' -s v -l verbose -d 'print more messages'

@@ -90,3 +90,12 @@ printf 'base_model: m1\nexperts: [{source_model: m1}]\n' | wrong
 printf 'name: a\nmerge_method: linear\nmodels: [{model: b}]\n---\nname: b\nmerge_method: linear\nmodels: [{model: a}]\n' | wrong
 expect 2 mergecraft merge linear.yml m3 -o never
 expect 2 mergecraft merge linear.yml -p weight=1 -o never
+
+# check says the same without a result.
+expect 0 mergecraft check linear.yml
+expect 0 mergecraft check misplaced.yml
+expect 1 mergecraft check misplaced.yml --strict -q
+expect 0 mergecraft check stages.yml --json > json
+tail -n +2 json | helper json models
+expect 1 mergecraft check wrong.yml
+expect 2 mergecraft check

@@ -1,6 +1,6 @@
 """Compares recipes with mergekit 0.1.5: names, shapes, dtypes, configuration, and values within one rounding.
 
-    python tests/real/mergekit.py build/release/mergecraft
+    python tests/real/mergekit_parity.py build/release/mergecraft
 
 Needs mergekit 0.1.5 with its torch and transformers. The models are small Llamas made here. mergekit runs with
 `dtype: float32`, so that it too rounds once; random methods are compared by their norms.
@@ -25,7 +25,9 @@ from safetensors.torch import load_file  # noqa: E402
 from transformers import AutoModelForCausalLM, LlamaConfig  # noqa: E402
 
 NAMES = ("base", "one", "two", "three")
-TIES, RANDOM = 1e-3, 5e-2  # share of elements at a threshold that may differ; difference of norms
+# Shares of elements that may differ: of the methods that keep the largest, since mergekit chooses among elements of equal
+# magnitude arbitrarily (task vectors of bfloat16 have many), and of the others. Difference of norms of random methods.
+AT_THRESHOLD, OTHERS, RANDOM = 5e-3, 1e-4, 5e-2
 
 
 def make_models():
@@ -112,7 +114,8 @@ def compare(name, method, theirs, ours):
         allowed = torch.maximum(one_rounding(a, 8), one_rounding(b, 8)) * 1.001 + a.abs().max() * 1e-6
         wrong += int(((a - b).abs() > allowed).sum())
         total += a.numel()
-    assert wrong <= TIES * total, (name, wrong, total)
+    chooses = method.startswith(("ties", "breadcrumbs", "sce", "arcee"))
+    assert wrong <= (AT_THRESHOLD if chooses else OTHERS) * total, (name, wrong, total)
     return wrong, total
 
 
