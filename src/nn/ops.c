@@ -1,5 +1,6 @@
 #include "nn/ops.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 /* Items first … end − 1. */
@@ -252,7 +253,7 @@ static void report_step(const mc_group *g)
 {
     const mc_watch *const watch = g->meter->watch;
     const size_t added = g->member == 0 ? g->tokens : 0;
-    const size_t steps = (g->meter->steps += added);
+    const size_t steps = atomic_fetch_add(&g->meter->steps, added) + added;
     if (watch && watch->progress && g->calls_back)
         watch->progress((double)steps / (double)g->network->op_count, watch->user);
 }

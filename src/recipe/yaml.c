@@ -50,6 +50,7 @@ static unsigned column_of(const yaml_mark_t *mark)
     return (unsigned)mark->column + 1;
 }
 
+MC_PRINTF(6, 0)
 static mc_status fail_list(mc_error *error, mc_status status, const char *name, unsigned line,
                            unsigned column, const char *format, va_list arguments)
 {
