@@ -34,6 +34,9 @@ static void check_model(const mc_model *model)
     fuzz_require(mc_state_dict_count(mc_model_state_dict(model)) == 2, "it has its tensors");
     fuzz_require(!mc_model_tied(model, "x"), "the tensor is nobody's alias");
     fuzz_require(mc_model_is_complete(model), "all of it is there");
+    fuzz_require(!mc_model_has_adapters(model), "it has no adapter");
+    fuzz_require(!mc_model_type(model) || strstr(mc_model_config(model), "model_type"),
+                 "its type is in the file");
     fuzz_require(!mc_model_repository(model) && !mc_model_commit(model), "it is from no Hub");
     fuzz_require(mc_model_check(model, NULL) == MC_OK, "its file has not changed");
     fuzz_require(mc_model_fingerprint(model) == mc_model_fingerprint(model),

@@ -27,6 +27,7 @@ void fuzz_input(const uint8_t *data, size_t size)
         return;
     const char *text = mc_document_text(document, &written);
     fuzz_require(written == size && memcmp(text, data, size) == 0, "unchanged, byte for byte");
+    fuzz_require(mc_document_model(document)[0] != '\0', "its model has a name");
     const mc_document_added *const added = mc_document_added_tokens(document, &count);
     status = mc_document_set_added(document, added, count, &error);
     fuzz_check_status(status, &error);

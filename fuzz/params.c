@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "merge/params.h"
 
+#include <math.h>
 #include <string.h>
 
 /* What the built-in methods may lack. */
@@ -23,6 +24,34 @@ static const mc_method all_types = {.name = "all", .params = params_of_all_types
 
 enum { MOST_LINES = 16, MOST_BYTES = 4096 };
 
+/* Every value, set again as a number into a copy, gives equal parameters; others are refused. */
+static void check_numbers(const mc_params *params)
+{
+    mc_error error = MC_ERROR_NONE;
+    mc_params *copy = NULL;
+    if (mc_params_copy(params, &copy, &error) != MC_OK)
+        return;
+    for (size_t i = 0; params->method->params && params->method->params[i].name; i++) {
+        const mc_param *const param = &params->method->params[i];
+        for (size_t k = 0; k < params->values[i].count; k++) {
+            const size_t input = param->per_input ? k : MC_ALL_INPUTS;
+            const double number = params->values[i].numbers[k];
+            fuzz_require(mc_params_set_number(copy, param->name, input, number, &error) == MC_OK,
+                         "a value that was parsed can be set");
+        }
+        fuzz_require(mc_params_set_number(copy, param->name, 3, 0, &error) != MC_OK,
+                     "there is no fourth model");
+        fuzz_require(mc_params_set_number(copy, param->name, MC_ALL_INPUTS, (double)NAN, &error) !=
+                         MC_OK,
+                     "NaN is not a value");
+    }
+    fuzz_require(mc_params_equal(params, copy), "the copy is equal");
+    fuzz_require(!mc_params_note(params) == !mc_params_note(copy), "and has the same warning");
+    fuzz_require(mc_params_report(copy, false, NULL, &error) == MC_OK, "which is not an error");
+    (void)mc_params_report(copy, true, NULL, &error);
+    mc_params_unref(copy);
+}
+
 static void parse(const mc_method *method, const char *const *settings, size_t count)
 {
     mc_params *params = NULL;
@@ -33,6 +62,7 @@ static void parse(const mc_method *method, const char *const *settings, size_t c
         char *const json = mc_params_json(params);
         fuzz_require(json && json[0] == '{', "what was parsed can be written");
         mc_free(json);
+        check_numbers(params);
         mc_params_unref(mc_params_ref(params));
         mc_params_unref(params);
     } else {
