@@ -1,11 +1,17 @@
 /*
- * Merging: state dicts in, state dict out; or models in, folder out. In both, the work is lazy until it is run:
+ * Merging: state dicts in, state dict out; or models in, folder out. Everything is lazy until run.
  *
- *     mc_dict_map      method on every name that all state dicts have    → lazy state dict
- *     mc_model_merge   the same, with everything lined up: passthrough layers, names that only some models have, buffers
- *     mc_plan_new      the same for models                              → a plan that can be looked at, and run
+ *     mc_dict_map     applies a method to every name that all state dicts have → lazy state dict
+ *     mc_model_merge  the same with line-up: passthrough layers, names that some models lack, buffers
+ *     mc_plan_new     the same for models → a plan that can be inspected, changed, and run
  *
- * Results are the same bits for any number of threads, memory bound and CPU.
+ * Results are the same bits for any number of threads, memory budget and CPU.
+ *
+ * Structs that callers fill are zero-initialised: zero is the default of every field, also of those
+ * that later versions make of the reserved space.
+ *
+ * Thread-safety: different plans, reports and state dicts may be used at the same time; one of them
+ * by several threads only while none changes it.
  */
 #ifndef MERGECRAFT_MERGE_H
 #define MERGECRAFT_MERGE_H
@@ -15,7 +21,7 @@
 
 MC_BEGIN_DECLS
 
-/* A named list of state dicts beside the models; as many items as models. */
+/* A named list of state dicts beside the models: one item per model. */
 typedef struct mc_list {
     const char *name;
     const mc_state_dict *const *items;
@@ -26,29 +32,30 @@ typedef struct mc_list {
 typedef struct mc_merge_input {
     const mc_state_dict *const *models; /* the fine-tuned models */
     size_t model_count;
-    const mc_state_dict *base; /* NULL if there is none */
+    const mc_state_dict *base; /* NULL: none */
     const mc_list *lists;
     size_t list_count;
-    const char *const *params; /* "NAME=VALUE", each */
+    const char *const *params; /* "NAME=VALUE" each */
     size_t param_count;
-    const char *const *passthrough; /* shell patterns of names that are averaged; mc_model_merge */
+    const char *const *passthrough; /* shell patterns of names to average; mc_model_merge only */
     size_t passthrough_count;
     /* Shell patterns of names that are not merged: the tensors of one model are copied. */
     const char *const *exclude;
     size_t exclude_count;
     size_t keep;   /* that model, counted from 1; 0: the last */
     uint64_t seed; /* of methods that draw random numbers */
-    bool strict;   /* make an error of what is otherwise reported */
-    /* For methods of scope MC_MODEL: their parameters and values, set by the library. See mc_input_number. */
+    bool strict;   /* treat warnings as errors */
+    /* Set by the library for methods of scope MC_MODEL; read them by mc_input_number. */
     const mc_param *method_params;
     const mc_value *method_values;
-    /* The method that is called, set by the library too: one that a program makes may be the beginning of a larger struct. */
+    /* The method that runs, also set by the library; a program's own may begin a larger struct. */
     const mc_method *method;
+    void *reserved[4]; /* must be zero */
 } mc_merge_input;
 
 /*
- * The number (integer, flag, index of the choice) that a parameter of the method has, for the body of an MC_MODEL_MERGE; NaN if it has no
- * such parameter.
+ * Returns the number (integer, flag, index of the choice) of a parameter, for the body of an
+ * MC_MODEL_MERGE; NaN if the method has no such parameter.
  */
 static inline double mc_input_number(const mc_merge_input *input, const char *name)
 {
@@ -58,7 +65,7 @@ static inline double mc_input_number(const mc_merge_input *input, const char *na
     return (double)NAN;
 }
 
-/* The same for a per_input parameter: one number per model. NULL if the method has no such parameter. */
+/* The same for a per_input parameter: one number per model. NULL if there is no such parameter. */
 static inline const double *mc_input_numbers(const mc_merge_input *input, const char *name)
 {
     for (size_t i = 0; input->method_params && input->method_params[i].name; i++)
@@ -68,52 +75,54 @@ static inline const double *mc_input_numbers(const mc_merge_input *input, const 
 }
 
 /*
- * What was noticed and not kept silent about: one line each ("2 tensors are only in the base …"). A report is filled by
- * functions that accept one (or NULL) and freed by the caller.
+ * Warnings, one line each ("2 tensors are only in the base and left out: …"). Functions that accept
+ * a report add to it; it may be NULL.
  */
 typedef struct mc_report mc_report;
 MC_API mc_status mc_report_new(mc_report **out, mc_error *error);
-MC_API void mc_report_free(mc_report *report);
+MC_API void mc_report_free(mc_report *report); /* accepts NULL */
 MC_API size_t mc_report_count(const mc_report *report);
 MC_API const char *mc_report_line(const mc_report *report, size_t index);
 
 /*
- * Applies a layer method to every name that all models (and the base, and every list) have, in the order of the first model;
- * the result is lazy and keeps its own references to the inputs' tensors. Names that some lack are left out and reported;
- * MC_MISMATCH if no name is common or shapes differ; MC_USAGE for parameters that the method does not take.
+ * Applies a layer method to every name that all models (and the base, and every list) have, in the
+ * order of the first model. The result is lazy and keeps its own references to the inputs' tensors.
+ * Names that some lack are left out and reported.
+ *
+ * Errors: MC_USAGE     no method, or it does not fit: parameters, base, number of models, lists
+ *         MC_MISMATCH  no name is common, or shapes differ
  */
 MC_API mc_status mc_dict_map(const mc_method *method, const mc_merge_input *input,
                              mc_state_dict **out, mc_report *report, mc_error *error);
 
 /*
- * Merges state dicts with a method of any scope. Every name of every fine-tuned model is in the result: merged where all have it; averaged
- * over the fine-tuned models where it is passed through, only some have it, or the base lacks it; copied from the last where
- * it is not a float tensor. Lazy, as mc_dict_map.
+ * Merges state dicts with a method of any scope. The result has every name of every fine-tuned
+ * model: merged if all have it; averaged if it is passed through, or if a model, the base or a list
+ * lacks it; copied from the last model if it is not a float tensor. Lazy. Errors as mc_dict_map.
  */
 MC_API mc_status mc_model_merge(const mc_method *method, const mc_merge_input *input,
                                 mc_state_dict **out, mc_report *report, mc_error *error);
 
-/* How far a run is; bytes are those of the whole run. */
+/* Progress of a whole run. */
 typedef struct mc_progress {
     int64_t bytes_done, bytes_total; /* of the output */
     int64_t bytes_read;
     double seconds;
 } mc_progress;
 
-/*
- * How to run. Zero means the default everywhere: MC_RUN_DEFAULT sets none. Functions of another version of the library see
- * only the fields it knew.
- */
+/* How to run. */
 typedef struct mc_run_options {
-    int threads;        /* 0: one for each processor that the process may use; 1: the calling one */
-    int64_t memory;     /* bytes for tiles; 0: 64 MiB. The result does not depend on it. */
-    int64_t shard_size; /* bytes a file; 0: 5 GB */
-    bool overwrite;     /* replace a folder that exists */
-    bool no_sync;       /* leave it to the system when data reaches the disk */
-    const volatile int *cancel; /* stop cleanly (MC_INTERRUPTED) once it is not 0; NULL: never */
-    /* Called about ten times a second from the thread that runs; NULL: no calls. */
+    int threads;        /* 0: all CPUs that the process may use; 1: the calling thread only */
+    int64_t memory;     /* bytes for tiles; 0: 64 MiB. Does not change the result. */
+    int64_t shard_size; /* bytes per file; 0: 5 GB */
+    bool overwrite;     /* replace an existing model folder */
+    bool no_sync;       /* do not flush data to disk */
+    /* Stops the run (MC_INTERRUPTED) once it is not 0; NULL: never. */
+    const volatile int *cancel;
+    /* Called about ten times per second from the thread that runs; may be NULL. */
     void (*progress)(const mc_progress *progress, void *user);
     void *user;
+    void *reserved[4]; /* must be zero */
 } mc_run_options;
 
 #define MC_RUN_DEFAULT                                                                             \
@@ -126,38 +135,40 @@ typedef struct mc_run_result {
     size_t tensors;
     int64_t bytes_read;    /* of tensors, from files */
     int64_t bytes_written; /* of tensors, by this run */
-    int64_t bytes_resumed; /* of tensors, found from an earlier run that was stopped */
+    int64_t bytes_resumed; /* of tensors, written by an interrupted run */
     double seconds;
 } mc_run_result;
 
 /*
- * Computes every tensor of a lazy state dict into memory, on all processors. The result is a new state dict that holds
- * its tensors and depends on no file. Memory: that of the result and options->memory.
+ * Computes every tensor of a lazy state dict into memory, on all CPUs. The result holds its tensors
+ * and depends on no file. Needs the memory of the result plus options->memory.
  */
 MC_API mc_status mc_state_dict_materialize(const mc_state_dict *dict, const mc_run_options *options,
                                            mc_state_dict **out, mc_run_result *result,
                                            mc_error *error);
 
 /*
- * Writes a state dict to a new folder: model.safetensors, or shards with an index. The folder appears under its name when it
- * is complete. MC_EXISTS if it is there already, unless options->overwrite.
+ * Writes a state dict to a new folder: model.safetensors, or shards with an index. The folder
+ * appears under its name once it is complete.
+ *
+ * Errors: MC_EXISTS  the folder exists, without options->overwrite
  */
 MC_API mc_status mc_state_dict_save(const mc_state_dict *dict, const char *folder,
                                     const mc_run_options *options, mc_run_result *result,
                                     mc_error *error);
 
-/* What models are merged into. Everything is borrowed. */
+/* The models to merge, and how. Everything is borrowed. */
 typedef struct mc_plan_input {
     const mc_method *method;
     const mc_model *const *models;
     size_t model_count;
-    const mc_model *base;                /* NULL if there is none */
+    const mc_model *base;                /* NULL: none */
     const char *const *list_names;       /* further lists, as the method names them … */
-    const mc_model *const *const *lists; /* … each with model_count models */
+    const mc_model *const *const *lists; /* … each of model_count models */
     size_t list_count;
-    const char *const *params; /* "NAME=VALUE", each */
+    const char *const *params; /* "NAME=VALUE" each */
     size_t param_count;
-    const char *const *passthrough;
+    const char *const *passthrough; /* shell patterns of names to average */
     size_t passthrough_count;
     /*
      * Names that are not merged, such as heads of different sizes: their tensors, and the result's
@@ -167,16 +178,16 @@ typedef struct mc_plan_input {
     const char *const *exclude;
     size_t exclude_count, keep;
     uint64_t seed;
-    bool strict;
-    bool convert; /* write every float tensor as `dtype` … */
-    mc_dtype
-        dtype; /* … one of floats; otherwise the widest dtype of the inputs, tensor by tensor */
+    bool strict;    /* treat warnings as errors */
+    bool convert;   /* write every float tensor as `dtype` … */
+    mc_dtype dtype; /* … of kind FLOAT. Otherwise: per tensor, the widest dtype of the models */
     /*
-     * Of a method that the program itself makes: where its text is from and the text, for mergecraft.json; each may be NULL. A run
-     * with method_origin is never resumed, since nobody knows whether the method is still the same.
+     * Of a method that the program makes: where its text is from and the text, for mergecraft.json;
+     * either may be NULL. A run with method_origin is never resumed: the method may have changed.
      */
     const char *method_origin;
     const char *method_text;
+    void *reserved[4]; /* must be zero */
 } mc_plan_input;
 
 /* How an output tensor is made. */
@@ -195,63 +206,91 @@ typedef struct mc_plan_line {
     int64_t bytes;
     mc_action action;
     const mc_method *method; /* MC_ACTION_MERGE; else NULL */
-    size_t model_count;      /* how many models it is made of, the base not counted */
+    size_t model_count;      /* models that it is made of, without the base */
     const char *model;       /* MC_ACTION_COPY: the model it is copied from; else NULL */
 } mc_plan_line;
 
 /*
  * Writes how the tensor is made, "median of 5", "average of 2" or "copy of MODEL", into buffer
- * (size bytes, always NUL-terminated when size > 0). Returns buffer.
+ * (size bytes, NUL-terminated if size > 0). Returns buffer.
  */
 MC_API char *mc_plan_line_text(const mc_plan_line *line, char *buffer, size_t size);
 
 typedef struct mc_plan mc_plan;
 
 /*
- * Lines the models up. The plan keeps what it needs of the models' tensors; the models must stay open until it is
- * freed (mc_plan_free accepts NULL). Errors: MC_USAGE (parameters, a base that is missing), MC_MISMATCH (shapes).
+ * Matches the models' tensors and resolves every output tensor. The models must stay open until the
+ * plan is freed; mc_plan_free accepts NULL.
+ *
+ * Errors: MC_USAGE     no method or models, or the method does not fit: parameters, base, lists
+ *         MC_MISMATCH  shapes differ, nothing is common, or a warning under strict
  */
 MC_API mc_status mc_plan_new(const mc_plan_input *input, mc_plan **out, mc_error *error);
 MC_API void mc_plan_free(mc_plan *plan);
 
 /*
- * Gives the plan other parameters, "NAME=VALUE" each: those that are not named take their defaults.
- * The models are not lined up again. Results are the same bits as those of a new plan. State dicts
- * that the plan made before keep the values that they were made with. On failure the plan is
- * unchanged. Not while another thread uses the plan.
+ * Gives the plan other parameters, "NAME=VALUE" each; those not named take their defaults. Tensors
+ * are not matched again. Results are the same bits as those of a new plan. State dicts made from the
+ * plan before keep their values. On failure the plan is unchanged.
+ *
  * Errors: MC_USAGE        the method does not take a parameter or its value
  *         MC_UNSUPPORTED  a method of scope MC_MODEL makes other tensors with these parameters
  */
 MC_API mc_status mc_plan_bind(mc_plan *plan, const char *const *params, size_t param_count,
                               mc_error *error);
 
+/* The output tensors in the order in which they are written; index < mc_plan_count. */
 MC_API size_t mc_plan_count(const mc_plan *plan);
 MC_API void mc_plan_line_at(const mc_plan *plan, size_t index, mc_plan_line *line);
+
+/* The warnings of mc_plan_new; valid as long as the plan. */
 MC_API const mc_report *mc_plan_report(const mc_plan *plan);
-/* The parameters that are in force, defaults included, as one JSON object. Valid as long as the plan. */
+
+/* All parameters, defaults included, as one JSON object. Valid until the plan is bound or freed. */
 MC_API const char *mc_plan_parameters(const mc_plan *plan);
-/* Bytes of tensors that a run reads (once; methods with statistics read more often) and writes, and holds at most at a time. */
+
+/*
+ * Bytes of tensors that a run reads (once; methods with statistics read more often) and writes, and
+ * the most that it holds at a time. `options` may be NULL.
+ */
 MC_API void mc_plan_bytes(const mc_plan *plan, const mc_run_options *options, int64_t *read,
                           int64_t *written, int64_t *memory);
 
 /*
- * Whether a run into this folder could begin: MC_EXISTS if it is there and options do not say overwrite, MC_USAGE if it and a
- * model lie inside of each other, MC_NO_SPACE if the result, and what of the models has to be downloaded to the same file
- * system (mc_models_open with headers_only), has no room. mc_plan_run checks that by itself, but a program may want to know it before it downloads. `options` may be NULL.
+ * The plan as one JSON object: method, parameters, models, base, lists, warnings, tensors,
+ * bytes_read, bytes_written, memory, and plan, with name, dtype, shape, bytes and "how" of every
+ * output tensor. Free *out with mc_plan_json_free, which accepts NULL. `options` may be NULL.
+ */
+MC_API mc_status mc_plan_json(const mc_plan *plan, const mc_run_options *options, char **out,
+                              mc_error *error);
+MC_API void mc_plan_json_free(char *json);
+
+/*
+ * Checks whether a run into this folder could begin. mc_plan_run checks the same; call this before
+ * weights are downloaded. `options` may be NULL.
+ *
+ * Errors: MC_EXISTS    the folder exists, without options->overwrite
+ *         MC_USAGE     the folder lies inside a model's, or the other way round
+ *         MC_NO_SPACE  no room for the result and for downloads to the same file system
  */
 MC_API mc_status mc_plan_check_target(const mc_plan *plan, const char *folder,
                                       const mc_run_options *options, mc_error *error);
 
 /*
- * Runs the plan into a folder: weights, config.json, tokenizer files, README.md (model card), mergecraft.json (provenance).
- * It works in a hidden folder beside the target and renames it when all is on the disk. A run that was stopped,
- * by whatever, goes on where it was if inputs and options are the same. Errors: MC_EXISTS, MC_NO_SPACE (before
- * the work starts), MC_BUSY (another run writes there), MC_CHANGED (an input was modified), MC_INTERRUPTED.
+ * Runs the plan into a folder: weights, config.json, tokenizer and other files of the last model,
+ * README.md (model card), mergecraft.json (provenance). Works in a hidden folder beside the target
+ * and renames it once everything is on disk. An interrupted run resumes if inputs, options and
+ * library are the same.
+ *
+ * Errors: those of mc_plan_check_target, before the work starts
+ *         MC_BUSY         another run writes to the folder
+ *         MC_CHANGED      an input was modified
+ *         MC_INTERRUPTED  by options->cancel
  */
 MC_API mc_status mc_plan_run(const mc_plan *plan, const char *folder, const mc_run_options *options,
                              mc_run_result *result, mc_error *error);
 
-/* The lazy state dict that the plan makes, in output dtypes; the caller frees it, before the plan. */
+/* Makes a lazy state dict of the outputs, in their dtypes. Free it before the models are closed. */
 MC_API mc_status mc_plan_state_dict(const mc_plan *plan, mc_state_dict **out, mc_error *error);
 
 /* What mc_clean removed: the path of the folder, empty if there was none, and the files in it. */

@@ -40,6 +40,7 @@ typedef struct mc_pipeline_options {
      * The pipeline keeps the pointer for mc_pipeline_load.
      */
     const volatile int *cancel;
+    void *reserved[4]; /* must be zero */
 } mc_pipeline_options;
 
 /*

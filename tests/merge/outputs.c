@@ -289,6 +289,31 @@ static void test_no_method(void **state)
     family_free(&f);
 }
 
+/* What programs read of a plan is what its rows say. */
+static void test_json(void **state)
+{
+    (void)state;
+    family f = family_new();
+    mc_plan *const plan = plan_of(&f, "task", NULL, 0);
+    char *text = NULL;
+    assert_done(mc_plan_json(plan, NULL, &text, &error));
+    static const char *const parts[] = {
+        "\"method\":\"task\"",
+        "\"tensors\":4",
+        "\"warnings\":[",
+        "{\"name\":\"head\",\"dtype\":\"F32\",\"shape\":[9],\"bytes\":36,"
+        "\"how\":\"average of 3\"}",
+        "\"how\":\"task of 3\"",
+        "\"how\":\"copy of "};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (!strstr(text, parts[i]))
+            fail_msg("expected %s in %s", parts[i], text);
+    mc_plan_json_free(text);
+    mc_plan_json_free(NULL);
+    mc_plan_free(plan);
+    family_free(&f);
+}
+
 /* ---- methods of model scope ---------------------------------------------------------------------- */
 
 static mc_status scaled(const mc_merge_input *input, double scale, mc_state_dict **out,
@@ -343,6 +368,7 @@ int main(void)
         cmocka_unit_test(test_rows_that_do_not_fit),
         cmocka_unit_test(test_convert),
         cmocka_unit_test(test_no_method),
+        cmocka_unit_test(test_json),
         cmocka_unit_test(test_bind_model_scope),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

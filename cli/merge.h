@@ -1,0 +1,60 @@
+/* What the files of mergecraft merge share: its settings, and what a merge holds on to. */
+#ifndef CLI_MERGE_H
+#define CLI_MERGE_H
+
+#include "lookup.h"
+#include "score.h"
+
+#include <mergecraft/merge.h>
+#include <mergecraft/recipe.h>
+
+typedef struct merge_settings {
+    common_options common;
+    const char *output, *base, *dtype, *keep;
+    text_list params, passthrough, exclude, lists;
+    int64_t shard_size, memory;
+    uint64_t seed, threads;
+    bool strict, dry_run, overwrite, no_sync;
+    score_settings score;
+} merge_settings;
+
+typedef struct model_list {
+    mc_model **models;
+    size_t count;
+} model_list;
+
+/* Everything that a merge holds on to. */
+typedef struct merge_job {
+    const merge_settings *settings;
+    method_choice method;
+    mc_recipe *recipe; /* instead of method and operands; NULL without one */
+    char **names;      /* of the models, the base and the lists' models, in this order */
+    size_t name_count;
+    model_list all; /* opened */
+    size_t model_count;
+    char **list_names; /* as many as settings->lists; so the next */
+    size_t *list_sizes;
+    mc_plan *plan;
+    score_job score;
+    mc_pipeline *pipeline;    /* with the result, once it was scored */
+    mc_evaluation evaluation; /* of it */
+} merge_job;
+
+/* From the command line to a plan: checks arguments, opens all models (merge_plan.c). */
+mc_status merge_prepare(merge_job *job, const text_list *operands, mc_error *error);
+mc_run_options merge_run_options(const merge_settings *settings);
+void merge_close(merge_job *job);
+void merge_add_name(merge_job *job, const char *name, size_t length);
+bool merge_is_complete(const merge_job *job);
+mc_status merge_parse_dtype(const char *text, mc_dtype *dtype, mc_error *error);
+
+/* The same for a recipe in the place of method and models (merge_recipe.c). */
+bool merge_is_recipe(const char *name);
+mc_status merge_prepare_recipe(merge_job *job, const text_list *operands, mc_error *error);
+
+/* What is printed (merge_output.c). */
+void merge_print_warnings(const merge_job *job);
+mc_status merge_print_plan(const merge_job *job, const mc_run_options *run, mc_error *error);
+mc_status merge_print_result(const merge_job *job, const mc_run_result *result, mc_error *error);
+
+#endif

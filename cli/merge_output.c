@@ -1,0 +1,137 @@
+/* mergecraft merge: what is printed of plans and results. */
+#include "merge.h"
+#include "output.h"
+
+#include <mergecraft/text.h>
+
+#include <math.h>
+#include <stdlib.h>
+
+/* What plan and result have in common, and all of the plan. NULL: no memory. */
+static json_t *json_plan(const merge_job *job, const mc_run_options *run, mc_error *error)
+{
+    char *text = NULL;
+    if (mc_plan_json(job->plan, run, &text, error) != MC_OK)
+        return NULL;
+    json_t *const object = json_pack("{s:o}", "output", json_text(job->settings->output));
+    json_t *const plan = json_loads(text, 0, NULL);
+    mc_plan_json_free(text);
+    json_object_update(object, plan);
+    json_decref(plan);
+    return object;
+}
+
+static double to_milliseconds(double seconds)
+{
+    return round(seconds * 1000) / 1000;
+}
+
+static mc_status print_result_json(const merge_job *job, const mc_run_result *result,
+                                   mc_error *error)
+{
+    json_t *const object = json_plan(job, NULL, error);
+    if (!object)
+        return MC_NO_MEMORY;
+    json_object_del(object, "memory");
+    json_object_del(object, "plan");
+    json_object_set_new(object, "tensors", json_integer((json_int_t)result->tensors));
+    json_object_set_new(object, "bytes_read", json_integer(result->bytes_read));
+    json_object_set_new(object, "bytes_written", json_integer(result->bytes_written));
+    json_object_set_new(object, "bytes_resumed", json_integer(result->bytes_resumed));
+    json_object_set_new(object, "seconds", json_real(to_milliseconds(result->seconds)));
+    if (job->pipeline)
+        json_object_set_new(object, "eval",
+                            score_json(&job->score, job->pipeline, &job->evaluation));
+    print_json(object);
+    return MC_OK;
+}
+
+/* What made the result, in new memory. */
+static char *job_name(const merge_job *job)
+{
+    return job->recipe ? format_text("recipe") : method_name(job->method.method);
+}
+
+/* What was merged in memory, to be scored. */
+static void print_memory_summary(const merge_job *job, const mc_run_result *result)
+{
+    char *const method = job_name(job);
+    printf("%s of %zu models: %zu tensor%s in memory in %.2f s\n", method, job->model_count,
+           result->tensors, plural((int64_t)result->tensors), result->seconds);
+    free(method);
+}
+
+static void print_summary(const merge_job *job, const mc_run_result *result)
+{
+    char written[16], resumed[16], rate[16];
+    char *const folder = visible_text(job->settings->output);
+    const double seconds = result->seconds > 1e-6 ? result->seconds : 1e-6;
+    mc_format_bytes(result->bytes_written, written, sizeof written);
+    mc_format_bytes(result->bytes_resumed, resumed, sizeof resumed);
+    mc_format_bytes((int64_t)((double)result->bytes_written / seconds), rate, sizeof rate);
+    printf("%s: %zu tensor%s, %s in %.2f s (%s/s)", folder, result->tensors,
+           plural((int64_t)result->tensors), written, result->seconds, rate);
+    if (result->bytes_resumed > 0)
+        printf(", and %s from an earlier run", resumed);
+    putchar('\n');
+    free(folder);
+}
+
+static void print_plan(const merge_job *job, const mc_run_options *run)
+{
+    static const char *const titles[] = {"TENSOR", "DTYPE", "SHAPE", "BYTES", "HOW"};
+    table rows = {.titles = titles, .columns = 5, .right = 1 << 3};
+    char read_text[16], written_text[16], memory_text[16];
+    int64_t read, written, memory;
+    mc_plan_bytes(job->plan, run, &read, &written, &memory);
+    for (size_t i = 0; i < mc_plan_count(job->plan); i++) {
+        mc_plan_line line;
+        char how[1024];
+        mc_plan_line_at(job->plan, i, &line);
+        table_add(&rows, "%s", line.name);
+        table_add(&rows, "%s", mc_dtype_name(line.dtype));
+        table_add_shape(&rows, line.rank, line.shape);
+        table_add(&rows, "%lld", (long long)line.bytes);
+        table_add(&rows, "%s", mc_plan_line_text(&line, how, sizeof how));
+    }
+    table_finish(&rows, stdout);
+    printf("%zu tensor%s: reads %s, writes %s, holds at most %s; parameters %s\n",
+           mc_plan_count(job->plan), plural((int64_t)mc_plan_count(job->plan)),
+           mc_format_bytes(read, read_text, sizeof read_text),
+           mc_format_bytes(written, written_text, sizeof written_text),
+           mc_format_bytes(memory, memory_text, sizeof memory_text), mc_plan_parameters(job->plan));
+}
+
+mc_status merge_print_plan(const merge_job *job, const mc_run_options *run, mc_error *error)
+{
+    if (!job->settings->common.json) {
+        print_plan(job, run);
+        return MC_OK;
+    }
+    json_t *const object = json_plan(job, run, error);
+    if (!object)
+        return MC_NO_MEMORY;
+    print_json(object);
+    return MC_OK;
+}
+
+mc_status merge_print_result(const merge_job *job, const mc_run_result *result, mc_error *error)
+{
+    const merge_settings *const settings = job->settings;
+    if (settings->common.json)
+        return print_result_json(job, result, error);
+    if (!settings->common.quiet && settings->output)
+        print_summary(job, result);
+    else if (!settings->common.quiet)
+        print_memory_summary(job, result);
+    if (settings->score.task)
+        score_print(&job->score, settings->output ? settings->output : "merged", &job->evaluation);
+    return MC_OK;
+}
+
+void merge_print_warnings(const merge_job *job)
+{
+    const mc_report *const report = mc_plan_report(job->plan);
+    for (size_t i = 0; !job->settings->common.quiet && i < mc_report_count(report); i++)
+        say("warning", mc_report_line(report, i));
+}

@@ -1,0 +1,308 @@
+/* mergecraft merge: from the command line to a plan. */
+#include "merge.h"
+#include "output.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void say_opened(const merge_job *job)
+{
+    if (!job->settings->common.verbose || job->settings->common.quiet)
+        return;
+    for (size_t i = 0; i < job->all.count; i++) {
+        const mc_model *const model = job->all.models[i];
+        char *const text = format_text("opened %s: %s, %zu tensors", mc_model_name(model),
+                                       mc_model_format(model),
+                                       mc_state_dict_count(mc_model_state_dict(model)));
+        say("note", text);
+        free(text);
+    }
+}
+
+void merge_add_name(merge_job *job, const char *name, size_t length)
+{
+    job->names = reallocate(job->names, (job->all.count + 1) * sizeof *job->names);
+    job->names[job->all.count++] = format_text("%.*s", (int)length, name);
+}
+
+/* Names the models of "NAME=MODEL,MODEL". */
+static mc_status name_list(merge_job *job, size_t index, mc_error *error)
+{
+    const char *const text = job->settings->lists.items[index];
+    const size_t length = strcspn(text, "="), before = job->all.count;
+    job->list_names[index] = format_text("%.*s", (int)length, text);
+    if (length == 0 || !text[length] || !text[length + 1])
+        return mc_fail(error, MC_USAGE, "--list: expected NAME=MODEL,MODEL..., found '%s'", text);
+    for (const char *at = text + length + 1; *at;) {
+        const size_t size = strcspn(at, ",");
+        if (size > 0)
+            merge_add_name(job, at, size);
+        at += size + (at[size] != '\0');
+    }
+    job->list_sizes[index] = job->all.count - before;
+    return MC_OK;
+}
+
+/* All names, in the order models, base, lists: what has to be downloaded is, together. */
+static mc_status name_all(merge_job *job, const text_list *operands, mc_error *error)
+{
+    const merge_settings *const settings = job->settings;
+    const size_t lists = settings->lists.count;
+    job->list_names = allocate(lists * sizeof *job->list_names);
+    job->list_sizes = allocate(lists * sizeof *job->list_sizes);
+    for (size_t i = 0; i < lists; i++)
+        job->list_names[i] = NULL;
+    for (size_t i = 1; i < operands->count; i++)
+        merge_add_name(job, operands->items[i], strlen(operands->items[i]));
+    job->model_count = job->all.count;
+    if (settings->base)
+        merge_add_name(job, settings->base, strlen(settings->base));
+    mc_status status = MC_OK;
+    for (size_t i = 0; i < lists && status == MC_OK; i++)
+        status = name_list(job, i, error);
+    job->name_count = job->all.count;
+    job->all.count = 0;
+    return status;
+}
+
+static void close_models(merge_job *job)
+{
+    mc_plan_free(job->plan);
+    job->plan = NULL;
+    for (size_t i = 0; i < job->all.count; i++)
+        mc_model_close(job->all.models[i]);
+    free(job->all.models);
+    job->all = (model_list){0};
+}
+
+static mc_status open_all(merge_job *job, bool headers_only, mc_error *error)
+{
+    job->all.models = allocate(job->name_count * sizeof *job->all.models);
+    const mc_status status = open_models((const char *const *)job->names, job->name_count,
+                                         &job->settings->common, headers_only, job->all.models,
+                                         error);
+    job->all.count = status == MC_OK ? job->name_count : 0;
+    return status;
+}
+
+bool merge_is_complete(const merge_job *job)
+{
+    for (size_t i = 0; job->recipe && i < mc_recipe_model_count(job->recipe); i++)
+        if (!mc_model_is_complete(mc_recipe_opened(job->recipe, i)))
+            return false;
+    for (size_t i = 0; i < job->all.count; i++)
+        if (!mc_model_is_complete(job->all.models[i]))
+            return false;
+    return true;
+}
+
+void merge_close(merge_job *job)
+{
+    mc_evaluation_free(&job->evaluation);
+    mc_pipeline_close(job->pipeline);
+    score_free(&job->score);
+    close_models(job);
+    mc_recipe_close(job->recipe);
+    for (size_t i = 0; i < job->name_count; i++)
+        free(job->names[i]);
+    for (size_t i = 0; job->list_names && i < job->settings->lists.count; i++)
+        free(job->list_names[i]);
+    free(job->names);
+    free(job->list_names);
+    free(job->list_sizes);
+    close_method(&job->method);
+}
+
+/* ---- what can be seen to be wrong before anything is opened ---------------------------------- */
+
+mc_status merge_parse_dtype(const char *text, mc_dtype *dtype, mc_error *error)
+{
+    if (mc_dtype_parse(text, dtype) && (*dtype == MC_F32 || *dtype == MC_F16 || *dtype == MC_BF16))
+        return MC_OK;
+    return mc_fail(error, MC_USAGE, "--dtype: expected f32, f16 or bf16, found '%s'", text);
+}
+
+static bool has_list(const merge_settings *settings, const char *name)
+{
+    const size_t length = strlen(name);
+    for (size_t i = 0; i < settings->lists.count; i++) {
+        const char *const text = settings->lists.items[i];
+        if (strncmp(text, name, length) == 0 && text[length] == '=')
+            return true;
+    }
+    return false;
+}
+
+static mc_status check_needs(const merge_settings *settings, const mc_method *method,
+                             mc_error *error)
+{
+    if (method->needs_base && !settings->base) {
+        mc_fail(error, MC_USAGE, "%s needs a base model", method->name);
+        error->hint = MC_HINT_BASE;
+        return MC_USAGE;
+    }
+    for (const mc_side_input *side = method->sides; side && side->name; side++)
+        if (!has_list(settings, side->name)) {
+            mc_fail(error, MC_USAGE, "%s needs a list of models named '%s'", method->name,
+                    side->name);
+            error->hint = MC_HINT_LIST;
+            return MC_USAGE;
+        }
+    return MC_OK;
+}
+
+static mc_status several_methods(const char *file, const mc_plugin *plugin, mc_error *error)
+{
+    if (mc_plugin_method_count(plugin) == 0)
+        return mc_fail(error, MC_USAGE, "%s has no method", file);
+    return mc_fail(error, MC_USAGE, "%s has several methods: name one, as in %s:%s", file, file,
+                   mc_plugin_method(plugin, 0)->name);
+}
+
+/* A model "k=.2" that does not exist is a parameter without -p. */
+static mc_status check_forgotten_option(const text_list *operands, mc_error *error)
+{
+    for (size_t i = 1; i < operands->count; i++) {
+        const char *const text = operands->items[i];
+        const size_t length = strspn(text, "abcdefghijklmnopqrstuvwxyz_");
+        if (length > 0 && text[length] == '=' && access(text, F_OK) != 0)
+            return mc_fail(error, MC_USAGE, "expected a model, found '%s'; did you mean '-p %s'?",
+                           text, text);
+    }
+    return MC_OK;
+}
+
+static mc_status check_arguments(const merge_settings *settings, const text_list *operands,
+                                 mc_error *error)
+{
+    mc_dtype ignored;
+    const mc_status status = check_forgotten_option(operands, error);
+    if (status != MC_OK)
+        return status;
+    if (operands->count == 0)
+        return mc_fail(error, MC_USAGE, "expected a method and models, found none");
+    if (operands->count == 1)
+        return mc_fail(error, MC_USAGE, "expected models after the method '%s', found none",
+                       operands->items[0]);
+    if (!settings->output && !settings->dry_run && !settings->score.task)
+        return mc_fail(error, MC_USAGE, "expected an output folder: give it with -o DIR");
+    if (settings->output && !*settings->output)
+        return mc_fail(error, MC_USAGE, "--output: expected a folder, found ''");
+    const score_settings *const score = &settings->score;
+    if (!score->task && (score->data || score->split || score->dtype || score->predictions))
+        return mc_fail(error, MC_USAGE, "expected --eval TASK with --%s, found none",
+                       score->data    ? "data"
+                       : score->split ? "split"
+                       : score->dtype ? "eval-dtype"
+                                      : "predictions");
+    return settings->dtype ? merge_parse_dtype(settings->dtype, &ignored, error) : MC_OK;
+}
+
+/* The place, from 1, of the model that --keep-head names; 0 without the option. */
+static mc_status find_kept(const merge_job *job, size_t *place, mc_error *error)
+{
+    const char *const kept = job->settings->keep;
+    *place = 0;
+    for (size_t i = 0; kept && i < job->model_count; i++)
+        if (strcmp(mc_model_name(job->all.models[i]), kept) == 0)
+            *place = i + 1;
+    if (kept && job->settings->exclude.count == 0)
+        return mc_fail(error, MC_USAGE, "--keep-head: expected --exclude PATTERN with it");
+    if (kept && *place == 0)
+        return mc_fail(error, MC_USAGE, "--keep-head: expected one of the models, found %s", kept);
+    return MC_OK;
+}
+
+/* ---- plan ------------------------------------------------------------------------------------ */
+
+static mc_status make_plan(merge_job *job, mc_error *error)
+{
+    const merge_settings *const settings = job->settings;
+    const size_t list_count = settings->lists.count;
+    const mc_model *const *const models = (const mc_model *const *)job->all.models;
+    const mc_model *const **const lists = allocate(list_count * sizeof *lists);
+    for (size_t i = 0, at = job->model_count + (settings->base != NULL); i < list_count; i++) {
+        lists[i] = models + at;
+        at += job->list_sizes[i];
+    }
+    mc_plan_input input = {.method = job->method.method,
+                           .models = models,
+                           .model_count = job->model_count,
+                           .base = settings->base ? models[job->model_count] : NULL,
+                           .list_names = (const char *const *)job->list_names,
+                           .lists = lists,
+                           .list_count = list_count,
+                           .params = settings->params.items,
+                           .param_count = settings->params.count,
+                           .passthrough = settings->passthrough.items,
+                           .passthrough_count = settings->passthrough.count,
+                           .exclude = settings->exclude.items,
+                           .exclude_count = settings->exclude.count,
+                           .seed = settings->seed,
+                           .strict = settings->strict,
+                           .convert = settings->dtype != NULL};
+    mc_status status = settings->dtype ? merge_parse_dtype(settings->dtype, &input.dtype, error)
+                                       : MC_OK;
+    for (size_t i = 0; i < list_count && status == MC_OK; i++)
+        if (job->list_sizes[i] != job->model_count)
+            status = mc_fail(error, MC_USAGE, "--list: expected %zu models in '%s', found %zu",
+                             job->model_count, job->list_names[i], job->list_sizes[i]);
+    if (status == MC_OK)
+        status = find_kept(job, &input.keep, error);
+    if (status == MC_OK)
+        status = mc_plan_new(&input, &job->plan, error);
+    free(lists);
+    return status;
+}
+
+static mc_status open_and_plan(merge_job *job, bool headers_only, mc_error *error)
+{
+    const mc_status status = open_all(job, headers_only, error);
+    if (status != MC_OK)
+        return status;
+    if (job->settings->dry_run || merge_is_complete(job))
+        say_opened(job);
+    return make_plan(job, error);
+}
+
+mc_run_options merge_run_options(const merge_settings *settings)
+{
+    mc_run_options run = MC_RUN_DEFAULT;
+    run.threads = (int)settings->threads;
+    run.memory = settings->memory;
+    run.shard_size = settings->shard_size;
+    run.overwrite = settings->overwrite;
+    run.no_sync = settings->no_sync;
+    return run;
+}
+
+/* From the command line to a plan. */
+mc_status merge_prepare(merge_job *job, const text_list *operands, mc_error *error)
+{
+    const merge_settings *const settings = job->settings;
+    if (operands->count > 0 && merge_is_recipe(operands->items[0]))
+        return merge_prepare_recipe(job, operands, error);
+    mc_status status = check_arguments(settings, operands, error);
+    if (status == MC_OK)
+        status = find_method(operands->items[0], &job->method, error);
+    if (status == MC_OK && !job->method.method)
+        return several_methods(operands->items[0], job->method.plugin, error);
+    if (status == MC_OK)
+        status = check_needs(settings, job->method.method, error);
+    if (status == MC_OK && settings->score.task)
+        status = score_prepare(&settings->score, &settings->common, &job->score, error);
+    if (status == MC_OK)
+        status = name_all(job, operands, error);
+    if (status == MC_OK)
+        status = open_and_plan(job, true, error);
+    const mc_run_options run = merge_run_options(settings);
+    if (status == MC_OK && settings->output)
+        status = mc_plan_check_target(job->plan, settings->output, &run, error);
+    /* Now everything but the values is known to be right: they may travel. */
+    if (status == MC_OK && !settings->dry_run && !merge_is_complete(job)) {
+        close_models(job);
+        status = open_and_plan(job, false, error);
+    }
+    return status;
+}
