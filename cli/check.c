@@ -103,6 +103,6 @@ const subcommand subcommand_check = {
     .text = "Reads headers and configurations only: compares names, shapes, dtypes,\n"
             "parameters, block ranges and vocabularies, and writes nothing. Of models on\n"
             "the Hub only the headers are downloaded.\n",
-    .example = "  mergecraft check recipe.yml\n",
+    .example = "  mergecraft check examples/ties.yml\n",
     .options = options,
     .run = run};
