@@ -172,7 +172,7 @@ def uses_of_core(parents, tmp_path):
     pipeline = _core.Pipeline(model, "float32", 1)
     examples = tmp_path / "rte.tsv"
     examples.write_text("index\tsentence1\tsentence2\tlabel\n0\ta\tb\tentailment\n1\tc\td\tnot_entailment\n")
-    glue = _core.Glue("rte", "validation", str(examples))
+    glue = _core.glue_data("rte", "validation", str(examples))
 
     def plan_of(method=method, models=(model, model), base=None, params=(), passthrough=(), dtype=None):
         return _core.Plan(method, list(models), base, list(params), list(passthrough), 0, False, dtype, "origin", "text")
@@ -254,8 +254,8 @@ def uses_of_core(parents, tmp_path):
         (TypeError, lambda: pipeline.evaluate(5)),
         (TypeError, lambda: _core.Pipeline(5)),
         (ValueError, lambda: _core.Pipeline(model, "float16")),
-        (KeyError, lambda: _core.Glue("nothing", "validation")),
-        (FileNotFoundError, lambda: _core.Glue("rte", "validation", str(tmp_path / "nothing"))),
+        (KeyError, lambda: _core.glue_data("nothing", "validation")),
+        (FileNotFoundError, lambda: _core.glue_data("rte", "validation", str(tmp_path / "nothing"))),
         (ValueError, lambda: glue.score([1.0])),
         (TypeError, lambda: glue.score([None, on_purpose])),
         (TypeError, lambda: glue.label(5)),
