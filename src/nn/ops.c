@@ -244,8 +244,10 @@ static void narrow(const mc_group *g, const mc_op *op)
 static mc_status check_cancel(const mc_group *g, mc_error *error)
 {
     const mc_watch *const watch = g->meter->watch;
-    return watch && watch->cancel && *watch->cancel ? mc_fail(error, MC_INTERRUPTED, "interrupted")
-                                                    : MC_OK;
+    /* Other threads may set it while this one reads. */
+    const bool cancelled = watch && watch->cancel &&
+                           __atomic_load_n(watch->cancel, __ATOMIC_RELAXED);
+    return cancelled ? mc_fail(error, MC_INTERRUPTED, "interrupted") : MC_OK;
 }
 
 /* Counts an operation, once per group. */

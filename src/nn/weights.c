@@ -187,7 +187,7 @@ static mc_status read_finite(const loading *l, const mc_source *source, float *o
     const int64_t count = mc_source_count(source);
     for (int64_t first = 0; first < count; first += CHUNK) {
         const int64_t taken = count - first < CHUNK ? count - first : CHUNK;
-        if (l->cancel && *l->cancel)
+        if (l->cancel && __atomic_load_n(l->cancel, __ATOMIC_RELAXED))
             return mc_fail(error, MC_INTERRUPTED, "interrupted");
         MC_TRY(read_rounded(source, first, taken, out + first, error));
         if (!mc_nn_kernels_now()->finite(out + first, (size_t)taken))

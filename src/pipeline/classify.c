@@ -199,7 +199,7 @@ static mc_status run_batch(const mc_pipeline *pipeline, window *w, size_t first,
 
 static mc_status check_cancel(const mc_pipeline_run *run, mc_error *error)
 {
-    if (run->cancel && *run->cancel)
+    if (run->cancel && __atomic_load_n(run->cancel, __ATOMIC_RELAXED))
         return mc_fail(error, MC_INTERRUPTED, "interrupted");
     return MC_OK;
 }

@@ -325,7 +325,7 @@ static void see_progress(double tokens, void *user)
     watched *const w = user;
     assert_true(tokens >= w->tokens);
     w->tokens = tokens;
-    w->cancel = ++w->calls == w->stop_at;
+    __atomic_store_n(&w->cancel, ++w->calls == w->stop_at, __ATOMIC_RELAXED);
 }
 
 /* One thread, and several that share the only sequence. Of several groups, others may take all. */
