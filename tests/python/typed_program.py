@@ -47,7 +47,7 @@ Pipeline("a", dtype="bf16").logits(["a"]).mean()
 methods: dict[str, Method] = load_methods("mine.c")
 mergecraft.ties(["a"], base_index=0, k=0.2, passthrough="classifier.*")
 mergecraft.ties(["a"], foo=3)  # type: ignore[call-arg]
-mergecraft.soup(["a"], 5)  # type: ignore[arg-type]
+mergecraft.soup(["a"], 5)
 try:
     pass
 except mergecraft.Error as error:
