@@ -277,7 +277,10 @@ def test_modules_and_pipelines(modules, expected, parents, tmp_path, monkeypatch
     again = transformers.pipeline("text-classification", model=out, device="cpu")
     assert_weights(again.model, expected)
     text = "the red box is here"
-    assert again(text) == merged(text)
+    # The weights are equal; versions of transformers choose different attention code for a module
+    # that is loaded and one that is given, which rounds differently.
+    (one,), (other,) = again(text), merged(text)
+    assert one["label"] == other["label"] and one["score"] == pytest.approx(other["score"], abs=1e-6)
 
 
 @needs_transformers
