@@ -19,8 +19,9 @@ FUZZ_EXECUTIONS ?= 20000000
 # child waits forever.
 ARM64_SKIP_CLI = cli_(kills|classify|eval|examples|hub|merge_eval|predictions)
 ARM64_SKIP_EXAMPLES = examples_(median|tutorial|demo)
-ARM64_SKIP_LIBRARY = linalg$$|methods_ties$$|checkpoint_crafted|hub|merge_plugin_cache|nn|pipeline$$
-ARM64_SKIP ?= ^($(ARM64_SKIP_LIBRARY)|$(ARM64_SKIP_CLI)|$(ARM64_SKIP_EXAMPLES))
+ARM64_SKIP_LIBRARY = linalg$$|methods_ties$$|checkpoint_crafted|hub|nn|pipeline$$
+ARM64_SKIP_MERGE = merge_(execute|plugin_cache)
+ARM64_SKIP ?= ^($(ARM64_SKIP_LIBRARY)|$(ARM64_SKIP_MERGE)|$(ARM64_SKIP_CLI)|$(ARM64_SKIP_EXAMPLES))
 TSAN_TESTS ?= ^(merge|base|tensor_source|hub_|nn|tokenizer_use|examples)
 
 CONFIGURE = cmake -S . -DMC_WERROR=$(WERROR)

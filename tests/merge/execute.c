@@ -263,20 +263,27 @@ static mc_state_dict *compute(const mc_state_dict *lazy, int threads, int64_t me
 
 /* ---- checks --------------------------------------------------------------------------------- */
 
+#ifdef __SANITIZE_THREAD__
+enum { SANITIZED = true };
+#else
+enum { SANITIZED = false };
+#endif
+
 static void check_threads(const mc_method *method, const mc_state_dict *lazy,
                           const mc_state_dict *expected)
 {
     static const int threads[] = {3, 1, 2, 7, 8};
     /*
      * Each method gets some of the combinations, so that all methods together get all of them. A
-     * decomposition takes a hundred times as long as other methods.
+     * decomposition takes a hundred times as long as other methods, and so does the thread
+     * sanitizer.
      */
-    const bool slow = method->reproducibility == MC_SAME_ON_MACHINE;
+    const bool slow = SANITIZED || method->reproducibility == MC_SAME_ON_MACHINE;
     const size_t other = 1 + strlen(method->name) % 4;
     for (size_t i = 0; i <= other; i += other + slow) {
         /* One leaf a tile, a few, as many as there can be. */
         const int64_t memory[] = {1, (int64_t)threads[i] * (256 << 10), INT64_C(64) << 20};
-        for (size_t j = i % 2; j < sizeof memory / sizeof *memory; j += 2 - slow) {
+        for (size_t j = i % 2; j < sizeof memory / sizeof *memory; j += slow ? 3 : 2) {
             char what[128];
             snprintf(what, sizeof what, "%s, %d threads, %lld bytes", method->name, threads[i],
                      (long long)memory[j]);
