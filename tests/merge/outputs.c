@@ -301,7 +301,7 @@ static void test_json(void **state)
         "\"method\":\"task\"",
         "\"tensors\":4",
         "\"warnings\":[",
-        "{\"name\":\"head\",\"dtype\":\"F32\",\"shape\":[9],\"bytes\":36,"
+        "{\"name\":\"head\",\"dtype\":\"F32\",\"shape\":[9],\"bytes\":36,\"how\":",
         "\"how\":\"average of 3\"}",
         "\"how\":\"task of 3\"",
         "\"how\":\"copy of "};
