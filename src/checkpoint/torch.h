@@ -46,7 +46,7 @@ typedef struct mc_torch_call {
     const mc_pickle_value *arguments;
 } mc_torch_call;
 
-/* Looks through parameters and subclasses for the call; returns false if the value is no tensor. */
+/* Looks through parameters and subclasses for the call; returns false if it is not a tensor. */
 bool mc_torch_find_call(const mc_pickle_value *value, mc_torch_call *out);
 
 /* Makes the source of a tensor. */

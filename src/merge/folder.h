@@ -26,7 +26,7 @@ mc_status mc_folder_begin(const char *target, bool overwrite, bool sync, mc_fold
 
 /*
  * Sets `target` and `work` of the folder and *parent, in new memory, also after a failure: the caller
- * frees all three. MC_USAGE if the target is no name, such as "..".
+ * frees all three. MC_USAGE if the target is not a name, such as "..".
  */
 mc_status mc_folder_names(const char *target, mc_folder *folder, char **parent, mc_error *error);
 

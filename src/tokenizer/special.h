@@ -15,7 +15,7 @@
  *     the special tokens that the configuration names (cls_token, …), or its class does
  *     further ones: extra_special_tokens, additional_special_tokens, …
  *
- * A token that is there already stays as it is. Errors: MC_FORMAT, also for an id that is not the
+ * An existing token stays as it is. Errors: MC_FORMAT, also for an id that is not the
  * one which the token gets.
  */
 mc_status mc_special_add(mc_tokenizer *tokenizer, const mc_tokenizer_config *config,
