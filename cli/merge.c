@@ -24,8 +24,8 @@ static const option options[] = {
                 "for heads of different sizes."},
     {"keep-head", '\0', OPTION_TEXT, AT(keep), "MODEL", "model that --exclude copies from",
      "the last", .details = "The result has this model's configuration, labels and tokenizer."},
-    {"list", '\0', OPTION_TEXTS, AT(lists), "NAME=MODEL,...", "further models, one per model",
-     .details = "Some methods need such a list, for instance of Hessians."},
+    {"side", '\0', OPTION_TEXTS, AT(sides), "NAME=MODEL,...", "further models, one per model",
+     .details = "Some methods need such side inputs, for instance Hessians."},
     {"dtype", '\0', OPTION_TEXT, AT(dtype), "f32|f16|bf16", "dtype of the result", "widest input",
      .details = "Integer tensors keep their dtype."},
     {"shard-size", '\0', OPTION_SIZE, AT(shard_size), "SIZE", "largest size of a weights file",
@@ -50,7 +50,7 @@ static const option options[] = {
      "f32"},
     {"predictions", '\0', OPTION_TEXT, AT(score.predictions), "FILE",
      "write the predictions of --eval as JSON lines"},
-    COMMON_OPTIONS("The object has output, method, parameters, models, base, lists, warnings, "
+    COMMON_OPTIONS("The object has output, method, parameters, models, base, sides, warnings, "
                    "tensors, bytes_read, "
                    "bytes_written, bytes_resumed and seconds; with --dry-run the plan and the "
                    "memory instead of "

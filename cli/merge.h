@@ -11,7 +11,7 @@
 typedef struct merge_settings {
     common_options common;
     const char *output, *base, *dtype, *keep;
-    text_list params, passthrough, exclude, lists;
+    text_list params, passthrough, exclude, sides;
     int64_t shard_size, memory;
     uint64_t seed, threads;
     bool strict, dry_run, overwrite, no_sync;
@@ -28,12 +28,12 @@ typedef struct merge_job {
     const merge_settings *settings;
     method_choice method;
     mc_recipe *recipe; /* instead of method and operands; NULL without one */
-    char **names;      /* of the models, the base and the lists' models, in this order */
+    char **names;      /* of the models, the base and the sides' models, in this order */
     size_t name_count;
     model_list all; /* opened */
     size_t model_count;
-    char **list_names; /* as many as settings->lists; so the next */
-    size_t *list_sizes;
+    char **side_names; /* as many as settings->sides; so the next */
+    size_t *side_sizes;
     mc_plan *plan;
     score_job score;
     mc_pipeline *pipeline;    /* with the result, once it was scored */

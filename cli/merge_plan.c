@@ -27,40 +27,40 @@ void merge_add_name(merge_job *job, const char *name, size_t length)
 }
 
 /* Names the models of "NAME=MODEL,MODEL". */
-static mc_status name_list(merge_job *job, size_t index, mc_error *error)
+static mc_status name_side(merge_job *job, size_t index, mc_error *error)
 {
-    const char *const text = job->settings->lists.items[index];
+    const char *const text = job->settings->sides.items[index];
     const size_t length = strcspn(text, "="), before = job->all.count;
-    job->list_names[index] = format_text("%.*s", (int)length, text);
+    job->side_names[index] = format_text("%.*s", (int)length, text);
     if (length == 0 || !text[length] || !text[length + 1])
-        return mc_fail(error, MC_USAGE, "--list: expected NAME=MODEL,MODEL..., found '%s'", text);
+        return mc_fail(error, MC_USAGE, "--side: expected NAME=MODEL,MODEL..., found '%s'", text);
     for (const char *at = text + length + 1; *at;) {
         const size_t size = strcspn(at, ",");
         if (size > 0)
             merge_add_name(job, at, size);
         at += size + (at[size] != '\0');
     }
-    job->list_sizes[index] = job->all.count - before;
+    job->side_sizes[index] = job->all.count - before;
     return MC_OK;
 }
 
-/* All names, in the order models, base, lists: what has to be downloaded is, together. */
+/* All names, in the order models, base, sides: what has to be downloaded is, together. */
 static mc_status name_all(merge_job *job, const text_list *operands, mc_error *error)
 {
     const merge_settings *const settings = job->settings;
-    const size_t lists = settings->lists.count;
-    job->list_names = allocate(lists * sizeof *job->list_names);
-    job->list_sizes = allocate(lists * sizeof *job->list_sizes);
-    for (size_t i = 0; i < lists; i++)
-        job->list_names[i] = NULL;
+    const size_t sides = settings->sides.count;
+    job->side_names = allocate(sides * sizeof *job->side_names);
+    job->side_sizes = allocate(sides * sizeof *job->side_sizes);
+    for (size_t i = 0; i < sides; i++)
+        job->side_names[i] = NULL;
     for (size_t i = 1; i < operands->count; i++)
         merge_add_name(job, operands->items[i], strlen(operands->items[i]));
     job->model_count = job->all.count;
     if (settings->base)
         merge_add_name(job, settings->base, strlen(settings->base));
     mc_status status = MC_OK;
-    for (size_t i = 0; i < lists && status == MC_OK; i++)
-        status = name_list(job, i, error);
+    for (size_t i = 0; i < sides && status == MC_OK; i++)
+        status = name_side(job, i, error);
     job->name_count = job->all.count;
     job->all.count = 0;
     return status;
@@ -106,11 +106,11 @@ void merge_close(merge_job *job)
     mc_recipe_close(job->recipe);
     for (size_t i = 0; i < job->name_count; i++)
         free(job->names[i]);
-    for (size_t i = 0; job->list_names && i < job->settings->lists.count; i++)
-        free(job->list_names[i]);
+    for (size_t i = 0; job->side_names && i < job->settings->sides.count; i++)
+        free(job->side_names[i]);
     free(job->names);
-    free(job->list_names);
-    free(job->list_sizes);
+    free(job->side_names);
+    free(job->side_sizes);
     close_method(&job->method);
 }
 
@@ -123,11 +123,11 @@ mc_status merge_parse_dtype(const char *text, mc_dtype *dtype, mc_error *error)
     return mc_fail(error, MC_USAGE, "--dtype: expected f32, f16 or bf16, found '%s'", text);
 }
 
-static bool has_list(const merge_settings *settings, const char *name)
+static bool has_side(const merge_settings *settings, const char *name)
 {
     const size_t length = strlen(name);
-    for (size_t i = 0; i < settings->lists.count; i++) {
-        const char *const text = settings->lists.items[i];
+    for (size_t i = 0; i < settings->sides.count; i++) {
+        const char *const text = settings->sides.items[i];
         if (strncmp(text, name, length) == 0 && text[length] == '=')
             return true;
     }
@@ -143,10 +143,9 @@ static mc_status check_needs(const merge_settings *settings, const mc_method *me
         return MC_USAGE;
     }
     for (const mc_side_input *side = method->sides; side && side->name; side++)
-        if (!has_list(settings, side->name)) {
-            mc_fail(error, MC_USAGE, "%s needs a list of models named '%s'", method->name,
-                    side->name);
-            error->hint = MC_HINT_LIST;
+        if (!has_side(settings, side->name)) {
+            mc_fail(error, MC_USAGE, "%s needs the side input '%s'", method->name, side->name);
+            error->hint = MC_HINT_SIDE;
             return MC_USAGE;
         }
     return MC_OK;
@@ -219,20 +218,20 @@ static mc_status find_kept(const merge_job *job, size_t *place, mc_error *error)
 static mc_status make_plan(merge_job *job, mc_error *error)
 {
     const merge_settings *const settings = job->settings;
-    const size_t list_count = settings->lists.count;
+    const size_t side_count = settings->sides.count;
     const mc_model *const *const models = (const mc_model *const *)job->all.models;
-    const mc_model *const **const lists = allocate(list_count * sizeof *lists);
-    for (size_t i = 0, at = job->model_count + (settings->base != NULL); i < list_count; i++) {
-        lists[i] = models + at;
-        at += job->list_sizes[i];
+    const mc_model *const **const sides = allocate(side_count * sizeof *sides);
+    for (size_t i = 0, at = job->model_count + (settings->base != NULL); i < side_count; i++) {
+        sides[i] = models + at;
+        at += job->side_sizes[i];
     }
     mc_plan_input input = {.method = job->method.method,
                            .models = models,
                            .model_count = job->model_count,
                            .base = settings->base ? models[job->model_count] : NULL,
-                           .list_names = (const char *const *)job->list_names,
-                           .lists = lists,
-                           .list_count = list_count,
+                           .side_names = (const char *const *)job->side_names,
+                           .sides = sides,
+                           .side_count = side_count,
                            .params = settings->params.items,
                            .param_count = settings->params.count,
                            .passthrough = settings->passthrough.items,
@@ -244,15 +243,15 @@ static mc_status make_plan(merge_job *job, mc_error *error)
                            .convert = settings->dtype != NULL};
     mc_status status = settings->dtype ? merge_parse_dtype(settings->dtype, &input.dtype, error)
                                        : MC_OK;
-    for (size_t i = 0; i < list_count && status == MC_OK; i++)
-        if (job->list_sizes[i] != job->model_count)
-            status = mc_fail(error, MC_USAGE, "--list: expected %zu models in '%s', found %zu",
-                             job->model_count, job->list_names[i], job->list_sizes[i]);
+    for (size_t i = 0; i < side_count && status == MC_OK; i++)
+        if (job->side_sizes[i] != job->model_count)
+            status = mc_fail(error, MC_USAGE, "--side: expected %zu models in '%s', found %zu",
+                             job->model_count, job->side_names[i], job->side_sizes[i]);
     if (status == MC_OK)
         status = find_kept(job, &input.keep, error);
     if (status == MC_OK)
         status = mc_plan_new(&input, &job->plan, error);
-    free(lists);
+    free(sides);
     return status;
 }
 

@@ -19,7 +19,7 @@ static mc_status check_recipe_arguments(const merge_settings *settings, const te
     const char *const ignored_option = settings->base                ? "base"
                                        : settings->params.count      ? "param"
                                        : settings->passthrough.count ? "passthrough"
-                                       : settings->lists.count       ? "list"
+                                       : settings->sides.count       ? "side"
                                                                      : NULL;
     if (operands->count > 1)
         return mc_fail(error, MC_USAGE, "expected no models after the recipe '%s', found '%s'",

@@ -116,8 +116,8 @@ static void print_method(const mc_method *method)
               : method->takes_base ? "used if given: --base MODEL"
                                    : "not needed");
     for (const mc_side_input *side = method->sides; side && side->name; side++) {
-        table_add(&rows, "list");
-        table_add(&rows, "needed: --list %s=MODEL,...", side->name);
+        table_add(&rows, "side");
+        table_add(&rows, "needed: --side %s=MODEL,...", side->name);
     }
     if (method->reproducibility == MC_SAME_ON_MACHINE) {
         table_add(&rows, "bits");
@@ -218,7 +218,7 @@ static json_t *json_method(const mc_method *method)
         scope_names[method->scope], "needs_base", method->needs_base, "takes_base",
         method->takes_base, "same_bits_everywhere", method->reproducibility == MC_SAME_EVERYWHERE,
         "min_models", (json_int_t)(method->min_models ? method->min_models : 1), "max_models",
-        method->max_models ? json_integer((json_int_t)method->max_models) : json_null(), "lists",
+        method->max_models ? json_integer((json_int_t)method->max_models) : json_null(), "sides",
         json_sides(method), "parameters", params);
     free(name);
     return object;

@@ -193,8 +193,8 @@ static const char *hint_text(mc_hint hint)
         break;
     case MC_HINT_BASE:
         return "give it with --base MODEL";
-    case MC_HINT_LIST:
-        return "give it with --list NAME=MODEL,...";
+    case MC_HINT_SIDE:
+        return "give it with --side NAME=MODEL,...";
     case MC_HINT_OVERWRITE:
         return "--overwrite replaces it";
     case MC_HINT_RESUME:

@@ -3,7 +3,7 @@
  * with the same tensor names. It measures how much each weight matters to that model, and is its
  * weight in the mean.
  *
- *     mergecraft merge ./hessians.c A B --list hessians=A-HESSIAN,B-HESSIAN -o DIR
+ *     mergecraft merge ./hessians.c A B --side hessians=A-HESSIAN,B-HESSIAN -o DIR
  */
 #include <mergecraft/method.h>
 

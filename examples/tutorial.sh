@@ -65,8 +65,8 @@ step 'A method that needs the base model, with a parameter; the classifier is av
 run merge ties models/rte-1 models/rte-2 models/rte-3 --base models/base -p k=.2 \
     --passthrough 'classifier.*' -o "$out/ties"
 
-step 'A method that needs a list of side inputs, the Hessians (here the base stands in for both).'
-run merge ./hessians.c models/rte-1 models/rte-2 --list hessians=models/base,models/base \
+step 'A method with side inputs, the Hessians (here the base stands in for both).'
+run merge ./hessians.c models/rte-1 models/rte-2 --side hessians=models/base,models/base \
     -o "$out/hessians"
 
 step 'Half the size: float tensors are written as bf16.'

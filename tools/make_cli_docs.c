@@ -303,7 +303,7 @@ static void zsh_action(kind what, const char *argument)
     putchar(')');
 }
 
-/* '(-o --output)'{-o+,--output=}'[help]:DIR:_files -/', '*--list=[help]:…', '--strict[help]' */
+/* '(-o --output)'{-o+,--output=}'[help]:DIR:_files -/', '*--side=[help]:…', '--strict[help]' */
 static void zsh_option(const option *o)
 {
     const bool repeated = o->type == OPTION_TEXTS;

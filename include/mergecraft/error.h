@@ -48,7 +48,7 @@ typedef enum mc_status {
 typedef enum mc_hint {
     MC_HINT_NONE,
     MC_HINT_BASE,      /* name a base model */
-    MC_HINT_LIST,      /* give the list of models that the text names */
+    MC_HINT_SIDE,      /* give the side input that the text names */
     MC_HINT_OVERWRITE, /* allow the output to be replaced */
     MC_HINT_RESUME     /* call it again in the same way: it resumes */
 } mc_hint;

@@ -21,20 +21,20 @@
 
 MC_BEGIN_DECLS
 
-/* A named list of state dicts beside the models: one item per model. */
-typedef struct mc_list {
+/* A side input of a method: one further state dict per model. */
+typedef struct mc_side_dicts {
     const char *name;
     const mc_state_dict *const *items;
     size_t count;
-} mc_list;
+} mc_side_dicts;
 
 /* What a method is applied to. Everything is borrowed. */
 typedef struct mc_merge_input {
     const mc_state_dict *const *models; /* the fine-tuned models */
     size_t model_count;
     const mc_state_dict *base; /* NULL: none */
-    const mc_list *lists;
-    size_t list_count;
+    const mc_side_dicts *sides;
+    size_t side_count;
     const char *const *params; /* "NAME=VALUE" each */
     size_t param_count;
     const char *const *passthrough; /* shell patterns of names to average; mc_model_merge only */
@@ -85,11 +85,11 @@ MC_API size_t mc_report_count(const mc_report *report);
 MC_API const char *mc_report_line(const mc_report *report, size_t index);
 
 /*
- * Applies a layer method to every name that all models (and the base, and every list) have, in the
+ * Applies a layer method to every name that all models (and the base, and every side input) have, in the
  * order of the first model. The result is lazy and keeps its own references to the inputs' tensors.
  * Names that some lack are left out and reported.
  *
- * Errors: MC_USAGE     no method, or it does not fit: parameters, base, number of models, lists
+ * Errors: MC_USAGE     no method, or it does not fit: parameters, base, number of models, sides
  *         MC_MISMATCH  no name is common, or shapes differ
  */
 MC_API mc_status mc_dict_map(const mc_method *method, const mc_merge_input *input,
@@ -97,7 +97,7 @@ MC_API mc_status mc_dict_map(const mc_method *method, const mc_merge_input *inpu
 
 /*
  * Merges state dicts with a method of any scope. The result has every name of every fine-tuned
- * model: merged if all have it; averaged if it is passed through, or if a model, the base or a list
+ * model: merged if all have it; averaged if it is passed through, or if a model, the base or a side
  * lacks it; copied from the last model if it is not a float tensor. Lazy. Errors as mc_dict_map.
  */
 MC_API mc_status mc_model_merge(const mc_method *method, const mc_merge_input *input,
@@ -163,9 +163,9 @@ typedef struct mc_plan_input {
     const mc_model *const *models;
     size_t model_count;
     const mc_model *base;                /* NULL: none */
-    const char *const *list_names;       /* further lists, as the method names them … */
-    const mc_model *const *const *lists; /* … each of model_count models */
-    size_t list_count;
+    const char *const *side_names;       /* further sides, as the method names them … */
+    const mc_model *const *const *sides; /* … each of model_count models */
+    size_t side_count;
     const char *const *params; /* "NAME=VALUE" each */
     size_t param_count;
     const char *const *passthrough; /* shell patterns of names to average */
@@ -222,7 +222,7 @@ typedef struct mc_plan mc_plan;
  * Matches the models' tensors and resolves every output tensor. The models must stay open until the
  * plan is freed; mc_plan_free accepts NULL.
  *
- * Errors: MC_USAGE     no method or models, or the method does not fit: parameters, base, lists
+ * Errors: MC_USAGE     no method or models, or the method does not fit: parameters, base, sides
  *         MC_MISMATCH  shapes differ, nothing is common, or a warning under strict
  */
 MC_API mc_status mc_plan_new(const mc_plan_input *input, mc_plan **out, mc_error *error);
@@ -257,7 +257,7 @@ MC_API void mc_plan_bytes(const mc_plan *plan, const mc_run_options *options, in
                           int64_t *written, int64_t *memory);
 
 /*
- * The plan as one JSON object: method, parameters, models, base, lists, warnings, tensors,
+ * The plan as one JSON object: method, parameters, models, base, sides, warnings, tensors,
  * bytes_read, bytes_written, memory, and plan, with name, dtype, shape, bytes and "how" of every
  * output tensor. Free *out with mc_plan_json_free, which accepts NULL. `options` may be NULL.
  */

@@ -183,7 +183,7 @@ static PyObject *names_list(const char *const *names)
     return list;
 }
 
-static PyObject *get_lists(PyObject *self, void *closure)
+static PyObject *get_sides(PyObject *self, void *closure)
 {
     (void)closure;
     PyObject *const list = PyList_New(0);
@@ -230,7 +230,7 @@ static PyGetSetDef method_properties[] = {
     {"paper", get_paper, NULL, "where it is described, or None", NULL},
     {"needs_base", get_needs_base, NULL, "whether it needs a base model", NULL},
     {"counts", get_counts, NULL, "fewest and most models; 0: no limit", NULL},
-    {"lists", get_lists, NULL, "further lists of models", NULL},
+    {"sides", get_sides, NULL, "side inputs", NULL},
     {"params", get_params, NULL, "parameters, each as a dict", NULL},
     {0}};
 

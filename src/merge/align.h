@@ -16,7 +16,7 @@
 #include "base/hash.h"
 
 typedef struct mc_alignment {
-    size_t count;                /* models, then the base if there is one, then lists' items */
+    size_t count;                /* models, then the base if there is one, then sides' items */
     const mc_state_dict **dicts; /* by aligned names */
     const char **labels;         /* what the models are called */
     /* private: dicts that were made here, and of those aligned name → index in the model's dict */

@@ -13,7 +13,7 @@ typedef enum kind {
     PASSED,      /* averaged: its name fits a passthrough pattern */
     SOME,        /* averaged over the models that have it */
     NOT_IN_BASE, /* averaged: the method needs a base and the base lacks it */
-    NOT_IN_LIST, /* averaged: a further list lacks it */
+    NOT_IN_SIDE, /* averaged: a side input lacks it */
     COPIED,      /* not floats */
     MIXED,       /* copied: floats in some models, not in others */
     OPAQUE,      /* copied: of a dtype that is never looked into */
@@ -57,33 +57,33 @@ static mc_status check_count(const mc_method *method, size_t count, mc_error *er
                    (count < least ? least : most) == 1 ? "" : "s", count);
 }
 
-static const mc_list *find_list(const mc_merge_input *input, const char *name)
+static const mc_side_dicts *find_side(const mc_merge_input *input, const char *name)
 {
-    for (size_t i = 0; i < input->list_count; i++)
-        if (strcmp(input->lists[i].name, name) == 0)
-            return &input->lists[i];
+    for (size_t i = 0; i < input->side_count; i++)
+        if (strcmp(input->sides[i].name, name) == 0)
+            return &input->sides[i];
     return NULL;
 }
 
-static mc_status check_lists(const mc_method *method, const mc_merge_input *input, mc_error *error)
+static mc_status check_sides(const mc_method *method, const mc_merge_input *input, mc_error *error)
 {
     size_t wanted = 0;
     for (; method->sides && method->sides[wanted].name; wanted++) {
         const char *const name = method->sides[wanted].name;
-        const mc_list *const list = find_list(input, name);
-        if (!list)
-            return mc_with_hint(error, MC_HINT_LIST,
-                                mc_fail(error, MC_USAGE, "%s needs a list of models named '%s'",
-                                        method->name, name));
-        if (list->count != input->model_count)
+        const mc_side_dicts *const given = find_side(input, name);
+        if (!given)
+            return mc_with_hint(
+                error, MC_HINT_SIDE,
+                mc_fail(error, MC_USAGE, "%s needs the side input '%s'", method->name, name));
+        if (given->count != input->model_count)
             return mc_fail(error, MC_USAGE,
-                           "list '%s': expected %zu models, as many as are merged, "
+                           "side input '%s': expected %zu models, as many as are merged, "
                            "found %zu",
-                           list->name, input->model_count, list->count);
+                           given->name, input->model_count, given->count);
     }
-    if (input->list_count > wanted)
-        return mc_fail(error, MC_USAGE, "%s takes %zu further list%s of models, found %zu",
-                       method->name, wanted, wanted == 1 ? "" : "s", input->list_count);
+    if (input->side_count > wanted)
+        return mc_fail(error, MC_USAGE, "%s takes %zu side input%s, found %zu", method->name,
+                       wanted, wanted == 1 ? "" : "s", input->side_count);
     return MC_OK;
 }
 
@@ -102,7 +102,7 @@ mc_status mc_lineup_check(const mc_method *method, const mc_merge_input *input, 
         return mc_fail(error, MC_USAGE, "keep: expected a model from 1 to %zu, found %zu",
                        input->model_count, input->keep);
     MC_TRY(check_count(method, input->model_count, error));
-    return check_lists(method, input, error);
+    return check_sides(method, input, error);
 }
 
 /* ---- one name ---------------------------------------------------------------------------------- */
@@ -127,11 +127,11 @@ static bool fits_one(const char *const *patterns, size_t count, const char *name
     return false;
 }
 
-static bool in_all_lists(const mc_merge_input *input, const char *name)
+static bool in_all_sides(const mc_merge_input *input, const char *name)
 {
-    for (size_t k = 0; k < input->list_count; k++)
-        for (size_t i = 0; i < input->lists[k].count; i++)
-            if (!mc_state_dict_find(input->lists[k].items[i], name))
+    for (size_t k = 0; k < input->side_count; k++)
+        for (size_t i = 0; i < input->sides[k].count; i++)
+            if (!mc_state_dict_find(input->sides[k].items[i], name))
                 return false;
     return true;
 }
@@ -178,14 +178,14 @@ static kind kind_of(const work *w)
         return SOME;
     if (with_base && !w->column.base)
         return NOT_IN_BASE;
-    if (!in_all_lists(input, w->column.name))
-        return NOT_IN_LIST;
+    if (!in_all_sides(input, w->column.name))
+        return NOT_IN_SIDE;
     return dtypes == MC_KIND_FLOAT ? MERGED : COPIED;
 }
 
 /* ---- rows -------------------------------------------------------------------------------------- */
 
-/* Adds a model's tensor to a row. `at`: the model among models, then base, then lists' items. */
+/* Adds a model's tensor to a row. `at`: the model among models, then base, then sides' items. */
 static mc_status add_input(const work *w, mc_output *row, mc_input input, size_t at,
                            mc_error *error)
 {
@@ -206,17 +206,17 @@ static mc_status add_models(const work *w, mc_output *row, mc_error *error)
     return MC_OK;
 }
 
-/* Items of the lists, in the order in which the method names the lists. */
+/* Items of the sides, in the order in which the method names the sides. */
 static mc_status add_sides(const work *w, mc_output *row, mc_error *error)
 {
     const mc_merge_input *const input = w->input;
     const size_t before = input->model_count + (input->base != NULL);
     const mc_side_input *const sides = w->lineup->method->sides;
     for (size_t k = 0; sides && sides[k].name; k++) {
-        const mc_list *const list = find_list(input, sides[k].name);
-        const size_t at = before + (size_t)(list - input->lists) * input->model_count;
-        for (size_t i = 0; i < list->count; i++) {
-            const mc_input side = {.source = mc_state_dict_find(list->items[i], row->name),
+        const mc_side_dicts *const given = find_side(input, sides[k].name);
+        const size_t at = before + (size_t)(given - input->sides) * input->model_count;
+        for (size_t i = 0; i < given->count; i++) {
+            const mc_input side = {.source = mc_state_dict_find(given->items[i], row->name),
                                    .role = MC_ROLE_SIDE,
                                    .model = i,
                                    .side = sides[k].name};
@@ -317,7 +317,7 @@ static mc_status add_row(work *w, mc_error *error)
 {
     const kind what = kind_of(w);
     const bool common = w->lineup->common;
-    const bool lacking = what == SOME || what == NOT_IN_BASE || what == NOT_IN_LIST;
+    const bool lacking = what == SOME || what == NOT_IN_BASE || what == NOT_IN_SIDE;
     MC_TRY(mc_names_add(&w->names[common && lacking ? SOME : what], w->column.name, error));
     switch (what) {
     case MERGED:
@@ -454,7 +454,7 @@ static mc_status report_all(work *w, mc_error *error)
     static const char *const remarks[KINDS] = {
         [SOME] = "only in some of the models and averaged over those",
         [NOT_IN_BASE] = "not in the base and averaged over the models",
-        [NOT_IN_LIST] = "not in every list and averaged over the models",
+        [NOT_IN_SIDE] = "not in every side input and averaged over the models",
         [MIXED] = "not floats in every model and copied from the last",
         [OPAQUE] = "of a dtype that is not computed with and copied",
     };

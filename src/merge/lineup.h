@@ -9,7 +9,7 @@
 #include "merge/model_call.h"
 #include "merge/outputs.h"
 
-/* The name that a tensor of model `model` (models, then base, then lists) has in its own files. */
+/* The name that a tensor of model `model` (models, then base, then sides) has in its own files. */
 typedef const char *(*mc_name_of)(const void *user, size_t model, const char *name);
 
 typedef struct mc_lineup {
@@ -26,13 +26,13 @@ typedef struct mc_lineup {
 /*
  * Appends the rows; those of layer methods are not resolved yet (mc_outputs_resolve). *call
  * receives what a method of scope MC_MODEL needs to be called again, else NULL; free it.
- * Errors: MC_USAGE     the method does not fit the input: base, number of models, lists
+ * Errors: MC_USAGE     the method does not fit the input: base, number of models, sides
  *         MC_MISMATCH  nothing in common, or a report under strict
  */
 mc_status mc_lineup_make(const mc_lineup *lineup, mc_outputs *outputs, mc_model_call **call,
                          mc_report *report, mc_error *error);
 
-/* MC_USAGE if the method does not fit: interface version, base, number of models, lists. */
+/* MC_USAGE if the method does not fit: interface version, base, number of models, sides. */
 mc_status mc_lineup_check(const mc_method *method, const mc_merge_input *input, mc_error *error);
 
 #endif

@@ -5,9 +5,9 @@
 struct mc_model_call {
     const mc_method *method;
     mc_merge_input input;  /* points to what follows */
-    mc_state_dict **dicts; /* owned: models, base, lists */
+    mc_state_dict **dicts; /* owned: models, base, sides */
     size_t dict_count;
-    mc_list *lists;
+    mc_side_dicts *sides;
     size_t made; /* tensors that the first call made */
 };
 
@@ -18,7 +18,7 @@ void mc_model_call_free(mc_model_call *call)
     for (size_t i = 0; call->dicts && i < call->dict_count; i++)
         mc_state_dict_free(call->dicts[i]);
     mc_free(call->dicts);
-    mc_free(call->lists);
+    mc_free(call->sides);
     mc_free(call);
 }
 
@@ -39,12 +39,12 @@ static mc_status keep_subset(mc_model_call *call, const mc_state_dict *from,
 
 static mc_status keep_lists(mc_model_call *call, const mc_merge_input *input, mc_error *error)
 {
-    for (size_t k = 0; k < input->list_count; k++) {
-        call->lists[k] = input->lists[k];
-        call->lists[k].items = (const mc_state_dict *const *)call->dicts + call->dict_count;
-        for (size_t i = 0; i < input->lists[k].count; i++) {
+    for (size_t k = 0; k < input->side_count; k++) {
+        call->sides[k] = input->sides[k];
+        call->sides[k].items = (const mc_state_dict *const *)call->dicts + call->dict_count;
+        for (size_t i = 0; i < input->sides[k].count; i++) {
             mc_state_dict *dict = NULL;
-            MC_TRY(mc_state_dict_copy(input->lists[k].items[i], &dict, error));
+            MC_TRY(mc_state_dict_copy(input->sides[k].items[i], &dict, error));
             keep(call, dict);
         }
     }
@@ -54,8 +54,8 @@ static mc_status keep_lists(mc_model_call *call, const mc_merge_input *input, mc
 static size_t dict_total(const mc_merge_input *input)
 {
     size_t total = input->model_count + 1;
-    for (size_t k = 0; k < input->list_count; k++)
-        total += input->lists[k].count;
+    for (size_t k = 0; k < input->side_count; k++)
+        total += input->sides[k].count;
     return total;
 }
 
@@ -63,13 +63,13 @@ static mc_status fill(mc_model_call *call, const mc_merge_input *input, const ch
                       size_t count, mc_error *error)
 {
     call->dicts = mc_alloc_zero(dict_total(input), sizeof *call->dicts);
-    call->lists = mc_alloc_zero(input->list_count, sizeof *call->lists);
-    if (!call->dicts || !call->lists)
+    call->sides = mc_alloc_zero(input->side_count, sizeof *call->sides);
+    if (!call->dicts || !call->sides)
         return mc_fail_memory(error);
     call->input = *input;
     call->input.models = (const mc_state_dict *const *)call->dicts;
     call->input.base = NULL;
-    call->input.lists = call->lists;
+    call->input.sides = call->sides;
     call->input.method = call->method;
     call->input.method_params = call->method->params;
     /* They are of use to line-up only and may be gone when the method is called again. */

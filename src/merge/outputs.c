@@ -99,7 +99,7 @@ const char *mc_label_of(const mc_labels *labels, const mc_input *input, char *bu
     if (input->role == MC_ROLE_BASE)
         snprintf(buffer, size, "the base");
     else if (input->role == MC_ROLE_SIDE)
-        snprintf(buffer, size, "list '%s'", input->side);
+        snprintf(buffer, size, "side input '%s'", input->side);
     else
         snprintf(buffer, size, "model %zu", input->model + 1);
     return buffer;

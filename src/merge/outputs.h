@@ -24,16 +24,17 @@
 typedef enum mc_role {
     MC_ROLE_MODEL, /* one of the models that are merged */
     MC_ROLE_BASE,  /* their base */
-    MC_ROLE_SIDE   /* an item of a further list, such as Fisher information */
+    MC_ROLE_SIDE   /* a tensor of a side input, such as Fisher information */
 } mc_role;
 
 /* One tensor that a row is made of. */
 typedef struct mc_input {
     mc_source *source;
     mc_role role;
-    size_t model;     /* index of the model in its role: 0 … models − 1; 0 for the base */
-    const char *side; /* MC_ROLE_SIDE: the list, as the method names it; static or the method's */
-    char *name;       /* in that model's own files; NULL: the row's name */
+    size_t model; /* index of the model in its role: 0 … models − 1; 0 for the base */
+    const char
+        *side;  /* MC_ROLE_SIDE: the side input, as the method names it; static or the method's */
+    char *name; /* in that model's own files; NULL: the row's name */
 } mc_input;
 
 typedef struct mc_output {
@@ -41,7 +42,7 @@ typedef struct mc_output {
     mc_action action;
     const mc_method *method; /* MC_ACTION_MERGE; NULL otherwise */
     mc_params *params;       /* of this row, counted by reference; NULL if action is not a merge */
-    mc_input *inputs;        /* models, then the base, then side lists in the method's order */
+    mc_input *inputs;        /* models, then the base, then side sides in the method's order */
     size_t input_count, input_capacity;
     mc_dtype dtype;    /* that is written; the widest of the models' unless converted */
     mc_source *source; /* lazy result in `dtype`; NULL until the row is resolved */

@@ -39,7 +39,7 @@ void mc_plan_free(mc_plan *plan)
     mc_outfit_free(&plan->outfit);
     free_texts(plan->passthrough, plan->passthrough_count);
     free_texts(plan->exclude, plan->exclude_count);
-    mc_free(plan->list_names);
+    mc_free(plan->side_names);
     mc_free(plan->models);
     mc_report_free(plan->report);
     mc_free(plan->recipe);
@@ -53,25 +53,25 @@ void mc_plan_free(mc_plan *plan)
 
 static mc_status copy_models(const mc_plan_input *input, mc_plan *plan, mc_error *error)
 {
-    const size_t most = input->model_count * (1 + input->list_count) + 1;
+    const size_t most = input->model_count * (1 + input->side_count) + 1;
     plan->models = mc_alloc_zero(most, sizeof *plan->models);
-    plan->list_names = mc_alloc_zero(input->list_count, sizeof *plan->list_names);
-    if (!plan->models || !plan->list_names)
+    plan->side_names = mc_alloc_zero(input->side_count, sizeof *plan->side_names);
+    if (!plan->models || !plan->side_names)
         return mc_fail_memory(error);
     size_t count = 0;
     for (size_t i = 0; i < input->model_count; i++)
         plan->models[count++] = input->models[i];
     if (input->base)
         plan->models[count++] = input->base;
-    for (size_t k = 0; k < input->list_count; k++) {
-        plan->list_names[k] = input->list_names[k];
+    for (size_t k = 0; k < input->side_count; k++) {
+        plan->side_names[k] = input->side_names[k];
         for (size_t i = 0; i < input->model_count; i++)
-            plan->models[count++] = input->lists[k][i];
+            plan->models[count++] = input->sides[k][i];
     }
     plan->model_count = input->model_count;
     plan->all_count = count;
     plan->base = input->base;
-    plan->list_count = input->list_count;
+    plan->side_count = input->side_count;
     return MC_OK;
 }
 
@@ -118,19 +118,19 @@ static mc_status line_up(mc_plan *plan, const mc_alignment *aligned, mc_params *
                          mc_error *error)
 {
     const size_t lists_at = plan->model_count + (plan->base != NULL);
-    mc_list *const lists = mc_alloc_zero(plan->list_count, sizeof *lists);
-    if (!lists)
+    mc_side_dicts *const sides = mc_alloc_zero(plan->side_count, sizeof *sides);
+    if (!sides)
         return mc_fail_memory(error);
-    for (size_t k = 0; k < plan->list_count; k++)
-        lists[k] = (mc_list){.name = plan->list_names[k],
-                             .items = aligned->dicts + lists_at + k * plan->model_count,
-                             .count = plan->model_count};
+    for (size_t k = 0; k < plan->side_count; k++)
+        sides[k] = (mc_side_dicts){.name = plan->side_names[k],
+                                   .items = aligned->dicts + lists_at + k * plan->model_count,
+                                   .count = plan->model_count};
     const mc_merge_input dicts = {
         .models = aligned->dicts,
         .model_count = plan->model_count,
         .base = plan->base ? aligned->dicts[plan->model_count] : NULL,
-        .lists = lists,
-        .list_count = plan->list_count,
+        .sides = sides,
+        .side_count = plan->side_count,
         .passthrough = (const char *const *)plan->passthrough,
         .passthrough_count = plan->passthrough_count,
         .exclude = (const char *const *)plan->exclude,
@@ -150,7 +150,7 @@ static mc_status line_up(mc_plan *plan, const mc_alignment *aligned, mc_params *
         status = mc_outputs_convert(&plan->outputs, plan->dtype, error);
     if (status == MC_OK)
         status = mc_outputs_resolve(&plan->outputs, &lineup.labels, error);
-    mc_free(lists);
+    mc_free(sides);
     return status;
 }
 
@@ -215,23 +215,23 @@ static mc_status make(mc_plan *plan, const mc_plan_input *input, mc_error *error
     return mc_outputs_order(&plan->outputs, &mc_writer_safetensors, error);
 }
 
-/* Base, number of models and lists, before any tensor is compared. */
+/* Base, number of models and sides, before any tensor is compared. */
 static mc_status check_method(const mc_plan_input *input, mc_error *error)
 {
-    mc_list *const lists = mc_alloc_zero(input->list_count, sizeof *lists);
-    if (!lists)
+    mc_side_dicts *const sides = mc_alloc_zero(input->side_count, sizeof *sides);
+    if (!sides)
         return mc_fail_memory(error);
-    for (size_t k = 0; k < input->list_count; k++)
-        lists[k] = (mc_list){.name = input->list_names[k], .count = input->model_count};
+    for (size_t k = 0; k < input->side_count; k++)
+        sides[k] = (mc_side_dicts){.name = input->side_names[k], .count = input->model_count};
     const mc_merge_input dicts = {
         .model_count = input->model_count,
         .base = input->base ? mc_model_state_dict(input->base) : NULL,
-        .lists = lists,
-        .list_count = input->list_count,
+        .sides = sides,
+        .side_count = input->side_count,
         .keep = input->keep,
     };
     const mc_status status = mc_lineup_check(input->method, &dicts, error);
-    mc_free(lists);
+    mc_free(sides);
     return status;
 }
 

@@ -16,11 +16,11 @@ struct mc_plan {
     mc_outfit outfit;
     mc_report *report;
 
-    const mc_model **models; /* model_count, then the base if there is one, then the lists' */
+    const mc_model **models; /* model_count, then the base if there is one, then the sides' */
     size_t model_count, all_count;
     const mc_model *base;
-    const char **list_names;
-    size_t list_count;
+    const char **side_names;
+    size_t side_count;
 
     char *recipe; /* verbatim; NULL: the plan is of one method */
 

@@ -15,13 +15,13 @@ static json_t *names_json(const mc_model *const *models, size_t count)
     return names;
 }
 
-static json_t *lists_json(const mc_plan *plan)
+static json_t *sides_json(const mc_plan *plan)
 {
-    json_t *lists = json_object();
+    json_t *sides = json_object();
     const mc_model **at = plan->models + plan->model_count + (plan->base != NULL);
-    for (size_t k = 0; k < plan->list_count; k++, at += plan->model_count)
-        lists = mc_json_put(lists, plan->list_names[k], names_json(at, plan->model_count));
-    return lists;
+    for (size_t k = 0; k < plan->side_count; k++, at += plan->model_count)
+        sides = mc_json_put(sides, plan->side_names[k], names_json(at, plan->model_count));
+    return sides;
 }
 
 static json_t *report_json(const mc_report *report)
@@ -79,7 +79,7 @@ static json_t *plan_json(const mc_plan *plan, const mc_run_options *options)
     object = mc_json_put(object, "models", names_json(plan->models, plan->model_count));
     object = mc_json_put(object, "base",
                          mc_json_text(plan->base ? mc_model_name(plan->base) : NULL));
-    object = mc_json_put(object, "lists", lists_json(plan));
+    object = mc_json_put(object, "sides", sides_json(plan));
     object = mc_json_put(object, "warnings", report_json(plan->report));
     object = mc_json_put(object, "tensors", json_integer((json_int_t)plan->outputs.count));
     object = mc_json_put(object, "bytes_read", json_integer(read));

@@ -41,13 +41,13 @@ static json_t *models_json(const mc_model *const *models, size_t count)
     return list;
 }
 
-static json_t *lists_json(const mc_plan *plan)
+static json_t *sides_json(const mc_plan *plan)
 {
-    json_t *lists = json_object();
+    json_t *sides = json_object();
     const mc_model **at = plan->models + plan->model_count + (plan->base != NULL);
-    for (size_t k = 0; k < plan->list_count; k++, at += plan->model_count)
-        lists = mc_json_put(lists, plan->list_names[k], models_json(at, plan->model_count));
-    return lists;
+    for (size_t k = 0; k < plan->side_count; k++, at += plan->model_count)
+        sides = mc_json_put(sides, plan->side_names[k], models_json(at, plan->model_count));
+    return sides;
 }
 
 /* Where the method came from, if it is not the library's own: the whole text, since nobody else has it. */
@@ -119,7 +119,7 @@ static json_t *provenance_json(const mc_plan *plan)
                           : mc_json_put(object, "recipe", mc_json_text(plan->recipe));
     object = mc_json_put(object, "models", models_json(plan->models, plan->model_count));
     object = mc_json_put(object, "base", plan->base ? model_json(plan->base) : json_null());
-    object = mc_json_put(object, "lists", lists_json(plan));
+    object = mc_json_put(object, "sides", sides_json(plan));
     object = mc_json_put(object, "seed", seed_json(plan->outputs.seed));
     object = mc_json_put(object, "dtype",
                          plan->convert ? json_string(mc_dtype_torch_name(plan->dtype))

@@ -3,7 +3,7 @@ for i in 1 2 3; do model m$i $i; done
 expect 0 mergecraft merge median m1 m2 m3 -o out --json > json
 tail -n +2 json > object
 helper json < object
-for path in output method parameters models base lists warnings tensors bytes_read bytes_written \
+for path in output method parameters models base sides warnings tensors bytes_read bytes_written \
     bytes_resumed; do
     expect 0 helper json $path < object
 done

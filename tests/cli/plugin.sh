@@ -54,11 +54,11 @@ expect 1 mergecraft merge none.c m1 m2 -o out4
 expect 2 mergecraft merge largest.c m1 m2 -o out4 -p fcator=2
 [ ! -e out4 ] || fail 'out4 was made'
 
-# A method that needs further lists of models.
+# A method with side inputs.
 cat > weighted.c <<'END'
 #include <mergecraft/method.h>
 
-MC_LAYER_MERGE(weighted, .help = "mean of the models, weighted by another list",
+MC_LAYER_MERGE(weighted, .help = "mean of the models, weighted by a side input",
                .sides = MC_SIDES({"weights"}))
 {
     const mc_side *const weights = &layer->sides[0];
@@ -75,16 +75,16 @@ MC_LAYER_MERGE(weighted, .help = "mean of the models, weighted by another list",
 END
 for i in 0 3; do helper model w$i.safetensors encoder.weight:2x3:$i classifier.weight:1x2:$i; done
 expect 0 mergecraft methods weighted.c
-expect 0 mergecraft merge -q weighted.c m1 m4 --list weights=w3.safetensors,w0.safetensors -o out5
+expect 0 mergecraft merge -q weighted.c m1 m4 --side weights=w3.safetensors,w0.safetensors -o out5
 expect 0 helper values out5/model.safetensors encoder.weight
-expect 0 mergecraft merge weighted.c m1 m4 --list weights=w3.safetensors,w0.safetensors -o out6 --json > json
-tail -n +2 json | helper json lists
+expect 0 mergecraft merge weighted.c m1 m4 --side weights=w3.safetensors,w0.safetensors -o out6 --json > json
+tail -n +2 json | helper json sides
 expect 2 mergecraft merge weighted.c m1 m4 -o out7
-expect 2 mergecraft merge weighted.c m1 m4 --list wieghts=w3.safetensors,w0.safetensors -o out7
-expect 2 mergecraft merge weighted.c m1 m4 --list weights=w3.safetensors -o out7
-expect 1 mergecraft merge weighted.c m1 m4 --list weights=w3.safetensors,w1.safetensors -o out7
-expect 2 mergecraft merge weighted.c m1 m4 --list weights=w3.safetensors,w0.safetensors \
-    --list weights=w3.safetensors,w0.safetensors -o out7
-expect 2 mergecraft merge weighted.c m1 m4 --list weights=w3.safetensors,w0.safetensors \
-    --list more=w3.safetensors,w0.safetensors -o out7
+expect 2 mergecraft merge weighted.c m1 m4 --side wieghts=w3.safetensors,w0.safetensors -o out7
+expect 2 mergecraft merge weighted.c m1 m4 --side weights=w3.safetensors -o out7
+expect 1 mergecraft merge weighted.c m1 m4 --side weights=w3.safetensors,w1.safetensors -o out7
+expect 2 mergecraft merge weighted.c m1 m4 --side weights=w3.safetensors,w0.safetensors \
+    --side weights=w3.safetensors,w0.safetensors -o out7
+expect 2 mergecraft merge weighted.c m1 m4 --side weights=w3.safetensors,w0.safetensors \
+    --side more=w3.safetensors,w0.safetensors -o out7
 [ ! -e out7 ] || fail 'out7 was made'

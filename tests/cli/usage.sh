@@ -33,11 +33,11 @@ expect 2 mergecraft merge median a b -o out --memory -1MB
 expect 2 mergecraft merge median a b -o out --memory 0x10
 expect 2 mergecraft merge median a b -o out --memory 1e3
 expect 2 mergecraft merge median a b -o out --memory 1.2.3MB
-expect 2 mergecraft merge median a b -o out --list hessians
-expect 2 mergecraft merge median a b -o out --list hessians=
-expect 2 mergecraft merge median a b -o out --list =a,b
-expect 2 mergecraft merge median a b -o out --list hessians=a
-expect 2 mergecraft merge median a b -o out --list hessians=a,b
+expect 2 mergecraft merge median a b -o out --side hessians
+expect 2 mergecraft merge median a b -o out --side hessians=
+expect 2 mergecraft merge median a b -o out --side =a,b
+expect 2 mergecraft merge median a b -o out --side hessians=a
+expect 2 mergecraft merge median a b -o out --side hessians=a,b
 expect 2 mergecraft merge medain a b -o out
 expect 2 mergecraft merge frobnicate a b -o out
 expect 2 mergecraft merge mergecraft:medain a b -o out

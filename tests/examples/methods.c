@@ -42,15 +42,15 @@ static void test_hessians(void **state)
     const float weights[2][COUNT] = {{3, 0, 0}, {1, 1, 0}};
     mc_state_dict *const dicts[] = {dict_of(models[0]), dict_of(models[1])};
     mc_state_dict *const further[] = {dict_of(weights[0]), dict_of(weights[1])};
-    const mc_list list = {
+    const mc_side_dicts side = {
         .name = "hessians", .items = (const mc_state_dict *const *)further, .count = 2};
     mc_merge_input input = {.models = (const mc_state_dict *const *)dicts,
                             .model_count = 2,
-                            .lists = &list,
-                            .list_count = 1};
+                            .sides = &side,
+                            .side_count = 1};
     expect(&hessians, &input, (const float[]){2, 6, 5.5f});
     mc_state_dict *merged = NULL;
-    input.list_count = 0;
+    input.side_count = 0;
     assert_int_equal(mc_dict_map(&hessians, &input, &merged, NULL, NULL), MC_USAGE);
     for (size_t i = 0; i < 2; i++) {
         mc_state_dict_free(dicts[i]);

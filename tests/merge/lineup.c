@@ -408,12 +408,12 @@ MC_LAYER_MERGE(by_hessian, .help = "models weighted by hessians", .sides = MC_SI
     return MC_OK;
 }
 
-static mc_status try_lists(const pair *p, const mc_list *list, size_t count, mc_error *error)
+static mc_status try_sides(const pair *p, const mc_side_dicts *list, size_t count, mc_error *error)
 {
     mc_merge_input input = p->input;
     mc_state_dict *dict = NULL;
-    input.lists = list;
-    input.list_count = count;
+    input.sides = list;
+    input.side_count = count;
     const mc_status status = mc_model_merge(&by_hessian, &input, &dict, NULL, error);
     mc_state_dict_free(dict);
     return status;
@@ -426,28 +426,27 @@ static void test_lists(void **state)
     pair_new(&p);
     mc_state_dict *const one = dict_new(), *const two = dict_new();
     const mc_state_dict *const hessians[] = {one, two};
-    mc_list lists[] = {{"hessians", hessians, 2}, {"more", hessians, 2}};
+    mc_side_dicts sides[] = {{"hessians", hessians, 2}, {"more", hessians, 2}};
     dict_add_floats(p.a, "x", 1), dict_add_floats(p.b, "x", 3);
     dict_add_floats(p.a, "y", 1), dict_add_floats(p.b, "y", 3);
     dict_add_floats(one, "x", 3), dict_add_floats(two, "x", 1);
-    assert_error(MC_USAGE, "needs a list of models named 'hessians'",
-                 try_lists(&p, NULL, 0, &error));
-    assert_error(MC_USAGE, "takes 1 further list", try_lists(&p, lists, 2, &error));
-    lists[0].count = 1;
-    assert_error(MC_USAGE, "as many as are merged, found 1", try_lists(&p, lists, 1, &error));
-    lists[0].count = 2;
+    assert_error(MC_USAGE, "needs the side input 'hessians'", try_sides(&p, NULL, 0, &error));
+    assert_error(MC_USAGE, "takes 1 side input", try_sides(&p, sides, 2, &error));
+    sides[0].count = 1;
+    assert_error(MC_USAGE, "as many as are merged, found 1", try_sides(&p, sides, 1, &error));
+    sides[0].count = 2;
     mc_report *report = NULL;
     mc_state_dict *made = NULL;
-    p.input.lists = lists;
-    p.input.list_count = 1;
+    p.input.sides = sides;
+    p.input.side_count = 1;
     assert_done(mc_report_new(&report, &error));
     assert_done(mc_model_merge(&by_hessian, &p.input, &made, report, &error));
     assert_floats(made, "x", 1.5f);
     assert_floats(made, "y", 2);
-    assert_reported(report, "1 tensor is not in every list and averaged over the models: y");
+    assert_reported(report, "1 tensor is not in every side input and averaged over the models: y");
     dict_add(two, "x", MC_F32, SHAPE(2), 1);
-    assert_error(MC_MISMATCH, "[1] in model 1 and [2] in list 'hessians'",
-                 try_lists(&p, lists, 1, &error));
+    assert_error(MC_MISMATCH, "[1] in model 1 and [2] in side input 'hessians'",
+                 try_sides(&p, sides, 1, &error));
     mc_report_free(report);
     mc_state_dict_free(made);
     mc_state_dict_free(one);

@@ -435,12 +435,12 @@ static mc_status with_grams(const mc_method *method, mc_state_dict *const models
                             mc_state_dict *const grams[MODELS], mc_state_dict **out,
                             mc_error *error)
 {
-    const mc_list list = {
+    const mc_side_dicts side = {
         .name = "grams", .items = (const mc_state_dict *const *)grams, .count = MODELS};
     const mc_merge_input input = {.models = (const mc_state_dict *const *)models,
                                   .model_count = MODELS,
-                                  .lists = &list,
-                                  .list_count = 1};
+                                  .sides = &side,
+                                  .side_count = 1};
     return mc_dict_map(method, &input, out, NULL, error);
 }
 

@@ -198,7 +198,7 @@ def uses_of_core(parents, tmp_path):
 
     def lists():
         for one in _core.methods():
-            assert one.name and one.family and one.counts and one.lists is not None and one.params is not None
+            assert one.name and one.family and one.counts and one.sides is not None and one.params is not None
             assert isinstance(one.help, str) and isinstance(one.needs_base, bool) and one.paper != ""
         assert _core.glue_tasks() and _core.dtype_name("bf16") == _core.widest("bfloat16", "bfloat16")
 

@@ -55,7 +55,7 @@ def run(command, case, folder):
         for index, item in enumerate(items):
             save_file(tensors(item), folder / f"{name}{index}.safetensors")
         files = ",".join(str(folder / f"{name}{i}.safetensors") for i in range(len(items)))
-        line += ["--list", f"{name}={files}"]
+        line += ["--side", f"{name}={files}"]
     line += list(arguments(method, case["params"]))
     if method in ADD_ONS:
         line += ["--then", method]
