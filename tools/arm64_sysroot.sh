@@ -4,8 +4,8 @@
 # rights.
 set -eu
 folder=$1
-packages='libc6 libgcc-s1 libstdc++6 libcmocka-dev libcmocka0 libcurl4-openssl-dev libdnnl-dev
-    libgfortran5 libjansson-dev libjansson4 libopenblas0-pthread libsnappy-dev
+packages='libc6 libgcc-s1 libgomp1 libstdc++6 libcmocka-dev libcmocka0 libcurl4-openssl-dev
+    libdnnl-dev libgfortran5 libjansson-dev libjansson4 libopenblas0-pthread libsnappy-dev
     libsnappy1v5 libssl-dev libyaml-dev libyaml-0-2 libzstd-dev libzstd1 zlib1g-dev zlib1g'
 
 # The name of this file contains a checksum of the list: a new list is unpacked again.
@@ -37,4 +37,6 @@ for package in "$apt"/packages/*.deb; do
     dpkg -x "$package" "$folder"
 done
 rm -rf "$apt"
+# An installed package would have made this link: Debian lets several BLAS libraries coexist.
+ln -s openblas-pthread/libopenblas.so.0 "$folder/usr/lib/aarch64-linux-gnu/libopenblas.so.0"
 : > "$complete"
