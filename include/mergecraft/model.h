@@ -83,6 +83,16 @@ MC_API const char *mc_model_note(const mc_model *model, size_t index);
 MC_API size_t mc_model_label_count(const mc_model *model);
 MC_API const char *mc_model_label(const mc_model *model, size_t index);
 
+/*
+ * Finds the tensors of one model among those of another by their names, as merges do: equal names;
+ * an old and a new name of one tensor (LayerNorm.gamma, weight_g, …); names that differ by the
+ * prefix of an encoder ("bert."). partners[i] receives the index in `available` of the tensor that
+ * wanted[i] names, or SIZE_MAX.
+ */
+MC_API mc_status mc_names_match(const char *const *wanted, size_t wanted_count,
+                                const char *const *available, size_t available_count,
+                                size_t *partners, mc_error *error);
+
 MC_END_DECLS
 
 #endif

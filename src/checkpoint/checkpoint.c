@@ -6,7 +6,6 @@
 #include "checkpoint/folder.h"
 #include "checkpoint/quantization.h"
 #include "checkpoint/reader.h"
-#include "checkpoint/renames.h"
 #include "checkpoint/tied.h"
 
 #include <string.h>
@@ -121,7 +120,6 @@ static mc_status open_file(mc_checkpoint *checkpoint, const char *path, json_t *
                  : add_file(checkpoint, path, checkpoint->dict, error));
     if (mc_state_dict_count(checkpoint->dict) == 0)
         return mc_fail_at(error, MC_FORMAT, path, NULL, -1, "expected tensors, found none");
-    MC_TRY(mc_rename_old(&checkpoint->dict, error));
     if (!mc_tied_is_off(config))
         MC_TRY(mc_tied_deduplicate(checkpoint, error));
     return mc_in_file(error, path, mc_quantization_resolve(checkpoint, config, error));

@@ -4,7 +4,98 @@
 #include "base/memory.h"
 #include "base/text.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+/* Where in a name a text is replaced. */
+typedef enum place { START, INSIDE, END } place;
+
+/*
+ * Applied in this order, each once, to a name with a dot before it. Rules may be short and general:
+ * they only pair tensors of equal shapes whose own names the other model lacks, and both names go
+ * through all of them.
+ */
+static const struct {
+    place place;
+    const char *from, *to;
+} rules[] = {
+    /* models of several inputs: transformers 4.52 moved their parts into "model." */
+    {START, ".language_model.lm_head.", ".lm_head."},
+    {START, ".model.language_model.model.", ".model."},
+    {START, ".language_model.model.", ".model."},
+    {START, ".model.language_model.", ".model."},
+    {START, ".language_model.", ".model."},
+    {START, ".model.visual.", ".visual."},
+    {START, ".model.vision_tower.", ".vision_tower."},
+    {START, ".model.vision_model.", ".vision_model."},
+    {START, ".model.audio_tower.", ".audio_tower."},
+    {START, ".model.multi_modal_projector.", ".multi_modal_projector."},
+    {START, ".model.connector.", ".connector."},
+    {START, ".model.image_newline", ".image_newline"},
+    /* experts: Mixtral's names, and those that most others have */
+    {INSIDE, ".block_sparse_moe.", ".mlp."},
+    {INSIDE, ".feed_forward.", ".mlp."},
+    {INSIDE, ".w1.", ".gate_proj."},
+    {INSIDE, ".w3.", ".up_proj."},
+    {INSIDE, ".w2.", ".down_proj."},
+    {END, ".input_linear.weight", ".experts.gate_up_proj"},
+    {END, ".output_linear.weight", ".experts.down_proj"},
+    {END, ".router.layer.weight", ".gate.weight"},
+    {END, ".router.weight", ".gate.weight"},
+    /* vision transformers, and detectors: names since transformers 5 */
+    {INSIDE, ".encoder.layer.", ".layers."},
+    {INSIDE, ".attention.attention.", ".attention."},
+    {INSIDE, ".query.", ".q_proj."},
+    {INSIDE, ".key.", ".k_proj."},
+    {INSIDE, ".value.", ".v_proj."},
+    {INSIDE, ".attention.output.dense.", ".attention.o_proj."},
+    {INSIDE, ".intermediate.dense.", ".fc1."},
+    {INSIDE, ".output.dense.", ".fc2."},
+    {INSIDE, ".mlp.fc", ".fc"},
+    {INSIDE, ".out_proj.", ".o_proj."},
+    {INSIDE, ".conv_encoder.", "."},
+    {INSIDE, ".weights_out.", ".down_proj."},
+    /* biases of heads that predict a token, which lie beside the decoder or in it */
+    {END, ".predictions.decoder.bias", ".predictions.bias"},
+    {END, ".lm_head.decoder.bias", ".lm_head.bias"},
+    /* weight and spectral normalisation, before and since torch 2.1 */
+    {END, ".parametrizations.weight.original0", ".weight_g"},
+    {END, ".parametrizations.weight.original1", ".weight_v"},
+    {END, ".parametrizations.weight.original", ".weight_orig"},
+    {END, ".parametrizations.weight.0._u", ".weight_u"},
+    {END, ".parametrizations.weight.0._v", ".weight_v"},
+    /* norms of models converted from TensorFlow */
+    {END, ".gamma", ".weight"},
+    {END, ".beta", ".bias"},
+};
+
+/* Where a rule applies to a name; NULL: it does not. */
+static const char *find(place where, const char *name, const char *from)
+{
+    const size_t length = strlen(from);
+    if (where == INSIDE)
+        return strstr(name, from);
+    if (where == START)
+        return strncmp(name, from, length) == 0 ? name : NULL;
+    return mc_ends_with(name, from) ? name + strlen(name) - length : NULL;
+}
+
+char *mc_canonical_name(const char *name)
+{
+    char *current = mc_format(".%s", name);
+    for (size_t i = 0; current && i < sizeof rules / sizeof *rules; i++) {
+        const char *const at = find(rules[i].place, current, rules[i].from);
+        if (!at)
+            continue;
+        char *const changed = mc_format("%.*s%s%s", (int)(at - current), current, rules[i].to,
+                                        at + strlen(rules[i].from));
+        mc_free(current);
+        current = changed;
+    }
+    return current;
+}
+
+/* ---- names that are replaced ---- */
 
 /* An ending of old names, the last part of it, and what replaces that part. */
 static const struct {
@@ -46,16 +137,14 @@ static mc_status copy_renamed(const mc_state_dict *from, mc_state_dict *to, mc_e
     return MC_OK;
 }
 
-mc_status mc_rename_old(mc_state_dict **dict, mc_error *error)
+mc_status mc_rename_old(const mc_state_dict *dict, mc_state_dict **out, mc_error *error)
 {
     mc_state_dict *changed = NULL;
     MC_TRY(mc_state_dict_new(&changed, error));
-    const mc_status status = copy_renamed(*dict, changed, error);
-    if (status != MC_OK) {
+    const mc_status status = copy_renamed(dict, changed, error);
+    if (status == MC_OK)
+        *out = changed;
+    else
         mc_state_dict_free(changed);
-        return status;
-    }
-    mc_state_dict_free(*dict);
-    *dict = changed;
-    return MC_OK;
+    return status;
 }

@@ -1,226 +1,256 @@
 #include "merge/align.h"
 
 #include "base/memory.h"
-#include "base/text.h"
+#include "checkpoint/tied.h"
+#include "merge/experts.h"
 #include "merge/report.h"
+#include "model/match.h"
 #include "model/model.h"
 #include "model/parts.h"
 #include "tensor/source.h"
 
-#include <ctype.h>
 #include <string.h>
 
-/* ---- renaming ---------------------------------------------------------------------------------- */
-
-/* What is put before, or taken away from, the names of one model that the others do not have. */
-typedef struct prefix {
-    char *text; /* "bert."; NULL: names stay */
-    bool strip;
-} prefix;
-
-/* The aligned form of a name, in new memory; NULL: no memory. */
-static char *apply(const prefix *p, const mc_state_dict *reference, const char *name)
-{
-    const size_t length = p->text ? strlen(p->text) : 0;
-    if (length == 0 || mc_state_dict_find(reference, name))
-        return mc_strdup(name);
-    if (!p->strip)
-        return mc_format("%s%s", p->text, name);
-    return mc_strdup(strncmp(name, p->text, length) == 0 ? name + length : name);
-}
-
-static bool fits(const mc_state_dict *reference, const char *name, const mc_source *source)
-{
-    const mc_source *const found = mc_state_dict_find(reference, name);
-    return found && mc_source_same_shape(found, source);
-}
-
-/* ---- encoder prefixes -------------------------------------------------------------------------- */
-
-/* Names of `from` that `reference` lacks, by index. */
-typedef struct unmatched {
-    const mc_state_dict *from;
-    size_t *items;
+/* Aligned names: those of the last model's files, then what other models add. */
+typedef struct pool {
+    const char **names; /* borrowed from the dicts */
+    mc_source **sources;
     size_t count;
-} unmatched;
+    size_t tuned; /* how many of them the models have that are merged */
+    mc_index index;
+} pool;
 
-static mc_status find_unmatched(const mc_state_dict *from, const mc_state_dict *reference,
-                                unmatched *out, mc_error *error)
+typedef struct aligner {
+    mc_alignment *out;
+    size_t tuned_count;
+    pool pool;
+    mc_match *matches; /* per model */
+    mc_report *report;
+    mc_error *error;
+} aligner;
+
+static mc_status new_pool(aligner *a)
 {
-    out->from = from;
-    out->items = mc_alloc(mc_state_dict_count(from) * sizeof *out->items);
-    if (!out->items)
-        return mc_fail_memory(error);
-    for (size_t i = 0; i < mc_state_dict_count(from); i++)
-        if (!mc_state_dict_find(reference, mc_state_dict_name(from, i)))
-            out->items[out->count++] = i;
+    size_t all = 0;
+    for (size_t i = 0; i < a->out->count; i++)
+        all += mc_state_dict_count(a->out->dicts[i]) + a->out->models[i]->checkpoint.alias_count;
+    a->pool.names = mc_alloc(all * sizeof *a->pool.names);
+    a->pool.sources = mc_alloc(all * sizeof *a->pool.sources);
+    return a->pool.names && a->pool.sources ? MC_OK : mc_fail_memory(a->error);
+}
+
+static void free_pool(pool *p)
+{
+    mc_free(p->names);
+    mc_free(p->sources);
+    mc_index_free(&p->index);
+}
+
+/* Adds the names of a model's aligned dict that are new. */
+static mc_status add_to_pool(aligner *a, size_t model)
+{
+    pool *const p = &a->pool;
+    const mc_state_dict *const dict = a->out->dicts[model];
+    for (size_t i = 0; i < mc_state_dict_count(dict); i++) {
+        const char *const name = mc_state_dict_name(dict, i);
+        if (mc_index_find(&p->index, name) != MC_INDEX_NONE)
+            continue;
+        if (!mc_index_set(&p->index, name, p->count))
+            return mc_fail_memory(a->error);
+        p->names[p->count] = name;
+        p->sources[p->count++] = mc_state_dict_source(dict, i);
+    }
     return MC_OK;
 }
 
-/* What could be an encoder's prefix: the first part of names, or the first two. */
-typedef struct candidates {
-    struct {
-        const char *name;
-        size_t length;
-    } items[64];
-    size_t count;
-} candidates;
+/* ---- one model's own dict ---------------------------------------------------------------------- */
 
-static void add_candidate(candidates *c, const char *name, size_t length)
+/* Adds a tensor under an aligned name; its origin is tensor `origin` of the model's own dict. */
+static mc_status add_aligned(mc_alignment *out, size_t model, const char *name, mc_source *source,
+                             size_t origin, mc_error *error)
 {
-    for (size_t i = c->count; i-- > 0;)
-        if (c->items[i].length == length && memcmp(c->items[i].name, name, length) == 0)
-            return;
-    if (c->count == sizeof c->items / sizeof *c->items)
-        return;
-    c->items[c->count].name = name;
-    c->items[c->count++].length = length;
-}
-
-/* Block numbers belong to what is inside an encoder: "layers.0." is never a prefix. */
-static void collect_candidates(const unmatched *u, candidates *out)
-{
-    for (size_t i = 0; i < u->count; i++) {
-        const char *const name = mc_state_dict_name(u->from, u->items[i]);
-        const char *const dot = strchr(name, '.');
-        const char *const second = dot ? strchr(dot + 1, '.') : NULL;
-        if (!dot || isdigit((unsigned char)dot[1]))
-            continue;
-        add_candidate(out, name, (size_t)(dot - name) + 1);
-        if (second && !isdigit((unsigned char)second[1]))
-            add_candidate(out, name, (size_t)(second - name) + 1);
-    }
-}
-
-/* How many of the long names, without the prefix, are names of the short dict. */
-static size_t count_fits(const unmatched *with, const mc_state_dict *without, const char *text,
-                         size_t length)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < with->count; i++) {
-        const char *const name = mc_state_dict_name(with->from, with->items[i]);
-        if (strncmp(name, text, length) == 0)
-            count += fits(without, name + length, mc_state_dict_source(with->from, with->items[i]));
-    }
-    return count;
-}
-
-/* The best prefix so far; `tied` if another one fits as many names. `usual`: what the model types say. */
-typedef struct best {
-    const char *usual;
-    const char *text;
-    size_t length, fits;
-    bool strip, tied;
-} best;
-
-static bool is_usual(const best *b)
-{
-    return b->usual && strlen(b->usual) == b->length && memcmp(b->usual, b->text, b->length) == 0;
-}
-
-static void consider(const unmatched *with, const unmatched *without, bool strip, best *out)
-{
-    candidates found = {.count = 0};
-    collect_candidates(with, &found);
-    for (size_t i = 0; i < found.count; i++) {
-        const size_t count = count_fits(with, without->from, found.items[i].name,
-                                        found.items[i].length);
-        const best one = {out->usual, found.items[i].name, found.items[i].length, count, strip,
-                          false};
-        if (count > out->fits || (count > 0 && count == out->fits && is_usual(&one)))
-            *out = one;
-        else if (count > 0 && count == out->fits && !is_usual(out))
-            out->tied = true;
-    }
-}
-
-static mc_status report_prefix(const prefix *p, const char *label, mc_report *report,
-                               mc_error *error)
-{
-    return mc_report_add(report, error, "%s: tensors are matched with%s '%s' before their names",
-                         label, p->strip ? "out" : "", p->text);
+    mc_state_dict *const own = out->own[model];
+    const size_t before = mc_state_dict_count(own);
+    MC_TRY(mc_state_dict_set(own, name, source, error));
+    if (mc_state_dict_count(own) == before)
+        return MC_OK;
+    const char *const kept = mc_state_dict_name(own, before);
+    return mc_index_set(&out->origins[model], kept, origin) ? MC_OK : mc_fail_memory(error);
 }
 
 /*
- * A prefix must fit a quarter of the names that would otherwise find nothing: a bare encoder fits
- * with nearly all of them, and a few equal endings in unrelated models with hardly any. Of two that
- * fit equally well the model type's usual one is taken. Otherwise (an encoder and a decoder of the
- * same shapes) it would be a guess: neither is.
+ * The aligned form of the name of a tensor without a partner, in new memory. It stays what it is if
+ * the aligned one belongs to another tensor of the model.
  */
-static mc_status choose_prefix(const unmatched *mine, const unmatched *theirs, const char *usual,
-                               const char *label, prefix *out, mc_report *report, mc_error *error)
+static char *name_alone(const aligner *a, size_t model, const bool *used, const char *name)
 {
-    best found = {.usual = usual};
-    consider(theirs, mine, false, &found);
-    consider(mine, theirs, true, &found);
-    const size_t fewer = mine->count < theirs->count ? mine->count : theirs->count;
-    if (found.fits == 0 || found.fits * 4 < fewer)
-        return MC_OK;
-    if (found.tied)
-        return mc_report_add(report, error,
-                             "%s: tensors fit several prefixes, '%.*s' among them, equally well: "
-                             "none is used",
-                             label, (int)found.length, found.text);
-    out->strip = found.strip;
-    out->text = mc_strndup(found.text, found.length);
-    return out->text ? report_prefix(out, label, report, error) : mc_fail_memory(error);
+    char *const aligned = mc_match_apply(&a->matches[model], name);
+    const size_t at = aligned ? mc_index_find(&a->pool.index, aligned) : MC_INDEX_NONE;
+    const bool taken = aligned && strcmp(aligned, name) != 0 &&
+                       ((at != MC_INDEX_NONE && used[at]) ||
+                        mc_state_dict_find(mc_model_state_dict(a->out->models[model]), aligned));
+    if (!taken)
+        return aligned;
+    mc_free(aligned);
+    return mc_strdup(name);
 }
 
-static mc_status find_prefix(const mc_state_dict *dict, const mc_state_dict *reference,
-                             const char *usual, const char *label, prefix *out, mc_report *report,
-                             mc_error *error)
+static mc_status rename_all(aligner *a, size_t model, const bool *used)
 {
-    unmatched mine = {0}, theirs = {0};
-    mc_status status = find_unmatched(dict, reference, &mine, error);
-    if (status == MC_OK)
-        status = find_unmatched(reference, dict, &theirs, error);
-    if (status == MC_OK && mine.count > 0 && theirs.count > 0)
-        status = choose_prefix(&mine, &theirs, usual, label, out, report, error);
-    mc_free(mine.items);
-    mc_free(theirs.items);
-    return status;
-}
-
-/* ---- aligned dicts ----------------------------------------------------------------------------- */
-
-/* Adds a tensor of the model's own dict, at index `origin`, under an aligned name. */
-static mc_status add_aligned(mc_alignment *a, size_t model, const char *name, size_t origin,
-                             mc_error *error)
-{
-    mc_state_dict *const own = a->own[model];
-    const mc_state_dict *const from = mc_model_state_dict(a->models[model]);
-    MC_TRY(mc_state_dict_set(own, name, mc_state_dict_source(from, origin), error));
-    const char *const kept = mc_state_dict_name(own, mc_state_dict_count(own) - 1);
-    return mc_index_set(&a->origins[model], kept, origin) ? MC_OK : mc_fail_memory(error);
-}
-
-/* Replaces the model's dict by one of aligned names. A name that is taken already stays what it was. */
-static mc_status make_own(mc_alignment *a, size_t model, const prefix *p,
-                          const mc_state_dict *reference, mc_error *error)
-{
-    const mc_state_dict *const from = mc_model_state_dict(a->models[model]);
-    MC_TRY(mc_state_dict_new(&a->own[model], error));
+    const mc_state_dict *const from = mc_model_state_dict(a->out->models[model]);
+    const size_t *const partners = a->matches[model].partners;
     for (size_t i = 0; i < mc_state_dict_count(from); i++) {
-        const char *const name = mc_state_dict_name(from, i);
-        char *const aligned = apply(p, reference, name);
-        if (!aligned)
-            return mc_fail_memory(error);
-        const bool taken = strcmp(aligned, name) != 0 && mc_state_dict_find(from, aligned);
-        const mc_status status = add_aligned(a, model, taken ? name : aligned, i, error);
-        mc_free(aligned);
+        const bool alone = partners[i] == MC_MATCH_NONE;
+        char *const name = alone ? name_alone(a, model, used, mc_state_dict_name(from, i))
+                                 : mc_strdup(a->pool.names[partners[i]]);
+        if (!name)
+            return mc_fail_memory(a->error);
+        const mc_status status = add_aligned(a->out, model, name, mc_state_dict_source(from, i), i,
+                                             a->error);
+        mc_free(name);
         MC_TRY(status);
     }
-    a->dicts[model] = a->own[model];
     return MC_OK;
 }
 
-static bool in_any(const mc_alignment *a, size_t tuned_count, const char *name)
+/* Replaces the model's dict by one of aligned names. */
+static mc_status make_own(aligner *a, size_t model)
 {
-    for (size_t i = 0; i < tuned_count; i++)
-        if (mc_state_dict_find(a->dicts[i], name))
+    const mc_state_dict *const from = mc_model_state_dict(a->out->models[model]);
+    const size_t *const partners = a->matches[model].partners;
+    bool *const used = mc_alloc_zero(a->pool.count, sizeof *used);
+    if (!used)
+        return mc_fail_memory(a->error);
+    for (size_t i = 0; i < mc_state_dict_count(from); i++)
+        if (partners[i] != MC_MATCH_NONE)
+            used[partners[i]] = true;
+    mc_status status = mc_state_dict_new(&a->out->own[model], a->error);
+    if (status == MC_OK)
+        status = rename_all(a, model, used);
+    mc_free(used);
+    a->out->dicts[model] = a->out->own[model];
+    return status;
+}
+
+static mc_status report_match(const aligner *a, size_t model)
+{
+    const mc_match *const match = &a->matches[model];
+    const char *const label = a->out->labels[model];
+    if (match->prefix)
+        MC_TRY(mc_report_add(a->report, a->error,
+                             "%s: tensors are matched with%s '%s' before their names", label,
+                             match->strip ? "out" : "", match->prefix));
+    if (match->ambiguous)
+        MC_TRY(mc_report_add(a->report, a->error,
+                             "%s: tensors fit several prefixes, '%s' among them, equally well: "
+                             "none is used",
+                             label, match->ambiguous));
+    if (match->renamed == 0)
+        return MC_OK;
+    return mc_report_add(a->report, a->error,
+                         "%s: %zu tensor%s matched by the name that another version of a library "
+                         "gives %s",
+                         label, match->renamed, match->renamed == 1 ? " is" : "s are",
+                         match->renamed == 1 ? "it" : "them");
+}
+
+/* Whether a tensor of the model gets another name. */
+static bool is_changed(const aligner *a, size_t model)
+{
+    return a->matches[model].prefix || a->matches[model].renamed > 0;
+}
+
+/* The names and sources of a dict as arrays, in new memory. */
+static mc_status list_dict(const mc_state_dict *dict, const char ***names, mc_source ***sources,
+                           mc_error *error)
+{
+    const size_t count = mc_state_dict_count(dict);
+    *names = mc_alloc(count * sizeof **names);
+    *sources = mc_alloc(count * sizeof **sources);
+    if (!*names || !*sources)
+        return mc_fail_memory(error);
+    for (size_t i = 0; i < count; i++) {
+        (*names)[i] = mc_state_dict_name(dict, i);
+        (*sources)[i] = mc_state_dict_source(dict, i);
+    }
+    return MC_OK;
+}
+
+static mc_status match_names(aligner *a, size_t model)
+{
+    const mc_state_dict *const from = mc_model_state_dict(a->out->models[model]);
+    const mc_model *const last = a->out->models[a->tuned_count - 1];
+    const char **names = NULL;
+    mc_source **sources = NULL;
+    mc_status status = list_dict(from, &names, &sources, a->error);
+    const mc_match_side mine = {names, sources, mc_state_dict_count(from)};
+    const mc_match_side theirs = {a->pool.names, a->pool.sources, a->pool.count};
+    if (status == MC_OK)
+        status = mc_match_new(&mine, &theirs, mc_encoder_prefix(mc_model_type(last)),
+                              &a->matches[model], a->error);
+    mc_free(names);
+    mc_free(sources);
+    return status;
+}
+
+/* ---- experts ----------------------------------------------------------------------------------- */
+
+/* Makes the model's dict again, with experts as the aligned names have them. */
+static mc_status replace_experts(aligner *a, size_t model, const mc_experts *experts)
+{
+    mc_alignment *const out = a->out;
+    mc_state_dict *const old = out->own[model];
+    mc_index old_origins = out->origins[model];
+    out->own[model] = NULL;
+    out->origins[model] = (mc_index){0};
+    mc_status status = mc_state_dict_new(&out->own[model], a->error);
+    for (size_t i = 0; status == MC_OK && i < mc_state_dict_count(old); i++) {
+        const char *const name = mc_state_dict_name(old, i);
+        if (!experts->used[i])
+            status = add_aligned(out, model, name, mc_state_dict_source(old, i),
+                                 mc_index_find(&old_origins, name), a->error);
+    }
+    for (size_t i = 0; status == MC_OK && i < experts->count; i++) {
+        const char *const first = mc_state_dict_name(old, experts->made[i].origin);
+        status = add_aligned(out, model, experts->made[i].name, experts->made[i].source,
+                             mc_index_find(&old_origins, first), a->error);
+    }
+    mc_state_dict_free(old);
+    mc_index_free(&old_origins);
+    out->dicts[model] = out->own[model];
+    return status;
+}
+
+static mc_status align_experts(aligner *a, size_t model)
+{
+    const mc_match_side wanted = {a->pool.names, a->pool.sources, a->pool.count};
+    mc_experts experts = {0};
+    mc_status status = mc_experts_make(a->out->dicts[model], &wanted, &experts, a->error);
+    if (status == MC_OK && experts.count > 0 && !a->out->own[model])
+        status = make_own(a, model);
+    if (status == MC_OK && experts.count > 0)
+        status = replace_experts(a, model, &experts);
+    if (status == MC_OK && experts.count > 0)
+        status = mc_report_add(
+            a->report, a->error, "%s: %zu tensor%s of experts %s made of tensors that hold %s",
+            a->out->labels[model], experts.count, experts.count == 1 ? "" : "s",
+            experts.count == 1 ? "is" : "are",
+            experts.made[0].source->rank == 3 ? "one expert each" : "all experts");
+    mc_experts_free(&experts);
+    return status;
+}
+
+static bool has_experts(const aligner *a, size_t model)
+{
+    const mc_state_dict *const dict = a->out->dicts[model];
+    for (size_t i = 0; a->pool.count > 0 && i < mc_state_dict_count(dict); i++)
+        if (mc_index_find(&a->pool.index, mc_state_dict_name(dict, i)) == MC_INDEX_NONE &&
+            strstr(mc_state_dict_name(dict, i), "experts"))
             return true;
     return false;
 }
+
+/* ---- tied tensors ------------------------------------------------------------------------------ */
 
 static size_t index_of(const mc_state_dict *dict, const char *name)
 {
@@ -230,48 +260,124 @@ static size_t index_of(const mc_state_dict *dict, const char *name)
     return i;
 }
 
-/* A tensor that is tied in this model and stands alone in another: this model has it too. */
-static mc_status add_tied(mc_alignment *a, size_t model, size_t tuned_count, const prefix *p,
-                          const mc_state_dict *reference, mc_error *error)
+/* Adds a tensor that shares the values of tensor `origin` of the model's own dict. */
+static mc_status add_tied(aligner *a, size_t model, const char *name, size_t origin)
 {
-    const mc_checkpoint *const checkpoint = &a->models[model]->checkpoint;
+    const mc_state_dict *const from = mc_model_state_dict(a->out->models[model]);
+    if (!a->out->own[model])
+        MC_TRY(make_own(a, model));
+    a->out->untied[model] = true;
+    return add_aligned(a->out, model, name, mc_state_dict_source(from, origin), origin, a->error);
+}
+
+/* Tensors that lie in the file under several names. */
+static mc_status add_aliases(aligner *a, size_t model)
+{
+    const mc_checkpoint *const checkpoint = &a->out->models[model]->checkpoint;
     for (size_t i = 0; i < checkpoint->alias_count; i++) {
-        char *const name = apply(p, reference, checkpoint->aliases[i]);
-        mc_status status = name ? MC_OK : mc_fail_memory(error);
-        if (status == MC_OK && !mc_state_dict_find(a->dicts[model], name) &&
-            in_any(a, tuned_count, name)) {
-            if (!a->own[model])
-                status = make_own(a, model, p, reference, error);
-            if (status == MC_OK)
-                status = add_aligned(a, model, name,
-                                     index_of(checkpoint->dict, checkpoint->tied_to[i]), error);
-        }
+        char *const name = mc_match_apply(&a->matches[model], checkpoint->aliases[i]);
+        if (!name)
+            return mc_fail_memory(a->error);
+        const size_t at = mc_index_find(&a->pool.index, name);
+        mc_status status = MC_OK;
+        if (at < a->pool.tuned && !mc_state_dict_find(a->out->dicts[model], name))
+            status = add_tied(a, model, a->pool.names[at],
+                              index_of(checkpoint->dict, checkpoint->tied_to[i]));
         mc_free(name);
         MC_TRY(status);
     }
     return MC_OK;
 }
 
-static mc_status align_model(mc_alignment *a, size_t model, size_t tuned_count, prefix *p,
-                             mc_report *report, mc_error *error)
+/*
+ * Whether a model predicts tokens, as far as its configuration says: "BertForMaskedLM", not
+ * "BertModel" or "BertForSequenceClassification".
+ */
+static bool has_output_head(const mc_model *model)
 {
-    const mc_model *const last = a->models[tuned_count - 1];
-    const mc_state_dict *const reference = mc_model_state_dict(last);
-    if (a->models[model] == last)
-        return MC_OK;
-    MC_TRY(find_prefix(a->dicts[model], reference, mc_encoder_prefix(mc_model_type(last)),
-                       a->labels[model], p, report, error));
-    return p->text ? make_own(a, model, p, reference, error) : MC_OK;
+    static const char *const without[] = {"Classification",         "QuestionAnswering",
+                                          "MultipleChoice",         "Detection",
+                                          "NextSentencePrediction", "Embedding"};
+    static const char *const with[] = {"LMHead", "MTModel"};
+    const char *const class = mc_model_architecture(model);
+    if (!class)
+        return true;
+    for (size_t i = 0; i < sizeof without / sizeof *without; i++)
+        if (strstr(class, without[i]))
+            return false;
+    for (size_t i = 0; i < sizeof with / sizeof *with; i++)
+        if (strstr(class, with[i]))
+            return true;
+    const char *const end = class + strlen(class) - strlen("Model");
+    return strlen(class) < strlen("Model") || strcmp(end, "Model") != 0;
 }
 
-static mc_status align_all(mc_alignment *a, size_t tuned_count, prefix *prefixes, mc_report *report,
-                           mc_error *error)
+/* An output head that the file leaves out, since the configuration ties it to the embeddings. */
+static mc_status add_output_head(aligner *a, size_t model, size_t at, mc_names *added)
 {
-    const mc_state_dict *const reference = mc_model_state_dict(a->models[tuned_count - 1]);
-    for (size_t i = 0; i < a->count; i++)
-        MC_TRY(align_model(a, i, tuned_count, &prefixes[i], report, error));
-    for (size_t i = 0; i < a->count; i++)
-        MC_TRY(add_tied(a, i, tuned_count, &prefixes[i], reference, error));
+    const mc_model *const from = a->out->models[model];
+    const mc_part part = mc_part_of(mc_model_type(from), a->pool.names[at]);
+    if (part.role != MC_PART_OUTPUT_HEAD || part.bias)
+        return MC_OK;
+    const char *const partner = mc_tied_partner(mc_model_type(from), mc_model_state_dict(from),
+                                                a->pool.names[at]);
+    const size_t origin = partner ? index_of(mc_model_state_dict(from), partner) : 0;
+    if (!partner || !mc_source_same_shape(mc_state_dict_source(mc_model_state_dict(from), origin),
+                                          a->pool.sources[at]))
+        return MC_OK;
+    MC_TRY(add_tied(a, model, a->pool.names[at], origin));
+    return mc_names_add(added, a->pool.names[at], a->error);
+}
+
+static mc_status add_output_heads(aligner *a, size_t model)
+{
+    const mc_model *const from = a->out->models[model];
+    mc_names added = {0};
+    mc_status status = MC_OK;
+    if (!from->config || mc_tied_is_off(from->config) || !has_output_head(from))
+        return MC_OK;
+    for (size_t i = 0; status == MC_OK && i < a->pool.tuned; i++)
+        if (!mc_state_dict_find(a->out->dicts[model], a->pool.names[i]))
+            status = add_output_head(a, model, i, &added);
+    for (size_t i = 0; status == MC_OK && i < added.count; i++)
+        status = mc_report_add(a->report, a->error,
+                               "%s: '%s' is tied to the input embeddings, and not in other models",
+                               a->out->labels[model], added.names[i]);
+    mc_names_free(&added);
+    return status;
+}
+
+/* ---- all --------------------------------------------------------------------------------------- */
+
+static mc_status align_model(aligner *a, size_t model)
+{
+    MC_TRY(match_names(a, model));
+    MC_TRY(report_match(a, model));
+    if (is_changed(a, model))
+        MC_TRY(make_own(a, model));
+    if (has_experts(a, model))
+        MC_TRY(align_experts(a, model));
+    return add_to_pool(a, model);
+}
+
+/* The last model first, as its names are those of the result; the base and lists after all models. */
+static size_t nth(const aligner *a, size_t step)
+{
+    return step < a->tuned_count ? a->tuned_count - 1 - step : step;
+}
+
+static mc_status align_all(aligner *a)
+{
+    MC_TRY(new_pool(a));
+    for (size_t step = 0; step < a->out->count; step++) {
+        MC_TRY(align_model(a, nth(a, step)));
+        if (step + 1 == a->tuned_count)
+            a->pool.tuned = a->pool.count;
+    }
+    for (size_t i = 0; i < a->out->count; i++) {
+        MC_TRY(add_aliases(a, i));
+        MC_TRY(add_output_heads(a, i));
+    }
     return MC_OK;
 }
 
@@ -282,9 +388,10 @@ static mc_status new_alignment(const mc_model *const *models, size_t count, mc_a
     out->models = models;
     out->dicts = mc_alloc_zero(count, sizeof *out->dicts);
     out->labels = mc_alloc_zero(count, sizeof *out->labels);
+    out->untied = mc_alloc_zero(count, sizeof *out->untied);
     out->own = mc_alloc_zero(count, sizeof *out->own);
     out->origins = mc_alloc_zero(count, sizeof *out->origins);
-    if (!out->dicts || !out->labels || !out->own || !out->origins)
+    if (!out->dicts || !out->labels || !out->untied || !out->own || !out->origins)
         return mc_fail_memory(error);
     for (size_t i = 0; i < count; i++) {
         out->dicts[i] = mc_model_state_dict(models[i]);
@@ -296,14 +403,14 @@ static mc_status new_alignment(const mc_model *const *models, size_t count, mc_a
 mc_status mc_align(const mc_model *const *models, size_t tuned_count, size_t count,
                    mc_alignment *out, mc_report *report, mc_error *error)
 {
+    aligner a = {.out = out, .tuned_count = tuned_count, .report = report, .error = error};
     MC_TRY(new_alignment(models, count, out, error));
-    prefix *const prefixes = mc_alloc_zero(count, sizeof *prefixes);
-    if (!prefixes)
-        return mc_fail_memory(error);
-    const mc_status status = align_all(out, tuned_count, prefixes, report, error);
-    for (size_t i = 0; i < count; i++)
-        mc_free(prefixes[i].text);
-    mc_free(prefixes);
+    a.matches = mc_alloc_zero(count, sizeof *a.matches);
+    const mc_status status = a.matches ? align_all(&a) : mc_fail_memory(error);
+    for (size_t i = 0; a.matches && i < count; i++)
+        mc_match_free(&a.matches[i]);
+    mc_free(a.matches);
+    free_pool(&a.pool);
     return status;
 }
 
@@ -315,6 +422,7 @@ void mc_alignment_free(mc_alignment *alignment)
         mc_index_free(&alignment->origins[i]);
     mc_free(alignment->dicts);
     mc_free(alignment->labels);
+    mc_free(alignment->untied);
     mc_free(alignment->own);
     mc_free(alignment->origins);
     *alignment = (mc_alignment){0};
@@ -326,50 +434,4 @@ const char *mc_alignment_origin(const void *alignment, size_t model, const char 
     const size_t at = mc_index_find(&a->origins[model], name);
     return at == MC_INDEX_NONE ? name
                                : mc_state_dict_name(mc_model_state_dict(a->models[model]), at);
-}
-
-/* ---- labels ------------------------------------------------------------------------------------ */
-
-static bool same_labels(const mc_model *a, const mc_model *b)
-{
-    if (mc_model_label_count(a) != mc_model_label_count(b))
-        return false;
-    for (size_t i = 0; i < mc_model_label_count(a); i++)
-        if (strcmp(mc_model_label(a, i), mc_model_label(b, i)) != 0)
-            return false;
-    return true;
-}
-
-static void add_labels(mc_text *text, const mc_model *model)
-{
-    for (size_t i = 0; i < mc_model_label_count(model); i++)
-        mc_text_add(text, "%s%s", i ? ", " : "", mc_model_label(model, i));
-}
-
-static mc_status report_labels(const mc_model *model, const mc_model *last, bool strict,
-                               mc_report *report, mc_error *error)
-{
-    mc_text text = {0};
-    mc_text_add(&text, "%s has the labels [", mc_model_name(model));
-    add_labels(&text, model);
-    mc_text_add(&text, "], but %s has [", mc_model_name(last));
-    add_labels(&text, last);
-    mc_text_add(&text, "]: the merge takes those of the last");
-    mc_status status = text.failed ? mc_fail_memory(error) : MC_OK;
-    if (status == MC_OK)
-        status = strict ? mc_fail(error, MC_MISMATCH, "%s (strict)", text.data)
-                        : mc_report_add(report, error, "%s", text.data);
-    mc_text_free(&text);
-    return status;
-}
-
-mc_status mc_align_labels(const mc_model *const *models, size_t tuned_count, bool strict,
-                          mc_report *report, mc_error *error)
-{
-    const mc_model *const last = models[tuned_count - 1];
-    for (size_t i = 0; i + 1 < tuned_count; i++)
-        if (mc_model_label_count(models[i]) > 0 && mc_model_label_count(last) > 0 &&
-            !same_labels(models[i], last))
-            MC_TRY(report_labels(models[i], last, strict, report, error));
-    return MC_OK;
 }

@@ -4,6 +4,8 @@
  *
  *     encoder prefixes   a bare encoder has "embeddings.…" where a model with a head has
  *                        "bert.embeddings.…"; either may be a model or the base
+ *     versions           an old and a new name of one tensor (checkpoint/renames.h)
+ *     experts            a tensor per expert, or one of all experts (experts.h)
  *     tied tensors       one tensor under two names in one model, two tensors in another
  *
  * Every renaming is reported.
@@ -19,6 +21,7 @@ typedef struct mc_alignment {
     size_t count;                /* models, then the base if there is one, then sides' items */
     const mc_state_dict **dicts; /* by aligned names */
     const char **labels;         /* what the models are called */
+    bool *untied; /* per model: a tied tensor of it is a tensor of its own in the dict */
     /* private: dicts that were made here, and of those aligned name → index in the model's dict */
     const mc_model *const *models;
     mc_state_dict **own;
@@ -35,12 +38,5 @@ void mc_alignment_free(mc_alignment *alignment);
 
 /* The name that the tensor of an aligned name has in its model's files; mc_name_of of lineup.h. */
 const char *mc_alignment_origin(const void *alignment, size_t model, const char *name);
-
-/*
- * Reports models whose labels differ from the last model's: a head whose rows mean other labels is
- * averaged into nonsense. MC_MISMATCH instead under strict.
- */
-mc_status mc_align_labels(const mc_model *const *models, size_t tuned_count, bool strict,
-                          mc_report *report, mc_error *error);
 
 #endif

@@ -6,6 +6,8 @@
 #include "tensor/convert.h"
 
 #include <assert.h>
+#include <math.h>
+#include <string.h>
 
 /* ---- making one ----------------------------------------------------------------------------- */
 
@@ -171,9 +173,64 @@ mc_layer mc_job_whole(const mc_job *job, const void *state, mc_error *error)
     };
 }
 
+static bool is_finite(const char *value, size_t size)
+{
+    float single;
+    double wide;
+    memcpy(size == sizeof single ? (void *)&single : (void *)&wide, value, size);
+    return size == sizeof single ? isfinite(single) : isfinite(wide);
+}
+
+/* Whether all models, and the base, have the same bytes there. */
+static bool agree_at(const mc_layer *layer, size_t offset, size_t size)
+{
+    const char *const first = (const char *)layer->models[0] + offset;
+    for (size_t i = 1; i < layer->model_count; i++)
+        if (memcmp((const char *)layer->models[i] + offset, first, size) != 0)
+            return false;
+    return !layer->base || memcmp((const char *)layer->base + offset, first, size) == 0;
+}
+
+/*
+ * An infinity that all models have, as in a causal mask, stays what it is, and so does the largest
+ * number: a difference or a sum of two of them is NaN or infinite.
+ */
+static void keep_agreed(const mc_job *job, const mc_layer *layer)
+{
+    const size_t size = mc_job_real_bytes(job);
+    for (size_t i = 0; i < layer->count; i++) {
+        char *const out = (char *)layer->out + i * size;
+        if (!is_finite(out, size) && agree_at(layer, i * size, size))
+            memcpy(out, (const char *)layer->models[0] + i * size, size);
+    }
+}
+
+/*
+ * A method that decomposes matrices rejects those with infinities. One that is the same in all
+ * models stays what it is.
+ */
+static bool is_agreed_mask(const mc_job *job, const mc_layer *layer)
+{
+    const size_t size = mc_job_real_bytes(job);
+    if (job->method->scope != MC_TENSOR || !agree_at(layer, 0, layer->count * size))
+        return false;
+    for (size_t i = 0; i < layer->count; i++)
+        if (!is_finite((const char *)layer->models[0] + i * size, size))
+            return true;
+    return false;
+}
+
 mc_status mc_job_apply(const mc_job *job, const mc_layer *layer)
 {
+    if (is_agreed_mask(job, layer)) {
+        memcpy(layer->out, layer->models[0], layer->count * mc_job_real_bytes(job));
+        mc_unify_nan(job->real, layer->out, layer->count);
+        return MC_OK;
+    }
     MC_TRY(mc_in_tensor(layer->error, job->name, job->method->apply(layer)));
+    if (mc_unify_nan(job->real, layer->out, layer->count))
+        return MC_OK;
+    keep_agreed(job, layer);
     mc_unify_nan(job->real, layer->out, layer->count);
     return MC_OK;
 }

@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "base/text.h"
+#include "merge/agreement.h"
 #include "merge/align.h"
 #include "merge/execute.h"
 #include "merge/lineup.h"
@@ -159,8 +160,10 @@ static mc_status fill_rows(mc_plan *plan, mc_params *params, mc_error *error)
     mc_alignment aligned = {0};
     mc_status status = mc_align(plan->models, plan->model_count, plan->all_count, &aligned,
                                 plan->report, error);
-    if (status == MC_OK)
+    if (status == MC_OK) {
+        plan->untied = aligned.untied[plan->keep ? plan->keep - 1 : plan->model_count - 1];
         status = line_up(plan, &aligned, params, error);
+    }
     mc_alignment_free(&aligned);
     return status;
 }
@@ -196,6 +199,35 @@ static mc_status add_all_notes(const mc_plan *plan, mc_error *error)
     return MC_OK;
 }
 
+static mc_status check_agreement(const mc_plan *plan, mc_error *error)
+{
+    const mc_model *const last = mc_plan_last(plan);
+    const size_t with_base = plan->model_count + (plan->base != NULL);
+    if (plan->exclude_count == 0) /* otherwise labels and head are those of one model */
+        MC_TRY(
+            mc_agree_on_labels(plan->models, plan->model_count, plan->strict, plan->report, error));
+    MC_TRY(mc_agree_on_configs(plan->models, plan->all_count, last, plan->strict, plan->report,
+                               error));
+    return mc_agree_on_tokens(plan->models, with_base, last, plan->strict, plan->report, error);
+}
+
+/* Embeddings that were tied in the model whose configuration the result has, and now are not. */
+static mc_status untie(mc_plan *plan, mc_error *error)
+{
+    json_t *const config = plan->outfit.config;
+    json_t *const text = json_object_get(config, "text_config");
+    json_t *const where = json_object_get(text, "tie_word_embeddings") ? text : config;
+    if (!plan->untied || !config)
+        return MC_OK;
+    if (json_object_set_new(where, "tie_word_embeddings", json_false()) != 0 ||
+        (where == text && json_object_get(config, "tie_word_embeddings") &&
+         json_object_set_new(config, "tie_word_embeddings", json_false()) != 0))
+        return mc_fail_memory(error);
+    return mc_report_add(plan->report, error,
+                         "tie_word_embeddings of the result is false: the head is merged apart "
+                         "from the embeddings");
+}
+
 static mc_status make(mc_plan *plan, const mc_plan_input *input, mc_error *error)
 {
     mc_params *params = NULL;
@@ -209,9 +241,9 @@ static mc_status make(mc_plan *plan, const mc_plan_input *input, mc_error *error
         status = fill_rows(plan, params, error);
     mc_params_unref(params);
     MC_TRY(status);
-    if (plan->exclude_count == 0) /* otherwise labels and head are those of one model */
-        MC_TRY(mc_align_labels(plan->models, plan->model_count, plan->strict, plan->report, error));
+    MC_TRY(check_agreement(plan, error));
     MC_TRY(mc_outfit_from_model(mc_plan_last(plan), &plan->outfit, plan->report, error));
+    MC_TRY(untie(plan, error));
     return mc_outputs_order(&plan->outputs, &mc_writer_safetensors, error);
 }
 

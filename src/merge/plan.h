@@ -31,6 +31,7 @@ struct mc_plan {
     size_t passthrough_count, exclude_count;
     size_t keep; /* as in mc_plan_input */
     bool strict, convert;
+    bool untied; /* a tied head of the model whose configuration it has is a tensor of its own */
     mc_dtype dtype;
     char *method_origin, *method_text; /* NULL, or as the program gave them */
 };

@@ -3,6 +3,7 @@
 #include "base/cpu.h"
 #include "base/json.h"
 #include "base/memory.h"
+#include "checkpoint/renames.h"
 #include "model/model.h"
 
 #include <stdio.h>
@@ -135,10 +136,10 @@ mc_status mc_pipeline_new(const char *config, const char *folder,
 mc_status mc_pipeline_load(mc_pipeline *pipeline, const mc_state_dict *weights, mc_error *error)
 {
     mc_state_dict *kept = NULL;
-    MC_TRY(mc_state_dict_copy(weights, &kept, error));
+    MC_TRY(mc_rename_old(weights, &kept, error));
     mc_state_dict_free(pipeline->weights);
     pipeline->weights = NULL;
-    const mc_status status = mc_encoder_load(pipeline->encoder, weights, pipeline->options.threads,
+    const mc_status status = mc_encoder_load(pipeline->encoder, kept, pipeline->options.threads,
                                              pipeline->options.cancel, error);
     if (status == MC_OK)
         pipeline->weights = kept;

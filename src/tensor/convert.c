@@ -115,11 +115,9 @@ void mc_widen_in_place(mc_dtype from, mc_dtype to, void *buffer, size_t count)
     }
 }
 
-void mc_unify_nan(mc_dtype real, void *values, size_t count)
+bool mc_unify_nan(mc_dtype real, void *values, size_t count)
 {
     assert(real == MC_F32 || real == MC_F64);
-    if (real == MC_F64)
-        table()->unify_nan_f64(values, count);
-    else
-        table()->unify_nan_f32(values, count);
+    return real == MC_F64 ? table()->unify_nan_f64(values, count)
+                          : table()->unify_nan_f32(values, count);
 }

@@ -15,8 +15,8 @@ void mc_widen_in_place(mc_dtype from, mc_dtype to, void *buffer, size_t count);
 
 /*
  * Every NaN among count values of `real` (F32 or F64) becomes the same quiet one, so that results
- * are the same bits whichever of several NaNs a computation kept.
+ * are the same bits whichever of several NaNs a computation kept. Returns whether all are finite.
  */
-void mc_unify_nan(mc_dtype real, void *values, size_t count);
+bool mc_unify_nan(mc_dtype real, void *values, size_t count);
 
 #endif

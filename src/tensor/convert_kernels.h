@@ -10,6 +10,7 @@
  */
 #include "tensor/convert_table.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -222,16 +223,24 @@ static void to_float_odd(float *restrict out, const double *restrict in, size_t 
         out[i] = to_odd(in[i]);
 }
 
-static void unify_nan_f32(float *values, size_t count)
+static bool unify_nan_f32(float *values, size_t count)
 {
-    for (size_t i = 0; i < count; i++)
+    int finite = 1;
+    for (size_t i = 0; i < count; i++) {
+        finite &= fabsf(values[i]) <= FLT_MAX;
         values[i] = values[i] != values[i] ? NAN : values[i];
+    }
+    return finite;
 }
 
-static void unify_nan_f64(double *values, size_t count)
+static bool unify_nan_f64(double *values, size_t count)
 {
-    for (size_t i = 0; i < count; i++)
+    int64_t finite = 1;
+    for (size_t i = 0; i < count; i++) {
+        finite &= fabs(values[i]) <= DBL_MAX;
         values[i] = values[i] != values[i] ? (double)NAN : values[i];
+    }
+    return finite;
 }
 
 const mc_convert_table MC_CONVERT_TABLE = {

@@ -4,6 +4,8 @@
 
 #include <mergecraft/dtype.h>
 
+#include <stdbool.h>
+
 /* Arrays of formats narrower than float32 may lie at any address. */
 typedef struct mc_convert_table {
     void (*widen[MC_DTYPE_COUNT])(float *out, const void *in, size_t count);
@@ -13,9 +15,10 @@ typedef struct mc_convert_table {
     void (*to_float_odd)(float *out, const double *in, size_t count); /* before narrowing */
     /*
      * Every NaN becomes the same one: which of several a computation keeps depends on the compiler.
+     * Returns whether all values are finite.
      */
-    void (*unify_nan_f32)(float *values, size_t count);
-    void (*unify_nan_f64)(double *values, size_t count);
+    bool (*unify_nan_f32)(float *values, size_t count);
+    bool (*unify_nan_f64)(double *values, size_t count);
 } mc_convert_table;
 
 extern const mc_convert_table mc_convert_scalar, mc_convert_avx2, mc_convert_avx512;

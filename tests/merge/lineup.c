@@ -1,6 +1,9 @@
 /* Which tensors are merged, averaged, copied or left out, and what is said of it. */
 #include "merge/fixtures.h"
 
+#include <float.h>
+#include <math.h>
+
 typedef struct merged {
     mc_state_dict *dict;
     mc_report *report;
@@ -637,9 +640,46 @@ static void test_tied(void **state)
     remove_temporary(folder);
 }
 
+/* Equal in all models and the base: infinities and the largest numbers stay, in every method. */
+static void test_equal_extremes(void **state)
+{
+    (void)state;
+    const float extremes[] = {0, -INFINITY, FLT_MAX, -FLT_MAX, INFINITY, 1, -INFINITY, 0, 2};
+    size_t done = 0;
+    mc_state_dict *dicts[4];
+    for (size_t i = 0; i < 4; i++) {
+        dicts[i] = dict_new();
+        dict_add_bytes(dicts[i], "mask", MC_F32, SHAPE(3, 3), extremes, sizeof extremes);
+        dict_add(dicts[i], "w", MC_F32, SHAPE(3, 3), i);
+    }
+    for (size_t i = 0; i < mc_method_count(); i++) {
+        const mc_method *const method = mc_method_at(i);
+        const mc_merge_input input = {.models = (const mc_state_dict *const *)dicts,
+                                      .model_count = method->max_models == 2 ? 2 : 3,
+                                      .base = dicts[3]};
+        mc_state_dict *out = NULL;
+        mc_error error = MC_ERROR_NONE;
+        if (mc_model_merge(method, &input, &out, NULL, &error) != MC_OK)
+            continue; /* it needs a list, a parameter or one model */
+        float *const mask = floats_of(out, "mask");
+        for (size_t k = 0; k < 9; k++)
+            if (!isfinite(extremes[k]) || fabsf(extremes[k]) == FLT_MAX)
+                if (mask[k] != extremes[k])
+                    fail_msg("%s:%s: expected %g, found %g", method->family, method->name,
+                             (double)extremes[k], (double)mask[k]);
+        free(mask);
+        mc_state_dict_free(out);
+        done++;
+    }
+    assert_true(done >= 10);
+    for (size_t i = 0; i < 4; i++)
+        mc_state_dict_free(dicts[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_equal_extremes),
         cmocka_unit_test(test_shapes_differ),
         cmocka_unit_test(test_shapes_elsewhere),
         cmocka_unit_test(test_only_in_some),

@@ -1,0 +1,499 @@
+#include "merge/agreement.h"
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "merge/report.h"
+#include "model/model.h"
+
+#include <string.h>
+
+/* Reports the text, or fails with it under strict. */
+static mc_status report_text(const mc_text *text, bool strict, mc_report *report, mc_error *error)
+{
+    if (text->failed)
+        return mc_fail_memory(error);
+    return strict ? mc_fail(error, MC_MISMATCH, "%s (strict)", text->data)
+                  : mc_report_add(report, error, "%s", text->data);
+}
+
+/* ---- labels ------------------------------------------------------------------------------------ */
+
+static bool same_labels(const mc_model *a, const mc_model *b)
+{
+    if (mc_model_label_count(a) != mc_model_label_count(b))
+        return false;
+    for (size_t i = 0; i < mc_model_label_count(a); i++)
+        if (strcmp(mc_model_label(a, i), mc_model_label(b, i)) != 0)
+            return false;
+    return true;
+}
+
+static void add_labels(mc_text *text, const mc_model *model)
+{
+    for (size_t i = 0; i < mc_model_label_count(model); i++)
+        mc_text_add(text, "%s%s", i ? ", " : "", mc_model_label(model, i));
+}
+
+static mc_status report_labels(const mc_model *model, const mc_model *last, bool strict,
+                               mc_report *report, mc_error *error)
+{
+    mc_text text = {0};
+    mc_text_add(&text, "%s has the labels [", mc_model_name(model));
+    add_labels(&text, model);
+    mc_text_add(&text, "], but %s has [", mc_model_name(last));
+    add_labels(&text, last);
+    mc_text_add(&text, "]: the merge takes those of the last");
+    const mc_status status = report_text(&text, strict, report, error);
+    mc_text_free(&text);
+    return status;
+}
+
+mc_status mc_agree_on_labels(const mc_model *const *models, size_t count, bool strict,
+                             mc_report *report, mc_error *error)
+{
+    const mc_model *const last = models[count - 1];
+    for (size_t i = 0; i + 1 < count; i++)
+        if (mc_model_label_count(models[i]) > 0 && mc_model_label_count(last) > 0 &&
+            !same_labels(models[i], last))
+            MC_TRY(report_labels(models[i], last, strict, report, error));
+    return MC_OK;
+}
+
+/* ---- configurations ---------------------------------------------------------------------------- */
+
+/* Keys that do not change what a model computes from token ids. */
+static const char *const other_keys[] = {
+    "_name_or_path",
+    "name_or_path",
+    "model_name",
+    "architectures",
+    "auto_map",
+    "license",
+    "tags",
+    "transformers_version",
+    "dtype",
+    "torch_dtype",
+    "quantization_config",
+    "unsloth_version",
+    /* shapes and labels, which are compared elsewhere; embeddings that alignment unties */
+    "id2label",
+    "label2id",
+    "num_labels",
+    "_num_labels",
+    "vocab_size",
+    "tie_word_embeddings",
+    "max_position_embeddings",
+    "n_positions",
+    "n_ctx",
+    "model_max_length",
+    "max_seq_len",
+    /* what it is for, and how it is loaded */
+    "problem_type",
+    "finetuning_task",
+    "task_specific_params",
+    "tokenizer_class",
+    "processor_class",
+    "prefix",
+    "use_cache",
+    "return_dict",
+    "use_return_dict",
+    "torchscript",
+    "output_attentions",
+    "output_hidden_states",
+    "output_scores",
+    "return_dict_in_generate",
+    "attn_implementation",
+    "_attn_implementation",
+    "_attn_implementation_autoset",
+    "_attn_implementation_internal",
+    "use_flash_attn",
+    "gradient_checkpointing",
+    "use_bfloat16",
+    "tf_legacy_loss",
+    "keys_to_ignore_at_inference",
+    "chunk_size_feed_forward",
+    "pretraining_tp",
+    /* generation, which generation_config.json describes */
+    "max_length",
+    "min_length",
+    "do_sample",
+    "num_beams",
+    "num_beam_groups",
+    "temperature",
+    "top_k",
+    "top_p",
+    "typical_p",
+    "repetition_penalty",
+    "length_penalty",
+    "diversity_penalty",
+    "no_repeat_ngram_size",
+    "encoder_no_repeat_ngram_size",
+    "early_stopping",
+    "bad_words_ids",
+    "suppress_tokens",
+    "begin_suppress_tokens",
+    "num_return_sequences",
+    "remove_invalid_values",
+    "exponential_decay_length_penalty",
+    "is_assistant",
+    "prefix_allowed_tokens_fn",
+    /* training */
+    "output_router_logits",
+    "apply_spec_augment",
+    "seed",
+    "fuse_cross_entropy",
+};
+
+/* Parts of such keys. */
+static const char *const other_parts[] = {
+    "dropout",     "drop_rate",     "drop_prob", "drop_path", "pdrop",        "layerdrop",
+    "initializer", "init_",         "_loss",     "loss_",     "token_id",     "ctc_",
+    "mask_time_",  "mask_feature_", "forced_",   "aux_loss",  "jitter_noise",
+};
+
+/* Keys of which null means a value that follows from others. */
+static const char *const derived_keys[] = {"head_dim", "num_key_value_heads", "n_inner"};
+
+static bool is_in(const char *text, const char *const *list, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(text, list[i]) == 0)
+            return true;
+    return false;
+}
+#define IS_IN(text_, list_) is_in((text_), (list_), sizeof(list_) / sizeof *(list_))
+
+static bool is_compared(const char *key)
+{
+    if (IS_IN(key, other_keys) || strncmp(key, "rope_", 5) == 0)
+        return false;
+    for (size_t i = 0; i < sizeof other_parts / sizeof *other_parts; i++)
+        if (strstr(key, other_parts[i]))
+            return false;
+    return true;
+}
+
+static bool same_values(const char *key, const json_t *a, const json_t *b)
+{
+    if (json_is_number(a) && json_is_number(b))
+        return json_number_value(a) == json_number_value(b);
+    if (IS_IN(key, derived_keys) && (json_is_null(a) || json_is_null(b)))
+        return true;
+    return json_equal(a, b);
+}
+
+/* What differs between two configurations, in words. */
+typedef struct differences {
+    mc_text text;
+    size_t count;
+} differences;
+
+enum { SHOWN = 4, VALUE_SHOWN = 60 };
+
+static void add_value(mc_text *text, const json_t *value)
+{
+    char *const json = mc_json_write(value, JSON_ENCODE_ANY | JSON_COMPACT);
+    mc_text_add(text, "%.*s", VALUE_SHOWN, json ? json : "?");
+    mc_free(json);
+}
+
+static void add_difference(differences *d, const char *inside, const char *key, const json_t *mine,
+                           const json_t *theirs)
+{
+    if (d->count++ >= SHOWN)
+        return;
+    mc_text_add(&d->text, "%s%s%s ", d->count > 1 ? "; " : "", inside, key);
+    add_value(&d->text, mine);
+    mc_text_add(&d->text, ", not ");
+    add_value(&d->text, theirs);
+}
+
+/*
+ * Rotary embeddings as one object, a new reference: transformers 5 has rope_parameters, earlier
+ * versions rope_theta and rope_scaling. NULL: none, or no memory.
+ */
+static json_t *rope_of(const json_t *config)
+{
+    json_t *const modern = json_object_get(config, "rope_parameters");
+    json_t *const theta = json_object_get(config, "rope_theta");
+    if (json_is_object(modern))
+        return json_deep_copy(modern);
+    if (!theta)
+        return NULL;
+    json_t *const scaling = json_object_get(config, "rope_scaling");
+    json_t *const rope = json_is_object(scaling) ? json_deep_copy(scaling) : json_object();
+    json_t *const type = json_object_get(rope, "type");
+    if (type && !json_object_get(rope, "rope_type"))
+        json_object_set(rope, "rope_type", type);
+    json_object_del(rope, "type");
+    if (!json_object_get(rope, "rope_type"))
+        json_object_set_new(rope, "rope_type", json_string("default"));
+    json_object_set(rope, "rope_theta", theta);
+    return rope;
+}
+
+static void compare_ropes(differences *d, const char *inside, const json_t *mine,
+                          const json_t *theirs)
+{
+    json_t *const a = rope_of(mine), *const b = rope_of(theirs);
+    const char *key;
+    json_t *value;
+    json_object_foreach(a, key, value)
+    {
+        const json_t *const other = json_object_get(b, key);
+        if (other && !same_values(key, value, other))
+            add_difference(d, inside, key, value, other);
+    }
+    json_decref(a);
+    json_decref(b);
+}
+
+/* Compares text_config, vision_config and the like too: one level, as configurations have it. */
+static void compare_configs(differences *d, const char *inside, const json_t *mine,
+                            const json_t *theirs)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)mine, key, value)
+    {
+        const json_t *const other = json_object_get(theirs, key);
+        if (!other || !is_compared(key))
+            continue;
+        if (json_is_object(value) && json_is_object(other) && !*inside) {
+            char *const path = mc_format("%s.", key);
+            d->text.failed |= !path;
+            if (path)
+                compare_configs(d, path, value, other);
+            mc_free(path);
+        } else if (!same_values(key, value, other)) {
+            add_difference(d, inside, key, value, other);
+        }
+    }
+    compare_ropes(d, inside, mine, theirs);
+}
+
+static mc_status report_types(const mc_model *model, const mc_model *last, bool strict,
+                              mc_report *report, mc_error *error)
+{
+    mc_text text = {0};
+    mc_text_add(&text,
+                "%s has the model type '%s', but %s has '%s': the result computes as the "
+                "latter",
+                mc_model_name(model), mc_model_type(model), mc_model_name(last),
+                mc_model_type(last));
+    const mc_status status = report_text(&text, strict, report, error);
+    mc_text_free(&text);
+    return status;
+}
+
+static mc_status agree_on_config(const mc_model *model, const mc_model *last, bool strict,
+                                 mc_report *report, mc_error *error)
+{
+    const char *const type = mc_model_type(model), *const last_type = mc_model_type(last);
+    differences d = {0};
+    if (type && last_type && strcmp(type, last_type) != 0)
+        return report_types(model, last, strict, report, error);
+    compare_configs(&d, "", model->config, last->config);
+    mc_text text = {0};
+    if (d.count > 0)
+        mc_text_add(&text, "%s computes differently from %s, as which the result does: %s",
+                    mc_model_name(model), mc_model_name(last), d.text.data ? d.text.data : "");
+    if (d.count > SHOWN)
+        mc_text_add(&text, " and %zu more", d.count - SHOWN);
+    text.failed |= d.text.failed;
+    const mc_status status = d.count > 0 || text.failed ? report_text(&text, strict, report, error)
+                                                        : MC_OK;
+    mc_text_free(&text);
+    mc_text_free(&d.text);
+    return status;
+}
+
+mc_status mc_agree_on_configs(const mc_model *const *models, size_t count, const mc_model *last,
+                              bool strict, mc_report *report, mc_error *error)
+{
+    for (size_t i = 0; last->config && i < count; i++)
+        if (models[i] != last && models[i]->config)
+            MC_TRY(agree_on_config(models[i], last, strict, report, error));
+    return MC_OK;
+}
+
+/* ---- vocabularies ------------------------------------------------------------------------------ */
+
+#define VOCABULARY_LIMIT (INT64_C(256) << 20)
+
+/* Files with the tokens; of two models the first that both have is compared. */
+static const struct {
+    const char *name;
+    enum { TOKENIZER_JSON, IDS_JSON, LINES, BYTES } form;
+} vocabularies[] = {
+    {"tokenizer.json", TOKENIZER_JSON},
+    {"vocab.json", IDS_JSON},
+    {"vocab.txt", LINES},
+    {"tokenizer.model", BYTES},
+    {"spiece.model", BYTES},
+    {"sentencepiece.bpe.model", BYTES},
+};
+
+/* A file with tokens. */
+typedef struct words {
+    char *path, *text;
+    size_t size;
+    struct stat status;
+    json_t *ids; /* token → id */
+} words;
+
+static void free_words(words *w)
+{
+    mc_free(w->path);
+    mc_free(w->text);
+    json_decref(w->ids);
+}
+
+static bool find_words(const mc_model *model, const char *name, words *out)
+{
+    const char *const folder = mc_model_folder(model);
+    out->path = folder ? mc_format("%s/%s", folder, name) : NULL;
+    return out->path && mc_system->stat(out->path, &out->status) == 0 &&
+           S_ISREG(out->status.st_mode);
+}
+
+/* A file that cannot be read is no reason to stop: nothing but this comparison needs it. */
+static bool load_words(words *w)
+{
+    return mc_file_load(w->path, VOCABULARY_LIMIT, &w->text, &w->size, NULL) == MC_OK;
+}
+
+static void add_list(json_t *ids, const json_t *list)
+{
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *const entry = json_array_get(list, i);
+        const char *const token = json_string_value(json_is_array(entry) ? json_array_get(entry, 0)
+                                                                         : entry);
+        if (token)
+            json_object_set_new(ids, token, json_integer((json_int_t)i));
+    }
+}
+
+/* Ids of tokenizer.json: a dict or, of Unigram models, a list; and the added tokens. */
+static json_t *ids_of_tokenizer(const json_t *json)
+{
+    json_t *const vocabulary = json_object_get(json_object_get(json, "model"), "vocab");
+    const json_t *const added = json_object_get(json, "added_tokens");
+    json_t *const ids = json_object();
+    if (json_is_object(vocabulary))
+        json_object_update(ids, vocabulary);
+    else
+        add_list(ids, vocabulary);
+    for (size_t i = 0; i < json_array_size(added); i++) {
+        const json_t *const one = json_array_get(added, i);
+        const char *const token = json_string_value(json_object_get(one, "content"));
+        if (token)
+            json_object_set(ids, token, json_object_get(one, "id"));
+    }
+    return ids;
+}
+
+static json_t *ids_of_lines(char *text)
+{
+    json_t *const ids = json_object();
+    json_int_t id = 0;
+    for (char *line = text, *end; ids && *line; line = end, id++) {
+        end = line + strcspn(line, "\n");
+        if (*end)
+            *end++ = '\0';
+        json_object_set_new_nocheck(ids, line, json_integer(id));
+    }
+    return ids;
+}
+
+static bool parse_words(words *w, int form)
+{
+    json_t *json = NULL;
+    if (form == LINES)
+        w->ids = ids_of_lines(w->text);
+    if (form == LINES || mc_json_parse(w->text, w->size, &json, NULL) != MC_OK)
+        return w->ids != NULL;
+    w->ids = form == IDS_JSON ? json_incref(json) : ids_of_tokenizer(json);
+    json_decref(json);
+    return w->ids != NULL;
+}
+
+/* Counts the tokens of `a` that are not in `b` or have another id there; *example is one. */
+static size_t count_other_ids(const json_t *a, const json_t *b, const char **example)
+{
+    size_t count = 0;
+    const char *token;
+    json_t *id;
+    json_object_foreach((json_t *)(uintptr_t)a, token, id)
+    {
+        const json_t *const other = json_object_get(b, token);
+        if (other && json_integer_value(other) == json_integer_value(id))
+            continue;
+        *example = token;
+        count++;
+    }
+    return count;
+}
+
+static mc_status compare_words(const mc_model *model, const mc_model *last, words *mine,
+                               words *theirs, int form, bool strict, mc_report *report,
+                               mc_error *error)
+{
+    const char *example = "";
+    mc_text text = {0};
+    if (!load_words(mine) || !load_words(theirs) ||
+        (mine->size == theirs->size && memcmp(mine->text, theirs->text, mine->size) == 0))
+        return MC_OK;
+    size_t count = 0;
+    if (form != BYTES && parse_words(mine, form) && parse_words(theirs, form)) {
+        count = count_other_ids(theirs->ids, mine->ids, &example);
+        count += count_other_ids(mine->ids, theirs->ids, &example);
+        if (count == 0)
+            return MC_OK;
+    }
+    mc_text_add(&text, "%s and %s have different vocabularies", mc_model_name(model),
+                mc_model_name(last));
+    if (count > 0)
+        mc_text_add(&text, ": '%.60s' and %zu more tokens have another id or none", example,
+                    count - 1);
+    mc_text_add(&text, "; the merge has the tokens of the latter");
+    const mc_status status = report_text(&text, strict, report, error);
+    mc_text_free(&text);
+    return status;
+}
+
+/* Same device and inode: the Hub's cache has a file once, whatever model it belongs to. */
+static bool same_file(const words *a, const words *b)
+{
+    return a->status.st_dev == b->status.st_dev && a->status.st_ino == b->status.st_ino;
+}
+
+static mc_status agree_on_tokens(const mc_model *model, const mc_model *last, bool strict,
+                                 mc_report *report, mc_error *error)
+{
+    for (size_t i = 0; i < sizeof vocabularies / sizeof *vocabularies; i++) {
+        words mine = {0}, theirs = {0};
+        mc_status status = MC_OK;
+        const bool both = find_words(model, vocabularies[i].name, &mine) &&
+                          find_words(last, vocabularies[i].name, &theirs);
+        if (both && !same_file(&mine, &theirs))
+            status = compare_words(model, last, &mine, &theirs, (int)vocabularies[i].form, strict,
+                                   report, error);
+        free_words(&mine);
+        free_words(&theirs);
+        if (both || status != MC_OK)
+            return status;
+    }
+    return MC_OK;
+}
+
+mc_status mc_agree_on_tokens(const mc_model *const *models, size_t count, const mc_model *last,
+                             bool strict, mc_report *report, mc_error *error)
+{
+    for (size_t i = 0; i < count; i++)
+        if (models[i] != last)
+            MC_TRY(agree_on_tokens(models[i], last, strict, report, error));
+    return MC_OK;
+}
