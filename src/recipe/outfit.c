@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "merge/report.h"
 #include "model/model.h"
+#include "recipe/depth.h"
 #include "recipe/template.h"
 #include "recipe/vocabulary.h"
 
@@ -26,81 +27,6 @@ typedef struct dresser {
 #define FAIL_AS(dresser_, status_, node_, ...)                                                     \
     mc_yaml_fail((dresser_)->error, (status_), (dresser_)->schema->file, (node_)->line,            \
                  (node_)->column, __VA_ARGS__)
-
-/* ---- depth ------------------------------------------------------------------------------------- */
-/* The part of a configuration that is about the blocks. */
-static json_t *text_config(json_t *config)
-{
-    json_t *const inner = json_object_get(config, "text_config");
-    return json_is_object(inner) ? inner : config;
-}
-
-static const char *depth_key(const json_t *config)
-{
-    static const char *const keys[] = {"num_hidden_layers", "n_layer", "num_layers", "n_layers"};
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-        if (json_is_integer(json_object_get(config, keys[i])))
-            return keys[i];
-    return NULL;
-}
-
-/* The list of that name, with an entry per block, of the model that blocks come from. */
-static const json_t *list_of_model(const mc_model *model, const char *key, const json_t *fallback,
-                                   int64_t last)
-{
-    const json_t *const list = json_object_get(text_config(model->config), key);
-    return json_is_array(list) && (int64_t)json_array_size(list) > last ? list : fallback;
-}
-
-/* A list with an entry per block follows the blocks. */
-static mc_status stack_list(const dresser *d, json_t *config, const char *key, const json_t *old)
-{
-    json_t *const list = json_array();
-    bool complete = list != NULL;
-    for (size_t s = 0; complete && s < d->rows->stack_count; s++) {
-        const mc_recipe_stack *const stack = &d->rows->stacks[s];
-        const json_t *const from = list_of_model(stack->model, key, old,
-                                                 stack->first + stack->count - 1);
-        for (int64_t i = 0; complete && i < stack->count; i++)
-            complete = json_array_append(list, json_array_get(from, (size_t)(stack->first + i))) ==
-                       0;
-    }
-    if (!complete || json_object_set_new(config, key, list) != 0) {
-        json_decref(complete ? NULL : list);
-        return mc_fail_memory(d->error);
-    }
-    return MC_OK;
-}
-
-static mc_status set_depth(const dresser *d)
-{
-    int64_t depth = 0;
-    json_t *const config = d->outfit->config ? text_config(d->outfit->config) : NULL;
-    const char *const key = config ? depth_key(config) : NULL;
-    for (size_t s = 0; s < d->rows->stack_count; s++)
-        depth += d->rows->stacks[s].count;
-    if (depth == 0 || !config)
-        return MC_OK;
-    if (!key)
-        return mc_report_add(
-            d->report, d->error,
-            "config.json has no number of blocks that could follow the %lld blocks",
-            (long long)depth);
-    const json_int_t before = json_integer_value(json_object_get(config, key));
-    json_t *const names = json_object();
-    const char *name;
-    json_t *value;
-    json_object_foreach(config, name, value) if (json_is_array(value) && before > 1 &&
-                                                 (json_int_t)json_array_size(value) == before)
-        json_object_set(names, name, value);
-    mc_status status = MC_OK;
-    json_object_foreach(names, name, value) if (status == MC_OK)
-        status = stack_list(d, config, name, value);
-    json_decref(names);
-    MC_TRY(status);
-    return json_object_set_new(config, key, json_integer(depth)) == 0 ? MC_OK
-                                                                      : mc_fail_memory(d->error);
-}
 
 /* ---- tokenizer --------------------------------------------------------------------------------- */
 static mc_status check_vocabularies(const dresser *d)
@@ -169,7 +95,7 @@ mc_status mc_recipe_dress(const mc_recipe_schema *schema, const mc_recipe_stage 
                           mc_error *error)
 {
     const dresser d = {schema, stage, models, rows, donor, outfit, report, error};
-    MC_TRY(set_depth(&d));
+    MC_TRY(mc_recipe_set_depth(rows, outfit->config, report, error));
     MC_TRY(set_tokenizer(&d));
     if (stage->chat_template)
         MC_TRY(mc_recipe_set_template(schema, stage, models, outfit, report, error));

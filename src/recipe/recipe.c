@@ -288,14 +288,6 @@ static size_t final_stage(const mc_recipe_schema *schema)
     return schema->count - 1;
 }
 
-/* Configuration and tokenizer are the base's, or the first model's. */
-static const mc_model *donor_of(const mc_recipe_stage *stage, const mc_recipe_models *models)
-{
-    return mc_recipe_find(models, stage->base.text
-                                      ? stage->base.text
-                                      : stage->modules[0].slices[0].sources[0].model.text);
-}
-
 static mc_status add_warnings(const mc_recipe *recipe, bool strict, mc_report *report,
                               mc_error *error)
 {
@@ -336,13 +328,12 @@ static mc_status fill_plan(mc_recipe *recipe, const mc_recipe_stage *stage,
                            mc_recipe_rows *rows, mc_plan_rows *plan, mc_error *error)
 {
     const mc_recipe_models models = {all->names, all->models, all->count};
-    const mc_model *const donor = donor_of(stage, &models);
+    const mc_model *const donor = mc_recipe_donor(stage, &models);
     MC_TRY(mc_report_new(&plan->report, error));
     if (is_last)
         MC_TRY(add_warnings(recipe, options->strict, plan->report, error));
     MC_TRY(add_notes(all, plan->report, error));
-    MC_TRY(mc_recipe_rows_make(recipe->schema, stage, &models, options->seed, options->strict, rows,
-                               plan->report, error));
+    MC_TRY(mc_recipe_rows_make(recipe->schema, stage, &models, options, rows, plan->report, error));
     if (options->convert && is_last)
         MC_TRY(mc_outputs_convert(&rows->outputs, options->dtype, error));
     /* Vocabularies that differ are an error at the option's line before they are one of shapes. */

@@ -5,6 +5,7 @@
 #include "merge/report.h"
 #include "model/parts.h"
 #include "recipe/blocks.h"
+#include "recipe/modules.h"
 #include "recipe/setting.h"
 
 #include <stdio.h>
@@ -15,6 +16,7 @@ typedef struct maker {
     const mc_recipe_schema *schema;
     const mc_recipe_stage *stage;
     const mc_recipe_models *models;
+    mc_modules kind; /* of the models */
     bool strict;
     mc_recipe_rows *out;
     mc_report *report;
@@ -24,6 +26,7 @@ typedef struct maker {
     mc_names partly;   /* tensors that are merged of fewer models */
     mc_names integers; /* tensors that are copied, of the models' several ones */
     mc_names tied;     /* tensors that a model has under the name of its input embeddings */
+    mc_names unlisted; /* tensors of modules that the recipe does not list */
     mc_params *last;   /* of the row before: rows with the same values share them */
     const mc_recipe_module *module;
     const mc_recipe_slice *slice;
@@ -47,6 +50,13 @@ static size_t index_of(const mc_recipe_models *models, const char *text)
     while (strcmp(models->names[i], text) != 0)
         i++;
     return i;
+}
+
+const mc_model *mc_recipe_donor(const mc_recipe_stage *stage, const mc_recipe_models *models)
+{
+    return mc_recipe_find(models, stage->base.text
+                                      ? stage->base.text
+                                      : stage->modules[0].slices[0].sources[0].model.text);
 }
 
 static const mc_state_dict *dict_of(const maker *m, const mc_recipe_source *source)
@@ -352,6 +362,22 @@ static bool is_made(const maker *m, const char *name)
     return mc_index_find(&m->made, name) != MC_INDEX_NONE;
 }
 
+static bool claims(const maker *m, const mc_recipe_module *module, const char *name)
+{
+    return strcmp(module->name, "default") != 0 && mc_module_has(m->kind, module->name, name);
+}
+
+/* The module `default` has what no other module of the recipe claims. */
+static bool has_tensor(const maker *m, const mc_recipe_module *module, const char *name)
+{
+    if (strcmp(module->name, "default") != 0)
+        return claims(m, module, name);
+    for (size_t i = 0; i < m->stage->count; i++)
+        if (claims(m, &m->stage->modules[i], name))
+            return false;
+    return true;
+}
+
 /* ---- whole models ------------------------------------------------------------------------------ */
 static double position(int64_t index, int64_t count)
 {
@@ -384,7 +410,7 @@ static mc_status add_whole_name(maker *m, const mc_state_dict *dict, const char 
                                 stack_cache *stack)
 {
     mc_block_name block;
-    if (is_made(m, name))
+    if (is_made(m, name) || !has_tensor(m, m->module, name))
         return MC_OK;
     if (!mc_block_name_of(name, &block))
         return make_row(m, name, name, NULL, 0, 0);
@@ -407,7 +433,10 @@ static mc_status add_whole(maker *m)
 }
 
 /* ---- slices ------------------------------------------------------------------------------------ */
-/* The one stack of a model: its name and depth. MC_UNSUPPORTED if it has several. */
+/*
+ * The one stack of the module in a model; *name is NULL if it has no blocks. MC_UNSUPPORTED if it has
+ * several.
+ */
 static mc_status find_stack(const maker *m, const mc_recipe_source *source, const char **name,
                             size_t *length)
 {
@@ -416,7 +445,7 @@ static mc_status find_stack(const maker *m, const mc_recipe_source *source, cons
     for (size_t i = 0; i < mc_state_dict_count(dict); i++) {
         const char *const tensor = mc_state_dict_name(dict, i);
         mc_block_name block;
-        if (!mc_block_name_of(tensor, &block))
+        if (!mc_block_name_of(tensor, &block) || !has_tensor(m, m->module, tensor))
             continue;
         if (!*name) {
             *name = tensor;
@@ -424,19 +453,25 @@ static mc_status find_stack(const maker *m, const mc_recipe_source *source, cons
         } else if (block.stack != *length || memcmp(*name, tensor, block.stack) != 0) {
             return mc_yaml_fail(m->error, MC_UNSUPPORTED, m->schema->file, source->at->line,
                                 source->at->column,
-                                "slices of '%s', which has blocks '%.*s' and '%.*s', are not "
-                                "supported: merge it by 'models'",
-                                source->model.text, (int)*length, *name, (int)block.stack, tensor);
+                                "'%s' has the blocks '%.*s' and '%.*s': expected 'modules' with "
+                                "the slices of %s, or PREFIX: of names that begin with 'PREFIX.'",
+                                source->model.text, (int)*length, *name, (int)block.stack, tensor,
+                                mc_modules_text(m->kind));
         }
     }
-    return *name ? MC_OK : FAIL(m, source->at, "'%s' has no blocks", source->model.text);
+    return MC_OK;
 }
 
 static mc_status check_ranges(const maker *m, const char *stack, size_t length)
 {
     for (size_t i = 0; i < m->slice->count; i++) {
         const mc_recipe_source *const source = &m->slice->sources[i];
-        const int64_t count = mc_block_count(dict_of(m, source), stack, length);
+        const int64_t count = stack ? mc_block_count(dict_of(m, source), stack, length) : 0;
+        if (stack && source->first == source->end)
+            return FAIL(m, source->at,
+                        "expected a first block before the end as 'layer_range', found [0, 0]");
+        if (!stack && source->end > 0)
+            return FAIL(m, source->at, "'%s' has no blocks", source->model.text);
         if (source->end > count)
             return FAIL(m, source->at,
                         "layer_range [%lld, %lld] reaches beyond the %lld blocks of '%s'",
@@ -485,7 +520,8 @@ static mc_status add_others(maker *m, bool first, bool last)
         for (size_t k = 0; k < mc_state_dict_count(dict); k++) {
             const char *const name = mc_state_dict_name(dict, k);
             mc_block_name block;
-            if (mc_block_name_of(name, &block) || is_made(m, name))
+            if (mc_block_name_of(name, &block) || is_made(m, name) ||
+                !has_tensor(m, m->module, name))
                 continue;
             if (mc_is_before_blocks(name) ? first : last)
                 MC_TRY(make_row(m, name, name, NULL, 0, 0));
@@ -501,6 +537,7 @@ static mc_status note_stack(maker *m)
     if (!MC_GROW(out->stacks, out->stack_count, out->stack_capacity))
         return mc_fail_memory(m->error);
     out->stacks[out->stack_count++] = (mc_recipe_stack){
+        m->module->name, mc_module_usual(m->kind, m->module->name),
         mc_recipe_find(m->models, source->model.text), source->first, source->end - source->first};
     return MC_OK;
 }
@@ -517,7 +554,8 @@ static mc_status add_slices(maker *m)
         if (s == 0)
             MC_TRY(find_stack(m, &m->slice->sources[0], &stack, &length));
         MC_TRY(check_ranges(m, stack, length));
-        MC_TRY(note_stack(m));
+        if (stack)
+            MC_TRY(note_stack(m));
         for (int64_t i = 0; i < count; i++)
             MC_TRY(add_block(m, stack, length, i, output++));
         MC_TRY(add_others(m, s == 0, s + 1 == module->count));
@@ -526,15 +564,52 @@ static mc_status add_slices(maker *m)
 }
 
 /* ---- all --------------------------------------------------------------------------------------- */
+static mc_status check_module(const maker *m)
+{
+    const mc_recipe_source *const source = &m->slice->sources[0];
+    const mc_state_dict *const dict = dict_of(m, source);
+    for (size_t i = 0; i < mc_state_dict_count(dict); i++)
+        if (has_tensor(m, m->module, mc_state_dict_name(dict, i)))
+            return MC_OK;
+    return FAIL(
+        m, m->module->at,
+        "'%s' has no module '%s': expected %s, or the beginning of tensor names up to a dot",
+        source->model.text, m->module->name, mc_modules_text(m->kind));
+}
+
 static mc_status add_module(maker *m, const mc_recipe_module *module)
 {
-    if (m->stage->count > 1 || strcmp(module->name, "default") != 0)
-        return mc_yaml_fail(
-            m->error, MC_UNSUPPORTED, m->schema->file, module->at->line, module->at->column,
-            "the module '%s' is not supported: expected the one module 'default'", module->name);
     m->module = module;
     m->slice = &module->slices[0];
+    MC_TRY(check_module(m));
     return m->slice->whole ? add_whole(m) : add_slices(m);
+}
+
+static bool is_listed(const maker *m, const char *name)
+{
+    for (size_t i = 0; i < m->stage->count; i++)
+        if (has_tensor(m, &m->stage->modules[i], name))
+            return true;
+    return false;
+}
+
+/* Nothing is dropped: modules that the recipe does not list are those of the donor. */
+static mc_status add_unlisted(maker *m)
+{
+    const mc_recipe_stage *const stage = m->stage;
+    const mc_recipe_source donor = {
+        .model = stage->base.text ? stage->base : stage->modules[0].slices[0].sources[0].model};
+    const mc_state_dict *const dict = dict_of(m, &donor);
+    for (size_t i = 0; i < mc_state_dict_count(dict); i++) {
+        const char *const name = mc_state_dict_name(dict, i);
+        part item = {&donor, name, mc_state_dict_find(dict, name)};
+        const parts p = {.items = &item, .count = 1, .model_count = 1};
+        if (is_listed(m, name) || is_made(m, name))
+            continue;
+        MC_TRY(add_row(m, name, MC_ACTION_COPY, NULL, &p, 1));
+        MC_TRY(mc_names_add(&m->unlisted, last_name(m), m->error));
+    }
+    return MC_OK;
 }
 
 static mc_status report_all(const maker *m)
@@ -547,6 +622,8 @@ static mc_status report_all(const maker *m)
     MC_TRY(mc_report_names(m->report, &m->tied, false,
                            "merged with the input embeddings of models that tie the two",
                            m->error));
+    MC_TRY(mc_report_names(m->report, &m->unlisted, false,
+                           "copied: in modules that the recipe does not list", m->error));
     return mc_report_names(m->report, &m->integers, false,
                            "copied from the first model: not floats", m->error);
 }
@@ -555,6 +632,7 @@ static mc_status make(maker *m)
 {
     for (size_t i = 0; i < m->stage->count; i++)
         MC_TRY(add_module(m, &m->stage->modules[i]));
+    MC_TRY(add_unlisted(m));
     if (m->out->outputs.count == 0)
         return FAIL(m, m->stage->at, "the models have no tensors");
     const mc_recipe_stage *const stage = m->stage;
@@ -565,17 +643,18 @@ static mc_status make(maker *m)
 }
 
 mc_status mc_recipe_rows_make(const mc_recipe_schema *schema, const mc_recipe_stage *stage,
-                              const mc_recipe_models *models, uint64_t seed, bool strict,
+                              const mc_recipe_models *models, const mc_recipe_options *options,
                               mc_recipe_rows *out, mc_report *report, mc_error *error)
 {
     maker m = {.schema = schema,
                .stage = stage,
                .models = models,
-               .strict = strict,
+               .kind = mc_modules_of(mc_model_state_dict(mc_recipe_donor(stage, models))),
+               .strict = options->strict,
                .out = out,
                .report = report,
                .error = error};
-    out->outputs.seed = seed;
+    out->outputs.seed = options->seed;
     const mc_status status = make(&m);
     mc_params_unref(m.last);
     mc_index_free(&m.made);
@@ -583,6 +662,7 @@ mc_status mc_recipe_rows_make(const mc_recipe_schema *schema, const mc_recipe_st
     mc_names_free(&m.partly);
     mc_names_free(&m.integers);
     mc_names_free(&m.tied);
+    mc_names_free(&m.unlisted);
     return status;
 }
 

@@ -9,6 +9,7 @@
 #include "recipe/schema.h"
 
 #include <mergecraft/model.h>
+#include <mergecraft/recipe.h>
 
 /* The models of a stage, by the texts of their references. */
 typedef struct mc_recipe_models {
@@ -19,6 +20,8 @@ typedef struct mc_recipe_models {
 
 /* Where the blocks of the result come from, for its configuration: see outfit. */
 typedef struct mc_recipe_stack {
+    const char *module;    /* of the schema */
+    const char *usual;     /* name of the module: mc_module_usual */
     const mc_model *model; /* of the first source */
     int64_t first, count;
 } mc_recipe_stack;
@@ -39,8 +42,11 @@ const mc_model *mc_recipe_find(const mc_recipe_models *models, const char *text)
  *         MC_MISMATCH  under strict
  */
 mc_status mc_recipe_rows_make(const mc_recipe_schema *schema, const mc_recipe_stage *stage,
-                              const mc_recipe_models *models, uint64_t seed, bool strict,
+                              const mc_recipe_models *models, const mc_recipe_options *options,
                               mc_recipe_rows *out, mc_report *report, mc_error *error);
+
+/* The model that configuration and tokenizer come from: the base, or the first model. */
+const mc_model *mc_recipe_donor(const mc_recipe_stage *stage, const mc_recipe_models *models);
 void mc_recipe_rows_free(mc_recipe_rows *rows);
 
 #endif

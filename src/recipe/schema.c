@@ -15,6 +15,7 @@ enum { MOST_SOURCES = 1024 };
 typedef struct reader {
     mc_recipe_schema *schema;
     mc_recipe_stage *stage;
+    bool module_has_name; /* inside a module that is not "default" */
     mc_error *error;
 } reader;
 
@@ -206,7 +207,9 @@ static mc_status read_range(const reader *r, const mc_yaml *map, mc_recipe_sourc
     if (range->kind != MC_YAML_LIST || range->count != 2 ||
         !mc_coerce_integer(range->items[0], &first) || !mc_coerce_integer(range->items[1], &end))
         return FAIL(r, range, "expected two whole numbers as 'layer_range': [first, end]");
-    if (first < 0 || end <= first)
+    /* Of a module without blocks [0, 0] is all there is. */
+    const bool none = first == 0 && end == 0 && r->module_has_name;
+    if (first < 0 || (end <= first && !none))
         return FAIL(r, range, "expected a first block before the end, found [%.0f, %.0f]", first,
                     end);
     out->first = (int64_t)first;
@@ -383,7 +386,7 @@ static mc_status read_body(const reader *r, const mc_yaml *models, const mc_yaml
     return MC_OK;
 }
 
-static mc_status read_module(const reader *r, const mc_yaml_pair *pair)
+static mc_status read_module(reader *r, const mc_yaml_pair *pair)
 {
     const mc_yaml *models = NULL, *slices = NULL;
     mc_recipe_module *module = NULL;
@@ -397,11 +400,12 @@ static mc_status read_module(const reader *r, const mc_yaml_pair *pair)
         return FAIL(r, pair->key, "expected either 'models' or 'slices' in the module '%s'",
                     pair->key->text);
     MC_TRY(add_module(r, pair->key->text, pair->value, &module));
+    r->module_has_name = strcmp(pair->key->text, "default") != 0;
     MC_TRY(read_parameters(r, pair->value, false, &module->parameters));
     return read_body(r, models, slices, module);
 }
 
-static mc_status read_modules(const reader *r, const mc_yaml *map)
+static mc_status read_modules(reader *r, const mc_yaml *map)
 {
     const mc_yaml *models = NULL, *slices = NULL, *const modules = value_of(map, "modules");
     mc_recipe_module *module = NULL;

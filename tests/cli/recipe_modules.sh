@@ -1,0 +1,102 @@
+# Recipes with modules: encoder-decoder and multimodal models, slices of their blocks, what the
+# configuration says of them, and modules that are not listed.
+encoder_decoder()
+{
+    mkdir -p "$1"
+    helper model "$1/model.safetensors" "shared.weight:1x1:$2" \
+        "encoder.block.0.w.weight:1x1:$(($2 + 1))" "encoder.block.1.w.weight:1x1:$(($2 + 2))" \
+        "encoder.final_layer_norm.weight:1x1:$(($2 + 3))" \
+        "decoder.block.0.w.weight:1x1:$(($2 + 4))" "decoder.block.1.w.weight:1x1:$(($2 + 5))"
+    echo '{"model_type": "t5", "num_layers": 2, "eos_token_id": [1, 2]}' > "$1/config.json"
+}
+encoder_decoder a 10
+encoder_decoder b 20
+
+cat > encoder.yml <<'END'
+merge_method: passthrough
+modules:
+  encoder:
+    slices:
+      - sources: [{model: a, layer_range: [0, 2]}]
+      - sources: [{model: b, layer_range: [1, 2]}]
+END
+expect 0 mergecraft merge encoder.yml -o encoder
+for name in shared encoder.block.0.w encoder.block.1.w encoder.block.2.w encoder.final_layer_norm \
+    decoder.block.0.w decoder.block.1.w; do
+    expect 0 helper values encoder/model.safetensors $name.weight
+done
+# The decoder has as many blocks as before, and a list of tokens is no list of blocks.
+expect 0 grep -E '_layers|\[|1|2|\]' encoder/config.json
+
+cat > both.yml <<'END'
+merge_method: linear
+modules:
+  encoder: {models: [{model: a, parameters: {weight: [1, 0]}}, {model: b, parameters: {weight: 1}}]}
+  default: {models: [{model: a}, {model: b}], parameters: {weight: 1}}
+END
+expect 0 mergecraft merge both.yml -o both
+for name in shared encoder.block.0.w encoder.block.1.w decoder.block.1.w; do
+    expect 0 helper values both/model.safetensors $name.weight
+done
+
+multimodal()
+{
+    mkdir -p "$1"
+    helper model "$1/model.safetensors" "language_model.model.embed_tokens.weight:1x1:$2" \
+        "language_model.model.layers.0.w.weight:1x1:$(($2 + 1))" \
+        "language_model.model.layers.1.w.weight:1x1:$(($2 + 2))" \
+        "vision_tower.encoder.layers.0.w.weight:1x1:$(($2 + 3))" \
+        "vision_tower.encoder.layers.1.w.weight:1x1:$(($2 + 4))" \
+        "vision_tower.encoder.layers.2.w.weight:1x1:$(($2 + 5))" \
+        "multi_modal_projector.weight:1x1:$(($2 + 6))"
+    cat > "$1/config.json" <<'END'
+{
+  "model_type": "seen",
+  "text_config": {
+    "num_hidden_layers": 2,
+    "layer_types": ["full", "sliding"],
+    "mlp_only_layers": [1]
+  },
+  "vision_config": {
+    "depth": 3
+  }
+}
+END
+}
+multimodal c 30
+multimodal d 40
+cat > seen.yml <<'END'
+merge_method: passthrough
+modules:
+  text_decoder:
+    slices:
+      - sources: [{model: c, layer_range: [1, 2]}]
+      - sources: [{model: d, layer_range: [0, 2]}]
+  vision_tower:
+    slices: [{sources: [{model: d, layer_range: [1, 3]}]}]
+  multi_modal_projector:
+    slices: [{sources: [{model: d, layer_range: [0, 0]}]}]
+END
+expect 0 mergecraft merge seen.yml -o seen
+for name in language_model.model.embed_tokens language_model.model.layers.0.w \
+    language_model.model.layers.2.w vision_tower.encoder.layers.1.w multi_modal_projector; do
+    expect 0 helper values seen/model.safetensors $name.weight
+done
+expect 0 cat seen/config.json
+
+# Modules by the beginning of names.
+sed 's/text_decoder/language_model/; s/vision_tower:/vision_tower.encoder:/' seen.yml > prefix.yml
+expect 0 mergecraft merge prefix.yml -o prefix -q
+cmp prefix/model.safetensors seen/model.safetensors || fail 'a prefix is another module'
+cmp prefix/config.json seen/config.json || fail 'a prefix has another configuration'
+
+wrong()
+{
+    cat > wrong.yml
+    expect 1 mergecraft merge wrong.yml -o never
+}
+# Slices of a model with two stacks, a module that does not exist, no blocks of one that has some.
+printf 'merge_method: passthrough\nslices: [{sources: [{model: a, layer_range: [0, 1]}]}]\n' | wrong
+sed 's/vision_tower/video_tower/' seen.yml | wrong
+sed 's/\[1, 3\]/[0, 0]/' seen.yml | wrong
+sed 's/\[1, 3\]/[1, 4]/' seen.yml | wrong
