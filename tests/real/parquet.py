@@ -22,7 +22,8 @@ passed, failed = 0, []
 
 
 class Error(ctypes.Structure):
-    _fields_ = [("code", ctypes.c_int), ("offset", ctypes.c_int64), ("file", ctypes.c_char * 1024),
+    _fields_ = [("code", ctypes.c_int), ("hint", ctypes.c_int), ("offset", ctypes.c_int64),
+                ("token", ctypes.c_uint64), ("file", ctypes.c_char * 1024),
                 ("tensor", ctypes.c_char * 256), ("text", ctypes.c_char * 4096)]
 
 

@@ -116,7 +116,7 @@ compare(from_mixed.model, medians, 0)
 # The same accuracy as the pipeline of transformers, in float32, called one by one.
 floats = median(parents)
 called = pipeline('text-classification', model=floats, tokenizer=merged_model.tokenizer, device='cpu')
-examples = mergecraft._core.Glue('rte', 'validation', RTE).examples()
+examples = mergecraft._core.glue_data('rte', 'validation', RTE).examples()
 right = sum((called({'text': a, 'text_pair': b}, truncation=True)['label'] != 'LABEL_0') == bool(label) for a, b, label in examples)
 assert score == {'accuracy': right / len(examples)}, (score, right / len(examples))
 assert evaluate_glue_pipeline(called, 'rte') == score
