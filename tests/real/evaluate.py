@@ -38,6 +38,7 @@ def check(name: str, good: bool, detail: str = "") -> None:
 
 def run(*arguments: str) -> tuple[dict, torch.Tensor]:
     lines = WORK / "lines"
+    lines.unlink(missing_ok=True)
     done = subprocess.run(
         [COMMAND, *arguments, "--data", str(DATA), "--predictions", str(lines), "--json", "-q"],
         check=True,
