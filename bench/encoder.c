@@ -1,8 +1,10 @@
 /*
  * How fast sequences of token ids go through an encoder, against how fast oneDNN alone multiplies.
- * bench_encoder MODEL IDS f32|bf16|int8 [THREADS [RUNS [LOGITS]]]; encoder.py writes IDS and reads LOGITS.
+ * bench_encoder MODEL IDS f32|bf16|int8 [THREADS [RUNS [LOGITS]]]; encoder.py writes IDS and reads
+ * LOGITS.
  *
- * IDS: int32 in the order of this machine: number of sequences, the length of each, all ids, all segment types.
+ * IDS: int32 in the order of this machine: number of sequences, the length of each, all ids, all
+ * segment types.
  */
 #include "nn/encoder.h"
 #include "base/error.h"

@@ -1,6 +1,6 @@
 /*
- * The floor that merges are measured against: reads every input once with read(2) and writes as many bytes as the
- * output has, on one thread, with nothing in between. floor OUTPUT BYTES INPUT...
+ * The floor that merges are measured against: reads every input once with read(2) and writes as
+ * many bytes as the output has, on one thread, with nothing in between. floor OUTPUT BYTES INPUT...
  */
 #include <errno.h>
 #include <fcntl.h>

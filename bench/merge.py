@@ -26,7 +26,8 @@ NEEDS_BASE = {"task", "ties", "dare", "stock", "max_magnitude"}
 METHODS = {"bert": ["median", "soup", "task", "stock", "ties", "dare", "max_magnitude"],
            "llama": ["soup", "slerp", "task", "ties", "dare"]}
 TORCH = {"median", "soup", "task", "ties", "dare"}
-# Of ours: its arguments on the command line. Of mergekit: the method that is nearest, of all and of each model.
+# Of ours: its arguments on the command line. Of mergekit: the method that is nearest, of all and of
+# each model.
 SETTINGS = {"soup": ["-p", "weights=1,2,3"], "slerp": ["-p", "tau=0.3"]}
 MERGEKIT = {
     "soup": ("linear", {}, lambda i: {"weight": i + 1.0}),

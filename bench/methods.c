@@ -4,7 +4,7 @@
  * runs.
  *
  *     bench_methods [f64]        methods with float64 tiles
- *     bench_methods ties N       rounds and nanoseconds of a whole ties layer of N elements of three kinds
+ *     bench_methods ties N       rounds and nanoseconds of a whole ties layer of N elements
  */
 #include "base/cpu.h"
 #include "merge/params.h"

@@ -1,6 +1,7 @@
 /*
- * The machine's own product speed: oneDNN alone, 4096 × 768 times 768 × 3072, weights in its order, on the threads that
- * OMP_NUM_THREADS says. product f32|bf16|int8: GFLOP/s (of whole numbers: as many operations) of the best of ten.
+ * The machine's own product speed: oneDNN alone, 4096 × 768 times 768 × 3072, weights in its order,
+ * on the threads that OMP_NUM_THREADS says. product f32|bf16|int8: GFLOP/s (of whole numbers: as
+ * many operations) of the best of ten.
  */
 #include <dnnl.h>
 #include <stdint.h>

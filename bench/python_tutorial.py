@@ -70,7 +70,8 @@ def run(way: str, paths: list[str], rte: str, out: str) -> dict[str, float]:
     import mergecraft
     from mergecraft import dict_map, evaluate_glue_pipeline, model_merge
 
-    transformers.BertForSequenceClassification, transformers.AutoTokenizer  # noqa: B018  # imports, not work
+    # noqa: B018  # imports, not work
+    transformers.BertForSequenceClassification, transformers.AutoTokenizer
 
     @dict_map
     def median_layer_merging(models, **kw):

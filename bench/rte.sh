@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# rte.sh MERGECRAFT MODELS DATA: what merging does for five fine-tunes on RTE, and what computing in less than float32 does, as a Markdown table.
-# MODELS holds NAME-base and NAME-rte-1 … NAME-rte-5; DATA is RTE as mergecraft eval takes it.
+# rte.sh MERGECRAFT MODELS DATA: what merging does for five fine-tunes on RTE, and what computing in
+# less than float32 does, as a Markdown table. MODELS holds NAME-base and NAME-rte-1 … NAME-rte-5;
+# DATA is RTE as mergecraft eval takes it.
 set -euo pipefail
 command=$1
 data=$3

@@ -1,6 +1,7 @@
 /*
- * bench_tokenizer FOLDER FILE RUNS: seconds of processor time that it takes to encode all pairs of FILE (texts that end with NUL, two a pair), a line for
- * each run. tokenizer.py compares them with the tokenizers package.
+ * bench_tokenizer FOLDER FILE RUNS: seconds of processor time that it takes to encode all pairs of
+ * FILE (texts that end with NUL, two a pair), a line for each run. tokenizer.py compares them with
+ * the tokenizers package.
  */
 #include "base/file.h"
 #include "base/memory.h"

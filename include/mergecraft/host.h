@@ -1,8 +1,8 @@
 /*
  * The functions of the library that a plug-in (plugin.h) may call. A plug-in is compiled with
- * -DMC_PLUGIN and linked with nothing. It gets this table when it is loaded, and the functions' names
- * stand for its entries, so that the same text works in a program that links the library. method.h
- * includes this header if it is needed.
+ * -DMC_PLUGIN and linked with nothing. It gets this table when it is loaded, and the functions'
+ * names stand for its entries, so that the same text works in a program that links the library.
+ * method.h includes this header if it is needed.
  *
  * Entries are only ever appended, so that a plug-in works with every later library of the same
  * MC_METHOD_API.

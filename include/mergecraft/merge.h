@@ -2,7 +2,7 @@
  * Merging: state dicts in, state dict out; or models in, folder out. Everything is lazy until run.
  *
  *     mc_dict_map     applies a method to every name that all state dicts have → lazy state dict
- *     mc_model_merge  the same with line-up: passthrough layers, names that some models lack, buffers
+ *     mc_model_merge  the same after matching: passthrough layers, missing names, buffers
  *     mc_plan_new     the same for models → a plan that can be inspected, changed, and run
  *
  * Results are the same bits for any number of threads, memory budget and CPU.
@@ -85,9 +85,9 @@ MC_API size_t mc_report_count(const mc_report *report);
 MC_API const char *mc_report_line(const mc_report *report, size_t index);
 
 /*
- * Applies a layer method to every name that all models (and the base, and every side input) have, in the
- * order of the first model. The result is lazy and keeps its own references to the inputs' tensors.
- * Names that some lack are left out and reported.
+ * Applies a layer method to every name that all models (and the base, and every side input) have,
+ * in the order of the first model. The result is lazy and keeps its own references to the inputs'
+ * tensors. Names that some lack are left out and reported.
  *
  * Errors: MC_USAGE     no method, or it does not fit: parameters, base, number of models, sides
  *         MC_MISMATCH  no name is common, or shapes differ
@@ -230,8 +230,8 @@ MC_API void mc_plan_free(mc_plan *plan);
 
 /*
  * Gives the plan other parameters, "NAME=VALUE" each; those not named take their defaults. Tensors
- * are not matched again. Results are the same bits as those of a new plan. State dicts made from the
- * plan before keep their values. On failure the plan is unchanged.
+ * are not matched again. Results are the same bits as those of a new plan. State dicts made from
+ * the plan before keep their values. On failure the plan is unchanged.
  *
  * Errors: MC_USAGE        the method does not take a parameter or its value
  *         MC_UNSUPPORTED  a method of scope MC_MODEL makes other tensors with these parameters

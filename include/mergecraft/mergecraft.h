@@ -6,13 +6,13 @@
  *     state_dict.h       names → tensors, with lazy arithmetic
  *     hub.h              models and data sets of the Hugging Face Hub
  *     model.h            a checkpoint with its configuration
- *     method.h           merge methods, built-in and your own (tile.h, random.h: what they are made of)
+ *     method.h           merge methods, built-in and your own
+ *     tile.h, random.h   arithmetic on tiles and random numbers, for methods
  *     merge.h            dict_map, model_merge, plans
  *     recipe.h           recipes in YAML, as mergekit reads them
  *     plugin.h           methods from C files and shared objects
  *     tokenizer.h        text → token ids, as a model reads them
  *     glue.h             GLUE: tasks, data sets, metrics
- *     tokenizer.h        from text to token ids
  *     pipeline.h         classify texts, score a model on GLUE
  *     text.h             suggestions for typing errors, sizes for people
  */

@@ -200,8 +200,8 @@ typedef struct mc_statistics {
 struct mc_merge_input;
 
 /*
- * A method. Text is static. A method that is compiled elsewhere is recognised by its first field; new
- * fields are only added at the end.
+ * A method. Text is static. A method that is compiled elsewhere is recognised by its first field;
+ * new fields are only added at the end.
  */
 typedef struct mc_method {
     uint32_t api; /* MC_METHOD_API of the header it was compiled with */

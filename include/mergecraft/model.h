@@ -1,6 +1,7 @@
 /*
  * A model as the user names it: a folder as transformers writes it, a single weight file (with the
- * configuration of its folder, if there is one), or a Hub repository, ORG/NAME or ORG/NAME@REVISION.
+ * configuration of its folder, if there is one), or a Hub repository, ORG/NAME or
+ * ORG/NAME@REVISION.
  *
  * Any of these may be followed by LoRA adapters, BASE+ADAPTER[+ADAPTER…]: folders as PEFT saves
  * them, files with the names of kohya's scripts or of diffusers, or repositories on the Hub. Their

@@ -186,8 +186,8 @@ typedef struct mc_evaluation {
 
 /*
  * Predicts every example and compares. Labels match by name ("entailment"), ignoring case, '-', '_'
- * and blanks. Names without a meaning, such as LABEL_0, are taken in the task's order, and `guessed`
- * is set. Free with mc_evaluation_free.
+ * and blanks. Names without a meaning, such as LABEL_0, are taken in the task's order, and
+ * `guessed` is set. Free with mc_evaluation_free.
  *
  * Errors: MC_MISMATCH  the model's labels cannot be the task's
  *         otherwise as mc_pipeline_logits

@@ -1,9 +1,9 @@
 /*
- * Methods from outside the library: a C file, compiled when it is loaded with the system's compiler,
- * or a shared object that was built from one with -DMC_PLUGIN.
+ * Methods from outside the library: a C file, compiled when it is loaded with the system's
+ * compiler, or a shared object that was built from one with -DMC_PLUGIN.
  *
- * Loading runs the file's code: never load what you do not trust. Its code stays mapped, so that its
- * methods are valid until the process ends.
+ * Loading runs the file's code: never load what you do not trust. Its code stays mapped, so that
+ * its methods are valid until the process ends.
  *
  * Thread-safety: all functions may be called from any thread.
  */
@@ -17,10 +17,11 @@ MC_BEGIN_DECLS
 typedef struct mc_plugin mc_plugin;
 
 /*
- * Loads `path`, a .c or a .so file. A .c file is compiled by $CC (a program's name or path; default:
- * cc), without a shell, into $XDG_CACHE_HOME/mergecraft/plugins (default: ~/.cache), once per
- * content. If that folder cannot be written to, it is mergecraft-UID/plugins in $TMPDIR or /tmp. The
- * folder must belong to the user, and nobody else may be able to write to it or rename it.
+ * Loads `path`, a .c or a .so file. A .c file is compiled by $CC (a program's name or path;
+ * default: cc), without a shell, into $XDG_CACHE_HOME/mergecraft/plugins (default: ~/.cache), once
+ * per content. If that folder cannot be written to, it is mergecraft-UID/plugins in $TMPDIR or
+ * /tmp. The folder must belong to the user, and nobody else may be able to write to it or rename
+ * it.
  *
  * Errors: MC_COMPILE    the text has the compiler's messages
  *         MC_FORMAT     not a plug-in, without methods, or of another version of the interface

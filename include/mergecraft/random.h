@@ -2,9 +2,9 @@
  * Random numbers that depend only on what they are for: (seed, layer, stream, element). Any piece
  * of a layer can be drawn by any thread in any order and holds the same numbers.
  *
- * A method needs mc_random_u32 and mc_random_bernoulli, with layer->random_key. What they are made of
- * is inline beside them, because a plug-in is linked with nothing, and compiled for the CPU level of
- * the method that draws.
+ * A method needs mc_random_u32 and mc_random_bernoulli, with layer->random_key. What they are made
+ * of is inline beside them, because a plug-in is linked with nothing, and compiled for the CPU
+ * level of the method that draws.
  *
  * The generator is Philox4x32 with ten rounds: J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw,
  * "Parallel random numbers: as easy as 1, 2, 3", SC 2011. It maps a counter of four words and a key

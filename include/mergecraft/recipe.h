@@ -21,7 +21,8 @@ MC_BEGIN_DECLS
 typedef struct mc_recipe mc_recipe;
 
 /*
- * Reads a recipe; no model is opened. The caller closes it with mc_recipe_close, which accepts NULL.
+ * Reads a recipe; no model is opened. The caller closes it with mc_recipe_close, which accepts
+ * NULL.
  *
  * Errors: MC_FORMAT       not YAML, or not a recipe
  *         MC_UNSUPPORTED  a kind of recipe or a method that is not supported

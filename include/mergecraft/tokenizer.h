@@ -80,7 +80,9 @@ MC_API void mc_encoding_free(mc_encoding *encoding);
 MC_API size_t mc_tokenizer_vocabulary_size(const mc_tokenizer *tokenizer);
 /* model_max_length of tokenizer_config.json; 0: missing, or too large to mean anything. */
 MC_API size_t mc_tokenizer_max_length(const mc_tokenizer *tokenizer);
-/* A token's text in the vocabulary ("##ing"); NULL: no token has the id. Lives with the tokenizer. */
+/*
+ * A token's text in the vocabulary ("##ing"); NULL: no token has the id. Lives with the tokenizer.
+ */
 MC_API const char *mc_tokenizer_token(const mc_tokenizer *tokenizer, int32_t id);
 
 MC_END_DECLS

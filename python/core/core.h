@@ -1,8 +1,9 @@
 /*
- * mergecraft._core: the library's objects as Python's. Thin: what users see is written in Python, on top of it.
+ * mergecraft._core: the library's objects as Python's. Thin: what users see is written in Python,
+ * on top of it.
  *
- * Everything here uses the limited API of Python 3.11, and of mergecraft only the public headers. Calls that may take long are made
- * without the interpreter's lock.
+ * Everything here uses the limited API of Python 3.11, and of mergecraft only the public headers.
+ * Calls that may take long are made without the interpreter's lock.
  */
 #ifndef MC_PYTHON_CORE_H
 #define MC_PYTHON_CORE_H
@@ -12,14 +13,15 @@
 
 #include <mergecraft/mergecraft.h>
 
-/* ---- errors ------------------------------------------------------------------------------------ */
+/* ---- errors ---------------------------------------------------------------------------------- */
 
 /* Raises what an error says as an exception of mergecraft._errors; returns NULL. */
 PyObject *core_raise(const mc_error *error);
 
 /*
- * An exception of a callback, which may have run on one of the library's threads, until the function that called the library takes
- * it. Belongs to the object that has the callback. All is used with the interpreter's lock.
+ * An exception of a callback, which may have run on one of the library's threads, until the
+ * function that called the library takes it. Belongs to the object that has the callback. All is
+ * used with the interpreter's lock.
  */
 typedef struct core_kept {
     PyObject *type, *value, *traceback; /* type is NULL: none */
@@ -27,7 +29,10 @@ typedef struct core_kept {
     struct core_kept *next;
 } core_kept;
 
-/* Keeps the exception that a callback has raised, and tells the library of it; returns the status for it. */
+/*
+ * Keeps the exception that a callback has raised, and tells the library of it; returns the status
+ * for it.
+ */
 mc_status core_callback_failed(core_kept *kept, mc_error *error);
 
 /* Lets go of the exception, if there is one: before its owner goes. */
@@ -36,7 +41,7 @@ void core_forget(core_kept *kept);
 /* As core_raise, but raises the exception that a callback has kept, if there is one. */
 PyObject *core_raise_kept(const mc_error *error);
 
-/* ---- objects ------------------------------------------------------------------------------------ */
+/* ---- objects --------------------------------------------------------------------------------- */
 
 /* Bytes that belong to whoever has them; supports the buffer protocol, writable. */
 PyObject *core_memory_map(int fd, int64_t offset, int64_t size);
@@ -58,7 +63,7 @@ PyObject *core_metrics(const mc_metric *metrics, size_t count);
 
 /* Each NULL, with an exception, if the object is of another type. */
 
-/* ---- runs --------------------------------------------------------------------------------------- */
+/* ---- runs ------------------------------------------------------------------------------------ */
 
 /* A long call: stops at Ctrl-C, and tells a function of Python's how far it is. */
 typedef struct core_run {
@@ -86,7 +91,7 @@ typedef struct core_run_arguments {
 
 mc_run_options core_run_options(const core_run_arguments *arguments, core_run *run);
 
-/* ---- values ------------------------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 /* A dtype by its name in torch; false with an exception if there is none. */
 int core_dtype(const char *name, mc_dtype *dtype);
@@ -94,7 +99,10 @@ int core_dtype(const char *name, mc_dtype *dtype);
 /* A tuple of dimensions; the rank, or −1 with an exception. */
 int core_shape(PyObject *sequence, int64_t shape[MC_MAX_RANK]);
 
-/* A list of str as an array that ends with NULL, of strings that are owned by the list's items. Free it with PyMem_Free. */
+/*
+ * A list of str as an array that ends with NULL, of strings that are owned by the list's items.
+ * Free it with PyMem_Free.
+ */
 const char **core_strings(PyObject *list, Py_ssize_t *count);
 
 int core_add_memory(PyObject *module);

@@ -75,7 +75,7 @@ PyObject *core_raise_kept(const mc_error *error)
     return NULL;
 }
 
-/* ---- runs --------------------------------------------------------------------------------------- */
+/* ---- runs ------------------------------------------------------------------------------------ */
 
 static bool step(core_run *run, int64_t done, int64_t total)
 {

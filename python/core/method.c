@@ -32,7 +32,7 @@ static const mc_method *of(PyObject *object)
     return ((method_object *)object)->method;
 }
 
-/* ---- methods of Python's -------------------------------------------------------------------------- */
+/* ---- methods of Python's --------------------------------------------------------------------- */
 
 static PyObject *copy_dict(const mc_state_dict *from)
 {
@@ -57,7 +57,10 @@ static PyObject *copy_dicts(const mc_merge_input *input)
     return list;
 }
 
-/* The function gets a list of Dicts and the base's Dict or None, and returns a Dict. NULL with an exception. */
+/*
+ * The function gets a list of Dicts and the base's Dict or None, and returns a Dict. NULL with an
+ * exception.
+ */
 static PyObject *call_function(const python_method *self, const mc_merge_input *input)
 {
     PyObject *const models = copy_dicts(input);
@@ -126,7 +129,7 @@ static void method_dealloc(PyObject *object)
     Py_DECREF(type);
 }
 
-/* ---- descriptors -------------------------------------------------------------------------------- */
+/* ---- descriptors ----------------------------------------------------------------------------- */
 
 static PyObject *get_name(PyObject *self, void *closure)
 {

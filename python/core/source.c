@@ -46,7 +46,7 @@ static void source_dealloc(PyObject *object)
     Py_DECREF(type);
 }
 
-/* ---- properties --------------------------------------------------------------------------------- */
+/* ---- properties ------------------------------------------------------------------------------ */
 
 static PyObject *get_dtype(PyObject *self, void *closure)
 {
@@ -83,7 +83,7 @@ static PyGetSetDef source_properties[] = {
     {"is_float", get_floating, NULL, "whether it is merged rather than copied", NULL},
     {0}};
 
-/* ---- values ------------------------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 static PyObject *read_new(const mc_source *source, mc_dtype as, int64_t size)
 {
@@ -152,9 +152,12 @@ static PyType_Spec source_spec = {"mergecraft._core.Source", sizeof(source_objec
                                   Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
                                   source_slots};
 
-/* ---- wrapped arrays ------------------------------------------------------------------------------ */
+/* ---- wrapped arrays -------------------------------------------------------------------------- */
 
-/* The last user of a tensor may be one of the library's threads, or come when the interpreter has ended. */
+/*
+ * The last user of a tensor may be one of the library's threads, or come when the interpreter has
+ * ended.
+ */
 static void release_object(void *cookie)
 {
     if (!Py_IsInitialized())
@@ -194,7 +197,7 @@ static PyObject *wrap(PyObject *module, PyObject *args)
     return made_source(source);
 }
 
-/* ---- computed tensors ---------------------------------------------------------------------------- */
+/* ---- computed tensors ------------------------------------------------------------------------ */
 
 /* A function that makes a whole tensor, and what it made, until all of that has been read. */
 typedef struct computation {

@@ -31,8 +31,8 @@ mc_status mc_checkpoint_folder(const char *path, char **out, mc_error *error);
 /*
  * Opens a file, a shard index, or a folder (see folder.h). `config` is the model's configuration,
  * NULL if there is none. Tied tensors are kept once (tied.h), unless the configuration unties them.
- * Quantised weights are refused, or dequantised lazily (quantization.h); then quantization_config is
- * removed from `config`. Zero-initialise *out; close it also after a failure.
+ * Quantised weights are refused, or dequantised lazily (quantization.h); then quantization_config
+ * is removed from `config`. Zero-initialise *out; close it also after a failure.
  */
 mc_status mc_checkpoint_open(const char *path, json_t *config, mc_checkpoint *out, mc_error *error);
 void mc_checkpoint_close(mc_checkpoint *checkpoint);

@@ -1,7 +1,7 @@
 /*
  * One format of files that are written. Order of the tensors, alignment, names of the shards, index
- * and headers belong to the format; plans, sinks and the executor know none of them. A new format is
- * a file with one of these.
+ * and headers belong to the format; plans, sinks and the executor know none of them. A new format
+ * is a file with one of these.
  *
  * Everything is known before the first element is computed: that is why any thread may compute any
  * tile, and why an interrupted run can resume.

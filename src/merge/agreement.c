@@ -18,7 +18,7 @@ static mc_status report_text(const mc_text *text, bool strict, mc_report *report
                   : mc_report_add(report, error, "%s", text->data);
 }
 
-/* ---- labels ------------------------------------------------------------------------------------ */
+/* ---- labels ---------------------------------------------------------------------------------- */
 
 static bool same_labels(const mc_model *a, const mc_model *b)
 {
@@ -61,7 +61,7 @@ mc_status mc_agree_on_labels(const mc_model *const *models, size_t count, bool s
     return MC_OK;
 }
 
-/* ---- configurations ---------------------------------------------------------------------------- */
+/* ---- configurations -------------------------------------------------------------------------- */
 
 /* Keys that do not change what a model computes from token ids. */
 static const char *const other_keys[] = {
@@ -319,7 +319,7 @@ mc_status mc_agree_on_configs(const mc_model *const *models, size_t count, const
     return MC_OK;
 }
 
-/* ---- vocabularies ------------------------------------------------------------------------------ */
+/* ---- vocabularies ---------------------------------------------------------------------------- */
 
 #define VOCABULARY_LIMIT (INT64_C(256) << 20)
 

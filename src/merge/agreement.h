@@ -14,8 +14,8 @@ mc_status mc_agree_on_labels(const mc_model *const *models, size_t count, bool s
 
 /*
  * Compares config.json with that of `last`, key by key: numbers of heads, rope, activations, model
- * type, … Keys that say how a model was trained, is loaded or generates text are left out, and those
- * that only one of the two has.
+ * type, … Keys that say how a model was trained, is loaded or generates text are left out, and
+ * those that only one of the two has.
  */
 mc_status mc_agree_on_configs(const mc_model *const *models, size_t count, const mc_model *last,
                               bool strict, mc_report *report, mc_error *error);

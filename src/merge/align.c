@@ -63,7 +63,7 @@ static mc_status add_to_pool(aligner *a, size_t model)
     return MC_OK;
 }
 
-/* ---- one model's own dict ---------------------------------------------------------------------- */
+/* ---- one model's own dict -------------------------------------------------------------------- */
 
 /* Adds a tensor under an aligned name; its origin is tensor `origin` of the model's own dict. */
 static mc_status add_aligned(mc_alignment *out, size_t model, const char *name, mc_source *source,
@@ -193,7 +193,7 @@ static mc_status match_names(aligner *a, size_t model)
     return status;
 }
 
-/* ---- experts ----------------------------------------------------------------------------------- */
+/* ---- experts --------------------------------------------------------------------------------- */
 
 /* Makes the model's dict again, with experts as the aligned names have them. */
 static mc_status replace_experts(aligner *a, size_t model, const mc_experts *experts)
@@ -250,7 +250,7 @@ static bool has_experts(const aligner *a, size_t model)
     return false;
 }
 
-/* ---- tied tensors ------------------------------------------------------------------------------ */
+/* ---- tied tensors ---------------------------------------------------------------------------- */
 
 static size_t index_of(const mc_state_dict *dict, const char *name)
 {
@@ -347,7 +347,7 @@ static mc_status add_output_heads(aligner *a, size_t model)
     return status;
 }
 
-/* ---- all --------------------------------------------------------------------------------------- */
+/* ---- all ------------------------------------------------------------------------------------- */
 
 static mc_status align_model(aligner *a, size_t model)
 {
@@ -360,7 +360,9 @@ static mc_status align_model(aligner *a, size_t model)
     return add_to_pool(a, model);
 }
 
-/* The last model first, as its names are those of the result; the base and lists after all models. */
+/*
+ * The last model first, as its names are those of the result; the base and lists after all models.
+ */
 static size_t nth(const aligner *a, size_t step)
 {
     return step < a->tuned_count ? a->tuned_count - 1 - step : step;

@@ -21,8 +21,8 @@ static const char *last_part(const char *path, const char *end)
 }
 
 /*
- * A model's name on the Hub, else the last part of its path; of BASE+ADAPTER the same for each part.
- * In new memory, in UTF-8 whatever the path is in; NULL: no memory.
+ * A model's name on the Hub, else the last part of its path; of BASE+ADAPTER the same for each
+ * part. In new memory, in UTF-8 whatever the path is in; NULL: no memory.
  */
 static char *public_name(const mc_model *model)
 {
@@ -47,7 +47,7 @@ static char *public_name(const mc_model *model)
     return text;
 }
 
-/* ---- Markdown and YAML ------------------------------------------------------------------------- */
+/* ---- Markdown and YAML ----------------------------------------------------------------------- */
 
 /* As code in a cell of a table: fenced by more backticks than it has in a row; "|" ends a cell. */
 static void add_code(mc_text *card, const char *text)
@@ -91,7 +91,7 @@ static void add_quoted(mc_text *text, const char *value)
     mc_text_add(text, "\"");
 }
 
-/* ---- the parts of the card --------------------------------------------------------------------- */
+/* ---- the parts of the card ------------------------------------------------------------------- */
 
 static void add_model(mc_text *card, const mc_model *model, const char *role)
 {

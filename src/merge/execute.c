@@ -8,8 +8,8 @@
  * Threads take pieces of work:
  *
  * - Tiles of `apply`, strictly in the order of the output. Each gets a slot of a ring. A thread
- *   that finds the slot at the ring's head full writes it, and all full ones behind it, to the sink,
- *   one thread at a time. So the sink sees the stream in order, without a thread of its own.
+ *   that finds the slot at the ring's head full writes it, and all full ones behind it, to the
+ *   sink, one thread at a time. So the sink sees the stream in order, without a thread of its own.
  * - Tiles of statistics, of any open task, so that threads have work while a round of another task
  *   ends (DIGEST) or the ring is full.
  *

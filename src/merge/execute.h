@@ -1,7 +1,7 @@
 /*
- * The streaming executor: computes the tensors of a list, tile by tile on several threads, and writes
- * their bytes to a sink in order. Memory is bounded whatever the size of the tensors. Only a method
- * that must see a whole tensor takes more, if a single tensor needs more than the bound.
+ * The streaming executor: computes the tensors of a list, tile by tile on several threads, and
+ * writes their bytes to a sink in order. Memory is bounded whatever the size of the tensors. Only a
+ * method that must see a whole tensor takes more, if a single tensor needs more than the bound.
  */
 #ifndef MC_MERGE_EXECUTE_H
 #define MC_MERGE_EXECUTE_H

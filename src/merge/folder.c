@@ -28,14 +28,17 @@ static void free_folder(mc_folder *folder)
     *folder = (mc_folder){.fd = -1};
 }
 
-/* ---- removing ---------------------------------------------------------------------------------- */
+/* ---- removing -------------------------------------------------------------------------------- */
 
 static bool is_dots(const char *name)
 {
     return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
 }
 
-/* Empties a folder; symbolic links are removed, not followed. Takes over fd. Goes on after failures; 0 if there were none. */
+/*
+ * Empties a folder; symbolic links are removed, not followed. Takes over fd. Goes on after
+ * failures; 0 if there were none.
+ */
 static int empty_folder(int fd)
 {
     DIR *const entries = mc_system->list(fd);
@@ -76,11 +79,11 @@ mc_status mc_folder_clear(mc_folder *folder, mc_error *error)
     return MC_OK;
 }
 
-/* ---- beginning --------------------------------------------------------------------------------- */
+/* ---- beginning ------------------------------------------------------------------------------- */
 
 /*
- * "a/b/" → before "a/", parent "a", name "b"; "b" → "", ".", "b"; "/b" → "/", "/", "b". False when there is no
- * memory.
+ * "a/b/" → before "a/", parent "a", name "b"; "b" → "", ".", "b"; "/b" → "/", "/", "b". False when
+ * there is no memory.
  */
 static bool split(const char *path, char **before, char **parent, char **name)
 {
@@ -126,7 +129,10 @@ static mc_status make_parents(const char *path, char **made, mc_error *error)
     return result;
 }
 
-/* Removes the parents that were made, as far as they are empty. Uses up folder->work: there may be no memory for a copy. */
+/*
+ * Removes the parents that were made, as far as they are empty. Uses up folder->work: there may be
+ * no memory for a copy.
+ */
 static void remove_made(mc_folder *folder)
 {
     if (!folder->made)
@@ -230,8 +236,8 @@ static mc_status lock(mc_folder *folder, bool *gone, mc_error *error)
 }
 
 /*
- * The target without slashes at its end, in new memory; of a link, what it leads to: that is replaced, where it lies, and the
- * link stays. NULL when there is no memory.
+ * The target without slashes at its end, in new memory; of a link, what it leads to: that is
+ * replaced, where it lies, and the link stays. NULL when there is no memory.
  */
 static char *place_of(const char *target)
 {
@@ -307,7 +313,7 @@ mc_status mc_folder_check_room(const mc_folder *folder, int64_t bytes, mc_error 
                       mc_format_bytes(disk.free, found, sizeof found));
 }
 
-/* ---- files ------------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 int mc_folder_open(const mc_folder *folder, const char *name)
 {
@@ -367,7 +373,7 @@ mc_status mc_folder_write_json(mc_folder *folder, const char *name, const json_t
     return status;
 }
 
-/* ---- ending ------------------------------------------------------------------------------------ */
+/* ---- ending ---------------------------------------------------------------------------------- */
 
 static void sync_parent(const mc_folder *folder)
 {
@@ -376,7 +382,10 @@ static void sync_parent(const mc_folder *folder)
     const int fd = known ? mc_system->open(AT_FDCWD, parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)
                          : -1;
     if (fd >= 0) {
-        /* The folder is complete and has its name; that the name survives a power cut is all that this adds. */
+        /*
+         * The folder is complete and has its name; that the name survives a power cut is all that
+         * this adds.
+         */
         (void)mc_system->fsync(fd);
         mc_system->close(fd);
     }
@@ -400,8 +409,9 @@ static int exchange(const mc_folder *folder)
 }
 
 /*
- * Old and new change places, so that there is a whole folder under the name at any time. The old one is locked until it is
- * removed: another run would take it for what was left behind, and write into it meanwhile.
+ * Old and new change places, so that there is a whole folder under the name at any time. The old
+ * one is locked until it is removed: another run would take it for what was left behind, and write
+ * into it meanwhile.
  */
 static int replace(const mc_folder *folder)
 {

@@ -1,6 +1,7 @@
 /*
- * A folder that appears under its name only when it is complete: files are written into a hidden one beside it
- * (".NAME.merging"), which is locked while a process works in it and renamed at the end.
+ * A folder that appears under its name only when it is complete: files are written into a hidden
+ * one beside it (".NAME.merging"), which is locked while a process works in it and renamed at the
+ * end.
  */
 #ifndef MC_MERGE_FOLDER_H
 #define MC_MERGE_FOLDER_H
@@ -17,16 +18,17 @@ typedef struct mc_folder {
 } mc_folder;
 
 /*
- * Makes (or finds again) and locks the hidden folder; of a target that is a link, beside what it leads to. MC_EXISTS if the
- * target is there and may not be replaced, MC_BUSY if another process works on it. Ends with one of mc_folder_commit, _discard,
- * _keep, which all free it; after a failure here there is nothing to end.
+ * Makes (or finds again) and locks the hidden folder; of a target that is a link, beside what it
+ * leads to. MC_EXISTS if the target is there and may not be replaced, MC_BUSY if another process
+ * works on it. Ends with one of mc_folder_commit, _discard, _keep, which all free it; after a
+ * failure here there is nothing to end.
  */
 mc_status mc_folder_begin(const char *target, bool overwrite, bool sync, mc_folder *out,
                           mc_error *error);
 
 /*
- * Sets `target` and `work` of the folder and *parent, in new memory, also after a failure: the caller
- * frees all three. MC_USAGE if the target is not a name, such as "..".
+ * Sets `target` and `work` of the folder and *parent, in new memory, also after a failure: the
+ * caller frees all three. MC_USAGE if the target is not a name, such as "..".
  */
 mc_status mc_folder_names(const char *target, mc_folder *folder, char **parent, mc_error *error);
 
@@ -51,12 +53,17 @@ mc_status mc_folder_commit(mc_folder *folder, mc_error *error);
 void mc_folder_discard(mc_folder *folder); /* removes it */
 void mc_folder_keep(mc_folder *folder);    /* leaves it for a later run */
 
-/* Opens a file in the hidden folder for writing (made if it is not there). −1 and errno on failure. */
+/*
+ * Opens a file in the hidden folder for writing (made if it is not there). −1 and errno on failure.
+ */
 int mc_folder_open(const mc_folder *folder, const char *name);
 /* The same, but empty, whatever an earlier run has left; "sub/name" in a folder that is made. */
 int mc_folder_create(const mc_folder *folder, const char *name);
 
-/* Removes a folder and what is in it; links are removed, not followed. 0, or −1 where something is left. */
+/*
+ * Removes a folder and what is in it; links are removed, not followed. 0, or −1 where something is
+ * left.
+ */
 int mc_folder_remove(const char *path);
 
 #endif

@@ -14,7 +14,9 @@ enum { RECORD = 38, HEADER = 64 };
 
 int64_t mc_journal_step = INT64_C(32) << 20;
 
-/* Another number in every boot; 0 where the system does not tell, and then no journal is believed. */
+/*
+ * Another number in every boot; 0 where the system does not tell, and then no journal is believed.
+ */
 static uint64_t boot_identity(void)
 {
     char *text = NULL;
@@ -45,7 +47,10 @@ static void record_text(int64_t position, char text[RECORD + 1])
     snprintf(text, RECORD + 1, "%020" PRId64 " %016" PRIx64 "\n", position, check);
 }
 
-/* The furthest: behind the records of the last run may be some of an earlier one, which are true still. */
+/*
+ * The furthest: behind the records of the last run may be some of an earlier one, which are true
+ * still.
+ */
 static int64_t last_position(const char *records, size_t size)
 {
     int64_t position = 0;

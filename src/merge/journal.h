@@ -1,8 +1,10 @@
 /*
- * How far a run has come, kept in a small file beside what it writes, so that the next run can go on there.
+ * How far a run has come, kept in a small file beside what it writes, so that the next run can go
+ * on there.
  *
- * A journal is believed only by a run with the same fingerprint, in the same boot of the machine: a process that was killed leaves its
- * writes with the system, but after a power cut nobody knows which of them reached the disk.
+ * A journal is believed only by a run with the same fingerprint, in the same boot of the machine: a
+ * process that was killed leaves its writes with the system, but after a power cut nobody knows
+ * which of them reached the disk.
  */
 #ifndef MC_MERGE_JOURNAL_H
 #define MC_MERGE_JOURNAL_H

@@ -41,7 +41,7 @@ typedef struct work {
     mc_state_dict *made; /* by a method of model scope */
 } work;
 
-/* ---- does the method fit ----------------------------------------------------------------------- */
+/* ---- does the method fit --------------------------------------------------------------------- */
 
 static mc_status check_count(const mc_method *method, size_t count, mc_error *error)
 {
@@ -105,7 +105,7 @@ mc_status mc_lineup_check(const mc_method *method, const mc_merge_input *input, 
     return check_sides(method, input, error);
 }
 
-/* ---- one name ---------------------------------------------------------------------------------- */
+/* ---- one name -------------------------------------------------------------------------------- */
 
 static void look_up(work *w, const char *name)
 {
@@ -183,7 +183,7 @@ static kind kind_of(const work *w)
     return dtypes == MC_KIND_FLOAT ? MERGED : COPIED;
 }
 
-/* ---- rows -------------------------------------------------------------------------------------- */
+/* ---- rows ------------------------------------------------------------------------------------ */
 
 /* Adds a model's tensor to a row. `at`: the model among models, then base, then sides' items. */
 static mc_status add_input(const work *w, mc_output *row, mc_input input, size_t at,
@@ -369,9 +369,11 @@ static mc_status find_base_only(work *w, mc_error *error)
     return MC_OK;
 }
 
-/* ---- methods of model scope -------------------------------------------------------------------- */
+/* ---- methods of model scope ------------------------------------------------------------------ */
 
-/* What the method is to merge: the first model's tensors that line-up would merge layer by layer. */
+/*
+ * What the method is to merge: the first model's tensors that line-up would merge layer by layer.
+ */
 static mc_status collect_mergeable(work *w, mc_names *out, mc_error *error)
 {
     const mc_state_dict *const first = w->input->models[0];
@@ -421,7 +423,7 @@ static mc_status add_new_names(work *w, mc_error *error)
     return MC_OK;
 }
 
-/* ---- the report -------------------------------------------------------------------------------- */
+/* ---- the report ------------------------------------------------------------------------------ */
 
 static bool fits_any(const mc_merge_input *input, const char *pattern)
 {
@@ -484,7 +486,7 @@ static mc_status report_left_out(work *w, mc_error *error)
                            "not in all models and left out", error);
 }
 
-/* ---- all together ------------------------------------------------------------------------------ */
+/* ---- all together ---------------------------------------------------------------------------- */
 
 static mc_status check_something(const work *w, mc_error *error)
 {

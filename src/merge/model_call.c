@@ -115,7 +115,7 @@ mc_status mc_model_call_run(mc_model_call *call, const mc_params *params, mc_sta
     return MC_OK;
 }
 
-/* ---- new parameter values ---------------------------------------------------------------------- */
+/* ---- new parameter values -------------------------------------------------------------------- */
 
 static bool is_made_by(const mc_model_call *call, const mc_output *row)
 {

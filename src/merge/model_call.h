@@ -4,7 +4,9 @@
 
 #include "merge/outputs.h"
 
-/* A method with the state dicts that it sees. Owns copies of the dicts; their tensors are shared. */
+/*
+ * A method with the state dicts that it sees. Owns copies of the dicts; their tensors are shared.
+ */
 typedef struct mc_model_call mc_model_call;
 
 /*

@@ -15,7 +15,7 @@ enum { COPY_BLOCK = 1 << 20 };
 
 #define TEXT_LIMIT (INT64_C(256) << 20)
 
-/* ---- the value --------------------------------------------------------------------------------- */
+/* ---- the value ------------------------------------------------------------------------------- */
 
 static void free_file(mc_outfit_file *file)
 {
@@ -112,7 +112,7 @@ mc_status mc_outfit_text(const mc_outfit *outfit, const char *name, char **out, 
     return MC_OK;
 }
 
-/* ---- from a model ------------------------------------------------------------------------------ */
+/* ---- from a model ---------------------------------------------------------------------------- */
 
 static int compare_files(const void *a, const void *b)
 {
@@ -120,7 +120,9 @@ static int compare_files(const void *a, const void *b)
     return strcmp(x->name, y->name);
 }
 
-/* Code goes along where configuration names it: a folder may hold scripts that are not the model's. */
+/*
+ * Code goes along where configuration names it: a folder may hold scripts that are not the model's.
+ */
 static bool is_wanted(const mc_outfit *outfit, const char *name)
 {
     return mc_is_companion(name) &&
@@ -169,7 +171,7 @@ static mc_status add_folder(mc_outfit *outfit, const char *folder, const char *i
     return status;
 }
 
-/* ---- modules of sentence-transformers ---------------------------------------------------------- */
+/* ---- modules of sentence-transformers -------------------------------------------------------- */
 
 /* A folder below the model's own and nothing else: not "", "..", "/etc" or "a/../..". */
 static bool is_inner(const char *path)
@@ -239,9 +241,12 @@ mc_status mc_outfit_from_model(const mc_model *model, mc_outfit *out, mc_report 
     return MC_OK;
 }
 
-/* ---- writing ----------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
-/* transformers has called the key by two names; a file without either gets the one all versions read. */
+/*
+ * transformers has called the key by two names; a file without either gets the one all versions
+ * read.
+ */
 static json_t *set_dtype(json_t *config, mc_dtype dtype)
 {
     const bool modern = json_object_get(config, "dtype"),

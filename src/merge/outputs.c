@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- the table --------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------- */
 
 static void free_row(mc_output *row)
 {
@@ -89,7 +89,7 @@ size_t mc_output_count(const mc_output *row, mc_role role, size_t *first)
     return count;
 }
 
-/* ---- checks ------------------------------------------------------------------------------------ */
+/* ---- checks ---------------------------------------------------------------------------------- */
 
 const char *mc_label_of(const mc_labels *labels, const mc_input *input, char *buffer, size_t size)
 {
@@ -162,7 +162,7 @@ mc_status mc_output_check(const mc_output *row, const mc_labels *labels, mc_erro
     return MC_OK;
 }
 
-/* ---- sources ----------------------------------------------------------------------------------- */
+/* ---- sources --------------------------------------------------------------------------------- */
 
 mc_status mc_output_set_source(mc_output *row, mc_source *source, mc_error *error)
 {
@@ -267,7 +267,7 @@ mc_status mc_outputs_convert(mc_outputs *outputs, mc_dtype dtype, mc_error *erro
     return MC_OK;
 }
 
-/* ---- order ------------------------------------------------------------------------------------- */
+/* ---- order ----------------------------------------------------------------------------------- */
 
 /* Where a row goes. */
 typedef struct place {
@@ -304,7 +304,7 @@ mc_status mc_outputs_order(mc_outputs *outputs, const mc_writer *writer, mc_erro
     return MC_OK;
 }
 
-/* ---- new values for rows that exist ------------------------------------------------------------ */
+/* ---- new values for rows that exist ---------------------------------------------------------- */
 
 /* What a row will have once all rows have theirs. */
 typedef struct binding {
@@ -359,7 +359,7 @@ mc_status mc_outputs_bind(mc_outputs *outputs, mc_row_params values, void *user,
     return status;
 }
 
-/* ---- reading ----------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 int64_t mc_output_bytes_read(const mc_output *row)
 {

@@ -90,8 +90,9 @@ const char *mc_label_of(const mc_labels *labels, const mc_input *input, char *bu
 mc_status mc_output_check(const mc_output *row, const mc_labels *labels, mc_error *error);
 
 /*
- * Makes row->source, with seed and model type of the table; checks the inputs of rows that are computed. MC_UNSUPPORTED if sources are
- * nested too deep. Rows of a method of scope MC_MODEL have their source set by line-up instead.
+ * Makes row->source, with seed and model type of the table; checks the inputs of rows that are
+ * computed. MC_UNSUPPORTED if sources are nested too deep. Rows of a method of scope MC_MODEL have
+ * their source set by line-up instead.
  */
 mc_status mc_output_resolve(mc_output *row, const mc_outputs *table, const mc_labels *labels,
                             mc_error *error);

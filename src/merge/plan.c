@@ -50,7 +50,7 @@ void mc_plan_free(mc_plan *plan)
     mc_free(plan);
 }
 
-/* ---- making ------------------------------------------------------------------------------------ */
+/* ---- making ---------------------------------------------------------------------------------- */
 
 static mc_status copy_models(const mc_plan_input *input, mc_plan *plan, mc_error *error)
 {
@@ -287,7 +287,7 @@ mc_status mc_plan_new(const mc_plan_input *input, mc_plan **out, mc_error *error
     return MC_OK;
 }
 
-/* ---- of rows ----------------------------------------------------------------------------------- */
+/* ---- of rows --------------------------------------------------------------------------------- */
 
 static mc_status fill_from_rows(const mc_plan_rows *rows, mc_plan *plan, mc_error *error)
 {
@@ -329,7 +329,7 @@ mc_status mc_plan_from_rows(mc_plan_rows *rows, mc_plan **out, mc_error *error)
     return status;
 }
 
-/* ---- new parameter values ---------------------------------------------------------------------- */
+/* ---- new parameter values -------------------------------------------------------------------- */
 
 /* All rows that the method makes have the same parameters. */
 static mc_params *same_for_all(const mc_output *row, void *user)
@@ -359,7 +359,7 @@ mc_status mc_plan_bind(mc_plan *plan, const char *const *params, size_t param_co
     return MC_OK;
 }
 
-/* ---- reading ----------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 size_t mc_plan_count(const mc_plan *plan)
 {

@@ -12,9 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- target and models apart ------------------------------------------------------------------- */
+/* ---- target and models apart ----------------------------------------------------------------- */
 
-/* The path of a folder that may not exist yet: its nearest parent that does, resolved, and the rest. NULL: no memory. */
+/*
+ * The path of a folder that may not exist yet: its nearest parent that does, resolved, and the
+ * rest. NULL: no memory.
+ */
 static char *resolve(const char *path)
 {
     char *const found = realpath(path, NULL);
@@ -83,7 +86,7 @@ mc_status mc_plan_check_outside(const mc_plan *plan, const char *folder, mc_erro
     return status;
 }
 
-/* ---- space ------------------------------------------------------------------------------------- */
+/* ---- space ----------------------------------------------------------------------------------- */
 
 /* A model that is named twice is downloaded once. */
 static bool is_first(const mc_plan *plan, size_t index)

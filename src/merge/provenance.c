@@ -50,7 +50,10 @@ static json_t *sides_json(const mc_plan *plan)
     return sides;
 }
 
-/* Where the method came from, if it is not the library's own: the whole text, since nobody else has it. */
+/*
+ * Where the method came from, if it is not the library's own: the whole text, since nobody else has
+ * it.
+ */
 static json_t *source_json(const mc_plan *plan)
 {
     const char *path = NULL;

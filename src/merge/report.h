@@ -18,8 +18,8 @@ mc_status mc_names_add(mc_names *names, const char *name, mc_error *error);
 void mc_names_free(mc_names *names);
 
 /*
- * Adds "N tensors WHAT: a, b, c and K more" if there are names. `what` follows "tensor is" or "tensors are". Under strict it is
- * an error instead.
+ * Adds "N tensors WHAT: a, b, c and K more" if there are names. `what` follows "tensor is" or
+ * "tensors are". Under strict it is an error instead.
  */
 mc_status mc_report_names(mc_report *report, const mc_names *names, bool strict, const char *what,
                           mc_error *error);

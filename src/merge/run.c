@@ -12,7 +12,7 @@
 
 #include <mergecraft/version.h>
 
-/* ---- fingerprint ------------------------------------------------------------------------------- */
+/* ---- fingerprint ----------------------------------------------------------------------------- */
 
 /* Whether nothing tells a later run that models and method are still the same. */
 static bool cannot_resume(const mc_plan *plan)
@@ -87,7 +87,7 @@ static uint64_t fingerprint(const mc_plan *plan, const mc_run_options *options)
     return failed ? 0 : hash ? hash : 1;
 }
 
-/* ---- the run ----------------------------------------------------------------------------------- */
+/* ---- the run --------------------------------------------------------------------------------- */
 
 /* The float dtype that most of the output's bytes have; false if it has no floats. */
 static bool main_dtype(const mc_plan *plan, mc_dtype *dtype)

@@ -25,7 +25,7 @@ int64_t mc_save_shard_size(const mc_run_options *options)
     return options->shard_size > 0 ? options->shard_size : INT64_C(5000000000);
 }
 
-/* ---- the sink ---------------------------------------------------------------------------------- */
+/* ---- the sink -------------------------------------------------------------------------------- */
 
 /* Opens the shard and writes its header, again if an earlier run has done so: they are the same. */
 static mc_status open_shard(folder_sink *s, size_t index, mc_error *error)
@@ -72,7 +72,7 @@ static mc_status folder_write(mc_sink *self, int64_t offset, const void *bytes, 
     return record(s, position, error);
 }
 
-/* ---- a run ------------------------------------------------------------------------------------- */
+/* ---- a run ----------------------------------------------------------------------------------- */
 
 /* Bytes of all files, headers and padding included. */
 static int64_t file_bytes(const mc_layout *layout)

@@ -1,4 +1,6 @@
-/* Where computed tensors go: the bytes of all tensors, one after the other, as one stream in order. */
+/*
+ * Where computed tensors go: the bytes of all tensors, one after the other, as one stream in order.
+ */
 #ifndef MC_MERGE_SINK_H
 #define MC_MERGE_SINK_H
 
@@ -9,7 +11,10 @@ typedef struct mc_sink mc_sink;
 struct mc_sink {
     /* Bytes at the start of the stream that are there already, from an earlier run. */
     int64_t resume_at;
-    /* The next `size` bytes of the stream, at `offset`. Called by one thread at a time, offsets without gaps. */
+    /*
+     * The next `size` bytes of the stream, at `offset`. Called by one thread at a time, offsets
+     * without gaps.
+     */
     mc_status (*write)(mc_sink *sink, int64_t offset, const void *bytes, size_t size,
                        mc_error *error);
 };

@@ -1,7 +1,7 @@
 /*
- * Elementary functions in double that give the same bits on every machine: the C library's differ in
- * the last place from version to version, and a merge must not. Each is a series or an iteration of
- * exactly rounded operations, with errors of a few units in the last place.
+ * Elementary functions in double that give the same bits on every machine: the C library's differ
+ * in the last place from version to version, and a merge must not. Each is a series or an iteration
+ * of exactly rounded operations, with errors of a few units in the last place.
  */
 #ifndef MC_METHODS_ELEMENTARY_H
 #define MC_METHODS_ELEMENTARY_H
@@ -36,7 +36,10 @@ static inline double elementary_cos(double x)
     return elementary_sin(x + ELEMENTARY_PI / 2);
 }
 
-/* The angle of a cosine from 0 to 1: twice the one whose sine is √((1 − c) / 2), by Newton's method. */
+/*
+ * The angle of a cosine from 0 to 1: twice the one whose sine is √((1 − c) / 2), by Newton's
+ * method.
+ */
 static inline double angle_of_positive(double cosine)
 {
     const double half_sine = sqrt((1 - cosine) / 2);

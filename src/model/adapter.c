@@ -175,7 +175,9 @@ const char *mc_adapter_base(const mc_adapter *adapter)
     return name && *name ? name : NULL;
 }
 
-/* Modules come in any order of their tensors. Linear: the last few are those that are still open. */
+/*
+ * Modules come in any order of their tensors. Linear: the last few are those that are still open.
+ */
 static mc_status module_at(mc_adapter *adapter, char *path, int outer, mc_adapter_module **out,
                            mc_error *error)
 {
@@ -571,8 +573,8 @@ static int wrappers_of(const mc_adapter *adapter, const char *path)
 }
 
 /*
- * The parameter that a module of `target_parameters` updates: the innermost wrapper has the first of
- * those that the configuration names for this module.
+ * The parameter that a module of `target_parameters` updates: the innermost wrapper has the first
+ * of those that the configuration names for this module.
  */
 static mc_status target_parameter(const mc_adapter *adapter, const mc_state_dict *dict,
                                   const mc_adapter_module *module, const char **out,

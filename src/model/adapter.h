@@ -1,8 +1,8 @@
 /*
- * LoRA adapters: folders as PEFT saves them (adapter_config.json beside adapter_model.safetensors or
- * .bin), and single files with the names that kohya's scripts and diffusers give. Opened, an adapter
- * is a list of modules that each update one weight; applied to a base model, each of those weights
- * becomes a lazy low-rank source.
+ * LoRA adapters: folders as PEFT saves them (adapter_config.json beside adapter_model.safetensors
+ * or .bin), and single files with the names that kohya's scripts and diffusers give. Opened, an
+ * adapter is a list of modules that each update one weight; applied to a base model, each of those
+ * weights becomes a lazy low-rank source.
  */
 #ifndef MC_MODEL_ADAPTER_H
 #define MC_MODEL_ADAPTER_H

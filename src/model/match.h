@@ -27,9 +27,9 @@ typedef struct mc_match {
 } mc_match;
 
 /*
- * Matches the names of `mine` with those of `theirs`. `usual` is the prefix that the model type has,
- * NULL if it is not known: it is taken if several fit equally well. Zero-initialise *out; free it
- * also after a failure.
+ * Matches the names of `mine` with those of `theirs`. `usual` is the prefix that the model type
+ * has, NULL if it is not known: it is taken if several fit equally well. Zero-initialise *out; free
+ * it also after a failure.
  */
 mc_status mc_match_new(const mc_match_side *mine, const mc_match_side *theirs, const char *usual,
                        mc_match *out, mc_error *error);

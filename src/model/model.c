@@ -29,7 +29,10 @@ void mc_model_close(mc_model *model)
     mc_free(model);
 }
 
-/* id2label: {"0": "entailment", …}. Ids that are no numbers in order are not labels that anybody could use. */
+/*
+ * id2label: {"0": "entailment", …}. Ids that are no numbers in order are not labels that anybody
+ * could use.
+ */
 static mc_status read_labels(mc_model *model, mc_error *error)
 {
     const json_t *const map = json_object_get(model->config, "id2label");
@@ -76,7 +79,7 @@ static mc_status read_config(mc_model *model, mc_error *error)
     return result;
 }
 
-/* ---- opening ----------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 /* Of a model that was quantised, the configuration that fits the tensors as they are read. */
 static mc_status rewrite_config(mc_model *model, mc_error *error)

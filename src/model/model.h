@@ -32,7 +32,9 @@ mc_status mc_model_open_path(const char *name, const char *path, mc_model **out,
 /* MC_CHANGED if a weight file is not what it was when the model was opened. */
 mc_status mc_model_check(const mc_model *model, mc_error *error);
 
-/* A number that changes when the weights' files do: size, time, inode, and what their headers say. */
+/*
+ * A number that changes when the weights' files do: size, time, inode, and what their headers say.
+ */
 uint64_t mc_model_fingerprint(const mc_model *model);
 
 /* What the tensor `name` is tied to, if it was read as a tied copy of another one; else NULL. */

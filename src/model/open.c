@@ -15,7 +15,10 @@ bool mc_is_remote(const char *name)
     return mc_system->stat(name, &status) != 0 && mc_hub_is_name(name);
 }
 
-/* An error names a file as the Hub does: where only its header was, there is nothing when the error is read. */
+/*
+ * An error names a file as the Hub does: where only its header was, there is nothing when the error
+ * is read.
+ */
 static void name_as_hub(const mc_repository *repository, const char *folder, mc_error *error)
 {
     const size_t length = folder ? strlen(folder) : 0;

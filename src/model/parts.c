@@ -4,7 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
-/* ---- model types ------------------------------------------------------------------------------- */
+/* ---- model types ----------------------------------------------------------------------------- */
 
 /* Names alone say the rest; these need the type. */
 typedef struct model_type {
@@ -95,7 +95,7 @@ const char *mc_encoder_prefix(const char *model_type_name)
     return found ? found->prefix : NULL;
 }
 
-/* ---- names as paths ---------------------------------------------------------------------------- */
+/* ---- names as paths -------------------------------------------------------------------------- */
 
 enum { MAX_SEGMENTS = 32 };
 
@@ -177,7 +177,7 @@ static bool has_suffix(const path *p, const char *suffix)
            (all == length || end[-(ptrdiff_t)length - 1] == '.');
 }
 
-/* ---- blocks and experts ------------------------------------------------------------------------ */
+/* ---- blocks and experts ---------------------------------------------------------------------- */
 
 static bool is_stack(const path *p, size_t index)
 {
@@ -206,7 +206,7 @@ static void find_expert(const path *p, mc_part *part)
         }
 }
 
-/* ---- roles ------------------------------------------------------------------------------------- */
+/* ---- roles ----------------------------------------------------------------------------------- */
 
 /* What the modules of a name end with, the more exact endings first. */
 static const struct {
@@ -486,7 +486,7 @@ const char *mc_part_role_text(mc_part_role role)
     return texts[role];
 }
 
-/* ---- tied tensors ------------------------------------------------------------------------------ */
+/* ---- tied tensors ---------------------------------------------------------------------------- */
 
 const char *mc_tied_partner(const char *type, const mc_state_dict *dict, const char *name)
 {

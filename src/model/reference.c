@@ -1,7 +1,7 @@
 /*
  * Model references: NAME, or NAME+ADAPTER[+ADAPTER…]. The base models are opened together, so that
- * their downloads are side by side; then adapters, which are small, are downloaded whole and applied
- * in order.
+ * their downloads are side by side; then adapters, which are small, are downloaded whole and
+ * applied in order.
  */
 #include "base/hash.h"
 #include "base/memory.h"
@@ -90,7 +90,7 @@ static mc_status parse(const char *name, reference *to, mc_error *error)
     return split(name, to, error);
 }
 
-/* ---- adapters ---------------------------------------------------------------------------------- */
+/* ---- adapters -------------------------------------------------------------------------------- */
 
 static mc_status take_files(mc_model *model, const mc_adapter *adapter, mc_error *error)
 {
@@ -214,7 +214,7 @@ static mc_status adapt_all(const reference *references, const char *const *names
     return MC_OK;
 }
 
-/* ---- opening ----------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static mc_status parse_all(const char *const *names, size_t count, reference *references,
                            const char **bases, mc_error *error)

@@ -1,6 +1,6 @@
 /*
- * Scalars of YAML as the type that a field wants, by the rules of pydantic's lax mode, which recipes
- * rely on: "1e-5" is a string to YAML 1.1 and a number to a field that takes one.
+ * Scalars of YAML as the type that a field wants, by the rules of pydantic's lax mode, which
+ * recipes rely on: "1e-5" is a string to YAML 1.1 and a number to a field that takes one.
  */
 #ifndef MC_RECIPE_COERCE_H
 #define MC_RECIPE_COERCE_H

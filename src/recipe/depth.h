@@ -1,4 +1,6 @@
-/* The configuration of a result whose blocks come from slices: their number, and lists about them. */
+/*
+ * The configuration of a result whose blocks come from slices: their number, and lists about them.
+ */
 #ifndef MC_RECIPE_DEPTH_H
 #define MC_RECIPE_DEPTH_H
 

@@ -28,7 +28,7 @@ typedef struct dresser {
     mc_yaml_fail((dresser_)->error, (status_), (dresser_)->schema->file, (node_)->line,            \
                  (node_)->column, __VA_ARGS__)
 
-/* ---- tokenizer --------------------------------------------------------------------------------- */
+/* ---- tokenizer ------------------------------------------------------------------------------- */
 static mc_status check_vocabularies(const dresser *d)
 {
     const mc_yaml *const option = d->stage->tokenizer.at;
@@ -88,7 +88,7 @@ static mc_status set_tokenizer(const dresser *d)
     return model == d->donor ? MC_OK : take_tokenizer(d, model);
 }
 
-/* ---- all --------------------------------------------------------------------------------------- */
+/* ---- all ------------------------------------------------------------------------------------- */
 mc_status mc_recipe_dress(const mc_recipe_schema *schema, const mc_recipe_stage *stage,
                           const mc_recipe_models *models, const mc_recipe_rows *rows,
                           const mc_model *donor, mc_outfit *outfit, mc_report *report,

@@ -10,7 +10,8 @@
  * block follow the stacks; tokenizer files and chat template are those that the recipe asks for;
  * mergekit_config.yml is the recipe.
  *
- * Errors: MC_UNSUPPORTED  at the line of the option: vocabularies differ and would have to be united
+ * Errors: MC_UNSUPPORTED  at the line of the option: vocabularies differ and would have to be
+ * united
  */
 mc_status mc_recipe_dress(const mc_recipe_schema *schema, const mc_recipe_stage *stage,
                           const mc_recipe_models *models, const mc_recipe_rows *rows,

@@ -36,7 +36,7 @@ typedef struct cast {
     size_t merged; /* how many come before the base */
 } cast;
 
-/* ---- references -------------------------------------------------------------------------------- */
+/* ---- references ------------------------------------------------------------------------------ */
 static size_t stage_of(const mc_recipe_schema *schema, const char *text)
 {
     for (size_t i = 0; i < schema->count; i++)
@@ -89,7 +89,7 @@ static mc_status note_name(void *user, const mc_reference *reference, bool is_ba
     return MC_OK;
 }
 
-/* ---- opening ----------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 static mc_status set_warnings(mc_recipe *recipe, mc_error *error)
 {
     const mc_yaml_file *const yaml = recipe->schema->yaml;
@@ -201,7 +201,7 @@ const mc_model *mc_recipe_opened(const mc_recipe *recipe, size_t index)
     return recipe->models[index];
 }
 
-/* ---- a stage's models -------------------------------------------------------------------------- */
+/* ---- a stage's models ------------------------------------------------------------------------ */
 static mc_status make_stage(mc_recipe *recipe, size_t index, const mc_recipe_options *options,
                             mc_error *error);
 
@@ -278,7 +278,7 @@ static mc_status gather_all(mc_recipe *recipe, const mc_recipe_stage *stage,
     return visit_stage(stage, gather, &g, error);
 }
 
-/* ---- a stage's plan ---------------------------------------------------------------------------- */
+/* ---- a stage's plan -------------------------------------------------------------------------- */
 /* The stage without a name, or the last. */
 static size_t final_stage(const mc_recipe_schema *schema)
 {

@@ -9,7 +9,8 @@
 
 typedef struct mc_reference {
     char *
-        text; /* "model@revision+adapter": as mc_models_open takes it; references of one text are one */
+        /* "model@revision+adapter": as mc_models_open takes it; references of one text are one */
+        text;
     char *path;         /* the model's part without revision */
     char *adapter;      /* NULL if none */
     char *architecture; /* override_architecture; NULL if none */

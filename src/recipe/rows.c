@@ -78,7 +78,7 @@ static bool is_base(const maker *m, const mc_recipe_source *source)
            strcmp(source->model.text, base) == 0;
 }
 
-/* ---- parameters -------------------------------------------------------------------------------- */
+/* ---- parameters ------------------------------------------------------------------------------ */
 /* A tensor that parameters are asked for. */
 typedef struct subject {
     const char *name;               /* as filters see it */
@@ -186,7 +186,7 @@ static mc_status params_of(maker *m, const char *name, double t, const part *mod
     return status;
 }
 
-/* ---- one row ----------------------------------------------------------------------------------- */
+/* ---- one row --------------------------------------------------------------------------------- */
 /* Tensors of a row: those of the models first, then the base's. */
 typedef struct parts {
     part *items;
@@ -274,8 +274,10 @@ static mc_status add_tensor(maker *m, const char *name, double t, const parts *p
     return mc_names_add(&m->averaged, last_name(m), m->error);
 }
 
-/* ---- the sources' tensors ---------------------------------------------------------------------- */
-/* A tensor is looked for by name; an output head also where a model has tied it to its embeddings. */
+/* ---- the sources' tensors -------------------------------------------------------------------- */
+/*
+ * A tensor is looked for by name; an output head also where a model has tied it to its embeddings.
+ */
 static mc_source *find_tensor(const mc_state_dict *dict, const char *name, const char **found,
                               bool *tied)
 {
@@ -378,7 +380,7 @@ static bool has_tensor(const maker *m, const mc_recipe_module *module, const cha
     return true;
 }
 
-/* ---- whole models ------------------------------------------------------------------------------ */
+/* ---- whole models ---------------------------------------------------------------------------- */
 static double position(int64_t index, int64_t count)
 {
     return count > 1 ? (double)index / (double)(count - 1) : 1;
@@ -432,10 +434,10 @@ static mc_status add_whole(maker *m)
     return MC_OK;
 }
 
-/* ---- slices ------------------------------------------------------------------------------------ */
+/* ---- slices ---------------------------------------------------------------------------------- */
 /*
- * The one stack of the module in a model; *name is NULL if it has no blocks. MC_UNSUPPORTED if it has
- * several.
+ * The one stack of the module in a model; *name is NULL if it has no blocks. MC_UNSUPPORTED if it
+ * has several.
  */
 static mc_status find_stack(const maker *m, const mc_recipe_source *source, const char **name,
                             size_t *length)
@@ -563,7 +565,7 @@ static mc_status add_slices(maker *m)
     return MC_OK;
 }
 
-/* ---- all --------------------------------------------------------------------------------------- */
+/* ---- all ------------------------------------------------------------------------------------- */
 static mc_status check_module(const maker *m)
 {
     const mc_recipe_source *const source = &m->slice->sources[0];

@@ -36,9 +36,10 @@ typedef struct mc_recipe_rows {
 const mc_model *mc_recipe_find(const mc_recipe_models *models, const char *text);
 
 /*
- * Fills *out, zero-initialised; free it also after a failure. What a model lacks, and how its tensor
- * is made then, is reported; under strict it is an error.
- * Errors: MC_FORMAT    at a line of the recipe: blocks that do not exist, a parameter that is missing
+ * Fills *out, zero-initialised; free it also after a failure. What a model lacks, and how its
+ * tensor is made then, is reported; under strict it is an error.
+ * Errors: MC_FORMAT    at a line of the recipe: blocks that do not exist, a parameter that is
+ * missing
  *         MC_MISMATCH  under strict
  */
 mc_status mc_recipe_rows_make(const mc_recipe_schema *schema, const mc_recipe_stage *stage,

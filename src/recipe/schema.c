@@ -27,7 +27,7 @@ typedef struct reader {
     mc_yaml_warn((reader_)->schema->yaml, (node_)->line, (node_)->column, (reader_)->error,        \
                  __VA_ARGS__)
 
-/* ---- keys -------------------------------------------------------------------------------------- */
+/* ---- keys ------------------------------------------------------------------------------------ */
 /* Where a key may stand. */
 typedef enum place { TOP, MODEL, SLICE, SOURCE, MODULE, TOKENIZER, PLACES } place;
 
@@ -150,7 +150,7 @@ static mc_status string_of(const reader *r, const mc_yaml *map, const char *key,
     return MC_OK;
 }
 
-/* ---- parameters -------------------------------------------------------------------------------- */
+/* ---- parameters ------------------------------------------------------------------------------ */
 static mc_status check_parameter(const reader *r, const mc_yaml_pair *pair, bool of_a_model)
 {
     const mc_yaml *const key = pair->key;
@@ -191,7 +191,7 @@ static mc_status read_parameters(const reader *r, const mc_yaml *map, bool of_a_
     return MC_OK;
 }
 
-/* ---- sources and slices ------------------------------------------------------------------------ */
+/* ---- sources and slices ---------------------------------------------------------------------- */
 static mc_status read_base(const reader *r, const mc_yaml *map, mc_reference *out)
 {
     const mc_yaml *const base = value_of(map, "base_model");
@@ -360,7 +360,7 @@ static mc_status read_models(const reader *r, const mc_yaml *models, mc_recipe_m
     return check_contract(r, slice);
 }
 
-/* ---- modules ----------------------------------------------------------------------------------- */
+/* ---- modules --------------------------------------------------------------------------------- */
 static mc_status add_module(const reader *r, const char *name, const mc_yaml *at,
                             mc_recipe_module **out)
 {
@@ -425,7 +425,7 @@ static mc_status read_modules(reader *r, const mc_yaml *map)
     return read_body(r, models, slices, module);
 }
 
-/* ---- tokenizer --------------------------------------------------------------------------------- */
+/* ---- tokenizer ------------------------------------------------------------------------------- */
 static mc_status read_tokenizer_map(const reader *r, const mc_yaml *map)
 {
     mc_recipe_tokenizer *const tokenizer = &r->stage->tokenizer;
@@ -468,7 +468,7 @@ static mc_status read_tokenizer(const reader *r, const mc_yaml *map)
     return r->stage->tokenizer.source ? MC_OK : mc_fail_memory(r->error);
 }
 
-/* ---- a stage ----------------------------------------------------------------------------------- */
+/* ---- a stage --------------------------------------------------------------------------------- */
 /* Methods that people use and that are not in the released mergekit. */
 static bool is_of_a_fork(const char *name)
 {
@@ -617,7 +617,7 @@ mc_status mc_recipe_schema_read(const char *file, const char *text, size_t size,
     return status;
 }
 
-/* ---- memory ------------------------------------------------------------------------------------ */
+/* ---- memory ---------------------------------------------------------------------------------- */
 static void free_slice(mc_recipe_slice *slice)
 {
     for (size_t i = 0; i < slice->count; i++)

@@ -13,7 +13,7 @@ static bool is_scalar(const mc_yaml *node)
     return node->kind != MC_YAML_LIST && node->kind != MC_YAML_MAP;
 }
 
-/* ---- form -------------------------------------------------------------------------------------- */
+/* ---- form ------------------------------------------------------------------------------------ */
 static mc_status check_scalar(const char *file, const mc_yaml *node, mc_error *error)
 {
     if (node->kind == MC_YAML_NULL || node->kind == MC_YAML_DATE || !is_scalar(node))
@@ -60,7 +60,7 @@ mc_status mc_setting_check(const char *file, const mc_yaml *setting, mc_error *e
     return MC_OK;
 }
 
-/* ---- type -------------------------------------------------------------------------------------- */
+/* ---- type ------------------------------------------------------------------------------------ */
 mc_status mc_setting_check_type(const char *file, const mc_yaml *setting, mc_param_type type,
                                 mc_error *error)
 {
@@ -79,7 +79,7 @@ mc_status mc_setting_check_type(const char *file, const mc_yaml *setting, mc_par
     return MC_OK;
 }
 
-/* ---- value ------------------------------------------------------------------------------------- */
+/* ---- value ----------------------------------------------------------------------------------- */
 /* Numbers are interpolated, flags are those of the place before. */
 static mc_status gradient_value(const char *file, const mc_yaml *list, mc_param_type type, double t,
                                 bool *found, double *out, mc_error *error)

@@ -24,8 +24,8 @@ mc_status mc_setting_check_type(const char *file, const mc_yaml *setting, mc_par
 
 /*
  * Evaluates a setting (checked as above) for a tensor called `tensor` at position t from 0 to 1.
- * *found stays false if it has no value there: no filter fits, or a list is empty; the next level of
- * precedence is asked then. Errors: MC_FORMAT  a gradient gives an integer parameter a fraction
+ * *found stays false if it has no value there: no filter fits, or a list is empty; the next level
+ * of precedence is asked then. Errors: MC_FORMAT  a gradient gives an integer parameter a fraction
  */
 mc_status mc_setting_value(const char *file, const mc_yaml *setting, mc_param_type type,
                            const char *tensor, double t, bool *found, double *out, mc_error *error);

@@ -12,7 +12,7 @@
 
 enum { LONGEST_NAME = 256, SHORTEST_TEMPLATE = 20 };
 
-/* ---- templates by name ------------------------------------------------------------------------- */
+/* ---- templates by name ----------------------------------------------------------------------- */
 static const char alpaca[] =
     "{%- for message in messages if message['role'] == 'system' %}"
     "{%- if loop.last %}{{ message['content'] | trim }}{{ '\\n\\n' }}{% endif %}{%- endfor %}"
@@ -78,7 +78,7 @@ static const char *template_of_name(const char *name)
     return NULL;
 }
 
-/* ---- templates of models ----------------------------------------------------------------------- */
+/* ---- templates of models --------------------------------------------------------------------- */
 static mc_status load(const char *folder, const char *name, char **out, mc_error *error)
 {
     size_t size = 0;

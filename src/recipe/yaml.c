@@ -10,7 +10,8 @@
 
 /*
  * A node while it is composed. size counts the nodes below, aliases written out, and height the
- * levels: a chain of aliases to aliases grows exponentially, and these numbers do without walking it.
+ * levels: a chain of aliases to aliases grows exponentially, and these numbers do without walking
+ * it.
  */
 typedef struct node {
     mc_yaml yaml;
@@ -205,13 +206,15 @@ static mc_status attach(composer *c, node *value, const yaml_mark_t *mark)
     return status;
 }
 
-/* ---- merge keys and duplicates ------------------------------------------------------------------ */
+/* ---- merge keys and duplicates --------------------------------------------------------------- */
 static node *node_of(const mc_yaml *yaml)
 {
     return (node *)(uintptr_t)yaml; /* its first member */
 }
 
-/* Whether two keys are one key to PyYAML: the same string, or the same number, which a bool is too. */
+/*
+ * Whether two keys are one key to PyYAML: the same string, or the same number, which a bool is too.
+ */
 static bool same_key(const mc_yaml *a, const mc_yaml *b)
 {
     const bool numbers = a->kind >= MC_YAML_BOOL && a->kind <= MC_YAML_NUMBER;
@@ -297,7 +300,7 @@ static mc_status check_value(composer *c, const mc_yaml *value)
     return MC_OK;
 }
 
-/* ---- events ------------------------------------------------------------------------------------ */
+/* ---- events ---------------------------------------------------------------------------------- */
 static node *find_anchor(const composer *c, const char *name)
 {
     for (size_t i = 0; i < c->anchor_count; i++)
@@ -579,7 +582,7 @@ void mc_yaml_free(mc_yaml_file *file)
     mc_free(file);
 }
 
-/* ---- reading ----------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 const mc_yaml *mc_yaml_get(const mc_yaml *map, const char *key)
 {
     if (!map || map->kind != MC_YAML_MAP)

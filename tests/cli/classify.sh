@@ -11,7 +11,8 @@ shows mergecraft classify models/rte-1 'Every surgeon slept.' 'A medic slept.'
 shows mergecraft classify models/rte-1 'Every surgeon slept.' 'A medic slept.' --top-k 1
 shows mergecraft classify models/rte-1 'Every surgeon slept.' --json
 shows mergecraft classify models/rte-1 ''
-printf 'Every surgeon slept.\tA medic slept.\nNo surgeon slept.\tA medic slept.\r\n\nA medic slept.' > lines
+printf '%s\t%s\n%s\t%s\r\n\nA medic slept.' 'Every surgeon slept.' 'A medic slept.' \
+    'No surgeon slept.' 'A medic slept.' > lines
 shows mergecraft classify models/rte-1 --top-k 1 < lines
 shows mergecraft classify models/rte-1 < lines
 shows mergecraft classify models/rte-1 --json < lines
@@ -28,7 +29,8 @@ mergecraft classify models/rte-1 < many | sort -u | sed -E 's/([01]\.[0-9]{2})[0
 mkfifo pipe
 (
     status=0
-    sh -c 'echo $$ > pid; exec env --default-signal=INT mergecraft classify models/rte-1 < pipe > answers' || status=$?
+    sh -c 'echo $$ > pid; exec env --default-signal=INT \
+        mergecraft classify models/rte-1 < pipe > answers' || status=$?
     echo $status > status
 ) &
 exec 8> pipe

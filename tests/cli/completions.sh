@@ -5,7 +5,8 @@ files=$SOURCE/cli/completions
 # bash: what it offers for "mergecraft VERB -".
 bash_offers()
 {
-    bash -c '. "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _mergecraft; printf "%s\n" "${COMPREPLY[@]}"' \
+    bash -c '. "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _mergecraft
+        printf "%s\n" "${COMPREPLY[@]}"' \
         - "$files/mergecraft.bash" "$@" 2>&1 | LC_ALL=C sort
 }
 
@@ -27,7 +28,8 @@ for verb in $(subcommands); do
     done
 done
 same 'bash, options' "$(options_of)" "$(bash_offers mergecraft -)"
-same 'bash, all subcommands' "$(subcommands | LC_ALL=C sort)" "$(bash_offers mergecraft '' | grep -v '^-')"
+same 'bash, all subcommands' "$(subcommands | LC_ALL=C sort)" \
+    "$(bash_offers mergecraft '' | grep -v '^-')"
 
 # Subcommands, methods, values and files.
 same 'bash, subcommands' "$(printf 'merge\nmethods')" "$(bash_offers mergecraft me)"
@@ -35,7 +37,8 @@ same 'bash, methods' median "$(bash_offers mergecraft merge medi)"
 same 'bash, methods behind options' median "$(bash_offers mergecraft merge -o out --strict medi)"
 same 'bash, methods' median "$(bash_offers mergecraft methods medi)"
 same 'bash, dtypes' "$(printf 'bf16\nf16\nf32')" "$(bash_offers mergecraft merge median --dtype '')"
-same 'bash, dtypes of evaluation' "$(printf 'bf16\nf32\nint8')" "$(bash_offers mergecraft eval m --dtype '')"
+same 'bash, dtypes of evaluation' "$(printf 'bf16\nf32\nint8')" \
+    "$(bash_offers mergecraft eval m --dtype '')"
 same 'bash, methods behind a size' median "$(bash_offers mergecraft merge --shard-size 1GB medi)"
 # For bash "--option=value" is three words.
 same 'bash, methods behind --option=value' median \
@@ -48,7 +51,8 @@ mkdir 'a model' 'a method'
 touch 'a file.c' 'a text'
 same 'bash, models' "$(printf 'a file.c\na method\na model\na text')" \
     "$(bash_offers mergecraft merge median 'a ')"
-same 'bash, method files' "$(printf 'a file.c\na method\na model')" "$(bash_offers mergecraft merge 'a ')"
+same 'bash, method files' "$(printf 'a file.c\na method\na model')" \
+    "$(bash_offers mergecraft merge 'a ')"
 same 'bash, no method' '' "$(bash_offers mergecraft methods median x)"
 if command -v zsh > /dev/null; then zsh -n "$files/_mergecraft" || fail 'zsh'; fi
 if command -v fish > /dev/null; then fish -n "$files/mergecraft.fish" || fail 'fish'; fi

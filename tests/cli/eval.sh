@@ -16,7 +16,8 @@ expect 1 mergecraft eval models/rte-1 rte --data models/data --predictions no/su
 
 # The labels say nothing: a note. Examples without labels: no score.
 cp -RL models/rte-1 unnamed
-sed 's/"not_entailment"/"LABEL_1"/; s/"entailment"/"LABEL_0"/' models/rte-1/config.json > unnamed/config.json
+sed 's/"not_entailment"/"LABEL_1"/; s/"entailment"/"LABEL_0"/' models/rte-1/config.json > \
+    unnamed/config.json
 expect 0 mergecraft eval unnamed rte --data models/data
 printf 'sentence1\tsentence2\nEvery surgeon slept.\tA medic slept.\n' > unlabelled.tsv
 expect 0 mergecraft eval models/rte-1 rte --data unlabelled.tsv --predictions lines --overwrite
@@ -25,7 +26,12 @@ expect 0 mergecraft eval models/rte-1 rte --data unlabelled.tsv --json
 
 # Own data: columns by name, labels by the names of the model's or their numbers.
 columns='--text a --pair b'
-printf 'id,b,y,a\n1,A medic slept.,entailment,Every surgeon slept.\n2,x,1,"Lena, a poet"\n3,x,,y\n' > mine.csv
+cat > mine.csv <<'CSV'
+id,b,y,a
+1,A medic slept.,entailment,Every surgeon slept.
+2,x,1,"Lena, a poet"
+3,x,,y
+CSV
 # shellcheck disable=SC2086
 {
     expect 0 mergecraft eval models/rte-1 --data mine.csv $columns --label y
@@ -41,7 +47,8 @@ printf 'id,b,y,a\n1,A medic slept.,entailment,Every surgeon slept.\n2,x,1,"Lena,
     expect 2 mergecraft eval models/rte-1 --data mine.csv --label y
     expect 2 mergecraft eval models/rte-1 --data mine.csv --text a --label a
     cp mine.csv kept.csv
-    expect 2 mergecraft eval models/rte-1 --data mine.csv $columns --predictions mine.csv --overwrite
+    expect 2 mergecraft eval models/rte-1 --data mine.csv $columns --predictions mine.csv \
+        --overwrite
     expect 1 mergecraft eval models/rte-1 --data mine.csv $columns --predictions kept.csv
     cmp mine.csv kept.csv || fail 'a file was replaced'
 }

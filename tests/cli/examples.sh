@@ -7,7 +7,8 @@ ln -s "$SOURCE/examples" examples
 # Downloads come from a local Hub.
 mkdir -p hub/google-bert hub/datasets/nyu-mll/glue/rte
 cp -r "$SOURCE/examples/models/base" hub/google-bert/bert-base-uncased
-cp "$SOURCE/examples/models/data/validation.parquet" hub/datasets/nyu-mll/glue/rte/validation-00000-of-00001.parquet
+cp "$SOURCE/examples/models/data/validation.parquet" \
+    hub/datasets/nyu-mll/glue/rte/validation-00000-of-00001.parquet
 unset HF_HUB_OFFLINE
 run_example()
 {
@@ -21,7 +22,8 @@ for verb in '' $(subcommands); do
     [ -s shown ] || fail "the example of '$verb' prints nothing"
 done
 for page in "$SOURCE"/docs/man/*.1; do
-    sed -n -e 's/^\.Dl //p' -e '/^\.Bd -literal/,/^\.Ed/{/^\./!p}' "$page" | sed 's/\\e$/\\/' > example
+    sed -n -e 's/^\.Dl //p' -e '/^\.Bd -literal/,/^\.Ed/{/^\./!p}' "$page" |
+        sed 's/\\e$/\\/' > example
     rm -rf merged
     run_example || fail "the example of $page fails: $(cat messages)"
     [ -s shown ] || fail "the example of $page prints nothing"

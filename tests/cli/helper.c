@@ -1,12 +1,16 @@
 /*
  * What the scripts of this folder need beside the shell:
  *
- *     helper model FILE NAME:ROWSxCOLUMNS:VALUE...  a safetensors file of F32 tensors: element i is VALUE + i; a NAME that
- *                                                   ends in * is COLUMNS tensors of ROWS elements, NAME0, NAME1 …
- *     helper values FILE NAME                       the elements of an F32 tensor of a safetensors file, in a line
- *     helper json [PATH]                            checks that standard input is one JSON object on one line, and prints
- *                                                   what is at PATH ("a.b.0"), or its keys
- *     helper terminal COLUMNS COMMAND...            runs the command on a terminal of its own and prints what it shows
+ *     helper model FILE NAME:ROWSxCOLUMNS:VALUE...  a safetensors file of F32 tensors: element i is
+ *                                                   VALUE + i; a NAME that ends in * is COLUMNS
+ *                                                   tensors of ROWS elements, NAME0, NAME1 …
+ *     helper values FILE NAME                       prints the elements of an F32 tensor of a
+ *                                                   safetensors file on one line
+ *     helper json [PATH]                            checks that standard input is one JSON object
+ *                                                   on one line; prints what is at PATH ("a.b.0"),
+ *                                                   or its keys
+ *     helper terminal COLUMNS COMMAND...            runs the command on a terminal of its own and
+ *                                                   prints what it shows
  */
 #include <jansson.h>
 

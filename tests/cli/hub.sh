@@ -47,11 +47,15 @@ kept()
     [ "$(unfinished | wc -l)" -eq 1 ] || fail "of the file there is: $(unfinished)"
     [ -z "$(find "$HF_HOME" -name model.safetensors)" ] || fail 'what is not complete has its name'
     arrived=$(wc -c < "$(unfinished)")
-    head -c "$arrived" root/org/big/model.safetensors | cmp - "$(unfinished)" || fail 'it is none of the file'
+    head -c "$arrived" root/org/big/model.safetensors | cmp - "$(unfinished)" ||
+        fail 'it is none of the file'
     mergecraft download org/big --json > json || fail 'the next run fails'
-    [ "$(helper json downloads.0.bytes_received < json)" -eq $((size - arrived)) ] || fail "$arrived of $size arrived, then: $(cat json)"
+    [ "$(helper json downloads.0.bytes_received < json)" -eq $((size - arrived)) ] ||
+        fail "$arrived of $size arrived, then: $(cat json)"
     grep -q "bytes=$arrived-" log || fail 'the next run does not go on'
-    cmp root/org/big/model.safetensors "$(helper json downloads.0.folder < json | tr -d '"')/model.safetensors" || fail 'the file is another one'
+    cmp root/org/big/model.safetensors \
+        "$(helper json downloads.0.folder < json | tr -d '"')/model.safetensors" ||
+        fail 'the file is another one'
     [ -z "$(find "$HF_HOME" -name '*.incomplete')" ] || fail 'something was left behind'
 }
 
@@ -120,11 +124,13 @@ head -n -2 lines | awk 'length >= 40 { print; exit 1 }' || fail 'a line is too w
 # Whoever opens a model: a bar, but not when it is to be quiet.
 cache seen 3
 sed -i 's/: 1[0-9]*,/: 8000000,/' root/org/big/.hub.json
-helper terminal 80 mergecraft classify org/big text > shown && fail 'classifies without an architecture'
+helper terminal 80 mergecraft classify org/big text > shown &&
+    fail 'classifies without an architecture'
 grep -q 'safetensors .* of 20.0 MB' shown || fail 'no bar'
 cache unseen 3
 sed -i 's/: 1[0-9]*,/: 8000000,/' root/org/big/.hub.json
-helper terminal 80 mergecraft classify -q org/big text > shown && fail 'classifies without an architecture'
+helper terminal 80 mergecraft classify -q org/big text > shown &&
+    fail 'classifies without an architecture'
 grep -q 'of 20.0 MB' shown && fail 'a bar in spite of --quiet'
 
 exec 9>&-

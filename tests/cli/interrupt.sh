@@ -9,7 +9,7 @@ cat > slow.c <<'END'
 #include <time.h>
 #include <unistd.h>
 
-/* In the first layers quickly, then so slowly that nobody can miss it; "fast": quickly everywhere. */
+/* Fast in the first layers, then so slow that nobody can miss it; "fast": fast everywhere. */
 MC_LAYER_MERGE(slow, .help = "the first model, taking its time")
 {
     const struct timespec moment = {.tv_nsec = 1000000}, long_moment = {.tv_sec = 1};

@@ -55,7 +55,8 @@ for round in $(seq "$rounds"); do
     elif [ $((round % 2)) -eq 1 ]; then
         fail "killed after $delay s: the old one is gone"
     fi
-    [ -z "$(ls -A parent | grep -vx -e out -e .out.merging)" ] || fail "left behind: $(ls -A parent)"
+    [ -z "$(ls -A parent | grep -vx -e out -e .out.merging)" ] ||
+        fail "left behind: $(ls -A parent)"
     merge parent/out --json > json || fail "killed after $delay s: the next run fails"
     whole reference/out || fail "killed after $delay s: the next run gives something else"
     [ "$(ls -A parent)" = out ] || fail "left behind by the next run: $(ls -A parent)"

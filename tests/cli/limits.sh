@@ -19,7 +19,8 @@ expect 0 mergecraft merge -q soup a b -o limited/out
 # error is only made up (tests/merge/resume.c).
 apart=none
 for option in -m -rm; do
-    [ "$apart" != none ] || ! unshare $option sh -c 'mount -t tmpfs -o size=1m none .' 2> /dev/null || apart=$option
+    [ "$apart" != none ] || ! unshare $option sh -c 'mount -t tmpfs -o size=1m none .' \
+        2> /dev/null || apart=$option
 done
 
 # on_disk OPTIONS: the weights have room, all in all there is too little; then there is more.
@@ -36,8 +37,10 @@ on_disk()
         mergecraft merge -q soup a b -o disk/out --overwrite 2>> said && exit 5
         [ "$(ls -A disk)" = out ] && ls -A disk/out | cmp -s - before || exit 4
         mount -o remount,size=20m,nr_inodes=100 disk || exit 3
-        mergecraft merge -q soup a b -o disk/out --overwrite || exit 2' sh "$1" || fail "on a disk of $1: step $?: $(cat said)"
-    [ "$(grep -c 'No space left on device\|expected room for' said)" -eq 2 ] && [ "$(wc -l < said)" -eq 2 ] ||
+        mergecraft merge -q soup a b -o disk/out --overwrite || exit 2' sh "$1" ||
+        fail "on a disk of $1: step $?: $(cat said)"
+    [ "$(grep -c 'No space left on device\|expected room for' said)" -eq 2 ] &&
+        [ "$(wc -l < said)" -eq 2 ] ||
         fail "on a disk of $1: $(cat said)"
 }
 if [ "$apart" != none ]; then

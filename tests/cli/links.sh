@@ -14,7 +14,8 @@ done
 expect 0 mergecraft merge -q median m1 m2 m3 -o out/ --overwrite
 expect 0 helper values disk/out/model.safetensors classifier.weight
 [ -L out ] || fail 'the link is gone'
-[ "$(ls -A disk)" = out ] && [ -z "$(find . -name '.*.merging')" ] || fail "left behind: $(find . -name '.*')"
+[ "$(ls -A disk)" = out ] && [ -z "$(find . -name '.*.merging')" ] ||
+    fail "left behind: $(find . -name '.*')"
 
 # The links of inputs are followed, and so found to be what is overwritten.
 ln -s m1 l1

@@ -12,7 +12,8 @@ expect 0 helper values out/model.safetensors encoder.weight
 expect 0 mergecraft merge -o out2 median m1 --passthrough 'classifier.*' m2 m4 m5 -q
 expect 0 helper values out2/model.safetensors encoder.weight
 expect 0 helper values out2/model.safetensors classifier.weight
-expect 0 mergecraft merge -q --output=out3 --passthrough=cl* --passthrough encoder* -- median m1 m2 m4
+expect 0 mergecraft merge -q --output=out3 --passthrough=cl* --passthrough encoder* -- \
+    median m1 m2 m4
 expect 0 helper values out3/model.safetensors encoder.weight
 expect 0 mergecraft merge mergecraft:median "with blank/a" -qo "with blank/b"
 expect 0 helper values "with blank/b/model.safetensors" encoder.weight

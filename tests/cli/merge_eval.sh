@@ -8,7 +8,8 @@ five='models/rte-1 models/rte-2 models/rte-3 models/rte-4 models/rte-5'
     expect 0 mergecraft merge soup $five --eval rte --data models/data --json > json
     sed 's/"seconds":[0-9.e-]*/"seconds":0/g' json
     expect 0 mergecraft eval merged rte --data models/data
-    expect 0 mergecraft merge ties $five --base models/base --passthrough 'classifier.*' --eval rte --data models/data -q
+    expect 0 mergecraft merge ties $five --base models/base --passthrough 'classifier.*' \
+        --eval rte --data models/data -q
     expect 0 mergecraft merge median $five --eval rte --data models/data --dry-run | tail -n 1
 }
 # A method of one's own, and predictions.
@@ -25,7 +26,8 @@ expect 0 mergecraft merge ./mine.c $five --eval rte --data models/data --predict
 [ "$(wc -l < lines)" -eq 600 ] || fail "$(wc -l < lines) lines"
 ls
 expect 2 mergecraft merge median models/rte-1 models/rte-2
-expect 2 mergecraft merge median models/rte-1 models/rte-2 --eval rte --data models/data --eval-dtype x
+expect 2 mergecraft merge median models/rte-1 models/rte-2 --eval rte --data models/data \
+    --eval-dtype x
 expect 2 mergecraft merge median models/rte-1 models/rte-2 -o out --data models/data
 expect 2 mergecraft merge median models/rte-1 models/rte-2 --eval rtee --data models/data
 expect 1 mergecraft merge median models/base models/base --eval rte --data models/data

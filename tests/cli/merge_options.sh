@@ -1,7 +1,8 @@
 # Options that change how a merge is done do not change the values, and those that change the result
 # do so.
 for i in 1 2 3; do model m$i $i; done
-for option in '--threads 1' '--threads=3' '--memory 1MiB' '--memory 64KB' --no-sync --strict '--seed 7' \
+for option in '--threads 1' '--threads=3' '--memory 1MiB' '--memory 64KB' --no-sync --strict \
+    '--seed 7' \
     '--shard-size 1TB' '--dtype f32' '--dtype float32'; do
     rm -rf out
     # shellcheck disable=SC2086

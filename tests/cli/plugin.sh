@@ -77,7 +77,8 @@ for i in 0 3; do helper model w$i.safetensors encoder.weight:2x3:$i classifier.w
 expect 0 mergecraft methods weighted.c
 expect 0 mergecraft merge -q weighted.c m1 m4 --side weights=w3.safetensors,w0.safetensors -o out5
 expect 0 helper values out5/model.safetensors encoder.weight
-expect 0 mergecraft merge weighted.c m1 m4 --side weights=w3.safetensors,w0.safetensors -o out6 --json > json
+expect 0 mergecraft merge weighted.c m1 m4 --side weights=w3.safetensors,w0.safetensors -o out6 \
+    --json > json
 tail -n +2 json | helper json sides
 expect 2 mergecraft merge weighted.c m1 m4 -o out7
 expect 2 mergecraft merge weighted.c m1 m4 --side wieghts=w3.safetensors,w0.safetensors -o out7

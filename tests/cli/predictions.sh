@@ -45,6 +45,8 @@ expect 2 score ''
 expect 2 score -
 expect 2 score ./data.tsv
 cmp kept data.tsv || fail 'the examples were replaced'
-expect 1 mergecraft merge soup models/rte-1 models/rte-2 --eval rte --data data.tsv --predictions no/such/file -o out
-expect 2 mergecraft merge soup models/rte-1 models/rte-2 --eval rte --data data.tsv --predictions data.tsv -o out
+expect 1 mergecraft merge soup models/rte-1 models/rte-2 --eval rte --data data.tsv \
+    --predictions no/such/file -o out
+expect 2 mergecraft merge soup models/rte-1 models/rte-2 --eval rte --data data.tsv \
+    --predictions data.tsv -o out
 [ ! -e out ] || fail 'out was made'

@@ -77,17 +77,32 @@ printf 'merge_method: lineer\nmodels: [{model: m1}]\n' | wrong
 printf 'merge_method: pcb\nmodels: [{model: m1}]\n' | wrong
 printf 'merge_method: linear\n' | wrong
 printf 'merge_method: linear\nmodels:\n  - model: m1\n  - model: m2\n' | wrong
-printf 'merge_method: linear\nmodels:\n  - model: m1\n  - model: m1\nparameters: {weight: 1}\n' | wrong
+printf 'merge_method: linear\nmodels:\n  - model: m1\n  - model: m1\nparameters: {weight: 1}\n' |
+    wrong
 printf 'merge_method: slerp\nmodels: [{model: m1}, {model: m2}]\nparameters: {t: 0.5}\n' | wrong
-printf 'merge_method: slerp\nbase_model: m1\nmodels: [{model: m2}, {model: m3}]\nparameters: {t: 0.5}\n' | wrong
+wrong <<'YAML'
+merge_method: slerp
+base_model: m1
+models: [{model: m2}, {model: m3}]
+parameters: {t: 0.5}
+YAML
 printf 'merge_method: linear\nmodels: [{model: 7}]\nparameters: {weight: 1}\n' | wrong
 printf 'merge_method: linear\nmodels: [{model: m1}]\nparameters: {weight: abc}\n' | wrong
-printf 'merge_method: linear\nmodels: [{model: m1}]\nparameters: {weight: [1, {value: 2}]}\n' | wrong
+printf 'merge_method: linear\nmodels: [{model: m1}]\nparameters: {weight: [1, {value: 2}]}\n' |
+    wrong
 printf 'merge_method: linear\nmodels: [{model: m1}]\nparameters: {weight: 1}\ndtype: int4\n' | wrong
 printf 'merge_method: passthrough\nslices:\n- sources: [{model: m1, layer_range: [0, 1]}]\n' | wrong
 printf 'merge_method: passthrough\nslices:\n- sources: [{model: m1, layer_range: [3, 1]}]\n' | wrong
 printf 'base_model: m1\nexperts: [{source_model: m1}]\n' | wrong
-printf 'name: a\nmerge_method: linear\nmodels: [{model: b}]\n---\nname: b\nmerge_method: linear\nmodels: [{model: a}]\n' | wrong
+wrong <<'YAML'
+name: a
+merge_method: linear
+models: [{model: b}]
+---
+name: b
+merge_method: linear
+models: [{model: a}]
+YAML
 expect 2 mergecraft merge linear.yml m3 -o never
 expect 2 mergecraft merge linear.yml -p weight=1 -o never
 

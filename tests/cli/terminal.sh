@@ -14,7 +14,8 @@ for columns in 10 25 40 80 200; do
     rm -rf out
     helper terminal $columns mergecraft merge median a b -o out > shown || fail "exit status $?"
     tr '\r' '\n' < shown | sed "s/$esc\[K//" > lines
-    grep '%' lines | awk -v columns=$columns 'length >= columns { exit 1 }' || fail 'a bar is too wide'
+    grep '%' lines | awk -v columns=$columns 'length >= columns { exit 1 }' ||
+        fail 'a bar is too wide'
     tail -n 1 shown | grep -q "$esc\[Kout: 2 tensors" || grep -q '^out: 2 tensors' lines ||
         fail 'no summary'
 done

@@ -20,7 +20,8 @@ both()
     for status in $first $second; do
         [ "$status" -le 1 ] || fail "exit status $status: $(cat said1 said2)"
     done
-    [ -z "$(cat said1 said2 | grep -v -e 'another merge is writing' -e 'exists already' -e 'File exists')" ] ||
+    [ -z "$(cat said1 said2 | grep -v -e 'another merge is writing' \
+        -e 'exists already' -e 'File exists')" ] ||
         fail "$(cat said1 said2)"
     [ "$(cat said1 said2 | wc -l)" -eq $((first + second)) ] || fail "$(cat said1 said2)"
     [ "$(ls -A parent)" = out ] || fail "left behind: $(ls -A parent)"

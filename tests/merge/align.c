@@ -193,7 +193,7 @@ static void test_names_of_others(void **state)
     set_free(&s);
 }
 
-/* ---- experts ----------------------------------------------------------------------------------- */
+/* ---- experts --------------------------------------------------------------------------------- */
 
 enum { EXPERTS = 3, INNER = 2, HIDDEN = 4 };
 
@@ -291,7 +291,7 @@ static void test_other_experts(void **state)
     set_free(&s);
 }
 
-/* ---- tied heads -------------------------------------------------------------------------------- */
+/* ---- tied heads ------------------------------------------------------------------------------ */
 
 /* A model with a configuration; the head is left out of the file if it is tied. */
 static void set_add_causal(set *s, float offset, const char *config, bool head)

@@ -1,9 +1,11 @@
-/* The ways in for programs: state dicts, arithmetic, methods on whole models, methods from files. */
+/*
+ * The ways in for programs: state dicts, arithmetic, methods on whole models, methods from files.
+ */
 #include "merge/fixtures.h"
 
 #include "base/memory.h"
 
-/* ---- maps and merges ---------------------------------------------------------------------------- */
+/* ---- maps and merges ------------------------------------------------------------------------- */
 
 static void test_dict_map(void **state)
 {
@@ -82,7 +84,7 @@ static void test_model_method(void **state)
     mc_state_dict_free(base);
 }
 
-/* ---- arithmetic --------------------------------------------------------------------------------- */
+/* ---- arithmetic ------------------------------------------------------------------------------ */
 
 static void check_number(const mc_state_dict *a, mc_operator op, double number, bool first,
                          float expected)
@@ -261,7 +263,7 @@ static void test_save_names(void **state)
     remove_temporary(folder);
 }
 
-/* ---- methods from files ------------------------------------------------------------------------- */
+/* ---- methods from files ---------------------------------------------------------------------- */
 
 static const char good_text[] = "#include <mergecraft/method.h>\n"
                                 "MC_LAYER_MERGE(first_of_all, .help = \"the first\")\n"

@@ -53,7 +53,7 @@
                      mc_status_text(expected_), (part_), mc_status_text(status_), text_);          \
     } while (0)
 
-/* ---- tensors ------------------------------------------------------------------------------------ */
+/* ---- tensors --------------------------------------------------------------------------------- */
 
 static inline mc_state_dict *dict_new(void)
 {
@@ -173,7 +173,7 @@ static inline void assert_same_dicts(const mc_state_dict *a, const mc_state_dict
     }
 }
 
-/* ---- files -------------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static inline char *path_of(const char *folder, const char *name)
 {

@@ -80,7 +80,10 @@ static void test_shapes_differ(void **state)
     pair_free(&p);
 }
 
-/* A passthrough tensor cannot be averaged over different shapes either; the base does not take part in it. */
+/*
+ * A passthrough tensor cannot be averaged over different shapes either; the base does not take part
+ * in it.
+ */
 static void test_shapes_elsewhere(void **state)
 {
     (void)state;
@@ -342,7 +345,7 @@ static void test_nothing_in_common(void **state)
     pair_free(&p);
 }
 
-/* ---- parameters --------------------------------------------------------------------------------- */
+/* ---- parameters ------------------------------------------------------------------------------ */
 
 static mc_status try_params(pair *p, const char *method, const char *setting, mc_error *error)
 {
@@ -457,7 +460,7 @@ static void test_lists(void **state)
     pair_free(&p);
 }
 
-/* ---- plans over checkpoints --------------------------------------------------------------------- */
+/* ---- plans over checkpoints ------------------------------------------------------------------ */
 
 static mc_status make_plan(const mc_plan_input *input, mc_plan **out, mc_error *error)
 {
@@ -606,7 +609,10 @@ static void test_plan_names(void **state)
     remove_temporary(folder);
 }
 
-/* A torch file keeps tied tensors once; where another model has them apart, all are there under both names. */
+/*
+ * A torch file keeps tied tensors once; where another model has them apart, all are there under
+ * both names.
+ */
 static void test_tied(void **state)
 {
     (void)state;

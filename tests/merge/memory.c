@@ -1,7 +1,7 @@
 /*
- * Every allocation of a merge fails in turn: alone, and with all that follow, and then jansson's too (which alone it does not always
- * notice). There is an error each time and nothing is left behind, or it did not matter and the result is the one of a run in which
- * none failed.
+ * Every allocation of a merge fails in turn: alone, and with all that follow, and then jansson's
+ * too (which alone it does not always notice). There is an error each time and nothing is left
+ * behind, or it did not matter and the result is the one of a run in which none failed.
  */
 #include "merge/fixtures.h"
 
@@ -65,7 +65,7 @@ static void fill_folder(const char *folder)
     }
 }
 
-/* ---- one allocation after another ---------------------------------------------------------------- */
+/* ---- one allocation after another ------------------------------------------------------------ */
 
 typedef void fail_from(long count);
 
@@ -179,7 +179,7 @@ static void test_formats(void **state)
     remove_temporary(folder);
 }
 
-/* ---- in memory ----------------------------------------------------------------------------------- */
+/* ---- in memory ------------------------------------------------------------------------------- */
 
 static mc_status compute(const mc_state_dict *a, const mc_state_dict *b, mc_state_dict **out,
                          mc_error *error)

@@ -150,7 +150,9 @@ static mc_outputs rows_of(const mc_model *model)
     return outputs;
 }
 
-/* A plan of rows writes its own tensors, outfit, card and provenance, in folders where it says so. */
+/*
+ * A plan of rows writes its own tensors, outfit, card and provenance, in folders where it says so.
+ */
 static void test_plan_from_rows(void **state)
 {
     (void)state;

@@ -314,7 +314,7 @@ static void test_json(void **state)
     family_free(&f);
 }
 
-/* ---- methods of model scope ---------------------------------------------------------------------- */
+/* ---- methods of model scope ------------------------------------------------------------------ */
 
 static mc_status scaled(const mc_merge_input *input, double scale, mc_state_dict **out,
                         mc_error *error)

@@ -1,9 +1,12 @@
-/* What a program brings along: tensors that a function makes, models that are not in files, methods made at run time. */
+/*
+ * What a program brings along: tensors that a function makes, models that are not in files, methods
+ * made at run time.
+ */
 #include "merge/fixtures.h"
 
 #include <pthread.h>
 
-/* ---- computed tensors --------------------------------------------------------------------------- */
+/* ---- computed tensors ------------------------------------------------------------------------ */
 
 /* Counts what it is asked for, and by whom. */
 typedef struct counter {
@@ -114,7 +117,7 @@ static void test_cancelled(void **state)
     mc_state_dict_free(dict);
 }
 
-/* ---- where tensors are --------------------------------------------------------------------------- */
+/* ---- where tensors are ----------------------------------------------------------------------- */
 
 static void test_place(void **state)
 {
@@ -137,7 +140,7 @@ static void test_place(void **state)
     remove_temporary(folder);
 }
 
-/* ---- models and methods -------------------------------------------------------------------------- */
+/* ---- models and methods ---------------------------------------------------------------------- */
 
 /* A method that keeps more than a descriptor: its name is chosen when the program runs. */
 typedef struct factor_method {

@@ -1,4 +1,7 @@
-/* What a run leaves behind: all or nothing, whatever goes wrong, and after a stop as much as the next run needs. */
+/*
+ * What a run leaves behind: all or nothing, whatever goes wrong, and after a stop as much as the
+ * next run needs.
+ */
 #include "merge/fixtures.h"
 
 #include "base/system.h"
@@ -15,7 +18,7 @@
 
 enum { STEP = 64 << 10, TILE = 128 << 10, THREADS = 2 };
 
-/* ---- a system that fails ------------------------------------------------------------------------- */
+/* ---- a system that fails --------------------------------------------------------------------- */
 
 typedef enum call {
     OPEN,
@@ -173,7 +176,7 @@ static void no_trouble(void)
     mc_system = &mc_system_real;
 }
 
-/* ---- the merge ---------------------------------------------------------------------------------- */
+/* ---- the merge ------------------------------------------------------------------------------- */
 
 typedef struct place {
     char *folder; /* with models a, b and base in it */
@@ -306,9 +309,11 @@ static void assert_complete(const char *parent)
     free(target);
 }
 
-/* ---- stops -------------------------------------------------------------------------------------- */
+/* ---- stops ----------------------------------------------------------------------------------- */
 
-/* Runs in a child that is killed at its nth write; true if it was, false if it ended before that. */
+/*
+ * Runs in a child that is killed at its nth write; true if it was, false if it ended before that.
+ */
 static bool run_killed(const mc_plan *what, const char *target, long nth)
 {
     const pid_t child = fork();
@@ -406,7 +411,10 @@ static void test_killed_late(void **state)
     last = trouble->seen[PWRITE];
     no_trouble();
     assert_int_equal(nftw(target, remove_entry, 16, FTW_DEPTH | FTW_PHYS), 0);
-    /* The order of records and tiles does not change their number: the last write is one of a small file. */
+    /*
+     * The order of records and tiles does not change their number: the last write is one of a small
+     * file.
+     */
     assert_true(run_killed(what, target, last));
     char before[4096];
     assert_non_null(getcwd(before, sizeof before));
@@ -504,7 +512,7 @@ static void test_other_input(void **state)
     free(parent), free(target), free(other), free(expected);
 }
 
-/* ---- failures ----------------------------------------------------------------------------------- */
+/* ---- failures -------------------------------------------------------------------------------- */
 
 /* What could not be removed is there until the next run removes it. */
 static bool removes(call which)
@@ -512,7 +520,10 @@ static bool removes(call which)
     return which == UNLINK || which == LIST || which == NEXT || which == OPEN;
 }
 
-/* After a run: all is there, or nothing; `target` in `parent`. Remains in the hidden folder go with the next run. */
+/*
+ * After a run: all is there, or nothing; `target` in `parent`. Remains in the hidden folder go with
+ * the next run.
+ */
 static void check_remains(const mc_plan *what, const char *parent, const char *target, bool done)
 {
     if (done) {
@@ -524,7 +535,10 @@ static void check_remains(const mc_plan *what, const char *parent, const char *t
     assert_complete(parent);
 }
 
-/* One call fails, once: then there is an error and nothing is left, or it did not matter and all is there. */
+/*
+ * One call fails, once: then there is an error and nothing is left, or it did not matter and all is
+ * there.
+ */
 static bool check_failing(const mc_plan *what, call which, long nth, bool overwrite)
 {
     char *const parent = new_parent(), *const target = path_of(parent, "x/y/out");
@@ -621,7 +635,7 @@ static void test_brief_calls(void **state)
     free(parent);
 }
 
-/* ---- inputs that change ------------------------------------------------------------------------- */
+/* ---- inputs that change ---------------------------------------------------------------------- */
 
 static char *victim;
 
@@ -706,7 +720,7 @@ static void test_changed_dict(void **state)
     free(parent);
 }
 
-/* ---- targets ------------------------------------------------------------------------------------ */
+/* ---- targets --------------------------------------------------------------------------------- */
 
 static void test_busy(void **state)
 {
@@ -845,7 +859,7 @@ static void test_descriptors(void **state)
     free(parent);
 }
 
-/* ---- two at a time ------------------------------------------------------------------------------ */
+/* ---- two at a time --------------------------------------------------------------------------- */
 
 static void *run_in_thread(void *argument)
 {

@@ -169,7 +169,7 @@ static void another_base(void **state)
     mc_checkpoint_close(&base);
 }
 
-/* ---- broken adapters --------------------------------------------------------------------------- */
+/* ---- broken adapters ------------------------------------------------------------------------- */
 
 static char folder[] = "/tmp/mergecraft-adapter-XXXXXX";
 

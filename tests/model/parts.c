@@ -1,7 +1,7 @@
 /*
  * What tensors are. tests/data/model/names has the tensors that transformers saves for a tiny model
- * of each type, and what transformers knows of each (make_names.py); roles that it does not know are
- * written here, by the models' papers.
+ * of each type, and what transformers knows of each (make_names.py); roles that it does not know
+ * are written here, by the models' papers.
  */
 #include <setjmp.h>
 #include <stdarg.h>

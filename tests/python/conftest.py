@@ -22,7 +22,8 @@ needs_torch = pytest.mark.skipif(not HAS_TORCH, reason="torch is not installed")
 needs_transformers = pytest.mark.skipif(not HAS_TRANSFORMERS, reason="transformers is not installed")
 
 
-# What cannot be tested here, for want of torch or transformers, is no test here: nothing is reported as skipped.
+# What cannot be tested here, for want of torch or transformers, is no test here: nothing is
+# reported as skipped.
 collect_ignore = [] if HAS_TORCH else ["test_torch.py", "test_idioms.py"]
 
 

@@ -264,7 +264,8 @@ def test_new_and_left_out_names(dicts):
         change(dicts, strict=True)
 
 
-# ---- bad arguments --------------------------------------------------------------------------------------
+# ---- bad arguments
+# --------------------------------------------------------------------------------------
 
 
 def test_bad_models(dicts, parents, tmp_path):

@@ -266,7 +266,8 @@ def test_of_modules():
     module = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3))
     module[0].bias.requires_grad_(False)
     sd = StateDict.from_model(module)
-    assert list(sd) == [name for name, _ in module.named_parameters()]  # frozen ones too; no buffers
+    # frozen ones too; no buffers
+    assert list(sd) == [name for name, _ in module.named_parameters()]
     assert sd["0.weight"].data_ptr() == module[0].weight.data_ptr() and not sd["0.weight"].requires_grad
     made = (sd * 0).to_model(module)
     assert made is not module and not made[0].weight.any() and module[0].weight.any()

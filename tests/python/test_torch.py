@@ -169,7 +169,8 @@ def test_functions_of_torch():
     assert mergecraft.dict_map(torch.stack)(models)["x"].tolist() == [[1, 1], [2, 2]]
 
 
-# ---- transformers ----------------------------------------------------------------------------------------
+# ---- transformers
+# ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

@@ -46,7 +46,8 @@ def check(name: str, good: bool, detail: str = "") -> None:
     print(f"{'ok  ' if good else 'FAIL'} {name} {detail}", flush=True)
 
 
-# ---- repositories -----------------------------------------------------------------------------------
+# ---- repositories
+# -----------------------------------------------------------------------------------
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -82,7 +83,8 @@ def make_repositories() -> None:
     shutil.copy(GLUE / "rte/validation.parquet", data / Path(RTE).name)
 
 
-# ---- the command, and the package -------------------------------------------------------------------
+# ---- the command, and the package
+# -------------------------------------------------------------------
 
 
 def environment(hub: Hub, home: Path, **more: str) -> dict[str, str]:
@@ -125,7 +127,8 @@ def tree(home: Path) -> dict[str, str]:
     return entries
 
 
-# ---- checks -----------------------------------------------------------------------------------------
+# ---- checks
+# -----------------------------------------------------------------------------------------
 
 
 def same_trees(hub: Hub) -> None:

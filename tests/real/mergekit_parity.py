@@ -25,8 +25,9 @@ from safetensors.torch import load_file  # noqa: E402
 from transformers import AutoModelForCausalLM, LlamaConfig  # noqa: E402
 
 NAMES = ("base", "one", "two", "three")
-# Shares of elements that may differ: of the methods that keep the largest, since mergekit chooses among elements of equal
-# magnitude arbitrarily (task vectors of bfloat16 have many), and of the others. Difference of norms of random methods.
+# Shares of elements that may differ: of the methods that keep the largest, since mergekit chooses
+# among elements of equal magnitude arbitrarily (task vectors of bfloat16 have many), and of the
+# others. Difference of norms of random methods.
 AT_THRESHOLD, OTHERS, RANDOM = 5e-3, 1e-4, 5e-2
 
 

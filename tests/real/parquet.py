@@ -250,7 +250,8 @@ def duckdb_files() -> None:
     choices = itertools.product(["uncompressed", "snappy", "gzip", "zstd"], ["V1", "V2"], [2048, 5000],
                                 [1, 10**6], [0, 0.2])
     for codec, version, group, dictionary, nulls in choices:
-        t = table(6000, nulls=nulls, repeats=dictionary > 1)  # noqa: F841: duckdb finds it by its name
+        # noqa: F841: duckdb finds it by its name
+        t = table(6000, nulls=nulls, repeats=dictionary > 1)
         name = f"duckdb-{codec}-{version}-{group}-{dictionary}-{nulls}"
         path = WORK / f"{name}.parquet"
         base.execute(f"COPY t TO '{path}' (FORMAT parquet, CODEC {codec}, PARQUET_VERSION {version}, "

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# run.sh DATA_DIR [MERGECRAFT]: merges five real fine-tunes (DATA_DIR/models) by every method and compares with torch; and the logits of encoders.
-# Needs python with torch, numpy, safetensors, pyarrow and transformers: $PYTHON, else .venv/bin/python, else python3.
+# run.sh DATA_DIR [MERGECRAFT]: merges five real fine-tunes (DATA_DIR/models) by every method and
+# compares with torch; and the logits of encoders. Needs python with torch, numpy, safetensors,
+# pyarrow and transformers: $PYTHON, else .venv/bin/python, else python3.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -17,7 +18,8 @@ exec_status=0
 # The encoders, where the build has the program that runs them alone.
 encoder=$(dirname "$command")/bench/bench_encoder
 if [ -x "$encoder" ]; then
-    "$python" "$here/logits.py" "$encoder" "$work" "$data/glue/rte/validation.parquet" || exec_status=$?
+    "$python" "$here/logits.py" "$encoder" "$work" "$data/glue/rte/validation.parquet" ||
+        exec_status=$?
 fi
 "$python" "$here/hub.py" "$command" "$work" "$data/glue" || exec_status=$?
 "$python" "$here/upload.py" "$command" || exec_status=$?

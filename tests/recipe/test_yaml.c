@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-/* ---- the notation of the golden file ---------------------------------------------------------- */
+/* ---- the notation of the golden file --------------------------------------------------------- */
 static void write_node(mc_text *out, const mc_yaml *node);
 
 static void write_string(mc_text *out, const char *text)
@@ -89,7 +89,7 @@ static void write_node(mc_text *out, const mc_yaml *node)
     }
 }
 
-/* ---- PyYAML ----------------------------------------------------------------------------------- */
+/* ---- PyYAML ---------------------------------------------------------------------------------- */
 /*
  * Where this reader knows better: a duplicate key keeps both its line and PyYAML's value, but
  * circles and unfinished dates are errors here, and libyaml takes a tab before a comment.
@@ -145,7 +145,7 @@ static void test_as_pyyaml(void **state)
     mc_free(text);
 }
 
-/* ---- places, warnings ------------------------------------------------------------------------- */
+/* ---- places, warnings ------------------------------------------------------------------------ */
 static mc_yaml_file *parse(const char *text)
 {
     mc_yaml_file *file = NULL;
@@ -182,7 +182,7 @@ static void test_duplicates_warn(void **state)
     mc_yaml_free(file);
 }
 
-/* ---- limits ----------------------------------------------------------------------------------- */
+/* ---- limits ---------------------------------------------------------------------------------- */
 static void expect_error(const char *text, size_t size, const char *file, const char *words)
 {
     mc_yaml_file *parsed = NULL;

@@ -1,4 +1,6 @@
-/* Lazy arithmetic: trees with shared parts, of both types, longer than a block, read in any pieces. */
+/*
+ * Lazy arithmetic: trees with shared parts, of both types, longer than a block, read in any pieces.
+ */
 #include "merge/fixtures.h"
 
 #include "tensor/source.h"

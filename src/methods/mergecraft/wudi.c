@@ -5,8 +5,8 @@ enum { ADAM, EXACT };
 /*
  * The gradient of the loss Σ ‖(M − Δ_t) Δ_tᵀ‖² / ‖Δ_t‖² in one of two ways, whichever has the
  * smaller matrices. By columns: 2 (M Q − R) with Q = Σ Δ_tᵀΔ_t / ‖Δ_t‖² [n, n] and
- * R = Σ Δ_t Δ_tᵀΔ_t / ‖Δ_t‖²: a step costs one product, however many models there are. By rows, where
- * n is large: from every model's (M − Δ_t) Δ_tᵀ [m, m].
+ * R = Σ Δ_t Δ_tᵀΔ_t / ‖Δ_t‖²: a step costs one product, however many models there are. By rows,
+ * where n is large: from every model's (M − Δ_t) Δ_tᵀ [m, m].
  */
 static bool is_by_rows(const mc_layer *layer, matrix_size s)
 {

@@ -31,7 +31,7 @@ static size_t row_count(const mc_layer *layer)
     return (size_t)layer->size / row_length(layer);
 }
 
-/* ---- divergences -------------------------------------------------------------------------------- */
+/* ---- divergences ----------------------------------------------------------------------------- */
 /* The largest value of a row, and the logarithm of the sum of exponentials of distances from it. */
 typedef struct soft {
     double largest, total;
@@ -80,7 +80,7 @@ static void add_divergences(const mc_layer *layer, double *divergences)
             layer->models[0] + start, layer->base + start, length);
 }
 
-/* ---- quartiles ---------------------------------------------------------------------------------- */
+/* ---- quartiles ------------------------------------------------------------------------------- */
 static void score(const mc_layer *layer, size_t start, size_t count, mc_real *scores)
 {
     const size_t length = row_length(layer);
@@ -124,7 +124,7 @@ static mc_real threshold_of(const rank_search *found)
     return median + (mc_real)1.5 * (mc_real_of(found[UPPER].key) - mc_real_of(found[LOWER].key));
 }
 
-/* ---- statistics --------------------------------------------------------------------------------- */
+/* ---- statistics ------------------------------------------------------------------------------ */
 static size_t state_size(const mc_layer *layer)
 {
     return sizeof(fusion_state) + row_count(layer) * sizeof(double);

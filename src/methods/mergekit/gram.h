@@ -1,8 +1,8 @@
 /*
- * Methods that move on a sphere or weigh models by their angles: slerp, nuslerp, multislerp, karcher,
- * model_stock. Whatever they do, the result is a linear combination of the models (or of their task
- * vectors), and its coefficients follow from the inner products of all pairs. So one pass sums up the
- * products in double, along the tree of leaves, and a second one combines.
+ * Methods that move on a sphere or weigh models by their angles: slerp, nuslerp, multislerp,
+ * karcher, model_stock. Whatever they do, the result is a linear combination of the models (or of
+ * their task vectors), and its coefficients follow from the inner products of all pairs. So one
+ * pass sums up the products in double, along the tree of leaves, and a second one combines.
  */
 #ifndef MC_METHODS_MERGEKIT_GRAM_H
 #define MC_METHODS_MERGEKIT_GRAM_H
@@ -10,9 +10,9 @@
 #include <mergecraft/method.h>
 
 /*
- * The state begins with the factors [model_count] for `apply`: out = Σ factors[m] · x_m, where x_m is a
- * model; or, where there is a base, out = base + Σ factors[m] · x_m, where x_m is a task vector.
- * What a method needs besides comes after them.
+ * The state begins with the factors [model_count] for `apply`: out = Σ factors[m] · x_m, where x_m
+ * is a model; or, where there is a base, out = base + Σ factors[m] · x_m, where x_m is a task
+ * vector. What a method needs besides comes after them.
  */
 static inline size_t gram_state_size(const mc_layer *layer)
 {
@@ -42,7 +42,9 @@ static inline size_t gram_scratch(const mc_layer *layer)
     return layer->model_count * MC_TILE_BLOCK * sizeof(mc_real);
 }
 
-/* Models, or task vectors, of the block at `start`: x_m begins at the result + m · MC_TILE_BLOCK. */
+/*
+ * Models, or task vectors, of the block at `start`: x_m begins at the result + m · MC_TILE_BLOCK.
+ */
 static inline mc_real *gram_block(const mc_layer *layer, size_t start, size_t count)
 {
     mc_real *const block = layer->scratch;

@@ -1,7 +1,10 @@
 #include "methods/elementary.h"
 #include "methods/mergekit/gram.h"
 
-/* Everything is in the span of the models: u = Σ u_i x_i, its products with the x_i by the Gram matrix. */
+/*
+ * Everything is in the span of the models: u = Σ u_i x_i, its products with the x_i by the Gram
+ * matrix.
+ */
 typedef struct mean {
     const double *gram;
     size_t count;
@@ -53,7 +56,9 @@ static void start(const mean *m, double tolerance)
     m->u[first] = m->unit[first];
 }
 
-/* One step along the mean of the tangents that lead to the models; false when it is short enough. */
+/*
+ * One step along the mean of the tangents that lead to the models; false when it is short enough.
+ */
 static bool walk(const mean *m, double tolerance)
 {
     memset(m->step, 0, m->count * sizeof *m->step);

@@ -48,8 +48,8 @@ static void set_weights(const mc_layer *layer, double *weights)
 }
 
 /*
- * The weighted mean of unit vectors, put back on the sphere; then one step along the weighted mean of
- * what they have in the tangent plane there.
+ * The weighted mean of unit vectors, put back on the sphere; then one step along the weighted mean
+ * of what they have in the tangent plane there.
  */
 static mc_status find_factors(const mc_layer *layer, const double *gram, double *factors)
 {

@@ -1,7 +1,7 @@
 /*
- * ram and ramplus_tl: an element of a task vector is a change if its magnitude exceeds epsilon. Changes
- * that one model alone makes are taken in full, those of several as their mean. ramplus_tl enlarges
- * the former by a factor of the model and the tensor. RAM_RESCALES says which of the two.
+ * ram and ramplus_tl: an element of a task vector is a change if its magnitude exceeds epsilon.
+ * Changes that one model alone makes are taken in full, those of several as their mean. ramplus_tl
+ * enlarges the former by a factor of the model and the tensor. RAM_RESCALES says which of the two.
  */
 #ifndef MC_METHODS_MERGEKIT_RAM_H
 #define MC_METHODS_MERGEKIT_RAM_H
@@ -31,7 +31,7 @@ static inline void ram_count_all(const mc_layer *layer, size_t start, size_t cou
                   (mc_real)mc_number(layer, "epsilon"), count);
 }
 
-/* ---- statistics of ramplus_tl -------------------------------------------------------------------- */
+/* ---- statistics of ramplus_tl ---------------------------------------------------------------- */
 /* Changes of a model that others make too, and that it makes alone. */
 typedef struct ram_changes {
     uint64_t shared, own;
@@ -108,7 +108,7 @@ static MC_UNUSED const mc_statistics ram_statistics = {.state_size = ram_state_s
                                                        .combine = ram_combine,
                                                        .next = ram_next};
 
-/* ---- apply -------------------------------------------------------------------------------------- */
+/* ---- apply ----------------------------------------------------------------------------------- */
 /* sum += the model's change: times `own` where nobody else changes the element, else its share */
 MC_PASS void ram_add(mc_real *sum, const mc_real *changing, const mc_real *model,
                      const mc_real *base, mc_real epsilon, mc_real own, size_t count)

@@ -99,7 +99,10 @@ static inline void ranked_sort(const mc_bits *keys, uint32_t *members, size_t co
         }
 }
 
-/* An element is kept from this rank on, of which there are count: u < density − ε + 2ε · rank / (count − 1) */
+/*
+ * An element is kept from this rank on, of which there are count: u < density − ε + 2ε · rank /
+ * (count − 1)
+ */
 typedef struct ranked_chance {
     double lowest, slope; /* probability of rank 0, and how it rises from rank to rank */
 } ranked_chance;

@@ -1,10 +1,10 @@
 /*
- * Order statistics of a tensor, exact and without sorting it: which element has rank r when elements
- * are ordered by a key, the lower flat index counting as the larger of equal keys. "Keep the k
- * largest" is then everything from rank n − k on, always k elements, whatever ties there are.
+ * Order statistics of a tensor, exact and without sorting it: which element has rank r when
+ * elements are ordered by a key, the lower flat index counting as the larger of equal keys. "Keep
+ * the k largest" is then everything from rank n − k on, always k elements, whatever ties there are.
  *
- * Keys are the bits of magnitudes: reals of one sign are ordered as their bits are. A search narrows
- * a bracket of keys in rounds:
+ * Keys are the bits of magnitudes: reals of one sign are ordered as their bits are. A search
+ * narrows a bracket of keys in rounds:
  *
  *     SAMPLE  counts the keys of some leaves by bins: where the wanted key very likely lies
  *     LIST    lists the keys of the bracket with their places, and counts those below
@@ -64,7 +64,7 @@ typedef struct rank_found {
     uint64_t looked_at, zeros, below, inside;
 } rank_found;
 
-/* ---- layout ------------------------------------------------------------------------------------ */
+/* ---- layout ---------------------------------------------------------------------------------- */
 /*
  * A partial result: the findings of all searches, then the bins of those that count, then the lists
  * of those that list. Lists need not be zero at first, so that their memory is not touched.
@@ -124,7 +124,7 @@ static inline unsigned rank_shift(uint64_t span)
     return shift;
 }
 
-/* ---- a round ----------------------------------------------------------------------------------- */
+/* ---- a round --------------------------------------------------------------------------------- */
 /* Every how many leaves a sample looks at one; 1: the tensor is too small for a sample. */
 static inline int64_t rank_sample_stride(const mc_layer *layer)
 {
@@ -194,8 +194,8 @@ MC_PASS void rank_classify(const rank_search *search, const mc_bits *keys, unsig
 }
 
 /*
- * Numbers of the elements that are inside. Few are, at places that no branch could foresee: so first
- * the groups of eight with any are listed, then their members, without a branch.
+ * Numbers of the elements that are inside. Few are, at places that no branch could foresee: so
+ * first the groups of eight with any are listed, then their members, without a branch.
  */
 static inline size_t rank_collect(const unsigned char inside[MC_TILE_BLOCK],
                                   uint16_t numbers[MC_TILE_BLOCK + 8])
@@ -291,7 +291,7 @@ static inline void rank_combine(const rank_search *searches, size_t count, void 
     }
 }
 
-/* ---- what a round leads to ---------------------------------------------------------------------- */
+/* ---- what a round leads to ------------------------------------------------------------------- */
 /* The bin that holds rank `rank` of what was counted, which becomes its rank in the bin. */
 static inline size_t rank_bin_of(const uint64_t *bins, uint64_t *rank)
 {
@@ -354,8 +354,8 @@ static inline void rank_set_bracket(rank_search *search, mc_bits first, mc_bits 
 
 /*
  * The sample's keys around the wanted rank are the bracket. The margin falls with the number of
- * leaves rather than of keys: neighbours are alike, leaves differ. Where a list of them would be too
- * long, another sample looks at them more closely, once.
+ * leaves rather than of keys: neighbours are alike, leaves differ. Where a list of them would be
+ * too long, another sample looks at them more closely, once.
  */
 static inline void rank_after_sample(const mc_layer *layer, rank_search *search,
                                      const rank_part *part, int64_t rank, uint64_t room)

@@ -26,7 +26,7 @@ static bool selects_none(const mc_layer *layer)
     return selects(layer) && state_of(layer)->search.none;
 }
 
-/* ---- selection ---------------------------------------------------------------------------------- */
+/* ---- selection ------------------------------------------------------------------------------- */
 static size_t searches(const mc_layer *layer)
 {
     (void)layer;
@@ -54,7 +54,10 @@ static void keys(const mc_layer *layer, size_t search, size_t start, size_t coun
         out[i] = mc_bits_of(mc_absolute((mc_real)(squares[i] / models)));
 }
 
-/* The share is one of the elements that vary at all; the product is in float, as the share is meant. */
+/*
+ * The share is one of the elements that vary at all; the product is in float, as the share is
+ * meant.
+ */
 static int64_t rank(const mc_layer *layer, size_t search, int64_t zeros)
 {
     (void)search;
@@ -83,7 +86,7 @@ static mc_real *selected_tasks(const mc_layer *layer, size_t start, size_t count
     return tasks;
 }
 
-/* ---- statistics --------------------------------------------------------------------------------- */
+/* ---- statistics ------------------------------------------------------------------------------ */
 static size_t state_size(const mc_layer *layer)
 {
     return sizeof(sce_state) + layer->model_count * sizeof(double);
@@ -189,7 +192,7 @@ static const mc_statistics statistics = {.state_size = state_size,
                                          .combine = combine,
                                          .next = next};
 
-/* ---- apply -------------------------------------------------------------------------------------- */
+/* ---- apply ----------------------------------------------------------------------------------- */
 static size_t scratch_bytes(const mc_layer *layer)
 {
     return layer->model_count * MC_TILE_BLOCK * sizeof(mc_real);

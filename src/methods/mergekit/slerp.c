@@ -1,7 +1,9 @@
 #include "methods/elementary.h"
 #include "methods/mergekit/sphere.h"
 
-/* The base is the start of the arc, not subtracted: inner products of the two tensors themselves. */
+/*
+ * The base is the start of the arc, not subtracted: inner products of the two tensors themselves.
+ */
 static mc_status accumulate(const mc_layer *layer, void *partial)
 {
     pair_add(partial, layer->base, layer->models[0], layer->count);

@@ -94,7 +94,7 @@ static inline MC_UNUSED mc_status task_check_epsilon(const mc_value *densities,
     return MC_OK;
 }
 
-/* ---- one model ---------------------------------------------------------------------------------- */
+/* ---- one model ------------------------------------------------------------------------------- */
 static inline double task_value(const mc_layer *layer, const char *name, size_t model)
 {
     return mc_numbers(layer, name)[model];
@@ -121,7 +121,7 @@ static inline bool task_rescales(const mc_layer *layer)
     return task_sparsify_of != TASK_NONE && mc_number(layer, "rescale") != 0;
 }
 
-/* ---- thresholds --------------------------------------------------------------------------------- */
+/* ---- thresholds ------------------------------------------------------------------------------ */
 static const size_t task_searches_per_model = TASK_SPARSIFY == TASK_MAGNITUDE  ? 1
                                               : TASK_SPARSIFY == TASK_OUTLIERS ? 2
                                                                                : 0;
@@ -167,7 +167,7 @@ static inline int64_t task_rank(const mc_layer *layer, size_t search, int64_t ze
 
 static const rank_wish task_wish = {task_searches, task_keys, task_rank};
 
-/* ---- what is kept of one model ------------------------------------------------------------------ */
+/* ---- what is kept of one model --------------------------------------------------------------- */
 /* Searches, then what each model's kept elements are multiplied by. */
 typedef struct task_state {
     bool summing;           /* this round adds up norms; otherwise it searches */
@@ -257,10 +257,11 @@ static inline void task_keep(const mc_layer *layer, size_t model, size_t start, 
     }
 }
 
-/* ---- statistics --------------------------------------------------------------------------------- */
+/* ---- statistics ------------------------------------------------------------------------------ */
 /*
  * Norms are added up per leaf (per block of rows, if ranked) and per model, each in a place of its
- * own, and the places in their order at the end. So the sum does not depend on who added what first.
+ * own, and the places in their order at the end. So the sum does not depend on who added what
+ * first.
  */
 typedef struct task_norms {
     double whole, kept;
@@ -415,8 +416,10 @@ static MC_UNUSED const mc_statistics task_statistics = {.state_size = task_state
                                                         .combine = task_combine,
                                                         .next = task_next};
 
-/* ---- apply -------------------------------------------------------------------------------------- */
-/* A unit of each model's task vector, or of one and its whole for the norms; and what ranks need. */
+/* ---- apply ----------------------------------------------------------------------------------- */
+/*
+ * A unit of each model's task vector, or of one and its whole for the norms; and what ranks need.
+ */
 static inline size_t task_scratch(const mc_layer *layer)
 {
     const size_t units = layer->model_count < 2 ? 2 : layer->model_count;
@@ -437,7 +440,9 @@ MC_PASS void task_elect(const mc_real *total, mc_real *agreed, mc_real *weights,
     }
 }
 
-/* out = base + merged / divisor · factor; where `total` is NaN, that. A divisor of 0 counts as 1. */
+/*
+ * out = base + merged / divisor · factor; where `total` is NaN, that. A divisor of 0 counts as 1.
+ */
 MC_PASS void task_add(mc_real *out, const mc_real *base, const mc_real *total,
                       const mc_real *merged, const mc_real *divisors, mc_real factor, size_t count)
 {

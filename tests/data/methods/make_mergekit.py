@@ -9,7 +9,8 @@ wins) is computed in the layer's type, everything smooth in float64.
 import itertools
 
 import numpy as np
-from make_methods import BASE, DTYPES, HERE, make_inputs, random_key, random_u16, random_u32, text_of  # noqa: F401
+# noqa: F401
+from make_methods import BASE, DTYPES, HERE, make_inputs, random_key, random_u16, random_u32, text_of
 
 SHAPES = {"scalar": (), "0x3": (0, 3), "1": (1,), "7": (7,), "11x5": (11, 5), "2x3x2x3": (2, 3, 2, 3)}
 LARGE = "65x70"
@@ -305,7 +306,8 @@ DELLA = ({}, {"density": density(0.5, 0.6)}, {"density": density(0.4, 0.6), "eps
          {"density": density(0.5, 0.7), "rescale": 0, "lambda": 0.6, "normalize": 0}, {"density": lambda n: [0.0] + [0.5] * (n - 1), "epsilon": density(0.1, 0.1)})
 MANY = (1, 2, 3, 5, 8)
 
-# method: (function, numbers of models, settings for n models, may hold NaN and infinities, of a base: no, yes or both)
+# method: (function, numbers of models, settings for n models, may hold NaN and infinities, of a
+# base: no, yes or both)
 METHODS = {
     "linear": (linear, MANY, with_weight({}, {"normalize": 0}, {}, {}), True, "no"),
     "passthrough": (passthrough, (1,), fixed({}, {"scale": [0.5]}, {"scale": [-2.0]}, {}, {}, *[{"scale": [x / 8]} for x in range(12)]), True, "no"),

@@ -118,7 +118,8 @@ def median(base, models):
     ours = np.where(negative > (len(models) - 1) // 2, -0.0, 0.0).astype(values.dtype)
     ours = np.where(values == 0, ours, values)
     same = np.signbit(ours) == np.signbit(values)
-    assert (same | mixed | np.isnan(values)).all()  # torch is only left where its result depends on the order
+    # torch is only left where its result depends on the order
+    assert (same | mixed | np.isnan(values)).all()
     return ours
 
 
