@@ -2,20 +2,26 @@
 
 #include "base/memory.h"
 
-mc_status mc_notes_add(mc_notes *notes, mc_error *error, const char *format, ...)
+mc_status mc_notes_add_list(mc_notes *notes, mc_error *error, const char *format, va_list arguments)
 {
     if (!notes)
         return MC_OK;
     if (!MC_GROW(notes->lines, notes->count, notes->capacity))
         return mc_fail_memory(error);
-    va_list arguments;
-    va_start(arguments, format);
     char *const line = mc_format_list(format, arguments);
-    va_end(arguments);
     if (!line)
         return mc_fail_memory(error);
     notes->lines[notes->count++] = line;
     return MC_OK;
+}
+
+mc_status mc_notes_add(mc_notes *notes, mc_error *error, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    const mc_status status = mc_notes_add_list(notes, error, format, arguments);
+    va_end(arguments);
+    return status;
 }
 
 void mc_notes_free(mc_notes *notes)

@@ -2,15 +2,14 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/notes.h"
 #include "base/text.h"
 
-#include <stdarg.h>
-
+/* Names that a line shows at most: a line of every name of a large model helps nobody. */
 enum { EXAMPLES = 4 };
 
 struct mc_report {
-    char **lines;
-    size_t count, capacity;
+    mc_notes notes;
 };
 
 mc_status mc_report_new(mc_report **out, mc_error *error)
@@ -21,38 +20,29 @@ mc_status mc_report_new(mc_report **out, mc_error *error)
 
 void mc_report_free(mc_report *report)
 {
-    if (!report)
-        return;
-    for (size_t i = 0; i < report->count; i++)
-        mc_free(report->lines[i]);
-    mc_free(report->lines);
+    if (report)
+        mc_notes_free(&report->notes);
     mc_free(report);
 }
 
 size_t mc_report_count(const mc_report *report)
 {
-    return report->count;
+    return report->notes.count;
 }
 
 const char *mc_report_line(const mc_report *report, size_t index)
 {
-    return report->lines[index];
+    return report->notes.lines[index];
 }
 
 mc_status mc_report_add(mc_report *report, mc_error *error, const char *format, ...)
 {
-    if (!report)
-        return MC_OK;
-    if (!MC_GROW(report->lines, report->count, report->capacity))
-        return mc_fail_memory(error);
     va_list arguments;
     va_start(arguments, format);
-    char *const line = mc_format_list(format, arguments);
+    const mc_status status = mc_notes_add_list(report ? &report->notes : NULL, error, format,
+                                               arguments);
     va_end(arguments);
-    if (!line)
-        return mc_fail_memory(error);
-    report->lines[report->count++] = line;
-    return MC_OK;
+    return status;
 }
 
 mc_status mc_names_add(mc_names *names, const char *name, mc_error *error)

@@ -1,4 +1,4 @@
-/* What was noticed during line-up, in words. */
+/* The report of a merge: one line per thing that was averaged, copied, left out or guessed. */
 #ifndef MC_MERGE_REPORT_H
 #define MC_MERGE_REPORT_H
 
