@@ -98,12 +98,16 @@ class DictMap:
         self.callee.require([*arguments, "layer_name"])
         layers = self._line_up(lists, strict)
         rest = {name: value for name, value in arguments.items() if name not in lists}
+        get, first = dict.__getitem__, lists[self.names[0]]
+        dtype = _tensors.plain_dtype(
+            [get(item, its) for _, names in layers for item, its in zip(first, names[0])]
+        )
         made = StateDict()
         with Progress(self.name, verbose, "layers") as progress:
             for done, (layer, names) in enumerate(layers):
                 if base is not None:
                     rest["base_model"] = base._layer(layer)
-                made[layer] = self._layer(layer, names, lists, rest)
+                made[layer] = self._layer(layer, names, lists, rest, dtype)
                 progress(done + 1, len(layers))
         return made
 
@@ -145,7 +149,8 @@ class DictMap:
         first = lists[self.names[0]][0]
         matched = [[_matched(first, item) for item in dicts] for dicts in lists.values()]
         every = [names for row in matched for names in row]
-        common = [name for name in first if all(name in names for names in every)]
+        shared = set(every[0]).intersection(*every[1:])
+        common = [name for name in first._listed() if name in shared]
         if not common:
             raise MismatchError(f"{self.name}(): the state dicts have no name in common")
         self._report_missing(lists, every, common, strict)
@@ -177,19 +182,18 @@ class DictMap:
         self, layers: list[tuple[str, list[list[str]]]], dicts: list[StateDict]
     ) -> None:
         """Raises if a layer's shapes differ in the first list; others may have any shape."""
-        what = self.names[0]
+        what, get = self.names[0], dict.__getitem__
         for layer, names in layers:
-            first = dict.__getitem__(dicts[0], layer)
-            if not _has_shape(first):
-                first = dicts[0]._entry(layer)
-            for i, (item, name) in enumerate(zip(dicts, names[0])):
-                value = dict.__getitem__(item, name)
-                value = value if _has_shape(value) else item._entry(name)
-                if value.shape != first.shape:
-                    raise MismatchError(
-                        f"layer '{layer}': shape {list(first.shape)} in {what}[0], "
-                        f"{list(item._shape(name))} in {what}[{i}]"
-                    )
+            shapes = [getattr(get(d, its), "shape", None) for d, its in zip(dicts, names[0])]
+            if shapes.count(shapes[0]) == len(shapes) and shapes[0] is not None:
+                continue
+            for item, name in zip(dicts, names[0]):
+                item._entry(name)  # raises for what is not a tensor
+            i = next(i for i, shape in enumerate(shapes) if shape != shapes[0])
+            raise MismatchError(
+                f"layer '{layer}': shape {list(shapes[0])} in {what}[0], "
+                f"{list(shapes[i])} in {what}[{i}]"
+            )
 
     def _layer(
         self,
@@ -197,19 +201,21 @@ class DictMap:
         names: list[list[str]],
         lists: Mapping[str, list[StateDict]],
         rest: Mapping[str, Any],
+        dtype: Any,
     ) -> Any:
-        given = {
-            name: [_value(item, its) for item, its in zip(dicts, row)]
-            for (name, dicts), row in zip(lists.items(), names)
-        }
+        """Returns the function's result. dtype: of the first list if its tensors need no care."""
+        get, given = dict.__getitem__, {}
+        for (name, dicts), row in zip(lists.items(), names):
+            if dtype is not None and name == self.names[0]:
+                given[name] = [get(item, its).clone() for item, its in zip(dicts, row)]
+            else:
+                given[name] = [_value(item, its) for item, its in zip(dicts, row)]
         result = self.call(layer, given, rest)
+        if dtype is not None and getattr(result, "dtype", None) is dtype:
+            return result
         if result is None:
             raise ArgumentError(f"{self.name}(): layer '{layer}': expected a value, found None")
         if not _tensors.is_tensor(result):
-            return result
-        is_plain = _tensors.plainness()
-        first = zip(lists[self.names[0]], names[0])
-        if all(is_plain(result, dict.__getitem__(item, its)) for item, its in first):
             return result
         dtypes = [item._dtype(its) for item, its in zip(lists[self.names[0]], names[0])]
         if all(_core.is_float(dtype) for dtype in {*dtypes, _tensors.dtype_of(result)}):
@@ -227,19 +233,17 @@ class DictMap:
         return f"<dict_map of {self.name}>"
 
 
-def _has_shape(value: Any) -> bool:
-    return type(value) is _core.Source or _tensors.is_tensor(value)
-
-
 def _value(item: StateDict, name: str) -> Any:
     """Returns a tensor that is the function's own, or another value as it is."""
-    return item._layer(name) if _has_shape(dict.__getitem__(item, name)) else item[name]
+    value = dict.__getitem__(item, name)
+    is_tensor = type(value) is _core.Source or _tensors.is_tensor(value)
+    return item._layer(name) if is_tensor else item[name]
 
 
 def _matched(first: StateDict, other: StateDict) -> Mapping[str, str]:
     """Returns the other dict's name for each of the first one's that it has."""
-    if first.keys() == other.keys():
-        return {name: name for name in first}
+    if (listed := first._listed()) == other._listed() or first.keys() == other.keys():
+        return dict(zip(listed, listed))
     return _names.match(list(first), other.keys())
 
 

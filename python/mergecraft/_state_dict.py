@@ -217,6 +217,13 @@ class StateDict(_Dict):
 
     # ---- entries as they are ---------------------------------------------------------------------
 
+    def _listed(self) -> list[str]:
+        return list(OrderedDict.__iter__(self))  # an eighth of the time of list(self)
+
+    def _entries(self, names: list[str]) -> list[Any]:
+        get = dict.__getitem__
+        return [get(self, name) for name in names]
+
     def _entry(self, name: str, what: str = "") -> Any:
         """Returns an entry: a tensor, or the source of one that nobody has accessed."""
         value = dict.__getitem__(self, name)
@@ -256,9 +263,6 @@ class StateDict(_Dict):
 
     def _layer(self, name: str) -> Tensor:
         """Returns a tensor to compute with that nobody else holds; the entry stays as it is."""
-        value = dict.__getitem__(self, name)
-        if _tensors.is_wide(value) and not value.requires_grad:
-            return value.clone()
         value = self._entry(name)
         dtype = _tensors.layer_dtype(self._dtype(name))
         if type(value) is _core.Source:
@@ -291,6 +295,10 @@ class StateDict(_Dict):
     def _with_values(self, symbol: str, other: Any, reflected: bool) -> StateDict:
         function = _OPERATORS[symbol]
         other = _tensors.number(other)
+        if type(other) in (int, float) and (not reflected or symbol in "+*"):
+            at_once = _tensors.at_once(symbol, self._entries(self._listed()), other)
+            if at_once is not None:
+                return StateDict(zip(self._listed(), at_once))
         made = StateDict()
         for name in self:
             left = self._read(name)
@@ -307,6 +315,11 @@ class StateDict(_Dict):
         self, symbol: str, other: StateDict, reflected: bool, in_place: bool
     ) -> StateDict:
         function = _OPERATORS[symbol]
+        if (names := self._listed()) == other._listed():
+            operands = [self._entries(names), other._entries(names)]
+            at_once = _tensors.at_once(symbol, *(operands[::-1] if reflected else operands))
+            if at_once is not None:
+                return StateDict(zip(names, at_once))
         is_plain = _tensors.plainness()
         made = StateDict()
         for name, its in self._lined_up(symbol, other, keeps_own=in_place):
