@@ -405,7 +405,8 @@ class _Subject:
 
     def evaluate(self, data: _core.Data, options: _Options) -> Evaluation:
         labels = [label for _, _, label in data.examples()]
-        with Progress("evaluating", options.verbose, "examples") as progress:
+        unit = "examples" if self.runner is None else "tokens"
+        with Progress("evaluating", options.verbose, unit) as progress:
             if self.runner is not None:
                 found = self.runner.evaluate(data, progress)
             else:

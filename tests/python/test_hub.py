@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
 import numpy
 import pytest
-from conftest import ROOT, FirstStep, checkpoint, interrupts, same, tensor
+from conftest import HAS_TRANSFORMERS, ROOT, FirstStep, checkpoint, interrupts, same, tensor
 
 import mergecraft
 from mergecraft import NotFoundError, StateDict, _core
@@ -37,6 +38,31 @@ def test_names(hub, tmp_path):
     same(StateDict.from_hf(tmp_path / "out")["x"], [4 / 3, 2], 1e-6)
     with pytest.raises(NotFoundError, match="org/missing"):
         mergecraft.soup(["org/a", "org/missing"])
+
+
+PUSH = """
+import sys
+import mergecraft
+merged = mergecraft.soup([mergecraft.StateDict.from_hf(path) for path in sys.argv[1:3]])
+print(merged.push_to_hub('org/pushed', like=sys.argv[1], token='hf_write', private=True))
+"""
+
+
+@pytest.mark.skipif(not HAS_TRANSFORMERS, reason="huggingface_hub comes with transformers")
+def test_a_pushed_merge_is_downloaded_again(hub, parents):
+    """huggingface_hub reads the address of the Hub when it is imported."""
+    done = subprocess.run(
+        [sys.executable, "-c", PUSH, *parents[:2]],
+        env={**os.environ, "HF_HUB_DISABLE_XET": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0 and "org/pushed" in done.stdout, done.stderr
+    merged = mergecraft.soup([StateDict.from_hf(path) for path in parents[:2]])
+    assert StateDict.from_hf("org/pushed") == merged
+    own = mergecraft.evaluate_glue_pipeline("org/pushed", "rte", data=ROOT / "examples/models/data")
+    assert "accuracy" in own
 
 
 def slow(hub, name, rate):

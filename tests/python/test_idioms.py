@@ -272,6 +272,20 @@ def test_factors_by_scipy(problem):
     assert found.fun <= of([0.3, 0.3])
 
 
+def test_factors_by_optuna(problem):
+    optuna = pytest.importorskip("optuna")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+    def objective(trial):
+        factors = [trial.suggest_float(f"factor_{i}", 0, 1) for i in range(2)]
+        return float(problem(factors))
+
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0))
+    study.enqueue_trial({"factor_0": 0.3, "factor_1": 0.3})
+    study.optimize(objective, n_trials=12)
+    assert len(study.trials) == 12 and study.best_value <= float(problem([0.3, 0.3]))
+
+
 def test_one_factor_for_each_layer_by_autograd(models):
     base, tuned = models
     dicts = [parameters(base), parameters(tuned[0])]
