@@ -101,11 +101,13 @@ static mc_status run_plan(merge_job *job, mc_run_options *run, mc_error *error)
 {
     const merge_settings *const settings = job->settings;
     mc_run_result result = {0};
+    const size_t printed = mc_report_count(mc_plan_report(job->plan));
     mc_status status = settings->output ? write_result(job, run, &result, error) : MC_OK;
     if (status == MC_OK && settings->score.task)
         status = score_result(job, &result, error);
     if (status != MC_OK)
         return status;
+    merge_print_warnings(job, printed); /* what only the values show */
     return merge_print_result(job, &result, error);
 }
 
@@ -116,7 +118,7 @@ static mc_status merge(merge_job *job, const text_list *operands, mc_error *erro
     const mc_status status = merge_prepare(job, operands, error);
     if (status != MC_OK)
         return status;
-    merge_print_warnings(job);
+    merge_print_warnings(job, 0);
     return settings->dry_run ? merge_print_plan(job, &run, error) : run_plan(job, &run, error);
 }
 

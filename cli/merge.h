@@ -53,7 +53,8 @@ bool merge_is_recipe(const char *name);
 mc_status merge_prepare_recipe(merge_job *job, const text_list *operands, mc_error *error);
 
 /* What is printed (merge_output.c). */
-void merge_print_warnings(const merge_job *job);
+/* Prints the lines of the report from number `first` on. */
+void merge_print_warnings(const merge_job *job, size_t first);
 mc_status merge_print_plan(const merge_job *job, const mc_run_options *run, mc_error *error);
 mc_status merge_print_result(const merge_job *job, const mc_run_result *result, mc_error *error);
 

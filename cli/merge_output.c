@@ -129,9 +129,9 @@ mc_status merge_print_result(const merge_job *job, const mc_run_result *result, 
     return MC_OK;
 }
 
-void merge_print_warnings(const merge_job *job)
+void merge_print_warnings(const merge_job *job, size_t first)
 {
     const mc_report *const report = mc_plan_report(job->plan);
-    for (size_t i = 0; !job->settings->common.quiet && i < mc_report_count(report); i++)
+    for (size_t i = first; !job->settings->common.quiet && i < mc_report_count(report); i++)
         say("warning", mc_report_line(report, i));
 }

@@ -137,6 +137,12 @@ typedef struct mc_run_result {
     int64_t bytes_written; /* of tensors, by this run */
     int64_t bytes_resumed; /* of tensors, written by an interrupted run */
     double seconds;
+    /*
+     * Finite values that became infinite or NaN in the dtype of the output, such as float16, in
+     * this run; how many tensors they are in, and the index of one of those in the output.
+     */
+    int64_t overflowed;
+    size_t overflowed_tensors, overflowed_first;
 } mc_run_result;
 
 /*

@@ -222,6 +222,9 @@ static mc_status check_entry(const entry *one, const char *name, mc_error *error
                        "expected member names that stay inside the zip file, found '%s'", name);
     if (one->flags & FLAG_ENCRYPTED)
         return mc_fail(error, MC_UNSUPPORTED, "zip member '%s' is encrypted", name);
+    if (one->method != 0 && strstr(name, "/code/"))
+        return mc_fail(error, MC_UNSUPPORTED,
+                       "expected a checkpoint, found a TorchScript program: save its state dict");
     if (one->method != 0)
         return mc_fail(
             error, MC_UNSUPPORTED,

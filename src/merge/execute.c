@@ -28,6 +28,7 @@
 #include "merge/reduce.h"
 #include "merge/trial.h"
 #include "methods/variant.h"
+#include "tensor/convert.h"
 
 #include <assert.h>
 #include <pthread.h>
@@ -58,6 +59,7 @@ typedef struct task {
     int64_t applying;  /* tiles that are taken and not computed */
     int64_t held;      /* bytes of a tile that counts against the memory bound; 0: it streams */
     phase phase;
+    int64_t overflowed; /* values that the output's dtype cannot hold */
     int64_t stat_tile;  /* elements in a tile of statistics */
     int64_t unfinished; /* tiles of this round that are taken, or not yet added */
     mc_reduction reduction;
@@ -100,7 +102,8 @@ typedef struct worker {
     pthread_t thread;
     mc_workspace workspace;
     mc_partial partial;
-    task *partial_of; /* whose partial result `partial` holds */
+    task *partial_of;   /* whose partial result `partial` holds */
+    int64_t overflowed; /* in the tile that it applies */
     mc_error error;
 } worker;
 
@@ -432,12 +435,14 @@ static void free_slot(slot *s)
     s->capacity = 0;
 }
 
-static void to_output(mc_dtype dtype, mc_dtype from, void *out, const void *values, size_t count)
+/* Returns how many finite values the dtype cannot hold. */
+static int64_t to_output(mc_dtype dtype, mc_dtype from, void *out, const void *values, size_t count)
 {
     if (from == MC_F64)
         mc_dtype_from_f64(dtype, out, values, count);
     else
         mc_dtype_from_f32(dtype, out, values, count);
+    return mc_count_overflow(dtype, from, out, values, count);
 }
 
 static mc_status apply_job(worker *w, const piece *p, mc_error *error)
@@ -451,7 +456,8 @@ static mc_status apply_job(worker *w, const piece *p, mc_error *error)
         layer->out = (mc_real *)(void *)p->slot->bytes;
     MC_TRY(mc_job_apply(job, layer));
     if (t->source->dtype != job->real)
-        to_output(t->source->dtype, job->real, p->slot->bytes, layer->out, layer->count);
+        w->overflowed = to_output(t->source->dtype, job->real, p->slot->bytes, layer->out,
+                                  layer->count);
     return MC_OK;
 }
 
@@ -466,7 +472,8 @@ static mc_status apply_read(worker *w, const piece *p, mc_error *error)
         return mc_source_read_as(t->source, p->first, p->count, as, p->slot->bytes, error);
     MC_TRY(mc_workspace_reserve(&w->workspace, (size_t)p->count * sizeof(double), error));
     MC_TRY(mc_source_read_as(t->source, p->first, p->count, as, w->workspace.memory, error));
-    to_output(t->source->dtype, as, p->slot->bytes, w->workspace.memory, (size_t)p->count);
+    w->overflowed = to_output(t->source->dtype, as, p->slot->bytes, w->workspace.memory,
+                              (size_t)p->count);
     return MC_OK;
 }
 
@@ -518,6 +525,7 @@ static void do_apply(worker *w, const piece *p)
     task *const t = p->task;
     p->slot->offset = t->start + bytes_of(t, p->first);
     read_ahead(p);
+    w->overflowed = 0;
     mc_status status = reserve_slot(p->slot, (size_t)bytes_of(t, p->count), &w->error);
     if (status == MC_OK)
         status = t->job ? apply_job(w, p, &w->error) : apply_read(w, p, &w->error);
@@ -525,6 +533,7 @@ static void do_apply(worker *w, const piece *p)
         mc_workspace_free(&w->workspace);
     pthread_mutex_lock(&r->lock);
     release(r, p);
+    t->overflowed += w->overflowed;
     if (status != MC_OK) {
         fail(r, status, &w->error);
         return;
@@ -790,6 +799,17 @@ static void tear_down(run *r)
     pthread_cond_destroy(&r->changed);
 }
 
+static void sum_overflow(const run *r, mc_run_result *result)
+{
+    for (size_t i = r->tasks ? r->task_count : 0; i-- > 0;) {
+        if (r->tasks[i].overflowed == 0)
+            continue;
+        result->overflowed += r->tasks[i].overflowed;
+        result->overflowed_tensors++;
+        result->overflowed_first = i;
+    }
+}
+
 mc_status mc_execute(mc_source *const *tensors, size_t count, mc_sink *sink,
                      const mc_run_options *options, mc_run_result *result, mc_error *error)
 {
@@ -813,6 +833,7 @@ mc_status mc_execute(mc_source *const *tensors, size_t count, mc_sink *sink,
                               .bytes_written = r.bytes_done - resumed,
                               .bytes_resumed = resumed,
                               .seconds = mc_seconds() - start};
+    sum_overflow(&r, result);
     tear_down(&r);
     return status;
 }

@@ -152,18 +152,20 @@ static mc_status add_folder(mc_outfit *outfit, const char *folder, const char *i
 {
     char *const path = inner ? mc_format("%s/%s", folder, inner) : mc_strdup(folder);
     DIR *const entries = path ? mc_list_folder(path) : NULL;
-    mc_status status = !path      ? mc_fail_memory(error)
-                       : !entries ? mc_fail_errno(error, path, "cannot list the folder")
-                                  : MC_OK;
     const char *name = NULL;
-    while (status == MC_OK && (name = mc_next_entry(entries))) {
+    mc_status status = path ? MC_OK : mc_fail_memory(error);
+    if (path && !entries)
+        status = inner ? mc_report_add(report, error, "%s: not a folder that can be read; left out",
+                                       path)
+                       : mc_fail_errno(error, path, "cannot list the folder");
+    while (status == MC_OK && entries && (name = mc_next_entry(entries))) {
         if (!inner && !is_wanted(outfit, name))
             continue;
         char *const full = inner ? mc_format("%s/%s", inner, name) : mc_strdup(name);
         status = full ? add_file(outfit, folder, full, report, error) : mc_fail_memory(error);
         mc_free(full);
     }
-    if (status == MC_OK && errno != 0)
+    if (status == MC_OK && entries && errno != 0)
         status = mc_fail_errno(error, path, "cannot list the folder");
     if (entries)
         closedir(entries);
@@ -184,23 +186,6 @@ static bool is_inner(const char *path)
     return true;
 }
 
-static bool is_weights(const char *name)
-{
-    return mc_ends_with(name, ".safetensors") || mc_ends_with(name, ".bin");
-}
-
-static mc_status report_weights(const mc_outfit *outfit, size_t first, mc_report *report,
-                                mc_error *error)
-{
-    for (size_t i = first; i < outfit->count; i++)
-        if (is_weights(outfit->files[i].name))
-            MC_TRY(mc_report_add(report, error,
-                                 "%s: weights of a module in modules.json, copied from the last "
-                                 "model and not merged",
-                                 outfit->files[i].name));
-    return MC_OK;
-}
-
 /* The first module is the model itself; the others have folders: pooling, dense layers. */
 static mc_status add_modules(mc_outfit *outfit, const char *folder, mc_report *report,
                              mc_error *error)
@@ -214,7 +199,6 @@ static mc_status add_modules(mc_outfit *outfit, const char *folder, mc_report *r
     mc_status status = mc_json_parse(text, size, &modules, error);
     mc_free(text);
     MC_TRY(mc_in_file(error, "modules.json", status));
-    const size_t first = outfit->count;
     json_array_foreach(modules, i, module)
     {
         const char *const path = json_string_value(json_object_get(module, "path"));
@@ -222,7 +206,23 @@ static mc_status add_modules(mc_outfit *outfit, const char *folder, mc_report *r
             status = add_folder(outfit, folder, path, report, error);
     }
     json_decref(modules);
-    return status == MC_OK ? report_weights(outfit, first, report, error) : status;
+    return status;
+}
+
+static bool is_module_weights(const char *name)
+{
+    return strchr(name, '/') && (mc_ends_with(name, ".safetensors") || mc_ends_with(name, ".bin"));
+}
+
+mc_status mc_outfit_report_weights(const mc_outfit *outfit, mc_report *report, mc_error *error)
+{
+    for (size_t i = 0; i < outfit->count; i++)
+        if (is_module_weights(outfit->files[i].name))
+            MC_TRY(mc_report_add(report, error,
+                                 "%s: weights of a module in modules.json, copied from one model "
+                                 "and not merged",
+                                 outfit->files[i].name));
+    return MC_OK;
 }
 
 mc_status mc_outfit_from_model(const mc_model *model, mc_outfit *out, mc_report *report,

@@ -38,6 +38,7 @@ void mc_plan_free(mc_plan *plan)
     mc_outputs_free(&plan->outputs);
     mc_model_call_free(plan->call);
     mc_outfit_free(&plan->outfit);
+    mc_modules_free(&plan->modules);
     free_texts(plan->passthrough, plan->passthrough_count);
     free_texts(plan->exclude, plan->exclude_count);
     mc_free(plan->side_names);
@@ -244,6 +245,8 @@ static mc_status make(mc_plan *plan, const mc_plan_input *input, mc_error *error
     MC_TRY(check_agreement(plan, error));
     MC_TRY(mc_outfit_from_model(mc_plan_last(plan), &plan->outfit, plan->report, error));
     MC_TRY(untie(plan, error));
+    MC_TRY(mc_modules_plan(input, mc_plan_last(plan), &plan->outfit, &plan->modules, plan->report,
+                           error));
     return mc_outputs_order(&plan->outputs, &mc_writer_safetensors, error);
 }
 
@@ -350,6 +353,8 @@ mc_status mc_plan_bind(mc_plan *plan, const char *const *params, size_t param_co
     mc_status status = plan->call ? mc_model_call_bind(plan->call, parsed, &plan->outputs, error)
                                   : mc_outputs_bind(&plan->outputs, same_for_all, parsed, error);
     mc_params_unref(parsed);
+    if (status == MC_OK)
+        status = mc_modules_bind(&plan->modules, plan->method, params, param_count, error);
     if (status != MC_OK) {
         mc_free(json);
         return status;

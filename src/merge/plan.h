@@ -7,6 +7,7 @@
 #define MC_MERGE_PLAN_H
 
 #include "merge/model_call.h"
+#include "merge/modules.h"
 #include "merge/outfit.h"
 #include "merge/outputs.h"
 
@@ -14,6 +15,7 @@ struct mc_plan {
     mc_outputs outputs;
     mc_model_call *call; /* of a method of scope MC_MODEL; else NULL */
     mc_outfit outfit;
+    mc_modules modules; /* of sentence-transformers, merged by plans of their own */
     mc_report *report;
 
     const mc_model **models; /* model_count, then the base if there is one, then the sides' */

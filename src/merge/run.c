@@ -7,6 +7,7 @@
 #include "merge/plugin.h"
 #include "merge/preflight.h"
 #include "merge/provenance.h"
+#include "merge/report.h"
 #include "merge/save.h"
 #include "model/model.h"
 
@@ -106,14 +107,34 @@ static bool main_dtype(const mc_plan *plan, mc_dtype *dtype)
     return most > 0;
 }
 
+/* Values that the dtype of the output cannot hold. */
+static mc_status report_overflow(const mc_plan *plan, const mc_run_result *result, mc_error *error)
+{
+    if (result->overflowed == 0)
+        return MC_OK;
+    char *const text = mc_format(
+        "%lld value%s of %zu tensor%s, '%s' among them, %s beyond the range of "
+        "the output's dtype and became infinite or NaN: a wider dtype, "
+        "such as bfloat16, holds them",
+        (long long)result->overflowed, result->overflowed == 1 ? "" : "s",
+        result->overflowed_tensors, result->overflowed_tensors == 1 ? "" : "s",
+        plan->outputs.rows[result->overflowed_first].name, result->overflowed == 1 ? "is" : "are");
+    const mc_status status = !text          ? mc_fail_memory(error)
+                             : plan->strict ? mc_fail(error, MC_MISMATCH, "%s (strict)", text)
+                                            : mc_report_add(plan->report, error, "%s", text);
+    mc_free(text);
+    return status;
+}
+
 static mc_status finish(mc_folder *folder, const mc_run_result *result, void *user, mc_error *error)
 {
-    (void)result;
     const mc_plan *const plan = user;
     mc_dtype dtype = MC_F32;
     const bool floats = main_dtype(plan, &dtype);
+    MC_TRY(report_overflow(plan, result, error));
     MC_TRY(mc_plan_check_models(plan, error));
     MC_TRY(mc_outfit_write(&plan->outfit, floats ? &dtype : NULL, folder, error));
+    MC_TRY(mc_modules_write(&plan->modules, folder, error));
     MC_TRY(mc_card_write(plan, folder, error));
     return mc_provenance_write(plan, folder, error);
 }

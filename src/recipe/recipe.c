@@ -338,6 +338,7 @@ static mc_status fill_plan(mc_recipe *recipe, const mc_recipe_stage *stage,
         MC_TRY(mc_outputs_convert(&rows->outputs, options->dtype, error));
     /* Vocabularies that differ are an error at the option's line before they are one of shapes. */
     MC_TRY(mc_outfit_from_model(donor, &plan->outfit, plan->report, error));
+    MC_TRY(mc_outfit_report_weights(&plan->outfit, plan->report, error));
     MC_TRY(mc_recipe_dress(recipe->schema, stage, &models, rows, donor, &plan->outfit, plan->report,
                            error));
     MC_TRY(resolve(all, &rows->outputs, error));

@@ -4,6 +4,7 @@
 #include "tensor/convert_table.h"
 
 #include <assert.h>
+#include <math.h>
 #include <string.h>
 
 /* Elements that go through a buffer at once where a conversion has two steps. */
@@ -120,4 +121,45 @@ bool mc_unify_nan(mc_dtype real, void *values, size_t count)
     assert(real == MC_F32 || real == MC_F64);
     return real == MC_F64 ? table()->unify_nan_f64(values, count)
                           : table()->unify_nan_f32(values, count);
+}
+
+/* The largest finite number of a dtype whose range is exceeded in practice; 0: of others. */
+static double largest_of(mc_dtype dtype)
+{
+    switch (dtype) {
+    case MC_F16:
+        return 65504;
+    case MC_F8_E5M2:
+        return 57344;
+    case MC_F8_E4M3:
+        return 448;
+    default:
+        return 0;
+    }
+}
+
+static int64_t count_lost(mc_dtype to, mc_dtype real, const void *out, const void *values,
+                          size_t count)
+{
+    int64_t found = 0;
+    for (size_t i = 0; i < count; i++) {
+        const double value = real == MC_F64 ? ((const double *)values)[i]
+                                            : (double)((const float *)values)[i];
+        float back = 0;
+        if (!isfinite(value) || fabs(value) <= largest_of(to))
+            continue;
+        mc_dtype_to_f32(to, &back, (const char *)out + mc_dtype_bytes(to, (int64_t)i), 1);
+        found += !isfinite(back);
+    }
+    return found;
+}
+
+int64_t mc_count_overflow(mc_dtype to, mc_dtype real, const void *out, const void *values,
+                          size_t count)
+{
+    const double largest = largest_of(to);
+    if (largest == 0 || !(real == MC_F64 ? table()->exceeds_f64(values, count, largest)
+                                         : table()->exceeds_f32(values, count, (float)largest)))
+        return 0;
+    return count_lost(to, real, out, values, count);
 }

@@ -19,4 +19,11 @@ void mc_widen_in_place(mc_dtype from, mc_dtype to, void *buffer, size_t count);
  */
 bool mc_unify_nan(mc_dtype real, void *values, size_t count);
 
+/*
+ * Counts the finite values of `real` that are infinite or NaN in `out`, where they lie as dtype
+ * `to`.
+ */
+int64_t mc_count_overflow(mc_dtype to, mc_dtype real, const void *out, const void *values,
+                          size_t count);
+
 #endif

@@ -243,6 +243,22 @@ static bool unify_nan_f64(double *values, size_t count)
     return finite;
 }
 
+static bool exceeds_f32(const float *values, size_t count, float limit)
+{
+    int found = 0;
+    for (size_t i = 0; i < count; i++)
+        found |= fabsf(values[i]) > limit;
+    return found;
+}
+
+static bool exceeds_f64(const double *values, size_t count, double limit)
+{
+    int64_t found = 0;
+    for (size_t i = 0; i < count; i++)
+        found |= fabs(values[i]) > limit;
+    return found;
+}
+
 const mc_convert_table MC_CONVERT_TABLE = {
     .widen = {[MC_F16] = widen_f16,
               [MC_BF16] = widen_bf16,
@@ -257,4 +273,6 @@ const mc_convert_table MC_CONVERT_TABLE = {
     .to_float_odd = to_float_odd,
     .unify_nan_f32 = unify_nan_f32,
     .unify_nan_f64 = unify_nan_f64,
+    .exceeds_f32 = exceeds_f32,
+    .exceeds_f64 = exceeds_f64,
 };

@@ -682,9 +682,47 @@ static void test_equal_extremes(void **state)
         mc_state_dict_free(dicts[i]);
 }
 
+/* Finite values that float16 cannot hold are counted, and an error under strict. */
+static void test_overflow(void **state)
+{
+    (void)state;
+    char *const root = temporary_folder(), *const out = path_of(root, "out");
+    mc_state_dict *const dict = dict_new();
+    dict_add_floats(dict, "a", 1, 2);
+    dict_add_floats(dict, "b", 65504, 65519, 65520, -1e6F, INFINITY, NAN);
+    dict_add_floats(dict, "c", 1e5F);
+    save_model(root, "m", dict);
+    mc_model *const model = open_model(root, "m");
+    const mc_model *const models[] = {model, model};
+    mc_plan_input input = {.method = mc_method_find("soup"),
+                           .models = models,
+                           .model_count = 2,
+                           .convert = true,
+                           .dtype = MC_F16};
+    mc_plan *plan = NULL;
+    mc_run_result result;
+    const mc_run_options options = {.threads = 1, .no_sync = true};
+    assert_done(mc_plan_new(&input, &plan, &error));
+    assert_done(mc_plan_run(plan, out, &options, &result, &error));
+    assert_int_equal(result.overflowed, 3);
+    assert_int_equal(result.overflowed_tensors, 2);
+    assert_reported(mc_plan_report(plan), "3 values of 2 tensors, 'b' among them, are beyond");
+    mc_plan_free(plan);
+    input.dtype = MC_BF16;
+    assert_done(mc_plan_new(&input, &plan, &error));
+    const mc_run_options again = {.threads = 1, .no_sync = true, .overwrite = true};
+    assert_done(mc_plan_run(plan, out, &again, &result, &error));
+    assert_int_equal(result.overflowed, 0);
+    mc_plan_free(plan);
+    mc_model_close(model);
+    free(out);
+    remove_temporary(root);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_overflow),
         cmocka_unit_test(test_equal_extremes),
         cmocka_unit_test(test_shapes_differ),
         cmocka_unit_test(test_shapes_elsewhere),

@@ -107,9 +107,79 @@ static void test_modules(void **state)
     folder_open(&f);
     assert_int_equal(f.outfit.count, 3);
     assert_non_null(mc_outfit_find(&f.outfit, "2_Dense/config.json"));
+    assert_done(mc_outfit_report_weights(&f.outfit, f.report, &error));
     assert_reported(f.report, "2_Dense/model.safetensors: weights of a module");
     free(dense);
     folder_free(&f);
+}
+
+/* A sentence-transformers folder: an encoder of one tensor, and a dense layer if it has values. */
+static mc_model *sentence_model(const char *root, const char *name, float value, const char *dense)
+{
+    mc_state_dict *const dict = dict_new();
+    dict_add_floats(dict, "encoder.weight", value, value);
+    save_model(root, name, dict);
+    char *const path = path_of(root, name);
+    write_text(path, "modules.json", "[{\"path\": \"\"}, {\"path\": \"2_Dense\"}]");
+    if (dense && *dense) {
+        char *const folder = path_of(path, "2_Dense");
+        assert_int_equal(mkdir(folder, 0700), 0);
+        write_text(folder, "model.safetensors", dense);
+        free(folder);
+    } else if (dense) {
+        mc_state_dict *const layer = dict_new();
+        dict_add_floats(layer, "linear.weight", value + 1, value + 2);
+        save_model(path, "2_Dense", layer);
+    }
+    free(path);
+    return open_model(root, name);
+}
+
+/* Merges two models, and expects of the dense layer's first number, and of the report. */
+static void assert_dense(const char *method, const char *dense[3], const float *expected,
+                         const char *line)
+{
+    char *const root = temporary_folder();
+    mc_model *const models[] = {sentence_model(root, "a", 1, dense[0]),
+                                sentence_model(root, "b", 5, dense[1]),
+                                sentence_model(root, "base", 2, dense[2])};
+    const mc_plan_input input = {.method = mc_method_find(method),
+                                 .models = (const mc_model *const *)models,
+                                 .model_count = 2,
+                                 .base = models[2]};
+    mc_plan *plan = NULL;
+    assert_done(mc_plan_new(&input, &plan, &error));
+    if (line)
+        assert_reported(mc_plan_report(plan), line);
+    char *const out = path_of(root, "out");
+    const mc_run_options options = {.threads = 1, .no_sync = true};
+    assert_done(mc_plan_run(plan, out, &options, NULL, &error));
+    assert_true(exists(out, "modules.json"));
+    if (expected) {
+        mc_model *const made = open_model(out, "2_Dense");
+        assert_floats(mc_model_state_dict(made), "linear.weight", expected[0], expected[1]);
+        mc_model_close(made);
+    }
+    mc_plan_free(plan);
+    for (size_t i = 0; i < 3; i++)
+        mc_model_close(models[i]);
+    free(out);
+    remove_temporary(root);
+}
+
+static void test_module_weights(void **state)
+{
+    (void)state;
+    assert_dense("soup", (const char *[]){"", "", NULL}, (const float[]){4, 5}, NULL);
+    /* base 3, 4; models 2, 3 and 6, 7: 3 + (−1 + 3) · .5 */
+    assert_dense("task", (const char *[]){"", "", ""}, (const float[]){4, 5}, NULL);
+    assert_dense("ties", (const char *[]){"", "", NULL}, (const float[]){4, 5},
+                 "2_Dense: not in all models and the base, and averaged over 2");
+    assert_dense("soup", (const char *[]){NULL, "", NULL}, (const float[]){6, 7},
+                 "2_Dense: not in all models and the base, and averaged over 1");
+    assert_dense("soup", (const char *[]){"broken", "", NULL}, (const float[]){6, 7},
+                 "copied from the last model and not merged");
+    assert_dense("soup", (const char *[]){"", NULL, NULL}, NULL, "2_Dense: not a folder that can");
 }
 
 static void test_changes(void **state)
@@ -202,9 +272,10 @@ static void test_plan_from_rows(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_files),     cmocka_unit_test(test_code),
-        cmocka_unit_test(test_not_files), cmocka_unit_test(test_modules),
-        cmocka_unit_test(test_changes),   cmocka_unit_test(test_plan_from_rows),
+        cmocka_unit_test(test_files),          cmocka_unit_test(test_code),
+        cmocka_unit_test(test_not_files),      cmocka_unit_test(test_modules),
+        cmocka_unit_test(test_module_weights), cmocka_unit_test(test_changes),
+        cmocka_unit_test(test_plan_from_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,266 @@
+#include "merge/modules.h"
+
+#include "base/memory.h"
+#include "base/text.h"
+#include "base/weight_files.h"
+#include "checkpoint/writer.h"
+#include "merge/plan.h"
+#include "merge/report.h"
+#include "model/model.h"
+#include "tensor/source.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* ---- opening ----------------------------------------------------------------------------------- */
+
+static bool has_weights(const mc_model *model, const char *folder)
+{
+    bool found = false;
+    for (size_t i = 0; mc_model_folder(model) && i < MC_WEIGHT_FILES && !found; i++) {
+        struct stat status;
+        char *const path = mc_format("%s/%s/%s", mc_model_folder(model), folder,
+                                     mc_weight_files[i]);
+        found = path && mc_system->stat(path, &status) == 0 && S_ISREG(status.st_mode);
+        mc_free(path);
+    }
+    return found;
+}
+
+static mc_status open_module(mc_module *module, const mc_model *model, mc_error *error)
+{
+    char *const path = mc_format("%s/%s", mc_model_folder(model), module->folder);
+    char *const name = mc_format("%s/%s", mc_model_name(model), module->folder);
+    mc_status status = path && name ? MC_OK : mc_fail_memory(error);
+    if (status == MC_OK)
+        status = mc_model_open_path(name, path, &module->models[module->count], error);
+    module->count += status == MC_OK;
+    mc_free(path);
+    mc_free(name);
+    return status;
+}
+
+/* Opens the module of each model that has it, then of the base. */
+static mc_status open_modules(mc_module *module, const mc_plan_input *input, size_t *tuned,
+                              mc_error *error)
+{
+    module->models = mc_alloc_zero(input->model_count + 1, sizeof *module->models);
+    if (!module->models)
+        return mc_fail_memory(error);
+    for (size_t i = 0; i < input->model_count; i++)
+        if (has_weights(input->models[i], module->folder))
+            MC_TRY(open_module(module, input->models[i], error));
+    *tuned = module->count;
+    return input->base && has_weights(input->base, module->folder)
+               ? open_module(module, input->base, error)
+               : MC_OK;
+}
+
+/* ---- a module's plan --------------------------------------------------------------------------- */
+
+/*
+ * As the model is merged where all models have the module, and the base if the method needs it;
+ * otherwise averaged over those that have it, like tensors.
+ */
+static mc_status plan_module(mc_module *module, const mc_plan_input *input, size_t tuned,
+                             mc_report *report, mc_error *error)
+{
+    const bool whole = tuned == input->model_count && input->side_count == 0 &&
+                       (!input->method->needs_base || module->count > tuned);
+    mc_plan_input all = *input;
+    all.models = (const mc_model *const *)module->models;
+    all.model_count = tuned;
+    all.base = module->count > tuned ? module->models[tuned] : NULL;
+    if (!whole) {
+        all.method = mc_method_find("soup");
+        all.base = NULL;
+        all.param_count = all.side_count = 0;
+        MC_TRY(input->strict
+                   ? mc_fail(error, MC_MISMATCH, "%s: not in all models and the base (strict)",
+                             module->folder)
+                   : mc_report_add(report, error,
+                                   "%s: not in all models and the base, and averaged over %zu",
+                                   module->folder, tuned));
+    }
+    all.passthrough_count = all.exclude_count = all.keep = 0;
+    MC_TRY(mc_plan_new(&all, &module->plan, error));
+    for (size_t i = 0; i < mc_report_count(mc_plan_report(module->plan)); i++)
+        MC_TRY(mc_report_add(report, error, "%s: %s", module->folder,
+                             mc_report_line(mc_plan_report(module->plan), i)));
+    return MC_OK;
+}
+
+static void free_module(mc_module *module)
+{
+    mc_plan_free(module->plan);
+    for (size_t i = 0; i < module->count; i++)
+        mc_model_close(module->models[i]);
+    mc_free(module->models);
+    mc_free(module->folder);
+}
+
+static void remove_weights(mc_outfit *outfit, const char *folder)
+{
+    for (size_t i = 0; i < MC_WEIGHT_FILES; i++) {
+        char name[512];
+        snprintf(name, sizeof name, "%s/%s", folder, mc_weight_files[i]);
+        mc_outfit_remove(outfit, name);
+    }
+}
+
+/* Takes over the folder's name. A module that cannot be merged stays in the outfit, as a copy. */
+static mc_status add_module(const mc_plan_input *input, char *folder, mc_outfit *outfit,
+                            mc_modules *out, mc_report *report, mc_error *error)
+{
+    mc_module module = {.folder = folder};
+    mc_error why = MC_ERROR_NONE;
+    char text[512];
+    size_t tuned = 0;
+    mc_status status = open_modules(&module, input, &tuned, &why);
+    if (status == MC_OK)
+        status = plan_module(&module, input, tuned, report, &why);
+    if (status == MC_OK && MC_GROW(out->items, out->count, out->capacity)) {
+        remove_weights(outfit, folder);
+        out->items[out->count++] = module;
+        return MC_OK;
+    }
+    if (status == MC_OK || status == MC_NO_MEMORY || input->strict) {
+        free_module(&module);
+        if (status == MC_OK || status == MC_NO_MEMORY)
+            return mc_fail_memory(error);
+        if (error)
+            *error = why;
+        return status;
+    }
+    status = mc_report_add(
+        report, error,
+        "%s: weights of a module in modules.json, copied from the last model and "
+        "not merged: %s",
+        folder, mc_error_message(&why, text, sizeof text));
+    free_module(&module);
+    return status;
+}
+
+static bool is_listed(const mc_modules *modules, const char *folder)
+{
+    for (size_t i = 0; i < modules->count; i++)
+        if (strcmp(modules->items[i].folder, folder) == 0)
+            return true;
+    return false;
+}
+
+/* The next folder of weights among the outfit's files, in new memory; NULL: none, or no memory. */
+static char *next_folder(const mc_outfit *outfit, size_t *at)
+{
+    for (; *at < outfit->count; ++*at) {
+        const char *const name = outfit->files[*at].name, *const slash = strrchr(name, '/');
+        for (size_t k = 0; slash && k < MC_WEIGHT_FILES; k++)
+            if (strcmp(slash + 1, mc_weight_files[k]) == 0)
+                return mc_strndup(name, (size_t)(slash - name));
+    }
+    return NULL;
+}
+
+mc_status mc_modules_plan(const mc_plan_input *input, const mc_model *last, mc_outfit *outfit,
+                          mc_modules *out, mc_report *report, mc_error *error)
+{
+    size_t at = 0;
+    char *folder = NULL;
+    if (!mc_model_is_complete(last))
+        return MC_OK; /* only headers are here */
+    while ((folder = next_folder(outfit, &at))) {
+        const size_t before = outfit->count;
+        if (is_listed(out, folder))
+            mc_free(folder);
+        else
+            MC_TRY(add_module(input, folder, outfit, out, report, error));
+        at += before == outfit->count;
+    }
+    return MC_OK;
+}
+
+void mc_modules_free(mc_modules *modules)
+{
+    for (size_t i = 0; i < modules->count; i++)
+        free_module(&modules->items[i]);
+    mc_free(modules->items);
+    *modules = (mc_modules){0};
+}
+
+mc_status mc_modules_bind(mc_modules *modules, const mc_method *method, const char *const *params,
+                          size_t param_count, mc_error *error)
+{
+    for (size_t i = 0; i < modules->count; i++)
+        if (modules->items[i].plan->method == method)
+            MC_TRY(mc_plan_bind(modules->items[i].plan, params, param_count, error));
+    return MC_OK;
+}
+
+/* ---- writing ----------------------------------------------------------------------------------- */
+
+/* The bytes of a file that holds all tensors, which are in memory. */
+static mc_status fill_file(const mc_state_dict *dict, const mc_layout *layout, char *bytes,
+                           mc_error *error)
+{
+    memcpy(bytes, layout->shards[0].header, layout->shards[0].header_size);
+    for (size_t i = 0; i < mc_state_dict_count(dict); i++) {
+        const mc_source *const source = mc_state_dict_source(dict, i);
+        MC_TRY(
+            mc_source_read_raw(source, 0, source->bytes, bytes + layout->slots[i].offset, error));
+    }
+    return MC_OK;
+}
+
+static mc_status write_dict(const mc_state_dict *dict, const char *name, mc_folder *folder,
+                            mc_error *error)
+{
+    const size_t count = mc_state_dict_count(dict);
+    mc_layout layout = {0};
+    const char **const names = mc_alloc(count * sizeof *names);
+    mc_source **const sources = mc_alloc(count * sizeof *sources);
+    for (size_t i = 0; names && sources && i < count; i++) {
+        names[i] = mc_state_dict_name(dict, i);
+        sources[i] = mc_state_dict_source(dict, i);
+    }
+    const mc_tensors tensors = {names, sources, count};
+    mc_status status = names && sources
+                           ? mc_writer_safetensors.lay_out(&tensors, INT64_MAX, &layout, error)
+                           : mc_fail_memory(error);
+    const int64_t size = status == MC_OK ? mc_layout_end(&layout, &layout.shards[0], layout.bytes)
+                                         : 0;
+    char *const bytes = status == MC_OK ? mc_alloc_zero((size_t)size, 1) : NULL;
+    if (status == MC_OK)
+        status = bytes ? fill_file(dict, &layout, bytes, error) : mc_fail_memory(error);
+    if (status == MC_OK)
+        status = mc_folder_write(folder, name, bytes, (size_t)size, error);
+    mc_free(bytes);
+    mc_free(names);
+    mc_free(sources);
+    mc_layout_free(&layout);
+    return status;
+}
+
+static mc_status write_module(const mc_module *module, mc_folder *folder, mc_error *error)
+{
+    mc_state_dict *lazy = NULL, *made = NULL;
+    char *const name = mc_format("%s/%s", module->folder, mc_weight_files[0]);
+    mc_status status = name ? mc_plan_state_dict(module->plan, &lazy, error)
+                            : mc_fail_memory(error);
+    if (status == MC_OK)
+        status = mc_state_dict_materialize(lazy, NULL, &made, NULL, error);
+    if (status == MC_OK)
+        status = mc_plan_check_models(module->plan, error);
+    if (status == MC_OK)
+        status = write_dict(made, name, folder, error);
+    mc_state_dict_free(made);
+    mc_state_dict_free(lazy);
+    mc_free(name);
+    return status;
+}
+
+mc_status mc_modules_write(const mc_modules *modules, mc_folder *folder, mc_error *error)
+{
+    for (size_t i = 0; i < modules->count; i++)
+        MC_TRY(write_module(&modules->items[i], folder, error));
+    return MC_OK;
+}

@@ -1,0 +1,40 @@
+/*
+ * Modules of sentence-transformers that lie in folders of their own, with weights (a dense layer
+ * behind the pooling): each is merged as the model is, by a plan of its own.
+ */
+#ifndef MC_MERGE_MODULES_H
+#define MC_MERGE_MODULES_H
+
+#include <mergecraft/merge.h>
+
+#include "merge/outfit.h"
+
+typedef struct mc_module {
+    char *folder;      /* "2_Dense" */
+    mc_model **models; /* opened here */
+    size_t count;
+    mc_plan *plan;
+} mc_module;
+
+typedef struct mc_modules {
+    mc_module *items;
+    size_t count, capacity;
+} mc_modules;
+
+/*
+ * Makes a plan for each module whose weights are among the files of `outfit`, that of the model
+ * `last`, and takes the weights out of the outfit. What cannot be merged stays there, is copied, and
+ * reported. Zero-initialise *out; free it also after a failure.
+ */
+mc_status mc_modules_plan(const mc_plan_input *input, const mc_model *last, mc_outfit *outfit,
+                          mc_modules *out, mc_report *report, mc_error *error);
+void mc_modules_free(mc_modules *modules);
+
+/* Gives the plans of that method other parameters, not those that average; see mc_plan_bind. */
+mc_status mc_modules_bind(mc_modules *modules, const mc_method *method, const char *const *params,
+                          size_t param_count, mc_error *error);
+
+/* Computes the weights and writes each module's as FOLDER/model.safetensors. */
+mc_status mc_modules_write(const mc_modules *modules, mc_folder *folder, mc_error *error);
+
+#endif
