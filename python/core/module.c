@@ -78,7 +78,51 @@ static PyObject *is_float(PyObject *module, PyObject *text)
     return PyBool_FromLong(mc_dtype_kind_of(dtype) == MC_KIND_FLOAT);
 }
 
+/* The list of indices; −1 where a name has no partner. */
+static PyObject *list_partners(const size_t *partners, Py_ssize_t count)
+{
+    PyObject *const list = PyList_New(count);
+    for (Py_ssize_t i = 0; list && i < count; i++) {
+        const Py_ssize_t at = partners[i] == SIZE_MAX ? -1 : (Py_ssize_t)partners[i];
+        PyObject *const number = PyLong_FromSsize_t(at);
+        if (!number || PyList_SetItem(list, i, number) < 0) {
+            Py_DECREF(list);
+            return NULL;
+        }
+    }
+    return list;
+}
+
+static PyObject *match_names(PyObject *module, PyObject *args)
+{
+    (void)module;
+    PyObject *wanted, *available;
+    Py_ssize_t wanted_count = 0, available_count = 0;
+    if (!PyArg_ParseTuple(args, "OO", &wanted, &available))
+        return NULL;
+    const char **const left = core_strings(wanted, &wanted_count);
+    const char **const right = left ? core_strings(available, &available_count) : NULL;
+    size_t *const partners = right ? PyMem_Calloc((size_t)wanted_count + 1, sizeof *partners) : NULL;
+    PyObject *list = NULL;
+    mc_error error = MC_ERROR_NONE;
+    if (right && !partners)
+        PyErr_NoMemory();
+    if (partners) {
+        const mc_status status = mc_names_match(left, (size_t)wanted_count, right,
+                                                (size_t)available_count, partners, &error);
+        list = status == MC_OK ? list_partners(partners, wanted_count)
+                               : core_raise(&error);
+    }
+    PyMem_Free(partners);
+    PyMem_Free((void *)(uintptr_t)left);
+    PyMem_Free((void *)(uintptr_t)right);
+    return list;
+}
+
 static PyMethodDef functions[] = {
+    {"match_names", match_names, METH_VARARGS,
+     "match_names(wanted, available)\n--\n\nFor each wanted name the index of the available name "
+     "of the same tensor, -1 if there is none."},
     {"widest", widest, METH_VARARGS,
      "widest(a, b)\n--\n\nThe narrowest float dtype that holds every value of both."},
     {"dtype_name", dtype_name, METH_O,

@@ -68,6 +68,8 @@ class Input:
         return self._opened
 
     def _wrap(self) -> _core.Model:
+        if self.to_folder and _modules.is_sentence_transformer(self.module):
+            return self._saved()
         core = _core.Dict()
         tensors: Mapping[str, Any] = self.tensors
         if self.to_folder:
@@ -76,6 +78,22 @@ class Input:
             core.set(name, _tensors.to_source(tensor, f"{self.label}: layer '{name}'"))
         folder = self._files() if self.to_folder else None
         return _core.wrap_model(self.name, core, _modules.config_of(self.module), folder)
+
+    def _saved(self) -> _core.Model:
+        """Returns the model as its own library saves it, in a folder that is removed with it."""
+        folder = self._temporary_folder()
+        self.module.save(folder)
+        core = open_models([folder], False)[0]
+        return _core.wrap_model(self.name, core.dict, core.config, folder)
+
+    def _temporary_folder(self) -> str:
+        import shutil
+        import tempfile
+        import weakref
+
+        folder = tempfile.mkdtemp(prefix="mergecraft-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return folder
 
     @property
     def name(self) -> str:
@@ -95,12 +113,7 @@ class Input:
 
     def _files(self) -> str:
         """Saves what belongs to a model beside its weights to a folder, removed with it."""
-        import shutil
-        import tempfile
-        import weakref
-
-        folder = tempfile.mkdtemp(prefix="mergecraft-")
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        folder = self._temporary_folder()
         save_files(self.value, self.module, folder)
         return folder
 

@@ -354,12 +354,15 @@ class Merge:
         threads: int | None,
     ) -> Any:
         """Runs a plan, to a folder or to what `last` is. made: tensors that exist already."""
-        for line in plan.report:
+        before = plan.report
+        for line in before:
             warn(line)
         run = {**options.run, **({"threads": threads} if threads else {})}
         with Progress(self.__name__, options.verbose) as progress:
             if options.out is not None:
                 plan.run(options.out, progress=progress, **run, **options.files)
+                for line in plan.report[len(before) :]:  # what only the values show
+                    warn(line)
                 return options.out
             tensors = _materialize(plan, made, run, progress)
         given = {**options.given, "dtype": options.dtype}

@@ -83,6 +83,11 @@ def is_pruning(hook: Any) -> bool:
     return any(kind.__name__ == "BasePruningMethod" for kind in type(hook).__mro__)
 
 
+def is_sentence_transformer(module: Any) -> bool:
+    """Returns whether a module is of sentence-transformers, which saves a folder per part."""
+    return any(kind.__name__ == "SentenceTransformer" for kind in type(module).__mro__)
+
+
 # ---- tensors -------------------------------------------------------------------------------------
 
 

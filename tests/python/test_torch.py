@@ -463,3 +463,38 @@ def test_push_to_hub(parents, monkeypatch):
     assert sd.push_to_hub("me/model", like=parents[0], private=True, token="t") == "commit"
     assert seen["name"] == "me/model" and seen["private"] and seen["token"] == "t"
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= set(seen["names"])
+
+
+def test_out_warns_of_overflow(tmp_path):
+    module = torch.nn.Linear(2, 2)
+    with torch.no_grad():
+        module.weight.fill_(1e6)
+    with pytest.warns(MergeWarning, match="4 values of 1 tensor, 'weight' among them, are beyond"):
+        mergecraft.soup([module, module], out=str(tmp_path / "out"), dtype="float16")
+
+
+def test_sentence_transformers_to_a_folder(tmp_path):
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    from safetensors.torch import load_file
+
+    transformers = pytest.importorskip("transformers")
+    config = transformers.BertConfig(
+        hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, vocab_size=20
+    )
+    models = []
+    for i in range(2):
+        folder = tmp_path / f"bert-{i}"
+        transformers.BertModel(config).save_pretrained(folder)
+        (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b"]))
+        transformers.BertTokenizer(str(folder / "vocab.txt")).save_pretrained(folder)
+        parts = importlib.import_module("sentence_transformers.models")
+        body = parts.Transformer(str(folder))
+        models.append(
+            sentence_transformers.SentenceTransformer(modules=[body, parts.Pooling(8), parts.Dense(8, 3)])
+        )
+    out = tmp_path / "out"
+    mergecraft.soup(models, out=str(out))
+    wanted = sum(model[2].linear.weight for model in models) / 2
+    torch.testing.assert_close(load_file(out / "2_Dense" / "model.safetensors")["linear.weight"], wanted)
+    merged = sentence_transformers.SentenceTransformer(str(out), device="cpu")
+    assert merged.encode("a b").shape == (3,)
