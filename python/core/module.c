@@ -102,7 +102,8 @@ static PyObject *match_names(PyObject *module, PyObject *args)
         return NULL;
     const char **const left = core_strings(wanted, &wanted_count);
     const char **const right = left ? core_strings(available, &available_count) : NULL;
-    size_t *const partners = right ? PyMem_Calloc((size_t)wanted_count + 1, sizeof *partners) : NULL;
+    size_t *const partners = right ? PyMem_Calloc((size_t)wanted_count + 1, sizeof *partners)
+                                   : NULL;
     PyObject *list = NULL;
     mc_error error = MC_ERROR_NONE;
     if (right && !partners)
@@ -110,8 +111,7 @@ static PyObject *match_names(PyObject *module, PyObject *args)
     if (partners) {
         const mc_status status = mc_names_match(left, (size_t)wanted_count, right,
                                                 (size_t)available_count, partners, &error);
-        list = status == MC_OK ? list_partners(partners, wanted_count)
-                               : core_raise(&error);
+        list = status == MC_OK ? list_partners(partners, wanted_count) : core_raise(&error);
     }
     PyMem_Free(partners);
     PyMem_Free((void *)(uintptr_t)left);

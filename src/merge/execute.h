@@ -12,7 +12,8 @@
 #include "tensor/source.h"
 
 /*
- * Runs until the sink has every byte. Sets *result, also after a failure. The error is that of the first piece that failed.
+ * Runs until the sink has every byte. Sets *result, also after a failure. The error is that of the
+ * first piece that failed.
  */
 mc_status mc_execute(mc_source *const *tensors, size_t count, mc_sink *sink,
                      const mc_run_options *options, mc_run_result *result, mc_error *error);

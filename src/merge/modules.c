@@ -12,7 +12,7 @@
 #include <errno.h>
 #include <string.h>
 
-/* ---- opening ----------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 static bool has_weights(const mc_model *model, const char *folder)
 {
@@ -56,7 +56,7 @@ static mc_status open_modules(mc_module *module, const mc_plan_input *input, siz
                : MC_OK;
 }
 
-/* ---- a module's plan --------------------------------------------------------------------------- */
+/* ---- a module's plan ---- */
 
 /*
  * As the model is merged where all models have the module, and the base if the method needs it;
@@ -196,7 +196,7 @@ mc_status mc_modules_bind(mc_modules *modules, const mc_method *method, const ch
     return MC_OK;
 }
 
-/* ---- writing ----------------------------------------------------------------------------------- */
+/* ---- writing ---- */
 
 /* The bytes of a file that holds all tensors, which are in memory. */
 static mc_status fill_file(const mc_state_dict *dict, const mc_layout *layout, char *bytes,

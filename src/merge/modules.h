@@ -23,8 +23,8 @@ typedef struct mc_modules {
 
 /*
  * Makes a plan for each module whose weights are among the files of `outfit`, that of the model
- * `last`, and takes the weights out of the outfit. What cannot be merged stays there, is copied, and
- * reported. Zero-initialise *out; free it also after a failure.
+ * `last`, and takes the weights out of the outfit. What cannot be merged stays there, is copied,
+ * and reported. Zero-initialise *out; free it also after a failure.
  */
 mc_status mc_modules_plan(const mc_plan_input *input, const mc_model *last, mc_outfit *outfit,
                           mc_modules *out, mc_report *report, mc_error *error);
