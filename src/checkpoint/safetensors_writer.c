@@ -95,12 +95,17 @@ static mc_status cut(const mc_tensors *t, int64_t shard_size, mc_layout *out, mc
     return MC_OK;
 }
 
-static mc_status name_shards(mc_layout *out, mc_error *error)
+static const char *stem_of(const mc_tensors *t)
+{
+    return t->stem ? t->stem : "model";
+}
+
+static mc_status name_shards(const mc_tensors *t, mc_layout *out, mc_error *error)
 {
     for (size_t i = 0; i < out->count; i++) {
-        out->shards[i].name = out->count == 1 ? mc_strdup("model.safetensors")
-                                              : mc_format("model-%05zu-of-%05zu.safetensors", i + 1,
-                                                          out->count);
+        out->shards[i].name = out->count == 1 ? mc_format("%s.safetensors", stem_of(t))
+                                              : mc_format("%s-%05zu-of-%05zu.safetensors",
+                                                          stem_of(t), i + 1, out->count);
         if (!out->shards[i].name)
             return mc_fail_memory(error);
     }
@@ -115,10 +120,10 @@ static mc_status make_index(const mc_tensors *t, mc_layout *out, mc_error *error
             map = mc_json_put(map, t->names[i], json_string(out->shards[s].name));
     json_t *const index = json_pack("{s:{s:I}, s:o}", "metadata", "total_size",
                                     (json_int_t)out->bytes, "weight_map", map);
-    out->index_name = "model.safetensors.index.json";
+    out->index_name = mc_format("%s.safetensors.index.json", stem_of(t));
     out->index = index ? json_dumps(index, JSON_INDENT(2)) : NULL;
     json_decref(index);
-    return out->index ? MC_OK : mc_fail_memory(error);
+    return out->index && out->index_name ? MC_OK : mc_fail_memory(error);
 }
 
 /* Tensors follow each other without gaps. */
@@ -134,7 +139,7 @@ static void place(mc_layout *out)
 static mc_status lay_out(const mc_tensors *t, int64_t shard_size, mc_layout *out, mc_error *error)
 {
     MC_TRY(cut(t, shard_size, out, error));
-    MC_TRY(name_shards(out, error));
+    MC_TRY(name_shards(t, out, error));
     for (size_t i = 0; i < out->count; i++)
         MC_TRY(make_header(t, &out->shards[i], error));
     place(out);

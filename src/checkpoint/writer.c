@@ -12,6 +12,7 @@ void mc_layout_free(mc_layout *layout)
     }
     mc_free(layout->shards);
     mc_free(layout->slots);
+    mc_free(layout->index_name);
     free(layout->index); /* jansson's */
     *layout = (mc_layout){0};
 }

@@ -30,8 +30,8 @@ typedef struct mc_layout {
     size_t count;
     mc_slot *slots; /* one per tensor */
     size_t slot_count;
-    int64_t bytes;          /* of all tensors, without headers and padding */
-    const char *index_name; /* file that says which shard has which tensor; NULL: none */
+    int64_t bytes;    /* of all tensors, without headers and padding */
+    char *index_name; /* file that says which shard has which tensor; NULL: none */
     char *index;
 } mc_layout;
 
@@ -40,6 +40,7 @@ typedef struct mc_tensors {
     const char *const *names;
     mc_source *const *sources;
     size_t count;
+    const char *stem; /* what names of files begin with; NULL: the format's usual one, "model" */
 } mc_tensors;
 
 typedef struct mc_writer {

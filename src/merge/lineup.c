@@ -12,6 +12,7 @@ typedef enum kind {
     EXCLUDED,    /* copied from the model that keeps it: its name fits an exclude pattern */
     PASSED,      /* averaged: its name fits a passthrough pattern */
     SOME,        /* averaged over the models that have it */
+    NO_FLOATS,   /* averaged: the base's are not floats */
     NOT_IN_BASE, /* averaged: the method needs a base and the base lacks it */
     NOT_IN_SIDE, /* averaged: a side input lacks it */
     COPIED,      /* not floats */
@@ -178,6 +179,9 @@ static kind kind_of(const work *w)
         return SOME;
     if (with_base && !w->column.base)
         return NOT_IN_BASE;
+    if (with_base && mc_dtype_kind_of(w->column.base->dtype) != MC_KIND_FLOAT &&
+        dtypes == MC_KIND_FLOAT)
+        return NO_FLOATS;
     if (!in_all_sides(input, w->column.name))
         return NOT_IN_SIDE;
     return dtypes == MC_KIND_FLOAT ? MERGED : COPIED;
@@ -317,7 +321,8 @@ static mc_status add_row(work *w, mc_error *error)
 {
     const kind what = kind_of(w);
     const bool common = w->lineup->common;
-    const bool lacking = what == SOME || what == NOT_IN_BASE || what == NOT_IN_SIDE;
+    const bool lacking = what == SOME || what == NOT_IN_BASE || what == NO_FLOATS ||
+                         what == NOT_IN_SIDE;
     MC_TRY(mc_names_add(&w->names[common && lacking ? SOME : what], w->column.name, error));
     switch (what) {
     case MERGED:
@@ -456,6 +461,7 @@ static mc_status report_all(work *w, mc_error *error)
     static const char *const remarks[KINDS] = {
         [SOME] = "only in some of the models and averaged over those",
         [NOT_IN_BASE] = "not in the base and averaged over the models",
+        [NO_FLOATS] = "not floats in the base and averaged over the models",
         [NOT_IN_SIDE] = "not in every side input and averaged over the models",
         [MIXED] = "not floats in every model and copied from the last",
         [OPAQUE] = "of a dtype that is not computed with and copied",

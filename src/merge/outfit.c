@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "base/weight_files.h"
 #include "merge/report.h"
 #include "model/model.h"
 
@@ -243,9 +244,30 @@ mc_status mc_outfit_from_model(const mc_model *model, mc_outfit *out, mc_report 
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
+mc_status mc_outfit_untie(mc_outfit *outfit, mc_report *report, mc_error *error)
+{
+    static const char key[] = "tie_word_embeddings";
+    json_t *const text = json_object_get(outfit->config, "text_config");
+    if (!outfit->config)
+        return MC_OK;
+    if (json_object_get(text, key) && json_object_set_new(text, key, json_false()) != 0)
+        return mc_fail_memory(error);
+    if ((!json_object_get(text, key) || json_object_get(outfit->config, key)) &&
+        json_object_set_new(outfit->config, key, json_false()) != 0)
+        return mc_fail_memory(error);
+    return mc_report_add(report, error,
+                         "%s of the result is false: the head is merged apart from the embeddings",
+                         key);
+}
+
+const char *mc_outfit_stem(const mc_outfit *outfit)
+{
+    return json_object_get(outfit->config, "_diffusers_version") ? MC_DIFFUSERS_STEM : NULL;
+}
+
 /*
  * transformers has called the key by two names; a file without either gets the one all versions
- * read.
+ * read. diffusers has none, and warns of keys that it does not know.
  */
 static json_t *set_dtype(json_t *config, mc_dtype dtype)
 {
@@ -253,7 +275,7 @@ static json_t *set_dtype(json_t *config, mc_dtype dtype)
                old = json_object_get(config, "torch_dtype");
     if (modern)
         config = mc_json_put(config, "dtype", json_string(mc_dtype_torch_name(dtype)));
-    if (old || !modern)
+    if (old || (!modern && !json_object_get(config, "_diffusers_version")))
         config = mc_json_put(config, "torch_dtype", json_string(mc_dtype_torch_name(dtype)));
     return config;
 }

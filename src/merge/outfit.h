@@ -35,6 +35,15 @@ mc_status mc_outfit_from_model(const mc_model *model, mc_outfit *out, mc_report 
                                mc_error *error);
 void mc_outfit_free(mc_outfit *outfit);
 
+/* Says in the configuration that a head which was tied to the embeddings no longer is. */
+mc_status mc_outfit_untie(mc_outfit *outfit, mc_report *report, mc_error *error);
+
+/*
+ * What the names of weight files begin with: "diffusion_pytorch_model" for a component of
+ * diffusers, which loads no other; NULL: the usual one.
+ */
+const char *mc_outfit_stem(const mc_outfit *outfit);
+
 /* Reports the weights of modules of sentence-transformers that are copied. */
 mc_status mc_outfit_report_weights(const mc_outfit *outfit, mc_report *report, mc_error *error);
 

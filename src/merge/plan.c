@@ -212,23 +212,6 @@ static mc_status check_agreement(const mc_plan *plan, mc_error *error)
     return mc_agree_on_tokens(plan->models, with_base, last, plan->strict, plan->report, error);
 }
 
-/* Embeddings that were tied in the model whose configuration the result has, and now are not. */
-static mc_status untie(mc_plan *plan, mc_error *error)
-{
-    json_t *const config = plan->outfit.config;
-    json_t *const text = json_object_get(config, "text_config");
-    json_t *const where = json_object_get(text, "tie_word_embeddings") ? text : config;
-    if (!plan->untied || !config)
-        return MC_OK;
-    if (json_object_set_new(where, "tie_word_embeddings", json_false()) != 0 ||
-        (where == text && json_object_get(config, "tie_word_embeddings") &&
-         json_object_set_new(config, "tie_word_embeddings", json_false()) != 0))
-        return mc_fail_memory(error);
-    return mc_report_add(plan->report, error,
-                         "tie_word_embeddings of the result is false: the head is merged apart "
-                         "from the embeddings");
-}
-
 static mc_status make(mc_plan *plan, const mc_plan_input *input, mc_error *error)
 {
     mc_params *params = NULL;
@@ -244,7 +227,8 @@ static mc_status make(mc_plan *plan, const mc_plan_input *input, mc_error *error
     MC_TRY(status);
     MC_TRY(check_agreement(plan, error));
     MC_TRY(mc_outfit_from_model(mc_plan_last(plan), &plan->outfit, plan->report, error));
-    MC_TRY(untie(plan, error));
+    if (plan->untied)
+        MC_TRY(mc_outfit_untie(&plan->outfit, plan->report, error));
     MC_TRY(mc_modules_plan(input, mc_plan_last(plan), &plan->outfit, &plan->modules, plan->report,
                            error));
     return mc_outputs_order(&plan->outputs, &mc_writer_safetensors, error);

@@ -154,6 +154,7 @@ mc_status mc_plan_run(const mc_plan *plan, const char *folder, const mc_run_opti
                           .names = names,
                           .sources = sources,
                           .count = plan->outputs.count,
+                          .stem = mc_outfit_stem(&plan->outfit),
                           .fingerprint = fingerprint(plan, with),
                           .finish = finish,
                           .user = (void *)(uintptr_t)plan};

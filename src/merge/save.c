@@ -213,7 +213,7 @@ mc_status mc_save_run(const mc_save *save, const mc_run_options *options, mc_run
                       mc_error *error)
 {
     mc_layout layout = {0};
-    const mc_tensors tensors = {save->names, save->sources, save->count};
+    const mc_tensors tensors = {save->names, save->sources, save->count, save->stem};
     mc_status status = save->writer->lay_out(&tensors, mc_save_shard_size(options), &layout, error);
     if (status == MC_OK)
         status = run_layout(save, &layout, options, result, error);

@@ -13,6 +13,7 @@ typedef struct mc_save {
     const char *const *names; /* in the writer's order */
     mc_source *const *sources;
     size_t count;
+    const char *stem; /* of the names of files; NULL: "model" */
     /* Of everything that the bytes depend on: a run resumes one of equal fingerprint. 0: never. */
     uint64_t fingerprint;
     /*

@@ -67,11 +67,15 @@ static mc_status read_config(mc_model *model, mc_error *error)
         return mc_fail_memory(error);
     mc_status result = MC_OK;
     size_t size = 0;
-    if (mc_system->stat(path, &status) == 0) {
+    if (mc_system->stat(path, &status) == 0 && S_ISREG(status.st_mode)) {
         result = mc_file_load(path, CONFIG_LIMIT, &model->config_text, &size, error);
         if (result == MC_OK)
             result = parse_config(model, size, error);
         result = mc_in_file(error, path, result);
+    } else if (mc_system->lstat(path, &status) == 0) {
+        result = mc_notes_add(&model->checkpoint.notes, error,
+                              "%s: not a file that can be read; the model has no configuration",
+                              path);
     } else if (errno != ENOENT) {
         result = mc_fail_errno(error, path, "cannot examine it");
     }

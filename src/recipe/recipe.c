@@ -3,6 +3,8 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "merge/agreement.h"
+#include "merge/align.h"
 #include "merge/plan.h"
 #include "merge/report.h"
 #include "recipe/outfit.h"
@@ -323,22 +325,90 @@ static mc_status resolve(const cast *all, mc_outputs *outputs, mc_error *error)
     return status;
 }
 
+/* The models of a stage by the names that the donor's files have. */
+typedef struct aligned_models {
+    mc_alignment alignment;
+    const mc_model **order; /* the donor last: its names count */
+    const mc_state_dict **dicts;
+} aligned_models;
+
+static void free_aligned(aligned_models *aligned)
+{
+    mc_alignment_free(&aligned->alignment);
+    mc_free(aligned->order);
+    mc_free(aligned->dicts);
+}
+
+static mc_status align(const cast *all, const mc_model *donor, aligned_models *out,
+                       mc_report *report, mc_error *error)
+{
+    size_t count = 0;
+    out->order = mc_alloc_zero(all->count, sizeof *out->order);
+    out->dicts = mc_alloc_zero(all->count, sizeof *out->dicts);
+    if (!out->order || !out->dicts)
+        return mc_fail_memory(error);
+    for (size_t i = 0; i < all->count; i++)
+        if (all->models[i] != donor)
+            out->order[count++] = all->models[i];
+    while (count < all->count)
+        out->order[count++] = donor;
+    MC_TRY(mc_align(out->order, count, count, &out->alignment, report, error));
+    for (size_t i = 0; i < all->count; i++)
+        for (size_t k = 0; k < count; k++)
+            if (out->order[k] == all->models[i])
+                out->dicts[i] = out->alignment.dicts[k];
+    return MC_OK;
+}
+
+static mc_status make_rows(mc_recipe *recipe, const mc_recipe_stage *stage,
+                           const mc_recipe_options *options, const cast *all,
+                           const aligned_models *aligned, mc_recipe_rows *rows, mc_report *report,
+                           mc_error *error)
+{
+    const mc_recipe_models models = {all->names, all->models, aligned->dicts, all->count};
+    const mc_model *const donor = mc_recipe_donor(stage, &models);
+    MC_TRY(mc_agree_on_configs(all->models, all->count, donor, options->strict, report, error));
+    if (!stage->tokenizer.at)
+        MC_TRY(mc_agree_on_tokens(all->models, all->count, donor, options->strict, report, error));
+    return mc_recipe_rows_make(recipe->schema, stage, &models, options, rows, report, error);
+}
+
+/* Rows are made of tensors by aligned names; *untied: the donor's head is apart from embeddings. */
+static mc_status make_aligned_rows(mc_recipe *recipe, const mc_recipe_stage *stage,
+                                   const mc_recipe_options *options, const cast *all,
+                                   const mc_model *donor, mc_recipe_rows *rows, mc_report *report,
+                                   bool *untied, mc_error *error)
+{
+    aligned_models aligned = {0};
+    mc_status status = align(all, donor, &aligned, report, error);
+    if (status == MC_OK) {
+        *untied = aligned.alignment.untied[all->count - 1];
+        status = make_rows(recipe, stage, options, all, &aligned, rows, report, error);
+    }
+    free_aligned(&aligned);
+    return status;
+}
+
 static mc_status fill_plan(mc_recipe *recipe, const mc_recipe_stage *stage,
                            const mc_recipe_options *options, const cast *all, bool is_last,
                            mc_recipe_rows *rows, mc_plan_rows *plan, mc_error *error)
 {
-    const mc_recipe_models models = {all->names, all->models, all->count};
+    const mc_recipe_models models = {all->names, all->models, NULL, all->count};
+    bool untied = false;
     const mc_model *const donor = mc_recipe_donor(stage, &models);
     MC_TRY(mc_report_new(&plan->report, error));
     if (is_last)
         MC_TRY(add_warnings(recipe, options->strict, plan->report, error));
     MC_TRY(add_notes(all, plan->report, error));
-    MC_TRY(mc_recipe_rows_make(recipe->schema, stage, &models, options, rows, plan->report, error));
+    MC_TRY(
+        make_aligned_rows(recipe, stage, options, all, donor, rows, plan->report, &untied, error));
     if (options->convert && is_last)
         MC_TRY(mc_outputs_convert(&rows->outputs, options->dtype, error));
     /* Vocabularies that differ are an error at the option's line before they are one of shapes. */
     MC_TRY(mc_outfit_from_model(donor, &plan->outfit, plan->report, error));
     MC_TRY(mc_outfit_report_weights(&plan->outfit, plan->report, error));
+    if (untied)
+        MC_TRY(mc_outfit_untie(&plan->outfit, plan->report, error));
     MC_TRY(mc_recipe_dress(recipe->schema, stage, &models, rows, donor, &plan->outfit, plan->report,
                            error));
     MC_TRY(resolve(all, &rows->outputs, error));

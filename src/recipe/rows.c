@@ -61,7 +61,7 @@ const mc_model *mc_recipe_donor(const mc_recipe_stage *stage, const mc_recipe_mo
 
 static const mc_state_dict *dict_of(const maker *m, const mc_recipe_source *source)
 {
-    return mc_model_state_dict(mc_recipe_find(m->models, source->model.text));
+    return m->models->dicts[index_of(m->models, source->model.text)];
 }
 
 static const char *base_text(const maker *m)

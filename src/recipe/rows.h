@@ -15,6 +15,7 @@
 typedef struct mc_recipe_models {
     const char *const *names;
     const mc_model *const *models;
+    const mc_state_dict *const *dicts; /* the models', by names that are aligned with the donor's */
     size_t count;
 } mc_recipe_models;
 

@@ -375,16 +375,45 @@ static void test_untied_config(void **state)
     set_free(&s);
 }
 
+/* A recipe sees tensors by the names of the model whose configuration it takes. */
+static void test_recipe(void **state)
+{
+    (void)state;
+    set s = set_new();
+    SET_ADD(&s, 1, "LayerNorm.gamma", "LayerNorm.beta");
+    SET_ADD(&s, 5, "LayerNorm.weight", "LayerNorm.bias");
+    char text[1024];
+    snprintf(text, sizeof text,
+             "merge_method: linear\nmodels:\n  - model: %s/m0\n    parameters: {weight: 1}\n"
+             "  - model: %s/m1\n    parameters: {weight: 1}\n",
+             s.folder, s.folder);
+    mc_recipe *recipe = NULL;
+    mc_plan *plan = NULL;
+    mc_state_dict *dict = NULL;
+    assert_done(mc_recipe_parse("test.yml", text, strlen(text), &recipe, &error));
+    assert_done(mc_recipe_plan(recipe, NULL, &plan, &error));
+    assert_reported(mc_plan_report(plan), "m1: 2 tensors are matched by the name");
+    assert_done(mc_plan_state_dict(plan, &dict, &error));
+    assert_int_equal(mc_state_dict_count(dict), 2);
+    assert_floats(dict, "LayerNorm.gamma", 3);
+    assert_floats(dict, "LayerNorm.beta", 4);
+    mc_state_dict_free(dict);
+    mc_plan_free(plan);
+    mc_recipe_close(recipe);
+    set_free(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bare_base),       cmocka_unit_test(test_bare_models),
-        cmocka_unit_test(test_mixed_models),    cmocka_unit_test(test_nested_prefix),
-        cmocka_unit_test(test_ambiguous),       cmocka_unit_test(test_nothing_to_do),
-        cmocka_unit_test(test_shapes_decide),   cmocka_unit_test(test_versions),
-        cmocka_unit_test(test_names_of_others), cmocka_unit_test(test_experts),
-        cmocka_unit_test(test_other_experts),   cmocka_unit_test(test_tied_heads),
-        cmocka_unit_test(test_no_head),         cmocka_unit_test(test_untied_config),
+        cmocka_unit_test(test_bare_base),     cmocka_unit_test(test_bare_models),
+        cmocka_unit_test(test_mixed_models),  cmocka_unit_test(test_nested_prefix),
+        cmocka_unit_test(test_ambiguous),     cmocka_unit_test(test_nothing_to_do),
+        cmocka_unit_test(test_shapes_decide), cmocka_unit_test(test_recipe),
+        cmocka_unit_test(test_versions),      cmocka_unit_test(test_names_of_others),
+        cmocka_unit_test(test_experts),       cmocka_unit_test(test_other_experts),
+        cmocka_unit_test(test_tied_heads),    cmocka_unit_test(test_no_head),
+        cmocka_unit_test(test_untied_config),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

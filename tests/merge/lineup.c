@@ -146,6 +146,29 @@ static void test_base_and_head(void **state)
     pair_free(&p);
 }
 
+/* A mask that the base stores as integers does not stop the merge of everything else. */
+static void test_base_of_integers(void **state)
+{
+    (void)state;
+    pair p;
+    pair_new(&p);
+    dict_add_floats(p.a, "w", 1, 2);
+    dict_add_floats(p.b, "w", 3, 4);
+    dict_add_floats(p.base, "w", 0, 0);
+    dict_add_floats(p.a, "mask", 1, 0);
+    dict_add_floats(p.b, "mask", 3, 0);
+    dict_add_bytes(p.base, "mask", MC_U8, SHAPE(2), "ab", 2);
+    p.input.base = p.base;
+    merged m = merge(&p, "task");
+    assert_floats(m.dict, "w", 2, 3);
+    assert_floats(m.dict, "mask", 2, 0);
+    assert_reported(m.report,
+                    "1 tensor is not floats in the base and averaged over the models: mask");
+    merged_free(&m);
+    assert_strict(&p, "task", "not floats in the base");
+    pair_free(&p);
+}
+
 static void test_base_not_used(void **state)
 {
     (void)state;
@@ -728,6 +751,7 @@ int main(void)
         cmocka_unit_test(test_shapes_elsewhere),
         cmocka_unit_test(test_only_in_some),
         cmocka_unit_test(test_base_and_head),
+        cmocka_unit_test(test_base_of_integers),
         cmocka_unit_test(test_base_not_used),
         cmocka_unit_test(test_passthrough),
         cmocka_unit_test(test_excluded),

@@ -86,6 +86,15 @@ static void test_not_files(void **state)
     assert_int_equal(f.outfit.count, 0);
     assert_reported(f.report, "special_tokens_map.json: not a file that can be read; left out");
     assert_reported(f.report, "best.model: not a file that can be read; left out");
+    /* nor is config.json, which a model may do without */
+    char *const config = path_of(f.path, "config.json");
+    mc_model *model = NULL;
+    assert_int_equal(mkdir(config, 0700), 0);
+    assert_done(mc_model_open(f.path, &model, &error));
+    assert_null(mc_model_config(model));
+    assert_non_null(strstr(mc_model_note(model, 0), "config.json: not a file that can be read"));
+    mc_model_close(model);
+    free(config);
     free(link);
     free(folder);
     folder_free(&f);
@@ -182,6 +191,48 @@ static void test_module_weights(void **state)
     assert_dense("soup", (const char *[]){"", NULL, NULL}, NULL, "2_Dense: not a folder that can");
 }
 
+/* diffusers loads its own file names only, and knows no dtype in a configuration. */
+static void test_diffusers(void **state)
+{
+    (void)state;
+    char *const root = temporary_folder(), *const out = path_of(root, "out");
+    mc_model *models[2];
+    for (int i = 0; i < 2; i++) {
+        char name[] = {'m', (char)('0' + i), 0};
+        mc_state_dict *const dict = dict_new();
+        dict_add_floats(dict, "conv.weight", (float)i, 2);
+        save_model(root, name, dict);
+        char *const path = path_of(root, name);
+        char *const usual = path_of(path, "model.safetensors");
+        char *const own = path_of(path, "diffusion_pytorch_model.safetensors");
+        assert_int_equal(rename(usual, own), 0);
+        write_text(path, "config.json",
+                   "{\"_class_name\": \"AutoencoderKL\", \"_diffusers_version\": \"0.30\"}");
+        models[i] = open_model(root, name);
+        free(path);
+        free(usual);
+        free(own);
+    }
+    const mc_plan_input input = {.method = mc_method_find("soup"),
+                                 .models = (const mc_model *const *)models,
+                                 .model_count = 2};
+    mc_plan *plan = NULL;
+    assert_done(mc_plan_new(&input, &plan, &error));
+    const mc_run_options options = {.threads = 1, .no_sync = true};
+    assert_done(mc_plan_run(plan, out, &options, NULL, &error));
+    assert_true(exists(out, "diffusion_pytorch_model.safetensors"));
+    assert_false(exists(out, "model.safetensors"));
+    mc_model *const made = open_model(root, "out");
+    assert_floats(mc_model_state_dict(made), "conv.weight", 0.5F, 2);
+    assert_null(strstr(mc_model_config(made), "dtype"));
+    mc_model_close(made);
+    mc_plan_free(plan);
+    mc_model_close(models[0]);
+    mc_model_close(models[1]);
+    free(out);
+    remove_temporary(root);
+}
+
 static void test_changes(void **state)
 {
     (void)state;
@@ -274,8 +325,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_files),          cmocka_unit_test(test_code),
         cmocka_unit_test(test_not_files),      cmocka_unit_test(test_modules),
-        cmocka_unit_test(test_module_weights), cmocka_unit_test(test_changes),
-        cmocka_unit_test(test_plan_from_rows),
+        cmocka_unit_test(test_module_weights), cmocka_unit_test(test_diffusers),
+        cmocka_unit_test(test_changes),        cmocka_unit_test(test_plan_from_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
