@@ -24,6 +24,13 @@ static const option options[] = {
                 "for heads of different sizes."},
     {"keep-head", '\0', OPTION_TEXT, AT(keep), "MODEL", "model that --exclude copies from",
      "the last", .details = "The result has this model's configuration, labels and tokenizer."},
+    {"then", '\0', OPTION_TEXTS, AT(then), "ADD-ON", "change the result by an add-on",
+     .details = "One of lines, svc and boost, or several in order. Its parameters are given as "
+                "-p ADD-ON.NAME=VALUE. Needs --base."},
+    {"matrices", '\0', OPTION_TEXTS, AT(matrices), "PATTERN", "tensors that are decomposed",
+     "all but embeddings and heads",
+     .details = "Tensors of rank 2 whose names match this shell pattern count as matrices to "
+                "methods that decompose matrices."},
     {"side", '\0', OPTION_TEXTS, AT(sides), "NAME=MODEL,...", "further models, one per model",
      .details = "Some methods need such side inputs, for instance Hessians."},
     {"dtype", '\0', OPTION_TEXT, AT(dtype), "f32|f16|bf16", "dtype of the result", "widest input",

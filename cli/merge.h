@@ -8,10 +8,13 @@
 #include <mergecraft/merge.h>
 #include <mergecraft/recipe.h>
 
+/* How many add-ons --then may name. */
+enum { MERGE_MAX_THEN = 8 };
+
 typedef struct merge_settings {
     common_options common;
     const char *output, *base, *dtype, *keep;
-    text_list params, passthrough, exclude, sides;
+    text_list params, passthrough, exclude, sides, then, matrices;
     int64_t shard_size, memory;
     uint64_t seed, threads;
     bool strict, dry_run, overwrite, no_sync;

@@ -213,6 +213,22 @@ static mc_status find_kept(const merge_job *job, size_t *place, mc_error *error)
     return MC_OK;
 }
 
+/* The methods that --then names. */
+static mc_status find_add_ons(const merge_settings *settings, const mc_method **then,
+                              mc_error *error)
+{
+    if (settings->then.count > MERGE_MAX_THEN)
+        return mc_fail(error, MC_USAGE, "--then: expected at most %d add-ons, found %zu",
+                       MERGE_MAX_THEN, settings->then.count);
+    for (size_t i = 0; i < settings->then.count; i++) {
+        then[i] = mc_method_find(settings->then.items[i]);
+        if (!then[i] || !then[i]->add_on)
+            return mc_fail(error, MC_USAGE, "--then: expected lines, svc or boost, found '%s'",
+                           settings->then.items[i]);
+    }
+    return MC_OK;
+}
+
 /* ---- plan ------------------------------------------------------------------------------------ */
 
 static mc_status make_plan(merge_job *job, mc_error *error)
@@ -225,7 +241,13 @@ static mc_status make_plan(merge_job *job, mc_error *error)
         sides[i] = models + at;
         at += job->side_sizes[i];
     }
+    const mc_method *then[MERGE_MAX_THEN];
+    mc_status status = find_add_ons(settings, then, error);
     mc_plan_input input = {.method = job->method.method,
+                           .then = then,
+                           .then_count = settings->then.count,
+                           .matrices = settings->matrices.items,
+                           .matrix_count = settings->matrices.count,
                            .models = models,
                            .model_count = job->model_count,
                            .base = settings->base ? models[job->model_count] : NULL,
@@ -241,8 +263,8 @@ static mc_status make_plan(merge_job *job, mc_error *error)
                            .seed = settings->seed,
                            .strict = settings->strict,
                            .convert = settings->dtype != NULL};
-    mc_status status = settings->dtype ? merge_parse_dtype(settings->dtype, &input.dtype, error)
-                                       : MC_OK;
+    if (status == MC_OK && settings->dtype)
+        status = merge_parse_dtype(settings->dtype, &input.dtype, error);
     for (size_t i = 0; i < side_count && status == MC_OK; i++)
         if (job->side_sizes[i] != job->model_count)
             status = mc_fail(error, MC_USAGE, "--side: expected %zu models in '%s', found %zu",
@@ -289,6 +311,9 @@ mc_status merge_prepare(merge_job *job, const text_list *operands, mc_error *err
         return several_methods(operands->items[0], job->method.plugin, error);
     if (status == MC_OK)
         status = check_needs(settings, job->method.method, error);
+    const mc_method *ignored[MERGE_MAX_THEN];
+    if (status == MC_OK)
+        status = find_add_ons(settings, ignored, error);
     if (status == MC_OK && settings->score.task)
         status = score_prepare(&settings->score, &settings->common, &job->score, error);
     if (status == MC_OK)

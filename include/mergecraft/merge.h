@@ -45,6 +45,18 @@ typedef struct mc_merge_input {
     size_t keep;   /* that model, counted from 1; 0: the last */
     uint64_t seed; /* of methods that draw random numbers */
     bool strict;   /* treat warnings as errors */
+    /*
+     * Add-ons (mc_method.add_on) that change the result, one after the other. Their parameters are
+     * among `params`, as "ADD-ON.NAME=VALUE".
+     */
+    const mc_method *const *then;
+    size_t then_count;
+    /*
+     * Shell patterns of names: tensors of rank 2 that fit one are matrices to methods that decompose
+     * matrices (mc_layer.matrix). None: those that are neither an embedding nor a head.
+     */
+    const char *const *matrices;
+    size_t matrix_count;
     /* Set by the library for methods of scope MC_MODEL; read them by mc_input_number. */
     const mc_param *method_params;
     const mc_value *method_values;
@@ -183,6 +195,10 @@ typedef struct mc_plan_input {
      */
     const char *const *exclude;
     size_t exclude_count, keep;
+    const mc_method *const *then; /* add-ons and matrices: as in mc_merge_input */
+    size_t then_count;
+    const char *const *matrices;
+    size_t matrix_count;
     uint64_t seed;
     bool strict;    /* treat warnings as errors */
     bool convert;   /* write every float tensor as `dtype` … */
@@ -252,7 +268,10 @@ MC_API void mc_plan_line_at(const mc_plan *plan, size_t index, mc_plan_line *lin
 /* The warnings of mc_plan_new; valid as long as the plan. */
 MC_API const mc_report *mc_plan_report(const mc_plan *plan);
 
-/* All parameters, defaults included, as one JSON object. Valid until the plan is bound or freed. */
+/*
+ * All parameters, defaults included, as one JSON object; those of add-ons as "ADD-ON.NAME". Valid
+ * until the plan is bound or freed.
+ */
 MC_API const char *mc_plan_parameters(const mc_plan *plan);
 
 /*

@@ -139,11 +139,17 @@ typedef struct mc_layer {
      * embedding nor a head, by its name. It is [out, in], or [in, out] if `transposed`.
      */
     bool matrix, transposed;
+    /*
+     * The number of the block that the tensor belongs to, or -1, and the number of blocks of the
+     * model: one more than the highest. block_count is 0 unless the method has model_statistics.
+     */
+    int block, block_count;
 
     mc_real *out;                 /* [count] the result; write every element */
     const mc_real *const *models; /* [model_count][count] the fine-tuned models, in order */
     size_t model_count;
-    const mc_real *base; /* [count] the base model; NULL unless the method uses one and got one */
+    const mc_real *base;   /* [count] the base model; NULL unless the method uses one and got one */
+    const mc_real *merged; /* [count] of an add-on: what the method before it made; else NULL */
 
     const mc_side *sides; /* side inputs, in the order of mc_method.sides */
     size_t side_count;
@@ -152,8 +158,9 @@ typedef struct mc_layer {
     const mc_value *values; /* … and their values, in the same order */
     uint64_t random_key;    /* for mc_random_u32 (random.h): depends on the seed and on `name` */
 
-    const void *state; /* what the statistics found; NULL for a method without statistics */
-    void *scratch;     /* mc_method.scratch_bytes bytes, 64-byte aligned, uninitialised */
+    const void *state;       /* what the statistics found; NULL for a method without statistics */
+    const void *model_state; /* the same for the statistics of the whole model */
+    void *scratch;           /* mc_method.scratch_bytes bytes, 64-byte aligned, uninitialised */
     /*
      * Threads that may share the work on a whole tensor, for methods of the library; may be NULL.
      */
@@ -197,6 +204,17 @@ typedef struct mc_statistics {
     size_t (*partial_zeros)(const mc_layer *layer);
 } mc_statistics;
 
+/*
+ * Statistics over a whole model (mc_method.model_statistics) use the same functions, with these
+ * differences. They run before the first layer is merged, over all layers that the method merges.
+ * layer->model_state takes the place of layer->state. Functions without a tile get a layer that
+ * describes no tensor: its size is the number of elements of all layers. `accumulate` adds a run of
+ * a layer to its partial result: the whole tensor for scope MC_TENSOR, else at most 64 leaves, cut
+ * in one way for any number of threads. Partial results are combined in the order of the layers.
+ * A partial_size of 0 in the first round means that these parameters need no statistics. `stride`
+ * and `partial_zeros` are not used. All layers are computed in the same mc_real.
+ */
+
 struct mc_merge_input;
 
 /*
@@ -213,11 +231,17 @@ typedef struct mc_method {
     mc_scope scope;
     mc_reproducibility reproducibility;
     bool needs_base;
-    bool takes_base;               /* uses a base if there is one */
+    bool takes_base; /* uses a base if there is one */
+    /*
+     * It changes what another method made (layer->merged): `--then NAME`. As a method of its own it
+     * changes the base plus the mean of the task vectors. Needs a base and a layer scope.
+     */
+    bool add_on;
     size_t min_models, max_models; /* the base not counted; 0: no limit (at least one) */
     const mc_param *params;        /* ends with a NULL name; NULL if none */
     const mc_side_input *sides;    /* ends with a NULL name; NULL if none */
     const mc_statistics *statistics;
+    const mc_statistics *model_statistics;
 
     /*
      * Bytes of layer->scratch for one call of apply or accumulate on a tile like `layer`, which has

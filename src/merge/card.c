@@ -146,6 +146,8 @@ static void add_method(mc_text *card, const mc_plan *plan)
                 plan->method->name);
     if (plan->method->help)
         mc_text_add(card, " (%s)", plan->method->help);
+    for (size_t i = 0; i < plan->then_count; i++)
+        mc_text_add(card, ", then `%s` (%s)", plan->then[i]->name, plan->then[i]->help);
     mc_text_add(card, ".\n");
 }
 

@@ -15,14 +15,15 @@ static mc_status merge_rows(const mc_lineup *lineup, mc_outputs *outputs, mc_sta
 static mc_status merge(const mc_method *method, const mc_merge_input *input, bool common,
                        mc_state_dict **out, mc_report *report, mc_error *error)
 {
-    mc_outputs outputs = {.seed = input->seed};
+    mc_outputs outputs = {
+        .seed = input->seed, .matrices = input->matrices, .matrix_count = input->matrix_count};
     mc_lineup lineup = {.method = method,
                         .input = input,
                         .labels.model_count = input->model_count,
                         .common = common};
     MC_TRY(mc_lineup_check(method, input, error));
-    MC_TRY(mc_params_parse(method, input->params, input->param_count, input->model_count,
-                           &lineup.params, error));
+    MC_TRY(mc_params_parse_chain(method, input->then, input->then_count, input->params,
+                                 input->param_count, input->model_count, &lineup.params, error));
     const mc_status status = merge_rows(&lineup, &outputs, out, report, error);
     mc_outputs_free(&outputs);
     mc_params_unref(lineup.params);

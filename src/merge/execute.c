@@ -777,6 +777,8 @@ static mc_status set_up(run *r, mc_source *const *tensors, mc_error *error)
         set_up_task(&r->tasks[i], tensors[i], r->bytes_total, r->options);
         r->bytes_total += tensors[i]->bytes;
     }
+    for (size_t i = 0; i < r->task_count; i++)
+        MC_TRY(mc_merged_survey(tensors[i], r->options, error));
     MC_TRY(try_methods(r, error));
     make_team(r, thread_count(r->options));
     skip_written(r, r->sink->resume_at);

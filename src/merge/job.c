@@ -1,11 +1,14 @@
 #include "merge/job.h"
 
 #include "base/memory.h"
+#include "merge/merged.h"
+#include "merge/survey.h"
 #include "methods/variant.h"
 #include "model/parts.h"
 #include "tensor/convert.h"
 
 #include <assert.h>
+#include <fnmatch.h>
 #include <math.h>
 #include <string.h>
 
@@ -26,7 +29,7 @@ mc_dtype mc_job_dtype(const mc_merged_parts *parts)
 
 static mc_source *const *side_of(const mc_merged_parts *parts, size_t side)
 {
-    return parts->inputs + parts->model_count * (side + 1) + parts->has_base;
+    return parts->inputs + parts->model_count * (side + 1) + parts->has_base + parts->has_merged;
 }
 
 /* A tensor of a side input has the models' shape, or, given as a whole, that of its neighbours. */
@@ -63,8 +66,19 @@ static mc_status check_sides(const mc_merged_parts *parts, mc_error *error)
     return MC_OK;
 }
 
-static bool is_matrix(int rank, mc_part_role role)
+static bool fits_one(const char *const *patterns, size_t count, const char *name)
 {
+    for (size_t i = 0; i < count; i++)
+        if (fnmatch(patterns[i], name, 0) == 0)
+            return true;
+    return false;
+}
+
+/* The user's patterns decide if there are any, else the role. */
+static bool is_matrix(const mc_merged_parts *parts, int rank, mc_part_role role)
+{
+    if (parts->matrix_count > 0)
+        return rank == 2 && fits_one(parts->matrices, parts->matrix_count, parts->name);
     switch (role) {
     case MC_PART_INPUT_EMBEDDING:
     case MC_PART_POSITION_EMBEDDING:
@@ -80,7 +94,8 @@ static bool is_matrix(int rank, mc_part_role role)
 mc_status mc_job_init(mc_job *job, const mc_merged_parts *parts, mc_error *error)
 {
     assert(parts->model_count > 0);
-    assert(parts->input_count == parts->model_count * (1 + parts->side_count) + parts->has_base);
+    assert(parts->input_count ==
+           parts->model_count * (1 + parts->side_count) + parts->has_base + parts->has_merged);
     MC_TRY(check_sides(parts, error));
     const mc_source *const first = parts->inputs[0];
     const mc_part part = mc_part_of(parts->model_type, parts->name);
@@ -88,18 +103,22 @@ mc_status mc_job_init(mc_job *job, const mc_merged_parts *parts, mc_error *error
                     .name = mc_strdup(parts->name),
                     .rank = first->rank,
                     .count = first->count,
-                    .matrix = is_matrix(first->rank, part.role),
+                    .matrix = is_matrix(parts, first->rank, part.role),
                     .transposed = part.transposed,
+                    .block = part.block,
+                    .survey = parts->survey ? mc_survey_ref(parts->survey) : NULL,
                     .random_key = mc_random_key(parts->seed, parts->name),
                     .inputs = mc_alloc_zero(parts->input_count, sizeof *job->inputs),
                     .input_count = parts->input_count,
                     .model_count = parts->model_count,
                     .side_count = parts->side_count,
-                    .has_base = parts->has_base};
+                    .has_base = parts->has_base,
+                    .has_merged = parts->has_merged};
     if (!job->name || !job->inputs)
         return mc_fail_memory(error);
     memcpy(job->shape, first->shape, sizeof job->shape);
-    const bool wide = widest_of(parts, parts->input_count) == MC_F64;
+    const bool wide = widest_of(parts, parts->input_count) == MC_F64 ||
+                      (job->survey && mc_survey_wide(job->survey));
     job->method = mc_method_variant(parts->method, wide);
     job->real = job->method->real_size == sizeof(double) ? MC_F64 : MC_F32;
     for (size_t i = 0; i < parts->input_count; i++)
@@ -114,10 +133,16 @@ void mc_job_free(mc_job *job)
     mc_free(job->inputs);
     mc_free(job->name);
     mc_params_unref(job->params);
+    mc_survey_unref(job->survey);
     *job = (mc_job){0};
 }
 
 /* ---- what it is ----------------------------------------------------------------------------- */
+
+size_t mc_job_sides_at(const mc_job *job)
+{
+    return job->model_count + job->has_base + job->has_merged;
+}
 
 const mc_statistics *mc_job_statistics(const mc_job *job)
 {
@@ -128,7 +153,12 @@ int64_t mc_job_grain(const mc_job *job)
 {
     if (job->count == 0)
         return 1;
+    const mc_source *const merged = job->has_merged ? job->inputs[job->model_count + job->has_base]
+                                                    : NULL;
     if (job->method->scope == MC_TENSOR)
+        return job->count;
+    /* Each read of a tile would compute the whole tensor again. */
+    if (merged && mc_merged_job(merged) && mc_job_grain(mc_merged_job(merged)) == job->count)
         return job->count;
     if (job->method->scope != MC_ROW || job->rank == 0)
         return 1;
@@ -163,12 +193,15 @@ mc_layer mc_job_whole(const mc_job *job, const void *state, mc_error *error)
         .size = job->count,
         .matrix = job->matrix,
         .transposed = job->transposed,
+        .block = job->block,
+        .block_count = job->survey ? mc_survey_blocks(job->survey) : 0,
         .model_count = job->model_count,
         .side_count = job->side_count,
         .params = job->method->params,
         .values = job->params->values,
         .random_key = job->random_key,
         .state = state,
+        .model_state = job->survey ? mc_survey_state(job->survey) : NULL,
         .error = error,
     };
 }

@@ -12,6 +12,9 @@
 #include "merge/params.h"
 #include "tensor/source.h"
 
+/* The statistics of a whole model: survey.h. */
+typedef struct mc_survey mc_survey;
+
 typedef struct mc_job {
     const mc_method *method; /* compiled for `real` */
     mc_params *params;
@@ -20,12 +23,17 @@ typedef struct mc_job {
     int rank;
     int64_t shape[MC_MAX_RANK]; /* of the models' tensors and of the result */
     int64_t count;
-    bool matrix, transposed; /* as in mc_layer */
+    bool matrix, transposed; /* as in mc_layer … */
+    int block;               /* … as is this */
+    mc_survey *survey;       /* NULL unless the method has model_statistics */
     uint64_t random_key;
-    /* models, then the base if there is one, then the side inputs, each of model_count sources */
+    /*
+     * Models, then the base if there is one, then what the method before made if this is an add-on,
+     * then the side inputs, each of model_count sources.
+     */
     mc_source **inputs;
     size_t input_count, model_count, side_count;
-    bool has_base;
+    bool has_base, has_merged;
 } mc_job;
 
 /* What a layer is made of. Everything is borrowed; a job takes its own references. */
@@ -37,7 +45,10 @@ typedef struct mc_merged_parts {
     uint64_t seed;
     mc_source *const *inputs; /* as in mc_job */
     size_t input_count, model_count, side_count;
-    bool has_base;
+    bool has_base, has_merged;
+    const char *const *matrices; /* mc_merge_input.matrices */
+    size_t matrix_count;
+    mc_survey *survey; /* of the layers that the method makes; NULL if it needs none */
 } mc_merged_parts;
 
 /*
@@ -52,6 +63,9 @@ void mc_job_free(mc_job *job);
 
 /* The widest dtype of the models, which the result has. */
 mc_dtype mc_job_dtype(const mc_merged_parts *parts);
+
+/* Where its side inputs begin among the inputs. */
+size_t mc_job_sides_at(const mc_job *job);
 
 /* Its statistics; NULL if the method has none, or there is no element. */
 const mc_statistics *mc_job_statistics(const mc_job *job);

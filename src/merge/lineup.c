@@ -99,6 +99,11 @@ mc_status mc_lineup_check(const mc_method *method, const mc_merge_input *input, 
     if (method->needs_base && !input->base)
         return mc_with_hint(error, MC_HINT_BASE,
                             mc_fail(error, MC_USAGE, "%s needs a base model", method->name));
+    for (size_t i = 0; i < input->then_count; i++)
+        if (!input->base && input->then[i])
+            return mc_with_hint(
+                error, MC_HINT_BASE,
+                mc_fail(error, MC_USAGE, "%s needs a base model", input->then[i]->name));
     if (input->keep > input->model_count)
         return mc_fail(error, MC_USAGE, "keep: expected a model from 1 to %zu, found %zu",
                        input->model_count, input->keep);
@@ -158,7 +163,7 @@ static mc_dtype_kind common_kind(const work *w, bool *mixed)
 static bool uses_base(const work *w)
 {
     const mc_method *const method = w->lineup->method;
-    return method->needs_base || (method->takes_base && w->input->base);
+    return method->needs_base || (method->takes_base && w->input->base) || w->lineup->params->then;
 }
 
 static kind kind_of(const work *w)

@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "merge/reduce.h"
+#include "merge/survey.h"
 #include "merge/trial.h"
 
 #include <assert.h>
@@ -22,6 +23,8 @@ typedef struct merged_source {
 
 static mc_status prepare(merged_source *merged, mc_workspace *workspace, mc_error *error)
 {
+    const mc_run_options alone = {.threads = 1};
+    MC_TRY(mc_merged_survey(&merged->source, &alone, error));
     if (!merged->tried)
         MC_TRY(mc_trial(&merged->job, error));
     merged->tried = true;
@@ -123,6 +126,16 @@ static const mc_source_class merged_class = {.name = "merged",
                                              .read_ahead = merged_ahead,
                                              .check = merged_check,
                                              .free = merged_free};
+
+mc_status mc_merged_survey(const mc_source *source, const mc_run_options *options, mc_error *error)
+{
+    const mc_job *const job = mc_merged_job(source);
+    if (!job)
+        return MC_OK;
+    if (job->has_merged)
+        MC_TRY(mc_merged_survey(job->inputs[job->model_count + job->has_base], options, error));
+    return job->survey ? mc_survey_run(job->survey, options, error) : MC_OK;
+}
 
 const mc_job *mc_merged_job(const mc_source *source)
 {

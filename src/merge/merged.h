@@ -17,6 +17,12 @@
  */
 mc_status mc_merged_new(const mc_merged_parts *parts, mc_source **out, mc_error *error);
 
+/*
+ * Computes what a source needs to know of the whole model (survey.h), its own and that of the
+ * sources that it is made of. The executor calls it on all threads; a read does so on one.
+ */
+mc_status mc_merged_survey(const mc_source *source, const mc_run_options *options, mc_error *error);
+
 /* The job behind a merged layer, or behind a cast of one; NULL if the source is something else. */
 const mc_job *mc_merged_job(const mc_source *source);
 

@@ -77,6 +77,10 @@ static mc_status fill(mc_model_call *call, const mc_merge_input *input, const ch
     call->input.passthrough_count = 0;
     call->input.exclude = NULL;
     call->input.exclude_count = 0;
+    call->input.then = NULL;
+    call->input.then_count = 0;
+    call->input.matrices = NULL;
+    call->input.matrix_count = 0;
     call->input.params = NULL;
     call->input.param_count = 0;
     for (size_t i = 0; i < input->model_count; i++)

@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "merge/mean.h"
 #include "merge/merged.h"
+#include "merge/survey.h"
 #include "model/parts.h"
 
 #include <assert.h>
@@ -195,25 +196,153 @@ static size_t side_count(const mc_method *method)
     return count;
 }
 
-static mc_status merged_source(const mc_output *row, mc_params *params, const mc_outputs *table,
-                               mc_source **out, mc_error *error)
+/* What a row becomes: its source after the steps so far, the method first and then its add-ons. */
+typedef struct making {
+    const mc_output *row;
+    mc_params *params; /* of the next step; NULL: there is none */
+    mc_source *source; /* NULL before the first step */
+    mc_survey *survey; /* of the next step */
+    mc_source **inputs;
+    mc_merged_parts parts;
+} making;
+
+static void end_making(making *m)
 {
-    mc_source **const inputs = input_sources(row);
-    const mc_merged_parts parts = {
-        .method = row->method,
-        .params = params,
-        .name = row->name,
-        .model_type = table->model_type,
-        .seed = table->seed,
-        .inputs = inputs,
-        .input_count = row->input_count,
-        .model_count = mc_output_count(row, MC_ROLE_MODEL, NULL),
-        .side_count = side_count(row->method),
-        .has_base = mc_output_count(row, MC_ROLE_BASE, NULL) > 0,
-    };
-    const mc_status status = inputs ? mc_merged_new(&parts, out, error) : mc_fail_memory(error);
-    mc_free(inputs);
-    return mc_in_tensor(error, row->name, status);
+    mc_survey_unref(m->survey);
+    mc_free(m->inputs);
+    m->survey = NULL;
+    m->inputs = NULL;
+}
+
+static bool gets(const mc_method *method, const mc_input *input)
+{
+    if (input->role == MC_ROLE_BASE)
+        return method->needs_base || method->takes_base;
+    return input->role == MC_ROLE_MODEL || side_count(method) > 0;
+}
+
+/* Models, base and side inputs as far as this step's method uses them, and what was made so far. */
+static mc_status fill_parts(making *m, const mc_outputs *table, mc_error *error)
+{
+    const mc_output *const row = m->row;
+    const mc_method *const method = m->params->method;
+    mc_merged_parts *const parts = &m->parts;
+    *parts = (mc_merged_parts){.method = method,
+                               .params = m->params,
+                               .name = row->name,
+                               .model_type = table->model_type,
+                               .seed = table->seed,
+                               .matrices = table->matrices,
+                               .matrix_count = table->matrix_count,
+                               .side_count = side_count(method),
+                               .has_merged = m->source != NULL};
+    m->inputs = mc_alloc((row->input_count + 1) * sizeof *m->inputs);
+    if (!m->inputs)
+        return mc_fail_memory(error);
+    for (size_t i = 0; i < row->input_count; i++) {
+        if (!gets(method, &row->inputs[i]))
+            continue;
+        parts->model_count += row->inputs[i].role == MC_ROLE_MODEL;
+        parts->has_base = parts->has_base || row->inputs[i].role == MC_ROLE_BASE;
+        m->inputs[parts->input_count++] = row->inputs[i].source;
+    }
+    if (m->source) /* add-ons have no side inputs: it comes last */
+        m->inputs[parts->input_count++] = m->source;
+    parts->inputs = m->inputs;
+    return MC_OK;
+}
+
+/* One survey for all rows that the method of `first` makes in this step. */
+static mc_status share_survey(making *all, size_t count, size_t first, mc_error *error)
+{
+    const mc_params *const params = all[first].params;
+    mc_merged_parts *const layers = mc_alloc(count * sizeof *layers);
+    mc_survey *survey = NULL;
+    size_t found = 0;
+    mc_status status = layers ? MC_OK : mc_fail_memory(error);
+    for (size_t i = first; status == MC_OK && i < count; i++) {
+        if (!all[i].params || all[i].params->method != params->method)
+            continue;
+        if (!mc_params_equal(all[i].params, params))
+            status = mc_fail_at(error, MC_UNSUPPORTED, NULL, all[i].row->name, -1,
+                                "expected one set of parameters for all tensors that %s merges, as "
+                                "it looks at the whole model",
+                                params->method->name);
+        layers[found++] = all[i].parts;
+    }
+    if (status == MC_OK)
+        status = mc_survey_new(layers, found, &survey, error);
+    for (size_t i = first; status == MC_OK && i < count; i++)
+        if (all[i].params && all[i].params->method == params->method)
+            all[i].survey = mc_survey_ref(survey);
+    mc_survey_unref(survey);
+    mc_free(layers);
+    return status;
+}
+
+/* Replaces the source by that of the next step. */
+static mc_status make_step(making *m, mc_error *error)
+{
+    mc_source *made = NULL;
+    m->parts.survey = m->survey;
+    MC_TRY(mc_in_tensor(error, m->row->name, mc_merged_new(&m->parts, &made, error)));
+    mc_source_unref(m->source);
+    m->source = made;
+    m->params = m->params->then;
+    return MC_OK;
+}
+
+static mc_status make_steps(making *all, size_t count, const mc_outputs *table, mc_error *error)
+{
+    for (size_t i = 0; i < count; i++)
+        if (all[i].params)
+            MC_TRY(fill_parts(&all[i], table, error));
+    for (size_t i = 0; i < count; i++)
+        if (all[i].params && all[i].params->method->model_statistics && !all[i].survey)
+            MC_TRY(share_survey(all, count, i, error));
+    for (size_t i = 0; i < count; i++)
+        if (all[i].params)
+            MC_TRY(make_step(&all[i], error));
+    return MC_OK;
+}
+
+static bool has_steps(const making *all, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (all[i].params)
+            return true;
+    return false;
+}
+
+/* An add-on that is used as a method changes the mean of the task vectors. */
+static mc_status make_mean_task(making *m, const mc_outputs *table, mc_error *error)
+{
+    mc_params *const params = m->params;
+    mc_params *task = NULL;
+    MC_TRY(mc_params_new(mc_method_find("mergecraft:task"), params->model_count, &task, error));
+    m->params = task;
+    mc_status status = fill_parts(m, table, error);
+    if (status == MC_OK)
+        status = make_step(m, error);
+    end_making(m);
+    mc_params_unref(task);
+    m->params = params;
+    return status;
+}
+
+/* Makes the sources of rows with params: step by step, as a step may have to see all rows. */
+static mc_status make_all(making *all, size_t count, const mc_outputs *table, mc_error *error)
+{
+    mc_status status = MC_OK;
+    for (size_t i = 0; status == MC_OK && i < count; i++)
+        if (all[i].params && all[i].params->method->add_on)
+            status = make_mean_task(&all[i], table, error);
+    while (status == MC_OK && has_steps(all, count)) {
+        status = make_steps(all, count, table, error);
+        for (size_t i = 0; i < count; i++)
+            end_making(&all[i]);
+    }
+    return status;
 }
 
 static mc_status mean_source(const mc_output *row, mc_source **out, mc_error *error)
@@ -225,33 +354,53 @@ static mc_status mean_source(const mc_output *row, mc_source **out, mc_error *er
     return mc_in_tensor(error, row->name, status);
 }
 
+static bool is_layer_merge(const mc_output *row)
+{
+    return row->action == MC_ACTION_MERGE && row->method->scope != MC_MODEL;
+}
+
+/* Sets the sources of the first `count` rows that have none. */
+static mc_status resolve(mc_output *rows, size_t count, const mc_outputs *table,
+                         const mc_labels *labels, mc_error *error)
+{
+    making *const all = mc_alloc_zero(count, sizeof *all);
+    mc_status status = all ? MC_OK : mc_fail_memory(error);
+    for (size_t i = 0; status == MC_OK && i < count; i++) {
+        mc_output *const row = &rows[i];
+        if (row->source)
+            continue;
+        assert(row->input_count > 0);
+        if (row->action == MC_ACTION_COPY)
+            all[i].source = mc_source_ref(row->inputs[0].source);
+        else
+            status = mc_output_check(row, labels, error);
+        all[i].row = row;
+        if (status == MC_OK && row->action == MC_ACTION_MEAN)
+            status = mean_source(row, &all[i].source, error);
+        all[i].params = is_layer_merge(row) ? row->params : NULL;
+    }
+    if (status == MC_OK)
+        status = make_all(all, count, table, error);
+    for (size_t i = 0; all && i < count; i++) {
+        end_making(&all[i]);
+        if (status == MC_OK && all[i].source)
+            status = mc_output_set_source(&rows[i], all[i].source, error);
+        else
+            mc_source_unref(all[i].source);
+    }
+    mc_free(all);
+    return status;
+}
+
 mc_status mc_output_resolve(mc_output *row, const mc_outputs *table, const mc_labels *labels,
                             mc_error *error)
 {
-    mc_source *source = NULL;
-    assert(row->input_count > 0);
-    switch (row->action) {
-    case MC_ACTION_COPY:
-        source = mc_source_ref(row->inputs[0].source);
-        break;
-    case MC_ACTION_MEAN:
-        MC_TRY(mc_output_check(row, labels, error));
-        MC_TRY(mean_source(row, &source, error));
-        break;
-    case MC_ACTION_MERGE:
-        MC_TRY(mc_output_check(row, labels, error));
-        MC_TRY(merged_source(row, row->params, table, &source, error));
-        break;
-    }
-    return mc_output_set_source(row, source, error);
+    return resolve(row, 1, table, labels, error);
 }
 
 mc_status mc_outputs_resolve(mc_outputs *outputs, const mc_labels *labels, mc_error *error)
 {
-    for (size_t i = 0; i < outputs->count; i++)
-        if (!outputs->rows[i].source)
-            MC_TRY(mc_output_resolve(&outputs->rows[i], outputs, labels, error));
-    return MC_OK;
+    return resolve(outputs->rows, outputs->count, outputs, labels, error);
 }
 
 mc_status mc_outputs_convert(mc_outputs *outputs, mc_dtype dtype, mc_error *error)
@@ -312,17 +461,36 @@ typedef struct binding {
     mc_source *source;
 } binding;
 
-static mc_status bind_row(const mc_output *row, const mc_outputs *table, binding *out,
-                          mc_error *error)
+/* Casts what was made to the row's dtype; takes it over. */
+static mc_status cast_to_row(const mc_output *row, mc_source *made, mc_source **out,
+                             mc_error *error)
 {
-    mc_source *made = NULL;
-    MC_TRY(merged_source(row, out->params, table, &made, error));
     if (made->dtype == row->dtype) {
-        out->source = made;
+        *out = made;
         return MC_OK;
     }
-    const mc_status status = mc_source_cast(made, row->dtype, &out->source, error);
+    const mc_status status = mc_source_cast(made, row->dtype, out, error);
     mc_source_unref(made);
+    return status;
+}
+
+/* New sources of the rows that get other parameters. */
+static mc_status make_bindings(const mc_outputs *table, binding *bindings, mc_error *error)
+{
+    making *const all = mc_alloc_zero(table->count, sizeof *all);
+    if (!all)
+        return mc_fail_memory(error);
+    for (size_t i = 0; i < table->count; i++)
+        all[i] = (making){.row = &table->rows[i], .params = bindings[i].params};
+    mc_status status = make_all(all, table->count, table, error);
+    for (size_t i = 0; i < table->count; i++) {
+        end_making(&all[i]);
+        if (status == MC_OK && all[i].source)
+            status = cast_to_row(&table->rows[i], all[i].source, &bindings[i].source, error);
+        else
+            mc_source_unref(all[i].source);
+    }
+    mc_free(all);
     return status;
 }
 
@@ -343,14 +511,11 @@ mc_status mc_outputs_bind(mc_outputs *outputs, mc_row_params values, void *user,
 {
     binding *const bindings = mc_alloc_zero(outputs->count, sizeof *bindings);
     mc_status status = bindings ? MC_OK : mc_fail_memory(error);
-    for (size_t i = 0; status == MC_OK && i < outputs->count; i++) {
-        const mc_output *const row = &outputs->rows[i];
-        if (row->action != MC_ACTION_MERGE || row->method->scope == MC_MODEL)
-            continue;
-        bindings[i].params = values(row, user);
-        if (bindings[i].params)
-            status = bind_row(row, outputs, &bindings[i], error);
-    }
+    for (size_t i = 0; status == MC_OK && i < outputs->count; i++)
+        if (is_layer_merge(&outputs->rows[i]))
+            bindings[i].params = values(&outputs->rows[i], user);
+    if (status == MC_OK)
+        status = make_bindings(outputs, bindings, error);
     if (status == MC_OK)
         commit(outputs, bindings);
     for (size_t i = 0; bindings && i < outputs->count; i++)

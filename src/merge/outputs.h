@@ -41,8 +41,8 @@ typedef struct mc_output {
     char *name;
     mc_action action;
     const mc_method *method; /* MC_ACTION_MERGE; NULL otherwise */
-    mc_params *params;       /* of this row, counted by reference; NULL if action is not a merge */
-    mc_input *inputs;        /* models, then the base, then side sides in the method's order */
+    mc_params *params;       /* of this row and its add-ons; NULL if action is not a merge */
+    mc_input *inputs;        /* models, then the base, then side inputs in the method's order */
     size_t input_count, input_capacity;
     mc_dtype dtype;    /* that is written; the widest of the models' unless converted */
     mc_source *source; /* lazy result in `dtype`; NULL until the row is resolved */
@@ -53,6 +53,8 @@ typedef struct mc_outputs {
     size_t count, capacity;
     uint64_t seed;          /* of methods that draw random numbers: keyed by seed and row name */
     const char *model_type; /* as config.json has it; borrowed; NULL: unknown */
+    const char *const *matrices; /* mc_merge_input.matrices; borrowed */
+    size_t matrix_count;
 } mc_outputs;
 
 void mc_outputs_free(mc_outputs *outputs); /* leaves an empty table */
@@ -91,13 +93,16 @@ mc_status mc_output_check(const mc_output *row, const mc_labels *labels, mc_erro
 
 /*
  * Makes row->source, with seed and model type of the table; checks the inputs of rows that are
- * computed. MC_UNSUPPORTED if sources are nested too deep. Rows of a method of scope MC_MODEL have
- * their source set by line-up instead.
+ * computed. A method with statistics of the whole model sees only this row: use mc_outputs_resolve.
+ * Rows of a method of scope MC_MODEL have their source set by line-up instead.
+ *
+ * Errors: MC_UNSUPPORTED  sources are nested too deep, or a method with statistics of the whole
+ *                         model has other parameters in other rows
  */
 mc_status mc_output_resolve(mc_output *row, const mc_outputs *table, const mc_labels *labels,
                             mc_error *error);
 
-/* Resolves every row that has no source yet. */
+/* Resolves every row that has no source yet; errors as above. */
 mc_status mc_outputs_resolve(mc_outputs *outputs, const mc_labels *labels, mc_error *error);
 
 /* Sets the row's source, which it takes over, also on failure; casts it to row->dtype. */

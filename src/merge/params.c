@@ -28,6 +28,7 @@ void mc_params_unref(mc_params *params)
 {
     if (!params || atomic_fetch_sub(&params->references, 1) != 1)
         return;
+    mc_params_unref(params->then);
     mc_free(params->values);
     mc_free(params->numbers);
     mc_free(params->given);
@@ -89,12 +90,15 @@ mc_status mc_params_copy(const mc_params *params, mc_params **out, mc_error *err
         copy->numbers[i] = params->numbers[i];
         copy->given[i] = params->given[i];
     }
+    copy->then = params->then ? mc_params_ref(params->then) : NULL;
     *out = copy;
     return MC_OK;
 }
 
 bool mc_params_equal(const mc_params *a, const mc_params *b)
 {
+    if (!a->then != !b->then || (a->then && !mc_params_equal(a->then, b->then)))
+        return false;
     return a->method == b->method && a->model_count == b->model_count &&
            memcmp(a->numbers, b->numbers, a->number_count * sizeof *a->numbers) == 0;
 }
@@ -382,10 +386,29 @@ const char *mc_params_note(const mc_params *params)
 
 mc_status mc_params_report(const mc_params *params, bool strict, mc_report *report, mc_error *error)
 {
-    const char *const note = mc_params_note(params);
-    if (note && strict)
-        return mc_fail(error, MC_USAGE, "%s: %s (strict)", params->method->name, note);
-    return note ? mc_report_add(report, error, "%s: %s", params->method->name, note) : MC_OK;
+    for (; params; params = params->then) {
+        const char *const note = mc_params_note(params);
+        if (note && strict)
+            return mc_fail(error, MC_USAGE, "%s: %s (strict)", params->method->name, note);
+        if (note)
+            MC_TRY(mc_report_add(report, error, "%s: %s", params->method->name, note));
+    }
+    return MC_OK;
+}
+
+/* The add-on whose name and a point stand before the name of the parameter; *name follows them. */
+static mc_params *step_of(mc_params *params, const char **name)
+{
+    const size_t length = strcspn(*name, ".=");
+    if ((*name)[length] != '.')
+        return params;
+    for (mc_params *step = params->then; step; step = step->then)
+        if (strlen(step->method->name) == length &&
+            strncmp(step->method->name, *name, length) == 0) {
+            *name += length + 1;
+            return step;
+        }
+    return params; /* which reports the name as unknown */
 }
 
 static mc_status parse_setting(mc_params *params, const char *setting, mc_error *error)
@@ -393,10 +416,12 @@ static mc_status parse_setting(mc_params *params, const char *setting, mc_error 
     const char *const equals = strchr(setting, '=');
     if (!equals || equals == setting)
         return mc_fail(error, MC_USAGE, "expected a parameter as NAME=VALUE, found '%s'", setting);
-    char *const name = mc_strndup(setting, (size_t)(equals - setting));
+    const char *begin = setting;
+    mc_params *const step = step_of(params, &begin);
+    char *const name = mc_strndup(begin, (size_t)(equals - begin));
     if (!name)
         return mc_fail_memory(error);
-    const mc_status status = mc_params_set_text(params, name, MC_ALL_INPUTS, equals + 1, error);
+    const mc_status status = mc_params_set_text(step, name, MC_ALL_INPUTS, equals + 1, error);
     mc_free(name);
     return status;
 }
@@ -404,13 +429,38 @@ static mc_status parse_setting(mc_params *params, const char *setting, mc_error 
 mc_status mc_params_parse(const mc_method *method, const char *const *settings, size_t count,
                           size_t model_count, mc_params **out, mc_error *error)
 {
+    return mc_params_parse_chain(method, NULL, 0, settings, count, model_count, out, error);
+}
+
+/* Appends the defaults of the add-ons. */
+static mc_status add_steps(mc_params *params, const mc_method *const *then, size_t then_count,
+                           mc_error *error)
+{
+    for (size_t i = 0; i < then_count; i++, params = params->then) {
+        if (!then[i] || !then[i]->add_on)
+            return mc_fail(error, MC_USAGE, "%s%sexpected an add-on such as lines, svc or boost",
+                           then[i] ? then[i]->name : "", then[i] ? ": " : "");
+        if (params->method->scope == MC_MODEL)
+            return mc_fail(error, MC_USAGE,
+                           "%s merges whole state dicts: expected a method that merges layer by "
+                           "layer before the add-on '%s'",
+                           params->method->name, then[i]->name);
+        MC_TRY(mc_params_new(then[i], params->model_count, &params->then, error));
+    }
+    return MC_OK;
+}
+
+mc_status mc_params_parse_chain(const mc_method *method, const mc_method *const *then,
+                                size_t then_count, const char *const *settings, size_t count,
+                                size_t model_count, mc_params **out, mc_error *error)
+{
     mc_params *params = NULL;
     MC_TRY(mc_params_new(method, model_count, &params, error));
-    mc_status status = MC_OK;
+    mc_status status = add_steps(params, then, then_count, error);
     for (size_t i = 0; i < count && status == MC_OK; i++)
         status = parse_setting(params, settings[i], error);
-    if (status == MC_OK)
-        status = mc_params_check(params, error);
+    for (const mc_params *step = params; step && status == MC_OK; step = step->then)
+        status = mc_params_check(step, error);
     if (status != MC_OK) {
         mc_params_unref(params);
         return status;
@@ -441,13 +491,24 @@ static json_t *value_json(const mc_param *param, const mc_value *value)
     return list;
 }
 
+/* Adds the values of one step, under "STEP.NAME" unless `step` is empty. */
+static json_t *add_values(json_t *object, const mc_params *params, const char *step)
+{
+    for (size_t i = 0; object && i < params->count; i++) {
+        const mc_param *const param = &params->method->params[i];
+        char *const name = mc_format("%s%s%s", step, *step ? "." : "", param->name);
+        json_t *const value = name ? value_json(param, &params->values[i]) : NULL;
+        object = name ? mc_json_put(object, name, value) : NULL;
+        mc_free(name);
+    }
+    return object;
+}
+
 char *mc_params_json(const mc_params *params)
 {
-    json_t *object = json_object();
-    for (size_t i = 0; i < params->count; i++) {
-        const mc_param *const param = &params->method->params[i];
-        object = mc_json_put(object, param->name, value_json(param, &params->values[i]));
-    }
+    json_t *object = add_values(json_object(), params, "");
+    for (const mc_params *step = params->then; step; step = step->then)
+        object = add_values(object, step, step->method->name);
     char *const text = object ? json_dumps(object, mc_json_shortest(object)) : NULL;
     char *const copy = text ? mc_strdup(text) : NULL;
     free(text);

@@ -22,7 +22,8 @@ typedef struct mc_params {
     mc_value *values; /* in the order of the method's parameters; their numbers lie in `numbers` */
     double *numbers;
     size_t number_count;
-    bool *given; /* [number_count] whether a number was set; else it is the default */
+    bool *given;            /* [number_count] whether a number was set; else it is the default */
+    struct mc_params *then; /* of the add-on that changes the result; owned; NULL if none does */
 } mc_params;
 
 /* In the place of a model's index: all models. */
@@ -43,6 +44,14 @@ mc_status mc_params_new(const mc_method *method, size_t model_count, mc_params *
  */
 mc_status mc_params_parse(const mc_method *method, const char *const *settings, size_t count,
                           size_t model_count, mc_params **out, mc_error *error);
+
+/*
+ * The same for a method and the add-ons that change its result one after the other: settings of an
+ * add-on are "ADD-ON.NAME=VALUE". Errors: also MC_USAGE if one of `then` is not an add-on.
+ */
+mc_status mc_params_parse_chain(const mc_method *method, const mc_method *const *then,
+                                size_t then_count, const char *const *settings, size_t count,
+                                size_t model_count, mc_params **out, mc_error *error);
 
 /*
  * Sets one value, from text as the command line has it or from a number (MC_FLAG: 0 or 1,
@@ -75,7 +84,7 @@ mc_params *mc_params_ref(mc_params *params);
 void mc_params_unref(mc_params *params); /* accepts NULL */
 
 /*
- * All values as one JSON object, per_input ones as lists, in new memory (mc_free); NULL if there is
+ * All values as one JSON object, per_input ones as lists, those of add-ons as "ADD-ON.NAME", in new memory (mc_free); NULL if there is
  * no memory.
  */
 char *mc_params_json(const mc_params *params);

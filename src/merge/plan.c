@@ -41,6 +41,8 @@ void mc_plan_free(mc_plan *plan)
     mc_modules_free(&plan->modules);
     free_texts(plan->passthrough, plan->passthrough_count);
     free_texts(plan->exclude, plan->exclude_count);
+    free_texts(plan->matrices, plan->matrix_count);
+    mc_free(plan->then);
     mc_free(plan->side_names);
     mc_free(plan->models);
     mc_report_free(plan->report);
@@ -111,6 +113,15 @@ static mc_status copy_options(const mc_plan_input *input, mc_plan *plan, mc_erro
                       &plan->passthrough_count, error));
     MC_TRY(copy_texts(input->exclude, input->exclude_count, &plan->exclude, &plan->exclude_count,
                       error));
+    MC_TRY(copy_texts(input->matrices, input->matrix_count, &plan->matrices, &plan->matrix_count,
+                      error));
+    plan->outputs.matrices = (const char *const *)plan->matrices;
+    plan->outputs.matrix_count = plan->matrix_count;
+    plan->then = mc_alloc_zero(input->then_count, sizeof *plan->then);
+    if (!plan->then)
+        return mc_fail_memory(error);
+    for (; plan->then_count < input->then_count; plan->then_count++)
+        plan->then[plan->then_count] = input->then[plan->then_count];
     MC_TRY(copy_text(input->method_origin, &plan->method_origin, error));
     return copy_text(input->method_text, &plan->method_text, error);
 }
@@ -173,7 +184,8 @@ static mc_status fill_rows(mc_plan *plan, mc_params *params, mc_error *error)
 static mc_status parse_params(const mc_plan *plan, const char *const *settings, size_t count,
                               mc_params **params, char **json, mc_error *error)
 {
-    MC_TRY(mc_params_parse(plan->method, settings, count, plan->model_count, params, error));
+    MC_TRY(mc_params_parse_chain(plan->method, plan->then, plan->then_count, settings, count,
+                                 plan->model_count, params, error));
     *json = mc_params_json(*params);
     if (*json)
         return MC_OK;
@@ -248,6 +260,8 @@ static mc_status check_method(const mc_plan_input *input, mc_error *error)
         .sides = sides,
         .side_count = input->side_count,
         .keep = input->keep,
+        .then = input->then,
+        .then_count = input->then_count,
     };
     const mc_status status = mc_lineup_check(input->method, &dicts, error);
     mc_free(sides);

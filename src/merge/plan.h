@@ -28,9 +28,11 @@ struct mc_plan {
 
     /* Of a plan of one method, for mc_plan_bind, model card and provenance; else NULL. */
     const mc_method *method;
-    char *parameters; /* in force, as JSON; "{}" of a recipe */
-    char **passthrough, **exclude;
-    size_t passthrough_count, exclude_count;
+    char *parameters;       /* in force, as JSON; "{}" of a recipe */
+    const mc_method **then; /* add-ons */
+    size_t then_count;
+    char **passthrough, **exclude, **matrices;
+    size_t passthrough_count, exclude_count, matrix_count;
     size_t keep; /* as in mc_plan_input */
     bool strict, convert;
     bool untied; /* a tied head of the model whose configuration it has is a tensor of its own */

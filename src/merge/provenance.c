@@ -101,6 +101,7 @@ static json_t *add_method(json_t *object, const mc_plan *plan)
 {
     json_error_t ignored;
     const mc_method *const method = plan->method;
+    json_t *then = json_array();
     object = mc_json_put(object, "family",
                          json_string(method->family ? method->family : "mergecraft"));
     object = mc_json_put(object, "method", json_string(method->name));
@@ -108,6 +109,10 @@ static json_t *add_method(json_t *object, const mc_plan *plan)
     object = mc_json_put(object, "parameters", json_loads(plan->parameters, 0, &ignored));
     object = mc_json_put(object, "passthrough",
                          texts_json(plan->passthrough, plan->passthrough_count));
+    for (size_t i = 0; i < plan->then_count; i++)
+        then = mc_json_append(then, json_string(plan->then[i]->name));
+    object = mc_json_put(object, "then", then);
+    object = mc_json_put(object, "matrices", texts_json(plan->matrices, plan->matrix_count));
     if (plan->exclude_count > 0) {
         object = mc_json_put(object, "exclude", texts_json(plan->exclude, plan->exclude_count));
         object = mc_json_put(object, "keep", mc_json_text(mc_model_name(mc_plan_last(plan))));

@@ -46,6 +46,14 @@ static uint64_t hash_inputs(uint64_t hash, const mc_output *row)
     return hash;
 }
 
+/* Which tensors count as matrices. */
+static uint64_t hash_matrices(uint64_t hash, const mc_outputs *outputs)
+{
+    for (size_t i = 0; i < outputs->matrix_count; i++)
+        hash = mc_hash_text(hash, outputs->matrices[i]);
+    return hash;
+}
+
 /* Parameters and method are mostly those of the row before: they are hashed when they change. */
 static uint64_t hash_rows(uint64_t hash, const mc_outputs *outputs, bool *failed)
 {
@@ -64,6 +72,8 @@ static uint64_t hash_rows(uint64_t hash, const mc_outputs *outputs, bool *failed
         char *const json = mc_params_json(params);
         *failed = *failed || !json;
         hash = mc_hash_text(hash_method(hash, method), json ? json : "");
+        for (const mc_params *step = params->then; step; step = step->then)
+            hash = hash_method(hash, step->method);
         mc_free(json);
     }
     return hash;
@@ -84,6 +94,7 @@ static uint64_t fingerprint(const mc_plan *plan, const mc_run_options *options)
         const uint64_t model = mc_model_fingerprint(plan->models[i]);
         hash = mc_hash_bytes(hash, &model, sizeof model);
     }
+    hash = hash_matrices(hash, &plan->outputs);
     hash = hash_rows(hash, &plan->outputs, &failed);
     return failed ? 0 : hash ? hash : 1;
 }

@@ -54,7 +54,7 @@ static size_t array_bytes(const mc_job *job, int64_t count)
 /* The side input that input `index` belongs to, if it is one that is given as a whole. */
 static const mc_side_input *whole_side(const mc_job *job, size_t index)
 {
-    const size_t before = job->model_count + job->has_base;
+    const size_t before = mc_job_sides_at(job);
     if (index < before)
         return NULL;
     const mc_side_input *const side = &job->method->sides[(index - before) / job->model_count];
@@ -85,7 +85,8 @@ static void set_inputs(const mc_job *job, mc_layer *layer, const mc_real **input
     assert(inputs && sides);
     layer->models = inputs;
     layer->base = job->has_base ? inputs[job->model_count] : NULL;
-    const size_t before = job->model_count + job->has_base;
+    layer->merged = job->has_merged ? inputs[job->model_count + job->has_base] : NULL;
+    const size_t before = mc_job_sides_at(job);
     for (size_t i = 0; i < job->side_count; i++) {
         const size_t at = before + i * job->model_count;
         const mc_source *const tensor = job->inputs[at];

@@ -110,4 +110,18 @@ static inline double elementary_log(double x)
     return 2 * z * sum + exponent * ELEMENTARY_LN2;
 }
 
+/* tanh(x): a continued fraction near zero, where 1 − exp(−2x) would lose digits. */
+static inline double elementary_tanh(double x)
+{
+    const double size = fabs(x);
+    if (size < .5) {
+        double fraction = 15;
+        for (int n = 13; n > 0; n -= 2)
+            fraction = n + x * x / fraction;
+        return x / fraction;
+    }
+    const double e = elementary_exp(-2 * size), value = (1 - e) / (1 + e);
+    return x < 0 ? -value : value;
+}
+
 #endif

@@ -74,6 +74,53 @@ static inline mc_status matrix_mean_rule(const mc_layer *layer, double alpha)
     return MC_OK;
 }
 
+/*
+ * For methods that treat the two sides of a matrix differently: [out, in], whichever way the tensor
+ * is stored.
+ */
+static inline matrix_size matrix_oriented_size(const mc_layer *layer)
+{
+    const matrix_size s = matrix_size_of(layer);
+    return layer->transposed ? (matrix_size){s.n, s.m, s.k} : s;
+}
+
+/* Where element (i, j) of the [out, in] matrix lies in the tensor. */
+static inline size_t matrix_place(const mc_layer *layer, matrix_size oriented, size_t i, size_t j)
+{
+    return layer->transposed ? j * oriented.m + i : i * oriented.n + j;
+}
+
+/* to [m, n] += weight · (model − base), oriented */
+static inline void matrix_add_oriented(const mc_layer *layer, double *to, const mc_real *model,
+                                       double weight)
+{
+    const matrix_size s = matrix_oriented_size(layer);
+    for (size_t i = 0; i < s.m; i++)
+        for (size_t j = 0; j < s.n; j++) {
+            const size_t at = matrix_place(layer, s, i, j);
+            to[i * s.n + j] += weight * ((double)model[at] - (double)layer->base[at]);
+        }
+}
+
+/* to [m, n] = model − base, oriented */
+static inline void matrix_oriented_task(const mc_layer *layer, double *to, const mc_real *model)
+{
+    memset(to, 0, layer->count * sizeof *to);
+    matrix_add_oriented(layer, to, model, 1);
+}
+
+/* out = base + alpha · update, the update being oriented */
+static inline void matrix_add_oriented_update(const mc_layer *layer, double alpha,
+                                              const double *update)
+{
+    const matrix_size s = matrix_oriented_size(layer);
+    for (size_t i = 0; i < s.m; i++)
+        for (size_t j = 0; j < s.n; j++) {
+            const size_t at = matrix_place(layer, s, i, j);
+            layer->out[at] = (mc_real)((double)layer->base[at] + alpha * update[i * s.n + j]);
+        }
+}
+
 /* Scales row i of a [rows, columns] by s[i]. */
 static inline void matrix_scale_rows(double *a, const double *s, size_t rows, size_t columns)
 {

@@ -86,6 +86,8 @@ static void set_up(golden_layer *golden, const mc_method *method, const golden_c
     golden->layer.count = count;
     golden->layer.models = (const mc_real *const *)golden->models;
     golden->layer.base = method->needs_base || c->with_base ? golden->base : NULL;
+    golden->layer.merged = method->add_on ? golden->models[c->model_count - 1] : NULL;
+    golden->layer.block = -1;
     golden->layer.out = golden->out;
     golden->layer.random_key = mc_random_key(c->seed, "layer");
 }

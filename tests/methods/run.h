@@ -65,14 +65,14 @@ static inline int64_t run_tile(const mc_method *method, const mc_layer *layer, i
 }
 
 /* Calls a function of the method on a cut, with scratch that holds nothing. */
-static inline void run_with_scratch(const mc_method *method, run_cut *cut, void *partial)
+static inline void run_with_scratch(const mc_method *method, run_cut *cut,
+                                    const mc_statistics *statistics, void *partial)
 {
     const size_t size = method->scratch_bytes ? method->scratch_bytes(&cut->layer) : 0;
     cut->layer.scratch = size > 0 ? malloc(size) : NULL;
     if (cut->layer.scratch)
         memset(cut->layer.scratch, 0xff, size);
-    run_check(partial ? method->statistics->accumulate(&cut->layer, partial)
-                      : method->apply(&cut->layer));
+    run_check(partial ? statistics->accumulate(&cut->layer, partial) : method->apply(&cut->layer));
     free(cut->layer.scratch);
 }
 
@@ -89,6 +89,7 @@ static inline void run_cut_at(run_cut *cut, const mc_method *method, const mc_la
         cut->models[m] = run_at(whole->models[m], size, first);
     cut->layer.models = (const mc_real *const *)cut->models;
     cut->layer.base = run_at(whole->base, size, first);
+    cut->layer.merged = run_at(whole->merged, size, first);
     cut->layer.out = (mc_real *)(uintptr_t)run_at(whole->out, size, first);
 }
 
@@ -102,7 +103,7 @@ static inline void run_node(const mc_method *method, const mc_layer *whole, int 
     if (level == 0) {
         run_cut cut;
         run_cut_at(&cut, method, whole, index * MC_LEAF, MC_LEAF);
-        run_with_scratch(method, &cut, partial);
+        run_with_scratch(method, &cut, statistics, partial);
         return;
     }
     run_node(method, whole, level - 1, 2 * index, partial);
@@ -135,7 +136,7 @@ static inline void run_order_free(const mc_method *method, const mc_layer *whole
         run_cut_at(&cut, method, whole, first, taken);
         memset(partial, 0xff, size); /* whoever asks for fewer zeros gets no more */
         memset(partial, 0, zeros);
-        run_with_scratch(method, &cut, partial);
+        run_with_scratch(method, &cut, statistics, partial);
         statistics->combine(whole, total, partial);
     }
     free(partial);
@@ -177,19 +178,46 @@ static inline void *run_statistics(const mc_method *method, mc_layer *whole, int
     return state;
 }
 
+/* The statistics of a model that has one layer, of one run; the state is new memory. */
+static inline void *run_model_statistics(const mc_method *method, mc_layer *whole)
+{
+    const mc_statistics *const statistics = method->model_statistics;
+    void *const state = calloc(1, statistics->state_size(whole));
+    bool more = true;
+    assert(whole->size <= 64 * MC_LEAF);
+    if (statistics->begin)
+        statistics->begin(whole, state);
+    whole->model_state = state;
+    for (int round = 0; more && statistics->partial_size(whole) > 0; round++) {
+        char *const total = calloc(1, statistics->partial_size(whole));
+        run_cut cut;
+        run_cut_at(&cut, method, whole, 0, whole->size);
+        if (whole->size > 0)
+            run_with_scratch(method, &cut, statistics, total);
+        more = false;
+        run_check(statistics->next(whole, round, state, total, &more));
+        free(total);
+    }
+    return state;
+}
+
 /* Computes whole->out in tiles of `tile` elements. Returns the number of rounds of statistics. */
 static inline int run_method(const mc_method *method, const mc_layer *layer, int64_t tile)
 {
     mc_layer whole = *layer;
     int rounds = 0;
+    void *const model_state = method->model_statistics ? run_model_statistics(method, &whole)
+                                                       : NULL;
+    whole.model_state = model_state;
     void *const state = method->statistics ? run_statistics(method, &whole, tile, &rounds) : NULL;
     whole.state = state;
     const int64_t step = run_tile(method, &whole, tile);
     for (int64_t first = 0; first < whole.size; first += step) {
         run_cut cut;
         run_cut_at(&cut, method, &whole, first, step);
-        run_with_scratch(method, &cut, NULL);
+        run_with_scratch(method, &cut, NULL, NULL);
     }
+    free(model_state);
     free(state);
     return rounds;
 }

@@ -46,7 +46,8 @@ static void test_list(void **state)
 /* One NaN would be in every singular vector: an error, not a matrix of NaN. */
 static void test_nan_in_matrix(void **state)
 {
-    static const char *const names[] = {"iso_c", "iso_cts", "tsvm", "cart", "wudi"};
+    static const char *const names[] = {"iso_c", "iso_cts", "tsvm",  "cart",
+                                        "wudi",  "knots",   "boost", "svc"};
     (void)state;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         const mc_method *const method = mc_method_variant(mc_method_find(names[i]), false);
@@ -66,6 +67,7 @@ static void test_nan_in_matrix(void **state)
                           .model_count = 1,
                           .models = (const mc_real *const *)models,
                           .base = (const mc_real *)base,
+                          .merged = (const mc_real *)model,
                           .params = method->params,
                           .values = params->values,
                           .error = &error};

@@ -6,6 +6,7 @@ tolerance that the file states. Prints a line per method and exits with 1 if a c
 import base64
 import json
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 # A single tensor counts as a weight of a block; embeddings and heads are not decomposed.
 NAME = "block.0.weight"
 # Parameters of the file that state how the reference was run, not what the method computes.
-IGNORED = {"null", "layout", "blocks"}
+IGNORED = {"null", "layout"}
 RENAMED = {"subspace_boost": "boost"}
 
 
@@ -42,7 +43,7 @@ def arguments(method, params):
 ADD_ONS = {"lines", "svc", "boost"}
 
 
-def run(command, case, folder):
+def run(command, case, folder, task=None):
     method = RENAMED.get(case["method"], case["method"])
     inputs, line = case["inputs"], [command, "merge", "task" if method in ADD_ONS else method]
     for index, model in enumerate(inputs["models"]):
@@ -51,12 +52,16 @@ def run(command, case, folder):
     if inputs["base"] is not None:
         save_file(tensors(inputs["base"]), folder / "base.safetensors")
         line += ["--base", str(folder / "base.safetensors")]
-    for name, items in inputs["extra"].items():
+    for name, items in () if method in ADD_ONS else inputs["extra"].items():
         for index, item in enumerate(items):
             save_file(tensors(item), folder / f"{name}{index}.safetensors")
         files = ",".join(str(folder / f"{name}{i}.safetensors") for i in range(len(items)))
         line += ["--side", f"{name}={files}"]
     line += list(arguments(method, case["params"]))
+    if task is not None:
+        line += ["-p", f"task={task + 1}"]
+    if method == "svc":
+        line += merge_of(case)
     if method in ADD_ONS:
         line += ["--then", method]
     done = subprocess.run([*line, "-q", "-o", str(folder / "out")], capture_output=True, text=True)
@@ -65,18 +70,43 @@ def run(command, case, folder):
     return load_file(folder / "out" / "model.safetensors"), ""
 
 
-def check(command, case):
+def merge_of(case):
+    """How the merge that svc calibrates was made: its factor is in the notes."""
+    factor = re.search(r"base\+([0-9.]+)\*sum", case["notes"])[1]
+    return ["-p", "scaling=sum", "-p", f"scale={factor}"]
+
+
+def compare(command, case, expected, task=None):
     with tempfile.TemporaryDirectory() as name:
-        found, message = run(command, case, pathlib.Path(name))
+        found, message = run(command, case, pathlib.Path(name), task)
     if found is None:
         return message
     tolerance = case["tolerance"]
-    for name, expected in tensors(case["output"]).items():
-        limit = tolerance["atol"] + tolerance["rtol"] * np.abs(expected)
-        error = np.abs(found[name].astype(np.float64) - expected)
+    for name, values in expected.items():
+        limit = tolerance["atol"] + tolerance["rtol"] * np.abs(values)
+        error = np.abs(found[name].astype(np.float64) - values)
         if not np.all(error <= limit):
             return f"{name}: off by {error.max():.3g}, allowed {limit.min():.3g}"
     return ""
+
+
+def models_of(output):
+    """The expected tensors of each task, of a method that makes one model per task."""
+    if isinstance(output, list):
+        return [tensors(item) for item in output]
+    models = {}
+    for key, value in output.items():
+        task, name = key.split(".", 1)
+        models.setdefault(int(task), {})[name] = array(value)
+    return [models[task] for task in sorted(models)]
+
+
+def check(command, case):
+    if case["method"] != "emr":
+        return compare(command, case, tensors(case["output"]))
+    messages = [compare(command, case, expected, task)
+                for task, expected in enumerate(models_of(case["output"]))]
+    return next(filter(None, messages), "")
 
 
 def main(command, path, wanted):

@@ -24,7 +24,7 @@ static size_t scratch_bytes(const mc_layer *layer)
 {
     if (!layer->matrix)
         return 0;
-    const matrix_size s = matrix_size_of(layer);
+    const matrix_size s = matrix_oriented_size(layer);
     const mc_svd_kind kind = matrix_svd_kind(s);
     const size_t polar_u = mc_polar_work(s.m, s.k, kind), polar_v = mc_polar_work(s.k, s.n, kind);
     const size_t svd = mc_svd_work(s.m, s.n, kind), polar = polar_u > polar_v ? polar_u : polar_v;
@@ -70,14 +70,14 @@ static mc_status collect(const mc_layer *layer, matrix_size s, shares split, bas
     double *const products = matrix_take(&scratch, s.k * s.n);
     memset(delta, 0, layer->count * sizeof *delta);
     for (size_t t = 0; t < layer->model_count; t++)
-        matrix_add_task_vector(delta, layer->models[t], layer->base, 1, layer->count);
+        matrix_add_oriented(layer, delta, layer->models[t], 1);
     MC_TRY(mc_svd(kind, s.m, s.n, delta, u, values, vt, scratch, layer->error));
     take_directions(to, s, split.own * layer->model_count, split.common, u, values, vt);
     for (size_t i = 0; i < s.m; i++)
         for (size_t r = 0; r < split.common; r++)
             c[i * split.common + r] = u[i * s.k + r];
     for (size_t t = 0; split.own > 0 && t < layer->model_count; t++) {
-        matrix_task_vector(delta, layer->models[t], layer->base, layer->count);
+        matrix_oriented_task(layer, delta, layer->models[t]);
         MC_TRY(remove_common(layer, s, split.common, c, delta, products));
         MC_TRY(mc_svd(kind, s.m, s.n, delta, u, values, vt, scratch, layer->error));
         take_directions(to, s, t * split.own, split.own, u, values, vt);
@@ -97,7 +97,7 @@ MC_LAYER_MERGE(
     const double alpha = mc_number(layer, "alpha"), epsilon = mc_svd_epsilon(matrix_wide);
     if (!layer->matrix)
         return matrix_mean_rule(layer, alpha);
-    const matrix_size s = matrix_size_of(layer);
+    const matrix_size s = matrix_oriented_size(layer);
     const mc_svd_kind kind = matrix_svd_kind(s);
     double *scratch = layer->scratch;
     const bases all = {.u = matrix_take(&scratch, s.m * s.k),
@@ -113,6 +113,6 @@ MC_LAYER_MERGE(
     MC_TRY(mc_polar(kind, s.m, s.k, all.u, epsilon, left, NULL, scratch, layer->error));
     MC_TRY(mc_polar(kind, s.k, s.n, all.vt, epsilon, right, NULL, scratch, layer->error));
     MC_TRY(mc_product(MC_PLAIN, MC_PLAIN, s.m, s.n, s.k, 1, left, right, 0, delta, layer->error));
-    matrix_add_update(layer, s.k ? alpha * sum / (double)s.k : 0, delta);
+    matrix_add_oriented_update(layer, s.k ? alpha * sum / (double)s.k : 0, delta);
     return MC_OK;
 }

@@ -1,10 +1,19 @@
 /*
- * The threshold is an order statistic of all |task vector| elements of all models: threshold.h.
+ * The threshold is an order statistic of |task vector| elements (threshold.h): of all models'
+ * elements of a layer, or, as in the paper, of each model's elements of all layers.
  */
-#include "methods/threshold.h"
+#include "methods/searches.h"
 #include "methods/weights.h"
 
-enum { K, WEIGHTS }; /* parameters */
+enum { K, WEIGHTS };   /* parameters */
+enum { LAYER, MODEL }; /* values of `trim` */
+
+static bool trims_models(const mc_layer *layer)
+{
+    return mc_number(layer, "trim") == MODEL;
+}
+
+/* ---- a threshold per layer ------------------------------------------------------------------ */
 
 static size_t state_size(const mc_layer *layer)
 {
@@ -14,7 +23,9 @@ static size_t state_size(const mc_layer *layer)
 
 static void begin(const mc_layer *layer, void *state)
 {
-    threshold_begin(state, layer->size, layer->model_count);
+    threshold_search *const search = state;
+    threshold_begin(search, layer->size, layer->model_count);
+    search->done = search->done || trims_models(layer);
 }
 
 static size_t partial_size(const mc_layer *layer)
@@ -67,6 +78,70 @@ static const mc_statistics statistics = {.state_size = state_size,
                                          .combine = combine,
                                          .next = next};
 
+/* ---- a threshold per model ------------------------------------------------------------------ */
+static size_t models_state_size(const mc_layer *layer)
+{
+    return layer->model_count * sizeof(threshold_search);
+}
+
+static void models_begin(const mc_layer *layer, void *state)
+{
+    searches_begin(state, layer->model_count, layer->size);
+}
+
+static size_t models_partial_size(const mc_layer *layer)
+{
+    return trims_models(layer) ? searches_partial_size(layer->model_state, layer->model_count) : 0;
+}
+
+static mc_status models_accumulate(const mc_layer *layer, void *partial)
+{
+    const threshold_search *const searches = layer->model_state;
+    for (size_t m = 0; m < layer->model_count; m++)
+        threshold_add(&searches[m], searches_partial(searches, m, partial), layer->models[m],
+                      layer->base, layer->count);
+    return MC_OK;
+}
+
+static void models_combine(const mc_layer *layer, void *into, const void *from)
+{
+    searches_combine(layer->model_state, layer->model_count, into, from);
+}
+
+/* The authors keep what is not below the (d − int(d · k))-th smallest of d magnitudes. */
+static mc_status models_next(const mc_layer *layer, int round, void *state, const void *total,
+                             bool *more)
+{
+    threshold_search *const searches = state;
+    const char *at = total;
+    (void)round;
+    for (size_t m = 0; m < layer->model_count; m++) {
+        const size_t size = threshold_partial_size(&searches[m]);
+        const uint64_t keys = searches[m].keys;
+        const uint64_t kept = (uint64_t)((double)keys * mc_number(layer, "k"));
+        const threshold_place place = {.rank = keys - kept - (kept < keys ? 1 : 0)};
+        *more |= threshold_next(&searches[m], 1, at, place);
+        at += size;
+    }
+    return MC_OK;
+}
+
+static const mc_statistics model_statistics = {.state_size = models_state_size,
+                                               .begin = models_begin,
+                                               .partial_size = models_partial_size,
+                                               .order_free = true,
+                                               .accumulate = models_accumulate,
+                                               .combine = models_combine,
+                                               .next = models_next};
+
+static mc_real threshold_of(const mc_layer *layer, size_t model)
+{
+    const threshold_search *const models = layer->model_state;
+    const threshold_search *const all = layer->state;
+    return (mc_real)(trims_models(layer) ? models[model].threshold : all->threshold);
+}
+
+/* ---- merging -------------------------------------------------------------------------------- */
 static mc_status check(const mc_value *values, size_t model_count, mc_error *error)
 {
     (void)model_count;
@@ -102,30 +177,31 @@ MC_PASS void add_agreeing(mc_real *agreed, mc_real *votes, const mc_real *signs,
     }
 }
 
-/* out = base + agreed / votes; NaN where the sum of the kept is. */
-MC_PASS void add_mean(mc_real *out, const mc_real *base, const mc_real *total,
+/* out = base + scale · agreed / votes; NaN where the sum of the kept is. */
+MC_PASS void add_mean(mc_real *out, const mc_real *base, mc_real scale, const mc_real *total,
                       const mc_real *agreed, const mc_real *votes, size_t count)
 {
     MC_INDEPENDENT
     for (size_t i = 0; i < count; i++) {
         const mc_real mean = agreed[i] / (votes[i] > 0 ? votes[i] : 1);
-        out[i] = base[i] + (total[i] != total[i] ? total[i] : mean);
+        out[i] = base[i] + scale * (total[i] != total[i] ? total[i] : mean);
     }
 }
 
-static void merge_block(const mc_layer *layer, const double *weights, mc_real threshold,
-                        size_t start, size_t count)
+static void merge_block(const mc_layer *layer, const double *weights, size_t start, size_t count)
 {
     mc_real total[MC_TILE_BLOCK] = {0}, agreed[MC_TILE_BLOCK] = {0}, votes[MC_TILE_BLOCK] = {0};
     mc_real signs[MC_TILE_BLOCK];
     const mc_real *const base = layer->base + start;
     for (size_t m = 0; m < layer->model_count; m++)
-        add_kept(total, (mc_real)weights[m], layer->models[m] + start, base, threshold, count);
+        add_kept(total, (mc_real)weights[m], layer->models[m] + start, base, threshold_of(layer, m),
+                 count);
     mc_tile_sign(signs, total, count);
     for (size_t m = 0; m < layer->model_count; m++)
         add_agreeing(agreed, votes, signs, (mc_real)weights[m], layer->models[m] + start, base,
-                     threshold, count);
-    add_mean(layer->out + start, base, total, agreed, votes, count);
+                     threshold_of(layer, m), count);
+    add_mean(layer->out + start, base, (mc_real)mc_number(layer, "scale"), total, agreed, votes,
+             count);
 }
 
 MC_LAYER_MERGE(
@@ -133,17 +209,20 @@ MC_LAYER_MERGE(
     .help = "base plus the mean of the large task vector elements that agree with the elected sign",
     .paper = "Yadav et al. 2023, TIES-Merging, arXiv:2306.01708", .scope = MC_ELEMENTWISE,
     .needs_base = true, .check = check, .statistics = &statistics,
-    .params = MC_PARAMS({"k", MC_NUMBER,
-                         "share of the task vector elements, over all models, that is kept",
+    .model_statistics = &model_statistics,
+    .params = MC_PARAMS({"k", MC_NUMBER, "share of the task vector elements that is kept",
                          .fallback = .1, .maximum = 1},
                         {"weights", MC_NUMBER,
                          "weight of each model in the election of signs and in the mean",
-                         .fallback = 1, .per_input = true}))
+                         .fallback = 1, .per_input = true},
+                        {"trim", MC_CHOICE,
+                         "layer: k counts the elements of all models in a layer; model: those of "
+                         "each model in all layers, as in the paper",
+                         .choices = MC_NAMES("layer", "model")},
+                        {"scale", MC_NUMBER, "factor of the mean", .fallback = 1}))
 {
-    const threshold_search *const found = layer->state;
     const double *const weights = mc_numbers(layer, "weights");
     for (size_t start = 0; start < layer->count; start += MC_TILE_BLOCK)
-        merge_block(layer, weights, (mc_real)found->threshold, start,
-                    mc_tile_block(start, layer->count));
+        merge_block(layer, weights, start, mc_tile_block(start, layer->count));
     return MC_OK;
 }

@@ -17,7 +17,7 @@ static size_t scratch_bytes(const mc_layer *layer)
 {
     if (!layer->matrix)
         return 0;
-    const matrix_size s = matrix_size_of(layer);
+    const matrix_size s = matrix_oriented_size(layer);
     const size_t square = is_by_rows(layer, s) ? s.m * s.m : s.n * s.n;
     return (5 * s.m * s.n + 2 * square) * sizeof(double);
 }
@@ -33,7 +33,7 @@ static double square_of(const double *a, size_t count)
 /* ‖Δ_t‖², with Δ_t in `delta`. */
 static mc_status find_square(const mc_layer *layer, size_t t, double *delta, double *square)
 {
-    matrix_task_vector(delta, layer->models[t], layer->base, layer->count);
+    matrix_oriented_task(layer, delta, layer->models[t]);
     *square = square_of(delta, layer->count);
     if (isfinite(*square))
         return MC_OK;
@@ -158,7 +158,7 @@ MC_LAYER_MERGE(
 {
     if (!layer->matrix)
         return matrix_mean_rule(layer, 1);
-    const matrix_size s = matrix_size_of(layer);
+    const matrix_size s = matrix_oriented_size(layer);
     const bool rows = is_by_rows(layer, s);
     const size_t side = rows ? s.m : s.n;
     double *scratch = layer->scratch;
@@ -171,6 +171,6 @@ MC_LAYER_MERGE(
     const bool exact = mc_number(layer, "solver") == EXACT && square_of(x, layer->count) > 0;
     MC_TRY(exact ? solve(layer, s, q, r, gram)
                  : descend(layer, s, rows ? NULL : q, r, x, a, b, c, gram));
-    matrix_add_update(layer, 1, exact ? r : x);
+    matrix_add_oriented_update(layer, 1, exact ? r : x);
     return MC_OK;
 }

@@ -159,10 +159,10 @@ def stock(base, models):
     return t * mean + (1 - t) * base.astype(np.float64)
 
 
-def max_magnitude(base, models):
+def max_magnitude(base, models, scale=1.0):
     tasks = np.stack(models) - base
     chosen = np.argmax(np.abs(tasks), 0)  # the first, and NaN before everything
-    return base + np.take_along_axis(tasks, chosen[None], 0)[0]
+    return base + base.dtype.type(scale) * np.take_along_axis(tasks, chosen[None], 0)[0]
 
 
 def threshold(magnitudes, k):
@@ -176,17 +176,28 @@ def threshold(magnitudes, k):
     return magnitudes.dtype.type(ordered[low] + (ordered[low + 1] - ordered[low]) * fraction)
 
 
-def ties(base, models, k=0.1, weights=None):
+def threshold_of_paper(magnitudes, k):
+    """What is not below the (d - int(d k))-th smallest of d magnitudes is kept."""
+    ordered = np.sort(np.where(np.isnan(magnitudes), np.inf, magnitudes).ravel())
+    kept = int(len(ordered) * k)
+    return ordered[max(len(ordered) - kept - 1, 0)]
+
+
+def ties(base, models, k=0.1, weights=None, trim="layer", scale=1.0):
     weights = np.asarray(weights or [1] * len(models), base.dtype).reshape((-1,) + (1,) * base.ndim)
     tasks = np.stack(models) - base
     if tasks.size == 0:
         return base
-    kept = np.where(np.abs(tasks) < threshold(np.abs(tasks), k), 0, tasks).astype(base.dtype)
+    sizes = np.abs(tasks)
+    limits = [threshold_of_paper(size, k) for size in sizes] if trim == "model" \
+        else [threshold(sizes, k)]
+    limits = np.reshape(limits, (-1,) + (1,) * base.ndim)
+    kept = np.where(sizes < limits, 0, tasks).astype(base.dtype)
     total = np.add.reduce(list(weights * kept))
     agree = np.sign(kept) * np.sign(total) > 0
     votes = np.where(agree, weights, 0).astype(np.float64).sum(0)
     mean = np.where(agree, weights * kept.astype(np.float64), 0).sum(0) / np.where(votes, votes, 1)
-    return np.where(np.isnan(total), np.nan, base + mean)
+    return np.where(np.isnan(total), np.nan, base + scale * mean)
 
 
 def trimmed_mean(base, models, trim=0.2):
@@ -235,10 +246,11 @@ METHODS = {
              [{"weights": w, "scaling": m} for w in weights_of(n) for m in ("mean", "sum")]),
     "slerp": (slerp, False, (2,), lambda n: [{}] + [{"tau": t} for t in (0, 0.3, 1)]),
     "stock": (stock, False, (1, 2, 3, 5, 8), lambda n: [{}]),
-    "max_magnitude": (max_magnitude, True, (1, 2, 3, 5, 8), lambda n: [{}]),
+    "max_magnitude": (max_magnitude, True, (1, 2, 3, 5, 8), lambda n: [{}, {"scale": 0.3}]),
     "ties": (ties, False, (1, 2, 3, 5, 8),
              lambda n: [{}] + [{"k": k} for k in (0, 0.37, 0.8, 1)] +
-             [{"k": 0.5, "weights": w} for w in shares_of(n)]),
+             [{"k": 0.5, "weights": w} for w in shares_of(n)] +
+             [{"k": k, "trim": "model", "scale": 0.4} for k in (0.2, 1)]),
     "dare": (dare, False, (1, 2, 3, 5, 8),
              lambda n: [{}, {"p": 0}, {"p": 1}, {"p": 0.8, "average": "models"}] +
              [{"weights": w, "average": a} for w in shares_of(n) for a in ("survivors", "models")]),
@@ -261,15 +273,32 @@ RESEARCH = {
     "cabs": (research.cabs, False, (1, 3),
              lambda n: [{"weights": weights_of(n)[0], "n": 2, "m": 5},
                         {"weights": weights_of(n)[0], "prune": "magnitude", "sparsity": 0.6}]),
+    "breadcrumbs": (research.breadcrumbs, False, (1, 2, 4),
+                    lambda n: [{}, {"keep": 0.5, "remove": 0.15, "alpha": 0.4}]),
+    "metagpt": (research.metagpt, False, (1, 2, 3, 5, 8), lambda n: [{}]),
+    "localize_stitch": (research.localize_stitch, False, (1, 3),
+                        lambda n: [{"keep": 0.3}, {"keep": 0.7, "tensors": "all"}]),
+    "emr": (research.emr, False, (1, 3), lambda n: [{}, {"task": n}]),
+    "pcb": (research.pcb, False, (1, 3),
+            lambda n: [{}, {"ratio": 0.4, "clip": 0.1}, {"ratio": 0.3, "inter": "normalised"}]),
+    "opcm": (research.opcm, False, (1, 3), lambda n: [{}, {"alpha": 0.2}]),
+    "knots": (research.knots, False, (1, 3),
+              lambda n: [{}, {"mode": "linear", "aggregate": "sum", "topk": 60},
+                         {"topk": 100, "mode": "tv", "scale": 1}]),
+    "lines": (research.lines, False, (1, 3), lambda n: [{}, {"alpha": 0.2, "beta": 0.8}]),
+    "boost": (research.boost, False, (1, 3), lambda n: [{}, {"beta": 0.3, "alpha": 2}]),
+    "svc": (research.svc, False, (1, 3), lambda n: [{}, {"alpha": 1}]),
 }
-DECOMPOSING = {"iso_c", "iso_cts", "tsvm", "cart", "wudi"}
+DECOMPOSING = {"iso_c", "iso_cts", "tsvm", "cart", "wudi", "opcm", "knots", "boost", "svc"}
+# Norms over the whole model, or errors where there is NaN.
+FINITE = DECOMPOSING | {"metagpt", "localize_stitch", "emr", "pcb", "lines"}
 METHODS |= RESEARCH
 
 
 def research_cases(method, counts, params):
     shapes = ("0x3", "7") + MATRICES
     for dtype, count, shape in itertools.product(("F32", "F64"), counts, shapes):
-        for kind in ("plain", "zeros") if method in DECOMPOSING else ("plain", "special"):
+        for kind in ("plain", "zeros") if method in FINITE else ("plain", "special"):
             for setting in params(count):
                 yield dtype, count, shape, kind, setting
 

@@ -147,3 +147,162 @@ def cabs(base, models, n=64, m=256, weights=None, prune="blocks", sparsity=0.75)
         used |= picked
     nan = np.any([np.isnan(model) for model in flat], axis=0) if base.size else used
     return np.where(nan, np.nan, out).astype(base.dtype).reshape(base.shape)
+
+
+def metagpt(base, models):
+    tasks = deltas(base, models)
+    squares = [np.sum(task * task) for task in tasks]
+    total = sum(squares)
+    return base + sum((s / total if total else 0) * task for s, task in zip(squares, tasks))
+
+
+def localize_stitch(base, models, keep=0.05, tensors="blocks"):
+    """In the layer's type; what is larger than the int(keep · size)-th largest magnitude is kept."""
+    tasks = np.stack(models) - base
+    wanted = int(keep * base.size)
+    if wanted == 0:
+        return base
+    sizes = np.abs(tasks).reshape(len(models), -1)
+    limits = np.sort(sizes, axis=1)[:, base.size - wanted].reshape((-1,) + (1,) * base.ndim)
+    kept = np.abs(tasks) > limits
+    total = np.where(kept, tasks, 0).astype(np.float64).sum(0)
+    return base + total / np.maximum(kept.sum(0), 1)
+
+
+def emr(base, models, task=0):
+    """In the layer's type. A mean of zero counts as negative."""
+    tasks = np.stack(models) - base
+    sign = np.where(np.add.reduce(list(tasks)) > 0, 1, -1).astype(base.dtype)
+    unified = sign * np.maximum(np.max(tasks * sign, axis=0), 0)
+    if task == 0:
+        return base + unified
+    kept = tasks[task - 1] * unified > 0
+    own = np.abs(tasks[task - 1].astype(np.float64)).sum()
+    shared = np.abs(np.where(kept, unified, 0).astype(np.float64)).sum()
+    return base + np.where(kept, (own / shared if shared else 1) * unified.astype(np.float64), 0)
+
+
+def breadcrumbs(base, models, keep=0.15, remove=0.006, alpha=0.2):
+    """In the layer's type, row by row; of equal magnitudes the first is the larger one."""
+    if base.size == 0:
+        return base
+    row = base.shape[-1]
+    first, count = int(row * remove), int(row * keep)
+    total = np.zeros(base.shape, base.dtype).reshape(-1, row)
+    for model in models:
+        task = (model - base).reshape(-1, row)
+        sizes = np.where(np.isnan(task), np.inf, np.abs(task))
+        nan = np.isnan(task)
+        # NaN is larger than infinity
+        order = np.lexsort((np.broadcast_to(np.arange(row), sizes.shape), -sizes, ~nan), axis=1)
+        for r in range(len(task)):
+            picked = order[r, first:first + count]
+            total[r, picked] += task[r, picked]
+        total = np.where(np.isnan(model.reshape(-1, row)), np.nan, total).astype(base.dtype)
+    return base + base.dtype.type(alpha) * total.reshape(base.shape)
+
+
+def clamp_by_quantiles(x, low, high):
+    ordered, size = np.sort(x, axis=1), x.shape[1]
+    place = [min(max(int(p), 0), size - 1) for p in (size * low, size * (1 - high) - 1)]
+    bounds = ordered[:, place]
+    return np.minimum(np.maximum(x, bounds[:, :1]), bounds[:, 1:])
+
+
+def from_0_to_1(x, constant):
+    low, high = x.min(axis=1, keepdims=True), x.max(axis=1, keepdims=True)
+    span = high - low
+    return np.where(span > 0, (x - low) / np.where(span > 0, span, 1), constant)
+
+
+def pcb(base, models, ratio=0.1, scale=1.2, clip=1e-4, inter="raw"):
+    """Scores are rounded to the layer's type, which decides what is below the quantile."""
+    if base.size == 0:
+        return base
+    real = base.dtype.type
+    tasks = (np.stack(models) - base).reshape(len(models), -1)
+    wide = tasks.astype(np.float64)
+    sizes = clamp_by_quantiles(np.abs(wide), clip, clip)
+    share = from_0_to_1(sizes, 0)
+    opinions = wide if inter == "raw" else np.sign(wide) * share
+    scores = np.exp(len(models) * share**2) * np.tanh(wide * opinions.sum(0))
+    scores = scores.astype(real).astype(np.float64)
+    weights = from_0_to_1(clamp_by_quantiles(scores, 1 - ratio, 0), 1)
+    weights *= sizes.max(axis=1, keepdims=True) > 0
+    mean = (weights * np.sign(wide) * sizes).sum(0) / np.maximum(weights.sum(0), 1e-12)
+    return base + scale * mean.reshape(base.shape)
+
+
+def opcm(base, models, alpha=0.5):
+    tasks = deltas(base, models)
+    merged = tasks[0]
+    for delta in tasks[1:]:
+        if is_matrix(base) and base.size:
+            u, s, vt = np.linalg.svd(merged, full_matrices=False)
+            epsilon = np.finfo(np.float64 if base.dtype == np.float64 else np.float32).eps
+            known = s > max(base.shape) * epsilon * s[0]
+            share = np.cumsum(s) / (s.sum() or 1)
+            top = int(np.argmax(share > alpha))
+            inner = (u.T @ delta @ vt.T) * np.outer(known, known)
+            mask = np.eye(len(s), dtype=bool)
+            mask[:top, :top] = True
+            delta = delta - u @ np.where(mask, inner, 0) @ vt
+        merged = merged + delta
+    norm = np.linalg.norm(merged)
+    mean = np.mean([np.linalg.norm(task) for task in tasks])
+    return base + merged * (mean / norm if norm else 0)
+
+
+def knots(base, models, mode="ties", topk=20, scale=0.6, aggregate="mean"):
+    if not is_matrix(base) or base.size == 0:
+        return base
+    u, s, vt = np.linalg.svd(np.hstack(deltas(base, models)), full_matrices=False)
+    rank = int(np.sum(s > 1e-5))
+    parts = (s[:rank, None] * vt[:rank]).reshape(rank, len(models), -1).transpose(1, 0, 2)
+    sizes = np.abs(parts).astype(base.dtype)
+    if topk < 100 and rank:
+        count = sizes[0].size
+        limits = np.sort(sizes.reshape(len(models), -1), axis=1)[:, count - int(count * topk / 100) - 1]
+        parts = np.where(sizes >= limits[:, None, None], parts, 0)
+    total = parts.sum(0)
+    counts = parts * total > 0 if mode == "ties" else parts != 0
+    merged = np.where(counts, parts, 0).sum(0)
+    if aggregate == "mean":
+        merged = merged / np.maximum(counts.sum(0), 1)
+    return base + scale * u[:, :rank] @ merged
+
+
+def lines(base, models, beta=0.5, alpha=-1, blocks=0):
+    """Of a tensor in no block; the last model stands for the merge."""
+    tasks = deltas(base, models)
+    norm = np.abs(tasks[-1]).sum()
+    if alpha < 0:
+        alpha = np.abs(sum(tasks)).sum() / norm / len(models) if norm else 0
+    return base + alpha * tasks[-1]
+
+
+def boost(base, models, beta=0.01, alpha=1.0):
+    """The last model stands for the merge, as in svc."""
+    merged = deltas(base, models)[-1]
+    if not is_matrix(base) or base.size == 0:
+        return base + alpha * merged
+    u, s, vt = svd(merged, base.dtype)
+    if s.sum() > 0:
+        full = np.linalg.svd(merged, compute_uv=False)
+        first = int(np.argmax(np.cumsum(s) >= beta * full.sum()))
+        s = np.where(s > 0, np.maximum(s, s[first]), 0)
+    return base + alpha * (u * s) @ vt
+
+
+def svc(base, models, alpha=0.1):
+    tasks = deltas(base, models)
+    if not is_matrix(base) or base.size == 0:
+        return models[-1]
+    u, s, vt = np.linalg.svd(tasks[-1], full_matrices=False)
+    rows = s[:, None] * vt
+    total = 0
+    for task in tasks:
+        own = u.T @ task
+        share = (rows * own).sum(1) / np.maximum((own * own).sum(1), 1e-12)
+        total = total + np.maximum(share, alpha)
+    return base + u @ ((len(models) / total)[:, None] * rows)

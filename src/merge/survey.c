@@ -1,0 +1,292 @@
+#include "merge/survey.h"
+
+#include "base/cpu.h"
+#include "base/memory.h"
+#include "base/team.h"
+#include "merge/workspace.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* Elements of a run: long enough that taking it costs nothing, and the same on every machine. */
+enum { RUN = 64 * MC_LEAF };
+
+enum { DEFAULT_MEMORY = 64 << 20, MAX_THREADS = 256 };
+
+struct mc_survey {
+    atomic_size_t references;
+    mc_job *jobs; /* of the layers; they know the survey, which does not count as a reference */
+    size_t count;
+    int blocks;
+    bool wide;
+    pthread_mutex_t lock; /* guards what follows; `state` does not change once it is done */
+    void *state;
+    bool done;
+};
+
+/* A part of a layer that one thread accumulates. */
+typedef struct run {
+    const mc_job *job;
+    int64_t first, count;
+} run;
+
+/* One run of all rounds. */
+typedef struct survey_work {
+    mc_survey *survey;
+    const mc_statistics *statistics;
+    run *runs;
+    size_t count;
+    int threads;
+    mc_workspace *workspaces; /* [threads] */
+    char *partials;           /* one per run; one per thread if order_free */
+    size_t partial_size;
+    const volatile int *cancel;
+    pthread_mutex_t lock; /* guards `held` */
+    pthread_cond_t changed;
+    int64_t held, bound; /* bytes of the workspaces of whole tensors, and the memory bound */
+} survey_work;
+
+/* ---- making one ----------------------------------------------------------------------------- */
+
+static bool has_doubles(const mc_merged_parts *layers, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < layers[i].input_count; k++)
+            if (layers[i].inputs[k]->dtype == MC_F64 || layers[i].inputs[k]->wide)
+                return true;
+    return false;
+}
+
+static mc_status make_jobs(mc_survey *survey, const mc_merged_parts *layers, size_t count,
+                           mc_error *error)
+{
+    survey->jobs = mc_alloc_zero(count, sizeof *survey->jobs);
+    if (!survey->jobs)
+        return mc_fail_memory(error);
+    for (; survey->count < count; survey->count++) {
+        mc_merged_parts parts = layers[survey->count];
+        mc_job *const job = &survey->jobs[survey->count];
+        parts.survey = survey;
+        const mc_status status = mc_job_init(job, &parts, error);
+        if (status != MC_OK) {
+            if (job->survey)
+                mc_survey_unref(survey);
+            job->survey = NULL;
+            mc_job_free(job);
+            return status;
+        }
+        survey->blocks = job->block >= survey->blocks ? job->block + 1 : survey->blocks;
+        mc_survey_unref(survey); /* the job's reference would keep it alive for ever */
+    }
+    return MC_OK;
+}
+
+mc_status mc_survey_new(const mc_merged_parts *layers, size_t count, mc_survey **out,
+                        mc_error *error)
+{
+    mc_survey *const survey = mc_alloc_zero(1, sizeof *survey);
+    if (!survey)
+        return mc_fail_memory(error);
+    atomic_init(&survey->references, 1);
+    pthread_mutex_init(&survey->lock, NULL);
+    survey->wide = has_doubles(layers, count);
+    const mc_status status = make_jobs(survey, layers, count, error);
+    if (status != MC_OK) {
+        mc_survey_unref(survey);
+        return status;
+    }
+    *out = survey;
+    return MC_OK;
+}
+
+mc_survey *mc_survey_ref(mc_survey *survey)
+{
+    atomic_fetch_add(&survey->references, 1);
+    return survey;
+}
+
+void mc_survey_unref(mc_survey *survey)
+{
+    if (!survey || atomic_fetch_sub(&survey->references, 1) != 1)
+        return;
+    for (size_t i = 0; i < survey->count; i++) {
+        survey->jobs[i].survey = NULL;
+        mc_job_free(&survey->jobs[i]);
+    }
+    mc_free(survey->jobs);
+    mc_free(survey->state);
+    pthread_mutex_destroy(&survey->lock);
+    mc_free(survey);
+}
+
+const void *mc_survey_state(const mc_survey *survey)
+{
+    return survey->state;
+}
+
+int mc_survey_blocks(const mc_survey *survey)
+{
+    return survey->blocks;
+}
+
+bool mc_survey_wide(const mc_survey *survey)
+{
+    return survey->wide;
+}
+
+/* ---- runs ----------------------------------------------------------------------------------- */
+
+static int64_t run_length(const mc_job *job)
+{
+    return mc_job_grain(job) == job->count ? job->count : RUN;
+}
+
+static mc_status cut(survey_work *work, mc_error *error)
+{
+    const mc_survey *const survey = work->survey;
+    size_t total = 0;
+    for (size_t i = 0; i < survey->count; i++)
+        if (survey->jobs[i].count > 0) {
+            const int64_t length = run_length(&survey->jobs[i]);
+            total += (size_t)((survey->jobs[i].count + length - 1) / length);
+        }
+    work->runs = mc_alloc_zero(total, sizeof *work->runs);
+    if (!work->runs)
+        return mc_fail_memory(error);
+    for (size_t i = 0; i < survey->count; i++) {
+        const mc_job *const job = &survey->jobs[i];
+        const int64_t length = run_length(job);
+        for (int64_t at = 0; at < job->count; at += length)
+            work->runs[work->count++] = (run){
+                job, at, job->count - at < length ? job->count - at : length};
+    }
+    return MC_OK;
+}
+
+/* Waits until the workspace of a run fits beside those of other threads, or there is no other. */
+static int64_t admit(survey_work *work, const run *r)
+{
+    const int64_t bytes = (int64_t)mc_workspace_bytes(r->job, r->count);
+    pthread_mutex_lock(&work->lock);
+    while (work->held > 0 && work->held + bytes > work->bound)
+        pthread_cond_wait(&work->changed, &work->lock);
+    work->held += bytes;
+    pthread_mutex_unlock(&work->lock);
+    return bytes;
+}
+
+static void release(survey_work *work, int64_t bytes)
+{
+    pthread_mutex_lock(&work->lock);
+    work->held -= bytes;
+    pthread_cond_broadcast(&work->changed);
+    pthread_mutex_unlock(&work->lock);
+}
+
+static mc_status accumulate(void *arg, int worker, size_t item, mc_error *error)
+{
+    survey_work *const work = arg;
+    const run *const r = &work->runs[item];
+    mc_workspace *const workspace = &work->workspaces[worker];
+    const size_t slot = work->statistics->order_free ? (size_t)worker : item;
+    if (work->cancel && __atomic_load_n(work->cancel, __ATOMIC_RELAXED))
+        return mc_fail(error, MC_INTERRUPTED, "interrupted");
+    const int64_t bytes = admit(work, r);
+    mc_status status = mc_workspace_load(workspace, r->job, r->first, r->count, NULL, error);
+    if (status == MC_OK)
+        status = mc_in_tensor(error, r->job->name,
+                              work->statistics->accumulate(&workspace->layer,
+                                                           work->partials +
+                                                               slot * work->partial_size));
+    if (r->count > RUN) /* a large tensor's buffers are not kept */
+        mc_workspace_free(workspace);
+    release(work, bytes);
+    return status;
+}
+
+/* ---- rounds --------------------------------------------------------------------------------- */
+
+/* A layer that describes no tensor. */
+static mc_layer whole_of(const mc_survey *survey, mc_error *error)
+{
+    mc_layer layer = mc_job_whole(&survey->jobs[0], NULL, error);
+    layer.name = "the whole model";
+    layer.rank = 0;
+    layer.shape = NULL;
+    layer.matrix = layer.transposed = false;
+    layer.block = -1;
+    layer.size = 0;
+    for (size_t i = 0; i < survey->count; i++)
+        layer.size += survey->jobs[i].count;
+    return layer;
+}
+
+static mc_status run_round(survey_work *work, const mc_layer *whole, int round, bool *more,
+                           mc_error *error)
+{
+    const mc_statistics *const statistics = work->statistics;
+    const size_t slots = statistics->order_free ? (size_t)work->threads : work->count;
+    mc_free(work->partials);
+    work->partials = mc_alloc_zero(slots > 0 ? slots : 1, work->partial_size);
+    if (!work->partials)
+        return mc_fail_memory(error);
+    MC_TRY(mc_parallel(work->count, work->threads, accumulate, work, error));
+    for (size_t i = 1; i < slots; i++)
+        statistics->combine(whole, work->partials, work->partials + i * work->partial_size);
+    *more = false;
+    return statistics->next(whole, round, work->survey->state, work->partials, more);
+}
+
+static mc_status run_rounds(survey_work *work, mc_error *error)
+{
+    mc_survey *const survey = work->survey;
+    mc_layer whole = whole_of(survey, error);
+    mc_free(survey->state);
+    survey->state = mc_alloc_zero(1, work->statistics->state_size(&whole));
+    if (!survey->state)
+        return mc_fail_memory(error);
+    if (work->statistics->begin)
+        work->statistics->begin(&whole, survey->state);
+    whole.model_state = survey->state;
+    bool more = true;
+    for (int round = 0; more; round++) {
+        work->partial_size = work->statistics->partial_size(&whole);
+        if (work->partial_size == 0)
+            return MC_OK;
+        MC_TRY(run_round(work, &whole, round, &more, error));
+    }
+    return MC_OK;
+}
+
+static mc_status compute(mc_survey *survey, const mc_run_options *options, mc_error *error)
+{
+    const int wanted = options->threads > 0 ? options->threads : mc_cpu_count();
+    survey_work work = {.survey = survey,
+                        .statistics = survey->jobs[0].method->model_statistics,
+                        .threads = wanted < MAX_THREADS ? wanted : MAX_THREADS,
+                        .cancel = options->cancel,
+                        .lock = PTHREAD_MUTEX_INITIALIZER,
+                        .changed = PTHREAD_COND_INITIALIZER,
+                        .bound = options->memory > 0 ? options->memory : DEFAULT_MEMORY};
+    work.workspaces = mc_alloc_zero((size_t)work.threads, sizeof *work.workspaces);
+    mc_status status = work.workspaces ? cut(&work, error) : mc_fail_memory(error);
+    if (status == MC_OK)
+        status = run_rounds(&work, error);
+    for (int i = 0; work.workspaces && i < work.threads; i++)
+        mc_workspace_free(&work.workspaces[i]);
+    mc_free(work.workspaces);
+    mc_free(work.partials);
+    mc_free(work.runs);
+    pthread_mutex_destroy(&work.lock);
+    pthread_cond_destroy(&work.changed);
+    return status;
+}
+
+mc_status mc_survey_run(mc_survey *survey, const mc_run_options *options, mc_error *error)
+{
+    pthread_mutex_lock(&survey->lock);
+    const mc_status status = survey->done ? MC_OK : compute(survey, options, error);
+    survey->done = status == MC_OK;
+    pthread_mutex_unlock(&survey->lock);
+    return status;
+}
