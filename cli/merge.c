@@ -27,8 +27,7 @@ static const option options[] = {
     {"then", '\0', OPTION_TEXTS, AT(then), "ADD-ON", "change the result by an add-on",
      .details = "One of lines, svc and boost, or several in order. Its parameters are given as "
                 "-p ADD-ON.NAME=VALUE. Needs --base."},
-    {"matrices", '\0', OPTION_TEXTS, AT(matrices), "PATTERN", "tensors that are decomposed",
-     "all but embeddings and heads",
+    {"matrices", '\0', OPTION_TEXTS, AT(matrices), "PATTERN", "matrices to decompose",
      .details = "Tensors of rank 2 whose names match this shell pattern count as matrices to "
                 "methods that decompose matrices."},
     {"side", '\0', OPTION_TEXTS, AT(sides), "NAME=MODEL,...", "further models, one per model",

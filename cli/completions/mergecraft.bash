@@ -47,6 +47,8 @@ _mergecraft_value()
     "merge --passthrough") ;;
     "merge --exclude") ;;
     "merge --keep-head") _mergecraft_offer "$3" files ;;
+    "merge --then") ;;
+    "merge --matrices") ;;
     "merge --side") _mergecraft_offer "$3" files ;;
     "merge --dtype") _mergecraft_offer "$3" words "f32 f16 bf16" ;;
     "merge --shard-size") ;;
@@ -105,7 +107,7 @@ _mergecraft_operand()
 _mergecraft_options()
 {
     case $1 in
-    merge) _mergecraft_words "$2" " --output -o --base --param -p --passthrough --exclude --keep-head --side --dtype --shard-size --seed --strict --dry-run --overwrite --no-sync --memory --threads --eval --data --split --eval-dtype --predictions --json --quiet -q --verbose -v --help -h --version" ;;
+    merge) _mergecraft_words "$2" " --output -o --base --param -p --passthrough --exclude --keep-head --then --matrices --side --dtype --shard-size --seed --strict --dry-run --overwrite --no-sync --memory --threads --eval --data --split --eval-dtype --predictions --json --quiet -q --verbose -v --help -h --version" ;;
     check) _mergecraft_words "$2" " --strict --json --quiet -q --verbose -v --help -h --version" ;;
     eval) _mergecraft_words "$2" " --data --text --pair --label --limit --split --dtype --predictions --overwrite --threads --json --quiet -q --verbose -v --help -h --version" ;;
     classify) _mergecraft_words "$2" " --top-k --dtype --threads --json --quiet -q --verbose -v --help -h --version" ;;

@@ -22,6 +22,8 @@ complete -c mergecraft -n '__fish_seen_subcommand_from merge' -s p -l param -x -
 complete -c mergecraft -n '__fish_seen_subcommand_from merge' -l passthrough -x -d 'average matching tensors instead'
 complete -c mergecraft -n '__fish_seen_subcommand_from merge' -l exclude -x -d 'do not merge matching tensors'
 complete -c mergecraft -n '__fish_seen_subcommand_from merge' -l keep-head -r -F -d 'model that --exclude copies from'
+complete -c mergecraft -n '__fish_seen_subcommand_from merge' -l then -x -d 'change the result by an add-on'
+complete -c mergecraft -n '__fish_seen_subcommand_from merge' -l matrices -x -d 'matrices to decompose'
 complete -c mergecraft -n '__fish_seen_subcommand_from merge' -l side -r -F -d 'further models, one per model'
 complete -c mergecraft -n '__fish_seen_subcommand_from merge' -l dtype -x -a 'f32 f16 bf16' -d 'dtype of the result'
 complete -c mergecraft -n '__fish_seen_subcommand_from merge' -l shard-size -x -d 'largest size of a weights file'

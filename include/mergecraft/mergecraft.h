@@ -14,11 +14,13 @@
  *     tokenizer.h        text → token ids, as a model reads them
  *     glue.h             GLUE: tasks, data sets, metrics
  *     pipeline.h         classify texts, score a model on GLUE
+ *     bench.h            compare merge methods on several tasks
  *     text.h             suggestions for typing errors, sizes for people
  */
 #ifndef MERGECRAFT_MERGECRAFT_H
 #define MERGECRAFT_MERGECRAFT_H
 
+#include <mergecraft/bench.h>
 #include <mergecraft/dtype.h>
 #include <mergecraft/error.h>
 #include <mergecraft/glue.h>

@@ -157,8 +157,8 @@ static mc_status cut(survey_work *work, mc_error *error)
         const mc_job *const job = &survey->jobs[i];
         const int64_t length = run_length(job);
         for (int64_t at = 0; at < job->count; at += length)
-            work->runs[work->count++] = (run){
-                job, at, job->count - at < length ? job->count - at : length};
+            work->runs[work->count++] = (run){job, at,
+                                              job->count - at < length ? job->count - at : length};
     }
     return MC_OK;
 }
@@ -195,9 +195,8 @@ static mc_status accumulate(void *arg, int worker, size_t item, mc_error *error)
     mc_status status = mc_workspace_load(workspace, r->job, r->first, r->count, NULL, error);
     if (status == MC_OK)
         status = mc_in_tensor(error, r->job->name,
-                              work->statistics->accumulate(&workspace->layer,
-                                                           work->partials +
-                                                               slot * work->partial_size));
+                              work->statistics->accumulate(
+                                  &workspace->layer, work->partials + slot * work->partial_size));
     if (r->count > RUN) /* a large tensor's buffers are not kept */
         mc_workspace_free(workspace);
     release(work, bytes);

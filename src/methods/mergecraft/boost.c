@@ -27,15 +27,14 @@ static void raise(double *s, size_t count, size_t known, double beta)
         s[i] = i >= known ? 0 : s[i] < floor ? floor : s[i];
 }
 
-MC_LAYER_MERGE(
-    boost, .help = "add-on: raises the small singular values of the merged task vector",
-    .paper = "Skorobogat et al. 2025, Subspace-boosted model merging, arXiv:2506.16506",
-    .scope = MC_TENSOR, .reproducibility = MC_SAME_ON_MACHINE, .needs_base = true, .add_on = true,
-    .scratch_bytes = scratch_bytes,
-    .params = MC_PARAMS({"beta", MC_NUMBER,
-                         "share of the sum of singular values that is left as it is",
-                         .fallback = .01, .maximum = 1},
-                        {"alpha", MC_NUMBER, "factor of the task vector", .fallback = 1}))
+MC_LAYER_MERGE(boost, .help = "add-on: raises the small singular values of the merged task vector",
+               .paper = "Skorobogat et al. 2025, Subspace-boosted model merging, arXiv:2506.16506",
+               .scope = MC_TENSOR, .reproducibility = MC_SAME_ON_MACHINE, .needs_base = true,
+               .add_on = true, .scratch_bytes = scratch_bytes,
+               .params = MC_PARAMS(
+                   {"beta", MC_NUMBER, "share of the sum of singular values that is left as it is",
+                    .fallback = .01, .maximum = 1},
+                   {"alpha", MC_NUMBER, "factor of the task vector", .fallback = 1}))
 {
     const double alpha = mc_number(layer, "alpha");
     if (!layer->matrix) {
@@ -55,8 +54,7 @@ MC_LAYER_MERGE(
     raise(s, size.k, mc_svd_rank(s, size.k, size.m, size.n, mc_svd_epsilon(matrix_wide)),
           mc_number(layer, "beta"));
     matrix_scale_rows(vt, s, size.k, size.n);
-    MC_TRY(mc_product(MC_PLAIN, MC_PLAIN, size.m, size.n, size.k, 1, u, vt, 0, task,
-                      layer->error));
+    MC_TRY(mc_product(MC_PLAIN, MC_PLAIN, size.m, size.n, size.k, 1, u, vt, 0, task, layer->error));
     matrix_add_update(layer, alpha, task);
     return MC_OK;
 }

@@ -58,12 +58,12 @@ MC_LAYER_MERGE(
     .help = "base plus the sum of the task vectors without the smallest and largest of each row",
     .paper = "Davari and Belilovsky 2023, Model Breadcrumbs, arXiv:2312.06795", .scope = MC_ROW,
     .needs_base = true, .scratch_bytes = scratch_bytes,
-    .params = MC_PARAMS(
-        {"keep", MC_NUMBER, "share of a row's elements that is kept", .fallback = .15,
-         .maximum = 1},
-        {"remove", MC_NUMBER, "share of a row's elements, the largest, that is dropped first",
-         .fallback = .006, .maximum = 1},
-        {"alpha", MC_NUMBER, "factor of the sum", .fallback = .2}))
+    .params = MC_PARAMS({"keep", MC_NUMBER, "share of a row's elements that is kept",
+                         .fallback = .15, .maximum = 1},
+                        {"remove", MC_NUMBER,
+                         "share of a row's elements, the largest, that is dropped first",
+                         .fallback = .006, .maximum = 1},
+                        {"alpha", MC_NUMBER, "factor of the sum", .fallback = .2}))
 {
     const size_t row = row_of(layer);
     const mc_real alpha = (mc_real)mc_number(layer, "alpha");

@@ -6,9 +6,10 @@
 #include "methods/matrix.h"
 #include "methods/searches.h"
 
-enum { TIES, LINEAR, TV };         /* values of `mode`; tv is the authors' name for linear */
-enum { MEAN, SUM };                /* values of `aggregate` */
-static const double smallest = 1e-5; /* singular values up to here are noise, as the authors have it */
+enum { TIES, LINEAR, TV }; /* values of `mode`; tv is the authors' name for linear */
+enum { MEAN, SUM };        /* values of `aggregate` */
+static const double smallest =
+    1e-5; /* singular values up to here are noise, as the authors have it */
 
 typedef struct workspace {
     double *u;     /* [m, k] */
@@ -38,9 +39,8 @@ static mc_status decompose(const mc_layer *layer, workspace *w, double **rest)
     double *const all = matrix_take(&scratch, s.m * wide);
     double *const one = matrix_take(&scratch, s.m * s.n);
     double *const values = matrix_take(&scratch, k);
-    *w = (workspace){.u = matrix_take(&scratch, s.m * k),
-                     .parts = matrix_take(&scratch, k * wide),
-                     .k = k};
+    *w = (workspace){
+        .u = matrix_take(&scratch, s.m * k), .parts = matrix_take(&scratch, k * wide), .k = k};
     for (size_t t = 0; t < layer->model_count; t++) {
         matrix_oriented_task(layer, one, layer->models[t]);
         for (size_t i = 0; i < s.m; i++)
@@ -127,9 +127,9 @@ static mc_status next(const mc_layer *layer, int round, void *state, const void 
         if (*counted == 0)
             searches[t].done = true;
         else
-            *more |= threshold_next(&searches[t], 1, at,
-                                    (threshold_place){.rank = *counted - kept -
-                                                              (kept < *counted ? 1 : 0)});
+            *more |= threshold_next(
+                &searches[t], 1, at,
+                (threshold_place){.rank = *counted - kept - (kept < *counted ? 1 : 0)});
         at += size;
     }
     return MC_OK;
@@ -180,14 +180,13 @@ MC_LAYER_MERGE(
     .paper = "Stoica et al. 2024, KnOTS, arXiv:2410.19735", .scope = MC_TENSOR,
     .reproducibility = MC_SAME_ON_MACHINE, .needs_base = true, .scratch_bytes = scratch_bytes,
     .model_statistics = &statistics,
-    .params = MC_PARAMS(
-        {"mode", MC_CHOICE, "elect signs, or not; tv is another name of linear",
-         .choices = MC_NAMES("ties", "linear", "tv")},
-        {"topk", MC_NUMBER, "percent of a model's elements that is kept", .fallback = 20,
-         .maximum = 100},
-        {"scale", MC_NUMBER, "factor of the update", .fallback = .6},
-        {"aggregate", MC_CHOICE, "divide by the models that take part, or not",
-         .choices = MC_NAMES("mean", "sum")}))
+    .params = MC_PARAMS({"mode", MC_CHOICE, "elect signs, or not; tv is another name of linear",
+                         .choices = MC_NAMES("ties", "linear", "tv")},
+                        {"topk", MC_NUMBER, "percent of a model's elements that is kept",
+                         .fallback = 20, .maximum = 100},
+                        {"scale", MC_NUMBER, "factor of the update", .fallback = .6},
+                        {"aggregate", MC_CHOICE, "divide by the models that take part, or not",
+                         .choices = MC_NAMES("mean", "sum")}))
 {
     workspace w;
     double *rest;
@@ -202,8 +201,8 @@ MC_LAYER_MERGE(
     merge_parts(layer, &w, merged);
     for (size_t i = 0; i < s.m; i++) /* leading columns of U, close together */
         memmove(w.u + i * w.rank, w.u + i * w.k, w.rank * sizeof *w.u);
-    MC_TRY(mc_product(MC_PLAIN, MC_PLAIN, s.m, s.n, w.rank, 1, w.u, merged, 0, update,
-                      layer->error));
+    MC_TRY(
+        mc_product(MC_PLAIN, MC_PLAIN, s.m, s.n, w.rank, 1, w.u, merged, 0, update, layer->error));
     matrix_add_oriented_update(layer, 1, update);
     return MC_OK;
 }

@@ -79,13 +79,13 @@ MC_LAYER_MERGE(
     lines, .help = "add-on: scales the merged task vector up from the first block to the last",
     .paper = "Wang et al. 2024, LiNeS, arXiv:2410.17146", .scope = MC_ELEMENTWISE,
     .needs_base = true, .add_on = true, .model_statistics = &statistics,
-    .params = MC_PARAMS(
-        {"beta", MC_NUMBER, "how much larger the last block's factor is than alpha",
-         .fallback = .5},
-        {"alpha", MC_NUMBER, "factor of the first block, and outside blocks; -1: from norms",
-         .fallback = -1, .minimum = -1, .maximum = 1e6},
-        {"blocks", MC_INTEGER, "number of blocks; 0: as many as the model has",
-         .maximum = 1000000}))
+    .params = MC_PARAMS({"beta", MC_NUMBER, "how much larger the last block's factor is than alpha",
+                         .fallback = .5},
+                        {"alpha", MC_NUMBER,
+                         "factor of the first block, and outside blocks; -1: from norms",
+                         .fallback = -1, .minimum = -1, .maximum = 1e6},
+                        {"blocks", MC_INTEGER, "number of blocks; 0: as many as the model has",
+                         .maximum = 1000000}))
 {
     const double factor = factor_of(layer);
     for (size_t i = 0; i < layer->count; i++) {

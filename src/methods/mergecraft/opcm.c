@@ -11,9 +11,9 @@
 #include "methods/matrix.h"
 
 typedef struct workspace {
-    double *merged, *delta;   /* [m, n] */
+    double *merged, *delta;    /* [m, n] */
     double *copy, *u, *vt, *s; /* of the decomposition */
-    double *half, *inner;     /* [k, n], [k, k] */
+    double *half, *inner;      /* [k, n], [k, k] */
     double *work;
 } workspace;
 
@@ -170,9 +170,10 @@ MC_LAYER_MERGE(
     .paper = "Tang et al. 2025, Merging models on the fly (OPCM), arXiv:2501.09522",
     .scope = MC_TENSOR, .reproducibility = MC_SAME_ON_MACHINE, .needs_base = true,
     .scratch_bytes = scratch_bytes, .model_statistics = &statistics,
-    .params = MC_PARAMS({"alpha", MC_NUMBER,
-                         "share of the singular values whose directions are kept free of later models",
-                         .fallback = .5, .maximum = 1}))
+    .params =
+        MC_PARAMS({"alpha", MC_NUMBER,
+                   "share of the singular values whose directions are kept free of later models",
+                   .fallback = .5, .maximum = 1}))
 {
     workspace w;
     MC_TRY(merge_in_order(layer, &w, NULL));

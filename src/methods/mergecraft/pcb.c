@@ -14,14 +14,14 @@
 #include "methods/elementary.h"
 #include "methods/searches.h"
 
-enum { RAW, NORMALISED };      /* values of `inter` */
-enum { CLIP, SCORE, FOUND };   /* phases */
-enum { SEARCHES = 2 };         /* per model, in each phase */
-enum { LOW, HIGH };            /* searches of CLIP */
-enum { POSITIVE, NEGATIVE };   /* searches of SCORE */
+enum { RAW, NORMALISED };    /* values of `inter` */
+enum { CLIP, SCORE, FOUND }; /* phases */
+enum { SEARCHES = 2 };       /* per model, in each phase */
+enum { LOW, HIGH };          /* searches of CLIP */
+enum { POSITIVE, NEGATIVE }; /* searches of SCORE */
 
 typedef struct bounds {
-    mc_real low, high;        /* of |τ| */
+    mc_real low, high;         /* of |τ| */
     mc_real quantile, largest; /* of scores */
 } bounds;
 
@@ -237,8 +237,7 @@ static mc_status next(const mc_layer *layer, int round, void *state, const void 
     (void)round;
     for (size_t s = 0; s < SEARCHES * layer->model_count; s++) {
         const size_t size = threshold_partial_size(&searches[s]);
-        unfinished |= threshold_next(&searches[s], 1, at,
-                                     place_in(layer, f->phase, s % SEARCHES));
+        unfinished |= threshold_next(&searches[s], 1, at, place_in(layer, f->phase, s % SEARCHES));
         at += size;
     }
     if (!unfinished)
@@ -275,14 +274,15 @@ MC_LAYER_MERGE(
     .paper = "Du et al. 2024, Parameter competition balancing, arXiv:2410.02396",
     .scope = MC_ELEMENTWISE, .needs_base = true, .scratch_bytes = scratch_bytes,
     .model_statistics = &statistics,
-    .params = MC_PARAMS(
-        {"ratio", MC_NUMBER, "share of the scores, the highest, that have weight", .fallback = .1,
-         .maximum = 1},
-        {"scale", MC_NUMBER, "factor of the mean", .fallback = 1.2},
-        {"clip", MC_NUMBER, "share of the smallest and of the largest magnitudes that is clipped",
-         .fallback = 1e-4, .maximum = .5},
-        {"inter", MC_CHOICE, "agreement of task vectors as they are, or of normalised ones",
-         .choices = MC_NAMES("raw", "normalised")}))
+    .params = MC_PARAMS({"ratio", MC_NUMBER, "share of the scores, the highest, that have weight",
+                         .fallback = .1, .maximum = 1},
+                        {"scale", MC_NUMBER, "factor of the mean", .fallback = 1.2},
+                        {"clip", MC_NUMBER,
+                         "share of the smallest and of the largest magnitudes that is clipped",
+                         .fallback = 1e-4, .maximum = .5},
+                        {"inter", MC_CHOICE,
+                         "agreement of task vectors as they are, or of normalised ones",
+                         .choices = MC_NAMES("raw", "normalised")}))
 {
     const found *const f = layer->model_state;
     const bool raw = mc_number(layer, "inter") == RAW;
