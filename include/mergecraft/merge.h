@@ -52,8 +52,8 @@ typedef struct mc_merge_input {
     const mc_method *const *then;
     size_t then_count;
     /*
-     * Shell patterns of names: tensors of rank 2 that fit one are matrices to methods that decompose
-     * matrices (mc_layer.matrix). None: those that are neither an embedding nor a head.
+     * Shell patterns of names: tensors of rank 2 that fit one are matrices to methods that
+     * decompose matrices (mc_layer.matrix). None: those that are neither an embedding nor a head.
      */
     const char *const *matrices;
     size_t matrix_count;

@@ -238,19 +238,25 @@ static void keep_agreed(const mc_job *job, const mc_layer *layer)
     }
 }
 
+/* Whether a tile is the same in all models, and holds infinities, as a causal mask does. */
+static bool is_mask(const mc_job *job, const mc_layer *layer)
+{
+    const size_t size = mc_job_real_bytes(job);
+    if (!agree_at(layer, 0, layer->count * size))
+        return false;
+    for (size_t i = 0; i < layer->count; i++)
+        if (!is_finite((const char *)layer->models[0] + i * size, size))
+            return true;
+    return false;
+}
+
 /*
  * A method that decomposes matrices rejects those with infinities. One that is the same in all
  * models stays what it is.
  */
 static bool is_agreed_mask(const mc_job *job, const mc_layer *layer)
 {
-    const size_t size = mc_job_real_bytes(job);
-    if (job->method->scope != MC_TENSOR || !agree_at(layer, 0, layer->count * size))
-        return false;
-    for (size_t i = 0; i < layer->count; i++)
-        if (!is_finite((const char *)layer->models[0] + i * size, size))
-            return true;
-    return false;
+    return job->method->scope == MC_TENSOR && is_mask(job, layer);
 }
 
 mc_status mc_job_apply(const mc_job *job, const mc_layer *layer)
@@ -272,4 +278,16 @@ mc_status mc_job_accumulate(const mc_job *job, const mc_layer *layer, void *part
 {
     return mc_in_tensor(layer->error, job->name,
                         job->method->statistics->accumulate(layer, partial));
+}
+
+/*
+ * A mask adds nothing to sums over the model, and would make them NaN. Thresholds count all values:
+ * NaN is larger than every other magnitude to them.
+ */
+mc_status mc_job_survey(const mc_job *job, const mc_layer *layer, void *partial)
+{
+    const mc_statistics *const statistics = job->method->model_statistics;
+    if ((job->method->scope == MC_TENSOR || !statistics->order_free) && is_mask(job, layer))
+        return MC_OK;
+    return mc_in_tensor(layer->error, job->name, statistics->accumulate(layer, partial));
 }

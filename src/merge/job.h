@@ -92,5 +92,7 @@ mc_layer mc_job_whole(const mc_job *job, const void *state, mc_error *error);
  */
 mc_status mc_job_apply(const mc_job *job, const mc_layer *layer);
 mc_status mc_job_accumulate(const mc_job *job, const mc_layer *layer, void *partial);
+/* The same for the statistics of the whole model. */
+mc_status mc_job_survey(const mc_job *job, const mc_layer *layer, void *partial);
 
 #endif

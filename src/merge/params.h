@@ -84,8 +84,8 @@ mc_params *mc_params_ref(mc_params *params);
 void mc_params_unref(mc_params *params); /* accepts NULL */
 
 /*
- * All values as one JSON object, per_input ones as lists, those of add-ons as "ADD-ON.NAME", in new memory (mc_free); NULL if there is
- * no memory.
+ * All values as one JSON object, per_input ones as lists, those of add-ons as "ADD-ON.NAME",
+ * in new memory (mc_free); NULL if there is no memory.
  */
 char *mc_params_json(const mc_params *params);
 

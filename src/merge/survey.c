@@ -194,9 +194,8 @@ static mc_status accumulate(void *arg, int worker, size_t item, mc_error *error)
     const int64_t bytes = admit(work, r);
     mc_status status = mc_workspace_load(workspace, r->job, r->first, r->count, NULL, error);
     if (status == MC_OK)
-        status = mc_in_tensor(error, r->job->name,
-                              work->statistics->accumulate(
-                                  &workspace->layer, work->partials + slot * work->partial_size));
+        status = mc_job_survey(r->job, &workspace->layer,
+                               work->partials + slot * work->partial_size);
     if (r->count > RUN) /* a large tensor's buffers are not kept */
         mc_workspace_free(workspace);
     release(work, bytes);

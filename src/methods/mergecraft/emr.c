@@ -1,8 +1,8 @@
 /*
  * All task vectors in one: in each element the sign of their mean, and the largest magnitude of
  * those that have it. A model of one task is the base plus what agrees with the task's own signs,
- * scaled to the task vector's size. Sizes are sums of the tensors' means, as in the authors' code: a
- * bias weighs as much as a matrix.
+ * scaled to the task vector's size. Sizes are sums of the tensors' means, as in the authors' code:
+ * a bias weighs as much as a matrix.
  */
 #include <mergecraft/method.h>
 

@@ -1,15 +1,15 @@
 /*
- * For LoRA-like updates. The task vectors of a layer side by side have one basis U of their outputs;
- * in that basis, P_t = UᵀΔ_t, the task vectors are trimmed to their largest elements, over the whole
- * model, and merged. Tensors that are no matrices stay at the base.
+ * For LoRA-like updates. The task vectors of a layer side by side have one basis U of their
+ * outputs; in that basis, P_t = UᵀΔ_t, they are trimmed to their largest elements, over the whole
+ * model, and merged. Tensors that are not matrices stay at the base.
  */
 #include "methods/matrix.h"
 #include "methods/searches.h"
 
 enum { TIES, LINEAR, TV }; /* values of `mode`; tv is the authors' name for linear */
 enum { MEAN, SUM };        /* values of `aggregate` */
-static const double smallest =
-    1e-5; /* singular values up to here are noise, as the authors have it */
+/* Singular values up to here are noise, as the authors have it. */
+static const double smallest = 1e-5;
 
 typedef struct workspace {
     double *u;     /* [m, k] */

@@ -46,7 +46,7 @@ static workspace workspace_of(const mc_layer *layer)
     return w;
 }
 
-/* The first index at which the share of the singular values so far exceeds alpha; 0 if none does. */
+/* The first index at which the share of the values so far exceeds alpha; 0 if none does. */
 static size_t leading(const double *s, size_t count, double alpha)
 {
     double total = 0, sum = 0;
