@@ -1,5 +1,6 @@
 /* The example methods, included as their users have them, on numbers that can be checked by eye. */
 #include "../../examples/hessians.c"
+#include "../../examples/low_rank.c"
 #include "../../examples/median.c"
 
 #include <mergecraft/mergecraft.h>
@@ -11,16 +12,20 @@
 
 enum { COUNT = 3 };
 
-static mc_state_dict *dict_of(const float *values)
+static mc_state_dict *shaped_dict(int rank, const int64_t *shape, const float *values)
 {
-    static const int64_t shape[] = {COUNT};
     mc_source *source = NULL;
     mc_state_dict *dict = NULL;
-    assert_int_equal(mc_source_wrap(MC_F32, 1, shape, values, NULL, NULL, &source, NULL), MC_OK);
+    assert_int_equal(mc_source_wrap(MC_F32, rank, shape, values, NULL, NULL, &source, NULL), MC_OK);
     assert_int_equal(mc_state_dict_new(&dict, NULL), MC_OK);
     assert_int_equal(mc_state_dict_set(dict, "weight", source, NULL), MC_OK);
     mc_source_unref(source);
     return dict;
+}
+
+static mc_state_dict *dict_of(const float *values)
+{
+    return shaped_dict(1, (const int64_t[]){COUNT}, values);
 }
 
 static void expect(const mc_method *method, const mc_merge_input *input, const float *expected)
@@ -69,9 +74,72 @@ static void test_median(void **state)
         mc_state_dict_free(dicts[i]);
 }
 
+enum { ROWS = 3, COLUMNS = 4 };
+
+/* Merges two models by low_rank with "k=RANK"; turned: the matrices are higher than wide. */
+static mc_status merge_low_rank(bool turned, const char *k, const float *models[2],
+                                const float *base, float *found, mc_error *error)
+{
+    const int64_t shape[] = {turned ? COLUMNS : ROWS, turned ? ROWS : COLUMNS};
+    mc_state_dict *const dicts[] = {shaped_dict(2, shape, models[0]),
+                                    shaped_dict(2, shape, models[1]), shaped_dict(2, shape, base)};
+    const mc_merge_input input = {.models = (const mc_state_dict *const *)dicts,
+                                  .model_count = 2,
+                                  .base = dicts[2],
+                                  .params = &k,
+                                  .param_count = 1};
+    mc_state_dict *merged = NULL;
+    mc_status status = mc_dict_map(&low_rank, &input, &merged, NULL, error);
+    if (status == MC_OK)
+        status = mc_source_read_f32(mc_state_dict_find(merged, "weight"), 0, ROWS * COLUMNS, found,
+                                    error);
+    mc_state_dict_free(merged);
+    for (size_t i = 0; i < 3; i++)
+        mc_state_dict_free(dicts[i]);
+    return status;
+}
+
+/* The mean task vector is 3 · u vᵀ + 1 · x yᵀ, of orthogonal unit vectors that are exact. */
+static void fill_low_rank(bool turned, float *base, float *first, float *second, float *cut)
+{
+    static const float u[ROWS] = {.6f, .8f, 0}, x[ROWS] = {0, 0, 1};
+    static const float v[COLUMNS] = {.5f, .5f, .5f, .5f}, y[COLUMNS] = {.5f, -.5f, .5f, -.5f};
+    for (size_t i = 0; i < ROWS; i++)
+        for (size_t j = 0; j < COLUMNS; j++) {
+            const size_t at = turned ? j * ROWS + i : i * COLUMNS + j;
+            base[at] = (float)at;
+            cut[at] = base[at] + 3 * u[i] * v[j];
+            first[at] = base[at] + 6 * u[i] * v[j];
+            second[at] = base[at] + 2 * x[i] * y[j];
+        }
+}
+
+static void test_low_rank(void **state)
+{
+    (void)state;
+    float base[ROWS * COLUMNS], first[ROWS * COLUMNS], second[ROWS * COLUMNS];
+    float cut[ROWS * COLUMNS], found[ROWS * COLUMNS];
+    const float *models[] = {first, second};
+    mc_error error = MC_ERROR_NONE;
+    for (int turned = 0; turned < 2; turned++) {
+        fill_low_rank(turned, base, first, second, cut);
+        assert_int_equal(merge_low_rank(turned, "k=1", models, base, found, &error), MC_OK);
+        for (size_t i = 0; i < ROWS * COLUMNS; i++)
+            assert_float_equal(found[i], cut[i], 1e-5);
+        assert_int_equal(merge_low_rank(turned, "k=9", models, base, found, &error), MC_OK);
+        for (size_t i = 0; i < ROWS * COLUMNS; i++)
+            assert_float_equal(found[i], (first[i] + second[i]) / 2, 1e-5);
+    }
+    second[5] = INFINITY;
+    assert_int_equal(merge_low_rank(true, "k=1", models, base, found, &error), MC_UNSUPPORTED);
+    assert_non_null(strstr(error.text, "expected finite task vectors"));
+    assert_string_equal(error.tensor, "weight");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_hessians),
-                                       cmocka_unit_test(test_median)};
+                                       cmocka_unit_test(test_median),
+                                       cmocka_unit_test(test_low_rank)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
