@@ -66,23 +66,6 @@ static mc_status score_model(const eval_settings *settings, score_job *job, cons
     return status;
 }
 
-static bool is_task(const char *name)
-{
-    return mc_glue_task_find(name) != NULL;
-}
-
-/* A task in place of the model, and no task in its own: reported before anything is looked up. */
-static mc_status check_order(const text_list *operands, mc_error *error)
-{
-    const char *const model = operands->items[0], *const task = operands->items[1];
-    if (!is_task(model) || is_task(task))
-        return MC_OK;
-    return mc_fail(error, MC_USAGE,
-                   "expected MODEL TASK, found the task '%s' first; "
-                   "try: mergecraft eval %s %s",
-                   model, task, model);
-}
-
 static mc_status check_arguments(const score_settings *score, const text_list *operands,
                                  mc_error *error)
 {
@@ -93,7 +76,7 @@ static mc_status check_arguments(const score_settings *score, const text_list *o
                        "expected a model, then a task; did you mean 'mergecraft eval %s %s'?",
                        operands->items[1], operands->items[0]);
     if (operands->count == 2 && !columns->text && !columns->pair && !columns->label)
-        return check_order(operands, error);
+        return MC_OK;
     if (!columns->text && (columns->pair || columns->label))
         return mc_fail(error, MC_USAGE, "expected --text COLUMN beside --%s, found none",
                        columns->pair ? "pair" : "label");

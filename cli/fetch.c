@@ -34,6 +34,7 @@ static void erase(fetch_display *display)
 {
     if (display->drawn == 0)
         return;
+    /* One line up and cleared, per line that the last drawing took. */
     for (size_t i = 0; i < display->drawn; i++)
         fputs("\033[A\033[K", stderr);
     display->drawn = 0;
@@ -41,6 +42,7 @@ static void erase(fetch_display *display)
 
 static double rate_of(fetch_display *display, const mc_hub_progress *progress)
 {
+    /* The rate counts from the first report: what was cached before costs no time. */
     if (!display->begun) {
         display->begun = true;
         display->first_seconds = progress->seconds;

@@ -27,6 +27,7 @@ size_t terminal_width(void)
     return 80;
 }
 
+/* Capped: the estimate of a merge that has hardly begun may be anything. */
 static void format_time(double seconds, char *out, size_t size)
 {
     const long long s = seconds < 1e9 ? (long long)(seconds + .5) : 1000000000;

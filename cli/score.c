@@ -52,6 +52,7 @@ static mc_status check_folder_of(const char *path, mc_error *error)
 }
 
 /* Fails early if the file of predictions cannot be written. */
+/* Before models are opened and minutes are spent on scores that cannot be written. */
 static mc_status check_predictions(const score_settings *settings, mc_error *error)
 {
     const char *const path = settings->predictions;
@@ -170,6 +171,7 @@ static mc_status write_file(const char *path, const score_job *job, const mc_eva
                             mc_error *error)
 {
     char *const target = follow_links(path);
+    /* The process id keeps two runs apart; rename replaces the target in one step. */
     char *const partial = format_text("%s.%ld.partial", target, (long)getpid());
     FILE *const file = fopen(partial, "we");
     bool written = file && write_lines(job, result, file);

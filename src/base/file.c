@@ -16,6 +16,7 @@ struct mc_file {
     char path[];
 };
 
+/* Of all files together, for the figures of a run. */
 static atomic_int_least64_t bytes_read;
 
 mc_status mc_file_open(const char *path, mc_file **out, mc_error *error)
@@ -36,6 +37,10 @@ mc_status mc_file_open(const char *path, mc_file **out, mc_error *error)
     return MC_OK;
 }
 
+/*
+ * Whoever takes a reference has one already, so that the count cannot reach 0 meanwhile: no order
+ * of memory accesses is needed. Giving one back needs it, because the last owner frees.
+ */
 mc_file *mc_file_ref(mc_file *file)
 {
     atomic_fetch_add_explicit(&file->references, 1, memory_order_relaxed);
@@ -86,6 +91,10 @@ static mc_status read_all(const mc_file *file, int fd, int64_t offset, unsigned 
             continue;
         if (got < 0)
             return mc_fail_errno(error, file->path, "cannot read byte %lld", (long long)offset);
+        /*
+         * The size was checked when the file was opened: an end before it means that somebody cut
+         * it off.
+         */
         if (got == 0)
             return mc_fail_at(error, MC_CHANGED, file->path, NULL, offset,
                               "the file became shorter while it was read: expected %lld bytes, "
@@ -106,6 +115,7 @@ mc_status mc_file_read(const mc_file *file, int64_t offset, void *out, size_t si
         return mc_fail_at(error, MC_FORMAT, file->path, NULL, offset,
                           "expected %zu bytes at byte %lld, but the file has %lld bytes", size,
                           (long long)offset, (long long)file->identity.size);
+    /* A sparse stand-in for a file on the Hub, of which only the header has arrived. */
     if ((int64_t)size > file->limit - offset)
         return mc_fail_at(error, MC_NOT_FOUND, file->path, NULL, offset,
                           "only the file's header was downloaded, not its values");
@@ -126,6 +136,10 @@ void mc_file_read_ahead(const mc_file *file, int64_t offset, int64_t size)
     mc_descriptor_release(file->descriptor);
 }
 
+/*
+ * By path, not by descriptor: a file that was replaced keeps its old content behind the descriptor,
+ * and a merge would silently read a model that is no longer there.
+ */
 mc_status mc_file_check(const mc_file *file, mc_error *error)
 {
     struct stat status;
@@ -150,6 +164,7 @@ int64_t mc_file_bytes_read(void)
     return bytes_read;
 }
 
+/* By the system table's open, so that tests can make it fail. */
 DIR *mc_list_folder(const char *path)
 {
     const int fd = mc_system->open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
@@ -167,6 +182,7 @@ DIR *mc_list_folder(const char *path)
 const char *mc_next_entry(DIR *entries)
 {
     for (;;) {
+        /* readdir returns NULL at the end and for failures; only errno tells them apart. */
         errno = 0;
         const struct dirent *const entry = mc_system->next(entries);
         if (!entry)
@@ -207,6 +223,7 @@ static bool reserve_input(char **bytes, size_t size, size_t *capacity)
 {
     if (size + 1 < *capacity)
         return true;
+    /* Doubled, since the length of a pipe is not known before its end. */
     const size_t larger = *capacity > 0 ? 2 * *capacity : 1 << 16;
     char *const moved = mc_realloc(*bytes, larger);
     if (!moved)
@@ -257,6 +274,7 @@ mc_status mc_write_all(int fd, const char *name, const void *bytes, size_t size,
         if (put < 0 && errno == EINTR)
             continue;
         if (put <= 0) {
+            /* POSIX leaves open why nothing was written; the file systems that do this are full. */
             errno = put == 0 ? ENOSPC : errno;
             return mc_fail_errno(error, name, "cannot write byte %lld", (long long)offset);
         }

@@ -91,6 +91,10 @@ mc_status mc_json_load_reals(const char *path, int64_t limit, json_t **out, mc_e
     return load(path, limit, JSON_DECODE_INT_AS_REAL, out, error);
 }
 
+/*
+ * jansson rejects bytes that are not UTF-8. Paths and tensor names may have them, and a report must
+ * not fail because of them.
+ */
 json_t *mc_json_text(const char *text)
 {
     json_t *const plain = text ? json_string(text) : json_null();
@@ -142,6 +146,10 @@ json_t *mc_json_put(json_t *object, const char *name, json_t *value)
     return NULL;
 }
 
+/*
+ * The fewest digits from which the same double is read again: 15 are always exact, 17 always
+ * enough.
+ */
 static int digits_of(double number)
 {
     int digits = 15;

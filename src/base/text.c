@@ -15,6 +15,10 @@ static bool reserve(mc_text *text, size_t more)
     const size_t needed = text->length + more + 1;
     if (needed <= text->capacity)
         return true;
+    /*
+     * Doubling keeps a text of n appended pieces at O(n); a failure is kept, so that callers check
+     * once.
+     */
     const size_t capacity = needed * 2;
     char *const data = mc_realloc(text->data, capacity);
     if (!data) {
@@ -43,6 +47,7 @@ void mc_text_add(mc_text *text, const char *format, ...)
     const int length = vsnprintf(NULL, 0, format, arguments);
     va_end(arguments);
     if (length >= 0 && reserve(text, (size_t)length)) {
+        /* The first pass has used up its arguments. */
         vsnprintf(text->data + text->length, (size_t)length + 1, format, again);
         text->length += (size_t)length;
     }
@@ -76,6 +81,7 @@ char *mc_format_bytes(int64_t bytes, char *buffer, size_t size)
     static const char *const units[] = {"B", "KB", "MB", "GB", "TB", "PB", "EB"};
     double amount = (double)bytes;
     size_t unit = 0;
+    /* What rounds to 1000 belongs to the next unit: "1.0 GB", never "1000 MB". */
     while (amount >= 999.5 && unit + 1 < sizeof units / sizeof *units) {
         amount /= 1000;
         unit++;
@@ -93,6 +99,7 @@ enum { LONGEST_WORD = 64 };
 static size_t distance(const char *a, const char *b)
 {
     const size_t m = strlen(a), n = strlen(b);
+    /* A swap looks back two rows, so three are enough. */
     size_t rows[3][LONGEST_WORD + 1];
     if (m > LONGEST_WORD || n > LONGEST_WORD)
         return SIZE_MAX;
@@ -119,6 +126,10 @@ static size_t distance(const char *a, const char *b)
 const char *mc_suggest(const char *word, const char *const *candidates, size_t count)
 {
     const size_t length = strlen(word);
+    /*
+     * Closer than this to be suggested: one letter of a short word, at most three of a long one.
+     * More would suggest names that have nothing to do with what was typed.
+     */
     size_t nearest = length < 4 ? 2 : length / 2 < 4 ? length / 2 + 1 : 4;
     const char *found = NULL;
     for (size_t i = 0; i < count; i++) {

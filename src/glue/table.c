@@ -106,6 +106,7 @@ mc_status mc_table_reserve(mc_table *table, mc_column *column, size_t count, mc_
         return mc_fail(error, MC_FORMAT, "expected at most %zu rows, found more", table->row_limit);
     const size_t needed = column->count + count;
     if (needed > column->capacity || !column->cells) {
+        /* Parquet adds whole pages, text files one row: at least doubled, exact for large pages. */
         const size_t doubled = 2 * column->capacity;
         const size_t capacity = needed > doubled ? needed : doubled;
         mc_cell *const cells = mc_realloc(column->cells, capacity * sizeof *cells);

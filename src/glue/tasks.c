@@ -174,6 +174,7 @@ static int own_label(const mc_glue_task *task, const char *name, size_t size)
     return -1;
 }
 
+/* A task's own names first: "neutral" of one task must not become another's alias. */
 int mc_glue_label_number(const mc_glue_task *task, const char *name, size_t size)
 {
     int found = own_label(task, name, size);
@@ -197,6 +198,7 @@ static const char *own_split(const mc_glue_task *task, const char *name)
     return NULL;
 }
 
+/* GLUE's files, the Hub and older scripts name splits differently. */
 const char *mc_glue_split_find(const mc_glue_task *task, const char *name)
 {
     static const char *const aliases[][2] = {

@@ -1,7 +1,14 @@
 #include "glue/thrift.h"
 
+/*
+ * Parquet's own structures nest 6 deep; the bound keeps a crafted file from exhausting the stack.
+ */
 enum { MOST_NESTED = 32 };
 
+/*
+ * Errors are kept, not returned: every read after the first one fails at once, since nothing is
+ * left, and the caller checks once per structure.
+ */
 static void fail(mc_thrift *t, const char *problem)
 {
     if (!t->problem)
@@ -30,6 +37,7 @@ static uint64_t read_varint(mc_thrift *t)
     return 0;
 }
 
+/* Zigzag maps 0, −1, 1, −2 … to 0, 1, 2, 3 …, so that small negative numbers are short. */
 static int64_t read_zigzag(mc_thrift *t)
 {
     const uint64_t value = read_varint(t);
@@ -114,6 +122,7 @@ static size_t read_list(mc_thrift *t, unsigned *type)
 {
     const unsigned head = read_byte(t);
     *type = head & 0x0f;
+    /* The upper half of the first byte is the length; 15 means that a varint follows. */
     return check_length(t, head >> 4 == 15 ? read_varint(t) : head >> 4);
 }
 

@@ -37,6 +37,7 @@ static mc_status keep_subset(mc_model_call *call, const mc_state_dict *from,
     return MC_OK;
 }
 
+/* Side inputs are copied whole: their names need not be those of the models. */
 static mc_status keep_lists(mc_model_call *call, const mc_merge_input *input, mc_error *error)
 {
     for (size_t k = 0; k < input->side_count; k++) {
@@ -114,6 +115,7 @@ mc_status mc_model_call_run(mc_model_call *call, const mc_params *params, mc_sta
     mc_merge_input input = call->input;
     input.method_values = params->values;
     MC_TRY(call->method->merge(&input, out, error));
+    /* What the first call made is what the rows of the plan were made from. */
     if (call->made == 0)
         call->made = mc_state_dict_count(*out);
     return MC_OK;
@@ -126,6 +128,10 @@ static bool is_made_by(const mc_model_call *call, const mc_output *row)
     return row->action == MC_ACTION_MERGE && row->method == call->method;
 }
 
+/*
+ * Rows, offsets and shards are fixed when values are bound anew: a method that makes other tensors
+ * with other parameters, such as a rank, needs a new plan.
+ */
 static mc_status check_same_tensors(const mc_model_call *call, const mc_outputs *outputs,
                                     const mc_state_dict *made, mc_error *error)
 {

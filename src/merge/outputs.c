@@ -65,6 +65,7 @@ static void widen(mc_output *row, const mc_input *input)
 mc_status mc_output_add_input(mc_output *row, const mc_input *input, mc_error *error)
 {
     const bool renamed = input->name && strcmp(input->name, row->name) != 0;
+    /* Models, base, sides: merged sources find their inputs by position. */
     assert(row->input_count == 0 || row->inputs[row->input_count - 1].role <= input->role);
     if (!MC_GROW(row->inputs, row->input_count, row->input_capacity))
         return mc_fail_memory(error);
@@ -168,6 +169,10 @@ mc_status mc_output_check(const mc_output *row, const mc_labels *labels, mc_erro
 mc_status mc_output_set_source(mc_output *row, mc_source *source, mc_error *error)
 {
     mc_source *cast = NULL;
+    /*
+     * Methods compute in float32 or float64; the one rounding to the dtype of the file happens
+     * here.
+     */
     if (source->dtype != row->dtype) {
         const mc_status status = mc_source_cast(source, row->dtype, &cast, error);
         mc_source_unref(source);
@@ -424,6 +429,7 @@ typedef struct place {
     size_t index; /* now */
 } place;
 
+/* qsort is not stable: rows of one rank keep their order by their index. */
 static int compare_places(const void *a, const void *b)
 {
     const place *const x = a, *const y = b;
@@ -494,6 +500,7 @@ static mc_status make_bindings(const mc_outputs *table, binding *bindings, mc_er
     return status;
 }
 
+/* Only after every row has its new source: a failure half-way leaves the plan as it was. */
 static void commit(mc_outputs *outputs, const binding *bindings)
 {
     for (size_t i = 0; i < outputs->count; i++) {

@@ -24,6 +24,7 @@ mc_status mc_plan_check_models(const mc_plan *plan, mc_error *error)
     return MC_OK;
 }
 
+/* Also of a list that a failure cut short: what was not copied is NULL. */
 static void free_texts(char **texts, size_t count)
 {
     for (size_t i = 0; texts && i < count; i++)

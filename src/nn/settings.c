@@ -96,6 +96,7 @@ static mc_status read_labels(const json_t *config, const char *file, int *out, m
 static mc_status check(const json_t *config, const char *file, const mc_setting_names *names,
                        const mc_nn_settings *s, mc_error *error)
 {
+    /* Each of these would compute something that is not this model, without any other error. */
     if (s->hidden % s->heads != 0)
         return mc_fail_at(error, MC_FORMAT, file, NULL, -1,
                           "%s: expected a divisor of %s (%d), found %d", names->heads,

@@ -135,6 +135,7 @@ mc_status mc_pipeline_new(const char *config, const char *folder,
 
 mc_status mc_pipeline_load(mc_pipeline *pipeline, const mc_state_dict *weights, mc_error *error)
 {
+    /* The encoder has its own form of the weights; merges of pipelines read these. */
     mc_state_dict *kept = NULL;
     MC_TRY(mc_rename_old(weights, &kept, error));
     mc_state_dict_free(pipeline->weights);

@@ -88,7 +88,7 @@ typedef struct joined {
     size_t count;
 } joined;
 
-/* The part that an element lies in. */
+/* The part that an element lies in. The experts of a block may be hundreds of parts. */
 static size_t part_at(const joined *j, int64_t element)
 {
     size_t low = 0, high = j->count;
@@ -113,6 +113,7 @@ static mc_status joined_read(const mc_source *self, int64_t first, int64_t count
     char *to = out;
     for (size_t at = part_at(j, first); count > 0; at++) {
         const int64_t run = run_in(j, at, first, count);
+        /* Parts may be empty. */
         if (run > 0)
             MC_TRY(mc_source_read_as(j->parts[at], first - j->starts[at], run, as, to, error));
         to += mc_dtype_bytes(as, run);
@@ -198,6 +199,10 @@ static mc_status take_parts(joined *j, mc_source *const *parts, size_t count, mc
         j->parts[i] = mc_source_ref(parts[i]);
         j->starts[i] = elements;
         elements += parts[i]->count;
+        /*
+         * The depth bounds the recursion of reads: the executor refuses chains that would overflow
+         * a thread's stack.
+         */
         if (parts[i]->depth >= j->source.depth)
             j->source.depth = 1 + parts[i]->depth;
         j->source.wide |= parts[i]->wide;

@@ -11,6 +11,7 @@
 
 enum { BLOCK = 512 }; /* elements that are converted by way of the stack */
 
+/* Sizes below it can be added and aligned in int64_t without overflow checks everywhere. */
 #define MC_SIZE_LIMIT (INT64_C(1) << 62)
 
 mc_status mc_shape_count(mc_dtype dtype, int rank, const int64_t *shape, int64_t *count,
@@ -26,6 +27,7 @@ mc_status mc_shape_count(mc_dtype dtype, int rank, const int64_t *shape, int64_t
             return mc_fail(error, MC_FORMAT, "expected dimensions from 0 up, found %" PRId64,
                            shape[i]);
         empty = empty || shape[i] == 0;
+        /* A 0 may follow: [2^40, 2^40, 0] is valid and has no elements. */
         if (shape[i] > 0 && __builtin_mul_overflow(product, shape[i], &product))
             return mc_fail(error, MC_FORMAT, "the product of the dimensions is too large");
     }
@@ -169,6 +171,10 @@ mc_status mc_source_read_as(const mc_source *source, int64_t first, int64_t coun
     const int64_t wide = mc_dtype_bytes(as, 1);
     if (size > wide)
         return read_narrowing(source, first, count, out, error);
+    /*
+     * The bytes go to the end of the buffer and are widened from its beginning, so that no second
+     * buffer is needed: element i is written at or before the byte that it is read from.
+     */
     MC_TRY(source->class->raw(source, first * size, count * size,
                               (char *)out + count * (wide - size), error));
     mc_widen_in_place(source->dtype, as, out, (size_t)count);
@@ -195,6 +201,9 @@ static mc_status raw_by_read(const mc_source *source, int64_t first, int64_t siz
 {
     const int64_t width = mc_dtype_bytes(source->dtype, 1);
     const mc_dtype as = mc_source_real(source);
+    /*
+     * On the stack: reads of a few bytes, as when a tensor is copied in pieces, must not allocate.
+     */
     double block[BLOCK], converted[BLOCK];
     for (int64_t done = 0; done < size;) {
         const int64_t element = (first + done) / width, skip = (first + done) % width;
@@ -237,6 +246,7 @@ const void *mc_source_view(const mc_source *source, int64_t first, int64_t count
 void mc_source_ahead_operand(const mc_source *self, const mc_source *operand, int64_t first,
                              int64_t size)
 {
+    /* Whole elements: the range is that of another dtype in the operand. */
     const int64_t from = mc_dtype_bytes(self->dtype, 1), to = mc_dtype_bytes(operand->dtype, 1);
     mc_source_read_ahead(operand, first / from * to, size / from * to);
 }
@@ -265,6 +275,7 @@ char *mc_shape_text(int rank, const int64_t *shape, char *buffer, size_t size)
     if (at < size)
         at += (size_t)snprintf(buffer + at, size - at, "]");
     if (at >= size)
+        /* Too long for the buffer: the end shows that something is missing. */
         snprintf(buffer + size - 6, 6, ", ..]");
     return buffer;
 }

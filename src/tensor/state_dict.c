@@ -66,6 +66,7 @@ mc_status mc_state_dict_set(mc_state_dict *dict, const char *name, mc_source *so
 {
     const size_t at = mc_index_find(&dict->index, name);
     if (at != MC_INDEX_NONE) {
+        /* Referenced first: the new source may be the old one, or own it. */
         mc_source_ref(source);
         mc_source_unref(dict->entries[at].source);
         dict->entries[at].source = source;
@@ -112,6 +113,7 @@ static mc_status keep_marked(mc_state_dict *dict, const bool *keep, mc_error *er
 mc_status mc_state_dict_remove(mc_state_dict *dict, const char *const *names, size_t count,
                                mc_error *error)
 {
+    /* Marked first and removed in one pass: moving the entries per name would be quadratic. */
     bool *const keep = mc_alloc(dict->count);
     if (!keep)
         return mc_fail_memory(error);
@@ -232,6 +234,7 @@ static mc_status combine_entry(const arithmetic_context *work, const entry *one,
     mc_source *const other = work->b ? mc_state_dict_find(work->b, one->name) : NULL;
     if (work->b && !other)
         return MC_OK;
+    /* Counters and masks have no arithmetic: they are those of the first dict. */
     if (mc_dtype_kind_of(one->source->dtype) != MC_KIND_FLOAT) {
         *made = mc_source_ref(one->source);
         return MC_OK;
@@ -277,6 +280,10 @@ mc_status mc_state_dict_combine(mc_operator op, const mc_state_dict *a, const mc
     const size_t missing = count_missing(a, b, &first) + count_missing(b, a, &first);
     if (left_out)
         *left_out = missing;
+    /*
+     * Names are dropped only for a caller who takes their number. Without any common name, the
+     * error of fill_arithmetic says more.
+     */
     else if (missing > 0 && missing < a->count + b->count)
         return mc_fail_at(error, MC_MISMATCH, NULL, first, -1,
                           "expected the same names in both state dicts, found %zu that only one of "

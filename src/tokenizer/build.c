@@ -50,6 +50,7 @@ static mc_status reserve_id(mc_tokenizer *tokenizer, json_int_t id, const char *
     if ((size_t)id < tokenizer->token_count)
         return MC_OK;
     size_t count = tokenizer->token_count ? tokenizer->token_count : 256;
+    /* Ids come in any order: doubling keeps the table at O(n) instead of O(n²) moves. */
     while (count <= (size_t)id)
         count *= 2;
     const char **const tokens = mc_realloc(tokenizer->tokens, count * sizeof *tokens);
@@ -65,6 +66,10 @@ static mc_status set_token(mc_tokenizer *tokenizer, json_int_t id, const char *t
                            mc_error *error)
 {
     MC_TRY(reserve_id(tokenizer, id, text, error));
+    /*
+     * A table with two texts of one id would decode differently from the library that made the
+     * model.
+     */
     if (tokenizer->tokens[id])
         return mc_fail(error, MC_FORMAT,
                        "id %" JSON_INTEGER_FORMAT " belongs to two tokens, '%s' and '%s'", id,
@@ -94,6 +99,9 @@ mc_status mc_build_vocabulary(mc_tokenizer *tokenizer, const json_t *vocab, mc_e
     size_t total = 1;
     if (!json_is_object(vocab) || json_object_size(vocab) == 0)
         return mc_fail(error, MC_FORMAT, "expected a vocabulary of tokens and ids, found none");
+    /*
+     * All texts in one block: 128,000 allocations would take longer than the rest of the opening.
+     */
     json_object_foreach((json_t *)(uintptr_t)vocab, name, id) total += strlen(name) + 1;
     char *end = tokenizer->texts = mc_alloc(total);
     if (!end)
@@ -126,6 +134,7 @@ mc_status mc_build_lines(mc_tokenizer *tokenizer, size_t size, mc_error *error)
         if (end > line && end[-1] == '\r')
             end--;
         *end = '\0';
+        /* An empty line has an id and no token, as in transformers. */
         if (end > line)
             MC_TRY(add_token(tokenizer, line, (size_t)(end - line), id, error));
         line = following;
@@ -186,6 +195,7 @@ mc_status mc_build_merge(mc_tokenizer *tokenizer, const char *left, size_t left_
                          const char *right, size_t right_size, int32_t rank, mc_error *error)
 {
     const mc_vocabulary *const vocabulary = &tokenizer->vocabulary;
+    /* Tokens longer than MC_TOKEN_BYTES are not in the vocabulary, so that both parts fit. */
     char merged[2 * MC_TOKEN_BYTES];
     mc_bpe_merge merge = {.rank = rank};
     merge.left = mc_vocabulary_find(vocabulary, left, left_size);
@@ -224,6 +234,10 @@ mc_status mc_build_added_reserve(mc_tokenizer *tokenizer, size_t count, mc_error
 }
 
 /* The id of a new token that is not in the vocabulary. */
+/*
+ * New tokens follow the vocabulary, or the largest added id where files left a gap, as the
+ * tokenizers package numbers them.
+ */
 static int32_t next_id(const mc_tokenizer *tokenizer)
 {
     const int32_t size = (int32_t)tokenizer->vocabulary.count;
