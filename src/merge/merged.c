@@ -4,6 +4,7 @@
 #include "merge/reduce.h"
 #include "merge/survey.h"
 #include "merge/trial.h"
+#include "tensor/cast.h"
 
 #include <assert.h>
 #include <pthread.h>

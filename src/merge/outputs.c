@@ -5,6 +5,7 @@
 #include "merge/merged.h"
 #include "merge/survey.h"
 #include "model/parts.h"
+#include "tensor/cast.h"
 
 #include <assert.h>
 #include <stdio.h>

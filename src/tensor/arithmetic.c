@@ -7,6 +7,7 @@
  * the method that does the same in one pass; operation by operation over whole tiles it took twice
  * as long.
  */
+#include "tensor/cast.h"
 #include "tensor/source.h"
 
 #include "base/memory.h"
@@ -275,19 +276,6 @@ static const mc_source_class arithmetic_class = {.name = "arithmetic",
                                                  .read_ahead = arithmetic_ahead,
                                                  .check = arithmetic_check,
                                                  .free = arithmetic_free};
-
-mc_status mc_source_check_operand(const mc_source *operand, mc_error *error)
-{
-    if (mc_dtype_kind_of(operand->dtype) != MC_KIND_FLOAT)
-        return mc_fail(error, MC_UNSUPPORTED, "expected a float tensor, found %s",
-                       mc_dtype_name(operand->dtype));
-    if (operand->depth >= MC_SOURCE_MAX_DEPTH)
-        return mc_fail(error, MC_UNSUPPORTED,
-                       "expected at most %d computed tensors on top of each other; compute the "
-                       "state dict in between (mc_state_dict_materialize)",
-                       MC_SOURCE_MAX_DEPTH);
-    return MC_OK;
-}
 
 mc_status mc_source_combine(mc_operator op, mc_source *a, mc_source *b, mc_source **out,
                             mc_error *error)

@@ -1,5 +1,5 @@
 /* Casts: the same values under another float dtype, rounded when they are written. */
-#include "tensor/source.h"
+#include "tensor/cast.h"
 
 typedef struct cast_source {
     mc_source source;

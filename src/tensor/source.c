@@ -261,6 +261,19 @@ mc_status mc_source_check(const mc_source *source, mc_error *error)
     return source->class->check ? source->class->check(source, error) : MC_OK;
 }
 
+mc_status mc_source_check_operand(const mc_source *operand, mc_error *error)
+{
+    if (mc_dtype_kind_of(operand->dtype) != MC_KIND_FLOAT)
+        return mc_fail(error, MC_UNSUPPORTED, "expected a float tensor, found %s",
+                       mc_dtype_name(operand->dtype));
+    if (operand->depth >= MC_SOURCE_MAX_DEPTH)
+        return mc_fail(error, MC_UNSUPPORTED,
+                       "expected at most %d computed tensors on top of each other; compute the "
+                       "state dict in between (mc_state_dict_materialize)",
+                       MC_SOURCE_MAX_DEPTH);
+    return MC_OK;
+}
+
 bool mc_source_same_shape(const mc_source *a, const mc_source *b)
 {
     return a->rank == b->rank &&

@@ -73,13 +73,8 @@ void mc_source_ahead_operand(const mc_source *self, const mc_source *operand, in
                              int64_t size);
 mc_status mc_source_check(const mc_source *source, mc_error *error);
 
-/* MC_UNSUPPORTED unless arithmetic can be done on it: it is of floats, and not nested too deep. */
+/* MC_UNSUPPORTED unless arithmetic can be done on it: floats, and not nested too deep. */
 mc_status mc_source_check_operand(const mc_source *operand, mc_error *error);
-
-/* Lazily rounds the values to another float dtype, when they are written. */
-mc_status mc_source_cast(mc_source *source, mc_dtype dtype, mc_source **out, mc_error *error);
-/* What a cast was made of; any other source itself. */
-const mc_source *mc_source_uncast(const mc_source *source);
 
 bool mc_source_same_shape(const mc_source *a, const mc_source *b);
 /* "[30522, 768]"; buffer of at least 32 bytes. Returns buffer. */

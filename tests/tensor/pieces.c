@@ -1,5 +1,6 @@
 /* Windows of tensors and tensors one behind another, in any range and dtype. */
 #include "tensor/pieces.h"
+#include "tensor/cast.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,5 @@
 /* Sources: in memory, computed, cast, arithmetic; ranges, bytes and values of any part. */
+#include "tensor/cast.h"
 #include "tensor/source.h"
 
 #include "base/memory.h"
