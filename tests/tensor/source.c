@@ -1,6 +1,6 @@
 /* Sources: in memory, computed, cast, arithmetic; ranges, bytes and values of any part. */
-#include "tensor/cast.h"
 #include "tensor/source.h"
+#include "tensor/cast.h"
 
 #include "base/memory.h"
 
