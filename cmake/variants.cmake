@@ -16,13 +16,13 @@ if(MC_X86_64)
     set(MC_FUSED_FLAGS_avx512 -mfma)
 endif()
 
-# The methods in src/methods/list.h, one line MC_METHOD(family, name) each, and the mean that is not
+# The methods in src/methods/list.h, one line MC_METHOD(family, name) each, and two that are not
 # in it. The family is a part of their symbols: src/methods/builtin.h.
 set(method_list ${CMAKE_CURRENT_SOURCE_DIR}/src/methods/list.h)
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${method_list})
-set(MC_METHOD_SOURCES src/methods/mean.c)
-set_source_files_properties(src/methods/mean.c PROPERTIES COMPILE_DEFINITIONS
-                                                          MC_METHOD_FAMILY=internal)
+set(MC_METHOD_SOURCES src/methods/compare.c src/methods/mean.c)
+set_source_files_properties(${MC_METHOD_SOURCES} PROPERTIES COMPILE_DEFINITIONS
+                                                            MC_METHOD_FAMILY=internal)
 if(EXISTS ${method_list})
     file(STRINGS ${method_list} lines REGEX "^MC_METHOD\\(")
     foreach(line IN LISTS lines)

@@ -72,6 +72,10 @@ _mergecraft_value()
     "classify --top-k") ;;
     "classify --dtype") _mergecraft_offer "$3" words "f32 bf16 int8" ;;
     "classify --threads") ;;
+    "compare --base") _mergecraft_offer "$3" files ;;
+    "compare --by") _mergecraft_offer "$3" words "block role tensor total" ;;
+    "compare --exclude") ;;
+    "compare --threads") ;;
     "download --dataset") _mergecraft_offer "$3" words "cola sst2 mrpc qqp stsb mnli mnli_matched mnli_mismatched qnli rte wnli ax" ;;
     "download --split") ;;
     "upload --branch") ;;
@@ -95,11 +99,12 @@ _mergecraft_operand()
     "classify 2") ;;
     "methods 0") _mergecraft_offer "$3" methods ;;
     "inspect 0") _mergecraft_offer "$3" files ;;
+    "compare "*) _mergecraft_offer "$3" files ;;
     "download "*) ;;
     "upload 0") _mergecraft_offer "$3" folders ;;
     "upload 1") ;;
     "clean "*) _mergecraft_offer "$3" folders ;;
-    "help 0") _mergecraft_offer "$3" words "merge check eval classify methods inspect download upload clean help" ;;
+    "help 0") _mergecraft_offer "$3" words "merge check eval classify methods inspect compare download upload clean help" ;;
     esac
 }
 
@@ -113,6 +118,7 @@ _mergecraft_options()
     classify) _mergecraft_words "$2" " --top-k --dtype --threads --json --quiet -q --verbose -v --help -h --version" ;;
     methods) _mergecraft_words "$2" " --names --json --quiet -q --verbose -v --help -h --version" ;;
     inspect) _mergecraft_words "$2" " --summary --json --quiet -q --verbose -v --help -h --version" ;;
+    compare) _mergecraft_words "$2" " --base --by --exclude --csv --threads --json --quiet -q --verbose -v --help -h --version" ;;
     download) _mergecraft_words "$2" " --dataset --split --json --quiet -q --verbose -v --help -h --version" ;;
     upload) _mergecraft_words "$2" " --branch --message -m --private --dry-run --json --quiet -q --verbose -v --help -h --version" ;;
     clean) _mergecraft_words "$2" " --json --quiet -q --verbose -v --help -h --version" ;;
@@ -120,7 +126,7 @@ _mergecraft_options()
     esac
 }
 
-_mergecraft_subcommands="merge check eval classify methods inspect download upload clean help --help -h --version"
+_mergecraft_subcommands="merge check eval classify methods inspect compare download upload clean help --help -h --version"
 
 # Sets `operands` to the number of operands between the subcommand and the cursor.
 _mergecraft_count_operands()

@@ -9,6 +9,7 @@
  *     method.h           merge methods, built-in and your own
  *     tile.h, random.h   arithmetic on tiles and random numbers, for methods
  *     merge.h            dict_map, model_merge, plans
+ *     compare.h          how models differ
  *     recipe.h           recipes in YAML, as mergekit reads them
  *     plugin.h           methods from C files and shared objects
  *     tokenizer.h        text → token ids, as a model reads them
@@ -21,6 +22,7 @@
 #define MERGECRAFT_MERGECRAFT_H
 
 #include <mergecraft/bench.h>
+#include <mergecraft/compare.h>
 #include <mergecraft/dtype.h>
 #include <mergecraft/error.h>
 #include <mergecraft/glue.h>

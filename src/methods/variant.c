@@ -30,6 +30,7 @@ typedef const mc_method *method_forms[REALS][MC_CPU_LEVELS];
 #define MC_METHOD(family_, name_) DECLARE_FORMS(family_, name_)
 #include "methods/list.h"
 #undef MC_METHOD
+DECLARE_FORMS(internal, compare)
 DECLARE_FORMS(internal, mean)
 
 /* The methods of the list, and then those that are not in it. */
@@ -37,10 +38,11 @@ static const method_forms forms[] = {
 #define MC_METHOD(family_, name_) FORMS(family_, name_),
 #include "methods/list.h"
 #undef MC_METHOD
+    FORMS(internal, compare),
     FORMS(internal, mean),
 };
 
-enum { ALL = sizeof forms / sizeof *forms, LISTED = ALL - 1, MEAN = LISTED };
+enum { ALL = sizeof forms / sizeof *forms, LISTED = ALL - 2, COMPARE = LISTED, MEAN };
 
 size_t mc_method_count(void)
 {
@@ -61,6 +63,11 @@ const mc_method *mc_method_at(size_t index)
 const mc_method *mc_method_mean(void)
 {
     return known(MEAN);
+}
+
+const mc_method *mc_method_compare(void)
+{
+    return known(COMPARE);
 }
 
 static bool is_of_family(const mc_method *method, const char *family, size_t length)

@@ -17,4 +17,7 @@ bool mc_method_is_builtin(const mc_method *method);
 /* The plain mean, which is no method of the list: see merge/mean.h. */
 const mc_method *mc_method_mean(void);
 
+/* The statistics of a comparison (methods/compare.h), which merge nothing: see merge/compare.c. */
+const mc_method *mc_method_compare(void);
+
 #endif

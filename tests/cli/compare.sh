@@ -1,0 +1,58 @@
+# Comparisons with a base against numpy, and of models with each other.
+cp "$SOURCE"/tests/data/compare/*.safetensors .
+models='a.safetensors b.safetensors c.safetensors'
+
+# same_numbers EXPECTED: rows of CSV on standard input, within 1e-6 (1e-8 near 0: differences are
+# rounded to float32); the titles are left out.
+same_numbers()
+{
+    tail -n +2 | awk -F, -v expected="$1" '
+    { getline line < expected; count = split(line, want, ","); rows++ }
+    NF != count || $1 != want[1] { print "found " $0; print "expected " line; exit 1 }
+    {
+        for (i = 2; i <= NF; i++) {
+            off = $i - want[i]
+            far = (off < 0 ? -off : off) > 1e-6 * (want[i] < 0 ? -want[i] : want[i]) + 1e-8
+            if (($i ~ /nan/) != (want[i] ~ /nan/) || ($i !~ /nan/ && far)) {
+                print $1 ", column " i ": expected " want[i] ", found " $i
+                exit 1
+            }
+        }
+    }
+    END { if (rows != 5) { print rows " rows"; exit 1 } }' || fail 'numbers'
+}
+# shellcheck disable=SC2086
+for threads in 1 2 3; do
+    mergecraft compare $models --base base.safetensors --by tensor --csv -q --threads $threads \
+        > found$threads.csv || fail "with $threads threads"
+done
+same_numbers "$SOURCE/tests/data/compare/expected.csv" < found1.csv
+cmp found1.csv found2.csv || fail 'two threads'
+cmp found1.csv found3.csv || fail 'three threads'
+head -n 1 found1.csv
+
+# Sums by block, by role and of all have every element.
+# shellcheck disable=SC2086
+for by in block role total; do
+    mergecraft compare $models --base base.safetensors --by $by --json > json || fail "$by"
+    helper json rows.0.name < json
+    helper json total.elements < json
+done
+# shellcheck disable=SC2086
+expect 0 mergecraft compare $models --base base.safetensors
+
+# Without a base.
+expect 0 mergecraft compare a.safetensors a.safetensors
+expect 1 mergecraft compare a.safetensors c.safetensors
+helper model short.safetensors 'x:2x2:1'
+helper model more.safetensors 'x:2x2:1' 'y:1x2:1'
+helper model other.safetensors 'x:2x3:1' 'y:1x2:1'
+expect 1 mergecraft compare short.safetensors more.safetensors
+expect 1 mergecraft compare more.safetensors other.safetensors
+expect 1 mergecraft compare more.safetensors other.safetensors --exclude y --json | cut -c 1-120
+expect 0 mergecraft compare more.safetensors other.safetensors --exclude x
+
+# Errors.
+expect 2 mergecraft compare short.safetensors
+expect 2 mergecraft compare short.safetensors more.safetensors --by layer
+expect 2 mergecraft compare short.safetensors no/such/model
