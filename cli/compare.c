@@ -457,11 +457,11 @@ const subcommand subcommand_compare = {
     .name = "compare",
     .arguments = "MODEL... [options]",
     .help = "Compare models with their base, or with each other.",
-    .text = "With --base, prints per block how far each model moved from the base (norm of its\n"
-            "task vector / norm of the base), the mean cosine between task vectors, and the\n"
-            "shares of elements whose signs agree and conflict. Without it, prints how the\n"
-            "models differ from the first one; exits with 0 if they do not, with 1 if they do,\n"
-            "and with 2 after an error.\n",
+    .text = "With --base, prints per block how far each model moved from the base (norm of\n"
+            "its task vector / norm of the base), the mean cosine between task vectors, and\n"
+            "the shares of elements whose signs agree and conflict. Without it, prints how\n"
+            "the models differ from the first one; exits with 0 if they do not, with 1 if\n"
+            "they do, and with 2 after an error.\n",
     .example = "  mergecraft compare examples/models/rte-1 examples/models/rte-2 \\\n"
                "      --base examples/models/base\n"
                "  mergecraft compare examples/models/rte-1 examples/models/rte-1\n",
