@@ -109,7 +109,7 @@ static void free_groups(groups *all)
 
 /* ---- numbers --------------------------------------------------------------------------------- */
 
-/* The mean of the cosines between all pairs of task vectors that are not zero; NaN: there is none. */
+/* The mean of the cosines between pairs of task vectors that are not zero; NaN: there is none. */
 static double mean_cosine(const mc_compared *one)
 {
     double sum = 0;
