@@ -5,7 +5,7 @@
 typedef struct plan_object {
     PyObject ob_base;
     mc_plan *plan;
-    PyObject *models, *base, *method; /* must live as long */
+    PyObject *models, *base, *method, *sides; /* must live as long */
 } plan_object;
 
 static PyTypeObject *plan_type;
@@ -34,7 +34,7 @@ static const mc_model **models_of(PyObject *list, Py_ssize_t *count)
 
 /* What new_plan was given, in the library's terms. */
 typedef struct plan_arguments {
-    PyObject *method, *models, *base, *params, *passthrough, *exclude;
+    PyObject *method, *models, *base, *params, *passthrough, *exclude, *sides;
     Py_ssize_t keep;
     unsigned long long seed;
     int strict;
@@ -61,6 +61,51 @@ static mc_plan *make_plan(const plan_arguments *a, mc_plan_input *input)
     return plan;
 }
 
+/* The side inputs of a plan: a name and an array of models for each list. */
+typedef struct side_lists {
+    const char **names;
+    const mc_model ***models;
+    Py_ssize_t count;
+} side_lists;
+
+static void free_sides(side_lists *sides)
+{
+    for (Py_ssize_t i = 0; i < sides->count; i++)
+        PyMem_Free((void *)(uintptr_t)sides->models[i]);
+    PyMem_Free((void *)(uintptr_t)sides->names);
+    PyMem_Free((void *)(uintptr_t)sides->models);
+    *sides = (side_lists){0};
+}
+
+/*
+ * Fills sides from a list of (name, list of `count` models), which owns the names; NULL is an empty
+ * one. Returns false with an exception.
+ */
+static bool sides_of(PyObject *list, Py_ssize_t count, side_lists *sides)
+{
+    const Py_ssize_t lists = list ? PyList_Size(list) : 0;
+    sides->names = PyMem_Calloc((size_t)lists + 1, sizeof *sides->names);
+    sides->models = PyMem_Calloc((size_t)lists + 1, sizeof *sides->models);
+    if (!sides->names || !sides->models)
+        return PyErr_NoMemory() != NULL;
+    for (; sides->count < lists; sides->count++) {
+        Py_ssize_t found;
+        PyObject *models;
+        PyObject *const item = PyList_GetItem(list, sides->count);
+        if (!PyArg_ParseTuple(item, "sO!", &sides->names[sides->count], &PyList_Type, &models))
+            return false;
+        sides->models[sides->count] = models_of(models, &found);
+        if (!sides->models[sides->count])
+            return false;
+        if (found == count)
+            continue;
+        PyErr_Format(PyExc_ValueError, "%s: expected one per model (%zd), found %zd",
+                     sides->names[sides->count++], count, found);
+        return false;
+    }
+    return true;
+}
+
 static mc_plan *plan_of_arguments(const plan_arguments *a)
 {
     Py_ssize_t model_count, param_count = 0, passthrough_count = 0, exclude_count = 0;
@@ -71,6 +116,9 @@ static mc_plan *plan_of_arguments(const plan_arguments *a)
     const char **const exclude = passthrough && a->exclude
                                      ? core_strings(a->exclude, &exclude_count)
                                      : NULL;
+    side_lists sides = {0};
+    const bool ready = passthrough && (exclude || !a->exclude) &&
+                       sides_of(a->sides, model_count, &sides);
     mc_plan_input input = {.models = models,
                            .model_count = (size_t)model_count,
                            .params = params,
@@ -79,27 +127,30 @@ static mc_plan *plan_of_arguments(const plan_arguments *a)
                            .passthrough_count = (size_t)passthrough_count,
                            .exclude = exclude,
                            .exclude_count = (size_t)exclude_count,
+                           .side_names = sides.names,
+                           .sides = (const mc_model *const *const *)sides.models,
+                           .side_count = (size_t)sides.count,
                            .keep = (size_t)a->keep};
-    const bool ready = passthrough && (exclude || !a->exclude);
     mc_plan *const plan = ready ? make_plan(a, &input) : NULL;
     PyMem_Free((void *)(uintptr_t)models);
     PyMem_Free((void *)(uintptr_t)params);
     PyMem_Free((void *)(uintptr_t)passthrough);
     PyMem_Free((void *)(uintptr_t)exclude);
+    free_sides(&sides);
     return plan;
 }
 
 static PyObject *new_plan(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
-    static char *names[] = {"method", "models", "base", "params",  "passthrough", "seed", "strict",
-                            "dtype",  "origin", "text", "exclude", "keep",        NULL};
+    static char *names[] = {"method", "models", "base", "params",  "passthrough", "seed",  "strict",
+                            "dtype",  "origin", "text", "exclude", "keep",        "sides", NULL};
     plan_arguments a = {0};
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOOOOKpzzz|On", names, &a.method, &a.models,
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOOOOKpzzz|OnO", names, &a.method, &a.models,
                                      &a.base, &a.params, &a.passthrough, &a.seed, &a.strict,
-                                     &a.dtype, &a.origin, &a.text, &a.exclude, &a.keep))
+                                     &a.dtype, &a.origin, &a.text, &a.exclude, &a.keep, &a.sides))
         return NULL;
     if (!PyList_Check(a.models) || !PyList_Check(a.params) || !PyList_Check(a.passthrough) ||
-        (a.exclude && !PyList_Check(a.exclude)))
+        (a.exclude && !PyList_Check(a.exclude)) || (a.sides && !PyList_Check(a.sides)))
         return PyErr_Format(PyExc_TypeError, "expected lists of models, parameters and patterns");
     mc_plan *const plan = plan_of_arguments(&a);
     plan_object *const self = plan ? (plan_object *)PyType_GenericAlloc(type, 0) : NULL;
@@ -111,6 +162,7 @@ static PyObject *new_plan(PyTypeObject *type, PyObject *args, PyObject *keywords
     self->models = PySequence_Tuple(a.models);
     self->base = Py_NewRef(a.base);
     self->method = Py_NewRef(a.method);
+    self->sides = Py_XNewRef(a.sides);
     if (self->models)
         return (PyObject *)self;
     Py_DECREF(self);
@@ -125,6 +177,7 @@ static void plan_dealloc(PyObject *object)
     Py_XDECREF(self->models);
     Py_XDECREF(self->base);
     Py_XDECREF(self->method);
+    Py_XDECREF(self->sides);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(object);
     Py_DECREF(type);
 }
@@ -210,8 +263,9 @@ static PyMethodDef plan_methods[] = {{"run", (PyCFunction)(void (*)(void))plan_r
 static PyType_Slot plan_slots[] = {{Py_tp_doc,
                                     "Plan(method, models, base, params, passthrough, seed, strict, "
                                     "dtype, origin, text, exclude=[], "
-                                    "keep=0)\n--\n\n"
-                                    "What will be made of models; params are 'NAME=VALUE'."},
+                                    "keep=0, sides=[])\n--\n\n"
+                                    "What will be made of models; params are 'NAME=VALUE', sides "
+                                    "(name, models)."},
                                    {Py_tp_new, new_plan},
                                    {Py_tp_dealloc, plan_dealloc},
                                    {Py_tp_getset, plan_properties},

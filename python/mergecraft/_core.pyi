@@ -104,6 +104,7 @@ class Plan:
         text: str | None,
         exclude: list[str] = ...,
         keep: int = 0,
+        sides: list[tuple[str, list[Model]]] = ...,
     ) -> None: ...
     @property
     def report(self) -> list[str]: ...

@@ -184,7 +184,9 @@ class DictMap:
         """Raises if a layer's shapes differ in the first list; others may have any shape."""
         what, get = self.names[0], dict.__getitem__
         for layer, names in layers:
-            shapes = [getattr(get(d, its), "shape", None) for d, its in zip(dicts, names[0])]
+            shapes: list[Any] = [
+                getattr(get(item, its), "shape", None) for item, its in zip(dicts, names[0])
+            ]
             if shapes.count(shapes[0]) == len(shapes) and shapes[0] is not None:
                 continue
             for item, name in zip(dicts, names[0]):

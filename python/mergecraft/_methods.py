@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 from . import _core, _tensors
 from ._arguments import COMMON, Options
@@ -58,7 +59,8 @@ class Method(Merge):
 
     def _names(self) -> list[str]:
         """Its own arguments after `models`, in order."""
-        return [*(["base_index"] if self._core.needs_base else []), *self._params]
+        first = ["base_index"] if self._core.needs_base else []
+        return [*first, *self._core.sides, *self._params]
 
     @property
     def __signature__(self) -> inspect.Signature:
@@ -68,6 +70,8 @@ class Method(Merge):
         made = [Parameter("models", plain, annotation="Sequence[Any]")]
         if self._core.needs_base:
             made.append(Parameter("base_index", plain, default=0, annotation="int | None"))
+        for name in self._core.sides:
+            made.append(Parameter(name, plain, default=None, annotation="Sequence[Any] | None"))
         for name, param in self._params.items():
             kind = _TYPES[param["type"]]
             if param["per_input"]:
@@ -92,6 +96,10 @@ class Method(Merge):
             lines.append(
                 "    base_index: index of the models' common ancestor; or give base_model=."
             )
+        lines += [
+            f"    {name}: one per model (without the base): dicts of tensors, or paths."
+            for name in self._core.sides
+        ]
         lines += [f"    {name}: {self._describe(param)}." for name, param in self._params.items()]
         lines += ["    Others: the keywords of every merge; see mergecraft.Merge.", ""]
         lines += [
@@ -117,6 +125,11 @@ class Method(Merge):
         given = {name: kwargs[name] for name in COMMON if name in kwargs}
         options = Options(given, self.__name__)
         to_folder = options.out is not None
+        sides = [
+            (name, self._side(name, own.pop(name), options.verbose))
+            for name in self._core.sides
+            if own.get(name) is not None
+        ]
         inputs = open_inputs(models, options.verbose, to_folder)
         base_model = kwargs.get("base_model")
         index = own.pop("base_index", None)
@@ -146,8 +159,17 @@ class Method(Merge):
             text=None,
             exclude=options.exclude,
             keep=rest.index(last) + 1 if options.exclude else 0,
+            sides=[(name, [each.core for each in items]) for name, items in sides],
         )
         return self._finish(plan, last, options, {}, None)
+
+    def _side(self, name: str, values: Any, verbose: bool | None) -> list[Input]:
+        """Returns a further list of the method: one per model."""
+        if isinstance(values, (str, os.PathLike, Mapping)) or not hasattr(values, "__iter__"):
+            found = type(values).__name__
+            raise ArgumentError(f"{self.__name__}(): {name}: expected a list, found {found}")
+        items = list(values)
+        return [Input(item, f"{name}[{i}]", verbose=verbose) for i, item in enumerate(items)]
 
     def _counted(self, inputs: list[Input], index: Any, options: Options) -> list[Input]:
         """Returns the models of a method without a base, one of which base_index names.
@@ -172,13 +194,19 @@ class Method(Merge):
     ) -> Tensor:
         """Merges bare tensors, such as those a layer function gets: one per model.
 
-        base: the base's tensor, for methods that need one. layer_name: what random numbers depend
+        base: the base's tensor, for methods that need one. Further lists of the method, such as
+        fisher's `fishers`, are lists of tensors. layer_name: what random numbers depend
         on, beside the keyword `seed`.
         """
         seed = Options({"seed": params.pop("seed", None)}, self.__name__).seed
         own = self._own((), params)
         name = layer_name or "layer"
-        models = [_wrapped(tensor, name, f"tensors[{i}]") for i, tensor in enumerate(tensors)]
+        models = _all_wrapped(tensors, name, "tensors")
+        sides = [
+            (each, _all_wrapped(own.pop(each), name, each))
+            for each in self._core.sides
+            if own.get(each) is not None
+        ]
         if not models:
             raise UsageError(f"{self.__name__}.layer(): expected tensors, found an empty list")
         plan = _core.Plan(
@@ -192,6 +220,7 @@ class Method(Merge):
             dtype=None,
             origin=None,
             text=None,
+            sides=sides,
         )
         (made,) = dict(plan.dict.materialize().items()).values()
         return _tensors.like(_tensors.from_source(made, share=True), tensors[-1])
@@ -211,7 +240,7 @@ class Method(Merge):
         for name, value in kwargs.items():
             if name in own:
                 raise ArgumentError(f"{self.__name__}() got multiple values for argument '{name}'")
-            if name in self._params or name == "base_index":
+            if name in self._params or name in self._core.sides or name == "base_index":
                 own[name] = value
             elif name in _OBSOLETE:
                 warn(f"{self.__name__}(): {name} has no effect")
@@ -261,6 +290,10 @@ def _argument(name: str) -> str:
     import keyword
 
     return f"{name}_" if keyword.iskeyword(name) else name
+
+
+def _all_wrapped(tensors: Sequence[Tensor], name: str, label: str) -> list[_core.Model]:
+    return [_wrapped(tensor, name, f"{label}[{i}]") for i, tensor in enumerate(tensors)]
 
 
 def _wrapped(tensor: Tensor, name: str, label: str) -> _core.Model:

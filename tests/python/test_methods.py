@@ -181,6 +181,28 @@ def test_a_method_in_c(tmp_path):
         mergecraft.load_methods(broken)
 
 
+def test_a_method_with_a_further_list(tmp_path):
+    (method,) = mergecraft.load_methods(ROOT / "examples" / "hessians.c").values()
+    assert list(inspect.signature(method).parameters)[:2] == ["models", "hessians"]
+    models, hessians = vectors([1.0, 5.0], [3.0, 7.0]), vectors([1.0, 0.0], [3.0, 0.0])
+    same(method(models, hessians=hessians)["x"], [2.5, 6])
+    same(method(models, hessians)["x"], [2.5, 6])
+    paths = [tmp_path / f"{i}.safetensors" for i in range(2)]
+    for path, each in zip(paths, hessians):
+        StateDict(each).save(path)
+    same(method(models, hessians=paths)["x"], [2.5, 6])
+    bare = method.layer([each["x"] for each in models], hessians=[each["x"] for each in hessians])
+    same(bare, [2.5, 6])
+    with pytest.raises(mergecraft.UsageError, match="hessians"):
+        method(models)
+    with pytest.raises(ValueError, match=r"hessians: expected one per model \(2\), found 1"):
+        method(models, hessians=hessians[:1])
+    with pytest.raises(mergecraft.ArgumentError, match="hessians: expected a list, found dict"):
+        method(models, hessians=hessians[0])
+    with pytest.raises(mergecraft.ArgumentError, match=r"hessians\[1\]: expected"):
+        method(models, hessians=[hessians[0], 5])
+
+
 def test_every_error_is_one_of_the_family():
     names = [n for n in mergecraft.__all__ if n.endswith("Error")]
     assert len(names) >= 10
