@@ -5,7 +5,67 @@ from typing import Any, final
 
 from ._methods import Method
 
-__all__ = ["cabs", "cart", "consensus", "dare", "iso_c", "iso_cts", "magmax", "max_magnitude", "median", "slerp", "soup", "stock", "task", "ties", "trimmed_mean", "tsvm", "wudi"]
+__all__ = ["boost", "breadcrumbs", "cabs", "cart", "consensus", "dare", "emr", "iso_c", "iso_cts", "knots", "lines", "localize_stitch", "magmax", "max_magnitude", "median", "metagpt", "opcm", "pcb", "slerp", "soup", "stock", "svc", "task", "ties", "trimmed_mean", "tsvm", "wudi"]
+
+@final
+class _Boost(Method):
+    def __call__(
+        self,
+        models: Sequence[Any],
+        base_index: int | None = 0,
+        beta: float = 0.01,
+        alpha: float = 1.0,
+        *,
+        task: str | None = ...,
+        device: Any = ...,
+        verbose: bool | None = ...,
+        passthrough_layers: str | Iterable[str] | None = ...,
+        passthrough: str | Iterable[str] | None = ...,
+        exclude: str | Iterable[str] | None = ...,
+        keep: Any = ...,
+        base_model: Any = ...,
+        out: str | os.PathLike[str] | None = ...,
+        dtype: Any = ...,
+        seed: int = ...,
+        strict: bool = ...,
+        threads: int = ...,
+        memory: int = ...,
+        shard_size: int = ...,
+        overwrite: bool = ...,
+        sync: bool = ...,
+    ) -> Any: ...
+
+boost: _Boost
+
+@final
+class _Breadcrumbs(Method):
+    def __call__(
+        self,
+        models: Sequence[Any],
+        base_index: int | None = 0,
+        keep: float = 0.15,
+        remove: float = 0.006,
+        alpha: float = 0.2,
+        *,
+        task: str | None = ...,
+        device: Any = ...,
+        verbose: bool | None = ...,
+        passthrough_layers: str | Iterable[str] | None = ...,
+        passthrough: str | Iterable[str] | None = ...,
+        exclude: str | Iterable[str] | None = ...,
+        base_model: Any = ...,
+        out: str | os.PathLike[str] | None = ...,
+        dtype: Any = ...,
+        seed: int = ...,
+        strict: bool = ...,
+        threads: int = ...,
+        memory: int = ...,
+        shard_size: int = ...,
+        overwrite: bool = ...,
+        sync: bool = ...,
+    ) -> Any: ...
+
+breadcrumbs: _Breadcrumbs
 
 @final
 class _Cabs(Method):
@@ -133,6 +193,34 @@ class _Dare(Method):
 dare: _Dare
 
 @final
+class _Emr(Method):
+    def __call__(
+        self,
+        models: Sequence[Any],
+        base_index: int | None = 0,
+        task: int = 0,
+        *,
+        device: Any = ...,
+        verbose: bool | None = ...,
+        passthrough_layers: str | Iterable[str] | None = ...,
+        passthrough: str | Iterable[str] | None = ...,
+        exclude: str | Iterable[str] | None = ...,
+        keep: Any = ...,
+        base_model: Any = ...,
+        out: str | os.PathLike[str] | None = ...,
+        dtype: Any = ...,
+        seed: int = ...,
+        strict: bool = ...,
+        threads: int = ...,
+        memory: int = ...,
+        shard_size: int = ...,
+        overwrite: bool = ...,
+        sync: bool = ...,
+    ) -> Any: ...
+
+emr: _Emr
+
+@final
 class _IsoC(Method):
     def __call__(
         self,
@@ -192,6 +280,98 @@ class _IsoCts(Method):
 iso_cts: _IsoCts
 
 @final
+class _Knots(Method):
+    def __call__(
+        self,
+        models: Sequence[Any],
+        base_index: int | None = 0,
+        mode: str = 'ties',
+        topk: float = 20.0,
+        scale: float = 0.6,
+        aggregate: str = 'mean',
+        *,
+        task: str | None = ...,
+        device: Any = ...,
+        verbose: bool | None = ...,
+        passthrough_layers: str | Iterable[str] | None = ...,
+        passthrough: str | Iterable[str] | None = ...,
+        exclude: str | Iterable[str] | None = ...,
+        keep: Any = ...,
+        base_model: Any = ...,
+        out: str | os.PathLike[str] | None = ...,
+        dtype: Any = ...,
+        seed: int = ...,
+        strict: bool = ...,
+        threads: int = ...,
+        memory: int = ...,
+        shard_size: int = ...,
+        overwrite: bool = ...,
+        sync: bool = ...,
+    ) -> Any: ...
+
+knots: _Knots
+
+@final
+class _Lines(Method):
+    def __call__(
+        self,
+        models: Sequence[Any],
+        base_index: int | None = 0,
+        beta: float = 0.5,
+        alpha: float = -1.0,
+        blocks: int = 0,
+        *,
+        task: str | None = ...,
+        device: Any = ...,
+        verbose: bool | None = ...,
+        passthrough_layers: str | Iterable[str] | None = ...,
+        passthrough: str | Iterable[str] | None = ...,
+        exclude: str | Iterable[str] | None = ...,
+        keep: Any = ...,
+        base_model: Any = ...,
+        out: str | os.PathLike[str] | None = ...,
+        dtype: Any = ...,
+        seed: int = ...,
+        strict: bool = ...,
+        threads: int = ...,
+        memory: int = ...,
+        shard_size: int = ...,
+        overwrite: bool = ...,
+        sync: bool = ...,
+    ) -> Any: ...
+
+lines: _Lines
+
+@final
+class _LocalizeStitch(Method):
+    def __call__(
+        self,
+        models: Sequence[Any],
+        base_index: int | None = 0,
+        keep: float = 0.05,
+        tensors: str = 'blocks',
+        *,
+        task: str | None = ...,
+        device: Any = ...,
+        verbose: bool | None = ...,
+        passthrough_layers: str | Iterable[str] | None = ...,
+        passthrough: str | Iterable[str] | None = ...,
+        exclude: str | Iterable[str] | None = ...,
+        base_model: Any = ...,
+        out: str | os.PathLike[str] | None = ...,
+        dtype: Any = ...,
+        seed: int = ...,
+        strict: bool = ...,
+        threads: int = ...,
+        memory: int = ...,
+        shard_size: int = ...,
+        overwrite: bool = ...,
+        sync: bool = ...,
+    ) -> Any: ...
+
+localize_stitch: _LocalizeStitch
+
+@final
 class _Magmax(Method):
     def __call__(
         self,
@@ -226,6 +406,7 @@ class _MaxMagnitude(Method):
         self,
         models: Sequence[Any],
         base_index: int | None = 0,
+        scale: float = 1.0,
         *,
         task: str | None = ...,
         device: Any = ...,
@@ -275,6 +456,95 @@ class _Median(Method):
     ) -> Any: ...
 
 median: _Median
+
+@final
+class _Metagpt(Method):
+    def __call__(
+        self,
+        models: Sequence[Any],
+        base_index: int | None = 0,
+        *,
+        task: str | None = ...,
+        device: Any = ...,
+        verbose: bool | None = ...,
+        passthrough_layers: str | Iterable[str] | None = ...,
+        passthrough: str | Iterable[str] | None = ...,
+        exclude: str | Iterable[str] | None = ...,
+        keep: Any = ...,
+        base_model: Any = ...,
+        out: str | os.PathLike[str] | None = ...,
+        dtype: Any = ...,
+        seed: int = ...,
+        strict: bool = ...,
+        threads: int = ...,
+        memory: int = ...,
+        shard_size: int = ...,
+        overwrite: bool = ...,
+        sync: bool = ...,
+    ) -> Any: ...
+
+metagpt: _Metagpt
+
+@final
+class _Opcm(Method):
+    def __call__(
+        self,
+        models: Sequence[Any],
+        base_index: int | None = 0,
+        alpha: float = 0.5,
+        *,
+        task: str | None = ...,
+        device: Any = ...,
+        verbose: bool | None = ...,
+        passthrough_layers: str | Iterable[str] | None = ...,
+        passthrough: str | Iterable[str] | None = ...,
+        exclude: str | Iterable[str] | None = ...,
+        keep: Any = ...,
+        base_model: Any = ...,
+        out: str | os.PathLike[str] | None = ...,
+        dtype: Any = ...,
+        seed: int = ...,
+        strict: bool = ...,
+        threads: int = ...,
+        memory: int = ...,
+        shard_size: int = ...,
+        overwrite: bool = ...,
+        sync: bool = ...,
+    ) -> Any: ...
+
+opcm: _Opcm
+
+@final
+class _Pcb(Method):
+    def __call__(
+        self,
+        models: Sequence[Any],
+        base_index: int | None = 0,
+        ratio: float = 0.1,
+        scale: float = 1.2,
+        clip: float = 0.0001,
+        inter: str = 'raw',
+        *,
+        task: str | None = ...,
+        device: Any = ...,
+        verbose: bool | None = ...,
+        passthrough_layers: str | Iterable[str] | None = ...,
+        passthrough: str | Iterable[str] | None = ...,
+        exclude: str | Iterable[str] | None = ...,
+        keep: Any = ...,
+        base_model: Any = ...,
+        out: str | os.PathLike[str] | None = ...,
+        dtype: Any = ...,
+        seed: int = ...,
+        strict: bool = ...,
+        threads: int = ...,
+        memory: int = ...,
+        shard_size: int = ...,
+        overwrite: bool = ...,
+        sync: bool = ...,
+    ) -> Any: ...
+
+pcb: _Pcb
 
 @final
 class _Slerp(Method):
@@ -364,6 +634,35 @@ class _Stock(Method):
 stock: _Stock
 
 @final
+class _Svc(Method):
+    def __call__(
+        self,
+        models: Sequence[Any],
+        base_index: int | None = 0,
+        alpha: float = 0.1,
+        *,
+        task: str | None = ...,
+        device: Any = ...,
+        verbose: bool | None = ...,
+        passthrough_layers: str | Iterable[str] | None = ...,
+        passthrough: str | Iterable[str] | None = ...,
+        exclude: str | Iterable[str] | None = ...,
+        keep: Any = ...,
+        base_model: Any = ...,
+        out: str | os.PathLike[str] | None = ...,
+        dtype: Any = ...,
+        seed: int = ...,
+        strict: bool = ...,
+        threads: int = ...,
+        memory: int = ...,
+        shard_size: int = ...,
+        overwrite: bool = ...,
+        sync: bool = ...,
+    ) -> Any: ...
+
+svc: _Svc
+
+@final
 class _Task(Method):
     def __call__(
         self,
@@ -403,6 +702,8 @@ class _Ties(Method):
         base_index: int | None = 0,
         k: float = 0.1,
         weights: float | Sequence[float] | None = None,
+        trim: str = 'layer',
+        scale: float = 1.0,
         *,
         task: str | None = ...,
         device: Any = ...,

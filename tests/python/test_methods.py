@@ -27,10 +27,10 @@ def test_signatures_are_the_originals():
         "task": ["models", "base_index", "signs", "scale", "weights", "scaling"],
         "slerp": ["models", "tau", "eps"],
         "stock": ["models", "base_index"],
-        "ties": ["models", "base_index", "k", "weights"],
+        "ties": ["models", "base_index", "k", "weights", "trim", "scale"],
         "dare": ["models", "base_index", "p", "average", "weights"],
         "median": ["models"],
-        "max_magnitude": ["models", "base_index"],
+        "max_magnitude": ["models", "base_index", "scale"],
     }
     for name, names in expected.items():
         parameters = inspect.signature(ALL[name]).parameters
