@@ -60,6 +60,19 @@ _mergecraft_value()
     "merge --split") ;;
     "merge --eval-dtype") _mergecraft_offer "$3" words "f32 bf16 int8" ;;
     "merge --predictions") _mergecraft_offer "$3" files ;;
+    "lora --output" | "lora -o") _mergecraft_offer "$3" folders ;;
+    "lora --base") _mergecraft_offer "$3" files ;;
+    "lora --param" | "lora -p") ;;
+    "lora --rank" | "lora -r") ;;
+    "lora --energy") ;;
+    "lora --max-rank") ;;
+    "lora --exclude") ;;
+    "lora --save") ;;
+    "lora --dtype") _mergecraft_offer "$3" words "f32 f16 bf16" ;;
+    "lora --shard-size") ;;
+    "lora --seed") ;;
+    "lora --memory") ;;
+    "lora --threads") ;;
     "eval --data") _mergecraft_offer "$3" files ;;
     "eval --text") ;;
     "eval --pair") ;;
@@ -91,6 +104,8 @@ _mergecraft_operand()
     case "$1 $2" in
     "merge 0") _mergecraft_offer "$3" methods ;;
     "merge "*) _mergecraft_offer "$3" files ;;
+    "lora 0") _mergecraft_offer "$3" words "merge extract bake" ;;
+    "lora "*) ;;
     "check 0") ;;
     "eval 0") _mergecraft_offer "$3" files ;;
     "eval 1") _mergecraft_offer "$3" words "cola sst2 mrpc qqp stsb mnli mnli_matched mnli_mismatched qnli rte wnli ax" ;;
@@ -105,6 +120,7 @@ _mergecraft_operand()
     "upload 1") ;;
     "clean "*) _mergecraft_offer "$3" folders ;;
     "help 0") _mergecraft_offer "$3" words "merge check eval classify methods inspect compare download upload clean help" ;;
+    "help 0") _mergecraft_offer "$3" words "merge lora check eval classify methods inspect download upload clean help" ;;
     esac
 }
 
@@ -113,6 +129,7 @@ _mergecraft_options()
 {
     case $1 in
     merge) _mergecraft_words "$2" " --output -o --base --param -p --passthrough --exclude --keep-head --then --matrices --side --dtype --shard-size --seed --strict --dry-run --overwrite --no-sync --memory --threads --eval --data --split --eval-dtype --predictions --json --quiet -q --verbose -v --help -h --version" ;;
+    lora) _mergecraft_words "$2" " --output -o --base --param -p --rank -r --energy --max-rank --exact --exclude --save --embeddings --dtype --shard-size --seed --strict --dry-run --overwrite --no-sync --memory --threads --json --quiet -q --verbose -v --help -h --version" ;;
     check) _mergecraft_words "$2" " --strict --json --quiet -q --verbose -v --help -h --version" ;;
     eval) _mergecraft_words "$2" " --data --text --pair --label --limit --split --dtype --predictions --overwrite --threads --json --quiet -q --verbose -v --help -h --version" ;;
     classify) _mergecraft_words "$2" " --top-k --dtype --threads --json --quiet -q --verbose -v --help -h --version" ;;
@@ -127,6 +144,7 @@ _mergecraft_options()
 }
 
 _mergecraft_subcommands="merge check eval classify methods inspect compare download upload clean help --help -h --version"
+_mergecraft_subcommands="merge lora check eval classify methods inspect download upload clean help --help -h --version"
 
 # Sets `operands` to the number of operands between the subcommand and the cursor.
 _mergecraft_count_operands()

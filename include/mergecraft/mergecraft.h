@@ -10,6 +10,7 @@
  *     tile.h, random.h   arithmetic on tiles and random numbers, for methods
  *     merge.h            dict_map, model_merge, plans
  *     compare.h          how models differ
+ *     lora.h             LoRA adapters: merged into one, extracted from a fine-tuned model
  *     recipe.h           recipes in YAML, as mergekit reads them
  *     plugin.h           methods from C files and shared objects
  *     tokenizer.h        text → token ids, as a model reads them
@@ -27,6 +28,7 @@
 #include <mergecraft/error.h>
 #include <mergecraft/glue.h>
 #include <mergecraft/hub.h>
+#include <mergecraft/lora.h>
 #include <mergecraft/merge.h>
 #include <mergecraft/method.h>
 #include <mergecraft/model.h>

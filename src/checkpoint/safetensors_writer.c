@@ -153,3 +153,16 @@ static int rank(mc_dtype dtype)
 }
 
 const mc_writer mc_writer_safetensors = {.name = "safetensors", .rank = rank, .lay_out = lay_out};
+
+static mc_status lay_out_adapter(const mc_tensors *t, int64_t shard_size, mc_layout *out,
+                                 mc_error *error)
+{
+    (void)shard_size;
+    MC_TRY(lay_out(t, INT64_MAX, out, error));
+    mc_free(out->shards[0].name);
+    out->shards[0].name = mc_strdup("adapter_model.safetensors");
+    return out->shards[0].name ? MC_OK : mc_fail_memory(error);
+}
+
+const mc_writer mc_writer_adapter = {
+    .name = "safetensors", .rank = rank, .lay_out = lay_out_adapter};

@@ -61,6 +61,9 @@ typedef struct mc_writer {
 
 extern const mc_writer mc_writer_safetensors;
 
+/* The same format in the one file that PEFT reads, adapter_model.safetensors. */
+extern const mc_writer mc_writer_adapter;
+
 void mc_layout_free(mc_layout *layout);
 
 /* The end of what is written of a shard once the stream is written up to `position`. */

@@ -60,6 +60,20 @@ static mc_status check_apart(const char *target, const char *input, const char *
     return MC_OK;
 }
 
+mc_status mc_check_apart(const char *folder, const char *input, mc_error *error)
+{
+    char *const plain = mc_without_slashes(folder);
+    char *const target = plain ? resolve(plain) : NULL;
+    char *const found = realpath(input, NULL);
+    const mc_status status = !target ? mc_fail_memory(error)
+                             : found ? check_apart(target, found, folder, error)
+                                     : MC_OK;
+    mc_free(plain);
+    free(target);
+    free(found);
+    return status;
+}
+
 mc_status mc_plan_check_outside(const mc_plan *plan, const char *folder, mc_error *error)
 {
     char *const plain = mc_without_slashes(folder);

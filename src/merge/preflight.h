@@ -7,4 +7,7 @@
 /* MC_USAGE if the target lies inside a model's folder, or a model inside the target. */
 mc_status mc_plan_check_outside(const mc_plan *plan, const char *target, mc_error *error);
 
+/* The same of one file or folder; MC_OK if it does not exist. */
+mc_status mc_check_apart(const char *folder, const char *input, mc_error *error);
+
 #endif

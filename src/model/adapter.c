@@ -175,9 +175,7 @@ const char *mc_adapter_base(const mc_adapter *adapter)
     return name && *name ? name : NULL;
 }
 
-/*
- * Modules come in any order of their tensors. Linear: the last few are those that are still open.
- */
+/* Tensors of a module come in any order, mostly close together: searches from the end. */
 static mc_status module_at(mc_adapter *adapter, char *path, int outer, mc_adapter_module **out,
                            mc_error *error)
 {
@@ -303,21 +301,19 @@ static bool matches_pattern(const char *pattern, const char *path, mc_status *st
     return found;
 }
 
-/* lora_alpha, or the value of the first pattern of alpha_pattern that fits the module. */
-static mc_status alpha_of(const mc_adapter *adapter, const mc_adapter_module *module, double *alpha,
-                          mc_error *error)
+/* The number `name` of the configuration, or the value of the first of `patterns` that fits. */
+static mc_status number_of(const mc_adapter *adapter, const mc_adapter_module *module,
+                           const char *name, const char *patterns, double *out, mc_error *error)
 {
     const char *pattern;
     json_t *value;
     mc_status status = MC_OK;
-    const json_t *const plain = json_object_get(adapter->config, "lora_alpha");
+    const json_t *const plain = json_object_get(adapter->config, name);
     if (!json_is_number(plain))
-        return mc_fail(error, MC_FORMAT,
-                       "adapter_config.json: expected lora_alpha, a number, "
-                       "found %s",
-                       plain ? "something else" : "none");
-    *alpha = json_number_value(plain);
-    json_object_foreach(json_object_get(adapter->config, "alpha_pattern"), pattern, value)
+        return mc_fail(error, MC_FORMAT, "adapter_config.json: expected %s, a number, found %s",
+                       name, plain ? "something else" : "none");
+    *out = json_number_value(plain);
+    json_object_foreach(json_object_get(adapter->config, patterns), pattern, value)
     {
         const bool matches = matches_pattern(pattern, module->path, &status, error);
         MC_TRY(status);
@@ -325,12 +321,23 @@ static mc_status alpha_of(const mc_adapter *adapter, const mc_adapter_module *mo
             continue;
         if (!json_is_number(value))
             return mc_fail(error, MC_FORMAT,
-                           "adapter_config.json: alpha_pattern '%s': expected a "
-                           "number, found something else",
-                           pattern);
-        *alpha = json_number_value(value);
+                           "adapter_config.json: %s '%s': expected a number, found something else",
+                           patterns, pattern);
+        *out = json_number_value(value);
         break;
     }
+    return MC_OK;
+}
+
+mc_status mc_adapter_rank(const mc_adapter *adapter, const mc_adapter_module *module, int64_t *rank,
+                          mc_error *error)
+{
+    double number = 0;
+    MC_TRY(number_of(adapter, module, "r", "rank_pattern", &number, error));
+    if (number < 1 || number > 1 << 30 || number != floor(number))
+        return mc_fail(error, MC_FORMAT, "adapter_config.json: expected a rank r > 0, found %g",
+                       number);
+    *rank = (int64_t)number;
     return MC_OK;
 }
 
@@ -342,7 +349,7 @@ mc_status mc_adapter_scale(const mc_adapter *adapter, const mc_adapter_module *m
     if (module->alpha)
         MC_TRY(mc_source_read_f64(module->alpha, 0, 1, &alpha, error));
     else if (adapter->config)
-        MC_TRY(alpha_of(adapter, module, &alpha, error));
+        MC_TRY(number_of(adapter, module, "lora_alpha", "alpha_pattern", &alpha, error));
     const bool root = json_is_true(json_object_get(adapter->config, "use_rslora"));
     *scale = rank > 0 ? alpha / (root ? sqrt(rank) : rank) : 0;
     return MC_OK;
@@ -380,22 +387,26 @@ static mc_status check_settings(const json_t *config, mc_error *error)
     return MC_OK;
 }
 
+static mc_status check_config(mc_adapter *adapter, mc_error *error)
+{
+    const char *const type = json_string_value(json_object_get(adapter->config, "peft_type"));
+    if (!json_is_object(adapter->config))
+        return mc_fail(error, MC_FORMAT, "expected a JSON object, found something else");
+    if (!type || strcmp(type, "LORA") != 0)
+        return mc_fail(error, MC_UNSUPPORTED, "expected an adapter of the type LORA, found %s",
+                       type ? type : "none");
+    adapter->fan_in_fan_out = json_is_true(json_object_get(adapter->config, "fan_in_fan_out"));
+    return check_settings(adapter->config, error);
+}
+
 static mc_status read_config(mc_adapter *adapter, const char *folder, mc_error *error)
 {
     char *const path = mc_format("%s/adapter_config.json", folder);
     mc_status status = path ? mc_json_load(path, CONFIG_LIMIT, &adapter->config, error)
                             : mc_fail_memory(error);
-    const char *const type = json_string_value(json_object_get(adapter->config, "peft_type"));
-    if (status == MC_OK && !json_is_object(adapter->config))
-        status = mc_fail_at(error, MC_FORMAT, path, NULL, -1,
-                            "expected a JSON object, found something else");
-    else if (status == MC_OK && (!type || strcmp(type, "LORA") != 0))
-        status = mc_fail_at(error, MC_UNSUPPORTED, path, NULL, -1,
-                            "expected an adapter of the type LORA, found %s", type ? type : "none");
     if (status == MC_OK)
-        status = mc_in_file(error, path, check_settings(adapter->config, error));
+        status = mc_in_file(error, path, check_config(adapter, error));
     mc_free(path);
-    adapter->fan_in_fan_out = json_is_true(json_object_get(adapter->config, "fan_in_fan_out"));
     return status;
 }
 
@@ -445,6 +456,15 @@ mc_status mc_adapter_open(const char *path, mc_adapter *out, mc_error *error)
         status = mc_in_file(error, file, take_tensors(out, error));
     mc_free(weights);
     return status;
+}
+
+mc_status mc_adapter_wrap(const mc_state_dict *dict, const char *config, mc_adapter *out,
+                          mc_error *error)
+{
+    MC_TRY(mc_json_parse(config, strlen(config), &out->config, error));
+    MC_TRY(check_config(out, error));
+    MC_TRY(mc_state_dict_copy(dict, &out->checkpoint.dict, error));
+    return take_tensors(out, error);
 }
 
 /* ---- applying -------------------------------------------------------------------------------- */
@@ -596,6 +616,24 @@ static mc_status target_parameter(const mc_adapter *adapter, const mc_state_dict
     return MC_OK;
 }
 
+/* Whether a target parameter lies in the module. */
+static mc_status is_target_parameter(const mc_adapter *adapter, const mc_adapter_module *module,
+                                     bool *out, mc_error *error)
+{
+    const json_t *const targets = json_object_get(adapter->config, "target_parameters");
+    *out = false;
+    for (size_t i = 0; i < json_array_size(targets) && !*out; i++) {
+        const char *const target = json_string_value(json_array_get(targets, i));
+        const char *const dot = target ? strrchr(target, '.') : NULL;
+        char *const parent = dot ? mc_strndup(target, (size_t)(dot - target)) : NULL;
+        if (dot && !parent)
+            return mc_fail_memory(error);
+        *out = parent && is_tail(module->path, parent);
+        mc_free(parent);
+    }
+    return MC_OK;
+}
+
 static mc_status apply_module(const mc_adapter *adapter, const mc_adapter_module *module,
                               const char *model_type, mc_state_dict *dict, size_t *left_out,
                               mc_error *error)
@@ -619,6 +657,25 @@ static mc_status apply_module(const mc_adapter *adapter, const mc_adapter_module
                    "expected the tensor '%s.weight' in the base model, which the adapter updates, "
                    "found none",
                    module->path);
+}
+
+mc_status mc_adapter_experts(const mc_adapter *adapter, const mc_adapter_module *module,
+                             int64_t *experts, mc_error *error)
+{
+    int64_t rank = 0;
+    const int64_t rows = module->a->rank > 0 ? module->a->shape[0] : 0;
+    bool target = false;
+    *experts = 1;
+    MC_TRY(is_target_parameter(adapter, module, &target, error));
+    if (!target)
+        return MC_OK;
+    MC_TRY(mc_adapter_rank(adapter, module, &rank, error));
+    if (rows == 0 || rows % rank != 0)
+        return mc_fail(error, MC_MISMATCH,
+                       "lora_A: expected a multiple of the rank %lld, found %lld rows",
+                       (long long)rank, (long long)rows);
+    *experts = rows / rank;
+    return MC_OK;
 }
 
 /* Biases and whole modules take the place of the base's, or are added (a classifier). */

@@ -45,6 +45,13 @@ mc_status mc_adapter_is_folder(const char *path, bool *out, mc_error *error);
 mc_status mc_adapter_open(const char *path, mc_adapter *out, mc_error *error);
 void mc_adapter_close(mc_adapter *adapter);
 
+/*
+ * Makes an adapter of tensors under the names of PEFT's files, and the text of an
+ * adapter_config.json. As mc_adapter_open otherwise.
+ */
+mc_status mc_adapter_wrap(const mc_state_dict *dict, const char *config, mc_adapter *out,
+                          mc_error *error);
+
 /* base_model_name_or_path; NULL if the adapter does not say. */
 const char *mc_adapter_base(const mc_adapter *adapter);
 
@@ -54,6 +61,17 @@ const char *mc_adapter_base(const mc_adapter *adapter);
  */
 mc_status mc_adapter_scale(const mc_adapter *adapter, const mc_adapter_module *module,
                            int64_t experts, double *scale, mc_error *error);
+
+/* The rank that the configuration gives a module: r, or the value of rank_pattern that fits. */
+mc_status mc_adapter_rank(const mc_adapter *adapter, const mc_adapter_module *module, int64_t *rank,
+                          mc_error *error);
+
+/*
+ * How many experts' factors a module of target_parameters stacks, as its rank and the shapes say; 1
+ * of other modules.
+ */
+mc_status mc_adapter_experts(const mc_adapter *adapter, const mc_adapter_module *module,
+                             int64_t *experts, mc_error *error);
 
 /*
  * Replaces in `dict`, the base's tensors, what the adapter updates. `model_type` is that of the

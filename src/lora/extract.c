@@ -1,0 +1,747 @@
+/*
+ * Extracting an adapter: what differs between a fine-tuned model and its base. Matrices of linear
+ * layers become factors; what PEFT cannot adapt is saved whole.
+ */
+#include "base/cpu.h"
+#include "base/hash.h"
+#include "base/memory.h"
+#include "base/team.h"
+#include "base/text.h"
+#include "lora/plan.h"
+#include "lora/truncate.h"
+#include "merge/align.h"
+#include "merge/report.h"
+#include "model/model.h"
+#include "model/parts.h"
+
+#include <mergecraft/random.h>
+
+#include <fnmatch.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { DEFAULT_RANK = 32, COMPARED_BYTES = 1 << 20 };
+
+/* What becomes of a tensor. */
+typedef enum fate { SAME, LEFT_OUT, ADAPTED, WHOLE, IMPOSSIBLE } fate;
+
+/* A tensor of the fine-tuned model, with the base's. */
+typedef struct candidate {
+    const char *name;        /* borrowed from the alignment */
+    mc_source *tuned, *base; /* borrowed; base is NULL if the base lacks it */
+    mc_part part;
+    fate fate;
+} candidate;
+
+/* The matrices of one row, one after the other by rows: one, or gate and up of an expert. */
+typedef struct update {
+    mc_matrix matrix;
+    const mc_source *tuned, *base;
+} update;
+
+typedef struct extracting {
+    const mc_model *models[2]; /* fine-tuned, base */
+    mc_alignment aligned;
+    const char *type; /* model_type; may be NULL */
+    candidate *items;
+    size_t count;
+    size_t *of_row; /* the item of each row */
+    mc_lora_rank how;
+    const mc_lora_extract_input *input; /* while the plan is made */
+    mc_lora_plan *plan;
+} extracting;
+
+static void free_extracting(void *user)
+{
+    extracting *const x = user;
+    mc_alignment_free(&x->aligned);
+    mc_free(x->items);
+    mc_free(x->of_row);
+    mc_free(x);
+}
+
+static mc_status check_models(void *user, mc_error *error)
+{
+    const extracting *const x = user;
+    MC_TRY(mc_model_check(x->models[0], error));
+    return mc_model_check(x->models[1], error);
+}
+
+/* ---- which tensors differ -------------------------------------------------------------------- */
+
+static bool matches(const char *const *patterns, size_t count, const char *name)
+{
+    for (size_t i = 0; i < count; i++)
+        if (fnmatch(patterns[i], name, 0) == 0)
+            return true;
+    return false;
+}
+
+static mc_status read_piece(const mc_source *source, bool raw, int64_t first, int64_t count,
+                            void *out, mc_error *error)
+{
+    return raw ? mc_source_read_raw(source, first, count, out, error)
+               : mc_source_read_f64(source, first, count, out, error);
+}
+
+/* Stops at the first piece that differs: only equal tensors are read to their end. */
+static mc_status is_same(const mc_source *a, const mc_source *b, bool *same, mc_error *error)
+{
+    const bool raw = a->dtype == b->dtype;
+    const int64_t total = raw ? a->bytes : a->count,
+                  step = raw ? COMPARED_BYTES : COMPARED_BYTES / (int64_t)sizeof(double);
+    char *const buffer = mc_alloc(2 * COMPARED_BYTES);
+    mc_status status = buffer ? MC_OK : mc_fail_memory(error);
+    *same = mc_source_same_shape(a, b);
+    for (int64_t at = 0; status == MC_OK && *same && at < total; at += step) {
+        const int64_t count = total - at < step ? total - at : step;
+        status = read_piece(a, raw, at, count, buffer, error);
+        if (status == MC_OK)
+            status = read_piece(b, raw, at, count, buffer + COMPARED_BYTES, error);
+        *same = memcmp(buffer, buffer + COMPARED_BYTES,
+                       (size_t)count * (raw ? 1 : sizeof(double))) == 0;
+    }
+    mc_free(buffer);
+    return status;
+}
+
+static bool has_ending(const char *name, const char *ending)
+{
+    return mc_ends_with(name, ending) && strlen(name) > strlen(ending);
+}
+
+/* Whether PEFT's LoRA has a layer for the module: linear, Conv1D, or an embedding if wanted. */
+static bool is_adaptable(const extracting *x, const candidate *item)
+{
+    const mc_source *const tuned = item->tuned;
+    if (!has_ending(item->name, ".weight") || tuned->rank != 2 || tuned->count == 0 ||
+        mc_dtype_kind_of(tuned->dtype) != MC_KIND_FLOAT ||
+        mc_dtype_kind_of(item->base->dtype) != MC_KIND_FLOAT)
+        return false;
+    switch (item->part.role) {
+    case MC_PART_INPUT_EMBEDDING:
+        return x->input->embeddings;
+    case MC_PART_POSITION_EMBEDDING:
+    case MC_PART_TYPE_EMBEDDING:
+    case MC_PART_PATCH_EMBEDDING:
+    case MC_PART_HEAD: /* PEFT saves classifiers whole, whatever the configuration says */
+    case MC_PART_NORM:
+    case MC_PART_ROUTER:
+    case MC_PART_CONVOLUTION:
+    case MC_PART_BUFFER:
+        return false;
+    case MC_PART_OTHER:
+        return !strstr(item->name, "embed");
+    default:
+        return true;
+    }
+}
+
+/* Whether a module has the tensor, so that PEFT can save it. */
+static bool can_be_saved(const candidate *item)
+{
+    return mc_dtype_kind_of(item->tuned->dtype) == MC_KIND_FLOAT &&
+           (has_ending(item->name, ".weight") || has_ending(item->name, ".bias"));
+}
+
+static mc_status decide(void *arg, int worker, size_t index, mc_error *error)
+{
+    const extracting *const x = arg;
+    candidate *const item = &x->items[index];
+    bool same = false;
+    (void)worker;
+    if (matches(x->input->exclude, x->input->exclude_count, item->name)) {
+        item->fate = LEFT_OUT;
+        return MC_OK;
+    }
+    if (item->base)
+        MC_TRY(mc_in_tensor(error, item->name, is_same(item->tuned, item->base, &same, error)));
+    const bool adapt = !same && item->base && mc_source_same_shape(item->tuned, item->base) &&
+                       !matches(x->input->save, x->input->save_count, item->name) &&
+                       is_adaptable(x, item);
+    item->fate = same ? SAME : adapt ? ADAPTED : can_be_saved(item) ? WHOLE : IMPOSSIBLE;
+    return MC_OK;
+}
+
+static int threads_of(const extracting *x)
+{
+    return x->input->threads > 0 ? x->input->threads : mc_cpu_count();
+}
+
+static mc_status find_differences(extracting *x, mc_error *error)
+{
+    const mc_state_dict *const tuned = x->aligned.dicts[0], *const base = x->aligned.dicts[1];
+    x->count = mc_state_dict_count(tuned);
+    x->items = mc_alloc_zero(x->count, sizeof *x->items);
+    if (!x->items)
+        return mc_fail_memory(error);
+    for (size_t i = 0; i < x->count; i++) {
+        const char *const name = mc_state_dict_name(tuned, i);
+        x->items[i] = (candidate){.name = name,
+                                  .tuned = mc_state_dict_source(tuned, i),
+                                  .base = mc_state_dict_find(base, name),
+                                  .part = mc_part_of(x->type, name)};
+    }
+    return mc_parallel(x->count, threads_of(x), decide, x, error);
+}
+
+/* ---- factors of one row ---------------------------------------------------------------------- */
+
+/* Differences are taken in double, of values as they are read. */
+static mc_status read_update(const mc_matrix *self, int64_t first, int64_t count, double *out,
+                             mc_error *error)
+{
+    const update *const u = (const update *)self;
+    const int64_t n = self->columns, values = count * n;
+    if (u->tuned->wide || u->base->wide || u->tuned->dtype == MC_F64 || u->base->dtype == MC_F64) {
+        double *const base = mc_alloc((size_t)values * sizeof *base);
+        mc_status status = base ? mc_source_read_f64(u->tuned, first * n, values, out, error)
+                                : mc_fail_memory(error);
+        if (status == MC_OK)
+            status = mc_source_read_f64(u->base, first * n, values, base, error);
+        for (int64_t i = 0; status == MC_OK && i < values; i++)
+            out[i] -= base[i];
+        mc_free(base);
+        return status;
+    }
+    float *const both = mc_alloc(2 * (size_t)values * sizeof *both);
+    mc_status status = both ? mc_source_read_f32(u->tuned, first * n, values, both, error)
+                            : mc_fail_memory(error);
+    if (status == MC_OK)
+        status = mc_source_read_f32(u->base, first * n, values, both + values, error);
+    for (int64_t i = 0; status == MC_OK && i < values; i++)
+        out[i] = (double)both[i] - (double)both[values + i];
+    mc_free(both);
+    return status;
+}
+
+static mc_status truncate(const extracting *x, size_t item, const mc_lora_rank *how,
+                          mc_truncated *out, mc_error *error)
+{
+    const candidate *const c = &x->items[item];
+    const update u = {{c->tuned->shape[0], c->tuned->shape[1], read_update}, c->tuned, c->base};
+    return mc_in_tensor(error, c->name, mc_truncate(&u.matrix, how, c->name, out, error));
+}
+
+/* [in, out] on disk: embeddings and GPT-2's matrices. */
+static bool is_transposed(const candidate *item)
+{
+    return item->part.transposed || item->part.role == MC_PART_INPUT_EMBEDDING;
+}
+
+static void transpose(const double *from, int64_t rows, int64_t columns, double *to)
+{
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < columns; j++)
+            to[j * rows + i] = from[i * columns + j];
+}
+
+static void copy_rows(const double *from, int64_t rows, int64_t columns, double *to, int64_t wide)
+{
+    for (int64_t i = 0; i < rows; i++)
+        memcpy(to + i * wide, from + i * columns, (size_t)columns * sizeof *to);
+}
+
+static mc_status compute_row(void *user, size_t index, double *a, double *b, mc_energy *energy,
+                             mc_error *error)
+{
+    const extracting *const x = user;
+    const mc_lora_row *const row = &x->plan->rows[index];
+    const candidate *const item = &x->items[x->of_row[index]];
+    mc_lora_rank how = x->how;
+    mc_truncated t = {0};
+    how.rank = row->rank;
+    how.energy = 0;
+    MC_TRY(truncate(x, x->of_row[index], &how, &t, error));
+    energy->total = t.total;
+    energy->kept = t.kept;
+    if (is_transposed(item)) { /* (B·A)ᵀ is the difference */
+        transpose(t.b, row->columns, t.rank, a);
+        double *const wide = mc_alloc((size_t)(row->rows * t.rank) * sizeof *wide);
+        if (wide) {
+            transpose(t.a, t.rank, row->rows, wide);
+            copy_rows(wide, row->rows, t.rank, b, row->rank);
+        }
+        mc_free(wide);
+        mc_truncated_free(&t);
+        return wide ? MC_OK : mc_fail_memory(error);
+    }
+    memcpy(a, t.a, (size_t)(t.rank * row->columns) * sizeof *a);
+    copy_rows(t.b, row->rows, t.rank, b, row->rank);
+    mc_truncated_free(&t);
+    return MC_OK;
+}
+
+/* ---- rows ------------------------------------------------------------------------------------ */
+
+typedef struct ranking {
+    const extracting *x;
+    const size_t *items;
+    int64_t *ranks;
+} ranking;
+
+static mc_status rank_by_energy(void *arg, int worker, size_t index, mc_error *error)
+{
+    const ranking *const r = arg;
+    mc_truncated t = {0};
+    (void)worker;
+    MC_TRY(truncate(r->x, r->items[index], &r->x->how, &t, error));
+    r->ranks[index] = t.rank;
+    mc_truncated_free(&t);
+    return MC_OK;
+}
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static mc_status find_ranks(const extracting *x, const size_t *items, size_t count, int64_t *ranks,
+                            mc_error *error)
+{
+    ranking r = {x, items, ranks};
+    if (x->how.energy > 0)
+        return mc_parallel(count, threads_of(x), rank_by_energy, &r, error);
+    for (size_t i = 0; i < count; i++) {
+        const mc_source *const tuned = x->items[items[i]].tuned;
+        ranks[i] = least(x->how.rank, least(tuned->shape[0], tuned->shape[1]));
+    }
+    return MC_OK;
+}
+
+/* The module that a tensor belongs to, in new memory; NULL: no memory. */
+static char *module_of(const char *name)
+{
+    const char *const dot = strrchr(name, '.');
+    return dot ? mc_strndup(name, (size_t)(dot - name)) : mc_strdup(name);
+}
+
+static mc_status add_row(const extracting *x, size_t index, int64_t rank, mc_error *error)
+{
+    const candidate *const item = &x->items[index];
+    const bool transposed = is_transposed(item);
+    char *const path = module_of(item->name);
+    mc_lora_row *row = NULL;
+    const mc_status status = path ? mc_lora_plan_add(x->plan, path, &row, error)
+                                  : mc_fail_memory(error);
+    mc_free(path);
+    MC_TRY(status);
+    row->rows = item->tuned->shape[transposed ? 1 : 0];
+    row->columns = item->tuned->shape[transposed ? 0 : 1];
+    row->rank = rank;
+    row->embedding = item->part.role == MC_PART_INPUT_EMBEDDING;
+    row->dtype = x->input->convert ? x->input->dtype : MC_F32;
+    return MC_OK;
+}
+
+static mc_status add_rows(extracting *x, mc_error *error)
+{
+    size_t count = 0;
+    int64_t *const ranks = mc_alloc(x->count * sizeof *ranks);
+    x->of_row = mc_alloc(x->count * sizeof *x->of_row);
+    if (!ranks || !x->of_row) {
+        mc_free(ranks);
+        return mc_fail_memory(error);
+    }
+    for (size_t i = 0; i < x->count; i++)
+        if (x->items[i].fate == ADAPTED)
+            x->of_row[count++] = i;
+    mc_status status = find_ranks(x, x->of_row, count, ranks, error);
+    for (size_t i = 0; status == MC_OK && i < count; i++)
+        status = add_row(x, x->of_row[i], ranks[i], error);
+    mc_free(ranks);
+    return status;
+}
+
+/* ---- tensors that are saved whole ------------------------------------------------------------ */
+
+static const candidate *find_item(const extracting *x, const char *name)
+{
+    for (size_t i = 0; i < x->count; i++)
+        if (strcmp(x->items[i].name, name) == 0)
+            return &x->items[i];
+    return NULL;
+}
+
+/* Of the bias of an adapted module, the weight beside it; else NULL. */
+static const candidate *adapted_beside(const extracting *x, const candidate *item)
+{
+    if (!mc_ends_with(item->name, ".bias"))
+        return NULL;
+    char *const module = module_of(item->name);
+    char *const name = module ? mc_format("%s.weight", module) : NULL;
+    const candidate *const weight = name ? find_item(x, name) : NULL;
+    mc_free(module);
+    mc_free(name);
+    return weight && weight->fate == ADAPTED ? weight : NULL;
+}
+
+static bool is_tied(const extracting *x)
+{
+    const json_t *const tied = json_object_get(x->models[0]->config, "tie_word_embeddings");
+    return !json_is_false(tied);
+}
+
+/*
+ * Modules that share the embedding under tied weights: PEFT unties a module that it saves, so that
+ * each of them is saved.
+ */
+static mc_status save_partners(const extracting *x, const candidate *item, json_t **modules,
+                               mc_error *error)
+{
+    static const char *const names[] = {"lm_head.weight", "encoder.embed_tokens.weight",
+                                        "decoder.embed_tokens.weight",
+                                        "cls.predictions.decoder.weight", "embed_out.weight"};
+    const mc_state_dict *const dict = x->aligned.dicts[0];
+    const char *const architecture = mc_model_architecture(x->models[0]);
+    const bool t5 = architecture && strstr(architecture, "T5");
+    const bool masked = architecture && strstr(architecture, "ForMaskedLM");
+    const bool causal = architecture && strstr(architecture, "CausalLM");
+    for (size_t i = 0; item->part.role == MC_PART_INPUT_EMBEDDING && is_tied(x) &&
+                       i < sizeof names / sizeof *names;
+         i++) {
+        const bool stack = strstr(names[i], "embed_tokens") != NULL;
+        const bool wanted = stack ? t5 : strstr(names[i], "cls.") ? masked : causal || t5;
+        const char *const partner = stack ? item->name : mc_tied_partner(x->type, dict, names[i]);
+        if (!wanted || mc_state_dict_find(dict, names[i]) || !partner ||
+            strcmp(partner, item->name) != 0 || strcmp(names[i], "embed_out.weight") == 0)
+            continue;
+        char *const module = module_of(names[i]);
+        *modules = mc_json_append(*modules, module ? mc_json_text(module) : NULL);
+        mc_free(module);
+        MC_TRY(mc_state_dict_set(x->plan->whole, names[i], item->tuned, error));
+    }
+    return MC_OK;
+}
+
+static bool lists(const json_t *list, const char *text)
+{
+    for (size_t i = 0; i < json_array_size(list); i++)
+        if (strcmp(json_string_value(json_array_get(list, i)), text) == 0)
+            return true;
+    return false;
+}
+
+/* A module is saved with all its tensors. */
+static mc_status save_module(const extracting *x, const candidate *item, json_t **modules,
+                             mc_error *error)
+{
+    char *const module = module_of(item->name);
+    if (!module)
+        return mc_fail_memory(error);
+    mc_status status = MC_OK;
+    if (!lists(*modules, module)) {
+        *modules = mc_json_append(*modules, mc_json_text(module));
+        for (size_t i = 0; status == MC_OK && i < x->count; i++) {
+            char *const other = module_of(x->items[i].name);
+            if (!other)
+                status = mc_fail_memory(error);
+            else if (strcmp(other, module) == 0 && can_be_saved(&x->items[i]))
+                status = mc_state_dict_set(x->plan->whole, x->items[i].name, x->items[i].tuned,
+                                           error);
+            mc_free(other);
+        }
+        if (status == MC_OK)
+            status = save_partners(x, item, modules, error);
+    }
+    mc_free(module);
+    return status;
+}
+
+/* The bias of an adapted module lies in PEFT's wrapper. */
+static mc_status save_bias(const extracting *x, const candidate *item, mc_error *error)
+{
+    char *const module = module_of(item->name);
+    char *const name = module ? mc_format("%s.base_layer.bias", module) : NULL;
+    const mc_status status = name ? mc_state_dict_set(x->plan->whole, name, item->tuned, error)
+                                  : mc_fail_memory(error);
+    mc_free(module);
+    mc_free(name);
+    return status;
+}
+
+static mc_status add_wholes(const extracting *x, json_t **modules, bool *biases, mc_error *error)
+{
+    mc_names lost = {0}, resized = {0};
+    mc_status status = MC_OK;
+    for (size_t i = 0; status == MC_OK && i < x->count; i++) {
+        const candidate *const item = &x->items[i];
+        if (item->fate == IMPOSSIBLE)
+            status = mc_names_add(&lost, item->name, error);
+        if (item->fate != WHOLE)
+            continue;
+        if (item->base && !mc_source_same_shape(item->tuned, item->base))
+            status = mc_names_add(&resized, item->name, error);
+        if (status == MC_OK && adapted_beside(x, item)) {
+            *biases = true;
+            status = save_bias(x, item, error);
+        } else if (status == MC_OK) {
+            status = save_module(x, item, modules, error);
+        }
+    }
+    const bool strict = x->input->strict;
+    if (status == MC_OK)
+        status = mc_report_names(x->plan->report, &lost, strict,
+                                 "changed but neither adaptable nor part of a module that can be "
+                                 "saved, and left out",
+                                 error);
+    if (status == MC_OK)
+        status = mc_report_names(x->plan->report, &resized, strict,
+                                 "of another shape than in the base, which has to be resized "
+                                 "before PEFT can load the adapter",
+                                 error);
+    mc_names_free(&lost);
+    mc_names_free(&resized);
+    return status;
+}
+
+/* Tensors that only the base has. */
+static mc_status report_missing(const extracting *x, mc_error *error)
+{
+    const mc_state_dict *const tuned = x->aligned.dicts[0], *const base = x->aligned.dicts[1];
+    mc_names missing = {0};
+    mc_status status = MC_OK;
+    for (size_t i = 0; status == MC_OK && i < mc_state_dict_count(base); i++)
+        if (!mc_state_dict_find(tuned, mc_state_dict_name(base, i)))
+            status = mc_names_add(&missing, mc_state_dict_name(base, i), error);
+    if (status == MC_OK)
+        status = mc_report_names(x->plan->report, &missing, x->input->strict,
+                                 "only in the base and left out", error);
+    mc_names_free(&missing);
+    return status;
+}
+
+/* ---- configuration --------------------------------------------------------------------------- */
+
+static const char *last_part(const char *path)
+{
+    const char *const dot = strrchr(path, '.');
+    return dot ? dot + 1 : path;
+}
+
+/* Whether every matrix of a module that ends like `path` is adapted: then the ending names them. */
+static bool ending_is_enough(const extracting *x, const char *path)
+{
+    for (size_t i = 0; i < x->count; i++) {
+        const candidate *const item = &x->items[i];
+        char *const module = module_of(item->name);
+        const bool other = module && has_ending(item->name, ".weight") && item->fate != ADAPTED &&
+                           strcmp(last_part(module), last_part(path)) == 0;
+        mc_free(module);
+        if (other)
+            return false;
+    }
+    return true;
+}
+
+static json_t *target_modules(const extracting *x)
+{
+    bool short_names = true;
+    json_t *list = json_array();
+    for (size_t i = 0; i < x->plan->count && short_names; i++) {
+        const char *const path = x->plan->rows[i].path;
+        if (lists(list, last_part(path)))
+            continue;
+        short_names = ending_is_enough(x, path);
+        list = mc_json_append(list, mc_json_text(last_part(path)));
+    }
+    if (short_names)
+        return list;
+    json_decref(list);
+    list = json_array();
+    for (size_t i = 0; i < x->plan->count; i++)
+        list = mc_json_append(list, mc_json_text(x->plan->rows[i].path));
+    return list;
+}
+
+static const char *task_type(const extracting *x)
+{
+    static const struct {
+        const char *part, *task;
+    } rows[] = {{"ForCausalLM", "CAUSAL_LM"},
+                {"LMHeadModel", "CAUSAL_LM"},
+                {"ForSequenceClassification", "SEQ_CLS"},
+                {"ForConditionalGeneration", "SEQ_2_SEQ_LM"},
+                {"ForTokenClassification", "TOKEN_CLS"},
+                {"ForQuestionAnswering", "QUESTION_ANS"}};
+    const char *const architecture = mc_model_architecture(x->models[0]);
+    for (size_t i = 0; architecture && i < sizeof rows / sizeof *rows; i++)
+        if (strstr(architecture, rows[i].part))
+            return rows[i].task;
+    return NULL;
+}
+
+static bool has_transposed(const extracting *x)
+{
+    for (size_t i = 0; i < x->count; i++)
+        if (x->items[i].fate == ADAPTED && x->items[i].part.transposed)
+            return true;
+    return false;
+}
+
+static mc_status make_config(const extracting *x, json_t *modules, bool biases, mc_error *error)
+{
+    const char *const repository = mc_model_repository(x->models[1]);
+    const char *const task = task_type(x);
+    json_t *config = mc_json_put(json_object(), "peft_type", json_string("LORA"));
+    config = mc_json_put(config, "task_type", task ? json_string(task) : json_null());
+    config = mc_json_put(config, "base_model_name_or_path",
+                         mc_json_text(repository ? repository : mc_model_name(x->models[1])));
+    config = mc_json_put(config, "target_modules", target_modules(x));
+    config = mc_json_put(config, "modules_to_save",
+                         json_array_size(modules) > 0 ? json_incref(modules) : json_null());
+    config = mc_json_put(config, "bias", json_string(biases ? "all" : "none"));
+    config = mc_json_put(config, "fan_in_fan_out", json_boolean(has_transposed(x)));
+    config = mc_json_put(config, "use_rslora", json_false());
+    config = mc_json_put(config, "use_dora", json_false());
+    config = mc_json_put(config, "lora_dropout", json_real(0));
+    config = mc_json_put(config, "inference_mode", json_true());
+    x->plan->config = mc_json_put(config, "init_lora_weights", json_true());
+    return x->plan->config ? MC_OK : mc_fail_memory(error);
+}
+
+static json_t *model_json(const mc_model *model)
+{
+    return mc_lora_files_json(mc_model_name(model), mc_model_repository(model),
+                              mc_model_commit(model), model->checkpoint.files,
+                              model->checkpoint.file_count);
+}
+
+static mc_status describe(const extracting *x, mc_error *error)
+{
+    mc_lora_plan *const plan = x->plan;
+    json_t *rank = x->how.energy > 0
+                       ? json_pack("{s:f, s:I, s:b}", "energy", x->how.energy, "max_rank",
+                                   (json_int_t)x->how.max_rank, "exact", (int)x->how.exact)
+                       : json_pack("{s:I, s:b}", "rank", (json_int_t)x->how.rank, "exact",
+                                   (int)x->how.exact);
+    json_t *summary = mc_json_put(json_object(), "method", json_string("extract"));
+    summary = mc_json_put(summary, "rank", rank);
+    summary = mc_json_put(summary, "seed", json_integer((json_int_t)x->how.seed));
+    summary = mc_json_put(summary, "model", mc_json_text(mc_model_name(x->models[0])));
+    plan->summary = mc_json_put(summary, "base", mc_json_text(mc_model_name(x->models[1])));
+    plan->inputs = mc_json_append(mc_json_append(json_array(), model_json(x->models[0])),
+                                  model_json(x->models[1]));
+    plan->title = mc_strdup("Extracted with mergecraft from a fine-tuned model and its base.");
+    char *const text = plan->summary ? json_dumps(plan->summary, JSON_SORT_KEYS) : NULL;
+    uint64_t hash = mc_hash_text(MC_HASH_START, text ? text : "");
+    bool resumable = text != NULL;
+    free(text);
+    for (size_t i = 0; i < 2; i++) {
+        const uint64_t print = mc_model_fingerprint(x->models[i]);
+        hash = mc_hash_bytes(hash, &print, sizeof print);
+        resumable = resumable && mc_model_file_count(x->models[i]) > 0;
+        MC_TRY(mc_lora_plan_guard(
+            plan, mc_model_config(x->models[i]) ? mc_model_folder(x->models[i]) : NULL, error));
+        for (size_t f = 0; f < mc_model_file_count(x->models[i]); f++)
+            MC_TRY(mc_lora_plan_guard(plan, mc_model_file(x->models[i], f), error));
+    }
+    plan->fingerprint = resumable ? hash : 0;
+    return plan->summary && plan->inputs && plan->title ? MC_OK : mc_fail_memory(error);
+}
+
+/* ---- the plan -------------------------------------------------------------------------------- */
+
+/* A LoRA of an embedding does not change the output head that is tied to it. */
+static mc_status keep_tied_embeddings(const extracting *x, mc_error *error)
+{
+    mc_names tied = {0};
+    mc_status status = MC_OK;
+    const char *const architecture = mc_model_architecture(x->models[0]);
+    const bool generates = architecture &&
+                           (strstr(architecture, "LM") || strstr(architecture, "Generation"));
+    for (size_t i = 0; status == MC_OK && generates && is_tied(x) && i < x->count; i++)
+        if (x->items[i].fate == ADAPTED && x->items[i].part.role == MC_PART_INPUT_EMBEDDING) {
+            x->items[i].fate = WHOLE;
+            status = mc_names_add(&tied, x->items[i].name, error);
+        }
+    if (status == MC_OK)
+        status = mc_report_names(x->plan->report, &tied, x->input->strict,
+                                 "tied to the output head and saved whole instead of adapted",
+                                 error);
+    mc_names_free(&tied);
+    return status;
+}
+
+static mc_status add_notes(const extracting *x, mc_error *error)
+{
+    for (size_t i = 0; i < 2; i++)
+        for (size_t k = 0; k < mc_model_note_count(x->models[i]); k++) {
+            const char *const note = mc_model_note(x->models[i], k);
+            MC_TRY(x->input->strict ? mc_fail(error, MC_MISMATCH, "%s (strict)", note)
+                                    : mc_report_add(x->plan->report, error, "%s", note));
+        }
+    return MC_OK;
+}
+
+/* Rows and whole tensors exist; the configuration follows from them. */
+static mc_status complete(extracting *x, json_t **modules, mc_error *error)
+{
+    bool biases = false;
+    MC_TRY(add_wholes(x, modules, &biases, error));
+    if (!*modules)
+        return mc_fail_memory(error);
+    if (x->plan->count + mc_state_dict_count(x->plan->whole) == 0)
+        return mc_fail(error, MC_MISMATCH,
+                       "%s: expected tensors that differ from those of %s, "
+                       "found none",
+                       mc_model_name(x->models[0]), mc_model_name(x->models[1]));
+    if (x->plan->count == 0)
+        return mc_fail(error, MC_MISMATCH,
+                       "%s: expected matrices that differ from those of %s, found only tensors "
+                       "that an adapter does not update",
+                       mc_model_name(x->models[0]), mc_model_name(x->models[1]));
+    MC_TRY(make_config(x, *modules, biases, error));
+    MC_TRY(describe(x, error));
+    return mc_lora_plan_finish(x->plan, error);
+}
+
+static mc_status build(extracting *x, mc_error *error)
+{
+    x->how = x->input->rank;
+    if (x->how.rank == 0 && !(x->how.energy > 0))
+        x->how.rank = DEFAULT_RANK;
+    MC_TRY(mc_lora_rank_check(&x->input->rank, error));
+    MC_TRY(add_notes(x, error));
+    MC_TRY(mc_align(x->models, 1, 2, &x->aligned, x->plan->report, error));
+    MC_TRY(find_differences(x, error));
+    MC_TRY(keep_tied_embeddings(x, error));
+    MC_TRY(report_missing(x, error));
+    MC_TRY(add_rows(x, error));
+    json_t *modules = json_array();
+    const mc_status status = complete(x, &modules, error);
+    json_decref(modules);
+    x->input = NULL;
+    return status;
+}
+
+mc_status mc_lora_extract(const mc_lora_extract_input *input, mc_lora_plan **out, mc_error *error)
+{
+    mc_lora_plan *plan = NULL;
+    if (input->convert && mc_dtype_kind_of(input->dtype) != MC_KIND_FLOAT)
+        return mc_fail(error, MC_USAGE, "expected a dtype of floats for the result, found %s",
+                       mc_dtype_name(input->dtype));
+    MC_TRY(mc_lora_plan_new(&plan, error));
+    extracting *const x = mc_alloc_zero(1, sizeof *x);
+    if (!x) {
+        mc_lora_plan_free(plan);
+        return mc_fail_memory(error);
+    }
+    x->models[0] = input->model;
+    x->models[1] = input->base;
+    x->type = mc_model_type(input->model);
+    x->input = input;
+    x->plan = plan;
+    plan->user = x;
+    plan->free_user = free_extracting;
+    plan->compute = compute_row;
+    plan->check = check_models;
+    const mc_status status = build(x, error);
+    if (status != MC_OK) {
+        mc_lora_plan_free(plan);
+        return status;
+    }
+    *out = plan;
+    return MC_OK;
+}

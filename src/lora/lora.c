@@ -1,0 +1,215 @@
+#include "lora/lora.h"
+
+#include "base/json.h"
+#include "base/memory.h"
+#include "model/open.h"
+#include "tensor/source.h"
+
+#include <math.h>
+#include <string.h>
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+void mc_lora_close(mc_lora *lora)
+{
+    if (!lora)
+        return;
+    mc_adapter_close(&lora->adapter);
+    mc_free(lora->name);
+    mc_free(lora->repository);
+    mc_free(lora->commit);
+    mc_free(lora);
+}
+
+static mc_status open_remote(const char *name, const mc_hub_options *hub, mc_lora *lora,
+                             mc_error *error)
+{
+    const mc_hub_spec spec = {.name = name};
+    mc_hub_snapshot snapshot;
+    MC_TRY(mc_hub_download(&spec, 1, hub, &snapshot, error));
+    lora->repository = mc_strdup(snapshot.name);
+    lora->commit = mc_strdup(snapshot.commit);
+    const mc_status status = lora->repository && lora->commit
+                                 ? mc_adapter_open(snapshot.folder, &lora->adapter, error)
+                                 : mc_fail_memory(error);
+    mc_hub_snapshots_free(&snapshot, 1);
+    return status;
+}
+
+static mc_status open_at(const char *name, const mc_hub_options *hub, mc_lora *lora,
+                         mc_error *error)
+{
+    lora->name = mc_strdup(name);
+    if (!lora->name)
+        return mc_fail_memory(error);
+    return mc_is_remote(name) ? open_remote(name, hub, lora, error)
+                              : mc_adapter_open(name, &lora->adapter, error);
+}
+
+mc_status mc_lora_open(const char *name, const mc_hub_options *hub, mc_lora **out, mc_error *error)
+{
+    mc_lora *const lora = mc_alloc_zero(1, sizeof *lora);
+    if (!lora)
+        return mc_fail_memory(error);
+    const mc_status status = open_at(name, hub, lora, error);
+    if (status != MC_OK) {
+        mc_lora_close(lora);
+        return mc_in_file(error, name, status);
+    }
+    *out = lora;
+    return MC_OK;
+}
+
+mc_status mc_lora_wrap(const char *name, const mc_state_dict *dict, const char *config,
+                       mc_lora **out, mc_error *error)
+{
+    mc_lora *const lora = mc_alloc_zero(1, sizeof *lora);
+    if (!lora)
+        return mc_fail_memory(error);
+    lora->name = mc_strdup(name);
+    const mc_status status = lora->name ? mc_adapter_wrap(dict, config, &lora->adapter, error)
+                                        : mc_fail_memory(error);
+    if (status != MC_OK) {
+        mc_lora_close(lora);
+        return mc_in_file(error, name, status);
+    }
+    *out = lora;
+    return MC_OK;
+}
+
+const char *mc_lora_name(const mc_lora *lora)
+{
+    return lora->name;
+}
+
+const char *mc_lora_base(const mc_lora *lora)
+{
+    return mc_adapter_base(&lora->adapter);
+}
+
+/* ---- matching modules ------------------------------------------------------------------------ */
+
+void mc_modules_free(mc_modules *modules)
+{
+    for (size_t i = 0; i < modules->count; i++)
+        mc_free(modules->items[i].members);
+    mc_free(modules->items);
+    *modules = (mc_modules){0};
+}
+
+/* The same modules mostly follow each other in the same order: `hint` is where to look first. */
+static size_t find(const mc_modules *modules, const mc_adapter_module *wanted, size_t hint)
+{
+    for (size_t k = 0; k < modules->count; k++) {
+        const size_t i = (hint + k) % modules->count;
+        if (modules->items[i].outer == wanted->outer &&
+            strcmp(modules->items[i].path, wanted->path) == 0)
+            return i;
+    }
+    return modules->count;
+}
+
+/* Rows and columns of the update; the factors of a convolution count as matrices. */
+static mc_status measure(const mc_adapter_module *module, int64_t experts, mc_module *out,
+                         mc_error *error)
+{
+    const mc_source *const a = module->a, *const b = module->b;
+    const bool matrices = a->rank >= 2 && b->rank >= 2 && a->count > 0 && b->count > 0;
+    const int64_t inner = matrices ? a->shape[0] : 0;
+    char text_a[128], text_b[128];
+    if (!matrices || b->count != b->shape[0] * inner || inner % experts != 0)
+        return mc_fail(error, MC_MISMATCH,
+                       "expected factors [rank, columns] and [rows, rank], found %s and %s",
+                       mc_shape_text(a->rank, a->shape, text_a, sizeof text_a),
+                       mc_shape_text(b->rank, b->shape, text_b, sizeof text_b));
+    if (mc_dtype_kind_of(a->dtype) != MC_KIND_FLOAT || mc_dtype_kind_of(b->dtype) != MC_KIND_FLOAT)
+        return mc_fail(error, MC_UNSUPPORTED, "expected factors of floats, found %s and %s",
+                       mc_dtype_name(a->dtype), mc_dtype_name(b->dtype));
+    *out = (mc_module){.path = module->path,
+                       .outer = module->outer,
+                       .embedding = module->embedding,
+                       .rows = b->shape[0],
+                       .columns = a->count / inner,
+                       .experts = experts};
+    return MC_OK;
+}
+
+static mc_status add_member(const mc_lora *lora, size_t adapter, const mc_adapter_module *module,
+                            mc_modules *out, size_t hint, mc_error *error)
+{
+    mc_module measured;
+    int64_t experts;
+    double scale;
+    if (module->magnitude)
+        return mc_fail(
+            error, MC_UNSUPPORTED,
+            "expected plain LoRA, found DoRA, whose updates depend on the base: bake it");
+    MC_TRY(mc_adapter_experts(&lora->adapter, module, &experts, error));
+    MC_TRY(mc_adapter_scale(&lora->adapter, module, experts, &scale, error));
+    if (!isfinite(scale))
+        return mc_fail(error, MC_FORMAT, "expected a finite lora_alpha / r, found %g", scale);
+    MC_TRY(measure(module, experts, &measured, error));
+    const size_t at = find(out, module, hint);
+    if (at == out->count) {
+        if (!MC_GROW(out->items, out->count, out->capacity))
+            return mc_fail_memory(error);
+        out->items[out->count++] = measured;
+    }
+    mc_module *const to = &out->items[at];
+    if (to->rows != measured.rows || to->columns != measured.columns || to->experts != experts ||
+        to->embedding != measured.embedding)
+        return mc_fail(error, MC_MISMATCH,
+                       "expected an update [%lld, %lld] of %lld experts, as the first adapter has, "
+                       "found [%lld, %lld] of %lld",
+                       (long long)to->rows, (long long)to->columns, (long long)to->experts,
+                       (long long)measured.rows, (long long)measured.columns, (long long)experts);
+    if (!MC_GROW(to->members, to->count, to->capacity))
+        return mc_fail_memory(error);
+    const int64_t rank = module->a->shape[0] / experts;
+    to->members[to->count++] = (mc_member){adapter, module, rank, scale};
+    to->most_rank = rank > to->most_rank ? rank : to->most_rank;
+    to->sum_rank += rank;
+    return MC_OK;
+}
+
+static mc_status add_adapter(const mc_lora *lora, size_t index, mc_modules *out, mc_error *error)
+{
+    const mc_adapter *const adapter = &lora->adapter;
+    if (!adapter->config)
+        return mc_fail(error, MC_UNSUPPORTED,
+                       "expected an adapter with an adapter_config.json, found one without");
+    for (size_t i = 0; i < adapter->module_count; i++)
+        MC_TRY(mc_in_tensor(error, adapter->modules[i].path,
+                            add_member(lora, index, &adapter->modules[i], out, i, error)));
+    return MC_OK;
+}
+
+mc_status mc_modules_match(const mc_lora *const *adapters, size_t count, mc_modules *out,
+                           mc_error *error)
+{
+    for (size_t i = 0; i < count; i++)
+        MC_TRY(mc_in_file(error, adapters[i]->name, add_adapter(adapters[i], i, out, error)));
+    return MC_OK;
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+int64_t mc_member_scratch(const mc_member *member)
+{
+    const int64_t a = member->module->a->count, b = member->module->b->count;
+    return a > b ? a : b;
+}
+
+mc_status mc_member_read(const mc_module *module, const mc_member *member, int64_t expert,
+                         double *b, double *a, double *scratch, mc_error *error)
+{
+    const int64_t rank = member->rank, experts = module->experts;
+    const mc_adapter_module *const from = member->module;
+    MC_TRY(mc_source_read_f64(from->a, expert * rank * module->columns, rank * module->columns, a,
+                              error));
+    MC_TRY(mc_source_read_f64(from->b, 0, from->b->count, scratch, error));
+    for (int64_t i = 0; i < module->rows; i++)
+        for (int64_t k = 0; k < rank; k++)
+            b[i * rank + k] = scratch[(i * rank + k) * experts + expert];
+    return MC_OK;
+}

@@ -1,0 +1,57 @@
+/* Open adapters, and the modules that several of them have. */
+#ifndef MC_LORA_LORA_H
+#define MC_LORA_LORA_H
+
+#include <mergecraft/lora.h>
+
+#include "model/adapter.h"
+
+struct mc_lora {
+    char *name;
+    char *repository, *commit; /* on the Hub; NULL: it is not from there */
+    mc_adapter adapter;
+};
+
+/* One module in one adapter. */
+typedef struct mc_member {
+    size_t adapter; /* index among the adapters that are merged */
+    const mc_adapter_module *module;
+    int64_t rank; /* of one expert */
+    double scale;
+} mc_member;
+
+/* One module in all adapters that have it. */
+typedef struct mc_module {
+    const char *path; /* borrowed */
+    int outer;        /* as in mc_adapter_module */
+    bool embedding;
+    int64_t rows, columns, experts; /* of the update B·A of one expert */
+    mc_member *members;             /* in the order of the adapters */
+    size_t count, capacity;
+    int64_t most_rank, sum_rank; /* of one expert, over the members */
+} mc_module;
+
+typedef struct mc_modules {
+    mc_module *items; /* in the order in which adapters have them, the first adapter's first */
+    size_t count, capacity;
+} mc_modules;
+
+/*
+ * Matches the modules of adapters. Zero-initialise *out; free it also after a failure.
+ *
+ * Errors: MC_MISMATCH     shapes differ
+ *         MC_UNSUPPORTED  DoRA, or a file without an adapter_config.json
+ */
+mc_status mc_modules_match(const mc_lora *const *adapters, size_t count, mc_modules *out,
+                           mc_error *error);
+void mc_modules_free(mc_modules *modules);
+
+/*
+ * Reads the factors of one expert: b [rows, rank], a [rank, columns], without the scale. `scratch`
+ * has room for the larger of the stored factors.
+ */
+mc_status mc_member_read(const mc_module *module, const mc_member *member, int64_t expert,
+                         double *b, double *a, double *scratch, mc_error *error);
+int64_t mc_member_scratch(const mc_member *member);
+
+#endif

@@ -1,0 +1,188 @@
+#include "lora/pairs.h"
+
+#include "base/memory.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <string.h>
+
+/* How many of the next pairs a thread looks at. */
+enum { WINDOW = 32 };
+
+typedef enum state { NOTHING, BUSY, READY } state;
+
+typedef struct pair {
+    mc_pair_size size;
+    double *a, *b;
+    int64_t left; /* elements that nobody has read yet */
+    int readers;
+    state state;
+} pair;
+
+struct mc_pairs {
+    pthread_mutex_t lock; /* guards the pairs, except the values of those that have readers */
+    pthread_cond_t changed;
+    size_t references;
+    mc_pair_compute *compute;
+    void *user;
+    size_t count;
+    pair pairs[];
+};
+
+typedef struct pair_source {
+    mc_source source;
+    mc_pairs *pairs;
+    size_t index;
+    bool is_b;
+} pair_source;
+
+mc_status mc_pairs_new(size_t count, const mc_pair_size *sizes, mc_pair_compute *compute,
+                       void *user, mc_pairs **out, mc_error *error)
+{
+    mc_pairs *const pairs = mc_alloc_zero(1, sizeof *pairs + count * sizeof(pair));
+    if (!pairs)
+        return mc_fail_memory(error);
+    pthread_mutex_init(&pairs->lock, NULL);
+    pthread_cond_init(&pairs->changed, NULL);
+    pairs->references = 1;
+    pairs->compute = compute;
+    pairs->user = user;
+    pairs->count = count;
+    for (size_t i = 0; i < count; i++)
+        pairs->pairs[i].size = sizes[i];
+    *out = pairs;
+    return MC_OK;
+}
+
+static void empty(pair *p)
+{
+    mc_free(p->a);
+    mc_free(p->b);
+    p->a = p->b = NULL;
+    p->state = NOTHING;
+}
+
+void mc_pairs_unref(mc_pairs *pairs)
+{
+    if (!pairs)
+        return;
+    pthread_mutex_lock(&pairs->lock);
+    const bool last = --pairs->references == 0;
+    pthread_mutex_unlock(&pairs->lock);
+    if (!last)
+        return;
+    for (size_t i = 0; i < pairs->count; i++)
+        empty(&pairs->pairs[i]);
+    pthread_mutex_destroy(&pairs->lock);
+    pthread_cond_destroy(&pairs->changed);
+    mc_free(pairs);
+}
+
+/* ---- computing; with the lock held, which is dropped meanwhile ------------------------------- */
+
+static mc_status compute(mc_pairs *pairs, size_t index, mc_error *error)
+{
+    pair *const p = &pairs->pairs[index];
+    p->state = BUSY;
+    p->left = p->size.a + p->size.b;
+    pthread_mutex_unlock(&pairs->lock);
+    p->a = mc_alloc((size_t)p->size.a * sizeof *p->a);
+    p->b = mc_alloc((size_t)p->size.b * sizeof *p->b);
+    const mc_status status = p->a && p->b ? pairs->compute(pairs->user, index, p->a, p->b, error)
+                                          : mc_fail_memory(error);
+    pthread_mutex_lock(&pairs->lock);
+    p->state = READY;
+    if (status != MC_OK)
+        empty(p);
+    pthread_cond_broadcast(&pairs->changed);
+    return status;
+}
+
+/* Computes a later pair that nobody works on; false if there is none. */
+static bool work_ahead(mc_pairs *pairs, size_t index)
+{
+    for (size_t i = index + 1; i < pairs->count && i <= index + WINDOW; i++)
+        if (pairs->pairs[i].state == NOTHING) {
+            /* Whoever needs that pair finds an error again, and reports it. */
+            (void)compute(pairs, i, NULL);
+            return true;
+        }
+    return false;
+}
+
+/* Pairs well before this one were read by all but those who come again. */
+static void drop_old(mc_pairs *pairs, size_t index)
+{
+    for (size_t i = index > WINDOW ? index - WINDOW : 0; i + 2 < index; i++)
+        if (pairs->pairs[i].state == READY && pairs->pairs[i].readers == 0)
+            empty(&pairs->pairs[i]);
+}
+
+static mc_status acquire(mc_pairs *pairs, size_t index, mc_error *error)
+{
+    pair *const p = &pairs->pairs[index];
+    drop_old(pairs, index);
+    while (p->state != READY) {
+        if (p->state == NOTHING)
+            MC_TRY(compute(pairs, index, error));
+        else if (!work_ahead(pairs, index))
+            pthread_cond_wait(&pairs->changed, &pairs->lock);
+    }
+    p->readers++;
+    return MC_OK;
+}
+
+/* ---- the source ------------------------------------------------------------------------------ */
+
+static void copy(const double *from, int64_t count, mc_dtype as, void *out)
+{
+    if (as == MC_F64)
+        memcpy(out, from, (size_t)count * sizeof *from);
+    else
+        for (int64_t i = 0; i < count; i++)
+            ((float *)out)[i] = (float)from[i];
+}
+
+static mc_status pair_read(const mc_source *self, int64_t first, int64_t count, mc_dtype as,
+                           void *out, mc_error *error)
+{
+    const pair_source *const source = (const pair_source *)self;
+    mc_pairs *const pairs = source->pairs;
+    pair *const p = &pairs->pairs[source->index];
+    pthread_mutex_lock(&pairs->lock);
+    const mc_status status = acquire(pairs, source->index, error);
+    pthread_mutex_unlock(&pairs->lock);
+    MC_TRY(status);
+    copy((source->is_b ? p->b : p->a) + first, count, as, out);
+    pthread_mutex_lock(&pairs->lock);
+    p->left -= count;
+    if (--p->readers == 0 && p->left <= 0)
+        empty(p);
+    pthread_mutex_unlock(&pairs->lock);
+    return MC_OK;
+}
+
+static void pair_free(mc_source *self)
+{
+    mc_pairs_unref(((pair_source *)self)->pairs);
+}
+
+static const mc_source_class pair_class = {.name = "factor", .read = pair_read, .free = pair_free};
+
+mc_status mc_pairs_source(mc_pairs *pairs, size_t index, bool is_b, mc_dtype dtype, int rank,
+                          const int64_t *shape, mc_source **out, mc_error *error)
+{
+    MC_TRY(mc_source_create(&pair_class, sizeof(pair_source), dtype, rank, shape, out, error));
+    pair_source *const source = (pair_source *)*out;
+    assert(index < pairs->count);
+    assert((*out)->count == (is_b ? pairs->pairs[index].size.b : pairs->pairs[index].size.a));
+    source->source.wide = dtype == MC_F64;
+    source->source.depth = 1;
+    source->pairs = pairs;
+    source->index = index;
+    source->is_b = is_b;
+    pthread_mutex_lock(&pairs->lock);
+    pairs->references++;
+    pthread_mutex_unlock(&pairs->lock);
+    return MC_OK;
+}

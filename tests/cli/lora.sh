@@ -1,0 +1,61 @@
+# LoRA adapters: merging, extracting, baking; the same bits on any number of threads; errors.
+adapters=$SOURCE/tests/data/adapters
+models=$SOURCE/examples/models
+plain=plain
+cp -r "$adapters/plain/adapter" plain
+cp -r "$adapters/patterns/adapter" patterns
+cp -r "$adapters/plain/base" base
+cp -r "$adapters/dora/adapter" dora
+cp -r "$models/rte-1" tuned
+cp -r "$models/rte-2" origin
+
+# same A B: the weights of two results.
+same()
+{
+    cmp "$1/adapter_model.safetensors" "$2/adapter_model.safetensors" || fail "$1 and $2 differ"
+}
+
+expect 0 mergecraft lora merge cat $plain $plain -p weights=.5,.25 -o cat
+expect 0 mergecraft lora merge linear $plain $plain -p weights=.5 --dry-run
+expect 0 mergecraft lora merge svd $plain patterns -p weights=1 --rank 2 -o svd --json
+expect 0 mergecraft lora merge svd $plain patterns -p weights=1 --rank 2 -o svd-1 --threads 1 -q
+same svd svd-1
+for method in ties_svd dare_linear_svd knots_ties core_ties; do
+    expect 0 mergecraft lora merge $method $plain $plain -p weights=1 -p density=.5 -o $method -q
+    mergecraft lora merge $method $plain $plain -p weights=1 -p density=.5 -o $method-1 -q \
+        --threads 1
+    same $method $method-1
+done
+expect 0 mergecraft lora merge median $plain patterns plain --energy .9 -o median -q
+expect 0 mergecraft lora bake $plain --base base -o baked
+mergecraft merge mergekit:passthrough base+$plain -o merged -q
+cmp baked/model.safetensors merged/model.safetensors || fail 'baked differs from merged'
+
+expect 0 mergecraft lora extract tuned --base origin --rank 4 -o extracted
+mergecraft lora extract tuned --base origin --rank 4 -o extracted-1 --threads 1 --memory 1MiB -q
+same extracted extracted-1
+expect 0 mergecraft lora extract tuned --base origin --energy .5 --max-rank 3 --exact -o energy -q
+expect 1 mergecraft lora extract tuned --base tuned -o none
+expect 1 mergecraft lora merge cat $plain $plain -p weights=1 -o cat
+expect 2 mergecraft lora merge cat $plain $plain -p weights=1 -o $plain --overwrite
+
+expect 2 mergecraft lora
+expect 2 mergecraft lora fold $plain -o out
+expect 2 mergecraft lora merge cat $plain
+expect 2 mergecraft lora merge cat $plain $plain -o out
+expect 2 mergecraft lora merge tie $plain $plain -p weights=1 -o out
+expect 2 mergecraft lora merge wudi $plain $plain -o out
+expect 2 mergecraft lora merge cat $plain $plain -p weights=1 --rank 3 -o out
+expect 2 mergecraft lora merge svd $plain $plain -p weights=1 --embeddings -o out
+expect 2 mergecraft lora extract tuned -o out
+expect 2 mergecraft lora extract tuned --base origin --energy 2 -o out
+expect 2 mergecraft lora extract tuned --base origin --max-rank 2 -o out
+expect 1 mergecraft lora merge linear $plain cat -p weights=1 -o out
+expect 1 mergecraft lora merge svd $plain dora -p weights=1 -o out
+expect 1 mergecraft lora merge svd $plain tuned -p weights=1 -o out
+sed 's/"r": 2/"r": -2/; s/"lora_alpha": 6/"lora_alpha": "x"/' plain/adapter_config.json > bad.json
+cp -r plain bad
+mv bad.json bad/adapter_config.json
+expect 1 mergecraft lora merge svd bad $plain -p weights=1 -o out
+echo '{"peft_type": "LOHA"}' > bad/adapter_config.json
+expect 1 mergecraft lora merge svd bad $plain -p weights=1 -o out
