@@ -483,7 +483,7 @@ const subcommand subcommand_lora = {
             "merge and extract are such folders. An interrupted run resumes when you run the\n"
             "same command again.\n",
     .example = "  mergecraft lora extract examples/models/rte-1 --base examples/models/rte-2 \\\n"
-               "      --rank 8 -o lora\n",
+               "      --rank 8 -o merged\n",
     .options = options,
     .more_help = print_lora_methods,
     .run = run};

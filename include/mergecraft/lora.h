@@ -49,6 +49,16 @@ MC_API const char *mc_lora_name(const mc_lora *lora);
 /* The base model that its configuration names; NULL if it names none. */
 MC_API const char *mc_lora_base(const mc_lora *lora);
 
+/*
+ * Makes a model of `base` with adapters applied, in order, lazily; its configuration and files are
+ * those of the base. For models and adapters that the program has: BASE+ADAPTER (model.h) does the
+ * same for files. Close it with mc_model_close before the base and the adapters.
+ *
+ * Errors: MC_MISMATCH  the base lacks a tensor that an adapter updates, or shapes do not fit
+ */
+MC_API mc_status mc_lora_apply(const mc_model *base, const mc_lora *const *adapters, size_t count,
+                               mc_model **out, mc_error *error);
+
 /* How many singular values are kept of each module. */
 typedef struct mc_lora_rank {
     int64_t rank;  /* that many; 0: the default of the function, or by energy */
@@ -116,8 +126,8 @@ typedef struct mc_lora_plan mc_lora_plan;
 
 /*
  * Make the plan of an adapter. Adapters and models must stay open until the plan is freed;
- * mc_lora_plan_free accepts NULL. Extraction reads all tensors to find those that differ. By energy,
- * both functions decompose every update, to know the ranks.
+ * mc_lora_plan_free accepts NULL. Extraction reads all tensors to find those that differ. With an
+ * energy, both functions decompose every update, to know the ranks.
  *
  * Errors: MC_USAGE     a method, parameter or rank that does not fit
  *         MC_MISMATCH  modules of different shapes, nothing to do, or a warning under strict

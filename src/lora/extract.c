@@ -34,10 +34,18 @@ typedef struct candidate {
     fate fate;
 } candidate;
 
-/* The matrices of one row, one after the other by rows: one, or gate and up of an expert. */
+/* The tensors that a row updates. */
+typedef struct row_items {
+    size_t *items;    /* [experts · parts], indices of candidates */
+    size_t experts;   /* 1 of all that are not experts */
+    size_t parts;     /* 2: gate and up of an expert, below each other */
+    const char *leaf; /* of experts: the parameter that has them all, "gate_up_proj" */
+} row_items;
+
+/* The update of one expert of a row. */
 typedef struct update {
     mc_matrix matrix;
-    const mc_source *tuned, *base;
+    const candidate *parts[2];
 } update;
 
 typedef struct extracting {
@@ -46,7 +54,8 @@ typedef struct extracting {
     const char *type; /* model_type; may be NULL */
     candidate *items;
     size_t count;
-    size_t *of_row; /* the item of each row */
+    row_items *rows; /* in the order of the plan's */
+    size_t row_count, row_capacity;
     mc_lora_rank how;
     const mc_lora_extract_input *input; /* while the plan is made */
     mc_lora_plan *plan;
@@ -57,7 +66,9 @@ static void free_extracting(void *user)
     extracting *const x = user;
     mc_alignment_free(&x->aligned);
     mc_free(x->items);
-    mc_free(x->of_row);
+    for (size_t i = 0; i < x->row_count; i++)
+        mc_free(x->rows[i].items);
+    mc_free(x->rows);
     mc_free(x);
 }
 
@@ -186,41 +197,114 @@ static mc_status find_differences(extracting *x, mc_error *error)
     return mc_parallel(x->count, threads_of(x), decide, x, error);
 }
 
+/* ---- experts --------------------------------------------------------------------------------- */
+
+static const char *module_end(const char *name)
+{
+    static const char *const ends[] = {"gate_proj.weight", "up_proj.weight", "down_proj.weight",
+                                       "w1.weight",        "w2.weight",      "w3.weight"};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        if (mc_ends_with(name, ends[i]))
+            return ends[i];
+    return NULL;
+}
+
+static bool is_expert(const candidate *item)
+{
+    return item->part.expert >= 0 && module_end(item->name);
+}
+
+static bool is_adapted_block(const extracting *x, int block)
+{
+    for (size_t i = 0; i < x->count; i++)
+        if (x->items[i].fate == ADAPTED && is_expert(&x->items[i]) &&
+            x->items[i].part.block == block)
+            return true;
+    return false;
+}
+
+/*
+ * PEFT stacks the factors of all experts of a block, as transformers stacks their weights: either
+ * all of them are adapted or none. It also takes modules elsewhere that are called as an expert's
+ * for experts, so that those (a shared expert, dense blocks) are saved whole.
+ */
+static void settle_experts(extracting *x)
+{
+    bool any = false;
+    for (size_t i = 0; i < x->count; i++) {
+        candidate *const item = &x->items[i];
+        const bool adapted = is_expert(item) && item->base &&
+                             mc_source_same_shape(item->tuned, item->base) &&
+                             (item->fate == ADAPTED || item->fate == SAME) &&
+                             is_adapted_block(x, item->part.block);
+        if (adapted)
+            item->fate = ADAPTED;
+        any = any || adapted;
+    }
+    for (size_t i = 0; any && i < x->count; i++) {
+        candidate *const item = &x->items[i];
+        if (item->fate == ADAPTED && !is_expert(item) && module_end(item->name))
+            item->fate = WHOLE;
+    }
+}
+
 /* ---- factors of one row ---------------------------------------------------------------------- */
 
 /* Differences are taken in double, of values as they are read. */
+static mc_status read_difference(const candidate *item, int64_t first, int64_t count, double *out,
+                                 mc_error *error)
+{
+    const mc_dtype as = mc_source_real(item->tuned) == MC_F64 ||
+                                mc_source_real(item->base) == MC_F64
+                            ? MC_F64
+                            : MC_F32;
+    void *const buffer = mc_alloc((size_t)count * 2 * sizeof(double));
+    float *const x = buffer, *const y = x ? x + count : NULL;
+    double *const wide = buffer;
+    mc_status status = buffer ? MC_OK : mc_fail_memory(error);
+    if (status == MC_OK && as == MC_F64) {
+        status = mc_source_read_f64(item->tuned, first, count, out, error);
+        if (status == MC_OK)
+            status = mc_source_read_f64(item->base, first, count, wide, error);
+        for (int64_t i = 0; status == MC_OK && i < count; i++)
+            out[i] -= wide[i];
+    } else if (status == MC_OK) {
+        status = mc_source_read_f32(item->tuned, first, count, x, error);
+        if (status == MC_OK)
+            status = mc_source_read_f32(item->base, first, count, y, error);
+        for (int64_t i = 0; status == MC_OK && i < count; i++)
+            out[i] = (double)x[i] - (double)y[i];
+    }
+    mc_free(buffer);
+    return mc_in_tensor(error, item->name, status);
+}
+
+/* A panel may hold the last rows of the first part and the first of the second. */
 static mc_status read_update(const mc_matrix *self, int64_t first, int64_t count, double *out,
                              mc_error *error)
 {
     const update *const u = (const update *)self;
-    const int64_t n = self->columns, values = count * n;
-    if (u->tuned->wide || u->base->wide || u->tuned->dtype == MC_F64 || u->base->dtype == MC_F64) {
-        double *const base = mc_alloc((size_t)values * sizeof *base);
-        mc_status status = base ? mc_source_read_f64(u->tuned, first * n, values, out, error)
-                                : mc_fail_memory(error);
-        if (status == MC_OK)
-            status = mc_source_read_f64(u->base, first * n, values, base, error);
-        for (int64_t i = 0; status == MC_OK && i < values; i++)
-            out[i] -= base[i];
-        mc_free(base);
-        return status;
+    const int64_t n = self->columns, rows = u->parts[0]->tuned->shape[0];
+    while (count > 0) {
+        const size_t part = first >= rows;
+        const int64_t at = first - (part ? rows : 0), left = part ? count : rows - at;
+        const int64_t taken = count < left ? count : left;
+        MC_TRY(read_difference(u->parts[part], at * n, taken * n, out, error));
+        first += taken;
+        count -= taken;
+        out += taken * n;
     }
-    float *const both = mc_alloc(2 * (size_t)values * sizeof *both);
-    mc_status status = both ? mc_source_read_f32(u->tuned, first * n, values, both, error)
-                            : mc_fail_memory(error);
-    if (status == MC_OK)
-        status = mc_source_read_f32(u->base, first * n, values, both + values, error);
-    for (int64_t i = 0; status == MC_OK && i < values; i++)
-        out[i] = (double)both[i] - (double)both[values + i];
-    mc_free(both);
-    return status;
+    return MC_OK;
 }
 
-static mc_status truncate(const extracting *x, size_t item, const mc_lora_rank *how,
-                          mc_truncated *out, mc_error *error)
+static mc_status truncate(const extracting *x, const row_items *row, size_t expert,
+                          const mc_lora_rank *how, mc_truncated *out, mc_error *error)
 {
-    const candidate *const c = &x->items[item];
-    const update u = {{c->tuned->shape[0], c->tuned->shape[1], read_update}, c->tuned, c->base};
+    const size_t *const items = row->items + expert * row->parts;
+    const candidate *const c = &x->items[items[0]];
+    const int64_t rows = c->tuned->shape[0] * (int64_t)row->parts;
+    const update u = {{rows, c->tuned->shape[1], read_update},
+                      {c, row->parts > 1 ? &x->items[items[1]] : NULL}};
     return mc_in_tensor(error, c->name, mc_truncate(&u.matrix, how, c->name, out, error));
 }
 
@@ -230,17 +314,19 @@ static bool is_transposed(const candidate *item)
     return item->part.transposed || item->part.role == MC_PART_INPUT_EMBEDDING;
 }
 
-static void transpose(const double *from, int64_t rows, int64_t columns, double *to)
+/* Places the factors of one expert among those of all. Transposed: (B·A)ᵀ is the difference. */
+static void place(const mc_lora_row *row, bool transposed, int64_t expert, const mc_truncated *t,
+                  double *a, double *b)
 {
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < columns; j++)
-            to[j * rows + i] = from[i * columns + j];
-}
-
-static void copy_rows(const double *from, int64_t rows, int64_t columns, double *to, int64_t wide)
-{
-    for (int64_t i = 0; i < rows; i++)
-        memcpy(to + i * wide, from + i * columns, (size_t)columns * sizeof *to);
+    double *const to = a + expert * row->rank * row->columns;
+    for (int64_t k = 0; k < t->rank; k++)
+        for (int64_t j = 0; j < row->columns; j++)
+            to[k * row->columns + j] = transposed ? t->b[j * t->rank + k]
+                                                  : t->a[k * row->columns + j];
+    for (int64_t i = 0; i < row->rows; i++)
+        for (int64_t k = 0; k < t->rank; k++)
+            b[(i * row->rank + k) * row->experts + expert] = transposed ? t->a[k * row->rows + i]
+                                                                        : t->b[i * t->rank + k];
 }
 
 static mc_status compute_row(void *user, size_t index, double *a, double *b, mc_energy *energy,
@@ -248,47 +334,36 @@ static mc_status compute_row(void *user, size_t index, double *a, double *b, mc_
 {
     const extracting *const x = user;
     const mc_lora_row *const row = &x->plan->rows[index];
-    const candidate *const item = &x->items[x->of_row[index]];
+    const row_items *const items = &x->rows[index];
+    const bool transposed = is_transposed(&x->items[items->items[0]]);
     mc_lora_rank how = x->how;
-    mc_truncated t = {0};
     how.rank = row->rank;
     how.energy = 0;
-    MC_TRY(truncate(x, x->of_row[index], &how, &t, error));
-    energy->total = t.total;
-    energy->kept = t.kept;
-    if (is_transposed(item)) { /* (B·A)ᵀ is the difference */
-        transpose(t.b, row->columns, t.rank, a);
-        double *const wide = mc_alloc((size_t)(row->rows * t.rank) * sizeof *wide);
-        if (wide) {
-            transpose(t.a, t.rank, row->rows, wide);
-            copy_rows(wide, row->rows, t.rank, b, row->rank);
-        }
-        mc_free(wide);
+    for (size_t e = 0; e < items->experts; e++) {
+        mc_truncated t = {0};
+        MC_TRY(truncate(x, items, e, &how, &t, error));
+        energy->total += t.total;
+        energy->kept += t.kept;
+        place(row, transposed, (int64_t)e, &t, a, b);
         mc_truncated_free(&t);
-        return wide ? MC_OK : mc_fail_memory(error);
     }
-    memcpy(a, t.a, (size_t)(t.rank * row->columns) * sizeof *a);
-    copy_rows(t.b, row->rows, t.rank, b, row->rank);
-    mc_truncated_free(&t);
     return MC_OK;
 }
 
 /* ---- rows ------------------------------------------------------------------------------------ */
 
-typedef struct ranking {
-    const extracting *x;
-    const size_t *items;
-    int64_t *ranks;
-} ranking;
-
 static mc_status rank_by_energy(void *arg, int worker, size_t index, mc_error *error)
 {
-    const ranking *const r = arg;
-    mc_truncated t = {0};
+    const extracting *const x = arg;
+    const row_items *const row = &x->rows[index];
     (void)worker;
-    MC_TRY(truncate(r->x, r->items[index], &r->x->how, &t, error));
-    r->ranks[index] = t.rank;
-    mc_truncated_free(&t);
+    for (size_t e = 0; e < row->experts; e++) {
+        mc_truncated t = {0};
+        MC_TRY(truncate(x, row, e, &x->how, &t, error));
+        if (t.rank > x->plan->rows[index].rank)
+            x->plan->rows[index].rank = t.rank;
+        mc_truncated_free(&t);
+    }
     return MC_OK;
 }
 
@@ -297,16 +372,23 @@ static int64_t least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-static mc_status find_ranks(const extracting *x, const size_t *items, size_t count, int64_t *ranks,
-                            mc_error *error)
+static mc_status find_ranks(const extracting *x, mc_error *error)
 {
-    ranking r = {x, items, ranks};
+    mc_lora_row *const rows = x->plan->rows;
+    int64_t most = 0;
     if (x->how.energy > 0)
-        return mc_parallel(count, threads_of(x), rank_by_energy, &r, error);
-    for (size_t i = 0; i < count; i++) {
-        const mc_source *const tuned = x->items[items[i]].tuned;
-        ranks[i] = least(x->how.rank, least(tuned->shape[0], tuned->shape[1]));
+        MC_TRY(
+            mc_parallel(x->row_count, threads_of(x), rank_by_energy, (void *)(uintptr_t)x, error));
+    for (size_t i = 0; i < x->row_count; i++) {
+        if (!(x->how.energy > 0))
+            rows[i].rank = least(x->how.rank, least(rows[i].rows, rows[i].columns));
+        if (rows[i].plain_rank && rows[i].rank > most)
+            most = rows[i].rank;
     }
+    for (size_t i = 0; i < x->row_count;
+         i++) /* all experts have the rank of those that need most */
+        if (rows[i].plain_rank)
+            rows[i].rank = most;
     return MC_OK;
 }
 
@@ -317,41 +399,119 @@ static char *module_of(const char *name)
     return dot ? mc_strndup(name, (size_t)(dot - name)) : mc_strdup(name);
 }
 
-static mc_status add_row(const extracting *x, size_t index, int64_t rank, mc_error *error)
+/* "model.layers.0.mlp.experts" of "model.layers.0.mlp.experts.7.up_proj.weight". */
+static char *experts_path(const candidate *item)
 {
-    const candidate *const item = &x->items[index];
+    char digits[24];
+    snprintf(digits, sizeof digits, ".%d.", item->part.expert);
+    const char *at = strstr(item->name, ".experts.");
+    at = at ? strstr(at + strlen(".expert"), digits) : NULL;
+    return mc_strndup(item->name, at ? (size_t)(at - item->name) : strlen(item->name));
+}
+
+/* Takes over `items`. */
+static mc_status add_row(extracting *x, char *path, const row_items *items, mc_error *error)
+{
+    const candidate *const item = &x->items[items->items[0]];
     const bool transposed = is_transposed(item);
-    char *const path = module_of(item->name);
     mc_lora_row *row = NULL;
-    const mc_status status = path ? mc_lora_plan_add(x->plan, path, &row, error)
-                                  : mc_fail_memory(error);
+    mc_status status = path ? MC_OK : mc_fail_memory(error);
+    if (status == MC_OK && !MC_GROW(x->rows, x->row_count, x->row_capacity))
+        status = mc_fail_memory(error);
+    if (status == MC_OK)
+        status = mc_lora_plan_add(x->plan, path, &row, error);
     mc_free(path);
-    MC_TRY(status);
-    row->rows = item->tuned->shape[transposed ? 1 : 0];
+    if (status != MC_OK) {
+        mc_free(items->items);
+        return status;
+    }
+    x->rows[x->row_count++] = *items;
+    const int64_t parts = (int64_t)items->parts;
+    row->rows = transposed ? item->tuned->shape[1] : item->tuned->shape[0] * parts;
     row->columns = item->tuned->shape[transposed ? 0 : 1];
-    row->rank = rank;
+    row->experts = (int64_t)items->experts;
     row->embedding = item->part.role == MC_PART_INPUT_EMBEDDING;
+    row->plain_rank = items->leaf != NULL;
+    /* PEFT wraps a module once per parameter; the first parameter's wrapper is the innermost. */
+    row->outer = items->leaf && strcmp(items->leaf, "gate_up_proj") == 0;
     row->dtype = x->input->convert ? x->input->dtype : MC_F32;
+    return MC_OK;
+}
+
+static mc_status add_plain_row(extracting *x, size_t index, mc_error *error)
+{
+    row_items items = {.items = mc_alloc(sizeof *items.items), .experts = 1, .parts = 1};
+    if (!items.items)
+        return mc_fail_memory(error);
+    items.items[0] = index;
+    return add_row(x, module_of(x->items[index].name), &items, error);
+}
+
+static bool is_part(const candidate *item, int block, int expert, const char *ending)
+{
+    return item->fate == ADAPTED && is_expert(item) && item->part.block == block &&
+           item->part.expert == expert && mc_ends_with(item->name, ending);
+}
+
+static size_t find_part(const extracting *x, int block, int expert, const char *ending)
+{
+    for (size_t i = 0; i < x->count; i++)
+        if (is_part(&x->items[i], block, expert, ending))
+            return i;
+    return x->count;
+}
+
+/* One parameter of all experts of a block; `first` is a tensor of its first expert. */
+static mc_status add_expert_row(extracting *x, const candidate *first, const char *leaf,
+                                const char *const endings[2], mc_error *error)
+{
+    const size_t parts = endings[1] ? 2 : 1;
+    row_items row = {.parts = parts, .leaf = leaf};
+    size_t capacity = 0, count = 0;
+    for (int expert = 0;; expert++)
+        for (size_t part = 0; part < parts; part++) {
+            const size_t found = find_part(x, first->part.block, expert, endings[part]);
+            if (found == x->count && part == 0 && expert > 0) {
+                row.experts = (size_t)expert;
+                return add_row(x, experts_path(first), &row, error);
+            }
+            const bool fits = found < x->count &&
+                              mc_source_same_shape(x->items[found].tuned, first->tuned);
+            if (!fits || !MC_GROW(row.items, count, capacity)) {
+                mc_free(row.items);
+                return fits ? mc_fail_memory(error)
+                            : mc_fail_at(error, MC_MISMATCH, NULL, first->name, -1,
+                                         "expected the same matrices of all experts, found none "
+                                         "like it of expert %d",
+                                         expert);
+            }
+            row.items[count++] = found;
+        }
+}
+
+static mc_status add_experts(extracting *x, const candidate *item, mc_error *error)
+{
+    static const char *const gate_up[][2] = {{".gate_proj.weight", ".up_proj.weight"},
+                                             {".w1.weight", ".w3.weight"}},
+                             *const down[][2] = {{".down_proj.weight", NULL}, {".w2.weight", NULL}};
+    for (int i = 0; item->part.expert == 0 && i < 2; i++) {
+        if (mc_ends_with(item->name, gate_up[i][0]))
+            return add_expert_row(x, item, "gate_up_proj", gate_up[i], error);
+        if (mc_ends_with(item->name, down[i][0]))
+            return add_expert_row(x, item, "down_proj", down[i], error);
+    }
     return MC_OK;
 }
 
 static mc_status add_rows(extracting *x, mc_error *error)
 {
-    size_t count = 0;
-    int64_t *const ranks = mc_alloc(x->count * sizeof *ranks);
-    x->of_row = mc_alloc(x->count * sizeof *x->of_row);
-    if (!ranks || !x->of_row) {
-        mc_free(ranks);
-        return mc_fail_memory(error);
+    for (size_t i = 0; i < x->count; i++) {
+        if (x->items[i].fate != ADAPTED)
+            continue;
+        MC_TRY(is_expert(&x->items[i]) ? add_experts(x, &x->items[i], error)
+                                       : add_plain_row(x, i, error));
     }
-    for (size_t i = 0; i < x->count; i++)
-        if (x->items[i].fate == ADAPTED)
-            x->of_row[count++] = i;
-    mc_status status = find_ranks(x, x->of_row, count, ranks, error);
-    for (size_t i = 0; status == MC_OK && i < count; i++)
-        status = add_row(x, x->of_row[i], ranks[i], error);
-    mc_free(ranks);
-    return status;
+    return find_ranks(x, error);
 }
 
 /* ---- tensors that are saved whole ------------------------------------------------------------ */
@@ -535,13 +695,36 @@ static bool ending_is_enough(const extracting *x, const char *path)
     return true;
 }
 
+/* "mlp.experts.gate_up_proj": the parameters of experts, as PEFT finds them in all blocks. */
+static json_t *target_parameters(const extracting *x)
+{
+    static const char *const leaves[] = {"gate_up_proj", "down_proj"};
+    json_t *list = json_array();
+    for (size_t k = 0; k < 2; k++)
+        for (size_t i = 0; i < x->row_count; i++) {
+            if (!x->rows[i].leaf || strcmp(x->rows[i].leaf, leaves[k]) != 0)
+                continue;
+            const char *const path = x->plan->rows[i].path, *at = strstr(path, ".experts");
+            while (at && at > path && at[-1] != '.')
+                at--;
+            char *const name = mc_format("%s.%s", at ? at : path, leaves[k]);
+            if (name && !lists(list, name))
+                list = mc_json_append(list, mc_json_text(name));
+            mc_free(name);
+        }
+    if (json_array_size(list) > 0)
+        return list;
+    json_decref(list);
+    return json_null();
+}
+
 static json_t *target_modules(const extracting *x)
 {
     bool short_names = true;
     json_t *list = json_array();
     for (size_t i = 0; i < x->plan->count && short_names; i++) {
         const char *const path = x->plan->rows[i].path;
-        if (lists(list, last_part(path)))
+        if (x->rows[i].leaf || lists(list, last_part(path)))
             continue;
         short_names = ending_is_enough(x, path);
         list = mc_json_append(list, mc_json_text(last_part(path)));
@@ -551,7 +734,8 @@ static json_t *target_modules(const extracting *x)
     json_decref(list);
     list = json_array();
     for (size_t i = 0; i < x->plan->count; i++)
-        list = mc_json_append(list, mc_json_text(x->plan->rows[i].path));
+        if (!x->rows[i].leaf)
+            list = mc_json_append(list, mc_json_text(x->plan->rows[i].path));
     return list;
 }
 
@@ -589,6 +773,7 @@ static mc_status make_config(const extracting *x, json_t *modules, bool biases, 
     config = mc_json_put(config, "base_model_name_or_path",
                          mc_json_text(repository ? repository : mc_model_name(x->models[1])));
     config = mc_json_put(config, "target_modules", target_modules(x));
+    config = mc_json_put(config, "target_parameters", target_parameters(x));
     config = mc_json_put(config, "modules_to_save",
                          json_array_size(modules) > 0 ? json_incref(modules) : json_null());
     config = mc_json_put(config, "bias", json_string(biases ? "all" : "none"));
@@ -706,6 +891,7 @@ static mc_status build(extracting *x, mc_error *error)
     MC_TRY(add_notes(x, error));
     MC_TRY(mc_align(x->models, 1, 2, &x->aligned, x->plan->report, error));
     MC_TRY(find_differences(x, error));
+    settle_experts(x);
     MC_TRY(keep_tied_embeddings(x, error));
     MC_TRY(report_missing(x, error));
     MC_TRY(add_rows(x, error));

@@ -2,6 +2,7 @@
 
 #include "base/json.h"
 #include "base/memory.h"
+#include "model/model.h"
 #include "model/open.h"
 #include "tensor/source.h"
 
@@ -85,6 +86,31 @@ const char *mc_lora_name(const mc_lora *lora)
 const char *mc_lora_base(const mc_lora *lora)
 {
     return mc_adapter_base(&lora->adapter);
+}
+
+static mc_status apply_all(const mc_model *base, const mc_lora *const *adapters, size_t count,
+                           mc_state_dict *dict, mc_error *error)
+{
+    size_t left_out = 0;
+    for (size_t i = 0; i < count; i++)
+        MC_TRY(mc_in_file(
+            error, adapters[i]->name,
+            mc_adapter_apply(&adapters[i]->adapter, mc_model_type(base), dict, &left_out, error)));
+    return MC_OK;
+}
+
+mc_status mc_lora_apply(const mc_model *base, const mc_lora *const *adapters, size_t count,
+                        mc_model **out, mc_error *error)
+{
+    mc_state_dict *dict = NULL;
+    mc_status status = mc_state_dict_copy(mc_model_state_dict(base), &dict, error);
+    if (status == MC_OK)
+        status = apply_all(base, adapters, count, dict, error);
+    if (status == MC_OK)
+        status = mc_model_wrap(mc_model_name(base), dict, mc_model_config(base),
+                               mc_model_folder(base), out, error);
+    mc_state_dict_free(dict);
+    return status;
 }
 
 /* ---- matching modules ------------------------------------------------------------------------ */

@@ -169,7 +169,7 @@ static int64_t common_rank(const mc_lora_plan *plan)
 {
     int64_t rank = 0;
     for (size_t i = 0; i < plan->count; i++) {
-        if (plan->rows[i].experts > 1)
+        if (plan->rows[i].experts > 1 || plan->rows[i].plain_rank)
             return plan->rows[i].rank;
         rank = plan->rows[i].rank > rank ? plan->rows[i].rank : rank;
     }

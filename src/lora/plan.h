@@ -24,6 +24,7 @@ typedef struct mc_lora_row {
     char *path;
     int outer; /* PEFT's wrappers around the one that has these factors: ".base_layer" each */
     bool embedding;
+    bool plain_rank; /* of an expert: PEFT takes the configured rank, and no pattern */
     int64_t rows, columns, rank, experts;
     /* Dimensions behind [rank] of A, and behind [rows, rank] of B: of convolutions. */
     int a_rank, b_rank;

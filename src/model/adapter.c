@@ -5,6 +5,7 @@
 #include "base/system.h"
 #include "base/text.h"
 #include "tensor/low_rank.h"
+#include "tensor/pieces.h"
 
 #include <math.h>
 #include <regex.h>
@@ -596,10 +597,10 @@ static int wrappers_of(const mc_adapter *adapter, const char *path)
  * The parameter that a module of `target_parameters` updates: the innermost wrapper has the first
  * of those that the configuration names for this module.
  */
-static mc_status target_parameter(const mc_adapter *adapter, const mc_state_dict *dict,
-                                  const mc_adapter_module *module, const char **out,
-                                  mc_error *error)
+static mc_status target_parameter(const mc_adapter *adapter, const mc_adapter_module *module,
+                                  const char **leaf, mc_error *error)
 {
+    *leaf = NULL;
     const json_t *const targets = json_object_get(adapter->config, "target_parameters");
     int at = wrappers_of(adapter, module->path) - 1 - module->outer;
     for (size_t i = 0; i < json_array_size(targets); i++) {
@@ -610,8 +611,122 @@ static mc_status target_parameter(const mc_adapter *adapter, const mc_state_dict
             return mc_fail_memory(error);
         const bool mine = parent && is_tail(module->path, parent);
         mc_free(parent);
-        if (mine && at-- == 0)
-            return find_name(adapter, dict, module->path, dot, out, error);
+        if (mine && at-- == 0) {
+            *leaf = dot;
+            return MC_OK;
+        }
+    }
+    return MC_OK;
+}
+
+/* ---- experts in a tensor each ---------------------------------------------------------------- */
+
+/* What one parameter of all experts is in files: a matrix per expert, or two below each other. */
+static const struct {
+    const char *parameter;
+    const char *parts[2]; /* the second is NULL if there is one */
+} expert_parts[] = {
+    {".gate_up_proj", {".gate_proj.weight", ".up_proj.weight"}},
+    {".gate_up_proj", {".w1.weight", ".w3.weight"}},
+    {".down_proj", {".down_proj.weight", NULL}},
+    {".down_proj", {".w2.weight", NULL}},
+};
+
+/* Names and weights of the parts of all experts, in the order in which they are stacked. */
+typedef struct stacked {
+    const char **names;
+    mc_source **weights;
+    size_t count, capacity;
+} stacked;
+
+static mc_status add_part(stacked *s, const char *name, mc_source *weight, mc_error *error)
+{
+    const size_t room = s->capacity ? 2 * s->capacity : 16;
+    if (s->count == s->capacity) {
+        const char **const names = mc_realloc((void *)(uintptr_t)s->names, room * sizeof *names);
+        s->names = names ? names : s->names;
+        mc_source **const weights = mc_realloc(s->weights, room * sizeof(mc_source *));
+        s->weights = weights ? weights : s->weights;
+        if (!names || !weights)
+            return mc_fail_memory(error);
+        s->capacity = room;
+    }
+    s->names[s->count] = name;
+    s->weights[s->count++] = weight;
+    return MC_OK;
+}
+
+/* Collects PATH.0.gate_proj.weight, PATH.0.up_proj.weight, PATH.1.gate_proj.weight, … */
+static mc_status collect(const mc_adapter *adapter, const mc_state_dict *dict, const char *path,
+                         const char *const parts[2], stacked *s, mc_error *error)
+{
+    for (size_t i = 0;; i++) {
+        const char *name = NULL;
+        if (i % 2 == 1 && !parts[1])
+            continue;
+        char *const expert = mc_format("%s.%zu", path, i / 2);
+        const mc_status status = expert
+                                     ? find_name(adapter, dict, expert, parts[i % 2], &name, error)
+                                     : mc_fail_memory(error);
+        mc_free(expert);
+        MC_TRY(status);
+        if (!name)
+            return MC_OK;
+        MC_TRY(add_part(s, name, mc_state_dict_find(dict, name), error));
+    }
+}
+
+/* The parts as one tensor [experts, out, in], updated, and cut into the parts again. */
+static mc_status update_parts(const mc_adapter *adapter, const mc_adapter_module *module,
+                              const stacked *s, size_t per_expert, mc_state_dict *dict,
+                              mc_error *error)
+{
+    const mc_source *const first = s->weights[0];
+    const int64_t experts = (int64_t)(s->count / per_expert);
+    if (first->rank != 2 || s->count % per_expert != 0)
+        return mc_fail(error, MC_MISMATCH, "expected matrices of all experts");
+    const int64_t shape[] = {experts, (int64_t)per_expert * first->shape[0], first->shape[1]};
+    mc_source *whole = NULL, *updated = NULL;
+    mc_low_rank parts = {.a = module->a, .b = module->b, .experts = experts};
+    mc_status status = mc_source_join(s->weights, s->count, 3, shape, &whole, error);
+    parts.weight = whole;
+    if (status == MC_OK)
+        status = mc_adapter_scale(adapter, module, experts, &parts.scale, error);
+    if (status == MC_OK)
+        status = mc_source_low_rank(&parts, &updated, error);
+    for (size_t i = 0; status == MC_OK && i < s->count; i++) {
+        mc_source *piece = NULL;
+        status = mc_source_window(updated, (int64_t)i * first->count, 2, first->shape, &piece,
+                                  error);
+        if (status == MC_OK)
+            status = mc_state_dict_set(dict, s->names[i], piece, error);
+        mc_source_unref(piece);
+    }
+    mc_source_unref(whole);
+    mc_source_unref(updated);
+    return status;
+}
+
+/* *done: whether the base has the parameter as a tensor per expert. */
+static mc_status update_experts(const mc_adapter *adapter, const mc_adapter_module *module,
+                                const char *leaf, mc_state_dict *dict, bool *done, mc_error *error)
+{
+    *done = false;
+    for (size_t i = 0; i < sizeof expert_parts / sizeof *expert_parts && !*done; i++) {
+        stacked s = {0};
+        if (strcmp(expert_parts[i].parameter, leaf) != 0)
+            continue;
+        mc_status status = collect(adapter, dict, module->path, expert_parts[i].parts, &s, error);
+        *done = s.count > 0;
+        if (status == MC_OK && *done)
+            status = module->magnitude
+                         ? mc_fail(error, MC_UNSUPPORTED,
+                                   "expected plain LoRA for experts, found DoRA")
+                         : update_parts(adapter, module, &s, expert_parts[i].parts[1] ? 2 : 1, dict,
+                                        error);
+        mc_free((void *)(uintptr_t)s.names);
+        mc_free(s.weights);
+        MC_TRY(mc_in_tensor(error, module->path, status));
     }
     return MC_OK;
 }
@@ -642,7 +757,15 @@ static mc_status apply_module(const mc_adapter *adapter, const mc_adapter_module
     int64_t experts = 1;
     MC_TRY(find_name(adapter, dict, module->path, ".weight", &name, error));
     if (!name) {
-        MC_TRY(target_parameter(adapter, dict, module, &name, error));
+        const char *leaf = NULL;
+        bool done = false;
+        MC_TRY(target_parameter(adapter, module, &leaf, error));
+        if (leaf)
+            MC_TRY(find_name(adapter, dict, module->path, leaf, &name, error));
+        if (leaf && !name)
+            MC_TRY(update_experts(adapter, module, leaf, dict, &done, error));
+        if (done)
+            return MC_OK;
         const mc_source *const found = name ? mc_state_dict_find(dict, name) : NULL;
         experts = found && found->rank == 3 ? found->shape[0] : 1;
     }

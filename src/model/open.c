@@ -75,8 +75,10 @@ static mc_status open_all(const char *const *names, size_t count, const mc_hub_s
                                      : mc_model_open_path(names[i], names[i], &out[i], error);
         if (status == MC_OK)
             continue;
-        while (i > 0)
+        while (i > 0) {
             mc_model_close(out[--i]);
+            out[i] = NULL;
+        }
         return status;
     }
     return MC_OK;
