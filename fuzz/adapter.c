@@ -62,13 +62,13 @@ static void check_scales(const mc_adapter *adapter)
 static void merge(const mc_lora *lora)
 {
     const mc_lora *const adapters[] = {lora, lora};
-    mc_modules modules = {0};
+    mc_lora_modules modules = {0};
     mc_error error = MC_ERROR_NONE;
-    const mc_status status = mc_modules_match(adapters, 2, &modules, &error);
+    const mc_status status = mc_lora_modules_match(adapters, 2, &modules, &error);
     fuzz_check_status(status, &error);
     if (status == MC_OK)
         fuzz_require(modules.count == lora->adapter.module_count, "modules are matched");
-    mc_modules_free(&modules);
+    mc_lora_modules_free(&modules);
 }
 
 void fuzz_input(const uint8_t *data, size_t size)

@@ -115,16 +115,16 @@ mc_status mc_lora_apply(const mc_model *base, const mc_lora *const *adapters, si
 
 /* ---- matching modules ------------------------------------------------------------------------ */
 
-void mc_modules_free(mc_modules *modules)
+void mc_lora_modules_free(mc_lora_modules *modules)
 {
     for (size_t i = 0; i < modules->count; i++)
         mc_free(modules->items[i].members);
     mc_free(modules->items);
-    *modules = (mc_modules){0};
+    *modules = (mc_lora_modules){0};
 }
 
 /* The same modules mostly follow each other in the same order: `hint` is where to look first. */
-static size_t find(const mc_modules *modules, const mc_adapter_module *wanted, size_t hint)
+static size_t find(const mc_lora_modules *modules, const mc_adapter_module *wanted, size_t hint)
 {
     for (size_t k = 0; k < modules->count; k++) {
         const size_t i = (hint + k) % modules->count;
@@ -136,7 +136,7 @@ static size_t find(const mc_modules *modules, const mc_adapter_module *wanted, s
 }
 
 /* Rows and columns of the update; the factors of a convolution count as matrices. */
-static mc_status measure(const mc_adapter_module *module, int64_t experts, mc_module *out,
+static mc_status measure(const mc_adapter_module *module, int64_t experts, mc_lora_module *out,
                          mc_error *error)
 {
     const mc_source *const a = module->a, *const b = module->b;
@@ -151,19 +151,19 @@ static mc_status measure(const mc_adapter_module *module, int64_t experts, mc_mo
     if (mc_dtype_kind_of(a->dtype) != MC_KIND_FLOAT || mc_dtype_kind_of(b->dtype) != MC_KIND_FLOAT)
         return mc_fail(error, MC_UNSUPPORTED, "expected factors of floats, found %s and %s",
                        mc_dtype_name(a->dtype), mc_dtype_name(b->dtype));
-    *out = (mc_module){.path = module->path,
-                       .outer = module->outer,
-                       .embedding = module->embedding,
-                       .rows = b->shape[0],
-                       .columns = a->count / inner,
-                       .experts = experts};
+    *out = (mc_lora_module){.path = module->path,
+                            .outer = module->outer,
+                            .embedding = module->embedding,
+                            .rows = b->shape[0],
+                            .columns = a->count / inner,
+                            .experts = experts};
     return MC_OK;
 }
 
 static mc_status add_member(const mc_lora *lora, size_t adapter, const mc_adapter_module *module,
-                            mc_modules *out, size_t hint, mc_error *error)
+                            mc_lora_modules *out, size_t hint, mc_error *error)
 {
-    mc_module measured;
+    mc_lora_module measured;
     int64_t experts;
     double scale;
     if (module->magnitude)
@@ -181,7 +181,7 @@ static mc_status add_member(const mc_lora *lora, size_t adapter, const mc_adapte
             return mc_fail_memory(error);
         out->items[out->count++] = measured;
     }
-    mc_module *const to = &out->items[at];
+    mc_lora_module *const to = &out->items[at];
     if (to->rows != measured.rows || to->columns != measured.columns || to->experts != experts ||
         to->embedding != measured.embedding)
         return mc_fail(error, MC_MISMATCH,
@@ -198,7 +198,8 @@ static mc_status add_member(const mc_lora *lora, size_t adapter, const mc_adapte
     return MC_OK;
 }
 
-static mc_status add_adapter(const mc_lora *lora, size_t index, mc_modules *out, mc_error *error)
+static mc_status add_adapter(const mc_lora *lora, size_t index, mc_lora_modules *out,
+                             mc_error *error)
 {
     const mc_adapter *const adapter = &lora->adapter;
     if (!adapter->config)
@@ -210,8 +211,8 @@ static mc_status add_adapter(const mc_lora *lora, size_t index, mc_modules *out,
     return MC_OK;
 }
 
-mc_status mc_modules_match(const mc_lora *const *adapters, size_t count, mc_modules *out,
-                           mc_error *error)
+mc_status mc_lora_modules_match(const mc_lora *const *adapters, size_t count, mc_lora_modules *out,
+                                mc_error *error)
 {
     for (size_t i = 0; i < count; i++)
         MC_TRY(mc_in_file(error, adapters[i]->name, add_adapter(adapters[i], i, out, error)));
@@ -226,7 +227,7 @@ int64_t mc_member_scratch(const mc_member *member)
     return a > b ? a : b;
 }
 
-mc_status mc_member_read(const mc_module *module, const mc_member *member, int64_t expert,
+mc_status mc_member_read(const mc_lora_module *module, const mc_member *member, int64_t expert,
                          double *b, double *a, double *scratch, mc_error *error)
 {
     const int64_t rank = member->rank, experts = module->experts;

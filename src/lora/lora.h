@@ -21,7 +21,7 @@ typedef struct mc_member {
 } mc_member;
 
 /* One module in all adapters that have it. */
-typedef struct mc_module {
+typedef struct mc_lora_module {
     const char *path; /* borrowed */
     int outer;        /* as in mc_adapter_module */
     bool embedding;
@@ -29,12 +29,12 @@ typedef struct mc_module {
     mc_member *members;             /* in the order of the adapters */
     size_t count, capacity;
     int64_t most_rank, sum_rank; /* of one expert, over the members */
-} mc_module;
+} mc_lora_module;
 
-typedef struct mc_modules {
-    mc_module *items; /* in the order in which adapters have them, the first adapter's first */
+typedef struct mc_lora_modules {
+    mc_lora_module *items; /* in the order in which adapters have them, the first adapter's first */
     size_t count, capacity;
-} mc_modules;
+} mc_lora_modules;
 
 /*
  * Matches the modules of adapters. Zero-initialise *out; free it also after a failure.
@@ -42,15 +42,15 @@ typedef struct mc_modules {
  * Errors: MC_MISMATCH     shapes differ
  *         MC_UNSUPPORTED  DoRA, or a file without an adapter_config.json
  */
-mc_status mc_modules_match(const mc_lora *const *adapters, size_t count, mc_modules *out,
-                           mc_error *error);
-void mc_modules_free(mc_modules *modules);
+mc_status mc_lora_modules_match(const mc_lora *const *adapters, size_t count, mc_lora_modules *out,
+                                mc_error *error);
+void mc_lora_modules_free(mc_lora_modules *modules);
 
 /*
  * Reads the factors of one expert: b [rows, rank], a [rank, columns], without the scale. `scratch`
  * has room for the larger of the stored factors.
  */
-mc_status mc_member_read(const mc_module *module, const mc_member *member, int64_t expert,
+mc_status mc_member_read(const mc_lora_module *module, const mc_member *member, int64_t expert,
                          double *b, double *a, double *scratch, mc_error *error);
 int64_t mc_member_scratch(const mc_member *member);
 

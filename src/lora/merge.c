@@ -24,7 +24,7 @@
 typedef struct merging {
     const mc_lora **adapters;
     size_t count;
-    mc_modules modules; /* in the order of the rows */
+    mc_lora_modules modules; /* in the order of the rows */
     mc_lora_space space;
     mc_combining combining; /* without key */
     mc_lora_rank how;
@@ -39,7 +39,7 @@ static void free_merging(void *user)
 {
     merging *const m = user;
     mc_state_dict_free(m->merged);
-    mc_modules_free(&m->modules);
+    mc_lora_modules_free(&m->modules);
     mc_params_unref(m->params);
     mc_free(m->adapters);
     mc_free(m);
@@ -56,7 +56,7 @@ static mc_status check_adapters(void *user, mc_error *error)
 
 /* ---- factors of one expert in memory --------------------------------------------------------- */
 
-static mc_status read_factors(const merging *m, const mc_module *module, int64_t expert,
+static mc_status read_factors(const merging *m, const mc_lora_module *module, int64_t expert,
                               mc_expert *out, mc_error *error)
 {
     const size_t n = module->count;
@@ -229,7 +229,8 @@ static mc_status read_stored(const mc_matrix *self, int64_t first, int64_t count
 /* ---- one row --------------------------------------------------------------------------------- */
 
 /* torch.quantile of all values of both factors, with linear interpolation. */
-static mc_status clamp(const merging *m, const mc_module *module, mc_truncated *t, mc_error *error)
+static mc_status clamp(const merging *m, const mc_lora_module *module, mc_truncated *t,
+                       mc_error *error)
 {
     const int64_t b = module->rows * t->rank, a = module->columns * t->rank, count = a + b;
     if (m->clamp >= 1 || count == 0)
@@ -252,8 +253,9 @@ static mc_status clamp(const merging *m, const mc_module *module, mc_truncated *
     return MC_OK;
 }
 
-static mc_status by_method(const merging *m, const mc_module *module, size_t row, int64_t expert,
-                           const mc_lora_rank *how, mc_truncated *out, mc_error *error)
+static mc_status by_method(const merging *m, const mc_lora_module *module, size_t row,
+                           int64_t expert, const mc_lora_rank *how, mc_truncated *out,
+                           mc_error *error)
 {
     const stored_matrix s = {{module->rows, module->columns, read_stored},
                              mc_state_dict_source(m->merged, row),
@@ -264,7 +266,7 @@ static mc_status by_method(const merging *m, const mc_module *module, size_t row
 static mc_status compute_expert(const merging *m, size_t row, int64_t index,
                                 const mc_lora_rank *how, mc_truncated *out, mc_error *error)
 {
-    const mc_module *const module = &m->modules.items[row];
+    const mc_lora_module *const module = &m->modules.items[row];
     const uint64_t key = mc_random_mix(mc_random_key(m->how.seed, module->path) +
                                        (uint64_t)index * MC_HASH_START + (uint64_t)module->outer);
     mc_expert expert = {0};
@@ -348,7 +350,7 @@ static int64_t most_rank(const merging *m)
 }
 
 /* Factors are combined one by one: all of a module have the same rank. */
-static mc_status check_ranks(const merging *m, const mc_module *module, mc_error *error)
+static mc_status check_ranks(const merging *m, const mc_lora_module *module, mc_error *error)
 {
     for (size_t i = 1; i < module->count; i++)
         if (module->members[i].rank != module->members[0].rank)
@@ -364,7 +366,7 @@ static mc_status check_ranks(const merging *m, const mc_module *module, mc_error
 static mc_status find_rank(const merging *m, size_t index, int64_t wanted, int64_t *rank,
                            mc_error *error)
 {
-    const mc_module *const module = &m->modules.items[index];
+    const mc_lora_module *const module = &m->modules.items[index];
     const int64_t size = least(module->rows, module->columns);
     *rank = least(wanted, size);
     if (m->space == MC_LORA_FACTORS) {
@@ -424,7 +426,7 @@ static void equal_experts(const merging *m, int64_t *ranks)
             ranks[i] = most;
 }
 
-static mc_dtype widest(const merging *m, const mc_module *module)
+static mc_dtype widest(const merging *m, const mc_lora_module *module)
 {
     mc_dtype dtype = module->members[0].module->a->dtype;
     for (size_t i = 0; i < module->count; i++) {
@@ -438,7 +440,7 @@ static mc_dtype widest(const merging *m, const mc_module *module)
 static mc_status add_row(const merging *m, size_t index, int64_t rank,
                          const mc_lora_merge_input *input, mc_error *error)
 {
-    const mc_module *const module = &m->modules.items[index];
+    const mc_lora_module *const module = &m->modules.items[index];
     const mc_source *const a = module->members[0].module->a, *const b =
                                                                  module->members[0].module->b;
     mc_lora_row *row;
@@ -472,7 +474,7 @@ static mc_status add_rows(const merging *m, const mc_lora_merge_input *input, mc
 /* ---- updates for a method of the library ----------------------------------------------------- */
 
 /* A tensor of zeros [experts, rows, columns], or [rows, columns]. */
-static mc_status zeros_of(const mc_module *module, mc_source **out, mc_error *error)
+static mc_status zeros_of(const mc_lora_module *module, mc_source **out, mc_error *error)
 {
     mc_source like = {.dtype = MC_F32};
     if (module->experts > 1)
@@ -482,7 +484,7 @@ static mc_status zeros_of(const mc_module *module, mc_source **out, mc_error *er
     return mc_source_zeros_like(&like, out, error);
 }
 
-static mc_status update_of(const mc_module *module, size_t adapter, mc_source *zeros,
+static mc_status update_of(const mc_lora_module *module, size_t adapter, mc_source *zeros,
                            mc_source **out, mc_error *error)
 {
     const mc_member *member = NULL;
@@ -505,7 +507,7 @@ static mc_status fill_updates(const merging *m, mc_state_dict **updates, mc_stat
                               mc_error *error)
 {
     for (size_t i = 0; i < m->modules.count; i++) {
-        const mc_module *const module = &m->modules.items[i];
+        const mc_lora_module *const module = &m->modules.items[i];
         mc_source *zeros = NULL;
         char *const name = mc_format("%s#%d", module->path, module->outer);
         mc_status status = name ? zeros_of(module, &zeros, error) : mc_fail_memory(error);
@@ -878,7 +880,7 @@ static mc_status build(merging *m, const mc_lora_merge_input *input, mc_error *e
         m->adapters[i] = input->adapters[i];
     MC_TRY(choose_method(m, input, error));
     MC_TRY(check_rank(m, &input->rank, error));
-    MC_TRY(mc_modules_match(m->adapters, m->count, &m->modules, error));
+    MC_TRY(mc_lora_modules_match(m->adapters, m->count, &m->modules, error));
     MC_TRY(check_same(m, "fan_in_fan_out", error));
     MC_TRY(check_same(m, "target_parameters", error));
     MC_TRY(check_bases(m, input->strict, error));
