@@ -119,8 +119,7 @@ _mergecraft_operand()
     "upload 0") _mergecraft_offer "$3" folders ;;
     "upload 1") ;;
     "clean "*) _mergecraft_offer "$3" folders ;;
-    "help 0") _mergecraft_offer "$3" words "merge check eval classify methods inspect compare download upload clean help" ;;
-    "help 0") _mergecraft_offer "$3" words "merge lora check eval classify methods inspect download upload clean help" ;;
+    "help 0") _mergecraft_offer "$3" words "merge lora check eval classify methods inspect compare download upload clean help" ;;
     esac
 }
 
@@ -143,8 +142,7 @@ _mergecraft_options()
     esac
 }
 
-_mergecraft_subcommands="merge check eval classify methods inspect compare download upload clean help --help -h --version"
-_mergecraft_subcommands="merge lora check eval classify methods inspect download upload clean help --help -h --version"
+_mergecraft_subcommands="merge lora check eval classify methods inspect compare download upload clean help --help -h --version"
 
 # Sets `operands` to the number of operands between the subcommand and the cursor.
 _mergecraft_count_operands()

@@ -54,6 +54,7 @@ mc_source *core_source_of(PyObject *object);
 PyObject *core_dict(mc_state_dict *dict, PyObject *keep); /* takes over dict; keep may be NULL */
 mc_state_dict *core_dict_of(PyObject *object);
 
+PyObject *core_model(mc_model *model); /* takes it over */
 const mc_model *core_model_of(PyObject *object);
 const mc_method *core_method_of(PyObject *object);
 /* The examples of a Data and their task; NULL with an exception. */
@@ -111,6 +112,7 @@ int core_add_dict(PyObject *module);
 int core_add_model(PyObject *module);
 int core_add_method(PyObject *module);
 int core_add_plan(PyObject *module);
+int core_add_lora(PyObject *module);
 int core_add_pipeline(PyObject *module);
 int core_add_data(PyObject *module);
 

@@ -20,7 +20,7 @@ static const mc_model *of(PyObject *object)
     return ((model_object *)object)->model;
 }
 
-static PyObject *new_object(mc_model *model)
+PyObject *core_model(mc_model *model)
 {
     model_object *const self = (model_object *)PyType_GenericAlloc(model_type, 0);
     if (!self)
@@ -139,7 +139,7 @@ static PyObject *list_of(mc_model **models, size_t count)
     PyObject *const list = PyList_New((Py_ssize_t)count);
     int failed = !list;
     for (size_t i = 0; i < count; i++) {
-        PyObject *const model = failed ? NULL : new_object(models[i]);
+        PyObject *const model = failed ? NULL : core_model(models[i]);
         if (failed)
             mc_model_close(models[i]);
         else if (!model)
@@ -184,7 +184,7 @@ static PyObject *wrap_model(PyObject *module, PyObject *args)
         return NULL;
     if (mc_model_wrap(name, core_dict_of(dict), config, folder, &model, &error) != MC_OK)
         return core_raise(&error);
-    return new_object(model);
+    return core_model(model);
 }
 
 static PyMethodDef functions[] = {

@@ -125,6 +125,63 @@ class Plan:
         progress: _Progress = None,
     ) -> None: ...
 
+class Lora:
+    @property
+    def name(self) -> str: ...
+    @property
+    def base(self) -> str | None: ...
+
+class LoraPlan:
+    @property
+    def report(self) -> list[str]: ...
+    @property
+    def config(self) -> str: ...
+    @property
+    def json(self) -> str: ...
+    @property
+    def dict(self) -> Dict: ...
+    def run(
+        self,
+        folder: str | os.PathLike[str],
+        threads: int = 0,
+        memory: int = 0,
+        shard_size: int = 0,
+        overwrite: bool = False,
+        sync: bool = True,
+        progress: _Progress = None,
+    ) -> None: ...
+
+def open_lora(path: str | os.PathLike[str], progress: _Progress = None, /) -> Lora: ...
+def wrap_lora(name: str, dict: Dict, config: str, /) -> Lora: ...
+def lora_apply(model: Model, loras: list[Lora], /) -> Model: ...
+def lora_merge(
+    method: str,
+    loras: list[Lora],
+    params: list[str],
+    rank: int,
+    energy: float,
+    max_rank: int,
+    exact: bool,
+    seed: int,
+    strict: bool,
+    dtype: str | None,
+    /,
+) -> LoraPlan: ...
+def lora_extract(
+    model: Model,
+    base: Model,
+    save: list[str],
+    exclude: list[str],
+    embeddings: bool,
+    rank: int,
+    energy: float,
+    max_rank: int,
+    exact: bool,
+    seed: int,
+    strict: bool,
+    dtype: str | None,
+    /,
+) -> LoraPlan: ...
 def wrap(
     dtype: str, shape: Sequence[int], address: int, nbytes: int, owner: object, /
 ) -> Source: ...
