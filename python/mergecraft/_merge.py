@@ -347,6 +347,24 @@ class Merge:
         """
         return self(models, *args, out=out, **kwargs)  # type: ignore[no-any-return]
 
+    def _repr_html_(self) -> str:
+        import html
+        import inspect
+
+        rows = [
+            (name, "" if parameter.default is parameter.empty else repr(parameter.default))
+            for name, parameter in inspect.signature(self).parameters.items()
+            if parameter.kind is not parameter.KEYWORD_ONLY
+        ]
+        cells = "".join(
+            f"<tr><td>{html.escape(name)}</td><td>{html.escape(value)}</td></tr>"
+            for name, value in rows
+        )
+        return (
+            f"<table><caption>merge {html.escape(self.__name__)}</caption>"
+            f"<tr><th>argument</th><th>default</th></tr>{cells}</table>"
+        )
+
     def _finish(
         self,
         plan: _core.Plan,

@@ -171,6 +171,17 @@ def test_the_same_bits_from_folders_and_dicts(tmp_path, parents, base):
         assert StateDict.from_hf(folder) == tensors
 
 
+def test_merges_as_tables():
+    assert "<td>k</td><td>0.1</td>" in mergecraft.ties._repr_html_()
+
+    @mergecraft.layer_merge
+    def mine(models, share=0.5, name="<b>"):
+        return models[0]
+
+    shown = mine._repr_html_()
+    assert "merge mine" in shown and "<td>share</td><td>0.5</td>" in shown and "&lt;b&gt;" in shown
+
+
 def test_a_method_in_c(tmp_path):
     methods = mergecraft.load_methods(ROOT / "examples" / "median.c")
     (method,) = methods.values()
