@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Number of lines of standard input that are computed together. */
 enum { BLOCK = 256 };
@@ -227,16 +228,29 @@ static mc_status open_pipeline(const classify_settings *settings, const char *na
     return status;
 }
 
-static mc_status classify(const classify_settings *settings, const text_list *operands,
-                          mc_error *error)
+static mc_status check_arguments(const text_list *operands, mc_error *error)
 {
-    classify_job job = {.settings = settings};
     if (operands->count == 0)
         return mc_fail(error, MC_USAGE, "expected a model, found none");
     if (operands->count > 3)
         return mc_fail(error, MC_USAGE,
                        "expected a model, a text and its pair, found %zu arguments",
                        operands->count);
+    const char *const *const given = operands->items;
+    if (operands->count > 1 && access(given[0], F_OK) != 0 && access(given[1], F_OK) == 0)
+        return mc_fail(error, MC_USAGE,
+                       "expected a model, then a text; did you mean 'mergecraft classify %s \"%s\"'?",
+                       given[1], given[0]);
+    return MC_OK;
+}
+
+static mc_status classify(const classify_settings *settings, const text_list *operands,
+                          mc_error *error)
+{
+    classify_job job = {.settings = settings};
+    const mc_status checked = check_arguments(operands, error);
+    if (checked != MC_OK)
+        return checked;
     const volatile int *const cancel = catch_signals();
     mc_status status = open_pipeline(settings, operands->items[0], cancel, &job.pipeline, error);
     job.results = settings->common.json ? json_array() : NULL;

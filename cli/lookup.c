@@ -2,6 +2,7 @@
 
 #include "fetch.h"
 #include "output.h"
+#include "signals.h"
 
 #include <mergecraft/text.h>
 
@@ -136,7 +137,7 @@ mc_status open_models(const char *const *names, size_t count, const common_optio
     const mc_hub_options hub = fetch_options(&display);
     const mc_status status = mc_models_open(names, count, &hub, headers_only, out, error);
     fetch_end(&display);
-    for (size_t i = 0; status == MC_NOT_FOUND && i < count; i++)
+    for (size_t i = 0; (status == MC_NOT_FOUND || status == MC_IO) && i < count; i++)
         explain_name(names[i], error);
     return status;
 }
@@ -246,7 +247,7 @@ static mc_status find_in_file(const char *text, method_choice *choice, mc_error 
         snprintf(error->file, sizeof error->file, "%s", file);
         suggest_path(file, error);
     } else {
-        status = mc_plugin_open(file, &choice->plugin, error);
+        status = mc_plugin_open(file, catch_signals(), &choice->plugin, error);
         if (status == MC_OK)
             status = choose_from_plugin(file, name, choice, error);
     }

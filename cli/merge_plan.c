@@ -172,11 +172,26 @@ static mc_status check_forgotten_option(const text_list *operands, mc_error *err
     return MC_OK;
 }
 
+/* A method's name after the models, which are paths. */
+static mc_status check_method_first(const text_list *operands, mc_error *error)
+{
+    const char *const first = operands->items[0];
+    if (mc_method_find(first) || access(first, F_OK) != 0 || !strchr(first, '/'))
+        return MC_OK;
+    for (size_t i = 1; i < operands->count; i++)
+        if (mc_method_find(operands->items[i]) && access(operands->items[i], F_OK) != 0)
+            return mc_fail(error, MC_USAGE,
+                           "expected a method, then models, found '%s' first; did you mean "
+                           "'mergecraft merge %s %s …'?",
+                           first, operands->items[i], first);
+    return MC_OK;
+}
+
 static mc_status check_arguments(const merge_settings *settings, const text_list *operands,
                                  mc_error *error)
 {
     mc_dtype ignored;
-    const mc_status status = check_forgotten_option(operands, error);
+    mc_status status = check_forgotten_option(operands, error);
     if (status != MC_OK)
         return status;
     if (operands->count == 0)
@@ -184,6 +199,9 @@ static mc_status check_arguments(const merge_settings *settings, const text_list
     if (operands->count == 1)
         return mc_fail(error, MC_USAGE, "expected models after the method '%s', found none",
                        operands->items[0]);
+    status = check_method_first(operands, error);
+    if (status != MC_OK)
+        return status;
     if (!settings->output && !settings->dry_run && !settings->score.task)
         return mc_fail(error, MC_USAGE, "expected an output folder: give it with -o DIR");
     if (settings->output && !*settings->output)

@@ -21,14 +21,16 @@ typedef struct mc_plugin mc_plugin;
  * default: cc), without a shell, into $XDG_CACHE_HOME/mergecraft/plugins (default: ~/.cache), once
  * per content. If that folder cannot be written to, it is mergecraft-UID/plugins in $TMPDIR or
  * /tmp. The folder must belong to the user, and nobody else may be able to write to it or rename
- * it.
+ * it. Compiling stops within a second once *cancel is not 0; `cancel` may be NULL.
  *
- * Errors: MC_COMPILE    the text has the compiler's messages
- *         MC_FORMAT     not a plug-in, without methods, or of another version of the interface
- *         MC_IO         the cache cannot be used
- *         MC_NOT_FOUND  no such file
+ * Errors: MC_COMPILE      the text has the compiler's messages
+ *         MC_FORMAT       not a plug-in, without methods, or of another version of the interface
+ *         MC_INTERRUPTED  by *cancel, or by Ctrl-C in a terminal
+ *         MC_IO           the cache cannot be used
+ *         MC_NOT_FOUND    no such file
  */
-MC_API mc_status mc_plugin_open(const char *path, mc_plugin **out, mc_error *error);
+MC_API mc_status mc_plugin_open(const char *path, const volatile int *cancel, mc_plugin **out,
+                                mc_error *error);
 /* Accepts NULL. */
 MC_API void mc_plugin_close(mc_plugin *plugin);
 MC_API size_t mc_plugin_method_count(const mc_plugin *plugin);

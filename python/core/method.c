@@ -278,7 +278,7 @@ static PyObject *open_plugin(PyObject *module, PyObject *args)
     if (!PyArg_ParseTuple(args, "O&", PyUnicode_FSConverter, &path))
         return NULL;
     const char *const text = PyBytes_AsString(path);
-    Py_BEGIN_ALLOW_THREADS status = mc_plugin_open(text, &plugin, &error);
+    Py_BEGIN_ALLOW_THREADS status = mc_plugin_open(text, NULL, &plugin, &error);
     Py_END_ALLOW_THREADS Py_DECREF(path);
     if (status != MC_OK)
         return core_raise(&error);

@@ -95,7 +95,7 @@ static mc_status load_object(mc_plugin *plugin, const char *object, mc_error *er
     return add_methods(plugin, methods, error);
 }
 
-static mc_status load(mc_plugin *plugin, mc_error *error)
+static mc_status load(mc_plugin *plugin, const volatile int *cancel, mc_error *error)
 {
     char *text = NULL, *object = NULL;
     size_t size = 0;
@@ -106,19 +106,20 @@ static mc_status load(mc_plugin *plugin, mc_error *error)
         return load_object(plugin, plugin->path, error);
     }
     plugin->text = text;
-    MC_TRY(mc_plugin_compile(plugin->path, text, size, &object, error));
+    MC_TRY(mc_plugin_compile(plugin->path, text, size, cancel, &object, error));
     const mc_status status = load_object(plugin, object, error);
     mc_free(object);
     return status;
 }
 
-mc_status mc_plugin_open(const char *path, mc_plugin **out, mc_error *error)
+mc_status mc_plugin_open(const char *path, const volatile int *cancel, mc_plugin **out,
+                         mc_error *error)
 {
     mc_plugin *const plugin = mc_alloc_zero(1, sizeof *plugin);
     if (!plugin)
         return mc_fail_memory(error);
     plugin->path = mc_strdup(path);
-    const mc_status status = plugin->path ? load(plugin, error) : mc_fail_memory(error);
+    const mc_status status = plugin->path ? load(plugin, cancel, error) : mc_fail_memory(error);
     if (status != MC_OK) {
         free_plugin(plugin);
         return status;

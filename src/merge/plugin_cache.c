@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdatomic.h>
@@ -78,23 +79,6 @@ static mc_status cache_home(char **out, mc_error *error)
     return *out ? MC_OK : mc_fail_memory(error);
 }
 
-/*
- * Whether HOME/mergecraft/plugins can be written to, or else the innermost of its parents that
- * exists.
- */
-static bool is_writable(const char *home)
-{
-    struct stat status;
-    char *const path = mc_format("%s/mergecraft/plugins", home);
-    bool found = false;
-    for (char *slash; path && !(found = mc_system->stat(path, &status) == 0) &&
-                      (slash = strrchr(path, '/')) && slash > path;)
-        *slash = '\0';
-    const bool writable = found && faccessat(AT_FDCWD, path, W_OK | X_OK, AT_EACCESS) == 0;
-    mc_free(path);
-    return writable;
-}
-
 /* A folder HOME, then `name` and `name`/plugins in it, which belong to the user. *out: the last. */
 static mc_status make_cache(const char *home, const char *name, char **out, mc_error *error)
 {
@@ -114,6 +98,24 @@ static mc_status make_cache(const char *home, const char *name, char **out, mc_e
 }
 
 /*
+ * Whether HOME/mergecraft/plugins is there and can be written to. It is created if it can be: what
+ * the rights of its parents say is not enough where the file system is read-only, or not a real one.
+ */
+static bool is_usable(const char *home)
+{
+    char *const own = mc_format("%s/mergecraft", home);
+    char *const path = mc_format("%s/mergecraft/plugins", home);
+    bool usable = own && path;
+    const char *const folders[] = {home, own, path};
+    for (size_t i = 0; usable && i < 3; i++)
+        usable = mc_system->mkdir(folders[i], 0700) == 0 || errno == EEXIST;
+    usable = usable && faccessat(AT_FDCWD, path, W_OK | X_OK, AT_EACCESS) == 0;
+    mc_free(own);
+    mc_free(path);
+    return usable;
+}
+
+/*
  * *out: …/mergecraft/plugins below the user's cache, in new memory. Services and containers often
  * have no home folder or a read-only one: then it is mergecraft-UID/plugins in $TMPDIR or /tmp.
  */
@@ -121,7 +123,7 @@ static mc_status cache_folder(char **out, mc_error *error)
 {
     char *home = NULL, name[40];
     mc_status status = cache_home(&home, error);
-    if (status == MC_OK && home && is_writable(home)) {
+    if (status == MC_OK && home && is_usable(home)) {
         status = make_cache(home, "mergecraft", out, error);
     } else if (status == MC_OK) {
         const char *const temporary = getenv("TMPDIR");
@@ -238,6 +240,8 @@ static const char *const compiler_flags[] = {"-std=gnu17",
                                              "-D_GNU_SOURCE",
                                              "-Wall",
                                              "-Wno-unused",
+                                             /* the status of a method would be any number */
+                                             "-Werror=return-type",
                                              "-x",
                                              "c"};
 enum { FLAGS = sizeof compiler_flags / sizeof *compiler_flags };
@@ -249,51 +253,94 @@ static const char *const level_flags[MC_CPU_LEVELS] = {
     [MC_CPU_AVX512] = "-march=skylake-avx512",
 };
 
+/* What a compiler that was started has said so far, cut to `size`. */
+typedef struct messages {
+    char *text;
+    size_t size, length;
+} messages;
+
 /*
- * Runs the compiler without a shell and returns its exit status, or −1 and errno; EINTR if Ctrl-C
- * ended it. *said: its messages, cut to `size`.
+ * Reads what is in the pipe; false at its end. Waits a tenth of a second at most, so that *cancel is
+ * looked at in time.
  */
-static int run_compiler(char *const *arguments, char *said, size_t size)
+static bool read_some(int from, messages *said)
 {
-    int ends[2];
-    posix_spawn_file_actions_t actions;
-    if (pipe2(ends, O_CLOEXEC) != 0)
-        return -1;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_adddup2(&actions, ends[1], 1);
-    posix_spawn_file_actions_adddup2(&actions, ends[1], 2);
-    pid_t child = 0;
-    const int problem = posix_spawnp(&child, arguments[0], &actions, NULL, arguments, environ);
-    posix_spawn_file_actions_destroy(&actions);
-    close(ends[1]);
-    size_t length = 0;
     char block[4096];
-    for (ssize_t got; problem == 0 && (got = read(ends[0], block, sizeof block)) != 0;) {
-        if (got < 0 && errno != EINTR)
-            break;
-        const size_t room = size - 1 - length;
-        const size_t taken = got < 0 ? 0 : (size_t)got < room ? (size_t)got : room;
-        memcpy(said + length, block, taken);
-        length += taken;
-    }
-    said[length] = '\0';
-    close(ends[0]);
+    struct pollfd wait = {.fd = from, .events = POLLIN};
+    if (poll(&wait, 1, 100) <= 0)
+        return true;
+    const ssize_t got = read(from, block, sizeof block);
+    const size_t room = said->size - 1 - said->length;
+    const size_t taken = got < 0 ? 0 : (size_t)got < room ? (size_t)got : room;
+    memcpy(said->text + said->length, block, taken);
+    said->length += taken;
+    return got > 0 || (got < 0 && errno == EINTR);
+}
+
+/*
+ * Starts the compiler; 0, or an error number. If it can be cancelled, its processes are a group of
+ * their own that can be killed; otherwise Ctrl-C in a terminal reaches them as it reaches the
+ * caller.
+ */
+static int start_compiler(char *const *arguments, int output, bool own_group, pid_t *child)
+{
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawnattr_init(&attributes);
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_adddup2(&actions, output, 1);
+    posix_spawn_file_actions_adddup2(&actions, output, 2);
+    if (own_group)
+        posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
+    const int problem = posix_spawnp(child, arguments[0], &actions, &attributes, arguments,
+                                     environ);
+    posix_spawnattr_destroy(&attributes);
+    posix_spawn_file_actions_destroy(&actions);
+    return problem;
+}
+
+/* Waits for the end. The exit status; −1 and errno if there is none: EINTR if a signal ended it. */
+static int wait_for(pid_t child)
+{
     int status = -1;
-    while (problem == 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR)
         continue;
     /* 127: some systems start a child before they notice that the program does not exist. */
-    const bool absent = problem == 0 && WIFEXITED(status) && WEXITSTATUS(status) == 127;
-    const bool interrupted = problem == 0 && WIFSIGNALED(status) &&
+    const bool absent = WIFEXITED(status) && WEXITSTATUS(status) == 127;
+    const bool interrupted = WIFSIGNALED(status) &&
                              (WTERMSIG(status) == SIGINT || WTERMSIG(status) == SIGTERM);
-    errno = absent ? ENOENT : interrupted ? EINTR : problem;
-    if (problem != 0 || absent || interrupted)
+    errno = absent ? ENOENT : EINTR;
+    if (absent || interrupted)
         return -1;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
 }
 
+/*
+ * Runs the compiler without a shell and returns its exit status, or −1 and errno; EINTR if *cancel
+ * or Ctrl-C ended it.
+ */
+static int run_compiler(char *const *arguments, const volatile int *cancel, messages *said)
+{
+    int ends[2];
+    pid_t child = 0;
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return -1;
+    const int problem = start_compiler(arguments, ends[1], cancel != NULL, &child);
+    close(ends[1]);
+    bool more = problem == 0;
+    while (more && !(cancel && *cancel))
+        more = read_some(ends[0], said);
+    if (more)
+        kill(-child, SIGTERM);
+    said->text[said->length] = '\0';
+    close(ends[0]);
+    errno = problem;
+    return problem == 0 ? wait_for(child) : -1;
+}
+
 static mc_status compile(const char *path, const char *include, const char *object,
-                         const char *depends, mc_error *error)
+                         const char *depends, const volatile int *cancel, mc_error *error)
 {
     const char *arguments[FLAGS + 12];
     size_t count = 0;
@@ -310,7 +357,8 @@ static mc_status compile(const char *path, const char *include, const char *obje
         arguments[count++] = rest[i];
     arguments[count] = NULL;
     char said[sizeof(((mc_error *)0)->text)];
-    const int result = run_compiler((char *const *)(uintptr_t)arguments, said, sizeof said - 128);
+    messages into = {.text = said, .size = sizeof said - 128};
+    const int result = run_compiler((char *const *)(uintptr_t)arguments, cancel, &into);
     mc_free(file);
     if (result < 0 && errno == EINTR)
         return mc_fail_at(error, MC_INTERRUPTED, path, NULL, -1, "interrupted while compiling");
@@ -398,14 +446,14 @@ static mc_status flush_to_disk(const char *path, mc_error *error)
 
 /* Under a temporary name first: two processes may compile the same text at once. */
 static mc_status compile_to(const char *path, const char *cache, const char *object,
-                            const char *depends, mc_error *error)
+                            const char *depends, const volatile int *cancel, mc_error *error)
 {
     char *include = NULL;
     char *const new_object = unique_name(object), *const new_depends = unique_name(depends);
     mc_status status = new_object && new_depends ? headers_folder(cache, &include, error)
                                                  : mc_fail_memory(error);
     if (status == MC_OK)
-        status = compile(path, include, new_object, new_depends, error);
+        status = compile(path, include, new_object, new_depends, cancel, error);
     if (status == MC_OK)
         status = flush_to_disk(new_object, error);
     if (status == MC_OK && (mc_system->rename(new_depends, depends, 0) != 0 ||
@@ -421,8 +469,8 @@ static mc_status compile_to(const char *path, const char *cache, const char *obj
     return status;
 }
 
-mc_status mc_plugin_compile(const char *path, const char *text, size_t size, char **out,
-                            mc_error *error)
+mc_status mc_plugin_compile(const char *path, const char *text, size_t size,
+                            const volatile int *cancel, char **out, mc_error *error)
 {
     char *cache = NULL, *object = NULL, *depends = NULL;
     const uint64_t key = key_of(path, text, size);
@@ -433,7 +481,7 @@ mc_status mc_plugin_compile(const char *path, const char *text, size_t size, cha
         status = object && depends ? MC_OK : mc_fail_memory(error);
     }
     if (status == MC_OK && !up_to_date(object, depends))
-        status = compile_to(path, cache, object, depends, error);
+        status = compile_to(path, cache, object, depends, cancel, error);
     mc_free(cache);
     mc_free(depends);
     if (status != MC_OK) {

@@ -4,8 +4,11 @@
 
 #include "base/error.h"
 
-/* *out: the path of the shared object, in new memory. `text` is the content of the file. */
-mc_status mc_plugin_compile(const char *path, const char *text, size_t size, char **out,
-                            mc_error *error);
+/*
+ * *out: the path of the shared object, in new memory. `text` is the content of the file. Stops with
+ * MC_INTERRUPTED once *cancel is not 0; `cancel` may be NULL.
+ */
+mc_status mc_plugin_compile(const char *path, const char *text, size_t size,
+                            const volatile int *cancel, char **out, mc_error *error);
 
 #endif

@@ -28,6 +28,10 @@ rm -r "$private"
 expect 0 env -u XDG_CACHE_HOME HOME=/nonexistent mergecraft merge -q ./own.c m -o no-such-home
 cached "$private"
 rm -r "$private"
+# Where the file system refuses, whatever the rights say.
+expect 0 env -u XDG_CACHE_HOME HOME=/proc mergecraft merge -q ./own.c m -o no-real-home
+cached "$private"
+rm -r "$private"
 if [ "$(id -u)" -ne 0 ]; then
     mkdir -m 500 read-only
     env XDG_CACHE_HOME="$PWD/read-only" mergecraft merge -q ./own.c m -o read-only-home ||
@@ -43,6 +47,30 @@ cached cache
 mkdir -m 777 "$private"
 chmod 777 "$private"
 expect 1 env -u XDG_CACHE_HOME -u HOME mergecraft merge -q ./own.c m -o open-to-others
+
+# A method without a return value is an error and not a random status.
+cat > silent.c <<'END'
+#include <mergecraft/method.h>
+MC_LAYER_MERGE(silent, .help = "the first model")
+{
+    mc_tile_copy(layer->out, layer->models[0], layer->count);
+}
+END
+expect 1 env XDG_CACHE_HOME="$PWD/cache" mergecraft merge -q ./silent.c m -o silent
+
+# Ctrl-C while compiling ends the compiler and all that it started, and the command.
+printf '#!/bin/sh\ntouch started\nsleep 60 &\necho $! > asleep\nwait\n' > slow
+chmod +x slow
+env --default-signal=INT XDG_CACHE_HOME="$PWD/cold" CC=./slow mergecraft merge ./own.c m -o slowly &
+merge=$!
+wait_until test -s asleep
+kill -s INT $merge
+since=$(date +%s%N)
+status=0
+wait $merge || status=$?
+[ $status -eq 130 ] || fail "exit status $status"
+[ $(($(date +%s%N) - since)) -lt 5000000000 ] || fail 'it took long'
+wait_until sh -c "! grep -q sleep /proc/$(cat asleep)/cmdline"
 
 printf '#!/bin/sh\nkill -INT $$\n' > interrupted
 chmod +x interrupted

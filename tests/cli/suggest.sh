@@ -21,3 +21,5 @@ expect 1 mergecraft merge mime.c models/rte-1 -o out
 expect 2 mergecraft help inspcet
 expect 2 mergecraft merge soup models/rte-1 models/sst-1 weights=.3,.7 -o out
 expect 2 mergecraft eval rte models/rte-1
+expect 2 mergecraft classify 'Every surgeon slept.' models/rte-1
+expect 2 mergecraft merge models/rte-1 soup models/sst-1 -o out

@@ -275,7 +275,7 @@ static const char good_text[] = "#include <mergecraft/method.h>\n"
 static mc_status open_plugin(const char *folder, const char *name, mc_plugin **out, mc_error *error)
 {
     char *const path = path_of(folder, name);
-    const mc_status status = mc_plugin_open(path, out, error);
+    const mc_status status = mc_plugin_open(path, NULL, out, error);
     free(path);
     return status;
 }

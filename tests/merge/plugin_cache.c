@@ -46,7 +46,7 @@ static int tear_down(void **state)
 static mc_status open_own(const char *path, mc_error *error)
 {
     mc_plugin *plugin = NULL;
-    const mc_status status = mc_plugin_open(path, &plugin, error);
+    const mc_status status = mc_plugin_open(path, NULL, &plugin, error);
     if (status == MC_OK)
         assert_string_equal(mc_plugin_method(plugin, 0)->name, "own");
     return status;

@@ -122,6 +122,7 @@ static void errors(void **state)
         {"+" PLAIN "/adapter", MC_USAGE, "with an empty part"},
         {PLAIN "/base++" PLAIN "/adapter", MC_USAGE, "with an empty part"},
         {PLAIN "/base+/nowhere", MC_NOT_FOUND, ""},
+        {"/nowhere", MC_NOT_FOUND, "cannot open it"},
         {PLAIN "/base+" MC_TEST_DATA "/adapters/classifier/adapter", MC_MISMATCH, "in the base"},
         {PLAIN "/base+" PLAIN "/base", MC_FORMAT, "found none"},
         {PLAIN "/adapter", MC_USAGE, "names its base model"},
