@@ -238,9 +238,10 @@ static mc_status check_arguments(const text_list *operands, mc_error *error)
                        operands->count);
     const char *const *const given = operands->items;
     if (operands->count > 1 && access(given[0], F_OK) != 0 && access(given[1], F_OK) == 0)
-        return mc_fail(error, MC_USAGE,
-                       "expected a model, then a text; did you mean 'mergecraft classify %s \"%s\"'?",
-                       given[1], given[0]);
+        return mc_fail(
+            error, MC_USAGE,
+            "expected a model, then a text; did you mean 'mergecraft classify %s \"%s\"'?",
+            given[1], given[0]);
     return MC_OK;
 }
 

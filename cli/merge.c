@@ -11,6 +11,10 @@ static const option options[] = {
     {"output", 'o', OPTION_TEXT, AT(output), "DIR", "output folder",
      .details = "Required unless --dry-run or --eval is given. With --eval and without --output, "
                 "the models are merged in memory and nothing is written."},
+    {"from", '\0', OPTION_TEXT, AT(from), "FILE", "repeat the merge of a mergecraft.json",
+     .details =
+         "There are no METHOD and models then. Inputs from the Hub are those of the recorded "
+         "commits. It is an error if the weights differ from those that FILE records."},
     {"base", '\0', OPTION_TEXT, AT(base), "MODEL", "pretrained ancestor of the models",
      .details = "No model is ever taken for the base unless this option names it."},
     {"param", 'p', OPTION_TEXTS, AT(params), "NAME=VALUE", "parameter of the method"},
@@ -19,6 +23,9 @@ static const option options[] = {
      .details =
          "Tensors whose names match this shell pattern are averaged over the models instead of "
          "merged by the method. Use it for a classifier head."},
+    {"allow-unused", '\0', OPTION_FLAG, AT(allow_unused), NULL,
+     "accept patterns that no name matches",
+     .details = "Without it, such a pattern of --passthrough or --exclude is wrong usage."},
     {"exclude", '\0', OPTION_TEXTS, AT(exclude), "PATTERN", "do not merge matching tensors",
      .details = "Tensors whose names match this shell pattern are copied from one model. Use it "
                 "for heads of different sizes."},
@@ -43,7 +50,9 @@ static const option options[] = {
      .details =
          "The plan lists how each tensor is made, the bytes to read and write, and the memory."},
     {"overwrite", '\0', OPTION_FLAG, AT(overwrite), NULL, "replace an existing output folder",
-     .details = "If the folder is a symbolic link, the target of the link is replaced."},
+     .details = "Only a folder that holds a model and nothing else is replaced: weights, "
+                "configuration, and files that save_pretrained or mergecraft writes. If it is a "
+                "symbolic link, the target of the link is replaced."},
     {"no-sync", '\0', OPTION_FLAG, AT(no_sync), NULL, "do not flush the result to disk"},
     {"memory", '\0', OPTION_SIZE, AT(memory), "SIZE", "memory for tiles", "64MiB",
      .details = "The result does not depend on it."},
@@ -133,15 +142,20 @@ static int run(const subcommand *self, const char *const *arguments)
     merge_settings settings = {0};
     text_list operands = {0};
     int status = EXIT_DONE;
+    json_t *record = NULL;
     if (parse_options(self, arguments, &settings, &operands, &status)) {
         settings.score.threads = settings.threads;
         settings.score.dtype_option = "--eval-dtype";
         settings.score.overwrite = settings.overwrite;
         merge_job job = {.settings = &settings};
         mc_error error = MC_ERROR_NONE;
-        if (merge(&job, &operands, &error) != MC_OK)
+        if ((settings.from && merge_take_record(&settings, &operands, &record, &error) != MC_OK) ||
+            merge(&job, &operands, &error) != MC_OK ||
+            (record && settings.output && !settings.dry_run &&
+             merge_compare_record(&settings, record, &error) != MC_OK))
             status = report_failure(self, &settings.common, &error);
         merge_close(&job);
+        merge_free_record(&settings, record);
     }
     free_options(self, &settings, &operands);
     return status;
@@ -175,6 +189,7 @@ const subcommand subcommand_merge = {
             "./mine.so:name if the file has several methods. MODEL is a folder, a file of\n"
             "weights, or a model on the Hub: ORG/NAME or ORG/NAME@REVISION.\n"
             "RECIPE.yml is a recipe as mergekit reads them, which names the models itself.\n"
+            "--from FILE repeats the merge that a mergecraft.json records.\n"
             "An interrupted merge resumes when you run the same command again.\n",
     .example = "  mergecraft merge median examples/models/rte-1 examples/models/rte-2 \\\n"
                "      examples/models/rte-3 examples/models/rte-4 examples/models/rte-5 \\\n"

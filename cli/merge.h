@@ -13,11 +13,12 @@ enum { MERGE_MAX_THEN = 8 };
 
 typedef struct merge_settings {
     common_options common;
-    const char *output, *base, *dtype, *keep;
+    const char *output, *base, *dtype, *keep, *from;
     text_list params, passthrough, exclude, sides, then, matrices;
+    text_list owned; /* texts of --from */
     int64_t shard_size, memory;
     uint64_t seed, threads;
-    bool strict, dry_run, overwrite, no_sync;
+    bool strict, dry_run, overwrite, no_sync, allow_unused;
     score_settings score;
 } merge_settings;
 
@@ -54,6 +55,17 @@ mc_status merge_parse_dtype(const char *text, mc_dtype *dtype, mc_error *error);
 /* The same for a recipe in the place of method and models (merge_recipe.c). */
 bool merge_is_recipe(const char *name);
 mc_status merge_prepare_recipe(merge_job *job, const text_list *operands, mc_error *error);
+
+/*
+ * The settings and arguments of the merge that the mergecraft.json of --from records; *record: the
+ * file, for merge_free_record. merge_compare_record fails with MC_CHANGED if the weights that were
+ * written differ from those that the file records (merge_from.c).
+ */
+mc_status merge_take_record(merge_settings *settings, text_list *operands, json_t **record,
+                            mc_error *error);
+mc_status merge_compare_record(const merge_settings *settings, const json_t *record,
+                               mc_error *error);
+void merge_free_record(merge_settings *settings, json_t *record);
 
 /* What is printed (merge_output.c). */
 /* Prints the lines of the report from number `first` on. */

@@ -199,6 +199,8 @@ static const char *hint_text(mc_hint hint)
         return "--overwrite replaces it";
     case MC_HINT_RESUME:
         return "the same command resumes; mergecraft clean DIR removes what is kept";
+    case MC_HINT_UNUSED:
+        return "--allow-unused accepts it";
     }
     return NULL;
 }

@@ -50,7 +50,8 @@ typedef enum mc_hint {
     MC_HINT_BASE,      /* name a base model */
     MC_HINT_SIDE,      /* give the side input that the text names */
     MC_HINT_OVERWRITE, /* allow the output to be replaced */
-    MC_HINT_RESUME     /* call it again in the same way: it resumes */
+    MC_HINT_RESUME,    /* call it again in the same way: it resumes */
+    MC_HINT_UNUSED     /* allow patterns that no name matches */
 } mc_hint;
 
 /* All text is NUL-terminated UTF-8, cut to fit. */

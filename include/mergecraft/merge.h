@@ -57,6 +57,8 @@ typedef struct mc_merge_input {
      */
     const char *const *matrices;
     size_t matrix_count;
+    /* Report patterns that no name matches; otherwise they are wrong usage. */
+    bool allow_unused;
     /* Set by the library for methods of scope MC_MODEL; read them by mc_input_number. */
     const mc_param *method_params;
     const mc_value *method_values;
@@ -200,8 +202,9 @@ typedef struct mc_plan_input {
     const char *const *matrices;
     size_t matrix_count;
     uint64_t seed;
-    bool strict;    /* treat warnings as errors */
-    bool convert;   /* write every float tensor as `dtype` … */
+    bool strict;       /* treat warnings as errors */
+    bool allow_unused; /* as in mc_merge_input */
+    bool convert;      /* write every float tensor as `dtype` … */
     mc_dtype dtype; /* … of kind FLOAT. Otherwise: per tensor, the widest dtype of the models */
     /*
      * Of a method that the program makes: where its text is from and the text, for mergecraft.json;
@@ -333,6 +336,24 @@ typedef struct mc_clean_result {
  *         MC_USAGE  `target` is not a name, such as ".."
  */
 MC_API mc_status mc_clean(const char *target, mc_clean_result *out, mc_error *error);
+
+/* What mc_verify read, and how many of the files are missing or differ. */
+typedef struct mc_verify_result {
+    size_t files, damaged;
+    int64_t bytes;
+} mc_verify_result;
+
+/*
+ * Compares the files of a folder that mc_plan_run wrote with the sizes and checksums in its
+ * mergecraft.json. `report`, which may be NULL, receives a line per file that differs. Of
+ * `options`, which may be NULL, cancel and progress are used.
+ *
+ * Errors: MC_CHANGED      files are missing or differ
+ *         MC_NOT_FOUND    no mergecraft.json
+ *         MC_UNSUPPORTED  it has no checksums
+ */
+MC_API mc_status mc_verify(const char *folder, const mc_run_options *options, mc_report *report,
+                           mc_verify_result *out, mc_error *error);
 
 MC_END_DECLS
 

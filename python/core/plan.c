@@ -125,6 +125,8 @@ static mc_plan *plan_of_arguments(const plan_arguments *a)
                            .param_count = (size_t)param_count,
                            .passthrough = passthrough,
                            .passthrough_count = (size_t)passthrough_count,
+                           /* A warning: patterns may be meant for several models. */
+                           .allow_unused = true,
                            .exclude = exclude,
                            .exclude_count = (size_t)exclude_count,
                            .side_names = sides.names,

@@ -8,6 +8,7 @@
 
 #include <mergecraft/version.h>
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -106,19 +107,107 @@ static void add_model(mc_text *card, const mc_model *model, const char *role)
     mc_free(name);
 }
 
+/* A key with one value, or a list of several; nothing without values. */
+static void add_key(mc_text *card, const char *key, const mc_card_values *values)
+{
+    if (values->count == 1) {
+        mc_text_add(card, "%s: ", key);
+        add_quoted(card, values->items[0]);
+        mc_text_add(card, "\n");
+    } else if (values->count > 1) {
+        mc_text_add(card, "%s:\n", key);
+        for (size_t i = 0; i < values->count; i++) {
+            mc_text_add(card, "- ");
+            add_quoted(card, values->items[i]);
+            mc_text_add(card, "\n");
+        }
+    }
+}
+
+static void gather(mc_text *card, mc_card_values *to, const mc_card_values *from)
+{
+    for (size_t i = 0; i < from->count; i++)
+        if (mc_card_values_add(to, from->items[i], strlen(from->items[i]), NULL) != MC_OK)
+            card->failed = true;
+}
+
+static void gather_text(mc_text *card, mc_card_values *to, const char *text)
+{
+    if (text && mc_card_values_add(to, text, strlen(text), NULL) != MC_OK)
+        card->failed = true;
+}
+
+/* The task of a model's head on the Hub; NULL: not known. */
+static const char *task_of(const char *architecture)
+{
+    static const char *const tasks[][2] = {
+        {"ForSequenceClassification", "text-classification"},
+        {"ForTokenClassification", "token-classification"},
+        {"ForQuestionAnswering", "question-answering"},
+        {"ForMaskedLM", "fill-mask"},
+        {"ForCausalLM", "text-generation"},
+        {"LMHeadModel", "text-generation"},
+        {"ForImageClassification", "image-classification"},
+        {"ForAudioClassification", "audio-classification"},
+        {"ForCTC", "automatic-speech-recognition"},
+        {"ForObjectDetection", "object-detection"},
+    };
+    for (size_t i = 0; architecture && i < sizeof tasks / sizeof *tasks; i++)
+        if (mc_ends_with(architecture, tasks[i][0]))
+            return tasks[i][1];
+    return NULL;
+}
+
+static const char *library_of(const mc_plan *plan)
+{
+    return mc_outfit_find(&plan->outfit, "modules.json") ? "sentence-transformers"
+           : plan->outfit.config                         ? "transformers"
+                                                         : NULL;
+}
+
+/* Licences that differ have no key of their own: the reader of the card has to decide. */
+static void add_licence(mc_text *card, const mc_card_values *licences, const mc_card_values *names)
+{
+    if (licences->count > 1)
+        mc_text_add(card, "license: other\n");
+    else
+        add_key(card, "license", licences);
+    if (licences->count == 1 && names->count == 1)
+        add_key(card, "license_name", names);
+}
+
+/*
+ * Names of the Hub, since anything else is a broken link there; of a local model what its own card
+ * says. The task is that of the result's head, or else the one that all cards agree on.
+ */
 static void add_front_matter(mc_text *card, const mc_plan *plan)
 {
-    mc_text_add(card, "---\nbase_model:\n");
-    const size_t named = plan->model_count + (plan->base != NULL);
-    for (size_t i = 0; i < named; i++) {
-        char *const name = public_name(plan->models[i]);
-        card->failed = card->failed || !name;
-        mc_text_add(card, "- ");
-        add_quoted(card, name ? name : "");
-        mc_text_add(card, "\n");
-        mc_free(name);
+    mc_card_metadata all = {0};
+    for (size_t i = 0; i < plan->model_count + (plan->base != NULL); i++) {
+        const mc_card_metadata *const own = &plan->cards[i];
+        gather(card, &all.license, &own->license);
+        gather(card, &all.license_name, &own->license_name);
+        gather(card, &all.language, &own->language);
+        gather(card, &all.pipeline_tag, &own->pipeline_tag);
+        if (mc_model_repository(plan->models[i]))
+            gather_text(card, &all.base_model, mc_model_repository(plan->models[i]));
+        else
+            gather(card, &all.base_model, &own->base_model);
     }
-    mc_text_add(card, "library_name: transformers\ntags:\n- merge\n- mergecraft\n---\n");
+    const char *const task = task_of(mc_model_architecture(mc_plan_last(plan)));
+    const char *const library = library_of(plan);
+    mc_text_add(card, "---\n");
+    add_key(card, "base_model", &all.base_model);
+    add_licence(card, &all.license, &all.license_name);
+    add_key(card, "language", &all.language);
+    if (library)
+        mc_text_add(card, "library_name: %s\n", library);
+    if (task && all.pipeline_tag.count != 1)
+        mc_text_add(card, "pipeline_tag: %s\n", task);
+    else if (all.pipeline_tag.count == 1)
+        add_key(card, "pipeline_tag", &all.pipeline_tag);
+    mc_text_add(card, "tags:\n- merge\n- mergecraft\n---\n");
+    mc_card_metadata_free(&all);
 }
 
 static void add_parameters(mc_text *card, const mc_plan *plan)
@@ -128,8 +217,7 @@ static void add_parameters(mc_text *card, const mc_plan *plan)
     card->failed = card->failed || !parameters;
     const char *name;
     json_t *value;
-    if (json_object_size(parameters) > 0)
-        mc_text_add(card, "\n| parameter | value |\n|---|---|\n");
+    mc_text_add(card, "\n| parameter | value |\n|---|---|\n");
     json_object_foreach(parameters, name, value)
     {
         char *const text = json_dumps(value, JSON_ENCODE_ANY | mc_json_shortest(value));
@@ -137,7 +225,28 @@ static void add_parameters(mc_text *card, const mc_plan *plan)
         card->failed = card->failed || !text;
         free(text);
     }
+    mc_text_add(card, "| seed | %" PRIu64 " |\n", plan->outputs.seed);
     json_decref(parameters);
+}
+
+static void add_warnings(mc_text *card, const mc_report *report)
+{
+    if (mc_report_count(report) > 0)
+        mc_text_add(card, "\n## Warnings\n\n");
+    for (size_t i = 0; i < mc_report_count(report); i++) {
+        char *const line = mc_strdup(mc_report_line(report, i));
+        const size_t length = line ? strlen(line) : 0;
+        char *const text = line ? mc_alloc(3 * length + 1) : NULL;
+        card->failed = card->failed || !text;
+        if (text) {
+            text[mc_utf8_repair(line, length, text)] = '\0';
+            mc_text_add(card, "- ");
+            add_code(card, text);
+            mc_text_add(card, "\n");
+        }
+        mc_free(text);
+        mc_free(line);
+    }
 }
 
 static void add_method(mc_text *card, const mc_plan *plan)
@@ -169,7 +278,10 @@ static void add_card(mc_text *card, const mc_plan *plan, const char *title)
         mc_text_add(card, "\nThe method: %s\n", plan->method->paper);
     if (plan->recipe)
         mc_text_add(card, "\n```yaml\n%s\n```\n", plan->recipe);
-    mc_text_add(card, "\n`mergecraft.json` has what is needed to do it again.\n");
+    add_warnings(card, plan->report);
+    mc_text_add(card, "\n`mergecraft.json` records the inputs and checksums: `mergecraft verify` "
+                      "checks this folder, and\n`mergecraft merge --from mergecraft.json` makes it "
+                      "again.\n");
 }
 
 mc_status mc_card_write(const mc_plan *plan, mc_folder *folder, mc_error *error)

@@ -79,6 +79,7 @@ typedef struct run {
     pthread_cond_t changed;
     const mc_run_options *options;
     mc_sink *sink;
+    mc_nonfinite *found; /* NULL: not wanted; has its own lock */
     task *tasks;
     size_t task_count;
     size_t cursor; /* the task whose tiles are applied */
@@ -451,6 +452,8 @@ static mc_status apply_job(worker *w, const piece *p, mc_error *error)
     const mc_job *const job = t->job;
     mc_layer *const layer = &w->workspace.layer;
     MC_TRY(mc_workspace_load(&w->workspace, job, p->first, p->count, t->reduction.state, error));
+    if (w->run->found)
+        MC_TRY(mc_nonfinite_scan(w->run->found, job, &w->workspace, error));
     layer->team = p->team;
     if (t->source->dtype == job->real)
         layer->out = (mc_real *)(void *)p->slot->bytes;
@@ -813,11 +816,13 @@ static void sum_overflow(const run *r, mc_run_result *result)
 }
 
 mc_status mc_execute(mc_source *const *tensors, size_t count, mc_sink *sink,
-                     const mc_run_options *options, mc_run_result *result, mc_error *error)
+                     const mc_run_options *options, mc_nonfinite *found, mc_run_result *result,
+                     mc_error *error)
 {
     const int threads = thread_count(options);
     run r = {.options = options,
              .sink = sink,
+             .found = found,
              .task_count = count,
              .ring_size = 3 * (size_t)threads,
              .lock = PTHREAD_MUTEX_INITIALIZER,

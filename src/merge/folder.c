@@ -1,11 +1,13 @@
 #include "merge/folder.h"
 
+#include "base/checksum.h"
 #include "base/disk.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/memory.h"
 #include "base/system.h"
 #include "base/text.h"
+#include "merge/replaceable.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -25,6 +27,9 @@ static void free_folder(mc_folder *folder)
     mc_free(folder->target);
     mc_free(folder->work);
     mc_free(folder->made);
+    for (size_t i = 0; i < folder->file_count; i++)
+        mc_free(folder->files[i].name);
+    mc_free(folder->files);
     *folder = (mc_folder){.fd = -1};
 }
 
@@ -36,8 +41,8 @@ static bool is_dots(const char *name)
 }
 
 /*
- * Empties a folder; symbolic links are removed, not followed. Takes over fd. Goes on after
- * failures; 0 if there were none.
+ * Empties a folder; symbolic links are removed, not followed. Takes over fd. Goes on after failures
+ * and returns 0 if there were none.
  */
 static int empty_folder(int fd)
 {
@@ -75,15 +80,15 @@ mc_status mc_folder_clear(mc_folder *folder, mc_error *error)
 {
     const int fd = mc_system->open(folder->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     if (fd < 0 || empty_folder(fd) != 0)
-        return mc_fail_errno(error, folder->work, "cannot clear what an earlier run has left");
+        return mc_fail_errno(error, folder->work, "cannot clear what an earlier run left");
     return MC_OK;
 }
 
 /* ---- beginning ------------------------------------------------------------------------------- */
 
 /*
- * "a/b/" → before "a/", parent "a", name "b"; "b" → "", ".", "b"; "/b" → "/", "/", "b". False when
- * there is no memory.
+ * "a/b/" → before "a/", parent "a", name "b"; "b" → "", ".", "b"; "/b" → "/", "/", "b". False if
+ * memory runs out.
  */
 static bool split(const char *path, char **before, char **parent, char **name)
 {
@@ -102,7 +107,7 @@ static bool split(const char *path, char **before, char **parent, char **name)
     return *before && *parent && *name;
 }
 
-/* mkdir -p; *made: the outermost folder that was not there. */
+/* mkdir -p; *made: the outermost folder that did not exist. */
 static mc_status make_parents(const char *path, char **made, mc_error *error)
 {
     struct stat status;
@@ -119,7 +124,7 @@ static mc_status make_parents(const char *path, char **made, mc_error *error)
             if (!*made && !(*made = mc_strdup(partial)))
                 result = mc_fail_memory(error);
             else if (mc_system->mkdir(partial, FOLDER_MODE) != 0 && errno != EEXIST)
-                result = mc_fail_errno(error, partial, "cannot make the folder");
+                result = mc_fail_errno(error, partial, "cannot create the folder");
         }
         if (before == '\0')
             break;
@@ -146,37 +151,6 @@ static void remove_made(mc_folder *folder)
     }
 }
 
-static bool has_entry(const char *folder, const char *name)
-{
-    struct stat status;
-    char *const path = mc_format("%s/%s", folder, name);
-    const bool found = path && mc_system->stat(path, &status) == 0;
-    mc_free(path);
-    return found;
-}
-
-/* Only models are replaced: a folder of other things is never deleted by a typing error. */
-static mc_status check_model(const char *path, mc_error *error)
-{
-    static const char *const names[] = {"config.json",       "mergecraft.json",
-                                        "model.safetensors", "model.safetensors.index.json",
-                                        "pytorch_model.bin", "pytorch_model.bin.index.json"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (has_entry(path, names[i]))
-            return MC_OK;
-    DIR *const entries = mc_list_folder(path);
-    if (!entries)
-        return mc_fail_errno(error, path, "cannot list the folder");
-    mc_status status = MC_OK;
-    if (mc_next_entry(entries))
-        status = mc_fail_at(error, MC_EXISTS, path, NULL, -1,
-                            "expected a model to replace, found a folder of other things");
-    else if (errno != 0)
-        status = mc_fail_errno(error, path, "cannot list the folder");
-    closedir(entries);
-    return status;
-}
-
 static bool is_link(const char *path)
 {
     struct stat status;
@@ -190,14 +164,14 @@ mc_status mc_folder_check_target(const char *target, bool overwrite, mc_error *e
         return !is_link(target) ? MC_OK
                                 : mc_fail_at(error, MC_EXISTS, target, NULL, -1,
                                              "expected the name of a new folder, found a link to "
-                                             "something that is not there");
+                                             "something that does not exist");
     if (!overwrite)
         return mc_with_hint(error, MC_HINT_OVERWRITE,
                             mc_fail_at(error, MC_EXISTS, target, NULL, -1, "exists already"));
     if (!S_ISDIR(status.st_mode))
         return mc_fail_at(error, MC_EXISTS, target, NULL, -1,
                           "expected a folder to replace, found a file");
-    return check_model(target, error);
+    return mc_replaceable(target, error);
 }
 
 /* Fails by errno; another run that found the folder meanwhile sees that it is gone. */
@@ -216,7 +190,7 @@ static mc_status lock(mc_folder *folder, bool *gone, mc_error *error)
     *gone = false;
     const bool made_now = mc_system->mkdir(folder->work, FOLDER_MODE) == 0;
     if (!made_now && errno != EEXIST)
-        return mc_fail_errno(error, folder->work, "cannot make the folder");
+        return mc_fail_errno(error, folder->work, "cannot create the folder");
     folder->fd = mc_system->open(AT_FDCWD, folder->work,
                                  O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
     if (folder->fd < 0 && errno == ENOENT) {
@@ -237,7 +211,7 @@ static mc_status lock(mc_folder *folder, bool *gone, mc_error *error)
 
 /*
  * The target without slashes at its end, in new memory; of a link, what it leads to: that is
- * replaced, where it lies, and the link stays. NULL when there is no memory.
+ * replaced, where it lies, and the link stays. NULL if memory runs out.
  */
 static char *place_of(const char *target)
 {
@@ -305,7 +279,7 @@ mc_status mc_folder_check_room(const mc_folder *folder, int64_t bytes, mc_error 
 {
     mc_disk disk;
     if (!mc_disk_at(folder->work, &disk) || bytes <= disk.free)
-        return MC_OK; /* not every file system can tell */
+        return MC_OK; /* not every file system reports it */
     char needed[16], found[16];
     return mc_fail_at(error, MC_NO_SPACE, folder->target, NULL, -1,
                       "expected room for %s on the disk, found %s",
@@ -343,18 +317,39 @@ int mc_folder_create(const mc_folder *folder, const char *name)
                            FILE_MODE);
 }
 
+mc_status mc_folder_add_file(mc_folder *folder, const char *name, int64_t size, uint64_t checksum,
+                             mc_error *error)
+{
+    char *const copy = mc_strdup(name);
+    if (!copy || !MC_GROW(folder->files, folder->file_count, folder->file_capacity)) {
+        mc_free(copy);
+        return mc_fail_memory(error);
+    }
+    folder->files[folder->file_count++] = (mc_folder_file){copy, size, checksum};
+    return MC_OK;
+}
+
+static mc_status add_written(mc_folder *folder, const char *name, const void *bytes, size_t size,
+                             mc_error *error)
+{
+    mc_checksum sum;
+    mc_checksum_begin(&sum);
+    mc_checksum_add(&sum, bytes, size);
+    return mc_folder_add_file(folder, name, (int64_t)size, mc_checksum_end(&sum), error);
+}
+
 mc_status mc_folder_write(mc_folder *folder, const char *name, const void *bytes, size_t size,
                           mc_error *error)
 {
     const int fd = mc_folder_create(folder, name);
     if (fd < 0)
-        return mc_fail_errno(error, name, "cannot make the file");
+        return mc_fail_errno(error, name, "cannot create the file");
     mc_status status = mc_write_all(fd, name, bytes, size, 0, error);
     if (status == MC_OK && folder->sync && mc_system->fsync(fd) != 0)
-        status = mc_fail_errno(error, name, "cannot bring it to the disk");
+        status = mc_fail_errno(error, name, "cannot flush it to disk");
     if (mc_system->close(fd) != 0 && status == MC_OK)
         status = mc_fail_errno(error, name, "cannot close it");
-    return status;
+    return status == MC_OK ? add_written(folder, name, bytes, size, error) : status;
 }
 
 mc_status mc_folder_write_json(mc_folder *folder, const char *name, const json_t *value,
@@ -382,10 +377,7 @@ static void sync_parent(const mc_folder *folder)
     const int fd = known ? mc_system->open(AT_FDCWD, parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)
                          : -1;
     if (fd >= 0) {
-        /*
-         * The folder is complete and has its name; that the name survives a power cut is all that
-         * this adds.
-         */
+        /* The folder is complete and named; this only makes the name survive a power failure. */
         (void)mc_system->fsync(fd);
         mc_system->close(fd);
     }
@@ -442,9 +434,9 @@ mc_status mc_folder_commit(mc_folder *folder, mc_error *error)
 {
     mc_status status = MC_OK;
     if (folder->sync && mc_system->fsync(folder->fd) != 0)
-        status = mc_fail_errno(error, folder->work, "cannot bring it to the disk");
+        status = mc_fail_errno(error, folder->work, "cannot flush it to disk");
     if (status == MC_OK && give_name(folder) != 0)
-        status = mc_fail_errno(error, folder->target, "cannot give the finished folder its name");
+        status = mc_fail_errno(error, folder->target, "cannot rename the finished folder to it");
     if (status != MC_OK) {
         mc_folder_discard(folder);
         return status;

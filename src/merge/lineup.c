@@ -444,19 +444,25 @@ static bool fits_any(const mc_merge_input *input, const char *pattern)
     return false;
 }
 
-/* A pattern that fits nothing is a typing error: what it was for is merged by the method. */
+/* A pattern that no name matches is a typing error: what it was for is merged by the method. */
 static mc_status report_patterns(work *w, const char *option, const char *const *patterns,
                                  size_t count, mc_error *error)
 {
-    static const char what[] = "no tensor has a name that fits the";
+    const mc_merge_input *const input = w->input;
     for (size_t i = 0; i < count; i++) {
         const char *const pattern = patterns[i];
-        if (fits_any(w->input, pattern))
+        if (fits_any(input, pattern))
             continue;
-        if (w->input->strict)
-            return mc_fail(error, MC_MISMATCH, "%s %s pattern '%s' (strict)", what, option,
-                           pattern);
-        MC_TRY(mc_report_add(w->report, error, "%s %s pattern '%s'", what, option, pattern));
+        if (!input->allow_unused)
+            return mc_with_hint(error, MC_HINT_UNUSED,
+                                mc_fail(error, MC_USAGE,
+                                        "no tensor name matches the %s pattern '%s'", option,
+                                        pattern));
+        if (input->strict)
+            return mc_fail(error, MC_MISMATCH,
+                           "no tensor name matches the %s pattern '%s' (strict)", option, pattern);
+        MC_TRY(mc_report_add(w->report, error, "no tensor name matches the %s pattern '%s'", option,
+                             pattern));
     }
     return MC_OK;
 }

@@ -1,5 +1,6 @@
 #include "merge/outfit.h"
 
+#include "base/checksum.h"
 #include "base/companion.h"
 #include "base/json.h"
 #include "base/memory.h"
@@ -293,13 +294,15 @@ static mc_status write_config(const mc_outfit *outfit, const mc_dtype *dtype, mc
     return status;
 }
 
-static mc_status copy_blocks(mc_file *from, int to, const char *name, char *block, mc_error *error)
+static mc_status copy_blocks(mc_file *from, int to, const char *name, char *block, mc_checksum *sum,
+                             mc_error *error)
 {
     const int64_t size = mc_file_size(from);
     for (int64_t at = 0; at < size;) {
         const size_t n = size - at < COPY_BLOCK ? (size_t)(size - at) : COPY_BLOCK;
         MC_TRY(mc_file_read(from, at, block, n, error));
         MC_TRY(mc_write_all(to, name, block, n, at, error));
+        mc_checksum_add(sum, block, n);
         at += (int64_t)n;
     }
     return MC_OK;
@@ -307,16 +310,20 @@ static mc_status copy_blocks(mc_file *from, int to, const char *name, char *bloc
 
 static mc_status copy_to(mc_folder *folder, mc_file *from, const char *name, mc_error *error)
 {
+    mc_checksum sum;
+    mc_checksum_begin(&sum);
     char *const block = mc_alloc(COPY_BLOCK);
     const int to = block ? mc_folder_create(folder, name) : -1;
     mc_status status = !block   ? mc_fail_memory(error)
                        : to < 0 ? mc_fail_errno(error, name, "cannot create the file")
-                                : copy_blocks(from, to, name, block, error);
+                                : copy_blocks(from, to, name, block, &sum, error);
     if (status == MC_OK && folder->sync && mc_system->fsync(to) != 0)
         status = mc_fail_errno(error, name, "cannot flush it to disk");
     if (to >= 0 && mc_system->close(to) != 0 && status == MC_OK)
         status = mc_fail_errno(error, name, "cannot close it");
     mc_free(block);
+    if (status == MC_OK)
+        status = mc_folder_add_file(folder, name, mc_file_size(from), mc_checksum_end(&sum), error);
     return status;
 }
 

@@ -5,6 +5,7 @@
 #include "merge/agreement.h"
 #include "merge/align.h"
 #include "merge/execute.h"
+#include "merge/lineage.h"
 #include "merge/lineup.h"
 #include "merge/report.h"
 #include "model/model.h"
@@ -45,6 +46,9 @@ void mc_plan_free(mc_plan *plan)
     free_texts(plan->matrices, plan->matrix_count);
     mc_free(plan->then);
     mc_free(plan->side_names);
+    for (size_t i = 0; plan->cards && i < plan->model_count + (plan->base != NULL); i++)
+        mc_card_metadata_free(&plan->cards[i]);
+    mc_free(plan->cards);
     mc_free(plan->models);
     mc_report_free(plan->report);
     mc_free(plan->recipe);
@@ -107,6 +111,7 @@ static mc_status copy_options(const mc_plan_input *input, mc_plan *plan, mc_erro
     plan->outputs.seed = input->seed;
     plan->outputs.model_type = mc_model_type(mc_plan_last(plan));
     plan->strict = input->strict;
+    plan->allow_unused = input->allow_unused;
     plan->convert = input->convert;
     plan->dtype = input->dtype;
     plan->keep = input->keep;
@@ -152,6 +157,7 @@ static mc_status line_up(mc_plan *plan, const mc_alignment *aligned, mc_params *
         .keep = plan->keep,
         .seed = plan->outputs.seed,
         .strict = plan->strict,
+        .allow_unused = plan->allow_unused,
     };
     const mc_lineup lineup = {.method = plan->method,
                               .params = params,
@@ -235,6 +241,8 @@ static mc_status make(mc_plan *plan, const mc_plan_input *input, mc_error *error
         parse_params(plan, input->params, input->param_count, &params, &plan->parameters, error));
     mc_status status = add_all_notes(plan, error);
     if (status == MC_OK)
+        status = mc_lineage_check(plan, error);
+    if (status == MC_OK)
         status = fill_rows(plan, params, error);
     mc_params_unref(params);
     MC_TRY(status);
@@ -244,6 +252,7 @@ static mc_status make(mc_plan *plan, const mc_plan_input *input, mc_error *error
         MC_TRY(mc_outfit_untie(&plan->outfit, plan->report, error));
     MC_TRY(mc_modules_plan(input, mc_plan_last(plan), &plan->outfit, &plan->modules, plan->report,
                            error));
+    MC_TRY(mc_lineage_read_cards(plan, error));
     return mc_outputs_order(&plan->outputs, &mc_writer_safetensors, error);
 }
 
@@ -304,6 +313,7 @@ static mc_status fill_from_rows(const mc_plan_rows *rows, mc_plan *plan, mc_erro
     plan->all_count = rows->all_count;
     plan->base = rows->base;
     plan->strict = rows->strict;
+    MC_TRY(mc_lineage_read_cards(plan, error));
     return mc_outputs_order(&plan->outputs, &mc_writer_safetensors, error);
 }
 

@@ -10,6 +10,7 @@
 #include "merge/modules.h"
 #include "merge/outfit.h"
 #include "merge/outputs.h"
+#include "model/card_metadata.h"
 
 struct mc_plan {
     mc_outputs outputs;
@@ -17,6 +18,7 @@ struct mc_plan {
     mc_outfit outfit;
     mc_modules modules; /* of sentence-transformers, merged by plans of their own */
     mc_report *report;
+    mc_card_metadata *cards; /* what the models' own cards say; model_count, then the base's */
 
     const mc_model **models; /* model_count, then the base if there is one, then the sides' */
     size_t model_count, all_count;
@@ -34,7 +36,7 @@ struct mc_plan {
     char **passthrough, **exclude, **matrices;
     size_t passthrough_count, exclude_count, matrix_count;
     size_t keep; /* as in mc_plan_input */
-    bool strict, convert;
+    bool strict, allow_unused, convert;
     bool untied; /* a tied head of the model whose configuration it has is a tensor of its own */
     mc_dtype dtype;
     char *method_origin, *method_text; /* NULL, or as the program gave them */

@@ -99,7 +99,8 @@ static mc_status make_cache(const char *home, const char *name, char **out, mc_e
 
 /*
  * Whether HOME/mergecraft/plugins is there and can be written to. It is created if it can be: what
- * the rights of its parents say is not enough where the file system is read-only, or not a real one.
+ * the rights of its parents say is not enough where the file system is read-only, or not a real
+ * one.
  */
 static bool is_usable(const char *home)
 {
@@ -228,22 +229,11 @@ static const char *compiler(void)
     return cc && *cc ? cc : "cc";
 }
 
-static const char *const compiler_flags[] = {"-std=gnu17",
-                                             "-O3",
-                                             "-ffp-contract=off",
-                                             "-fno-math-errno",
-                                             "-fno-trapping-math",
-                                             "-fPIC",
-                                             "-shared",
-                                             "-fvisibility=hidden",
-                                             "-DMC_PLUGIN",
-                                             "-D_GNU_SOURCE",
-                                             "-Wall",
-                                             "-Wno-unused",
-                                             /* the status of a method would be any number */
-                                             "-Werror=return-type",
-                                             "-x",
-                                             "c"};
+static const char *const compiler_flags[] = {
+    "-std=gnu17", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fPIC",
+    "-shared", "-fvisibility=hidden", "-DMC_PLUGIN", "-D_GNU_SOURCE", "-Wall", "-Wno-unused",
+    /* the status of a method would be any number */
+    "-Werror=return-type", "-x", "c"};
 enum { FLAGS = sizeof compiler_flags / sizeof *compiler_flags };
 
 /* Not -march=native: machines with different CPUs may share a home folder. */
@@ -260,8 +250,8 @@ typedef struct messages {
 } messages;
 
 /*
- * Reads what is in the pipe; false at its end. Waits a tenth of a second at most, so that *cancel is
- * looked at in time.
+ * Reads what is in the pipe; false at its end. Waits a tenth of a second at most, so that *cancel
+ * is looked at in time.
  */
 static bool read_some(int from, messages *said)
 {

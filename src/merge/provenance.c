@@ -1,10 +1,12 @@
 #include "merge/provenance.h"
 
+#include "base/checksum.h"
 #include "base/json.h"
 #include "base/memory.h"
 #include "base/utf8.h"
 #include "merge/plugin.h"
 #include "merge/report.h"
+#include "merge/save.h"
 #include "model/model.h"
 
 #include <mergecraft/version.h>
@@ -120,7 +122,22 @@ static json_t *add_method(json_t *object, const mc_plan *plan)
     return object;
 }
 
-static json_t *provenance_json(const mc_plan *plan)
+/* The files of the result beside this one. */
+static json_t *files_json(const mc_folder *folder)
+{
+    json_t *files = json_array();
+    for (size_t i = 0; i < folder->file_count; i++) {
+        const mc_folder_file *const file = &folder->files[i];
+        char digits[MC_CHECKSUM_TEXT];
+        mc_checksum_text(file->checksum, digits);
+        files = mc_json_append(files, json_pack("{s:o, s:I, s:s}", "name", mc_json_text(file->name),
+                                                "bytes", (json_int_t)file->size, "xxh64", digits));
+    }
+    return files;
+}
+
+static json_t *provenance_json(const mc_plan *plan, const mc_run_options *options,
+                               const mc_folder *folder)
 {
     json_t *object = json_pack("{s:s}", "mergecraft", mc_version());
     object = plan->method ? add_method(object, plan)
@@ -132,14 +149,17 @@ static json_t *provenance_json(const mc_plan *plan)
     object = mc_json_put(object, "dtype",
                          plan->convert ? json_string(mc_dtype_torch_name(plan->dtype))
                                        : json_null());
+    object = mc_json_put(object, "shard_size", json_integer(mc_save_shard_size(options)));
     object = mc_json_put(object, "strict", json_boolean(plan->strict));
     object = mc_json_put(object, "tensors", json_integer((json_int_t)plan->outputs.count));
-    return mc_json_put(object, "report", report_json(plan->report));
+    object = mc_json_put(object, "report", report_json(plan->report));
+    return mc_json_put(object, "files", files_json(folder));
 }
 
-mc_status mc_provenance_write(const mc_plan *plan, mc_folder *folder, mc_error *error)
+mc_status mc_provenance_write(const mc_plan *plan, const mc_run_options *options, mc_folder *folder,
+                              mc_error *error)
 {
-    json_t *const provenance = provenance_json(plan);
+    json_t *const provenance = provenance_json(plan, options, folder);
     if (!provenance)
         return mc_fail_memory(error);
     const mc_status status = mc_folder_write_json(folder, "mergecraft.json", provenance, error);

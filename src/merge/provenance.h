@@ -5,6 +5,8 @@
 #include "merge/folder.h"
 #include "merge/plan.h"
 
-mc_status mc_provenance_write(const mc_plan *plan, mc_folder *folder, mc_error *error);
+/* Write it last: it lists the folder's files with their checksums. */
+mc_status mc_provenance_write(const mc_plan *plan, const mc_run_options *options, mc_folder *folder,
+                              mc_error *error);
 
 #endif

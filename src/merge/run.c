@@ -137,26 +137,31 @@ static mc_status report_overflow(const mc_plan *plan, const mc_run_result *resul
     return status;
 }
 
+/* What the files beside the weights are made of. */
+typedef struct finishing {
+    const mc_plan *plan;
+    const mc_run_options *options;
+    mc_nonfinite found;
+} finishing;
+
 static mc_status finish(mc_folder *folder, const mc_run_result *result, void *user, mc_error *error)
 {
-    const mc_plan *const plan = user;
+    const finishing *const f = user;
+    const mc_plan *const plan = f->plan;
     mc_dtype dtype = MC_F32;
     const bool floats = main_dtype(plan, &dtype);
+    MC_TRY(mc_nonfinite_report(&f->found, plan, error));
     MC_TRY(report_overflow(plan, result, error));
     MC_TRY(mc_plan_check_models(plan, error));
     MC_TRY(mc_outfit_write(&plan->outfit, floats ? &dtype : NULL, folder, error));
     MC_TRY(mc_modules_write(&plan->modules, folder, error));
     MC_TRY(mc_card_write(plan, folder, error));
-    return mc_provenance_write(plan, folder, error);
+    return mc_provenance_write(plan, f->options, folder, error);
 }
 
-mc_status mc_plan_run(const mc_plan *plan, const char *folder, const mc_run_options *options,
-                      mc_run_result *result, mc_error *error)
+static mc_status run_into(finishing *f, const char *folder, mc_run_result *result, mc_error *error)
 {
-    const mc_run_options standard = MC_RUN_DEFAULT;
-    const mc_run_options *const with = options ? options : &standard;
-    mc_run_result ignored;
-    MC_TRY(mc_plan_check_outside(plan, folder, error));
+    const mc_plan *const plan = f->plan;
     const char **const names = mc_outputs_names(&plan->outputs);
     mc_source **const sources = mc_outputs_sources(&plan->outputs);
     mc_status status = names && sources ? MC_OK : mc_fail_memory(error);
@@ -166,12 +171,27 @@ mc_status mc_plan_run(const mc_plan *plan, const char *folder, const mc_run_opti
                           .sources = sources,
                           .count = plan->outputs.count,
                           .stem = mc_outfit_stem(&plan->outfit),
-                          .fingerprint = fingerprint(plan, with),
+                          .fingerprint = fingerprint(plan, f->options),
+                          .found = &f->found,
                           .finish = finish,
-                          .user = (void *)(uintptr_t)plan};
+                          .user = f};
     if (status == MC_OK)
-        status = mc_save_run(&save, with, result ? result : &ignored, error);
+        status = mc_save_run(&save, f->options, result, error);
     mc_free(names);
     mc_free(sources);
+    return status;
+}
+
+mc_status mc_plan_run(const mc_plan *plan, const char *folder, const mc_run_options *options,
+                      mc_run_result *result, mc_error *error)
+{
+    const mc_run_options standard = MC_RUN_DEFAULT;
+    mc_run_result ignored;
+    MC_TRY(mc_plan_check_outside(plan, folder, error));
+    finishing f = {.plan = plan,
+                   .options = options ? options : &standard,
+                   .found.lock = PTHREAD_MUTEX_INITIALIZER};
+    const mc_status status = run_into(&f, folder, result ? result : &ignored, error);
+    mc_nonfinite_free(&f.found);
     return status;
 }

@@ -1,5 +1,6 @@
 #include "merge/save.h"
 
+#include "base/checksum.h"
 #include "base/memory.h"
 #include "base/system.h"
 #include "checkpoint/writer.h"
@@ -9,14 +10,21 @@
 #include <fcntl.h>
 #include <string.h>
 
+/* The checksum of a shard as far as it is written. */
+typedef struct shard_sum {
+    mc_checksum sum;
+    int64_t end; /* of the bytes in it */
+} shard_sum;
+
 typedef struct folder_sink {
     mc_sink sink;
     const mc_layout *layout;
     mc_folder folder;
     mc_journal journal;
-    int *files;    /* one per shard, −1 while not open */
-    size_t at;     /* the shard that is written … */
-    size_t tensor; /* … and the tensor */
+    int *files;      /* one per shard, −1 while not open */
+    size_t at;       /* the shard that is written … */
+    size_t tensor;   /* … and the tensor */
+    shard_sum *sums; /* one per shard; NULL: not needed */
     bool sync;
 } folder_sink;
 
@@ -37,6 +45,23 @@ static mc_status open_shard(folder_sink *s, size_t index, mc_error *error)
     if (s->files[index] < 0)
         return mc_fail_errno(error, shard->name, "cannot create the file");
     return mc_write_all(s->files[index], shard->name, shard->header, shard->header_size, 0, error);
+}
+
+/*
+ * Adds bytes that were written at `offset` while they are in the cache. What lies before them and
+ * was not added yet is read back: the header, padding, what an earlier run wrote.
+ */
+static mc_status add_to_sum(folder_sink *s, int64_t offset, const void *bytes, size_t size,
+                            mc_error *error)
+{
+    if (!s->sums)
+        return MC_OK;
+    shard_sum *const sum = &s->sums[s->at];
+    MC_TRY(mc_checksum_add_file(&sum->sum, s->files[s->at], s->layout->shards[s->at].name, sum->end,
+                                offset, error));
+    mc_checksum_add(&sum->sum, bytes, size);
+    sum->end = offset + (int64_t)size;
+    return MC_OK;
 }
 
 /* Starts write-back of what is written since the last record, and records it. */
@@ -64,8 +89,9 @@ static mc_status folder_write(mc_sink *self, int64_t offset, const void *bytes, 
     const mc_slot slot = layout->slots[s->tensor];
     const char *const name = layout->shards[s->at].name;
     MC_TRY(open_shard(s, s->at, error));
-    MC_TRY(
-        mc_write_all(s->files[s->at], name, bytes, size, slot.offset + offset - slot.start, error));
+    const int64_t at = slot.offset + offset - slot.start;
+    MC_TRY(mc_write_all(s->files[s->at], name, bytes, size, at, error));
+    MC_TRY(add_to_sum(s, at, bytes, size, error));
     const int64_t position = offset + (int64_t)size;
     if (position - s->journal.position < mc_journal_step)
         return MC_OK;
@@ -120,11 +146,28 @@ static mc_status resume_or_start(folder_sink *s, uint64_t fingerprint, mc_error 
     return mc_folder_check_room(&s->folder, file_bytes(s->layout) - s->sink.resume_at, error);
 }
 
+/* Completes the checksum of a shard, and lists the shard among the folder's files. */
+static mc_status finish_sum(folder_sink *s, size_t index, mc_error *error)
+{
+    const mc_shard *const shard = &s->layout->shards[index];
+    struct stat status;
+    if (!s->sums)
+        return MC_OK;
+    shard_sum *const sum = &s->sums[index];
+    if (mc_system->fstat(s->files[index], &status) != 0)
+        return mc_fail_errno(error, shard->name, "cannot examine it");
+    MC_TRY(mc_checksum_add_file(&sum->sum, s->files[index], shard->name, sum->end, status.st_size,
+                                error));
+    return mc_folder_add_file(&s->folder, shard->name, status.st_size, mc_checksum_end(&sum->sum),
+                              error);
+}
+
 /* Every shard exists and is flushed, also those without tensors. */
 static mc_status finish_shards(folder_sink *s, mc_error *error)
 {
     for (size_t i = 0; i < s->layout->count; i++) {
         MC_TRY(open_shard(s, i, error));
+        MC_TRY(finish_sum(s, i, error));
         if (s->sync && mc_system->fsync(s->files[i]) != 0)
             return mc_fail_errno(error, s->layout->shards[i].name, "cannot flush it to disk");
     }
@@ -163,7 +206,7 @@ static mc_status run_in_folder(folder_sink *s, const mc_save *save, const mc_run
                                mc_run_result *result, mc_error *error)
 {
     MC_TRY(resume_or_start(s, save->fingerprint, error));
-    MC_TRY(mc_execute(save->sources, save->count, &s->sink, options, result, error));
+    MC_TRY(mc_execute(save->sources, save->count, &s->sink, options, save->found, result, error));
     MC_TRY(finish_shards(s, error));
     MC_TRY(close_shards(s, error));
     MC_TRY(write_index(s, error));
@@ -200,11 +243,21 @@ static mc_status run_layout(const mc_save *save, const mc_layout *layout,
     if (!s.files)
         return mc_fail_memory(error);
     memset(s.files, -1, layout->count * sizeof *s.files);
+    s.sums = save->finish ? mc_alloc(layout->count * sizeof *s.sums) : NULL;
+    if (save->finish && !s.sums) {
+        mc_free(s.files);
+        return mc_fail_memory(error);
+    }
+    for (size_t i = 0; s.sums && i < layout->count; i++) {
+        mc_checksum_begin(&s.sums[i].sum);
+        s.sums[i].end = 0;
+    }
     mc_status status = mc_folder_begin(save->target, options->overwrite, s.sync, &s.folder, error);
     if (status == MC_OK) {
         status = run_in_folder(&s, save, options, result, error);
         status = end_run(&s, save, status, error);
     }
+    mc_free(s.sums);
     mc_free(s.files);
     return status;
 }

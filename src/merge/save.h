@@ -6,6 +6,7 @@
 
 #include "checkpoint/writer.h"
 #include "merge/folder.h"
+#include "merge/nonfinite.h"
 
 typedef struct mc_save {
     const mc_writer *writer;
@@ -16,6 +17,7 @@ typedef struct mc_save {
     const char *stem; /* of the names of files; NULL: "model" */
     /* Of everything that the bytes depend on: a run resumes one of equal fingerprint. 0: never. */
     uint64_t fingerprint;
+    mc_nonfinite *found; /* receives NaN and infinities of the inputs; may be NULL */
     /*
      * Adds the other files once all tensors are written, before the folder gets its name. May fail:
      * then the folder is discarded.

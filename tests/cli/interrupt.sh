@@ -49,7 +49,7 @@ interrupted()
 interrupted INT
 interrupted TERM
 touch fast
-expect 0 mergecraft merge slow.c m -o out --threads 1 --memory 1MB --json > json
+expect 0 mergecraft merge -q slow.c m -o out --threads 1 --memory 1MB --json > json
 resumed=$(tail -n +2 json | helper json bytes_resumed)
 written=$(tail -n +2 json | helper json bytes_written)
 [ "$resumed" -gt 0 ] || fail 'nothing was resumed'
@@ -61,7 +61,7 @@ tail -c 80000000 out/model.safetensors | cmp - expected || fail 'the result is a
 # A method that does not come back: only the second signal ends it, at once.
 rm -rf out fast
 touch stuck
-env --default-signal=INT mergecraft merge slow.c m -o out 2> messages &
+env --default-signal=INT mergecraft merge -q slow.c m -o out 2> messages &
 wait_until test -e entered
 merge=$!
 kill -s INT $merge

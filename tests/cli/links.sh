@@ -34,9 +34,10 @@ gone()
     "$@"
 )
 expect 1 gone mergecraft merge -q median "$PWD/m1" "$PWD/m2" -o out 2> said
-grep -q '^mergecraft: .out.merging: cannot make the folder: No such file' said || fail "$(cat said)"
+grep -q '^mergecraft: .out.merging: cannot create the folder: No such file' said ||
+    fail "$(cat said)"
 
 # The model card calls models by the last part of their paths, also where a shell has put a slash
 # behind it.
 expect 0 mergecraft merge -q median "$PWD/m1/" m2// -o card
-sed -n '2,4p' card/README.md
+sed -n "/^| model/,/^$/p" card/README.md

@@ -209,8 +209,11 @@ static void test_passthrough(void **state)
     assert_int_equal(mc_report_count(m.report), 0);
     merged_free(&m);
     p.input.passthrough = (const char *const[]){"classifier.*", "Other"};
+    assert_error(MC_USAGE, "matches the passthrough pattern 'Other'",
+                 try_merge(&p, "task", &error));
+    p.input.allow_unused = true;
     m = merge(&p, "task");
-    assert_reported(m.report, "no tensor has a name that fits the passthrough pattern 'Other'");
+    assert_reported(m.report, "no tensor name matches the passthrough pattern 'Other'");
     assert_floats(m.dict, "other", 0);
     merged_free(&m);
     p.input.strict = true;

@@ -33,7 +33,8 @@ static mc_status run(const merge *m, const char *folder, const char *target, mc_
                                  .model_count = 2,
                                  .base = method->needs_base ? opened[2] : NULL,
                                  .passthrough = (const char *const[]){"head"},
-                                 .passthrough_count = 1};
+                                 .passthrough_count = 1,
+                                 .allow_unused = true};
     const mc_run_options options = {
         .threads = m->threads, .no_sync = true, .overwrite = true, .shard_size = 12000};
     if (status == MC_OK)

@@ -455,7 +455,7 @@ def test_excluded_layers_are_those_of_one_model(merge):
         merge(models, keep=0)
     with pytest.raises(UsageError, match="keep: expected one of the models, found 5"):
         merge(models, exclude="head.*", keep=5)
-    with pytest.warns(MergeWarning, match="fits the exclude pattern 'nothing'"):
+    with pytest.warns(MergeWarning, match="matches the exclude pattern 'nothing'"):
         merge([models[0]] * 2, exclude="nothing")
     with pytest.warns(MergeWarning, match="not in the model that is kept, and left out: extra"):
         result = merge([{**models[0], "extra": models[0]["x"]}, models[0]], exclude="extra")

@@ -1,0 +1,303 @@
+/* mergecraft merge --from: the settings of an earlier merge, from its mergecraft.json. */
+#include "merge.h"
+#include "output.h"
+
+#include <mergecraft/plugin.h>
+#include <mergecraft/version.h>
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- reading -------------------------------------------------------------------------------- */
+
+static mc_status fail_record(const merge_settings *settings, const char *what, mc_error *error)
+{
+    mc_fail(error, MC_FORMAT, "%s", what);
+    snprintf(error->file, sizeof error->file, "%s", settings->from);
+    return MC_FORMAT;
+}
+
+static mc_status load(const merge_settings *settings, json_t **out, mc_error *error)
+{
+    json_error_t problem;
+    *out = json_load_file(settings->from, 0, &problem);
+    if (!*out && access(settings->from, R_OK) != 0) {
+        mc_fail(error, MC_NOT_FOUND, "no such file");
+        snprintf(error->file, sizeof error->file, "%s", settings->from);
+        return MC_NOT_FOUND;
+    }
+    if (!*out)
+        return fail_record(settings, problem.text, error);
+    return json_is_array(json_object_get(*out, "models"))
+               ? MC_OK
+               : fail_record(settings, "expected a mergecraft.json, found no list of models",
+                             error);
+}
+
+/* ---- from the record to arguments ----------------------------------------------------------- */
+
+static void append(text_list *list, const char *text)
+{
+    const char **const items = allocate((list->count + 1) * sizeof *items);
+    if (list->count)
+        memcpy(items, list->items, list->count * sizeof *items);
+    free((void *)list->items);
+    items[list->count++] = text;
+    list->items = items;
+}
+
+/* Takes over the text: the lists of settings borrow. */
+static const char *own(merge_settings *settings, char *text)
+{
+    append(&settings->owned, text);
+    return text;
+}
+
+/*
+ * How to open a recorded model. One from the Hub is pinned to its commit: "ORG/NAME@COMMIT", with
+ * the adapters that followed its name.
+ */
+static char *model_reference(const json_t *model)
+{
+    const char *const name = json_string_value(json_object_get(model, "name"));
+    const char *const repository = json_string_value(json_object_get(model, "repository"));
+    const char *const commit = json_string_value(json_object_get(model, "commit"));
+    if (!name || !repository || !commit)
+        return format_text("%s", name ? name : "");
+    return format_text("%s@%s%s", repository, commit, name + strcspn(name, "+"));
+}
+
+static void add_models(const json_t *models, merge_settings *settings, text_list *list)
+{
+    size_t i;
+    const json_t *model;
+    json_array_foreach(models, i, model) append(list, own(settings, model_reference(model)));
+}
+
+static void add_params(const json_t *record, merge_settings *settings)
+{
+    const char *name;
+    json_t *value;
+    json_object_foreach(json_object_get(record, "parameters"), name, value)
+    {
+        char *const text = json_is_string(value)
+                               ? format_text("%s", json_string_value(value))
+                               : json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
+        append(&settings->params, own(settings, format_text("%s=%s", name, text ? text : "")));
+        free(text);
+    }
+}
+
+static void add_texts(const json_t *record, const char *key, text_list *list)
+{
+    size_t i;
+    const json_t *item;
+    json_array_foreach(json_object_get(record, key), i, item)
+        append(list, json_string_value(item) ? json_string_value(item) : "");
+}
+
+/* "NAME=MODEL,MODEL". */
+static void add_lists(const json_t *record, merge_settings *settings)
+{
+    const char *name;
+    json_t *models;
+    json_object_foreach(json_object_get(record, "sides"), name, models)
+    {
+        char *list = format_text("%s=", name);
+        size_t i;
+        const json_t *model;
+        json_array_foreach(models, i, model)
+        {
+            char *const one = model_reference(model);
+            char *const longer = format_text("%s%s%s", list, i ? "," : "", one);
+            free(one);
+            free(list);
+            list = longer;
+        }
+        append(&settings->sides, own(settings, list));
+    }
+}
+
+static void take_numbers(const json_t *record, merge_settings *settings)
+{
+    const json_t *const seed = json_object_get(record, "seed");
+    settings->seed = json_is_string(seed) ? strtoull(json_string_value(seed), NULL, 10)
+                                          : (uint64_t)json_integer_value(seed);
+    settings->shard_size = json_integer_value(json_object_get(record, "shard_size"));
+}
+
+/* Dtypes are recorded as torch calls them. */
+static const char *short_dtype(const char *name)
+{
+    static const char *const names[][2] = {
+        {"float32", "f32"}, {"float16", "f16"}, {"bfloat16", "bf16"}};
+    for (size_t i = 0; name && i < sizeof names / sizeof *names; i++)
+        if (strcmp(names[i][0], name) == 0)
+            return names[i][1];
+    return name;
+}
+
+/*
+ * "FAMILY:NAME", or the file of the method with ":NAME". Its text is in the record, but code is run
+ * only from a file that the user has: a record may come from anybody.
+ */
+static mc_status method_argument(const json_t *record, const merge_settings *settings, char **out,
+                                 mc_error *error)
+{
+    const char *const family = json_string_value(json_object_get(record, "family"));
+    const char *const method = json_string_value(json_object_get(record, "method"));
+    const json_t *const source = json_object_get(record, "source");
+    const char *const file = json_string_value(json_object_get(source, "file"));
+    if (!family || !method)
+        return fail_record(settings, "expected a method, found none", error);
+    if (!file) {
+        *out = format_text("%s:%s", family, method);
+        return MC_OK;
+    }
+    if (!json_is_string(json_object_get(source, "hash")))
+        return fail_record(settings, "the method is a function of a program: run that program",
+                           error);
+    if (access(file, R_OK) == 0) {
+        *out = format_text("%s:%s", file, method);
+        return MC_OK;
+    }
+    mc_fail(error, MC_NOT_FOUND,
+            "the file of the method '%s' is missing; its text is 'source' in %s", method,
+            settings->from);
+    snprintf(error->file, sizeof error->file, "%s", file);
+    return MC_NOT_FOUND;
+}
+
+/* ---- what is not taken from the record ------------------------------------------------------ */
+
+static mc_status check_given(const merge_settings *settings, const text_list *operands,
+                             mc_error *error)
+{
+    const char *const given = settings->base                ? "base"
+                              : settings->params.count      ? "param"
+                              : settings->passthrough.count ? "passthrough"
+                              : settings->exclude.count     ? "exclude"
+                              : settings->keep              ? "keep-head"
+                              : settings->sides.count       ? "side"
+                              : settings->dtype             ? "dtype"
+                              : settings->shard_size        ? "shard-size"
+                              : settings->seed              ? "seed"
+                                                            : NULL;
+    if (operands->count > 0)
+        return mc_fail(error, MC_USAGE, "expected no arguments beside --from, found '%s'",
+                       operands->items[0]);
+    return given ? mc_fail(error, MC_USAGE, "--%s does not apply with --from, which records it",
+                           given)
+                 : MC_OK;
+}
+
+static void warn_of_version(const json_t *record, const merge_settings *settings)
+{
+    const char *const version = json_string_value(json_object_get(record, "mergecraft"));
+    if (settings->common.quiet || (version && strcmp(version, mc_version()) == 0))
+        return;
+    char *const text = format_text("%s was written by mergecraft %s, this is %s: the bytes may "
+                                   "differ",
+                                   settings->from, version ? version : "(unknown)", mc_version());
+    say("warning", text);
+    free(text);
+}
+
+/* Texts of the record are borrowed: it is released after the merge. */
+static mc_status take_record(const json_t *record, merge_settings *settings, text_list *operands,
+                             mc_error *error)
+{
+    char *method = NULL;
+    if (json_is_string(json_object_get(record, "recipe")))
+        return fail_record(settings, "a merge by a recipe: save the text of 'recipe' and merge it",
+                           error);
+    const mc_status status = method_argument(record, settings, &method, error);
+    if (status != MC_OK)
+        return status;
+    append(operands, own(settings, method));
+    add_models(json_object_get(record, "models"), settings, operands);
+    add_params(record, settings);
+    add_texts(record, "passthrough", &settings->passthrough);
+    add_texts(record, "exclude", &settings->exclude);
+    add_lists(record, settings);
+    take_numbers(record, settings);
+    const json_t *const base = json_object_get(record, "base");
+    settings->base = json_is_object(base) ? own(settings, model_reference(base)) : NULL;
+    settings->keep = json_string_value(json_object_get(record, "keep"));
+    settings->dtype = short_dtype(json_string_value(json_object_get(record, "dtype")));
+    settings->allow_unused = true;
+    return MC_OK;
+}
+
+mc_status merge_take_record(merge_settings *settings, text_list *operands, json_t **record,
+                            mc_error *error)
+{
+    mc_status status = check_given(settings, operands, error);
+    if (status == MC_OK)
+        status = load(settings, record, error);
+    if (status != MC_OK)
+        return status;
+    warn_of_version(*record, settings);
+    return take_record(*record, settings, operands, error);
+}
+
+/* ---- afterwards ----------------------------------------------------------------------------- */
+
+static const json_t *find_file(const json_t *record, const char *name)
+{
+    size_t i;
+    const json_t *file;
+    json_array_foreach(json_object_get(record, "files"), i, file)
+    {
+        const char *const other = json_string_value(json_object_get(file, "name"));
+        if (other && strcmp(other, name) == 0)
+            return file;
+    }
+    return NULL;
+}
+
+/* Weights only: the model card names the folder. */
+static mc_status compare_weights(const merge_settings *settings, const json_t *before,
+                                 const json_t *after, mc_error *error)
+{
+    size_t i;
+    const json_t *file;
+    json_array_foreach(json_object_get(before, "files"), i, file)
+    {
+        const char *const name = json_string_value(json_object_get(file, "name"));
+        const size_t length = name ? strlen(name) : 0;
+        if (length < 12 || strcmp(name + length - 12, ".safetensors") != 0)
+            continue;
+        const json_t *const found = find_file(after, name);
+        if (found && json_equal(json_object_get(file, "xxh64"), json_object_get(found, "xxh64")))
+            continue;
+        mc_fail(error, MC_CHANGED,
+                "differs from what %s records: an input, the method or the library is another one",
+                settings->from);
+        snprintf(error->file, sizeof error->file, "%s/%s", settings->output, name);
+        return MC_CHANGED;
+    }
+    return MC_OK;
+}
+
+mc_status merge_compare_record(const merge_settings *settings, const json_t *record,
+                               mc_error *error)
+{
+    char *const path = format_text("%s/mergecraft.json", settings->output);
+    json_t *const after = json_load_file(path, 0, NULL);
+    const mc_status status = after ? compare_weights(settings, record, after, error)
+                                   : fail_record(settings, "cannot read the new record", error);
+    json_decref(after);
+    free(path);
+    return status;
+}
+
+void merge_free_record(merge_settings *settings, json_t *record)
+{
+    for (size_t i = 0; i < settings->owned.count; i++)
+        free((char *)(uintptr_t)settings->owned.items[i]);
+    free(settings->owned.items);
+    json_decref(record);
+}
