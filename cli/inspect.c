@@ -16,7 +16,7 @@ static const option options[] = {
     {"summary", '\0', OPTION_FLAG, offsetof(inspect_settings, summary), NULL,
      "omit the table of tensors"},
     COMMON_OPTIONS("The object has model, format, architecture, labels, files, tensors, "
-                   "parameters, bytes, dtypes and the table."),
+                   "parameters, bytes, dtypes, notes and the table."),
     {NULL}};
 
 /* Totals of one dtype, or of all. */
@@ -99,6 +99,14 @@ static json_t *json_labels(const mc_model *model)
     return labels;
 }
 
+static json_t *json_notes(const mc_model *model)
+{
+    json_t *const notes = json_array();
+    for (size_t i = 0; i < mc_model_note_count(model); i++)
+        json_array_append_new(notes, json_text(mc_model_note(model, i)));
+    return notes;
+}
+
 static void print_model_json(const mc_model *model, bool summary)
 {
     const mc_state_dict *const dict = mc_model_state_dict(model);
@@ -110,6 +118,7 @@ static void print_model_json(const mc_model *model, bool summary)
         "labels", json_labels(model), "files", json_files(model), "tensors",
         (json_int_t)total.tensors, "parameters", (json_int_t)total.parameters, "bytes",
         (json_int_t)total.bytes, "dtypes", json_dtypes(each));
+    json_object_set_new(object, "notes", json_notes(model));
     if (!summary)
         json_object_set_new(object, "table", json_table(dict));
     print_json(object);
@@ -191,6 +200,8 @@ static void print_model(const mc_model *model, const inspect_settings *settings)
         print_model_json(model, settings->summary);
         return;
     }
+    for (size_t i = 0; !settings->common.quiet && i < mc_model_note_count(model); i++)
+        say("note", mc_model_note(model, i));
     print_summary(model);
     if (settings->summary)
         return;

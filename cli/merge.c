@@ -112,6 +112,24 @@ static mc_status score_result(merge_job *job, mc_run_result *result, mc_error *e
     return status;
 }
 
+/* Writes the scores into the model card and mergecraft.json. */
+static mc_status record_scores(const merge_job *job, mc_error *error)
+{
+    const mc_evaluation *const found = &job->evaluation;
+    mc_score scores[MC_GLUE_METRICS];
+    for (size_t i = 0; i < found->metric_count; i++)
+        scores[i] = (mc_score){.task = job->score.task->name,
+                               .split = job->score.split,
+                               .metric = found->metrics[i].name,
+                               .value = found->metrics[i].value,
+                               .standard_error = found->metrics[i].standard_error,
+                               .examples = found->examples,
+                               .own_data = job->settings->score.data != NULL};
+    if (found->metric_count == 0)
+        return MC_OK;
+    return mc_add_scores(job->settings->output, scores, found->metric_count, error);
+}
+
 static mc_status run_plan(merge_job *job, mc_run_options *run, mc_error *error)
 {
     const merge_settings *const settings = job->settings;
@@ -120,6 +138,8 @@ static mc_status run_plan(merge_job *job, mc_run_options *run, mc_error *error)
     mc_status status = settings->output ? write_result(job, run, &result, error) : MC_OK;
     if (status == MC_OK && settings->score.task)
         status = score_result(job, &result, error);
+    if (status == MC_OK && settings->score.task && settings->output)
+        status = record_scores(job, error);
     if (status != MC_OK)
         return status;
     merge_print_warnings(job, printed); /* what only the values show */

@@ -180,6 +180,8 @@ static mc_status check_given(const merge_settings *settings, const text_list *op
                               : settings->passthrough.count ? "passthrough"
                               : settings->exclude.count     ? "exclude"
                               : settings->keep              ? "keep-head"
+                              : settings->then.count        ? "then"
+                              : settings->matrices.count    ? "matrices"
                               : settings->sides.count       ? "side"
                               : settings->dtype             ? "dtype"
                               : settings->shard_size        ? "shard-size"
@@ -221,6 +223,8 @@ static mc_status take_record(const json_t *record, merge_settings *settings, tex
     add_params(record, settings);
     add_texts(record, "passthrough", &settings->passthrough);
     add_texts(record, "exclude", &settings->exclude);
+    add_texts(record, "then", &settings->then);
+    add_texts(record, "matrices", &settings->matrices);
     add_lists(record, settings);
     take_numbers(record, settings);
     const json_t *const base = json_object_get(record, "base");

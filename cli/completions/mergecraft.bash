@@ -121,9 +121,7 @@ _mergecraft_operand()
     "upload 0") _mergecraft_offer "$3" folders ;;
     "upload 1") ;;
     "clean "*) _mergecraft_offer "$3" folders ;;
-    "help 0") _mergecraft_offer "$3" words "merge lora check eval classify methods inspect compare download upload clean help" ;;
-    "help 0") _mergecraft_offer "$3" words "merge check eval classify methods inspect compare download upload clean help" ;;
-    "help 0") _mergecraft_offer "$3" words "merge check eval classify methods inspect verify download upload clean help" ;;
+    "help 0") _mergecraft_offer "$3" words "merge lora check eval classify methods inspect compare verify download upload clean help" ;;
     esac
 }
 
@@ -131,9 +129,8 @@ _mergecraft_operand()
 _mergecraft_options()
 {
     case $1 in
-    merge) _mergecraft_words "$2" " --output -o --base --param -p --passthrough --exclude --keep-head --then --matrices --side --dtype --shard-size --seed --strict --dry-run --overwrite --no-sync --memory --threads --eval --data --split --eval-dtype --predictions --json --quiet -q --verbose -v --help -h --version" ;;
+    merge) _mergecraft_words "$2" " --output -o --from --base --param -p --passthrough --allow-unused --exclude --keep-head --then --matrices --side --dtype --shard-size --seed --strict --dry-run --overwrite --no-sync --memory --threads --eval --data --split --eval-dtype --predictions --json --quiet -q --verbose -v --help -h --version" ;;
     lora) _mergecraft_words "$2" " --output -o --base --param -p --rank -r --energy --max-rank --exact --exclude --save --embeddings --dtype --shard-size --seed --strict --dry-run --overwrite --no-sync --memory --threads --json --quiet -q --verbose -v --help -h --version" ;;
-    merge) _mergecraft_words "$2" " --output -o --from --base --param -p --passthrough --allow-unused --exclude --keep-head --side --dtype --shard-size --seed --strict --dry-run --overwrite --no-sync --memory --threads --eval --data --split --eval-dtype --predictions --json --quiet -q --verbose -v --help -h --version" ;;
     check) _mergecraft_words "$2" " --strict --json --quiet -q --verbose -v --help -h --version" ;;
     eval) _mergecraft_words "$2" " --data --text --pair --label --limit --split --dtype --predictions --overwrite --threads --json --quiet -q --verbose -v --help -h --version" ;;
     classify) _mergecraft_words "$2" " --top-k --dtype --threads --json --quiet -q --verbose -v --help -h --version" ;;
@@ -148,9 +145,7 @@ _mergecraft_options()
     esac
 }
 
-_mergecraft_subcommands="merge lora check eval classify methods inspect compare download upload clean help --help -h --version"
-_mergecraft_subcommands="merge check eval classify methods inspect compare download upload clean help --help -h --version"
-_mergecraft_subcommands="merge check eval classify methods inspect verify download upload clean help --help -h --version"
+_mergecraft_subcommands="merge lora check eval classify methods inspect compare verify download upload clean help --help -h --version"
 
 # Sets `operands` to the number of operands between the subcommand and the cursor.
 _mergecraft_count_operands()

@@ -337,6 +337,23 @@ typedef struct mc_clean_result {
  */
 MC_API mc_status mc_clean(const char *target, mc_clean_result *out, mc_error *error);
 
+/* A score of the result on a task of GLUE. */
+typedef struct mc_score {
+    const char *task, *split, *metric;
+    double value, standard_error; /* the error: NaN if unknown */
+    size_t examples;
+    bool own_data; /* the examples are not those of the Hub */
+} mc_score;
+
+/*
+ * Adds scores to the model card and the mergecraft.json of a folder that mc_plan_run wrote.
+ *
+ * Errors: MC_NOT_FOUND  no card or no mergecraft.json
+ *         MC_FORMAT     the card has no front matter
+ */
+MC_API mc_status mc_add_scores(const char *folder, const mc_score *scores, size_t count,
+                               mc_error *error);
+
 /* What mc_verify read, and how many of the files are missing or differ. */
 typedef struct mc_verify_result {
     size_t files, damaged;

@@ -17,6 +17,7 @@
  *     glue.h             GLUE: tasks, data sets, metrics
  *     pipeline.h         classify texts, score a model on GLUE
  *     bench.h            compare merge methods on several tasks
+ *     testing.h          apply a layer method to arrays, to test it
  *     text.h             suggestions for typing errors, sizes for people
  */
 #ifndef MERGECRAFT_MERGECRAFT_H
@@ -38,6 +39,7 @@
 #include <mergecraft/recipe.h>
 #include <mergecraft/source.h>
 #include <mergecraft/state_dict.h>
+#include <mergecraft/testing.h>
 #include <mergecraft/text.h>
 #include <mergecraft/tile.h>
 #include <mergecraft/tokenizer.h>

@@ -5,6 +5,8 @@ five='models/rte-1 models/rte-2 models/rte-3 models/rte-4 models/rte-5'
 {
     expect 0 mergecraft merge median $five --eval rte --data models/data
     expect 0 mergecraft merge soup $five --eval rte --data models/data -o merged
+    sed -n -e '/^model-index/,/^---/p' -e '/^## Evaluation/,$p' merged/README.md
+    expect 0 mergecraft verify merged
     expect 0 mergecraft merge soup $five --eval rte --data models/data --json > json
     sed 's/"seconds":[0-9.e-]*/"seconds":0/g' json
     expect 0 mergecraft eval merged rte --data models/data

@@ -1,0 +1,179 @@
+/* Scores of a result, in its model card and its mergecraft.json. */
+#include "base/checksum.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/memory.h"
+#include "base/system.h"
+#include "base/text.h"
+
+#include <mergecraft/merge.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <string.h>
+
+#define CARD_LIMIT (INT64_C(64) << 20)
+
+/* ---- replacing a file ----------------------------------------------------------------------- */
+
+/* Writes beside the file, then renames: a reader sees the old text or the new one. */
+static mc_status replace(const char *path, const char *text, size_t size, mc_error *error)
+{
+    char *const partial = mc_format("%s.partial", path);
+    if (!partial)
+        return mc_fail_memory(error);
+    const int fd = mc_system->open(AT_FDCWD, partial,
+                                   O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
+    mc_status status = fd < 0 ? mc_fail_errno(error, partial, "cannot create the file")
+                              : mc_write_all(fd, partial, text, size, 0, error);
+    if (fd >= 0 && mc_system->close(fd) != 0 && status == MC_OK)
+        status = mc_fail_errno(error, partial, "cannot close it");
+    if (status == MC_OK && mc_system->rename(partial, path, 0) != 0)
+        status = mc_fail_errno(error, path, "cannot rename the new file to it");
+    if (status != MC_OK && fd >= 0)
+        (void)mc_system->unlink(AT_FDCWD, partial, 0);
+    mc_free(partial);
+    return status;
+}
+
+/* ---- the model card ------------------------------------------------------------------------- */
+
+/* As the Hub shows scores: a list of results, one per metric. */
+static void add_index(mc_text *text, const char *folder, const mc_score *scores, size_t count)
+{
+    const char *const slash = strrchr(folder, '/');
+    mc_text_add(text, "model-index:\n- name: \"");
+    for (const char *at = slash ? slash + 1 : folder; *at; at++)
+        mc_text_add(text, "%c", *at == '"' || *at == '\\' || (signed char)*at < ' ' ? '_' : *at);
+    mc_text_add(text, "\"\n  results:\n");
+    for (size_t i = 0; i < count; i++) {
+        mc_text_add(text, "  - task:\n      type: text-classification\n    dataset:\n");
+        if (scores[i].own_data)
+            mc_text_add(text, "      name: \"%s, own examples\"\n      type: %s\n", scores[i].task,
+                        scores[i].task);
+        else
+            mc_text_add(text,
+                        "      name: \"GLUE %s\"\n      type: nyu-mll/glue\n"
+                        "      config: %s\n",
+                        scores[i].task, scores[i].task);
+        mc_text_add(text, "      split: %s\n    metrics:\n    - type: %s\n      value: %.6g\n",
+                    scores[i].split, scores[i].metric, scores[i].value);
+    }
+}
+
+static void add_table(mc_text *text, const mc_score *scores, size_t count)
+{
+    mc_text_add(text, "\n## Evaluation\n\n| task | split | examples | metric | value |\n"
+                      "|---|---|---|---|---|\n");
+    for (size_t i = 0; i < count; i++) {
+        mc_text_add(text, "| %s | %s | %zu | %s | %.4f", scores[i].task, scores[i].split,
+                    scores[i].examples, scores[i].metric, scores[i].value);
+        if (isfinite(scores[i].standard_error))
+            mc_text_add(text, " ± %.4f", scores[i].standard_error);
+        mc_text_add(text, " |\n");
+    }
+}
+
+/* The card with the scores: the index before the end of the front matter, the table at the end. */
+static mc_status make_card(const char *folder, const char *card, const mc_score *scores,
+                           size_t count, mc_text *out, mc_error *error)
+{
+    const char *const fence = strncmp(card, "---\n", 4) == 0 ? strstr(card + 3, "\n---\n") : NULL;
+    if (!fence)
+        return mc_fail_at(error, MC_FORMAT, folder, NULL, -1,
+                          "README.md: expected the front matter of a model card, found none");
+    mc_text_append(out, card, (size_t)(fence + 1 - card));
+    add_index(out, folder, scores, count);
+    mc_text_add(out, "%s", fence + 1);
+    add_table(out, scores, count);
+    return out->failed ? mc_fail_memory(error) : MC_OK;
+}
+
+/* ---- mergecraft.json ------------------------------------------------------------------------ */
+
+static json_t *scores_json(const mc_score *scores, size_t count)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < count; i++)
+        list = mc_json_append(
+            list,
+            json_pack("{s:o, s:o, s:I, s:o, s:f}", "task", mc_json_text(scores[i].task), "split",
+                      mc_json_text(scores[i].split), "examples", (json_int_t)scores[i].examples,
+                      "metric", mc_json_text(scores[i].metric), "value", scores[i].value));
+    return list;
+}
+
+/* Sets size and checksum of the new card among the files. */
+static void set_card(json_t *record, const mc_text *card)
+{
+    size_t i;
+    json_t *file;
+    mc_checksum sum;
+    char digits[MC_CHECKSUM_TEXT];
+    mc_checksum_begin(&sum);
+    mc_checksum_add(&sum, card->data, card->length);
+    mc_checksum_text(mc_checksum_end(&sum), digits);
+    json_array_foreach(json_object_get(record, "files"), i, file)
+    {
+        const char *const name = json_string_value(json_object_get(file, "name"));
+        if (!name || strcmp(name, "README.md") != 0)
+            continue;
+        json_object_set_new(file, "bytes", json_integer((json_int_t)card->length));
+        json_object_set_new(file, "xxh64", json_string(digits));
+    }
+}
+
+static mc_status write_record(const char *path, json_t *record, const mc_score *scores,
+                              size_t count, const mc_text *card, mc_error *error)
+{
+    json_t *const list = scores_json(scores, count);
+    if (!list || json_object_set_new(record, "scores", list) != 0)
+        return mc_fail_memory(error);
+    set_card(record, card);
+    char *const json = mc_json_write(record, JSON_INDENT(2));
+    if (!json)
+        return mc_fail_memory(error);
+    mc_text line = {0};
+    mc_text_add(&line, "%s\n", json);
+    mc_free(json);
+    const mc_status status = line.failed ? mc_fail_memory(error)
+                                         : replace(path, line.data, line.length, error);
+    mc_text_free(&line);
+    return status;
+}
+
+static mc_status add_scores(const char *folder, const char *card_path, const char *record_path,
+                            const mc_score *scores, size_t count, mc_error *error)
+{
+    char *card = NULL;
+    size_t size = 0;
+    json_t *record = NULL;
+    mc_text text = {0};
+    mc_status status = mc_file_load(card_path, CARD_LIMIT, &card, &size, error);
+    if (status == MC_OK)
+        status = mc_json_load(record_path, CARD_LIMIT, &record, error);
+    if (status == MC_OK)
+        status = make_card(folder, card, scores, count, &text, error);
+    if (status == MC_OK)
+        status = replace(card_path, text.data, text.length, error);
+    if (status == MC_OK)
+        status = write_record(record_path, record, scores, count, &text, error);
+    mc_text_free(&text);
+    json_decref(record);
+    mc_free(card);
+    return status;
+}
+
+mc_status mc_add_scores(const char *folder, const mc_score *scores, size_t count, mc_error *error)
+{
+    char *const place = mc_without_slashes(folder);
+    char *const card = place ? mc_format("%s/README.md", place) : NULL;
+    char *const record = place ? mc_format("%s/mergecraft.json", place) : NULL;
+    const mc_status status = card && record ? add_scores(place, card, record, scores, count, error)
+                                            : mc_fail_memory(error);
+    mc_free(record);
+    mc_free(card);
+    mc_free(place);
+    return status;
+}
