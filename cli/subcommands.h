@@ -6,10 +6,8 @@
 
 #define SUBCOMMANDS(X)                                                                             \
     X(merge)                                                                                       \
-    X(lora)                                                                                        \
-    X(check)                                                                                       \
-    X(eval)                                                                                        \
-    X(classify) X(methods) X(inspect) X(compare) X(verify) X(download) X(upload) X(clean) X(help)
+    X(lora) X(check) X(bench) X(eval) X(classify) X(methods) X(inspect) X(compare) X(verify)       \
+        X(download) X(upload) X(clean) X(help)
 
 #define X(name_) extern const subcommand subcommand_##name_;
 SUBCOMMANDS(X)

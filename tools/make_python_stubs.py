@@ -16,6 +16,8 @@ TYPES = {
     "passthrough": "str | Iterable[str] | None",
     "exclude": "str | Iterable[str] | None",
     "keep": "Any",
+    "then": "str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None",
+    "matrices": "str | Iterable[str] | None",
     "base_index": "int | None",
     "base_model": "Any",
     "out": "str | os.PathLike[str] | None",
@@ -54,7 +56,7 @@ shown: set[str] = set()
 methods = {name: getattr(mergecraft, name) for name in mergecraft._builtin.__all__}
 assert set(TYPES) == set(COMMON)
 print("# Written by tools/make_python_stubs.py.\nimport os")
-print("from collections.abc import Iterable, Sequence\nfrom typing import Any, final\n")
+print("from collections.abc import Iterable, Mapping, Sequence\nfrom typing import Any, final\n")
 names = ", ".join(f'"{name}"' for name in methods)
 print(f"from ._methods import Method\n\n__all__ = [{names}]")
 for name, method in methods.items():

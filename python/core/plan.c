@@ -34,7 +34,7 @@ static const mc_model **models_of(PyObject *list, Py_ssize_t *count)
 
 /* What new_plan was given, in the library's terms. */
 typedef struct plan_arguments {
-    PyObject *method, *models, *base, *params, *passthrough, *exclude, *sides;
+    PyObject *method, *models, *base, *params, *passthrough, *exclude, *sides, *then, *matrices;
     Py_ssize_t keep;
     unsigned long long seed;
     int strict;
@@ -106,6 +106,20 @@ static bool sides_of(PyObject *list, Py_ssize_t count, side_lists *sides)
     return true;
 }
 
+/* The add-ons of these names; the library refuses NULL. Returns NULL with an exception. */
+static const mc_method **add_ons_of(PyObject *list, Py_ssize_t *count)
+{
+    const char **const names = core_strings(list, count);
+    const mc_method **const methods = names ? PyMem_Calloc((size_t)*count + 1, sizeof *methods)
+                                            : NULL;
+    for (Py_ssize_t i = 0; methods && i < *count; i++)
+        methods[i] = mc_method_find(names[i]);
+    if (names && !methods)
+        PyErr_NoMemory();
+    PyMem_Free((void *)(uintptr_t)names);
+    return methods;
+}
+
 static mc_plan *plan_of_arguments(const plan_arguments *a)
 {
     Py_ssize_t model_count, param_count = 0, passthrough_count = 0, exclude_count = 0;
@@ -116,10 +130,17 @@ static mc_plan *plan_of_arguments(const plan_arguments *a)
     const char **const exclude = passthrough && a->exclude
                                      ? core_strings(a->exclude, &exclude_count)
                                      : NULL;
+    Py_ssize_t then_count = 0, matrix_count = 0;
+    const char **const matrices = a->matrices ? core_strings(a->matrices, &matrix_count) : NULL;
+    const mc_method **const then = a->then ? add_ons_of(a->then, &then_count) : NULL;
     side_lists sides = {0};
-    const bool ready = passthrough && (exclude || !a->exclude) &&
-                       sides_of(a->sides, model_count, &sides);
+    const bool ready = passthrough && (exclude || !a->exclude) && (matrices || !a->matrices) &&
+                       (then || !a->then) && sides_of(a->sides, model_count, &sides);
     mc_plan_input input = {.models = models,
+                           .then = then,
+                           .then_count = (size_t)then_count,
+                           .matrices = matrices,
+                           .matrix_count = (size_t)matrix_count,
                            .model_count = (size_t)model_count,
                            .params = params,
                            .param_count = (size_t)param_count,
@@ -138,21 +159,26 @@ static mc_plan *plan_of_arguments(const plan_arguments *a)
     PyMem_Free((void *)(uintptr_t)params);
     PyMem_Free((void *)(uintptr_t)passthrough);
     PyMem_Free((void *)(uintptr_t)exclude);
+    PyMem_Free((void *)(uintptr_t)matrices);
+    PyMem_Free((void *)(uintptr_t)then);
     free_sides(&sides);
     return plan;
 }
 
 static PyObject *new_plan(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
-    static char *names[] = {"method", "models", "base", "params",  "passthrough", "seed",  "strict",
-                            "dtype",  "origin", "text", "exclude", "keep",        "sides", NULL};
+    static char *names[] = {"method", "models", "base",     "params", "passthrough", "seed",
+                            "strict", "dtype",  "origin",   "text",   "exclude",     "keep",
+                            "sides",  "then",   "matrices", NULL};
     plan_arguments a = {0};
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOOOOKpzzz|OnO", names, &a.method, &a.models,
-                                     &a.base, &a.params, &a.passthrough, &a.seed, &a.strict,
-                                     &a.dtype, &a.origin, &a.text, &a.exclude, &a.keep, &a.sides))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOOOOKpzzz|OnOOO", names, &a.method,
+                                     &a.models, &a.base, &a.params, &a.passthrough, &a.seed,
+                                     &a.strict, &a.dtype, &a.origin, &a.text, &a.exclude, &a.keep,
+                                     &a.sides, &a.then, &a.matrices))
         return NULL;
     if (!PyList_Check(a.models) || !PyList_Check(a.params) || !PyList_Check(a.passthrough) ||
-        (a.exclude && !PyList_Check(a.exclude)) || (a.sides && !PyList_Check(a.sides)))
+        (a.exclude && !PyList_Check(a.exclude)) || (a.sides && !PyList_Check(a.sides)) ||
+        (a.then && !PyList_Check(a.then)) || (a.matrices && !PyList_Check(a.matrices)))
         return PyErr_Format(PyExc_TypeError, "expected lists of models, parameters and patterns");
     mc_plan *const plan = plan_of_arguments(&a);
     plan_object *const self = plan ? (plan_object *)PyType_GenericAlloc(type, 0) : NULL;
@@ -265,7 +291,7 @@ static PyMethodDef plan_methods[] = {{"run", (PyCFunction)(void (*)(void))plan_r
 static PyType_Slot plan_slots[] = {{Py_tp_doc,
                                     "Plan(method, models, base, params, passthrough, seed, strict, "
                                     "dtype, origin, text, exclude=[], "
-                                    "keep=0, sides=[])\n--\n\n"
+                                    "keep=0, sides=[], then=[], matrices=[])\n--\n\n"
                                     "What will be made of models; params are 'NAME=VALUE', sides "
                                     "(name, models)."},
                                    {Py_tp_new, new_plan},

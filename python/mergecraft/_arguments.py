@@ -20,6 +20,8 @@ COMMON = (
     "passthrough",
     "exclude",
     "keep",
+    "then",
+    "matrices",
     "base_index",
     "base_model",
     "out",
@@ -45,6 +47,8 @@ class Options:
             dict.fromkeys([*patterns(given, "passthrough_layers"), *patterns(given, "passthrough")])
         )
         self.exclude = patterns(given, "exclude")
+        self.matrices = patterns(given, "matrices")
+        self.then, self.then_params = add_ons(given.get("then"))
         if given.get("keep") is not None and not self.exclude:
             raise UsageError(f"{function}(): keep: expected exclude=PATTERNS with it")
         self.dtype = float_dtype(given["dtype"]) if given.get("dtype") is not None else None
@@ -77,6 +81,23 @@ def patterns(given: Mapping[str, Any], name: str) -> list[str]:
         if not isinstance(pattern, str):
             raise ArgumentError(f"{name}: expected names of layers, found {type(pattern).__name__}")
     return found
+
+
+def add_ons(value: Any) -> tuple[list[str], list[str]]:
+    """Returns the names of add-ons and their parameters as "NAME.PARAMETER=VALUE".
+
+    They are given as a name, several names, or a dict from names to parameters.
+    """
+    if value is None:
+        return [], []
+    found = {value: {}} if isinstance(value, str) else value
+    found = found if isinstance(found, Mapping) else {name: {} for name in found}
+    settings = [
+        f"{name}.{param}={number}"
+        for name, params in found.items()
+        for param, number in (params or {}).items()
+    ]
+    return list(found), settings
 
 
 def float_dtype(dtype: Any) -> str:

@@ -105,6 +105,8 @@ class Plan:
         exclude: list[str] = ...,
         keep: int = 0,
         sides: list[tuple[str, list[Model]]] = ...,
+        then: list[str] = ...,
+        matrices: list[str] = ...,
     ) -> None: ...
     @property
     def report(self) -> list[str]: ...

@@ -317,6 +317,9 @@ class Merge:
         exclude: names or patterns of layers that are not merged, such as heads of different sizes.
             keep: the model (its index, or itself) they are taken from, whose configuration and
             labels the result has; by default the last.
+        then: add-ons that change the result: a name, several, or a dict from names to parameters,
+            {'lines': {'beta': 0.5}}. They need a base. matrices: names or patterns of the tensors
+            of rank 2 that methods decompose; by default all but embeddings and heads.
         base_index: which of the models is the base. base_model: a base apart from the list.
         out: a folder to write the result to instead of returning it, as to_folder does. With it
             shard_size (bytes), overwrite, sync (False: do not flush data to the disk).
@@ -473,7 +476,7 @@ class FunctionMerge(Merge):
             method=method,
             models=[given.core for given in rest],
             base=base.core if base else None,
-            params=[],
+            params=options.then_params,
             passthrough=options.passthrough,
             seed=options.seed,
             strict=options.strict,
@@ -482,6 +485,8 @@ class FunctionMerge(Merge):
             text=_text(self.function),
             exclude=options.exclude,
             keep=rest.index(last) + 1 if options.exclude else 0,
+            then=options.then,
+            matrices=options.matrices,
         )
         options.given["whole"] = last in rest
         return self._finish(plan, last, options, call.made, 1 if call.lazy else None)

@@ -133,10 +133,11 @@ class Method(Merge):
         inputs = open_inputs(models, options.verbose, to_folder)
         base_model = kwargs.get("base_model")
         index = own.pop("base_index", None)
-        if not self._core.needs_base and index is not None and base_model is None:
+        uses_base = self._core.needs_base or bool(options.then)
+        if not uses_base and index is not None and base_model is None:
             inputs = self._counted(inputs, index, options)
             index = None
-        if index is None and base_model is None and self._core.needs_base:
+        if index is None and base_model is None and uses_base:
             index = 0
         rest, base, _ = split_base(
             inputs, index, base_model, self.__name__, options.verbose, to_folder
@@ -150,7 +151,7 @@ class Method(Merge):
             method=self._core,
             models=[each.core for each in rest],
             base=base.core if base else None,
-            params=self._texts(own),
+            params=[*self._texts(own), *options.then_params],
             passthrough=options.passthrough,
             seed=options.seed,
             strict=options.strict,
@@ -159,6 +160,8 @@ class Method(Merge):
             text=None,
             exclude=options.exclude,
             keep=rest.index(last) + 1 if options.exclude else 0,
+            then=options.then,
+            matrices=options.matrices,
             sides=[(name, [each.core for each in items]) for name, items in sides],
         )
         return self._finish(plan, last, options, {}, None)

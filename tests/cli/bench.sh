@@ -1,0 +1,44 @@
+# A benchmark of the demo tasks: tables, resuming, and suites that are wrong.
+ln -s "$SOURCE/examples" examples
+mergecraft bench examples/bench/small.yml -o results -q > first || fail "exit status $?"
+cut -d '|' -f 2 first
+head -n 1 first
+cmp first results/table.md || fail "the table is not what was printed"
+head -n 2 results/table.csv | cut -d , -f 1-2
+grep -c '"validation"' results/results.json
+grep -c key results/results.jsonl
+
+# A second run computes nothing; one whose journal was cut short computes what is missing.
+cp results/results.jsonl before
+mergecraft bench examples/bench/small.yml -o results -q > second || fail "exit status $?"
+cmp first second || fail "another table"
+cmp before results/results.jsonl || fail "something was computed again"
+head -c 900 before > results/results.jsonl
+mergecraft bench examples/bench/small.yml -o results -q --threads 1 > third || fail "exit status $?"
+cut -d '|' -f 1-8 first > scores
+cut -d '|' -f 1-8 third | cmp scores - || fail "other scores after resuming"
+
+# Average of the models < task arithmetic < a model per task < individual models.
+awk -F '|' '{ split($7, a, " "); print $2, a[1] }' first | awk '
+    { score[$1] = $NF }
+    END { if (!(score["average"] < score["task"] && score["task"] < score["emr"] &&
+                score["emr"] < score["individual"])) print "not in the order of the papers" }'
+
+suite()
+{
+    sed "s|\.\./models|examples/models|; s|data/|examples/bench/data/|; $1" \
+        examples/bench/small.yml > wrong.yml
+    shift
+}
+suite 's/^base:/bass:/'
+expect 1 mergecraft bench wrong.yml
+suite 's/method: iso_c/method: iso_d/'
+expect 2 mergecraft bench wrong.yml
+suite 's/task: rte/task: rta/'
+expect 2 mergecraft bench wrong.yml
+suite 's/validation: 0.3333/validation: 2/'
+expect 1 mergecraft bench wrong.yml
+suite 's/alpha: \[/alfa: [/; s|model: "|model: "examples/bench/|'
+expect 2 mergecraft bench wrong.yml -q
+expect 1 mergecraft bench no-such.yml
+expect 2 mergecraft bench
