@@ -1,6 +1,6 @@
 # Written by tools/make_python_stubs.py.
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, final
 
 from ._methods import Method
@@ -23,6 +23,11 @@ class _Boost(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
+<<<<<<< HEAD
+=======
+        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
+        matrices: str | Iterable[str] | None = ...,
+>>>>>>> ae25a76 (bench: table of all methods in docs/benchmarks.md; transcripts, completions, stubs)
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
         dtype: Any = ...,
@@ -53,6 +58,11 @@ class _Breadcrumbs(Method):
         passthrough_layers: str | Iterable[str] | None = ...,
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
+<<<<<<< HEAD
+=======
+        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
+        matrices: str | Iterable[str] | None = ...,
+>>>>>>> ae25a76 (bench: table of all methods in docs/benchmarks.md; transcripts, completions, stubs)
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
         dtype: Any = ...,
@@ -86,6 +96,8 @@ class _Cabs(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
+        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
+        matrices: str | Iterable[str] | None = ...,
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
         dtype: Any = ...,
@@ -115,6 +127,8 @@ class _Cart(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
+        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
+        matrices: str | Iterable[str] | None = ...,
         base_index: int | None = ...,
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
@@ -147,6 +161,8 @@ class _Consensus(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
+        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
+        matrices: str | Iterable[str] | None = ...,
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
         dtype: Any = ...,
@@ -178,6 +194,8 @@ class _Dare(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
+        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
+        matrices: str | Iterable[str] | None = ...,
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
         dtype: Any = ...,
@@ -206,6 +224,11 @@ class _Emr(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
+<<<<<<< HEAD
+=======
+        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
+        matrices: str | Iterable[str] | None = ...,
+>>>>>>> ae25a76 (bench: table of all methods in docs/benchmarks.md; transcripts, completions, stubs)
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
         dtype: Any = ...,
@@ -235,6 +258,8 @@ class _IsoC(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
+        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
+        matrices: str | Iterable[str] | None = ...,
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
         dtype: Any = ...,
@@ -265,6 +290,8 @@ class _IsoCts(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
+        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
+        matrices: str | Iterable[str] | None = ...,
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
         dtype: Any = ...,
@@ -297,6 +324,11 @@ class _Knots(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
+<<<<<<< HEAD
+=======
+        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
+        matrices: str | Iterable[str] | None = ...,
+>>>>>>> ae25a76 (bench: table of all methods in docs/benchmarks.md; transcripts, completions, stubs)
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
         dtype: Any = ...,
@@ -328,6 +360,11 @@ class _Lines(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
+<<<<<<< HEAD
+=======
+        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
+        matrices: str | Iterable[str] | None = ...,
+>>>>>>> ae25a76 (bench: table of all methods in docs/benchmarks.md; transcripts, completions, stubs)
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
         dtype: Any = ...,
@@ -357,6 +394,11 @@ class _LocalizeStitch(Method):
         passthrough_layers: str | Iterable[str] | None = ...,
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
+<<<<<<< HEAD
+=======
+        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
+        matrices: str | Iterable[str] | None = ...,
+>>>>>>> ae25a76 (bench: table of all methods in docs/benchmarks.md; transcripts, completions, stubs)
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
         dtype: Any = ...,
@@ -386,6 +428,8 @@ class _Magmax(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
+        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
+        matrices: str | Iterable[str] | None = ...,
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
         dtype: Any = ...,
@@ -415,6 +459,8 @@ class _MaxMagnitude(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
+        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
+        matrices: str | Iterable[str] | None = ...,
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
         dtype: Any = ...,
@@ -442,6 +488,8 @@ class _Median(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
+        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
+        matrices: str | Iterable[str] | None = ...,
         base_index: int | None = ...,
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
@@ -471,6 +519,11 @@ class _Metagpt(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
+<<<<<<< HEAD
+=======
+        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
+        matrices: str | Iterable[str] | None = ...,
+>>>>>>> ae25a76 (bench: table of all methods in docs/benchmarks.md; transcripts, completions, stubs)
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
         dtype: Any = ...,
@@ -500,6 +553,11 @@ class _Opcm(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
+<<<<<<< HEAD
+=======
+        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
+        matrices: str | Iterable[str] | None = ...,
+>>>>>>> ae25a76 (bench: table of all methods in docs/benchmarks.md; transcripts, completions, stubs)
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
         dtype: Any = ...,
@@ -532,6 +590,11 @@ class _Pcb(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
+<<<<<<< HEAD
+=======
+        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
+        matrices: str | Iterable[str] | None = ...,
+>>>>>>> ae25a76 (bench: table of all methods in docs/benchmarks.md; transcripts, completions, stubs)
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
         dtype: Any = ...,
@@ -561,6 +624,8 @@ class _Slerp(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
+        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
+        matrices: str | Iterable[str] | None = ...,
         base_index: int | None = ...,
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
@@ -590,6 +655,8 @@ class _Soup(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
+        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
+        matrices: str | Iterable[str] | None = ...,
         base_index: int | None = ...,
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
@@ -619,6 +686,8 @@ class _Stock(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
+        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
+        matrices: str | Iterable[str] | None = ...,
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
         dtype: Any = ...,
@@ -648,6 +717,11 @@ class _Svc(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
+<<<<<<< HEAD
+=======
+        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
+        matrices: str | Iterable[str] | None = ...,
+>>>>>>> ae25a76 (bench: table of all methods in docs/benchmarks.md; transcripts, completions, stubs)
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
         dtype: Any = ...,
@@ -680,6 +754,8 @@ class _Task(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
+        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
+        matrices: str | Iterable[str] | None = ...,
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
         dtype: Any = ...,
@@ -712,6 +788,8 @@ class _Ties(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
+        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
+        matrices: str | Iterable[str] | None = ...,
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
         dtype: Any = ...,
@@ -740,6 +818,8 @@ class _TrimmedMean(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
+        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
+        matrices: str | Iterable[str] | None = ...,
         base_index: int | None = ...,
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
@@ -771,6 +851,8 @@ class _Tsvm(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
+        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
+        matrices: str | Iterable[str] | None = ...,
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
         dtype: Any = ...,
@@ -802,6 +884,8 @@ class _Wudi(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
+        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
+        matrices: str | Iterable[str] | None = ...,
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
         dtype: Any = ...,
