@@ -1,6 +1,6 @@
 # Written by tools/make_python_stubs.py.
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, final
 
 from ._methods import Method
@@ -23,11 +23,6 @@ class _Boost(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
-<<<<<<< HEAD
-=======
-        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
-        matrices: str | Iterable[str] | None = ...,
->>>>>>> ae25a76 (bench: table of all methods in docs/benchmarks.md; transcripts, completions, stubs)
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
         dtype: Any = ...,
@@ -58,11 +53,6 @@ class _Breadcrumbs(Method):
         passthrough_layers: str | Iterable[str] | None = ...,
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
-<<<<<<< HEAD
-=======
-        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
-        matrices: str | Iterable[str] | None = ...,
->>>>>>> ae25a76 (bench: table of all methods in docs/benchmarks.md; transcripts, completions, stubs)
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
         dtype: Any = ...,
@@ -96,8 +86,6 @@ class _Cabs(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
-        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
-        matrices: str | Iterable[str] | None = ...,
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
         dtype: Any = ...,
@@ -127,8 +115,6 @@ class _Cart(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
-        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
-        matrices: str | Iterable[str] | None = ...,
         base_index: int | None = ...,
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
@@ -161,8 +147,6 @@ class _Consensus(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
-        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
-        matrices: str | Iterable[str] | None = ...,
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
         dtype: Any = ...,
@@ -194,8 +178,6 @@ class _Dare(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
-        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
-        matrices: str | Iterable[str] | None = ...,
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
         dtype: Any = ...,
@@ -224,11 +206,6 @@ class _Emr(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
-<<<<<<< HEAD
-=======
-        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
-        matrices: str | Iterable[str] | None = ...,
->>>>>>> ae25a76 (bench: table of all methods in docs/benchmarks.md; transcripts, completions, stubs)
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
         dtype: Any = ...,
@@ -258,8 +235,6 @@ class _IsoC(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
-        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
-        matrices: str | Iterable[str] | None = ...,
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
         dtype: Any = ...,
@@ -290,8 +265,6 @@ class _IsoCts(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
-        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
-        matrices: str | Iterable[str] | None = ...,
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
         dtype: Any = ...,
@@ -324,11 +297,6 @@ class _Knots(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
-<<<<<<< HEAD
-=======
-        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
-        matrices: str | Iterable[str] | None = ...,
->>>>>>> ae25a76 (bench: table of all methods in docs/benchmarks.md; transcripts, completions, stubs)
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
         dtype: Any = ...,
@@ -360,11 +328,6 @@ class _Lines(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
-<<<<<<< HEAD
-=======
-        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
-        matrices: str | Iterable[str] | None = ...,
->>>>>>> ae25a76 (bench: table of all methods in docs/benchmarks.md; transcripts, completions, stubs)
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
         dtype: Any = ...,
@@ -394,11 +357,6 @@ class _LocalizeStitch(Method):
         passthrough_layers: str | Iterable[str] | None = ...,
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
-<<<<<<< HEAD
-=======
-        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
-        matrices: str | Iterable[str] | None = ...,
->>>>>>> ae25a76 (bench: table of all methods in docs/benchmarks.md; transcripts, completions, stubs)
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
         dtype: Any = ...,
@@ -428,8 +386,6 @@ class _Magmax(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
-        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
-        matrices: str | Iterable[str] | None = ...,
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
         dtype: Any = ...,
@@ -459,8 +415,6 @@ class _MaxMagnitude(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
-        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
-        matrices: str | Iterable[str] | None = ...,
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
         dtype: Any = ...,
@@ -488,8 +442,6 @@ class _Median(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
-        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
-        matrices: str | Iterable[str] | None = ...,
         base_index: int | None = ...,
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
@@ -519,11 +471,6 @@ class _Metagpt(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
-<<<<<<< HEAD
-=======
-        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
-        matrices: str | Iterable[str] | None = ...,
->>>>>>> ae25a76 (bench: table of all methods in docs/benchmarks.md; transcripts, completions, stubs)
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
         dtype: Any = ...,
@@ -553,11 +500,6 @@ class _Opcm(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
-<<<<<<< HEAD
-=======
-        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
-        matrices: str | Iterable[str] | None = ...,
->>>>>>> ae25a76 (bench: table of all methods in docs/benchmarks.md; transcripts, completions, stubs)
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
         dtype: Any = ...,
@@ -590,11 +532,6 @@ class _Pcb(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
-<<<<<<< HEAD
-=======
-        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
-        matrices: str | Iterable[str] | None = ...,
->>>>>>> ae25a76 (bench: table of all methods in docs/benchmarks.md; transcripts, completions, stubs)
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
         dtype: Any = ...,
@@ -624,8 +561,6 @@ class _Slerp(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
-        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
-        matrices: str | Iterable[str] | None = ...,
         base_index: int | None = ...,
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
@@ -655,8 +590,6 @@ class _Soup(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
-        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
-        matrices: str | Iterable[str] | None = ...,
         base_index: int | None = ...,
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
@@ -686,8 +619,6 @@ class _Stock(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
-        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
-        matrices: str | Iterable[str] | None = ...,
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
         dtype: Any = ...,
@@ -717,11 +648,6 @@ class _Svc(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
-<<<<<<< HEAD
-=======
-        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
-        matrices: str | Iterable[str] | None = ...,
->>>>>>> ae25a76 (bench: table of all methods in docs/benchmarks.md; transcripts, completions, stubs)
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
         dtype: Any = ...,
@@ -754,8 +680,6 @@ class _Task(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
-        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
-        matrices: str | Iterable[str] | None = ...,
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
         dtype: Any = ...,
@@ -788,8 +712,6 @@ class _Ties(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
-        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
-        matrices: str | Iterable[str] | None = ...,
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
         dtype: Any = ...,
@@ -818,8 +740,6 @@ class _TrimmedMean(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
-        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
-        matrices: str | Iterable[str] | None = ...,
         base_index: int | None = ...,
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
@@ -851,8 +771,6 @@ class _Tsvm(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
-        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
-        matrices: str | Iterable[str] | None = ...,
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
         dtype: Any = ...,
@@ -884,8 +802,6 @@ class _Wudi(Method):
         passthrough: str | Iterable[str] | None = ...,
         exclude: str | Iterable[str] | None = ...,
         keep: Any = ...,
-        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
-        matrices: str | Iterable[str] | None = ...,
         base_model: Any = ...,
         out: str | os.PathLike[str] | None = ...,
         dtype: Any = ...,
