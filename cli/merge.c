@@ -39,6 +39,21 @@ static const option options[] = {
                 "methods that decompose matrices."},
     {"side", '\0', OPTION_TEXTS, AT(sides), "NAME=MODEL,...", "further models, one per model",
      .details = "Some methods need such side inputs, for instance Hessians."},
+    {"tokenizer", '\0', OPTION_TEXT, AT(tokenizer), "union|base|MODEL",
+     "merge token by token, with this tokenizer",
+     .details = "For models whose vocabularies differ. union: the tokenizer of the base, or of the "
+                "last model, with the tokens of the others added."},
+    {"token", '\0', OPTION_TEXTS, AT(tokens), "TOKEN=SOURCE", "where the row of a token comes from",
+     .details = "The source is zero, MODEL, MODEL:TOKEN or MODEL:#ROW. It is for models that lack "
+                "the token, or for all models if ',force' follows. Needs --tokenizer."},
+    {"pad-vocab", '\0', OPTION_NUMBER, AT(pad_vocabulary), "N",
+     "rows of the vocabulary: a multiple of N", NULL, 1, 1 << 20,
+     .details = "Rows that are added hold the mean of the others. Needs --tokenizer."},
+    {"chat-template", '\0', OPTION_TEXT, AT(chat_template), "NAME|TEXT",
+     "chat template of the result",
+     .details =
+         "alpaca, chatml, exaone, llama3 or mistral; auto, the one that most models have; or "
+         "a template itself. Its special tokens must be in the vocabulary."},
     {"dtype", '\0', OPTION_TEXT, AT(dtype), "f32|f16|bf16", "dtype of the result", "widest input",
      .details = "Integer tensors keep their dtype."},
     {"shard-size", '\0', OPTION_SIZE, AT(shard_size), "SIZE", "largest size of a weights file",

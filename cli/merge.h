@@ -13,11 +13,11 @@ enum { MERGE_MAX_THEN = 8 };
 
 typedef struct merge_settings {
     common_options common;
-    const char *output, *base, *dtype, *keep, *from;
-    text_list params, passthrough, exclude, sides, then, matrices;
+    const char *output, *base, *dtype, *keep, *from, *tokenizer, *chat_template;
+    text_list params, passthrough, exclude, tokens, sides, then, matrices;
     text_list owned; /* texts of --from */
     int64_t shard_size, memory;
-    uint64_t seed, threads;
+    uint64_t seed, threads, pad_vocabulary;
     bool strict, dry_run, overwrite, no_sync, allow_unused;
     score_settings score;
 } merge_settings;

@@ -183,6 +183,10 @@ static mc_status check_given(const merge_settings *settings, const text_list *op
                               : settings->then.count        ? "then"
                               : settings->matrices.count    ? "matrices"
                               : settings->sides.count       ? "side"
+                              : settings->tokenizer         ? "tokenizer"
+                              : settings->tokens.count      ? "token"
+                              : settings->pad_vocabulary    ? "pad-vocab"
+                              : settings->chat_template     ? "chat-template"
                               : settings->dtype             ? "dtype"
                               : settings->shard_size        ? "shard-size"
                               : settings->seed              ? "seed"
@@ -230,6 +234,12 @@ static mc_status take_record(const json_t *record, merge_settings *settings, tex
     const json_t *const base = json_object_get(record, "base");
     settings->base = json_is_object(base) ? own(settings, model_reference(base)) : NULL;
     settings->keep = json_string_value(json_object_get(record, "keep"));
+    const json_t *const tokenizer = json_object_get(record, "tokenizer");
+    const json_int_t padding = json_integer_value(json_object_get(tokenizer, "pad_vocabulary"));
+    settings->tokenizer = json_string_value(json_object_get(tokenizer, "source"));
+    settings->chat_template = json_string_value(json_object_get(tokenizer, "chat_template"));
+    settings->pad_vocabulary = padding > 0 ? (uint64_t)padding : 0;
+    add_texts(tokenizer, "tokens", &settings->tokens);
     settings->dtype = short_dtype(json_string_value(json_object_get(record, "dtype")));
     settings->allow_unused = true;
     return MC_OK;

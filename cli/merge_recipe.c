@@ -20,6 +20,10 @@ static mc_status check_recipe_arguments(const merge_settings *settings, const te
                                        : settings->params.count      ? "param"
                                        : settings->passthrough.count ? "passthrough"
                                        : settings->sides.count       ? "side"
+                                       : settings->tokenizer         ? "tokenizer"
+                                       : settings->tokens.count      ? "token"
+                                       : settings->pad_vocabulary    ? "pad-vocab"
+                                       : settings->chat_template     ? "chat-template"
                                                                      : NULL;
     if (operands->count > 1)
         return mc_fail(error, MC_USAGE, "expected no models after the recipe '%s', found '%s'",

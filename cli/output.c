@@ -201,6 +201,8 @@ static const char *hint_text(mc_hint hint)
         return "the same command resumes; mergecraft clean DIR removes what is kept";
     case MC_HINT_UNUSED:
         return "--allow-unused accepts it";
+    case MC_HINT_TOKENIZER:
+        return "--tokenizer union merges them token by token; in a recipe, tokenizer_source: union";
     }
     return NULL;
 }

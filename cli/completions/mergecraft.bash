@@ -51,6 +51,10 @@ _mergecraft_value()
     "merge --then") ;;
     "merge --matrices") ;;
     "merge --side") _mergecraft_offer "$3" files ;;
+    "merge --tokenizer") _mergecraft_offer "$3" files ;;
+    "merge --token") ;;
+    "merge --pad-vocab") ;;
+    "merge --chat-template") ;;
     "merge --dtype") _mergecraft_offer "$3" words "f32 f16 bf16" ;;
     "merge --shard-size") ;;
     "merge --seed") ;;

@@ -51,7 +51,8 @@ typedef enum mc_hint {
     MC_HINT_SIDE,      /* give the side input that the text names */
     MC_HINT_OVERWRITE, /* allow the output to be replaced */
     MC_HINT_RESUME,    /* call it again in the same way: it resumes */
-    MC_HINT_UNUSED     /* allow patterns that no name matches */
+    MC_HINT_UNUSED,    /* allow patterns that no name matches */
+    MC_HINT_TOKENIZER  /* choose the tokenizer of the result: tokens are merged by their texts */
 } mc_hint;
 
 /* All text is NUL-terminated UTF-8, cut to fit. */

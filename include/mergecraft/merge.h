@@ -201,6 +201,26 @@ typedef struct mc_plan_input {
     size_t then_count;
     const char *const *matrices;
     size_t matrix_count;
+    /*
+     * The tokenizer of the result, for models whose vocabularies differ: "union" (the base's, or
+     * that of the model which is kept, and the tokens of the others), "base", or a model by its
+     * name. Tensors with rows of tokens are then merged token by token. NULL: row by row, and
+     * differing vocabularies are an error.
+     */
+    const char *tokenizer;
+    /*
+     * Tokens of the result and where their rows come from: "TOKEN=SOURCE" with zero, MODEL,
+     * MODEL:TOKEN or MODEL:#ROW as source; ",force" at the end replaces the rows of models that
+     * have the token, too. Without a source: the base's row, else the mean of the models' rows.
+     */
+    const char *const *tokens;
+    size_t token_count;
+    int64_t pad_vocabulary; /* rows of the result are a multiple of it; 0: no padding */
+    /*
+     * alpaca, chatml, exaone, llama3, mistral; auto: the one that most models have; or a template.
+     * NULL: that of the tokenizer.
+     */
+    const char *chat_template;
     uint64_t seed;
     bool strict;       /* treat warnings as errors */
     bool allow_unused; /* as in mc_merge_input */

@@ -64,7 +64,6 @@ typedef struct mc_recipe_options {
  *
  * Errors: MC_FORMAT       at a line: blocks that do not exist, a parameter that is missing
  *         MC_MISMATCH     shapes differ; vocabularies differ; a warning under strict
- *         MC_UNSUPPORTED  vocabularies that would have to be united
  *         and those of mc_models_open
  */
 MC_API mc_status mc_recipe_plan(mc_recipe *recipe, const mc_recipe_options *options, mc_plan **out,

@@ -35,10 +35,11 @@ static const mc_model **models_of(PyObject *list, Py_ssize_t *count)
 /* What new_plan was given, in the library's terms. */
 typedef struct plan_arguments {
     PyObject *method, *models, *base, *params, *passthrough, *exclude, *sides, *then, *matrices;
-    Py_ssize_t keep;
+    PyObject *tokens;
+    Py_ssize_t keep, pad_vocabulary;
     unsigned long long seed;
     int strict;
-    const char *dtype, *origin, *text;
+    const char *dtype, *origin, *text, *tokenizer, *chat_template;
 } plan_arguments;
 
 static mc_plan *make_plan(const plan_arguments *a, mc_plan_input *input)
@@ -53,6 +54,9 @@ static mc_plan *make_plan(const plan_arguments *a, mc_plan_input *input)
     input->convert = a->dtype != NULL;
     input->method_origin = a->origin;
     input->method_text = a->text;
+    input->tokenizer = a->tokenizer;
+    input->chat_template = a->chat_template;
+    input->pad_vocabulary = a->pad_vocabulary;
     if (!input->method || (a->base != Py_None && !input->base) ||
         (a->dtype && !core_dtype(a->dtype, &input->dtype)))
         return NULL;
@@ -123,6 +127,7 @@ static const mc_method **add_ons_of(PyObject *list, Py_ssize_t *count)
 static mc_plan *plan_of_arguments(const plan_arguments *a)
 {
     Py_ssize_t model_count, param_count = 0, passthrough_count = 0, exclude_count = 0;
+    Py_ssize_t token_count = 0;
     const mc_model **const models = models_of(a->models, &model_count);
     const char **const params = models ? core_strings(a->params, &param_count) : NULL;
     const char **const passthrough = params ? core_strings(a->passthrough, &passthrough_count)
@@ -136,6 +141,7 @@ static mc_plan *plan_of_arguments(const plan_arguments *a)
     side_lists sides = {0};
     const bool ready = passthrough && (exclude || !a->exclude) && (matrices || !a->matrices) &&
                        (then || !a->then) && sides_of(a->sides, model_count, &sides);
+    const char **const tokens = ready && a->tokens ? core_strings(a->tokens, &token_count) : NULL;
     mc_plan_input input = {.models = models,
                            .then = then,
                            .then_count = (size_t)then_count,
@@ -153,8 +159,10 @@ static mc_plan *plan_of_arguments(const plan_arguments *a)
                            .side_names = sides.names,
                            .sides = (const mc_model *const *const *)sides.models,
                            .side_count = (size_t)sides.count,
-                           .keep = (size_t)a->keep};
-    mc_plan *const plan = ready ? make_plan(a, &input) : NULL;
+                           .keep = (size_t)a->keep,
+                           .tokens = tokens,
+                           .token_count = (size_t)token_count};
+    mc_plan *const plan = ready && (tokens || !a->tokens) ? make_plan(a, &input) : NULL;
     PyMem_Free((void *)(uintptr_t)models);
     PyMem_Free((void *)(uintptr_t)params);
     PyMem_Free((void *)(uintptr_t)passthrough);
@@ -162,23 +170,27 @@ static mc_plan *plan_of_arguments(const plan_arguments *a)
     PyMem_Free((void *)(uintptr_t)matrices);
     PyMem_Free((void *)(uintptr_t)then);
     free_sides(&sides);
+    PyMem_Free((void *)(uintptr_t)tokens);
     return plan;
 }
 
 static PyObject *new_plan(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
-    static char *names[] = {"method", "models", "base",     "params", "passthrough", "seed",
-                            "strict", "dtype",  "origin",   "text",   "exclude",     "keep",
-                            "sides",  "then",   "matrices", NULL};
+    static char *names[] = {"method",    "models", "base",           "params",        "passthrough",
+                            "seed",      "strict", "dtype",          "origin",        "text",
+                            "exclude",   "keep",   "sides",          "then",          "matrices",
+                            "tokenizer", "tokens", "pad_vocabulary", "chat_template", NULL};
     plan_arguments a = {0};
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOOOOKpzzz|OnOOO", names, &a.method,
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOOOOKpzzz|OnOOOzOnz", names, &a.method,
                                      &a.models, &a.base, &a.params, &a.passthrough, &a.seed,
                                      &a.strict, &a.dtype, &a.origin, &a.text, &a.exclude, &a.keep,
-                                     &a.sides, &a.then, &a.matrices))
+                                     &a.sides, &a.then, &a.matrices, &a.tokenizer, &a.tokens,
+                                     &a.pad_vocabulary, &a.chat_template))
         return NULL;
     if (!PyList_Check(a.models) || !PyList_Check(a.params) || !PyList_Check(a.passthrough) ||
         (a.exclude && !PyList_Check(a.exclude)) || (a.sides && !PyList_Check(a.sides)) ||
-        (a.then && !PyList_Check(a.then)) || (a.matrices && !PyList_Check(a.matrices)))
+        (a.then && !PyList_Check(a.then)) || (a.matrices && !PyList_Check(a.matrices)) ||
+        (a.tokens && !PyList_Check(a.tokens)))
         return PyErr_Format(PyExc_TypeError, "expected lists of models, parameters and patterns");
     mc_plan *const plan = plan_of_arguments(&a);
     plan_object *const self = plan ? (plan_object *)PyType_GenericAlloc(type, 0) : NULL;
@@ -291,7 +303,8 @@ static PyMethodDef plan_methods[] = {{"run", (PyCFunction)(void (*)(void))plan_r
 static PyType_Slot plan_slots[] = {{Py_tp_doc,
                                     "Plan(method, models, base, params, passthrough, seed, strict, "
                                     "dtype, origin, text, exclude=[], "
-                                    "keep=0, sides=[], then=[], matrices=[])\n--\n\n"
+                                    "keep=0, sides=[], then=[], matrices=[], tokenizer=None, "
+                                    "tokens=[], pad_vocabulary=0, chat_template=None)\n--\n\n"
                                     "What will be made of models; params are 'NAME=VALUE', sides "
                                     "(name, models)."},
                                    {Py_tp_new, new_plan},

@@ -22,6 +22,10 @@ COMMON = (
     "keep",
     "then",
     "matrices",
+    "tokenizer",
+    "tokens",
+    "pad_vocab",
+    "chat_template",
     "base_index",
     "base_model",
     "out",
@@ -51,6 +55,12 @@ class Options:
         self.then, self.then_params = add_ons(given.get("then"))
         if given.get("keep") is not None and not self.exclude:
             raise UsageError(f"{function}(): keep: expected exclude=PATTERNS with it")
+        self.vocabulary: dict[str, Any] = {
+            "tokenizer": text(given, "tokenizer"),
+            "tokens": patterns(given, "tokens"),
+            "pad_vocabulary": whole("pad_vocab", given.get("pad_vocab"), 0),
+            "chat_template": text(given, "chat_template"),
+        }
         self.dtype = float_dtype(given["dtype"]) if given.get("dtype") is not None else None
         self.seed = whole("seed", given.get("seed"), -(2**63), 2**64 - 1) % 2**64
         self.strict = bool(given.get("strict", False))
@@ -69,6 +79,18 @@ class Options:
         if self.files and self.out is None:
             name = next(iter(self.files))
             raise UsageError(f"{function}(): {name}: expected out='FOLDER' with it")
+        for name in ("tokenizer", "chat_template"):
+            if self.vocabulary[name] is not None and self.out is None:
+                # The tokenizer is files, which only a folder has.
+                raise UsageError(f"{function}(): {name}: expected out='FOLDER' with it")
+
+
+def text(given: Mapping[str, Any], name: str) -> str | None:
+    """Returns the text that a keyword gives, or None."""
+    value = given.get(name)
+    if value is not None and not isinstance(value, str):
+        raise ArgumentError(f"{name}: expected a text, found {type(value).__name__}")
+    return value
 
 
 def patterns(given: Mapping[str, Any], name: str) -> list[str]:

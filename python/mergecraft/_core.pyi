@@ -107,6 +107,10 @@ class Plan:
         sides: list[tuple[str, list[Model]]] = ...,
         then: list[str] = ...,
         matrices: list[str] = ...,
+        tokenizer: str | None = None,
+        tokens: list[str] = ...,
+        pad_vocabulary: int = 0,
+        chat_template: str | None = None,
     ) -> None: ...
     @property
     def report(self) -> list[str]: ...

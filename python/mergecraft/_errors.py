@@ -94,6 +94,7 @@ _HINTS: dict[int, str] = {
     2: "pass it as a further argument of the method",
     3: "overwrite=True replaces it",
     4: "the same call resumes",
+    6: "tokenizer='union' merges them token by token, with out='FOLDER'",
 }
 
 

@@ -320,6 +320,9 @@ class Merge:
         then: add-ons that change the result: a name, several, or a dict from names to parameters,
             {'lines': {'beta': 0.5}}. They need a base. matrices: names or patterns of the tensors
             of rank 2 that methods decompose; by default all but embeddings and heads.
+        tokenizer: for models whose vocabularies differ, with out: 'union', 'base' or a model's
+            name; rows are merged token by token. tokens: 'TOKEN=SOURCE', where rows come from.
+            pad_vocab: rows are a multiple of it. chat_template: a name, 'auto' or a template.
         base_index: which of the models is the base. base_model: a base apart from the list.
         out: a folder to write the result to instead of returning it, as to_folder does. With it
             shard_size (bytes), overwrite, sync (False: do not flush data to the disk).
@@ -487,6 +490,7 @@ class FunctionMerge(Merge):
             keep=rest.index(last) + 1 if options.exclude else 0,
             then=options.then,
             matrices=options.matrices,
+            **options.vocabulary,
         )
         options.given["whole"] = last in rest
         return self._finish(plan, last, options, call.made, 1 if call.lazy else None)

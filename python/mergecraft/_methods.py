@@ -163,6 +163,7 @@ class Method(Merge):
             then=options.then,
             matrices=options.matrices,
             sides=[(name, [each.core for each in items]) for name, items in sides],
+            **options.vocabulary,
         )
         return self._finish(plan, last, options, {}, None)
 

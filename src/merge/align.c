@@ -312,6 +312,12 @@ static bool has_output_head(const mc_model *model)
     return strlen(class) < strlen("Model") || strcmp(end, "Model") != 0;
 }
 
+/* The numbers of tokens may differ: vocabularies are matched later. */
+static bool same_columns(const mc_source *embedding, const mc_source *head)
+{
+    return embedding->rank == 2 && head->rank == 2 && embedding->shape[1] == head->shape[1];
+}
+
 /* An output head that the file leaves out, since the configuration ties it to the embeddings. */
 static mc_status add_output_head(aligner *a, size_t model, size_t at, mc_names *added)
 {
@@ -322,8 +328,8 @@ static mc_status add_output_head(aligner *a, size_t model, size_t at, mc_names *
     const char *const partner = mc_tied_partner(mc_model_type(from), mc_model_state_dict(from),
                                                 a->pool.names[at]);
     const size_t origin = partner ? index_of(mc_model_state_dict(from), partner) : 0;
-    if (!partner || !mc_source_same_shape(mc_state_dict_source(mc_model_state_dict(from), origin),
-                                          a->pool.sources[at]))
+    if (!partner ||
+        !same_columns(mc_state_dict_source(mc_model_state_dict(from), origin), a->pool.sources[at]))
         return MC_OK;
     MC_TRY(add_tied(a, model, a->pool.names[at], origin));
     return mc_names_add(added, a->pool.names[at], a->error);
@@ -436,4 +442,13 @@ const char *mc_alignment_origin(const void *alignment, size_t model, const char 
     const size_t at = mc_index_find(&a->origins[model], name);
     return at == MC_INDEX_NONE ? name
                                : mc_state_dict_name(mc_model_state_dict(a->models[model]), at);
+}
+
+mc_status mc_alignment_replace(mc_alignment *a, size_t model, const char *name, mc_source *source,
+                               mc_error *error)
+{
+    if (!a->own[model]) /* names without an origin are the model's own */
+        MC_TRY(mc_state_dict_copy(a->dicts[model], &a->own[model], error));
+    a->dicts[model] = a->own[model];
+    return mc_state_dict_set(a->own[model], name, source, error);
 }

@@ -36,6 +36,10 @@ mc_status mc_align(const mc_model *const *models, size_t tuned_count, size_t cou
                    mc_alignment *out, mc_report *report, mc_error *error);
 void mc_alignment_free(mc_alignment *alignment);
 
+/* Gives a model another tensor under a name that it has. Takes its own reference. */
+mc_status mc_alignment_replace(mc_alignment *alignment, size_t model, const char *name,
+                               mc_source *source, mc_error *error);
+
 /* The name that the tensor of an aligned name has in its model's files; mc_name_of of lineup.h. */
 const char *mc_alignment_origin(const void *alignment, size_t model, const char *name);
 

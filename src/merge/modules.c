@@ -68,6 +68,10 @@ static mc_status plan_module(mc_module *module, const mc_plan_input *input, size
     const bool whole = tuned == input->model_count && input->side_count == 0 &&
                        (!input->method->needs_base || module->count > tuned);
     mc_plan_input all = *input;
+    /* A module of sentence-transformers has no rows of tokens. */
+    all.tokenizer = all.chat_template = NULL;
+    all.token_count = 0;
+    all.pad_vocabulary = 0;
     all.models = (const mc_model *const *)module->models;
     all.model_count = tuned;
     all.base = module->count > tuned ? module->models[tuned] : NULL;

@@ -7,6 +7,7 @@
 #include "merge/execute.h"
 #include "merge/lineage.h"
 #include "merge/lineup.h"
+#include "merge/plan_tokenizer.h"
 #include "merge/report.h"
 #include "model/model.h"
 
@@ -53,6 +54,7 @@ void mc_plan_free(mc_plan *plan)
     mc_report_free(plan->report);
     mc_free(plan->recipe);
     mc_free(plan->parameters);
+    mc_free(plan->tokenizer);
     mc_free(plan->method_origin);
     mc_free(plan->method_text);
     mc_free(plan);
@@ -133,8 +135,8 @@ static mc_status copy_options(const mc_plan_input *input, mc_plan *plan, mc_erro
 }
 
 /* Fills rows from state dicts that are aligned. */
-static mc_status line_up(mc_plan *plan, const mc_alignment *aligned, mc_params *params,
-                         mc_error *error)
+static mc_status line_up(mc_plan *plan, const mc_alignment *aligned,
+                         const mc_plan_tokenizer *tokenizer, mc_params *params, mc_error *error)
 {
     const size_t lists_at = plan->model_count + (plan->base != NULL);
     mc_side_dicts *const sides = mc_alloc_zero(plan->side_count, sizeof *sides);
@@ -169,19 +171,24 @@ static mc_status line_up(mc_plan *plan, const mc_alignment *aligned, mc_params *
     if (status == MC_OK && plan->convert)
         status = mc_outputs_convert(&plan->outputs, plan->dtype, error);
     if (status == MC_OK)
+        status = mc_plan_tokenizer_check(tokenizer, plan, error);
+    if (status == MC_OK)
         status = mc_outputs_resolve(&plan->outputs, &lineup.labels, error);
     mc_free(sides);
     return status;
 }
 
-static mc_status fill_rows(mc_plan *plan, mc_params *params, mc_error *error)
+static mc_status fill_rows(mc_plan *plan, const mc_plan_tokenizer *tokenizer, mc_params *params,
+                           mc_error *error)
 {
     mc_alignment aligned = {0};
     mc_status status = mc_align(plan->models, plan->model_count, plan->all_count, &aligned,
                                 plan->report, error);
+    if (status == MC_OK)
+        status = mc_plan_tokenizer_align(tokenizer, &aligned, error);
     if (status == MC_OK) {
         plan->untied = aligned.untied[plan->keep ? plan->keep - 1 : plan->model_count - 1];
-        status = line_up(plan, &aligned, params, error);
+        status = line_up(plan, &aligned, tokenizer, params, error);
     }
     mc_alignment_free(&aligned);
     return status;
@@ -222,30 +229,31 @@ static mc_status add_all_notes(const mc_plan *plan, mc_error *error)
 static mc_status check_agreement(const mc_plan *plan, mc_error *error)
 {
     const mc_model *const last = mc_plan_last(plan);
-    const size_t with_base = plan->model_count + (plan->base != NULL);
     if (plan->exclude_count == 0) /* otherwise labels and head are those of one model */
         MC_TRY(
             mc_agree_on_labels(plan->models, plan->model_count, plan->strict, plan->report, error));
-    MC_TRY(mc_agree_on_configs(plan->models, plan->all_count, last, plan->strict, plan->report,
-                               error));
-    return mc_agree_on_tokens(plan->models, with_base, last, plan->strict, plan->report, error);
+    return mc_agree_on_configs(plan->models, plan->all_count, last, plan->strict, plan->report,
+                               error);
 }
 
-static mc_status make(mc_plan *plan, const mc_plan_input *input, mc_error *error)
+static mc_status make_rows(mc_plan *plan, const mc_plan_input *input,
+                           const mc_plan_tokenizer *tokenizer, mc_error *error)
 {
     mc_params *params = NULL;
-    MC_TRY(copy_models(input, plan, error));
-    MC_TRY(copy_options(input, plan, error));
-    MC_TRY(mc_report_new(&plan->report, error));
     MC_TRY(
         parse_params(plan, input->params, input->param_count, &params, &plan->parameters, error));
     mc_status status = add_all_notes(plan, error);
     if (status == MC_OK)
         status = mc_lineage_check(plan, error);
     if (status == MC_OK)
-        status = fill_rows(plan, params, error);
+        status = fill_rows(plan, tokenizer, params, error);
     mc_params_unref(params);
-    MC_TRY(status);
+    return status;
+}
+
+static mc_status make_outfit(mc_plan *plan, const mc_plan_input *input,
+                             const mc_plan_tokenizer *tokenizer, mc_error *error)
+{
     MC_TRY(check_agreement(plan, error));
     MC_TRY(mc_outfit_from_model(mc_plan_last(plan), &plan->outfit, plan->report, error));
     if (plan->untied)
@@ -253,6 +261,22 @@ static mc_status make(mc_plan *plan, const mc_plan_input *input, mc_error *error
     MC_TRY(mc_modules_plan(input, mc_plan_last(plan), &plan->outfit, &plan->modules, plan->report,
                            error));
     MC_TRY(mc_lineage_read_cards(plan, error));
+    return mc_plan_tokenizer_dress(tokenizer, input, plan, error);
+}
+
+static mc_status make(mc_plan *plan, const mc_plan_input *input, mc_error *error)
+{
+    mc_plan_tokenizer tokenizer = {0};
+    MC_TRY(copy_models(input, plan, error));
+    MC_TRY(copy_options(input, plan, error));
+    MC_TRY(mc_report_new(&plan->report, error));
+    mc_status status = mc_plan_tokenizer_new(plan, input, &tokenizer, error);
+    if (status == MC_OK)
+        status = make_rows(plan, input, &tokenizer, error);
+    if (status == MC_OK)
+        status = make_outfit(plan, input, &tokenizer, error);
+    mc_plan_tokenizer_free(&tokenizer);
+    MC_TRY(status);
     return mc_outputs_order(&plan->outputs, &mc_writer_safetensors, error);
 }
 

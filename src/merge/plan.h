@@ -35,7 +35,8 @@ struct mc_plan {
     size_t then_count;
     char **passthrough, **exclude, **matrices;
     size_t passthrough_count, exclude_count, matrix_count;
-    size_t keep; /* as in mc_plan_input */
+    size_t keep;     /* as in mc_plan_input */
+    char *tokenizer; /* the choice, as JSON for mergecraft.json; NULL: there is none */
     bool strict, allow_unused, convert;
     bool untied; /* a tied head of the model whose configuration it has is a tensor of its own */
     mc_dtype dtype;

@@ -115,6 +115,8 @@ static json_t *add_method(json_t *object, const mc_plan *plan)
         then = mc_json_append(then, json_string(plan->then[i]->name));
     object = mc_json_put(object, "then", then);
     object = mc_json_put(object, "matrices", texts_json(plan->matrices, plan->matrix_count));
+    if (plan->tokenizer)
+        object = mc_json_put(object, "tokenizer", json_loads(plan->tokenizer, 0, &ignored));
     if (plan->exclude_count > 0) {
         object = mc_json_put(object, "exclude", texts_json(plan->exclude, plan->exclude_count));
         object = mc_json_put(object, "keep", mc_json_text(mc_model_name(mc_plan_last(plan))));

@@ -10,6 +10,7 @@
 #include "merge/report.h"
 #include "merge/save.h"
 #include "model/model.h"
+#include "tensor/gather.h"
 
 #include <mergecraft/version.h>
 
@@ -39,7 +40,7 @@ static uint64_t hash_inputs(uint64_t hash, const mc_output *row)
 {
     for (size_t i = 0; i < row->input_count; i++) {
         const mc_input *const input = &row->inputs[i];
-        const uint64_t place[] = {input->role, input->model};
+        const uint64_t place[] = {input->role, input->model, mc_gather_hash(input->source)};
         hash = mc_hash_bytes(hash, place, sizeof place);
         hash = mc_hash_text(hash, input->name ? input->name : row->name);
     }

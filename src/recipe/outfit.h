@@ -7,15 +7,14 @@
 
 /*
  * Changes an outfit that was made from `donor`: the number of blocks and lists with an entry per
- * block follow the stacks; tokenizer files and chat template are those that the recipe asks for;
- * mergekit_config.yml is the recipe.
+ * block follow the stacks; tokenizer files and chat template are those that the recipe asks for,
+ * and rows get their vocabulary; mergekit_config.yml is the recipe.
  *
- * Errors: MC_UNSUPPORTED  at the line of the option: vocabularies differ and would have to be
- * united
+ * Errors: those of mc_recipe_set_tokenizer and mc_recipe_set_template
  */
 mc_status mc_recipe_dress(const mc_recipe_schema *schema, const mc_recipe_stage *stage,
-                          const mc_recipe_models *models, const mc_recipe_rows *rows,
-                          const mc_model *donor, mc_outfit *outfit, mc_report *report,
+                          const mc_recipe_models *models, mc_recipe_rows *rows,
+                          const mc_model *donor, bool strict, mc_outfit *outfit, mc_report *report,
                           mc_error *error);
 
 #endif

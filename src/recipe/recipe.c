@@ -34,7 +34,8 @@ struct mc_recipe {
 typedef struct cast {
     const char **names;
     const mc_model **models;
-    size_t count, name_capacity, model_capacity;
+    const mc_outfit **outfits; /* NULL: the model is not a stage's result */
+    size_t count, name_capacity, model_capacity, outfit_capacity;
     size_t merged; /* how many come before the base */
 } cast;
 
@@ -263,9 +264,14 @@ static mc_status gather(void *user, const mc_reference *reference, bool is_base,
         if (strcmp(all->names[i], reference->text) == 0)
             return MC_OK;
     if (!MC_GROW(all->names, all->count, all->name_capacity) ||
-        !MC_GROW(all->models, all->count, all->model_capacity))
+        !MC_GROW(all->models, all->count, all->model_capacity) ||
+        !MC_GROW(all->outfits, all->count, all->outfit_capacity))
         return mc_fail_memory(error);
     MC_TRY(find_model(g->recipe, reference, g->options, &all->models[all->count], error));
+    const size_t stage = stage_of(g->recipe->schema, reference->text);
+    all->outfits[all->count] = stage < g->recipe->schema->count
+                                   ? &g->recipe->made[stage].plan->outfit
+                                   : NULL;
     all->names[all->count++] = reference->text;
     return MC_OK;
 }
@@ -365,11 +371,10 @@ static mc_status make_rows(mc_recipe *recipe, const mc_recipe_stage *stage,
                            const aligned_models *aligned, mc_recipe_rows *rows, mc_report *report,
                            mc_error *error)
 {
-    const mc_recipe_models models = {all->names, all->models, aligned->dicts, all->count};
+    const mc_recipe_models models = {all->names, all->models, aligned->dicts, all->outfits,
+                                     all->count};
     const mc_model *const donor = mc_recipe_donor(stage, &models);
     MC_TRY(mc_agree_on_configs(all->models, all->count, donor, options->strict, report, error));
-    if (!stage->tokenizer.at)
-        MC_TRY(mc_agree_on_tokens(all->models, all->count, donor, options->strict, report, error));
     return mc_recipe_rows_make(recipe->schema, stage, &models, options, rows, report, error);
 }
 
@@ -393,7 +398,7 @@ static mc_status fill_plan(mc_recipe *recipe, const mc_recipe_stage *stage,
                            const mc_recipe_options *options, const cast *all, bool is_last,
                            mc_recipe_rows *rows, mc_plan_rows *plan, mc_error *error)
 {
-    const mc_recipe_models models = {all->names, all->models, NULL, all->count};
+    const mc_recipe_models models = {all->names, all->models, NULL, all->outfits, all->count};
     bool untied = false;
     const mc_model *const donor = mc_recipe_donor(stage, &models);
     MC_TRY(mc_report_new(&plan->report, error));
@@ -409,8 +414,8 @@ static mc_status fill_plan(mc_recipe *recipe, const mc_recipe_stage *stage,
     MC_TRY(mc_outfit_report_weights(&plan->outfit, plan->report, error));
     if (untied)
         MC_TRY(mc_outfit_untie(&plan->outfit, plan->report, error));
-    MC_TRY(mc_recipe_dress(recipe->schema, stage, &models, rows, donor, &plan->outfit, plan->report,
-                           error));
+    MC_TRY(mc_recipe_dress(recipe->schema, stage, &models, rows, donor, options->strict,
+                           &plan->outfit, plan->report, error));
     MC_TRY(resolve(all, &rows->outputs, error));
     plan->models = all->models;
     plan->model_count = all->merged;
@@ -445,6 +450,7 @@ static mc_status make_stage(mc_recipe *recipe, size_t index, const mc_recipe_opt
     mc_recipe_rows_free(&rows);
     mc_free(all.names);
     mc_free(all.models);
+    mc_free(all.outfits);
     return status;
 }
 

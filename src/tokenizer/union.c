@@ -20,6 +20,7 @@ void mc_union_free(mc_union *united)
 typedef struct builder {
     const mc_union_input *inputs;
     size_t count, base;
+    const mc_union_options *options;
     mc_vocabulary ids;   /* of all tokens */
     mc_vocabulary added; /* index in `tokens` of added ones */
     mc_document_added *tokens;
@@ -48,6 +49,7 @@ static mc_status reserve(builder *b, mc_error *error)
         mc_document_added_tokens(b->inputs[i].document, &count);
         added += count;
     }
+    all += b->options->wanted_count;
     b->tokens = mc_alloc((all + added) * sizeof *b->tokens);
     if (!b->tokens)
         return mc_fail_memory(error);
@@ -95,14 +97,14 @@ static mc_status append(builder *b, mc_document_added token, mc_error *error)
     return MC_OK;
 }
 
-static bool is_added(const mc_document *document, const char *text)
+static const mc_document_added *find_added(const mc_document *document, const char *text)
 {
     size_t count;
     const mc_document_added *const added = mc_document_added_tokens(document, &count);
     for (size_t i = 0; i < count; i++)
         if (strcmp(added[i].text, text) == 0)
-            return true;
-    return false;
+            return &added[i];
+    return NULL;
 }
 
 /* A text that only the model's vocabulary has is looked for in the raw text, as an added token. */
@@ -116,7 +118,7 @@ static mc_status add_ordinary(builder *b, const mc_union_input *input, mc_error 
             continue;
         }
         if (find(&b->ids, tokens[i].text) != MC_NO_TOKEN ||
-            is_added(input->document, tokens[i].text))
+            find_added(input->document, tokens[i].text))
             continue;
         MC_TRY(append(b, (mc_document_added){.text = tokens[i].text, .normalized = true}, error));
     }
@@ -144,6 +146,19 @@ static mc_status add_added(builder *b, const mc_union_input *input, mc_error *er
             b->out->conflicting += !same_attributes(&b->tokens[known], &added[i]);
     }
     return MC_OK;
+}
+
+static mc_status add_wanted(builder *b, const char *text, mc_error *error)
+{
+    mc_document_added token = {.text = text, .normalized = true};
+    if (find(&b->ids, text) != MC_NO_TOKEN)
+        return MC_OK;
+    for (size_t i = b->count; i-- > 0;) {
+        const mc_document_added *const added = find_added(b->inputs[i].document, text);
+        if (added)
+            token = *added;
+    }
+    return append(b, token, error);
 }
 
 static mc_status map_ids(builder *b, size_t index, mc_error *error)
@@ -186,23 +201,27 @@ static mc_status finish(builder *b, mc_error *error)
 
 static mc_status build(builder *b, mc_error *error)
 {
+    const bool all = !b->options->base_only;
     MC_TRY(reserve(b, error));
     MC_TRY(add_base(b, error));
-    for (size_t i = 0; i < b->count; i++)
+    for (size_t i = 0; all && i < b->count; i++)
         if (i != b->base)
             MC_TRY(add_ordinary(b, &b->inputs[i], error));
-    for (size_t i = 0; i < b->count; i++)
+    for (size_t i = 0; all && i < b->count; i++)
         if (i != b->base)
             MC_TRY(add_added(b, &b->inputs[i], error));
+    for (size_t i = 0; i < b->options->wanted_count; i++)
+        MC_TRY(add_wanted(b, b->options->wanted[i], error));
     return finish(b, error);
 }
 
-mc_status mc_union_new(const mc_union_input *inputs, size_t count, size_t base, mc_union **out,
-                       mc_error *error)
+mc_status mc_union_new(const mc_union_input *inputs, size_t count, const mc_union_options *options,
+                       mc_union **out, mc_error *error)
 {
-    builder b = {.inputs = inputs, .count = count, .base = base};
-    if (base >= count)
-        return mc_fail(error, MC_USAGE, "union of %zu tokenizers: found no base %zu", count, base);
+    builder b = {.inputs = inputs, .count = count, .base = options->base, .options = options};
+    if (b.base >= count)
+        return mc_fail(error, MC_USAGE, "union of %zu tokenizers: found no base %zu", count,
+                       b.base);
     b.out = mc_alloc_zero(1, sizeof *b.out);
     const mc_status status = b.out ? build(&b, error) : mc_fail_memory(error);
     mc_vocabulary_free(&b.ids);

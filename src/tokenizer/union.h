@@ -25,20 +25,30 @@ typedef struct mc_union {
     size_t conflicting; /* added tokens whose attributes differ between models; the first's count */
 } mc_union;
 
+/* What becomes of the tokens. */
+typedef struct mc_union_options {
+    size_t base;               /* index of the input whose tokens keep their ids */
+    bool base_only;            /* the tokens of the other inputs are not added */
+    const char *const *wanted; /* texts that are tokens of the union whoever has them */
+    size_t wanted_count;
+} mc_union_options;
+
 /*
  * Builds the union. Order of its tokens:
  *
  *     the base's, with their ids
  *     ordinary tokens of the other models, in the order of models and ids
  *     added tokens of the other models, with their attributes, likewise
+ *     wanted texts that are none of these: with the attributes of the first model that has added
+ *         them, else as ordinary added tokens
  *
  * Merges, normalizers and everything else are the base's. Free with mc_union_free.
  *
  * Errors: MC_USAGE     there are no inputs, or no such base
  *         MC_MISMATCH  a token of the base has no row
  */
-mc_status mc_union_new(const mc_union_input *inputs, size_t count, size_t base, mc_union **out,
-                       mc_error *error);
+mc_status mc_union_new(const mc_union_input *inputs, size_t count, const mc_union_options *options,
+                       mc_union **out, mc_error *error);
 void mc_union_free(mc_union *united); /* accepts NULL */
 
 #endif

@@ -44,7 +44,7 @@ static void test_union(void **state)
     const mc_union_input inputs[] = {{parse(MOVED), 0}, {parse(BASE), 8}, {parse(SMALL), 4}};
     mc_union *united = NULL;
     size_t count;
-    assert_int_equal(mc_union_new(inputs, 3, 1, &united, NULL), MC_OK);
+    assert_int_equal(mc_union_new(inputs, 3, &(mc_union_options){.base = 1}, &united, NULL), MC_OK);
     static const char *const texts[] = {"a", "b", "ab", "<s>", "c", "<chat>"};
     const mc_document_token *const tokens = mc_document_tokens(united->document, &count);
     assert_int_equal(count, 6);
@@ -75,7 +75,7 @@ static void test_same(void **state)
     const mc_union_input inputs[] = {{parse(BASE), 0}, {parse(BASE), 0}};
     mc_union *united = NULL;
     size_t size;
-    assert_int_equal(mc_union_new(inputs, 2, 0, &united, NULL), MC_OK);
+    assert_int_equal(mc_union_new(inputs, 2, &(mc_union_options){.base = 0}, &united, NULL), MC_OK);
     assert_string_equal(mc_document_text(united->document, &size), BASE);
     mc_union_free(united);
     for (size_t i = 0; i < 2; i++)
@@ -88,8 +88,10 @@ static void test_refused(void **state)
     mc_error error = MC_ERROR_NONE;
     const mc_union_input input = {parse(BASE), 3};
     mc_union *united = NULL;
-    assert_int_equal(mc_union_new(&input, 1, 1, &united, &error), MC_USAGE);
-    assert_int_equal(mc_union_new(&input, 1, 0, &united, &error), MC_MISMATCH);
+    assert_int_equal(mc_union_new(&input, 1, &(mc_union_options){.base = 1}, &united, &error),
+                     MC_USAGE);
+    assert_int_equal(mc_union_new(&input, 1, &(mc_union_options){.base = 0}, &united, &error),
+                     MC_MISMATCH);
     assert_string_equal(error.text, "token '<s>' of the base: expected an id below vocab_size (3), "
                                     "found 3");
     assert_null(united);
@@ -104,7 +106,7 @@ static void test_memory(void **state)
     for (long failures = 0; status == MC_NO_MEMORY; failures++) {
         mc_union *united = NULL;
         mc_memory_fail_after(failures);
-        status = mc_union_new(inputs, 2, 0, &united, NULL);
+        status = mc_union_new(inputs, 2, &(mc_union_options){.base = 0}, &united, NULL);
         mc_memory_fail_after(-1);
         mc_union_free(united);
     }

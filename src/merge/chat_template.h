@@ -1,0 +1,24 @@
+/* The chat template of a result: by name, the one that most models have, or a text. */
+#ifndef MC_MERGE_CHAT_TEMPLATE_H
+#define MC_MERGE_CHAT_TEMPLATE_H
+
+#include "merge/tokenizer_files.h"
+
+/*
+ * Puts a template into the outfit, as chat_template.jinja, and into tokenizer_config.json if that
+ * has one. `text`: a template; alpaca, chatml, exaone, llama3 or mistral; or auto, the one that
+ * most of the models have. Special tokens that the template writes must be in the vocabulary: of
+ * those that are not, the tokenizer makes several ordinary tokens. `donor`: the model that the
+ * outfit was made from. `strict`: a missing token is an error, else reported.
+ *
+ * Errors: MC_USAGE     `text` is neither
+ *         MC_MISMATCH  a special token of the template does not exist
+ */
+mc_status mc_chat_template_set(const char *text, const mc_tokenizer_owner *models, size_t count,
+                               const mc_model *donor, bool strict, mc_outfit *outfit,
+                               mc_report *report, mc_error *error);
+
+/* Whether a model has a chat template. */
+mc_status mc_chat_template_exists(const mc_tokenizer_owner *model, bool *exists, mc_error *error);
+
+#endif

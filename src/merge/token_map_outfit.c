@@ -1,0 +1,253 @@
+#include "merge/token_map_outfit.h"
+
+#include "base/json.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "merge/report.h"
+#include "model/model.h"
+#include "tokenizer/splice.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* What the changes need. */
+typedef struct dresser {
+    const mc_token_map *map;
+    const mc_tokenizer_owner *target;
+    mc_outfit *outfit;
+    mc_report *report;
+    mc_error *error;
+} dresser;
+
+/* ---- files of another model than the donor --------------------------------------------------- */
+
+static mc_status take_file(const dresser *d, const char *name)
+{
+    char *text = NULL;
+    size_t size = 0;
+    MC_TRY(mc_tokenizer_text(d->target, name, &text, &size, d->error));
+    mc_status status = MC_OK;
+    if (text)
+        status = mc_outfit_put(d->outfit, name, text, size, d->error);
+    else
+        mc_outfit_remove(d->outfit, name);
+    mc_free(text);
+    return status;
+}
+
+static bool is_token_id(const char *key)
+{
+    return mc_ends_with(key, "_token_id");
+}
+
+/* Ids of special tokens are those of the target's tokens. */
+static mc_status take_ids(const dresser *d)
+{
+    const char *key;
+    json_t *value;
+    const json_t *const from = d->target->outfit ? d->target->outfit->config
+                                                 : d->target->model->config;
+    json_object_foreach((json_t *)(uintptr_t)from, key, value)
+    {
+        if (!is_token_id(key) || json_is_null(value) ||
+            json_equal(value, json_object_get(d->outfit->config, key)))
+            continue;
+        if (json_object_set_new(d->outfit->config, key, json_deep_copy(value)) != 0)
+            return mc_fail_memory(d->error);
+        MC_TRY(mc_report_add(d->report, d->error, "config.json: %s is that of '%s'", key,
+                             d->target->name));
+    }
+    return MC_OK;
+}
+
+static mc_status take_all(const dresser *d)
+{
+    bool generation = false;
+    static const char *const generation_config[] = {"generation_config.json", NULL};
+    for (size_t i = 0; mc_tokenizer_files[i]; i++)
+        MC_TRY(take_file(d, mc_tokenizer_files[i]));
+    MC_TRY(mc_tokenizer_has_file(d->target, generation_config, &generation, d->error));
+    if (generation)
+        MC_TRY(take_file(d, generation_config[0]));
+    return d->outfit->config ? take_ids(d) : MC_OK;
+}
+
+/* ---- files with more tokens ------------------------------------------------------------------ */
+
+/* The tokens that the target's own tokenizer lacks: those with the highest ids. */
+static const mc_document_added *find_added(const mc_document *document, int32_t id)
+{
+    size_t count;
+    const mc_document_added *const added = mc_document_added_tokens(document, &count);
+    for (size_t i = count; i-- > 0;)
+        if (added[i].id == id)
+            return &added[i];
+    return NULL;
+}
+
+typedef mc_status (*token_visitor)(const dresser *d, const mc_document_added *token, json_t *into);
+
+static mc_status each_new_token(const dresser *d, token_visitor visit, json_t *into)
+{
+    const mc_token_map *const map = d->map;
+    size_t count;
+    const mc_document_token *const all = mc_document_tokens(map->united->document, &count);
+    for (size_t i = count - map->added; i < count; i++) {
+        const mc_document_added *const token = find_added(map->united->document, all[i].id);
+        if (token)
+            MC_TRY(visit(d, token, into));
+    }
+    return MC_OK;
+}
+
+static mc_status add_decoded(const dresser *d, const mc_document_added *token, json_t *into)
+{
+    char id[16];
+    snprintf(id, sizeof id, "%d", token->id);
+    json_t *const block = json_pack("{s:s, s:b, s:b, s:b, s:b, s:b}", "content", token->text,
+                                    "lstrip", token->left_strip, "normalized", token->normalized,
+                                    "rstrip", token->right_strip, "single_word", token->single_word,
+                                    "special", token->special);
+    return block && json_object_set_new(into, id, block) == 0 ? MC_OK : mc_fail_memory(d->error);
+}
+
+static mc_status add_id(const dresser *d, const mc_document_added *token, json_t *into)
+{
+    return json_object_set_new(into, token->text, json_integer(token->id)) == 0
+               ? MC_OK
+               : mc_fail_memory(d->error);
+}
+
+static mc_status put_json(const dresser *d, const char *name, const json_t *value)
+{
+    char *const text = mc_json_write(value, JSON_INDENT(2));
+    const mc_status status = text ? mc_outfit_put(d->outfit, name, text, strlen(text), d->error)
+                                  : mc_fail_memory(d->error);
+    mc_free(text);
+    return status;
+}
+
+/* Replaces the one member of the configuration; every other byte stays. */
+static mc_status splice_decoder(const dresser *d, const char *text, size_t size,
+                                const json_t *decoder)
+{
+    static const char name[] = "tokenizer_config.json";
+    char *spliced = NULL;
+    size_t spliced_size = 0;
+    char *const value = mc_json_write(decoder, JSON_INDENT(2));
+    mc_status status = value ? mc_splice_set(text, size, mc_splice_root(text, size),
+                                             "added_tokens_decoder", value, &spliced, &spliced_size,
+                                             d->error)
+                             : mc_fail_memory(d->error);
+    if (status == MC_OK)
+        status = mc_outfit_put(d->outfit, name, spliced, spliced_size, d->error);
+    mc_free(spliced);
+    mc_free(value);
+    return mc_in_file(d->error, name, status);
+}
+
+/* *listed: the configuration lists added tokens by their ids. */
+static mc_status extend_config(const dresser *d, bool *listed)
+{
+    static const char name[] = "tokenizer_config.json";
+    char *text = NULL;
+    size_t size = 0;
+    json_t *config = NULL;
+    MC_TRY(mc_outfit_text(d->outfit, name, &text, &size, d->error));
+    mc_status status = text ? mc_json_parse(text, size, &config, d->error) : MC_OK;
+    json_t *const decoder = json_object_get(config, "added_tokens_decoder");
+    *listed = json_is_object(decoder);
+    if (status == MC_OK && *listed)
+        status = each_new_token(d, add_decoded, decoder);
+    if (status == MC_OK && *listed)
+        status = splice_decoder(d, text, size, decoder);
+    json_decref(config);
+    mc_free(text);
+    return mc_in_file(d->error, name, status);
+}
+
+/* added_tokens.json, if there is one, or where nothing else lists the new tokens. */
+static mc_status extend_added(const dresser *d, bool needed)
+{
+    static const char name[] = "added_tokens.json";
+    char *text = NULL;
+    size_t size = 0;
+    json_t *added = NULL;
+    MC_TRY(mc_outfit_text(d->outfit, name, &text, &size, d->error));
+    if (!text && !needed)
+        return MC_OK;
+    mc_status status = text ? mc_json_parse(text, size, &added, d->error) : MC_OK;
+    mc_free(text);
+    if (status == MC_OK && !added && !(added = json_object()))
+        status = mc_fail_memory(d->error);
+    if (status == MC_OK)
+        status = each_new_token(d, add_id, added);
+    if (status == MC_OK)
+        status = put_json(d, name, added);
+    json_decref(added);
+    return mc_in_file(d->error, name, status);
+}
+
+/* A SentencePiece model has its tokens in a form that is not written here. */
+static mc_status drop_sentencepiece(const dresser *d)
+{
+    for (size_t i = 0; mc_sentencepiece_files[i]; i++) {
+        const char *const name = mc_sentencepiece_files[i];
+        if (!mc_outfit_find(d->outfit, name))
+            continue;
+        mc_outfit_remove(d->outfit, name);
+        if (d->map->choice.strict)
+            return mc_fail(d->error, MC_MISMATCH,
+                           "%s: cannot have the tokens that were added (strict)", name);
+        MC_TRY(mc_report_add(d->report, d->error,
+                             "%s: left out: it cannot have the tokens that were added", name));
+    }
+    return MC_OK;
+}
+
+static mc_status extend_all(const dresser *d)
+{
+    const mc_document *const document = d->map->united->document;
+    bool listed = false;
+    size_t size;
+    const char *const text = mc_document_text(document, &size);
+    const bool json = mc_outfit_find(d->outfit, "tokenizer.json") != NULL;
+    if (json)
+        MC_TRY(mc_outfit_put(d->outfit, "tokenizer.json", text, size, d->error));
+    MC_TRY(extend_config(d, &listed));
+    MC_TRY(extend_added(d, !json && !listed));
+    return drop_sentencepiece(d);
+}
+
+/* ---- config.json ----------------------------------------------------------------------------- */
+
+static mc_status set_rows(const dresser *d)
+{
+    json_t *const config = d->outfit->config;
+    json_t *const inner = json_object_get(config, "text_config");
+    const json_int_t rows = (json_int_t)d->map->padded;
+    if (!config)
+        return MC_OK;
+    if (json_is_object(inner) && json_object_set_new(inner, "vocab_size", json_integer(rows)) != 0)
+        return mc_fail_memory(d->error);
+    if ((!json_is_object(inner) || json_object_get(config, "vocab_size")) &&
+        json_object_set_new(config, "vocab_size", json_integer(rows)) != 0)
+        return mc_fail_memory(d->error);
+    return MC_OK;
+}
+
+/* ---- all ------------------------------------------------------------------------------------- */
+
+mc_status mc_token_map_dress(const mc_token_map *map, size_t donor, mc_outfit *outfit,
+                             mc_report *report, mc_error *error)
+{
+    const mc_token_map_choice *const choice = &map->choice;
+    const dresser d = {map, &choice->models[choice->target], outfit, report, error};
+    if (choice->target != donor)
+        MC_TRY(take_all(&d));
+    if (!map->united)
+        return MC_OK;
+    if (map->added > 0)
+        MC_TRY(extend_all(&d));
+    return set_rows(&d);
+}

@@ -1,0 +1,234 @@
+#include "merge/vocabulary_check.h"
+
+#include "base/memory.h"
+#include "base/text.h"
+#include "merge/report.h"
+#include "model/model.h"
+#include "model/parts.h"
+#include "tensor/source.h"
+#include "tokenizer/vocabulary.h"
+
+#include <string.h>
+
+/* How many tokens an error names. */
+enum { SHOWN = 3 };
+
+/* ---- two vocabularies ------------------------------------------------------------------------ */
+
+/* What differs between a model and the reference. */
+typedef struct difference {
+    const char *name, *reference;
+    size_t only, only_reference, moved;
+    const mc_document_token *first_only[SHOWN], *first_only_reference[SHOWN], *first_moved;
+    int32_t moved_from; /* id of first_moved in the reference */
+    mc_text text;       /* all this in words */
+} difference;
+
+static mc_status fill_table(const mc_document *document, mc_vocabulary *table, mc_error *error)
+{
+    size_t count;
+    int32_t old;
+    const mc_document_token *const tokens = mc_document_tokens(document, &count);
+    MC_TRY(mc_vocabulary_reserve(table, count, error));
+    for (size_t i = 0; i < count; i++)
+        MC_TRY(mc_vocabulary_add(table, tokens[i].text, strlen(tokens[i].text), tokens[i].id, &old,
+                                 error));
+    return MC_OK;
+}
+
+static void note_only(const mc_document_token **first, size_t *count,
+                      const mc_document_token *token)
+{
+    if (*count < SHOWN)
+        first[*count] = token;
+    ++*count;
+}
+
+static mc_status compare(const mc_document *a, const mc_document *b, difference *out,
+                         mc_error *error)
+{
+    size_t a_count, b_count;
+    const mc_document_token *const mine = mc_document_tokens(a, &a_count);
+    const mc_document_token *const theirs = mc_document_tokens(b, &b_count);
+    mc_vocabulary a_ids = {0}, b_ids = {0};
+    mc_status status = fill_table(a, &a_ids, error);
+    if (status == MC_OK)
+        status = fill_table(b, &b_ids, error);
+    for (size_t i = 0; status == MC_OK && i < a_count; i++) {
+        const int32_t id = mc_vocabulary_find(&b_ids, mine[i].text, strlen(mine[i].text));
+        if (id == MC_NO_TOKEN) {
+            note_only(out->first_only, &out->only, &mine[i]);
+        } else if (id != mine[i].id && out->moved++ == 0) {
+            out->first_moved = &mine[i];
+            out->moved_from = id;
+        }
+    }
+    for (size_t i = 0; status == MC_OK && i < b_count; i++)
+        if (mc_vocabulary_find(&a_ids, theirs[i].text, strlen(theirs[i].text)) == MC_NO_TOKEN)
+            note_only(out->first_only_reference, &out->only_reference, &theirs[i]);
+    mc_vocabulary_free(&a_ids);
+    mc_vocabulary_free(&b_ids);
+    return status;
+}
+
+static void add_only(mc_text *text, const char *name, const mc_document_token *const *first,
+                     size_t count)
+{
+    if (count == 0)
+        return;
+    mc_text_add(text, "%s%zu token%s only in '%s': ", text->length ? "; " : "", count,
+                count == 1 ? " is" : "s are", name);
+    for (size_t i = 0; i < count && i < SHOWN; i++)
+        mc_text_add(text, "%s'%s'", i ? ", " : "", first[i]->text);
+    if (count > SHOWN)
+        mc_text_add(text, " and %zu more", count - SHOWN);
+}
+
+/* "3 tokens are only in 'chat': …; 1 token has another id: '<x>' is 5 in 'chat', 7 in 'base'". */
+static void describe(mc_text *text, const difference *d)
+{
+    add_only(text, d->name, d->first_only, d->only);
+    add_only(text, d->reference, d->first_only_reference, d->only_reference);
+    if (d->moved > 0)
+        mc_text_add(text, "%s%zu token%s: '%s' is %d in '%s', %d in '%s'", text->length ? "; " : "",
+                    d->moved, d->moved == 1 ? " has another id" : "s have other ids",
+                    d->first_moved->text, d->first_moved->id, d->name, d->moved_from, d->reference);
+}
+
+/* ---- where it matters ------------------------------------------------------------------------ */
+
+/* Which models' rows are merged with those of others, and whether their numbers differ. */
+typedef struct usage {
+    bool *used; /* per model */
+    bool sizes_differ;
+} usage;
+
+static void note_row(const mc_output *row, int axis, size_t count, size_t base, usage *u)
+{
+    if (row->action == MC_ACTION_COPY || row->input_count < 2)
+        return;
+    const mc_source *const first = row->inputs[0].source;
+    for (size_t i = 0; i < row->input_count; i++) {
+        const mc_source *const one = row->inputs[i].source;
+        if (row->inputs[i].role == MC_ROLE_SIDE)
+            continue;
+        const bool is_base = row->inputs[i].role == MC_ROLE_BASE && base < count;
+        u->used[is_base ? base : row->inputs[i].model] = true;
+        u->sizes_differ |= axis < first->rank && axis < one->rank &&
+                           one->shape[axis] != first->shape[axis];
+    }
+}
+
+static mc_status fail_different(const difference *d, const usage *u, bool strict, mc_report *report,
+                                mc_error *error)
+{
+    const bool wrong = u->sizes_differ || d->moved > 0;
+    if (d->text.failed)
+        return mc_fail_memory(error);
+    if (wrong || strict)
+        return mc_with_hint(error, MC_HINT_TOKENIZER,
+                            mc_fail(error, MC_MISMATCH,
+                                    "the vocabularies of '%s' and '%s' differ: %s%s", d->name,
+                                    d->reference, d->text.data, wrong ? "" : " (strict)"));
+    return mc_report_add(report, error,
+                         "the vocabularies of '%s' and '%s' differ, and rows with the same number "
+                         "are merged: %s",
+                         d->name, d->reference, d->text.data);
+}
+
+/* Whether both have a SentencePiece model, and not the same. */
+static mc_status compare_sentencepiece(const mc_tokenizer_owner *a, const mc_tokenizer_owner *b,
+                                       bool *differ, mc_error *error)
+{
+    bool same = false, first, second;
+    MC_TRY(mc_tokenizer_has_file(a, mc_sentencepiece_files, &first, error));
+    MC_TRY(mc_tokenizer_has_file(b, mc_sentencepiece_files, &second, error));
+    for (size_t i = 0; !same && mc_sentencepiece_files[i]; i++)
+        MC_TRY(mc_tokenizer_same_file(a, b, mc_sentencepiece_files[i], &same, error));
+    *differ = first && second && !same;
+    return MC_OK;
+}
+
+static mc_status compare_documents(const mc_tokenizer_owner *model,
+                                   const mc_tokenizer_owner *reference, difference *d,
+                                   mc_error *error)
+{
+    mc_document *mine = NULL, *theirs = NULL;
+    bool own, differ = false;
+    mc_status status = mc_tokenizer_document(model, &mine, &own, error);
+    if (status == MC_OK)
+        status = mc_tokenizer_document(reference, &theirs, &own, error);
+    if (status == MC_OK && mine && theirs) {
+        status = compare(mine, theirs, d, error);
+        describe(&d->text, d);
+    } else if (status == MC_OK) {
+        status = compare_sentencepiece(model, reference, &differ, error);
+        if (status == MC_OK && differ)
+            status = mc_fail(error, MC_UNSUPPORTED, "their SentencePiece models are not the same");
+    }
+    mc_document_free(mine);
+    mc_document_free(theirs);
+    return status;
+}
+
+/* A merge does not need tokenizers: one that cannot be read leaves a warning. */
+static mc_status not_compared(const difference *d, const mc_error *reason, bool strict,
+                              mc_report *report, mc_error *error)
+{
+    static const char what[] = "the vocabularies of '%s' and '%s' cannot be compared: %s%s";
+    char text[2048];
+    mc_error_message(reason, text, sizeof text);
+    return strict ? mc_fail(error, MC_MISMATCH, what, d->name, d->reference, text, " (strict)")
+                  : mc_report_add(report, error, what, d->name, d->reference, text, "");
+}
+
+static mc_status compare_models(const mc_tokenizer_owner *model,
+                                const mc_tokenizer_owner *reference, const usage *u, bool strict,
+                                mc_report *report, mc_error *error)
+{
+    difference d = {.name = model->name, .reference = reference->name};
+    mc_error reason = MC_ERROR_NONE;
+    bool same = false;
+    MC_TRY(mc_tokenizer_same_file(model, reference, "tokenizer.json", &same, error));
+    if (same)
+        return MC_OK;
+    mc_status status = compare_documents(model, reference, &d, &reason);
+    if (status == MC_FORMAT || status == MC_UNSUPPORTED)
+        status = not_compared(&d, &reason, strict, report, error);
+    else if (status != MC_OK && error)
+        *error = reason;
+    else if (status == MC_OK && (d.only > 0 || d.only_reference > 0 || d.moved > 0))
+        status = fail_different(&d, u, strict, report, error);
+    mc_text_free(&d.text);
+    return status;
+}
+
+static mc_status compare_used(const mc_tokenizer_owner *models, size_t count, const usage *u,
+                              bool strict, mc_report *report, mc_error *error)
+{
+    size_t reference = 0;
+    while (reference < count && !u->used[reference])
+        reference++;
+    for (size_t i = reference + 1; i < count; i++)
+        if (u->used[i])
+            MC_TRY(compare_models(&models[i], &models[reference], u, strict, report, error));
+    return MC_OK;
+}
+
+mc_status mc_vocabulary_check(const mc_tokenizer_owner *models, size_t count, size_t base,
+                              const mc_outputs *outputs, bool strict, mc_report *report,
+                              mc_error *error)
+{
+    usage u = {.used = mc_alloc_zero(count, sizeof *u.used)};
+    if (!u.used)
+        return mc_fail_memory(error);
+    for (size_t i = 0; i < outputs->count; i++) {
+        const mc_output *const row = &outputs->rows[i];
+        const int axis = mc_part_of(NULL, row->name).vocabulary_axis;
+        if (axis >= 0)
+            note_row(row, axis, count, base, &u);
+    }
+    const mc_status status = compare_used(models, count, &u, strict, report, error);
+    mc_free(u.used);
+    return status;
+}
