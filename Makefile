@@ -24,7 +24,9 @@ ARM64_SKIP_MERGE = merge_(execute|plugin_cache)
 ARM64_SKIP ?= ^($(ARM64_SKIP_LIBRARY)|$(ARM64_SKIP_MERGE)|$(ARM64_SKIP_CLI)|$(ARM64_SKIP_EXAMPLES))
 TSAN_TESTS ?= ^(merge|base|tensor_source|hub_|nn|tokenizer_use|examples)
 
-CONFIGURE = cmake -S . -DMC_WERROR=$(WERROR)
+# ON: install links mergekit-yaml, mergekit-multi and mergekit-pytorch to the command.
+MERGEKIT_NAMES ?= OFF
+CONFIGURE = cmake -S . -DMC_WERROR=$(WERROR) -DMC_MERGEKIT_NAMES=$(MERGEKIT_NAMES)
 CTEST = ctest --output-on-failure --no-tests=error -j $(JOBS)
 SOURCES = $(shell git ls-files '*.c' '*.h')
 

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <string.h>
 #include <unistd.h>
 
 /*
@@ -54,6 +55,14 @@ static int run_command(const char *const *arguments)
     return report_failure(&main_command, &common, &error);
 }
 
+/* A link called mergekit-yaml is this subcommand. */
+static const subcommand *named_by_link(const char *path)
+{
+    mc_error ignored = MC_ERROR_NONE;
+    const char *const slash = strrchr(path, '/'), *const name = slash ? slash + 1 : path;
+    return strncmp(name, "mergekit-", 9) == 0 ? find_subcommand(name, &ignored) : NULL;
+}
+
 int main(int argc, char **argv)
 {
     occupy_standard_streams();
@@ -61,7 +70,9 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_DFL);
     /* A file that reaches the size limit is reported as an error. */
     signal(SIGXFSZ, SIG_IGN);
-    const int status = run_command((const char *const *)argv + (argc > 0));
+    const char *const *const arguments = (const char *const *)argv + (argc > 0);
+    const subcommand *const linked = argc > 0 ? named_by_link(argv[0]) : NULL;
+    const int status = linked ? linked->run(linked, arguments) : run_command(arguments);
     const bool written = finish_output();
     return status != EXIT_DONE || written ? status : EXIT_FAILED;
 }

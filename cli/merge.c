@@ -56,8 +56,13 @@ static const option options[] = {
          "a template itself. Its special tokens must be in the vocabulary."},
     {"dtype", '\0', OPTION_TEXT, AT(dtype), "f32|f16|bf16", "dtype of the result", "widest input",
      .details = "Integer tensors keep their dtype."},
-    {"shard-size", '\0', OPTION_SIZE, AT(shard_size), "SIZE", "largest size of a weights file",
-     "5GB"},
+    {"shard-size", '\0', OPTION_SHARD_SIZE, AT(shard_size), "SIZE",
+     "largest size of a weights file", "5GB"},
+    {"keep-stages", '\0', OPTION_TEXT, AT(stages), "DIR",
+     "write the documents of a recipe to DIR/NAME",
+     .details = "Of a recipe of several documents, the result of each document with a name is "
+                "written to DIR/NAME and read from there. Without this option no intermediate "
+                "result is written."},
     {"seed", '\0', OPTION_NUMBER, AT(seed), "N", "seed of random methods", "0", 0, UINT64_MAX,
      .details = "The same seed gives the same result for any number of threads."},
     {"strict", '\0', OPTION_FLAG, AT(strict), NULL, "treat warnings as errors"},

@@ -88,9 +88,11 @@ static mc_status open_all(merge_job *job, bool headers_only, mc_error *error)
 
 bool merge_is_complete(const merge_job *job)
 {
-    for (size_t i = 0; job->recipe && i < mc_recipe_model_count(job->recipe); i++)
-        if (!mc_model_is_complete(mc_recipe_opened(job->recipe, i)))
+    for (size_t i = 0; job->recipe && i < mc_recipe_model_count(job->recipe); i++) {
+        const mc_model *const model = mc_recipe_opened(job->recipe, i);
+        if (model && !mc_model_is_complete(model))
             return false;
+    }
     for (size_t i = 0; i < job->all.count; i++)
         if (!mc_model_is_complete(job->all.models[i]))
             return false;

@@ -1,6 +1,7 @@
 /* mergecraft merge: recipes. */
 #include "fetch.h"
 #include "merge.h"
+#include "recipe_run.h"
 
 #include <string.h>
 
@@ -45,6 +46,7 @@ static mc_status plan_recipe(merge_job *job, bool headers_only, mc_error *error)
                                 .headers_only = headers_only,
                                 .seed = settings->seed,
                                 .strict = settings->strict,
+                                .stages = settings->stages,
                                 .convert = settings->dtype != NULL};
     mc_status status = settings->dtype ? merge_parse_dtype(settings->dtype, &chosen.dtype, error)
                                        : MC_OK;
@@ -54,6 +56,17 @@ static mc_status plan_recipe(merge_job *job, bool headers_only, mc_error *error)
         status = mc_recipe_plan(job->recipe, &chosen, &job->plan, error);
     fetch_end(&display);
     return status;
+}
+
+/* Intermediate results that the user wants to keep come first; the result then reads them. */
+static mc_status write_stages(merge_job *job, mc_error *error)
+{
+    const merge_settings *const settings = job->settings;
+    recipe_run r = {.common = &settings->common,
+                    .recipe = job->recipe,
+                    .options = {.seed = settings->seed, .strict = settings->strict},
+                    .run = merge_run_options(settings)};
+    return recipe_write_stages(&r, settings->stages, false, false, error);
 }
 
 static void name_recipe_models(merge_job *job)
@@ -75,6 +88,8 @@ mc_status merge_prepare_recipe(merge_job *job, const text_list *operands, mc_err
         status = mc_recipe_open(operands->items[0], &job->recipe, error);
     if (status == MC_OK && settings->score.task)
         status = score_prepare(&settings->score, &settings->common, &job->score, error);
+    if (status == MC_OK && settings->stages && !settings->dry_run)
+        status = write_stages(job, error);
     if (status == MC_OK) {
         name_recipe_models(job);
         status = plan_recipe(job, true, error);

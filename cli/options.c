@@ -46,6 +46,26 @@ bool parse_size(const char *text, int64_t *bytes)
     return true;
 }
 
+bool parse_shard_size(const char *text, int64_t *bytes)
+{
+    static const struct {
+        char letter;
+        int64_t factor;
+    } units[] = {{'k', 1000}, {'m', 1000000}, {'b', 1000000000}};
+    const size_t digits = strspn(text, "0123456789");
+    char *end = NULL;
+    errno = 0;
+    const long long amount = strtoll(text, &end, 10);
+    if (digits == 0 || digits + 1 != strlen(text) || errno != 0)
+        return parse_size(text, bytes);
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+        if ((text[digits] | 0x20) == units[i].letter) {
+            *bytes = amount > INT64_MAX / units[i].factor ? 0 : amount * units[i].factor;
+            return *bytes > 0;
+        }
+    return false;
+}
+
 static bool parse_whole(const char *text, uint64_t minimum, uint64_t maximum, uint64_t *number)
 {
     if (!*text || strspn(text, "0123456789") != strlen(text))
@@ -120,7 +140,7 @@ static mc_status store_number(const parser *p, const option *o, const char *text
 
 static mc_status store_size(const parser *p, const option *o, const char *text, int64_t *bytes)
 {
-    if (parse_size(text, bytes))
+    if (o->type == OPTION_SIZE ? parse_size(text, bytes) : parse_shard_size(text, bytes))
         return MC_OK;
     return mc_fail(p->error, MC_USAGE,
                    "--%s: expected a size such as 500MB, 5GB or 64MiB, found '%s'", o->name, text);
@@ -132,6 +152,7 @@ static mc_status store(const parser *p, const option *o, const char *text)
     void *const value = (char *)p->settings + o->offset;
     switch (o->type) {
     case OPTION_FLAG:
+    case OPTION_SWITCH:
         *(bool *)value = true;
         return MC_OK;
     case OPTION_TEXT:
@@ -143,6 +164,7 @@ static mc_status store(const parser *p, const option *o, const char *text)
     case OPTION_NUMBER:
         return store_number(p, o, text, value);
     case OPTION_SIZE:
+    case OPTION_SHARD_SIZE:
         return store_size(p, o, text, value);
     }
     return MC_OK;
@@ -158,14 +180,28 @@ static mc_status take_value(parser *p, const option *o, const char *text)
     return store(p, o, text);
 }
 
+/* "no-NAME" of a switch */
+static bool clear_switch(const parser *p, const char *name, size_t length)
+{
+    const option *const o = length > 3 && strncmp(name, "no-", 3) == 0
+                                ? find_long(p->self->options, name + 3, length - 3)
+                                : NULL;
+    if (!o || o->type != OPTION_SWITCH)
+        return false;
+    *(bool *)((char *)p->settings + o->offset) = false;
+    return true;
+}
+
 static mc_status parse_long(parser *p, const char *name)
 {
     const size_t length = strcspn(name, "=");
     const char *const text = name[length] == '=' ? name + length + 1 : NULL;
     const option *const o = find_long(p->self->options, name, length);
+    if (!o && !text && clear_switch(p, name, length))
+        return MC_OK;
     if (!o)
         return unknown_option(p, name, length);
-    if (o->type != OPTION_FLAG)
+    if (o->argument)
         return take_value(p, o, text);
     if (text)
         return mc_fail(p->error, MC_USAGE, "--%s takes no value, found '%s'", o->name, text);
@@ -181,7 +217,7 @@ static mc_status parse_letters(parser *p, const char *letters)
             /* A letter beyond ASCII has several bytes: show them all. */
             return mc_fail(p->error, MC_USAGE, "unknown option '-%.*s'",
                            (unsigned char)*letters < 0x80 ? 1 : (int)strlen(letters), letters);
-        if (o->type != OPTION_FLAG)
+        if (o->argument)
             return take_value(p, o, letters[1] ? letters + 1 : NULL);
         store(p, o, NULL);
     }

@@ -21,7 +21,10 @@ typedef enum option_type {
     OPTION_TEXT,   /* const char * */
     OPTION_TEXTS,  /* text_list: may be given more than once */
     OPTION_NUMBER, /* uint64_t from minimum to maximum */
-    OPTION_SIZE    /* int64_t: bytes, written as 5GB or 64MiB */
+    OPTION_SIZE,   /* int64_t: bytes, written as 5GB or 64MiB */
+    /* The same; also as mergekit writes them: 5B are five billion bytes, 500M are 500 million. */
+    OPTION_SHARD_SIZE,
+    OPTION_SWITCH /* bool: --NAME sets it, --no-NAME clears it; the last one counts */
 } option_type;
 
 /*
@@ -100,5 +103,7 @@ void print_help(const subcommand *self, FILE *out);
 
 /* Parses "5GB", "64 MiB", "1.5KB" or "4096": true and *bytes > 0, or false. */
 bool parse_size(const char *text, int64_t *bytes);
+/* Parses the same and "5B", "500M", "200K", in billions, millions and thousands of bytes. */
+bool parse_shard_size(const char *text, int64_t *bytes);
 
 #endif

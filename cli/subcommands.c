@@ -17,7 +17,7 @@ static void print_subcommands(FILE *out)
 {
     fprintf(out, "\n%ssubcommands%s (see mergecraft SUBCOMMAND --help)\n", bold(out), plain(out));
     for (size_t i = 0; i < SUBCOMMAND_COUNT; i++)
-        fprintf(out, "  %-10s %s\n", subcommands[i]->name, subcommands[i]->help);
+        fprintf(out, "  %-17s %s\n", subcommands[i]->name, subcommands[i]->help);
 }
 
 static const option main_options[] = {

@@ -4,10 +4,13 @@
 
 #include "options.h"
 
+/* clang-format is not stable for this list. */
+/* clang-format off */
 #define SUBCOMMANDS(X)                                                                             \
-    X(merge)                                                                                       \
-    X(lora) X(check) X(bench) X(eval) X(classify) X(methods) X(inspect) X(compare) X(verify)       \
-        X(download) X(upload) X(clean) X(help)
+    X(merge) X(lora) X(check) X(mergekit_yaml) X(mergekit_multi) X(mergekit_pytorch) X(bench)      \
+    X(eval) X(classify) X(methods) X(inspect) X(compare) X(verify) X(download) X(upload) X(clean)  \
+    X(help)
+/* clang-format on */
 
 #define X(name_) extern const subcommand subcommand_##name_;
 SUBCOMMANDS(X)

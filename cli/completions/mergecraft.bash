@@ -57,6 +57,7 @@ _mergecraft_value()
     "merge --chat-template") ;;
     "merge --dtype") _mergecraft_offer "$3" words "f32 f16 bf16" ;;
     "merge --shard-size") ;;
+    "merge --keep-stages") _mergecraft_offer "$3" folders ;;
     "merge --seed") ;;
     "merge --memory") ;;
     "merge --threads") ;;
@@ -112,6 +113,11 @@ _mergecraft_operand()
     "lora 0") _mergecraft_offer "$3" words "merge extract bake" ;;
     "lora "*) ;;
     "check 0") ;;
+    "mergekit-yaml 0") _mergecraft_offer "$3" files ;;
+    "mergekit-yaml 1") _mergecraft_offer "$3" files ;;
+    "mergekit-multi 0") _mergecraft_offer "$3" files ;;
+    "mergekit-pytorch 0") _mergecraft_offer "$3" files ;;
+    "mergekit-pytorch 1") _mergecraft_offer "$3" files ;;
     "eval 0") _mergecraft_offer "$3" files ;;
     "eval 1") _mergecraft_offer "$3" words "cola sst2 mrpc qqp stsb mnli mnli_matched mnli_mismatched qnli rte wnli ax" ;;
     "classify 0") _mergecraft_offer "$3" files ;;
@@ -136,6 +142,9 @@ _mergecraft_options()
     merge) _mergecraft_words "$2" " --output -o --from --base --param -p --passthrough --allow-unused --exclude --keep-head --then --matrices --side --dtype --shard-size --seed --strict --dry-run --overwrite --no-sync --memory --threads --eval --data --split --eval-dtype --predictions --json --quiet -q --verbose -v --help -h --version" ;;
     lora) _mergecraft_words "$2" " --output -o --base --param -p --rank -r --energy --max-rank --exact --exclude --save --embeddings --dtype --shard-size --seed --strict --dry-run --overwrite --no-sync --memory --threads --json --quiet -q --verbose -v --help -h --version" ;;
     check) _mergecraft_words "$2" " --strict --json --quiet -q --verbose -v --help -h --version" ;;
+    mergekit-yaml) _mergecraft_words "$2" " --out-shard-size --random-seed --num-threads -j --copy-tokenizer --write-model-card --safe-serialization --unsafe-truncate-embeddings --transformers-cache --allow-crimes --trust-remote-code --cuda --low-cpu-memory --lazy-unpickle --read-to-gpu --multi-gpu --gpu-rich --async-write --clone-tensors --device --lora-merge-cache --lora-merge-dtype --write-threads --json --quiet -q --verbose -v --help -h --version" ;;
+    mergekit-multi) _mergecraft_words "$2" " --intermediate-dir -I --out-path --lazy --out-shard-size --random-seed --num-threads -j --copy-tokenizer --write-model-card --safe-serialization --unsafe-truncate-embeddings --transformers-cache --allow-crimes --trust-remote-code --cuda --low-cpu-memory --lazy-unpickle --read-to-gpu --multi-gpu --gpu-rich --async-write --clone-tensors --device --lora-merge-cache --lora-merge-dtype --write-threads --json --quiet -q --verbose -v --help -h --version" ;;
+    mergekit-pytorch) _mergecraft_words "$2" " --tensor-intersection -i --tensor-union -u --out-shard-size --random-seed --num-threads -j --copy-tokenizer --write-model-card --safe-serialization --unsafe-truncate-embeddings --transformers-cache --allow-crimes --trust-remote-code --cuda --low-cpu-memory --lazy-unpickle --read-to-gpu --multi-gpu --gpu-rich --async-write --clone-tensors --device --lora-merge-cache --lora-merge-dtype --write-threads --json --quiet -q --verbose -v --help -h --version" ;;
     eval) _mergecraft_words "$2" " --data --text --pair --label --limit --split --dtype --predictions --overwrite --threads --json --quiet -q --verbose -v --help -h --version" ;;
     classify) _mergecraft_words "$2" " --top-k --dtype --threads --json --quiet -q --verbose -v --help -h --version" ;;
     methods) _mergecraft_words "$2" " --names --json --quiet -q --verbose -v --help -h --version" ;;

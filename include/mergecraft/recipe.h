@@ -47,6 +47,20 @@ MC_API const char *mc_recipe_model(const mc_recipe *recipe, size_t index);
 /* The same, opened by mc_recipe_plan; NULL before. Borrowed. */
 MC_API const mc_model *mc_recipe_opened(const mc_recipe *recipe, size_t index);
 
+/*
+ * The documents of the recipe, in an order in which each comes after those that it reads; the last
+ * is the result. `name` is NULL for the document without one; index < count.
+ */
+MC_API size_t mc_recipe_stage_count(const mc_recipe *recipe);
+MC_API const char *mc_recipe_stage_name(const mc_recipe *recipe, size_t index);
+
+/* What becomes of a tensor that some of the models lack. */
+typedef enum mc_recipe_missing {
+    MC_MISSING_MERGE, /* it is merged of the others, or averaged over them; this is reported */
+    MC_MISSING_FAIL,  /* an error */
+    MC_MISSING_DROP   /* the result lacks it; this is reported */
+} mc_recipe_missing;
+
 /* Zero means the default everywhere. */
 typedef struct mc_recipe_options {
     const mc_hub_options *hub; /* how models are downloaded; NULL: the default */
@@ -55,6 +69,22 @@ typedef struct mc_recipe_options {
     bool strict;               /* treat warnings as errors */
     bool convert;              /* write floats as `dtype`, whatever the recipe says */
     mc_dtype dtype;
+    /*
+     * The models are files of weights rather than models: gradients have their first value for all
+     * tensors, and the base only those of the models, as mergekit-pytorch has it.
+     */
+    bool raw;
+    mc_recipe_missing missing;
+    bool no_card;      /* write neither README.md nor mergekit_config.yml */
+    bool no_tokenizer; /* do not copy tokenizer files, unless the recipe asks for a tokenizer */
+    /* Plans the document of this index, as mc_recipe_stage_name counts them, plus 1; 0: the last. */
+    size_t stage;
+    /*
+     * A folder with results of documents under their names: those that are in it are read instead of
+     * computed. NULL: none.
+     */
+    const char *stages;
+    void *reserved[4]; /* must be zero */
 } mc_recipe_options;
 
 /*

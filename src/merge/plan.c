@@ -336,6 +336,7 @@ static mc_status fill_from_rows(const mc_plan_rows *rows, mc_plan *plan, mc_erro
     plan->model_count = rows->model_count;
     plan->all_count = rows->all_count;
     plan->base = rows->base;
+    plan->no_card = rows->no_card;
     plan->strict = rows->strict;
     MC_TRY(mc_lineage_read_cards(plan, error));
     return mc_outputs_order(&plan->outputs, &mc_writer_safetensors, error);

@@ -27,6 +27,7 @@ struct mc_plan {
     size_t side_count;
 
     char *recipe; /* verbatim; NULL: the plan is of one method */
+    bool no_card; /* no README.md is written */
 
     /* Of a plan of one method, for mc_plan_bind, model card and provenance; else NULL. */
     const mc_method *method;
@@ -53,6 +54,7 @@ typedef struct mc_plan_rows {
     size_t model_count, all_count;
     const mc_model *base;
     const char *recipe; /* its text, for model card and provenance; copied */
+    bool no_card;       /* write no README.md */
     bool strict;
 } mc_plan_rows;
 

@@ -156,7 +156,8 @@ static mc_status finish(mc_folder *folder, const mc_run_result *result, void *us
     MC_TRY(mc_plan_check_models(plan, error));
     MC_TRY(mc_outfit_write(&plan->outfit, floats ? &dtype : NULL, folder, error));
     MC_TRY(mc_modules_write(&plan->modules, folder, error));
-    MC_TRY(mc_card_write(plan, folder, error));
+    if (!plan->no_card)
+        MC_TRY(mc_card_write(plan, folder, error));
     return mc_provenance_write(plan, f->options, folder, error);
 }
 

@@ -13,8 +13,8 @@
  * Errors: those of mc_recipe_set_tokenizer and mc_recipe_set_template
  */
 mc_status mc_recipe_dress(const mc_recipe_schema *schema, const mc_recipe_stage *stage,
-                          const mc_recipe_models *models, mc_recipe_rows *rows,
-                          const mc_model *donor, bool strict, mc_outfit *outfit, mc_report *report,
-                          mc_error *error);
+                          const mc_recipe_models *models, const mc_recipe_options *options,
+                          mc_recipe_rows *rows, const mc_model *donor, mc_outfit *outfit,
+                          mc_report *report, mc_error *error);
 
 #endif

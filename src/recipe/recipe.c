@@ -10,15 +10,17 @@
 #include "recipe/outfit.h"
 #include "recipe/rows.h"
 #include "recipe/schema.h"
+#include "tensor/cast.h"
 
 #include <string.h>
+#include <sys/stat.h>
 
 /* A stage whose plan is made; later stages read it as a model. */
 typedef struct made_stage {
     mc_plan *plan;
     mc_state_dict *dict;
     mc_model *model;
-    bool begun; /* its plan is being made: whoever needs it now goes in a circle */
+    bool written; /* the model is a folder that holds the result, not the plan's */
 } made_stage;
 
 struct mc_recipe {
@@ -27,7 +29,11 @@ struct mc_recipe {
     char **names; /* of models that are not stages, each once */
     size_t name_count, name_capacity;
     mc_model **models; /* as many; NULL while closed */
+    bool *needed;      /* as many; by the plan at hand */
     made_stage *made;  /* per stage */
+    size_t *order;     /* stages, each after those that it reads */
+    bool *visited;     /* per stage; while they are ordered or searched for models */
+    size_t ordered;
 };
 
 /* Models in the order of a plan: those that are merged, then the base. */
@@ -92,6 +98,65 @@ static mc_status note_name(void *user, const mc_reference *reference, bool is_ba
     return MC_OK;
 }
 
+/* ---- order ----------------------------------------------------------------------------------- */
+typedef struct ordering {
+    mc_recipe *recipe;
+    bool *open; /* stages that are being visited: whoever reads one of them goes in a circle */
+} ordering;
+
+static mc_status order_reference(void *user, const mc_reference *reference, bool is_base,
+                                 mc_error *error);
+
+static mc_status order_stage(ordering *o, size_t index, mc_error *error)
+{
+    mc_recipe *const recipe = o->recipe;
+    if (recipe->visited[index])
+        return MC_OK;
+    recipe->visited[index] = o->open[index] = true;
+    MC_TRY(visit_stage(&recipe->schema->stages[index], order_reference, o, error));
+    o->open[index] = false;
+    recipe->order[recipe->ordered++] = index;
+    return MC_OK;
+}
+
+static mc_status order_reference(void *user, const mc_reference *reference, bool is_base,
+                                 mc_error *error)
+{
+    ordering *const o = user;
+    const mc_recipe_schema *const schema = o->recipe->schema;
+    const size_t index = stage_of(schema, reference->text);
+    (void)is_base;
+    if (index == schema->count)
+        return MC_OK;
+    if (o->open[index])
+        return mc_yaml_fail(error, MC_FORMAT, schema->file, reference->at->line,
+                            reference->at->column, "'%s' is made of itself", reference->text);
+    return order_stage(o, index, error);
+}
+
+/* The stage without a name, or the last. */
+static size_t final_stage(const mc_recipe_schema *schema)
+{
+    for (size_t i = 0; i < schema->count; i++)
+        if (!schema->stages[i].name)
+            return i;
+    return schema->count - 1;
+}
+
+static mc_status order_stages(mc_recipe *recipe, mc_error *error)
+{
+    const size_t count = recipe->schema->count, last = final_stage(recipe->schema);
+    ordering o = {recipe, mc_alloc_zero(count, sizeof *o.open)};
+    mc_status status = o.open ? MC_OK : mc_fail_memory(error);
+    for (size_t i = 0; status == MC_OK && i < count; i++)
+        if (i != last)
+            status = order_stage(&o, i, error);
+    if (status == MC_OK)
+        status = order_stage(&o, last, error);
+    mc_free(o.open);
+    return status;
+}
+
 /* ---- opening --------------------------------------------------------------------------------- */
 static mc_status set_warnings(mc_recipe *recipe, mc_error *error)
 {
@@ -113,12 +178,17 @@ static mc_status fill(mc_recipe *recipe, const char *name, const char *text, siz
                       mc_error *error)
 {
     MC_TRY(mc_recipe_schema_read(name, text, size, &recipe->schema, error));
-    for (size_t i = 0; i < recipe->schema->count; i++)
+    const size_t count = recipe->schema->count;
+    for (size_t i = 0; i < count; i++)
         MC_TRY(visit_stage(&recipe->schema->stages[i], note_name, recipe, error));
-    recipe->made = mc_alloc_zero(recipe->schema->count, sizeof *recipe->made);
+    recipe->made = mc_alloc_zero(count, sizeof *recipe->made);
+    recipe->order = mc_alloc_zero(count, sizeof *recipe->order);
+    recipe->visited = mc_alloc_zero(count, sizeof *recipe->visited);
     recipe->models = mc_alloc_zero(recipe->name_count + 1, sizeof *recipe->models);
-    if (!recipe->made || !recipe->models)
+    recipe->needed = mc_alloc_zero(recipe->name_count + 1, sizeof *recipe->needed);
+    if (!recipe->made || !recipe->order || !recipe->visited || !recipe->models || !recipe->needed)
         return mc_fail_memory(error);
+    MC_TRY(order_stages(recipe, error));
     return set_warnings(recipe, error);
 }
 
@@ -174,7 +244,10 @@ void mc_recipe_close(mc_recipe *recipe)
     mc_free(recipe->warnings);
     mc_free(recipe->names);
     mc_free(recipe->models);
+    mc_free(recipe->needed);
     mc_free(recipe->made);
+    mc_free(recipe->order);
+    mc_free(recipe->visited);
     mc_recipe_schema_free(recipe->schema);
     mc_free(recipe);
 }
@@ -199,6 +272,16 @@ const char *mc_recipe_model(const mc_recipe *recipe, size_t index)
     return recipe->names[index];
 }
 
+size_t mc_recipe_stage_count(const mc_recipe *recipe)
+{
+    return recipe->schema->count;
+}
+
+const char *mc_recipe_stage_name(const mc_recipe *recipe, size_t index)
+{
+    return recipe->schema->stages[recipe->order[index]].name;
+}
+
 const mc_model *mc_recipe_opened(const mc_recipe *recipe, size_t index)
 {
     return recipe->models[index];
@@ -208,26 +291,47 @@ const mc_model *mc_recipe_opened(const mc_recipe *recipe, size_t index)
 static mc_status make_stage(mc_recipe *recipe, size_t index, const mc_recipe_options *options,
                             mc_error *error);
 
-/* The result of a stage as a model, lazily. */
-static mc_status stage_model(mc_recipe *recipe, size_t index, const mc_reference *reference,
-                             const mc_recipe_options *options, const mc_model **out,
-                             mc_error *error)
+/* A stage is read as it would be written, so that it does not matter whether it was. */
+static mc_status round_stage(mc_state_dict *dict, mc_error *error)
+{
+    for (size_t i = 0; i < mc_state_dict_count(dict); i++) {
+        mc_source *const source = mc_state_dict_source(dict, i);
+        mc_source *rounded = NULL;
+        if (source->depth == 0 || mc_source_real(source) == source->dtype)
+            continue;
+        MC_TRY(mc_source_round(source, &rounded, error));
+        const mc_status status = mc_state_dict_set(dict, mc_state_dict_name(dict, i), rounded,
+                                                   error);
+        mc_source_unref(rounded);
+        MC_TRY(status);
+    }
+    return MC_OK;
+}
+
+/* The plan of a stage as a model, lazily. */
+static mc_status wrap_stage(made_stage *made, const char *name, mc_error *error)
+{
+    const json_t *const config = made->plan->outfit.config;
+    const mc_model *const donor = mc_plan_last(made->plan);
+    char *const text = config ? json_dumps(config, JSON_REAL_PRECISION(17)) : NULL;
+    mc_status status = mc_plan_state_dict(made->plan, &made->dict, error);
+    if (status == MC_OK)
+        status = round_stage(made->dict, error);
+    if (status == MC_OK)
+        status = mc_model_wrap(name, made->dict, text, mc_model_folder(donor), &made->model, error);
+    free(text);
+    return status;
+}
+
+/* The result of a stage as a model. */
+static mc_status stage_model(mc_recipe *recipe, size_t index, const mc_recipe_options *options,
+                             const mc_model **out, mc_error *error)
 {
     made_stage *const made = &recipe->made[index];
-    if (made->begun && !made->plan)
-        return mc_yaml_fail(error, MC_FORMAT, recipe->schema->file, reference->at->line,
-                            reference->at->column, "'%s' is made of itself", reference->text);
-    if (!made->plan)
-        MC_TRY(make_stage(recipe, index, options, error));
     if (!made->model) {
-        const json_t *const config = made->plan->outfit.config;
-        const mc_model *const donor = mc_plan_last(made->plan);
-        char *const text = config ? json_dumps(config, JSON_REAL_PRECISION(17)) : NULL;
-        MC_TRY(mc_plan_state_dict(made->plan, &made->dict, error));
-        const mc_status status = mc_model_wrap(reference->text, made->dict, text,
-                                               mc_model_folder(donor), &made->model, error);
-        free(text);
-        MC_TRY(status);
+        if (!made->plan)
+            MC_TRY(make_stage(recipe, index, options, error));
+        MC_TRY(wrap_stage(made, recipe->schema->stages[index].name, error));
     }
     *out = made->model;
     return MC_OK;
@@ -238,7 +342,7 @@ static mc_status find_model(mc_recipe *recipe, const mc_reference *reference,
 {
     const size_t stage = stage_of(recipe->schema, reference->text);
     if (stage < recipe->schema->count)
-        return stage_model(recipe, stage, reference, options, out, error);
+        return stage_model(recipe, stage, options, out, error);
     size_t i = 0;
     while (strcmp(recipe->names[i], reference->text) != 0)
         i++;
@@ -287,15 +391,6 @@ static mc_status gather_all(mc_recipe *recipe, const mc_recipe_stage *stage,
 }
 
 /* ---- a stage's plan -------------------------------------------------------------------------- */
-/* The stage without a name, or the last. */
-static size_t final_stage(const mc_recipe_schema *schema)
-{
-    for (size_t i = 0; i < schema->count; i++)
-        if (!schema->stages[i].name)
-            return i;
-    return schema->count - 1;
-}
-
 static mc_status add_warnings(const mc_recipe *recipe, bool strict, mc_report *report,
                               mc_error *error)
 {
@@ -414,14 +509,15 @@ static mc_status fill_plan(mc_recipe *recipe, const mc_recipe_stage *stage,
     MC_TRY(mc_outfit_report_weights(&plan->outfit, plan->report, error));
     if (untied)
         MC_TRY(mc_outfit_untie(&plan->outfit, plan->report, error));
-    MC_TRY(mc_recipe_dress(recipe->schema, stage, &models, rows, donor, options->strict,
-                           &plan->outfit, plan->report, error));
+    MC_TRY(mc_recipe_dress(recipe->schema, stage, &models, options, rows, donor, &plan->outfit,
+                           plan->report, error));
     MC_TRY(resolve(all, &rows->outputs, error));
     plan->models = all->models;
     plan->model_count = all->merged;
     plan->all_count = all->count;
     plan->base = all->merged < all->count ? all->models[all->merged] : NULL;
     plan->recipe = recipe->schema->text;
+    plan->no_card = options->no_card;
     plan->strict = options->strict;
     plan->outputs = rows->outputs;
     rows->outputs = (mc_outputs){0};
@@ -435,7 +531,6 @@ static mc_status make_stage(mc_recipe *recipe, size_t index, const mc_recipe_opt
     cast all = {0};
     mc_recipe_rows rows = {0};
     mc_plan_rows plan = {0};
-    recipe->made[index].begun = true;
     mc_status status = gather_all(recipe, stage, options, &all, error);
     if (status == MC_OK)
         status = fill_plan(recipe, stage, options, &all, index == final_stage(recipe->schema),
@@ -454,21 +549,103 @@ static mc_status make_stage(mc_recipe *recipe, size_t index, const mc_recipe_opt
     return status;
 }
 
+/* ---- what a plan needs ----------------------------------------------------------------------- */
+typedef struct search {
+    mc_recipe *recipe;
+    const char *stages; /* the folder of results; NULL if there is none */
+} search;
+
+static bool is_folder(const char *path)
+{
+    struct stat status;
+    return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+/* A stage whose result is in the folder is that model. */
+static mc_status find_written(const search *s, size_t index, mc_error *error)
+{
+    made_stage *const made = &s->recipe->made[index];
+    char *const path = mc_format("%s/%s", s->stages, s->recipe->schema->stages[index].name);
+    if (!path)
+        return mc_fail_memory(error);
+    mc_status status = MC_OK;
+    if (is_folder(path)) {
+        status = mc_model_open(path, &made->model, error);
+        made->written = status == MC_OK;
+    }
+    mc_free(path);
+    return status;
+}
+
+static mc_status need(void *user, const mc_reference *reference, bool is_base, mc_error *error)
+{
+    search *const s = user;
+    mc_recipe *const recipe = s->recipe;
+    const size_t index = stage_of(recipe->schema, reference->text);
+    (void)is_base;
+    if (index == recipe->schema->count) {
+        size_t i = 0;
+        while (strcmp(recipe->names[i], reference->text) != 0)
+            i++;
+        recipe->needed[i] = true;
+        return MC_OK;
+    }
+    if (recipe->visited[index])
+        return MC_OK;
+    recipe->visited[index] = true;
+    if (s->stages)
+        MC_TRY(find_written(s, index, error));
+    return recipe->made[index].written
+               ? MC_OK
+               : visit_stage(&recipe->schema->stages[index], need, user, error);
+}
+
+/* Opens the models that are needed, in one go: downloads run in parallel. */
+static mc_status open_needed(mc_recipe *recipe, const mc_recipe_options *options, mc_error *error)
+{
+    const char **const names = mc_alloc_zero(recipe->name_count + 1, sizeof *names);
+    mc_model **const models = mc_alloc_zero(recipe->name_count + 1, sizeof *models);
+    mc_status status = names && models ? MC_OK : mc_fail_memory(error);
+    size_t count = 0;
+    for (size_t i = 0; status == MC_OK && i < recipe->name_count; i++)
+        if (recipe->needed[i])
+            names[count++] = recipe->names[i];
+    if (status == MC_OK && count > 0)
+        status = mc_models_open(names, count, options->hub, options->headers_only, models, error);
+    for (size_t i = 0, k = 0; status == MC_OK && i < recipe->name_count; i++)
+        if (recipe->needed[i])
+            recipe->models[i] = models[k++];
+    mc_free(models);
+    mc_free(names);
+    return status;
+}
+
+static mc_status prepare(mc_recipe *recipe, size_t stage, const mc_recipe_options *options,
+                         mc_error *error)
+{
+    search s = {recipe, options->stages};
+    memset(recipe->needed, 0, recipe->name_count * sizeof *recipe->needed);
+    memset(recipe->visited, 0, recipe->schema->count * sizeof *recipe->visited);
+    MC_TRY(visit_stage(&recipe->schema->stages[stage], need, &s, error));
+    return open_needed(recipe, options, error);
+}
+
 mc_status mc_recipe_plan(mc_recipe *recipe, const mc_recipe_options *options, mc_plan **out,
                          mc_error *error)
 {
     const mc_recipe_options plain = {0};
     const mc_recipe_options *const chosen = options ? options : &plain;
-    const size_t last = final_stage(recipe->schema);
+    const size_t stage = chosen->stage > 0 ? recipe->order[chosen->stage - 1]
+                                           : final_stage(recipe->schema);
     forget(recipe);
-    MC_TRY(mc_models_open((const char *const *)recipe->names, recipe->name_count, chosen->hub,
-                          chosen->headers_only, recipe->models, error));
-    const mc_status status = make_stage(recipe, last, chosen, error);
+    mc_status status = prepare(recipe, stage, chosen, error);
+    if (status == MC_OK)
+        status = make_stage(recipe, stage, chosen, error);
     if (status != MC_OK) {
         forget(recipe);
         return status;
     }
-    *out = recipe->made[last].plan;
-    recipe->made[last].plan = NULL; /* the caller's */
+    *out = recipe->made[stage].plan;
+    recipe->made[stage].plan = NULL; /* the caller's */
     return MC_OK;
 }

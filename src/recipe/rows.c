@@ -17,7 +17,7 @@ typedef struct maker {
     const mc_recipe_stage *stage;
     const mc_recipe_models *models;
     mc_modules kind; /* of the models */
-    bool strict;
+    const mc_recipe_options *options;
     mc_recipe_rows *out;
     mc_report *report;
     mc_error *error;
@@ -335,6 +335,19 @@ static mc_status gather(maker *m, char *const *names, parts *p)
     return MC_OK;
 }
 
+/* A tensor that a model lacks, where it is not merged of the others. */
+static mc_status miss_tensor(const maker *m, const char *name)
+{
+    const mc_recipe_slice *const slice = m->slice;
+    if (m->options->missing == MC_MISSING_DROP)
+        return mc_report_add(m->report, m->error, "%s: dropped: a model lacks it", name);
+    for (size_t i = 0; i < slice->count; i++)
+        if (!mc_state_dict_find(dict_of(m, &slice->sources[i]), name))
+            return FAIL(m, slice->sources[i].at, "'%s' has no tensor '%s'",
+                        slice->sources[i].model.text, name);
+    return MC_OK;
+}
+
 /* `block` is NULL for a tensor that belongs to no block; `index` counts the slice's blocks. */
 static mc_status make_row(maker *m, const char *output, const char *name,
                           const mc_block_name *block, int64_t index, double t)
@@ -350,8 +363,10 @@ static mc_status make_row(maker *m, const char *output, const char *name,
     }
     if (status == MC_OK)
         status = gather(m, names, &p);
-    if (status == MC_OK)
-        status = add_tensor(m, output, t, &p);
+    if (status == MC_OK && p.lacking && m->options->missing != MC_MISSING_MERGE)
+        status = miss_tensor(m, output);
+    else if (status == MC_OK)
+        status = add_tensor(m, output, m->options->raw ? 0 : t, &p);
     for (size_t i = 0; names && i < count; i++)
         mc_free(names[i]);
     mc_free(names);
@@ -423,11 +438,19 @@ static mc_status add_whole_name(maker *m, const mc_state_dict *dict, const char 
     return make_row(m, name, name, &block, 0, position(block.block, stack->count));
 }
 
+/* The base that the recipe does not list among its models. */
+static bool is_added_base(const maker *m, size_t source)
+{
+    return m->slice->sources[source].at == m->stage->base.at;
+}
+
 static mc_status add_whole(maker *m)
 {
     for (size_t i = 0; i < m->slice->count; i++) {
         const mc_state_dict *const dict = dict_of(m, &m->slice->sources[i]);
         stack_cache stack = {0};
+        if (m->options->raw && is_added_base(m, i))
+            continue;
         for (size_t k = 0; k < mc_state_dict_count(dict); k++)
             MC_TRY(add_whole_name(m, dict, mc_state_dict_name(dict, k), &stack));
     }
@@ -617,9 +640,9 @@ static mc_status add_unlisted(maker *m)
 static mc_status report_all(const maker *m)
 {
     MC_TRY(mc_report_names(
-        m->report, &m->averaged, m->strict,
+        m->report, &m->averaged, m->options->strict,
         "averaged over the models that have them: a model or the base lacks them", m->error));
-    MC_TRY(mc_report_names(m->report, &m->partly, m->strict,
+    MC_TRY(mc_report_names(m->report, &m->partly, m->options->strict,
                            "merged of those models that have them", m->error));
     MC_TRY(mc_report_names(m->report, &m->tied, false,
                            "merged with the input embeddings of models that tie the two",
@@ -652,7 +675,7 @@ mc_status mc_recipe_rows_make(const mc_recipe_schema *schema, const mc_recipe_st
                .stage = stage,
                .models = models,
                .kind = mc_modules_of(mc_model_state_dict(mc_recipe_donor(stage, models))),
-               .strict = options->strict,
+               .options = options,
                .out = out,
                .report = report,
                .error = error};

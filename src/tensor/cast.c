@@ -1,4 +1,7 @@
-/* Casts: the same values under another float dtype, rounded when they are written. */
+/*
+ * Casts: the same values under another float dtype, rounded when they are written. And what is
+ * rounded whenever it is read.
+ */
 #include "tensor/cast.h"
 
 typedef struct cast_source {
@@ -54,4 +57,28 @@ const mc_source *mc_source_uncast(const mc_source *source)
     while (source->class == &cast_class)
         source = inner_of(source);
     return source;
+}
+
+/* ---- rounded --------------------------------------------------------------------------------- */
+
+static mc_status rounded_raw(const mc_source *self, int64_t first, int64_t size, void *out,
+                             mc_error *error)
+{
+    return mc_source_read_raw(inner_of(self), first, size, out, error);
+}
+
+static const mc_source_class rounded_class = {.name = "rounded",
+                                              .raw = rounded_raw,
+                                              .read_ahead = cast_ahead,
+                                              .check = cast_check,
+                                              .free = cast_free};
+
+mc_status mc_source_round(mc_source *source, mc_source **out, mc_error *error)
+{
+    MC_TRY(mc_source_check_operand(source, error));
+    MC_TRY(mc_source_create(&rounded_class, sizeof(cast_source), source->dtype, source->rank,
+                            source->shape, out, error));
+    ((cast_source *)*out)->a = mc_source_ref(source);
+    (*out)->depth = 1 + source->depth;
+    return MC_OK;
 }

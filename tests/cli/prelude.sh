@@ -54,5 +54,5 @@ subcommands()
 options_of()
 {
     mergecraft "$@" --help | sed -n '/^options/,/^$/p' | grep -oE '^  (-.,|   ) --[a-z0-9-]+' |
-        tr -d ', ' | sed 's/^\(-[a-z]\)--/\1\n--/' | LC_ALL=C sort
+        tr -d ', ' | sed 's/^\(-[A-Za-z]\)--/\1\n--/' | LC_ALL=C sort
 }
