@@ -4,8 +4,9 @@
  * epsilon. Of equal magnitudes the lower index has the lower rank.
  *
  * A row is not sorted. The random number of an element says from which rank on it is kept, so the
- * exact rank only matters where that is near: ranks are first known by bins of a histogram, and the
- * elements of the few bins in which something is undecided are sorted.
+ * exact rank only matters where that is near. A histogram of magnitudes says between which ranks the
+ * elements of a bin are. For most that decides; the others are few, and their ranks are counted. Only
+ * rows with many of them, which have many equal magnitudes, are put in order, bin by bin.
  */
 #ifndef MC_METHODS_MERGEKIT_RANKED_H
 #define MC_METHODS_MERGEKIT_RANKED_H
@@ -23,10 +24,11 @@ static inline size_t ranked_row(const mc_layer *layer)
 }
 
 typedef struct ranked_space {
-    mc_bits *keys;     /* [row] */
-    uint32_t *random;  /* [row] */
-    uint32_t *members; /* [row] elements, by bin */
-    uint16_t *bins;    /* [row] the bin of each element */
+    mc_bits *keys;       /* [row] */
+    uint32_t *random;    /* [row] */
+    uint32_t *members;   /* [row] elements, by bin; or those that are undecided */
+    uint32_t *bins;      /* [row] the bin of each element */
+    unsigned char *open; /* [row + 8] whether its bin leaves an element open */
 } ranked_space;
 
 static inline size_t ranked_row_room(const mc_layer *layer)
@@ -36,7 +38,7 @@ static inline size_t ranked_row_room(const mc_layer *layer)
 
 static inline size_t ranked_scratch(const mc_layer *layer)
 {
-    return ranked_row_room(layer) * (sizeof(mc_bits) + 2 * sizeof(uint32_t) + sizeof(uint16_t));
+    return ranked_row_room(layer) * (sizeof(mc_bits) + 3 * sizeof(uint32_t) + 1) + 8;
 }
 
 /* Behind the units of task.h. */
@@ -49,7 +51,8 @@ static inline ranked_space ranked_space_of(const mc_layer *layer)
     space.keys = (mc_bits *)(void *)at;
     space.random = (uint32_t *)(void *)(at += row * sizeof *space.keys);
     space.members = (uint32_t *)(void *)(at += row * sizeof *space.random);
-    space.bins = (uint16_t *)(void *)(at + row * sizeof *space.members);
+    space.bins = (uint32_t *)(void *)(at += row * sizeof *space.members);
+    space.open = (unsigned char *)(at + row * sizeof *space.bins);
     return space;
 }
 
@@ -74,9 +77,23 @@ static inline ranked_cut ranked_cut_of(const mc_bits *keys, size_t count)
     return (ranked_cut){largest > span ? largest - span : 0, shift};
 }
 
-static inline uint16_t ranked_bin(ranked_cut cut, mc_bits key)
+/* Keys and bins of a row. */
+MC_PASS void ranked_classify(const mc_real *task, mc_bits *keys, size_t count)
 {
-    return key <= cut.base ? 0 : (uint16_t)(((key - cut.base - 1) >> cut.shift) + 1);
+    MC_INDEPENDENT
+    for (size_t i = 0; i < count; i++)
+        keys[i] = mc_bits_of(mc_absolute(task[i]));
+}
+
+MC_PASS void ranked_find_bins(ranked_cut cut, const mc_bits *keys, uint32_t *bins, size_t count)
+{
+    const mc_bits base = cut.base;
+    const unsigned shift = cut.shift;
+    MC_INDEPENDENT
+    for (size_t i = 0; i < count; i++) {
+        const mc_bits above = ((keys[i] - base - 1) >> shift) + 1;
+        bins[i] = (uint32_t)(keys[i] <= base ? 0 : above);
+    }
 }
 
 /* Sorts the elements of a bin by key and index (Shell's method; they are few). */
@@ -112,17 +129,34 @@ static inline bool ranked_keeps(ranked_chance chance, uint32_t random, size_t ra
     return (double)random * 0x1p-32 < chance.lowest + chance.slope * (double)rank;
 }
 
-/* Where each bin's elements begin in `members`, in which they are put; begins[RANKED_BINS + 1]. */
-static inline void ranked_distribute(const ranked_space *space, size_t count, uint32_t *begins)
+/* The smallest random number that drops an element of that rank. */
+static inline uint32_t ranked_limit(ranked_chance chance, size_t rank)
+{
+    const double limit = ceil((chance.lowest + chance.slope * (double)rank) * 0x1p32);
+    return limit <= 0 ? 0 : limit >= 0x1p32 ? UINT32_MAX : (uint32_t)limit;
+}
+
+/* The ranks at which bins begin; begins[RANKED_BINS + 1]. Four counters: increments would wait. */
+static inline void ranked_count(const ranked_space *space, size_t count, uint32_t *begins)
+{
+    uint32_t counts[4][RANKED_BINS] = {{0}};
+    size_t i = 0;
+    for (; i + 4 <= count; i += 4)
+        for (size_t k = 0; k < 4; k++)
+            counts[k][space->bins[i + k]]++;
+    for (; i < count; i++)
+        counts[0][space->bins[i]]++;
+    begins[0] = 0;
+    for (size_t b = 0; b < RANKED_BINS; b++)
+        begins[b + 1] = begins[b] + counts[0][b] + counts[1][b] + counts[2][b] + counts[3][b];
+}
+
+/* Puts the elements into `members` in the order of their bins. */
+static inline void ranked_distribute(const ranked_space *space, size_t count,
+                                     const uint32_t *begins)
 {
     uint32_t next[RANKED_BINS];
-    memset(begins, 0, (RANKED_BINS + 1) * sizeof *begins);
-    for (size_t i = 0; i < count; i++)
-        begins[space->bins[i] + 1]++;
-    for (size_t b = 0; b < RANKED_BINS; b++) {
-        begins[b + 1] += begins[b];
-        next[b] = begins[b];
-    }
+    memcpy(next, begins, sizeof next);
     for (size_t i = 0; i < count; i++)
         space->members[next[space->bins[i]]++] = (uint32_t)i;
 }
@@ -150,34 +184,96 @@ static inline bool ranked_undecided(const ranked_space *space, ranked_chance cha
     return undecided;
 }
 
+/* Decides all of a row in the order of the bins. */
+static inline void ranked_keep_in_order(const ranked_space *space, ranked_chance chance,
+                                        const uint32_t *begins, size_t count, mc_real *task)
+{
+    ranked_distribute(space, count, begins);
+    for (size_t b = 0; b < RANKED_BINS; b++) {
+        const size_t begin = begins[b], end = begins[b + 1];
+        if (end > begin && ranked_undecided(space, chance, begin, end))
+            ranked_keep_bin(space, chance, begin, end, task);
+    }
+}
+
+/* Zeroes what the bins decide to drop; a byte per element says whether its bin leaves it open. */
+MC_PASS void ranked_keep_decided(const ranked_space *space, const uint32_t *low,
+                                 const uint32_t *high, mc_real *task, unsigned char *open,
+                                 size_t count)
+{
+    const uint32_t *const bins = space->bins, *const random = space->random;
+    MC_INDEPENDENT
+    for (size_t i = 0; i < count; i++) {
+        const bool may_stay = random[i] < high[bins[i]], stays = random[i] < low[bins[i]];
+        open[i] = may_stay & !stays & (task[i] != 0); /* of a zero it does not matter */
+        task[i] = may_stay ? task[i] : 0;
+    }
+}
+
+/* The rank of an element, by counting. */
+MC_PASS size_t ranked_count_below(const mc_bits *keys, size_t at, size_t count)
+{
+    const mc_bits key = keys[at];
+    mc_bits below = 0;
+    for (size_t i = 0; i < count; i++)
+        below += (keys[i] < key) | ((keys[i] == key) & (i < at));
+    return below;
+}
+
+/* Lists the open elements of a row; at most `most` of them, of which there may be more. */
+static inline size_t ranked_list_open(const unsigned char *open, size_t count, uint32_t *members,
+                                      size_t most)
+{
+    size_t listed = 0;
+    for (size_t start = 0; start < count && listed <= most; start += 8) {
+        uint64_t any;
+        memcpy(&any, open + start, sizeof any);
+        for (size_t i = start; any && i < start + 8; i++)
+            if (open[i] && listed++ < most)
+                members[listed - 1] = (uint32_t)i;
+    }
+    return listed;
+}
+
+/* Chances of ranks; a row of one has no order: its element is kept with the probability `density`. */
+static inline ranked_chance ranked_chance_of(const mc_layer *layer, size_t model, size_t count)
+{
+    const double density = mc_numbers(layer, "density")[model];
+    const double epsilon = mc_numbers(layer, "epsilon")[model];
+    return count > 1 ? (ranked_chance){density - epsilon, 2 * epsilon / (double)(count - 1)}
+                     : (ranked_chance){density, 0};
+}
+
+/* Above so many open elements it is faster to put the row in order. */
+enum { RANKED_MOST_OPEN = 64 };
+
 /* Zeroes what is dropped of a row of a model's task vector. */
 static inline void ranked_keep(const mc_layer *layer, size_t model, size_t start, mc_real *task)
 {
     const size_t count = ranked_row(layer);
     const ranked_space space = ranked_space_of(layer);
-    const double density = mc_numbers(layer, "density")[model];
-    const double epsilon = mc_numbers(layer, "epsilon")[model];
-    uint32_t begins[RANKED_BINS + 1];
-    /* A row of one has no order: its element is kept with the probability `density`. */
-    const ranked_chance chance = count > 1 ? (ranked_chance){density - epsilon,
-                                                             2 * epsilon / (double)(count - 1)}
-                                           : (ranked_chance){density, 0};
-    for (size_t i = 0; i < count; i++)
-        space.keys[i] = mc_bits_of(mc_absolute(task[i]));
-    const ranked_cut cut = ranked_cut_of(space.keys, count);
-    for (size_t i = 0; i < count; i++)
-        space.bins[i] = ranked_bin(cut, space.keys[i]);
+    const ranked_chance chance = ranked_chance_of(layer, model, count);
+    uint32_t begins[RANKED_BINS + 1], low[RANKED_BINS], high[RANKED_BINS];
+    ranked_classify(task, space.keys, count);
+    ranked_find_bins(ranked_cut_of(space.keys, count), space.keys, space.bins, count);
     mc_random_u32(layer->random_key, (uint32_t)model, layer->first + (int64_t)start, count,
                   space.random);
-    ranked_distribute(&space, count, begins);
+    ranked_count(&space, count, begins);
     for (size_t b = 0; b < RANKED_BINS; b++) {
-        const size_t begin = begins[b], end = begins[b + 1];
-        if (end > begin && ranked_undecided(&space, chance, begin, end))
-            ranked_keep_bin(&space, chance, begin, end, task);
-        else
-            for (size_t i = begin; i < end; i++)
-                if (!ranked_keeps(chance, space.random[space.members[i]], begin))
-                    task[space.members[i]] = 0;
+        low[b] = ranked_limit(chance, begins[b]);
+        high[b] = ranked_limit(chance, begins[b + 1] > begins[b] ? begins[b + 1] - 1 : begins[b]);
+    }
+    memset(space.open + count, 0, 8);
+    ranked_keep_decided(&space, low, high, task, space.open, count);
+    const size_t open = ranked_list_open(space.open, count, space.members, RANKED_MOST_OPEN);
+    if (open > RANKED_MOST_OPEN) {
+        ranked_keep_in_order(&space, chance, begins, count, task);
+        return;
+    }
+    for (size_t i = 0; i < open; i++) {
+        const uint32_t at = space.members[i];
+        if (!ranked_keeps(chance, space.random[at], ranked_count_below(space.keys, at, count)))
+            task[at] = 0;
     }
 }
 
