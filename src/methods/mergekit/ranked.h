@@ -129,11 +129,14 @@ static inline bool ranked_keeps(ranked_chance chance, uint32_t random, size_t ra
     return (double)random * 0x1p-32 < chance.lowest + chance.slope * (double)rank;
 }
 
-/* The smallest random number that drops an element of that rank. */
-static inline uint32_t ranked_limit(ranked_chance chance, size_t rank)
+/* The smallest random numbers that drop the elements of ranks; chances are between 0 and 1. */
+MC_PASS void ranked_limits(ranked_chance chance, const uint32_t *ranks, uint32_t *limits,
+                           size_t count)
 {
-    const double limit = ceil((chance.lowest + chance.slope * (double)rank) * 0x1p32);
-    return limit <= 0 ? 0 : limit >= 0x1p32 ? UINT32_MAX : (uint32_t)limit;
+    MC_INDEPENDENT
+    for (size_t i = 0; i < count; i++)
+        limits[i] = (uint32_t)(int64_t)ceil(
+            (chance.lowest + chance.slope * (double)(int32_t)ranks[i]) * 0x1p32);
 }
 
 /* The ranks at which bins begin; begins[RANKED_BINS + 1]. Four counters: increments would wait. */
@@ -215,8 +218,10 @@ MC_PASS size_t ranked_count_below(const mc_bits *keys, size_t at, size_t count)
 {
     const mc_bits key = keys[at];
     mc_bits below = 0;
-    for (size_t i = 0; i < count; i++)
-        below += (keys[i] < key) | ((keys[i] == key) & (i < at));
+    for (size_t i = 0; i < at; i++) /* of equal ones those before it */
+        below += keys[i] <= key;
+    for (size_t i = at + 1; i < count; i++)
+        below += keys[i] < key;
     return below;
 }
 
@@ -253,16 +258,16 @@ static inline void ranked_keep(const mc_layer *layer, size_t model, size_t start
     const size_t count = ranked_row(layer);
     const ranked_space space = ranked_space_of(layer);
     const ranked_chance chance = ranked_chance_of(layer, model, count);
-    uint32_t begins[RANKED_BINS + 1], low[RANKED_BINS], high[RANKED_BINS];
+    uint32_t begins[RANKED_BINS + 1], lasts[RANKED_BINS], low[RANKED_BINS], high[RANKED_BINS];
     ranked_classify(task, space.keys, count);
     ranked_find_bins(ranked_cut_of(space.keys, count), space.keys, space.bins, count);
     mc_random_u32(layer->random_key, (uint32_t)model, layer->first + (int64_t)start, count,
                   space.random);
     ranked_count(&space, count, begins);
-    for (size_t b = 0; b < RANKED_BINS; b++) {
-        low[b] = ranked_limit(chance, begins[b]);
-        high[b] = ranked_limit(chance, begins[b + 1] > begins[b] ? begins[b + 1] - 1 : begins[b]);
-    }
+    for (size_t b = 0; b < RANKED_BINS; b++)
+        lasts[b] = begins[b + 1] - (begins[b + 1] > begins[b]);
+    ranked_limits(chance, begins, low, RANKED_BINS);
+    ranked_limits(chance, lasts, high, RANKED_BINS);
     memset(space.open + count, 0, 8);
     ranked_keep_decided(&space, low, high, task, space.open, count);
     const size_t open = ranked_list_open(space.open, count, space.members, RANKED_MOST_OPEN);
