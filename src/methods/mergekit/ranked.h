@@ -4,9 +4,10 @@
  * epsilon. Of equal magnitudes the lower index has the lower rank.
  *
  * A row is not sorted. The random number of an element says from which rank on it is kept, so the
- * exact rank only matters where that is near. A histogram of magnitudes says between which ranks the
- * elements of a bin are. For most that decides; the others are few, and their ranks are counted. Only
- * rows with many of them, which have many equal magnitudes, are put in order, bin by bin.
+ * exact rank only matters where that is near. A histogram of magnitudes says between which ranks
+ * the elements of a bin are. For most that decides; the others are few, and their ranks are
+ * counted. Only rows with many of them, which have many equal magnitudes, are put in order, bin by
+ * bin.
  */
 #ifndef MC_METHODS_MERGEKIT_RANKED_H
 #define MC_METHODS_MERGEKIT_RANKED_H
@@ -240,7 +241,7 @@ static inline size_t ranked_list_open(const unsigned char *open, size_t count, u
     return listed;
 }
 
-/* Chances of ranks; a row of one has no order: its element is kept with the probability `density`. */
+/* A row of one has no order: its element is kept with the probability `density`. */
 static inline ranked_chance ranked_chance_of(const mc_layer *layer, size_t model, size_t count)
 {
     const double density = mc_numbers(layer, "density")[model];
