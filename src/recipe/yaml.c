@@ -31,6 +31,8 @@ typedef struct composer {
     yaml_parser_t parser;
     mc_yaml_file *file;
     const char *name; /* of the file, in errors */
+    const char *text;
+    size_t size_of_text;
     mc_error *error;
     anchor *anchors; /* of the document */
     size_t anchor_count, anchor_capacity;
@@ -515,14 +517,27 @@ static mc_status take_event(composer *c, const yaml_event_t *event)
     }
 }
 
+/* Where a byte of the text is; columns count characters. */
+static yaml_mark_t mark_of(const composer *c, size_t offset)
+{
+    yaml_mark_t mark = {0};
+    for (size_t i = 0; i < offset && i < c->size_of_text; i++) {
+        const unsigned char byte = (unsigned char)c->text[i];
+        mark.column = byte == '\n' ? 0 : mark.column + ((byte & 0xc0) != 0x80);
+        mark.line += byte == '\n';
+    }
+    return mark;
+}
+
 static mc_status syntax_error(composer *c)
 {
     const yaml_parser_t *const parser = &c->parser;
     if (parser->error == YAML_MEMORY_ERROR)
         return mc_fail_memory(c->error);
-    if (parser->error == YAML_READER_ERROR)
-        return mc_fail_at(c->error, MC_FORMAT, c->name, NULL, (int64_t)parser->problem_offset,
-                          "expected text in UTF-8: %s", parser->problem);
+    if (parser->error == YAML_READER_ERROR) {
+        const yaml_mark_t mark = mark_of(c, parser->problem_offset);
+        return FAIL_AT(c, &mark, MC_FORMAT, "expected text in UTF-8: %s", parser->problem);
+    }
     return FAIL_AT(c, &parser->problem_mark, MC_FORMAT, "%s%s%s",
                    parser->context ? parser->context : "", parser->context ? ": " : "",
                    parser->problem ? parser->problem : "not YAML");
@@ -549,7 +564,7 @@ mc_status mc_yaml_parse(const char *name, const char *text, size_t size, mc_yaml
     if (size > MC_YAML_LARGEST_FILE)
         return mc_fail_at(error, MC_FORMAT, name, NULL, -1, "expected at most %d bytes, found %zu",
                           MC_YAML_LARGEST_FILE, size);
-    composer c = {.name = name, .error = error};
+    composer c = {.name = name, .text = text, .size_of_text = size, .error = error};
     c.file = mc_alloc_zero(1, sizeof *c.file);
     if (!c.file || !yaml_parser_initialize(&c.parser)) {
         mc_free(c.file);
