@@ -77,11 +77,11 @@ typedef struct mc_recipe_options {
     mc_recipe_missing missing;
     bool no_card;      /* write neither README.md nor mergekit_config.yml */
     bool no_tokenizer; /* do not copy tokenizer files, unless the recipe asks for a tokenizer */
-    /* Plans the document of this index, as mc_recipe_stage_name counts them, plus 1; 0: the last. */
+    /* Plans the document of this index (as in mc_recipe_stage_name) plus 1; 0: the last. */
     size_t stage;
     /*
-     * A folder with results of documents under their names: those that are in it are read instead of
-     * computed. NULL: none.
+     * A folder with results of documents under their names: those that are in it are read instead
+     * of computed. NULL: none.
      */
     const char *stages;
     void *reserved[4]; /* must be zero */

@@ -32,7 +32,8 @@ same 'bash, all subcommands' "$(subcommands | LC_ALL=C sort)" \
     "$(bash_offers mergecraft '' | grep -v '^-')"
 
 # Subcommands, methods, values and files.
-same 'bash, subcommands' "$(printf 'merge\nmergekit-multi\nmergekit-pytorch\nmergekit-yaml\nmethods')" \
+same 'bash, subcommands' \
+    "$(printf '%s\n' merge mergekit-multi mergekit-pytorch mergekit-yaml methods)" \
     "$(bash_offers mergecraft me)"
 same 'bash, methods' median "$(bash_offers mergecraft merge medi)"
 same 'bash, methods behind options' median "$(bash_offers mergecraft merge -o out --strict medi)"

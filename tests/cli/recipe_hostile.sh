@@ -61,7 +61,10 @@ bomb()
 bomb | hostile billion_laughs
 { bomb && printf '%s' "$valid"; } | hostile billion_laughs_unused
 awk 'BEGIN { print "a0: &a0 {k0: 1, l0: 2}"
-    for (i = 1; i < 40; i++) printf "a%d: &a%d {<<: [*a%d, *a%d], k%d: *a%d}\n", i, i, i-1, i-1, i, i-1 }' |
+    for (i = 1; i < 40; i++) {
+        printf "a%d: &a%d {<<: [*a%d, *a%d], ", i, i, i - 1, i - 1
+        printf "k%d: *a%d}\n", i, i - 1
+    } }' |
     hostile merge_key_bomb
 printf 'a: &a [*a]\n' | hostile recursive_list
 printf 'a: &a {b: *a}\n' | hostile recursive_map
@@ -127,8 +130,10 @@ printf 'merge_method: linear\nmodels: [{model: "m1+a+b+"}]\n' | hostile many_plu
 printf 'merge_method: linear\nmodels: [{model: {model: {path: {}}}}]\n' | hostile nested_reference
 printf 'name: a\nmerge_method: linear\nmodels: [{model: a}]\nparameters: {weight: 1}\n' |
     hostile own_name
-{ awk 'BEGIN { for (i = 0; i < 300; i++)
-    printf "---\nname: s%d\nmerge_method: linear\nparameters: {weight: 1}\nmodels: [{model: s%d}]\n", i, (i + 1) % 300 }'; } |
+awk 'BEGIN { for (i = 0; i < 300; i++) {
+        printf "---\nname: s%d\nmerge_method: linear\n", i
+        printf "parameters: {weight: 1}\nmodels: [{model: s%d}]\n", (i + 1) % 300
+    } }' |
     hostile circle_of_300
 printf 'merge_method: [linear]\nmodels: 3\n' | hostile method_list
 printf '7: 1\ntrue: 2\n' | hostile odd_keys
