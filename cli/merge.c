@@ -54,6 +54,9 @@ static const option options[] = {
      .details =
          "alpaca, chatml, exaone, llama3 or mistral; auto, the one that most models have; or "
          "a template itself. Its special tokens must be in the vocabulary."},
+    {"stats", '\0', OPTION_TEXT, AT(stats), "FILE,...", "statistics, one file per model",
+     .details = "Files of mergecraft observe in the order of the models: the side inputs of "
+                "fisher, regmean and other methods."},
     {"dtype", '\0', OPTION_TEXT, AT(dtype), "f32|f16|bf16", "dtype of the result", "widest input",
      .details = "Integer tensors keep their dtype."},
     {"shard-size", '\0', OPTION_SHARD_SIZE, AT(shard_size), "SIZE",
@@ -79,7 +82,18 @@ static const option options[] = {
     {"threads", '\0', OPTION_NUMBER, AT(threads), "N", "worker threads", "all CPUs", 1, 1024,
      .details = "The result does not depend on it."},
     {"eval", '\0', OPTION_TEXT, AT(score.task), "TASK", "score the result on a GLUE task"},
-    {"data", '\0', OPTION_TEXT, AT(score.data), "FILE|DIR|-", "examples for --eval"},
+    {"data", '\0', OPTION_TEXT, AT(score.data), "TASK|FILE|DIR|-",
+     "examples for --eval, or to observe",
+     .details = "Without --eval and for a method that needs statistics: a GLUE task, or a file "
+                "with --task or --text. Every model is observed on these examples; the "
+                "statistics are cached by the contents of model and data."},
+    {"task", '\0', OPTION_TEXT, AT(observe.task), "TASK", "GLUE task of a file to observe"},
+    {"text", '\0', OPTION_TEXT, AT(observe.columns.text), "COLUMN",
+     "file to observe: column of the texts"},
+    {"pair", '\0', OPTION_TEXT, AT(observe.columns.pair), "COLUMN",
+     "file to observe: column of the second texts"},
+    {"examples", '\0', OPTION_NUMBER, AT(observe.examples), "N", "examples to observe", "all", 1,
+     1 << 22},
     {"split", '\0', OPTION_TEXT, AT(score.split), "NAME", "split of these examples", "validation"},
     {"eval-dtype", '\0', OPTION_TEXT, AT(score.dtype), "f32|bf16|int8", "precision of --eval",
      "f32"},
@@ -187,7 +201,7 @@ static int run(const subcommand *self, const char *const *arguments)
         settings.score.threads = settings.threads;
         settings.score.dtype_option = "--eval-dtype";
         settings.score.overwrite = settings.overwrite;
-        merge_job job = {.settings = &settings};
+        merge_job job = {.settings = &settings, .own_settings = &settings};
         mc_error error = MC_ERROR_NONE;
         if ((settings.from && merge_take_record(&settings, &operands, &record, &error) != MC_OK) ||
             merge(&job, &operands, &error) != MC_OK ||

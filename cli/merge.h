@@ -3,6 +3,7 @@
 #define CLI_MERGE_H
 
 #include "lookup.h"
+#include "observe.h"
 #include "score.h"
 
 #include <mergecraft/merge.h>
@@ -20,6 +21,8 @@ typedef struct merge_settings {
     uint64_t seed, threads, pad_vocabulary;
     bool strict, dry_run, overwrite, no_sync, allow_unused;
     score_settings score;
+    const char *stats;       /* files of statistics, one per model, with commas */
+    observe_request observe; /* of --data without --eval */
 } merge_settings;
 
 typedef struct model_list {
@@ -30,13 +33,16 @@ typedef struct model_list {
 /* Everything that a merge holds on to. */
 typedef struct merge_job {
     const merge_settings *settings;
+    merge_settings *own_settings; /* the same, until it is known what --data is for */
     method_choice method;
     mc_recipe *recipe; /* instead of method and operands; NULL without one */
     char **names;      /* of the models, the base and the sides' models, in this order */
     size_t name_count;
     model_list all; /* opened */
     size_t model_count;
-    char **side_names; /* as many as settings->sides; so the next */
+    text_list sides;    /* settings->sides, and what --stats or --data stand for … */
+    size_t owned_sides; /* … which are the last of them */
+    char **side_names;  /* as many as sides; so the next */
     size_t *side_sizes;
     mc_plan *plan;
     score_job score;

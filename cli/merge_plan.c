@@ -29,7 +29,7 @@ void merge_add_name(merge_job *job, const char *name, size_t length)
 /* Names the models of "NAME=MODEL,MODEL". */
 static mc_status name_side(merge_job *job, size_t index, mc_error *error)
 {
-    const char *const text = job->settings->sides.items[index];
+    const char *const text = job->sides.items[index];
     const size_t length = strcspn(text, "="), before = job->all.count;
     job->side_names[index] = format_text("%.*s", (int)length, text);
     if (length == 0 || !text[length] || !text[length + 1])
@@ -48,7 +48,7 @@ static mc_status name_side(merge_job *job, size_t index, mc_error *error)
 static mc_status name_all(merge_job *job, const text_list *operands, mc_error *error)
 {
     const merge_settings *const settings = job->settings;
-    const size_t sides = settings->sides.count;
+    const size_t sides = job->sides.count;
     job->side_names = allocate(sides * sizeof *job->side_names);
     job->side_sizes = allocate(sides * sizeof *job->side_sizes);
     for (size_t i = 0; i < sides; i++)
@@ -108,8 +108,11 @@ void merge_close(merge_job *job)
     mc_recipe_close(job->recipe);
     for (size_t i = 0; i < job->name_count; i++)
         free(job->names[i]);
-    for (size_t i = 0; job->side_names && i < job->settings->sides.count; i++)
+    for (size_t i = 0; job->side_names && i < job->sides.count; i++)
         free(job->side_names[i]);
+    for (size_t i = job->sides.count - job->owned_sides; i < job->sides.count; i++)
+        free((char *)(uintptr_t)job->sides.items[i]);
+    free(job->sides.items);
     free(job->names);
     free(job->side_names);
     free(job->side_sizes);
@@ -144,8 +147,9 @@ static mc_status check_needs(const merge_settings *settings, const mc_method *me
         error->hint = MC_HINT_BASE;
         return MC_USAGE;
     }
+    const bool computed = settings->stats || settings->observe.data;
     for (const mc_side_input *side = method->sides; side && side->name; side++)
-        if (!has_side(settings, side->name)) {
+        if (!has_side(settings, side->name) && !computed) {
             mc_fail(error, MC_USAGE, "%s needs the side input '%s'", method->name, side->name);
             error->hint = MC_HINT_SIDE;
             return MC_USAGE;
@@ -208,14 +212,106 @@ static mc_status check_arguments(const merge_settings *settings, const text_list
         return mc_fail(error, MC_USAGE, "expected an output folder: give it with -o DIR");
     if (settings->output && !*settings->output)
         return mc_fail(error, MC_USAGE, "--output: expected a folder, found ''");
+    return settings->dtype ? merge_parse_dtype(settings->dtype, &ignored, error) : MC_OK;
+}
+
+/*
+ * --data has the examples of --eval; without it, those of the statistics that a method needs as
+ * side inputs.
+ */
+static mc_status check_data(merge_settings *settings, const mc_method *method, mc_error *error)
+{
     const score_settings *const score = &settings->score;
+    const bool statistics = method->sides && !settings->stats && !settings->sides.count;
+    if (!score->task && score->data && statistics) {
+        settings->observe.data = score->data;
+        settings->observe.split = score->split;
+        settings->observe.threads = settings->threads;
+        return observe_check(&settings->observe, error);
+    }
+    if (settings->observe.examples || settings->observe.task || settings->observe.columns.text)
+        return mc_fail(error, MC_USAGE,
+                       "expected a method that needs statistics, and --data, beside --%s",
+                       settings->observe.examples ? "examples"
+                       : settings->observe.task   ? "task"
+                                                  : "text");
+    if (settings->stats && !method->sides)
+        return mc_fail(error, MC_USAGE, "--stats: %s takes no side inputs", method->name);
     if (!score->task && (score->data || score->split || score->dtype || score->predictions))
         return mc_fail(error, MC_USAGE, "expected --eval TASK with --%s, found none",
                        score->data    ? "data"
                        : score->split ? "split"
                        : score->dtype ? "eval-dtype"
                                       : "predictions");
-    return settings->dtype ? merge_parse_dtype(settings->dtype, &ignored, error) : MC_OK;
+    return MC_OK;
+}
+
+/* ---- statistics as side inputs --------------------------------------------------------------- */
+
+static void add_side(merge_job *job, const char *text, bool owned)
+{
+    job->sides.items = reallocate(job->sides.items,
+                                  (job->sides.count + 1) * sizeof *job->sides.items);
+    job->sides.items[job->sides.count++] = text;
+    job->owned_sides += owned;
+}
+
+/* Observes every model; *out: the files, with commas. */
+static mc_status observe_all(const merge_job *job, const text_list *operands, char **out,
+                             mc_error *error)
+{
+    const merge_settings *const settings = job->settings;
+    observe_request request = settings->observe;
+    for (const mc_side_input *side = job->method.method->sides; side->name; side++) {
+        request.what.grams = request.what.grams || strcmp(side->name, "grams") == 0;
+        request.what.fishers = request.what.fishers || strcmp(side->name, "fishers") == 0;
+    }
+    *out = format_text("%s", "");
+    for (size_t i = 1; i < operands->count; i++) {
+        mc_observe_result result;
+        const mc_status status = observe_model(&request, operands->items[i], NULL,
+                                               &settings->common, &result, error);
+        if (status != MC_OK)
+            return status;
+        char *const longer = format_text("%s%s%s", *out, i > 1 ? "," : "", result.path);
+        free(*out);
+        *out = longer;
+    }
+    return MC_OK;
+}
+
+/* Side inputs that --side does not give come from --stats or, by --data, from observing. */
+static mc_status add_statistics(merge_job *job, const text_list *operands, mc_error *error)
+{
+    const merge_settings *const settings = job->settings;
+    const mc_side_input *const sides = job->method.method->sides;
+    char *files = NULL;
+    mc_status status = MC_OK;
+    for (size_t i = 0; i < settings->sides.count; i++)
+        add_side(job, settings->sides.items[i], false);
+    if (settings->stats)
+        files = format_text("%s", settings->stats);
+    else if (settings->observe.data)
+        status = observe_all(job, operands, &files, error);
+    for (size_t k = 0; status == MC_OK && files && sides[k].name; k++)
+        if (!has_side(settings, sides[k].name))
+            add_side(job, format_text("%s=%s", sides[k].name, files), true);
+    free(files);
+    return status;
+}
+
+/* The models of side inputs; of statistics, the tensors of that side input. */
+static mc_status take_sides(merge_job *job, mc_error *error)
+{
+    size_t at = job->model_count + (job->settings->base != NULL);
+    for (size_t k = 0; k < job->sides.count; k++)
+        for (size_t i = 0; i < job->side_sizes[k]; i++, at++) {
+            const mc_status status = mc_model_take_side(job->all.models[at], job->side_names[k],
+                                                        error);
+            if (status != MC_OK)
+                return status;
+        }
+    return MC_OK;
 }
 
 /* The place, from 1, of the model that --keep-head names; 0 without the option. */
@@ -254,7 +350,7 @@ static mc_status find_add_ons(const merge_settings *settings, const mc_method **
 static mc_status make_plan(merge_job *job, mc_error *error)
 {
     const merge_settings *const settings = job->settings;
-    const size_t side_count = settings->sides.count;
+    const size_t side_count = job->sides.count;
     const mc_model *const *const models = (const mc_model *const *)job->all.models;
     const mc_model *const **const sides = allocate(side_count * sizeof *sides);
     for (size_t i = 0, at = job->model_count + (settings->base != NULL); i < side_count; i++) {
@@ -310,7 +406,8 @@ static mc_status open_and_plan(merge_job *job, bool headers_only, mc_error *erro
         return status;
     if (job->settings->dry_run || merge_is_complete(job))
         say_opened(job);
-    return make_plan(job, error);
+    const mc_status taken = take_sides(job, error);
+    return taken == MC_OK ? make_plan(job, error) : taken;
 }
 
 mc_run_options merge_run_options(const merge_settings *settings)
@@ -336,12 +433,16 @@ mc_status merge_prepare(merge_job *job, const text_list *operands, mc_error *err
     if (status == MC_OK && !job->method.method)
         return several_methods(operands->items[0], job->method.plugin, error);
     if (status == MC_OK)
+        status = check_data(job->own_settings, job->method.method, error);
+    if (status == MC_OK)
         status = check_needs(settings, job->method.method, error);
     const mc_method *ignored[MERGE_MAX_THEN];
     if (status == MC_OK)
         status = find_add_ons(settings, ignored, error);
     if (status == MC_OK && settings->score.task)
         status = score_prepare(&settings->score, &settings->common, &job->score, error);
+    if (status == MC_OK)
+        status = add_statistics(job, operands, error);
     if (status == MC_OK)
         status = name_all(job, operands, error);
     if (status == MC_OK)

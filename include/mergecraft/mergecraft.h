@@ -33,6 +33,7 @@
 #include <mergecraft/merge.h>
 #include <mergecraft/method.h>
 #include <mergecraft/model.h>
+#include <mergecraft/observe.h>
 #include <mergecraft/pipeline.h>
 #include <mergecraft/plugin.h>
 #include <mergecraft/random.h>

@@ -109,6 +109,11 @@ typedef struct mc_side_input {
      * is given as a whole. Needs scope MC_TENSOR. Statistics do not see it.
      */
     bool whole;
+    /*
+     * true: the method also merges layers for which no model has one; layer->side_count is 0 then.
+     * false: such layers are averaged over the models and reported.
+     */
+    bool optional;
 } mc_side_input;
 
 /* A side input as a method sees it. */
@@ -259,6 +264,13 @@ typedef struct mc_method {
     mc_status (*apply)(const mc_layer *layer);
     /* Makes the whole state dict. MC_MODEL. */
     mc_status (*merge)(const struct mc_merge_input *input, mc_state_dict **out, mc_error *error);
+    /*
+     * Sets values of parameters that depend on all tensors together, such as norms of side inputs,
+     * before any layer is merged: values[parameter][0 … count − 1], which are what the user set.
+     * Layer scopes; NULL: there are none.
+     */
+    mc_status (*prepare)(const struct mc_merge_input *input, double *const *values,
+                         mc_error *error);
 } mc_method;
 
 #define MC_METHOD_API 2u

@@ -54,6 +54,15 @@ MC_API bool mc_model_is_complete(const mc_model *model);
 MC_API mc_status mc_model_wrap(const char *name, const mc_state_dict *dict, const char *config,
                                const char *folder, mc_model **out, mc_error *error);
 
+/*
+ * Of a file of statistics (observe.h), keeps the tensors of one side input of methods, such as
+ * "grams" or "fishers", under the names of the model's tensors. Other models stay as they are. Call
+ * it before the model is used for anything else.
+ *
+ * Errors: MC_NOT_FOUND  the file has statistics for other side inputs only
+ */
+MC_API mc_status mc_model_take_side(mc_model *model, const char *side, mc_error *error);
+
 /* As the user wrote it. */
 MC_API const char *mc_model_name(const mc_model *model);
 /* "ORG/NAME", and 40 hexadecimal digits; NULL unless it is from the Hub. */

@@ -27,7 +27,9 @@ static void load(void)
 {
     /* liblapack.so.3 names whatever LAPACK the system has chosen; it brings its BLAS along. */
     static const char *const names[] = {"libopenblas.so.0", "liblapack.so.3", NULL};
-    const mc_symbol symbols[] = {{"dgemm_", (void **)&table.gemm},
+    const mc_symbol symbols[] = {{"sgemm_", (void **)&table.sgemm},
+                                 {"ssyrk_", (void **)&table.ssyrk},
+                                 {"dgemm_", (void **)&table.gemm},
                                  {"dsyrk_", (void **)&table.syrk},
                                  {"dgesdd_", (void **)&table.gesdd},
                                  {"dsyevd_", (void **)&table.syevd},

@@ -133,13 +133,23 @@ static bool fits_one(const char *const *patterns, size_t count, const char *name
     return false;
 }
 
-static bool in_all_sides(const mc_merge_input *input, const char *name)
+/*
+ * Whether every item of the side inputs has the layer, or none has and the method does without
+ * (*none).
+ */
+static bool fits_sides(const work *w, bool *none)
 {
+    const mc_merge_input *const input = w->input;
+    const mc_side_input *const sides = w->lineup->method->sides;
+    size_t found = 0, wanted = 0;
+    bool optional = true;
     for (size_t k = 0; k < input->side_count; k++)
-        for (size_t i = 0; i < input->sides[k].count; i++)
-            if (!mc_state_dict_find(input->sides[k].items[i], name))
-                return false;
-    return true;
+        for (size_t i = 0; i < input->sides[k].count; i++, wanted++)
+            found += mc_state_dict_find(input->sides[k].items[i], w->column.name) != NULL;
+    for (size_t k = 0; sides && sides[k].name; k++)
+        optional = optional && sides[k].optional;
+    *none = found == 0;
+    return found == wanted || (found == 0 && optional);
 }
 
 /* The dtype kind that all models have; *mixed where some have floats and others do not. */
@@ -187,7 +197,7 @@ static kind kind_of(const work *w)
     if (with_base && mc_dtype_kind_of(w->column.base->dtype) != MC_KIND_FLOAT &&
         dtypes == MC_KIND_FLOAT)
         return NO_FLOATS;
-    if (!in_all_sides(input, w->column.name))
+    if (!fits_sides(w, &mixed))
         return NOT_IN_SIDE;
     return dtypes == MC_KIND_FLOAT ? MERGED : COPIED;
 }
@@ -221,7 +231,9 @@ static mc_status add_sides(const work *w, mc_output *row, mc_error *error)
     const mc_merge_input *const input = w->input;
     const size_t before = input->model_count + (input->base != NULL);
     const mc_side_input *const sides = w->lineup->method->sides;
-    for (size_t k = 0; sides && sides[k].name; k++) {
+    bool none;
+    (void)fits_sides(w, &none);
+    for (size_t k = 0; !none && sides && sides[k].name; k++) {
         const mc_side_dicts *const given = find_side(input, sides[k].name);
         const size_t at = before + (size_t)(given - input->sides) * input->model_count;
         for (size_t i = 0; i < given->count; i++) {
@@ -505,9 +517,24 @@ static mc_status report_left_out(work *w, mc_error *error)
 
 /* ---- all together ---------------------------------------------------------------------------- */
 
+/* Side inputs that belong to other tensors, such as those of another architecture. */
+static mc_status check_sides_used(const work *w, mc_error *error)
+{
+    const mc_side_input *const sides = w->lineup->method->sides;
+    if (w->lineup->method->scope == MC_MODEL || !sides || w->names[MERGED].count == 0)
+        return MC_OK;
+    for (size_t i = 0; i < w->outputs->count; i++)
+        if (mc_output_count(&w->outputs->rows[i], MC_ROLE_SIDE, NULL) > 0)
+            return MC_OK;
+    return mc_fail(error, MC_MISMATCH,
+                   "side input '%s': expected tensors with the names of the models, found none",
+                   sides[0].name);
+}
+
 static mc_status check_something(const work *w, mc_error *error)
 {
     const mc_method *const method = w->lineup->method;
+    MC_TRY(check_sides_used(w, error));
     if (w->lineup->common && w->outputs->count == 0)
         return mc_fail(error, MC_MISMATCH, "%s: the models have no tensor name in common",
                        method->name);
@@ -518,9 +545,29 @@ static mc_status check_something(const work *w, mc_error *error)
                    uses_base(w) ? " and the base" : "", others ? "of floats" : "name");
 }
 
+/* Lets the method set values that depend on all tensors. */
+static mc_status prepare(const mc_lineup *lineup, mc_error *error)
+{
+    const mc_method *const method = lineup->method;
+    size_t count = 0;
+    while (method->params && method->params[count].name)
+        count++;
+    if (!method->prepare || count == 0)
+        return MC_OK;
+    double **const values = mc_alloc(count * sizeof *values);
+    if (!values)
+        return mc_fail_memory(error);
+    for (size_t i = 0; i < count; i++)
+        values[i] = (double *)(uintptr_t)lineup->params->values[i].numbers;
+    const mc_status status = method->prepare(lineup->input, values, error);
+    mc_free(values);
+    return status;
+}
+
 static mc_status line_up(work *w, mc_error *error)
 {
     const mc_lineup *const lineup = w->lineup;
+    MC_TRY(prepare(lineup, error));
     if (lineup->method->scope == MC_MODEL)
         MC_TRY(call_model_method(w, error));
     MC_TRY(each_name(w, add_row, error));

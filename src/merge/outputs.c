@@ -194,10 +194,14 @@ static mc_source **input_sources(const mc_output *row)
     return sources;
 }
 
-static size_t side_count(const mc_method *method)
+/* Side inputs that a step's method gets; none where they are optional and the row has none. */
+static size_t side_count(const mc_output *row, const mc_method *method)
 {
+    const mc_side_input *const sides = method->sides;
     size_t count = 0;
-    while (method->sides && method->sides[count].name)
+    if (mc_output_count(row, MC_ROLE_SIDE, NULL) == 0)
+        return 0;
+    while (sides && sides[count].name)
         count++;
     return count;
 }
@@ -220,11 +224,11 @@ static void end_making(making *m)
     m->inputs = NULL;
 }
 
-static bool gets(const mc_method *method, const mc_input *input)
+static bool gets(const mc_output *row, const mc_method *method, const mc_input *input)
 {
     if (input->role == MC_ROLE_BASE)
         return method->needs_base || method->takes_base;
-    return input->role == MC_ROLE_MODEL || side_count(method) > 0;
+    return input->role == MC_ROLE_MODEL || side_count(row, method) > 0;
 }
 
 /* Models, base and side inputs as far as this step's method uses them, and what was made so far. */
@@ -240,13 +244,13 @@ static mc_status fill_parts(making *m, const mc_outputs *table, mc_error *error)
                                .seed = table->seed,
                                .matrices = table->matrices,
                                .matrix_count = table->matrix_count,
-                               .side_count = side_count(method),
+                               .side_count = side_count(row, method),
                                .has_merged = m->source != NULL};
     m->inputs = mc_alloc((row->input_count + 1) * sizeof *m->inputs);
     if (!m->inputs)
         return mc_fail_memory(error);
     for (size_t i = 0; i < row->input_count; i++) {
-        if (!gets(method, &row->inputs[i]))
+        if (!gets(row, method, &row->inputs[i]))
             continue;
         parts->model_count += row->inputs[i].role == MC_ROLE_MODEL;
         parts->has_base = parts->has_base || row->inputs[i].role == MC_ROLE_BASE;

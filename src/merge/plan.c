@@ -10,6 +10,7 @@
 #include "merge/plan_tokenizer.h"
 #include "merge/report.h"
 #include "model/model.h"
+#include "model/statistics.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -236,6 +237,15 @@ static mc_status check_agreement(const mc_plan *plan, mc_error *error)
                                error);
 }
 
+/* Statistics belong to the model in whose place they are given. */
+static mc_status check_statistics(const mc_plan_input *input, mc_error *error)
+{
+    for (size_t k = 0; k < input->side_count; k++)
+        for (size_t i = 0; i < input->model_count; i++)
+            MC_TRY(mc_statistics_check(input->sides[k][i], input->models[i], error));
+    return MC_OK;
+}
+
 static mc_status make_rows(mc_plan *plan, const mc_plan_input *input,
                            const mc_plan_tokenizer *tokenizer, mc_error *error)
 {
@@ -267,6 +277,7 @@ static mc_status make_outfit(mc_plan *plan, const mc_plan_input *input,
 static mc_status make(mc_plan *plan, const mc_plan_input *input, mc_error *error)
 {
     mc_plan_tokenizer tokenizer = {0};
+    MC_TRY(check_statistics(input, error));
     MC_TRY(copy_models(input, plan, error));
     MC_TRY(copy_options(input, plan, error));
     MC_TRY(mc_report_new(&plan->report, error));

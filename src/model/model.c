@@ -19,6 +19,7 @@ void mc_model_close(mc_model *model)
     if (!model)
         return;
     mc_checkpoint_close(&model->checkpoint);
+    json_decref(model->digests);
     json_decref(model->config);
     mc_free(model->labels);
     mc_free(model->config_text);

@@ -17,6 +17,7 @@ struct mc_model {
     mc_checkpoint checkpoint;
     const char **labels; /* of id2label, by id; text is owned by config */
     size_t label_count;
+    json_t *digests;   /* of statistics (statistics.h): of the tensors they belong to; else NULL */
     uint64_t adapters; /* a hash of the adapters' configurations; 0 without adapters */
 };
 

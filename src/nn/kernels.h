@@ -56,6 +56,13 @@ typedef struct mc_nn_kernels {
                        const mc_int8_columns *columns, size_t width, mc_activation activation);
     /* Whether there is neither NaN nor infinity. */
     bool (*finite)(const float *values, size_t count);
+    /* out = activation(in); gradient *= the activation's derivative at `in`. */
+    void (*activate)(float *out, const float *in, size_t count, mc_activation activation);
+    void (*activate_back)(float *gradient, const float *in, size_t count, mc_activation activation);
+    /* Each of `rows` rows of `count` numbers, `stride` apart, becomes its softmax. */
+    void (*softmax)(float *x, size_t rows, size_t count, size_t stride);
+    /* out += in² */
+    void (*add_squares)(float *out, const float *in, size_t count);
 } mc_nn_kernels;
 
 extern const mc_nn_kernels mc_nn_kernels_scalar, mc_nn_kernels_avx2, mc_nn_kernels_avx512;

@@ -462,4 +462,146 @@ static bool all_finite(const float *values, size_t count)
     return !bad;
 }
 
-const mc_nn_kernels TABLE(MC_LEVEL) = {attention, normalize, add, quantize, dequantize, all_finite};
+/* ---- derivatives ----------------------------------------------------------------------------- */
+
+#define SLOPE(name_) static inline mc_vector name_##_slope(mc_vector x)
+
+SLOPE(linear)
+{
+    (void)x;
+    return ZERO + 1;
+}
+
+SLOPE(relu)
+{
+    return select((mc_vector_bits)(x > 0), ZERO + 1, ZERO);
+}
+
+SLOPE(sigmoid)
+{
+    const mc_vector s = sigmoid(x);
+    return s * (1 - s);
+}
+
+SLOPE(tanh_of)
+{
+    const mc_vector t = tanh_of(x);
+    return 1 - t * t;
+}
+
+SLOPE(silu)
+{
+    const mc_vector s = sigmoid(x);
+    return s + x * s * (1 - s);
+}
+
+SLOPE(quick_gelu)
+{
+    const mc_vector s = sigmoid(1.702F * x);
+    return s + 1.702F * x * s * (1 - s);
+}
+
+SLOPE(gelu_tanh)
+{
+    const mc_vector s = sigmoid(1.5957691216F * x * (1 + .044715F * x * x));
+    return s + x * s * (1 - s) * 1.5957691216F * (1 + .134145F * x * x);
+}
+
+/* Φ(x) + x φ(x); Φ as in gelu. */
+SLOPE(gelu)
+{
+    const mc_vector z = minus_abs(x) * .70710678119F;
+    const mc_vector t = 1 / (1 - .3275911F * z);
+    mc_vector p = t * 1.061405429F - 1.453152027F;
+    p = p * t + 1.421413741F;
+    p = p * t - .284496736F;
+    p = (p * t + .254829592F) * t;
+    const mc_vector e = exp_of(-z * z), tail = .5F * p * e;
+    return select((mc_vector_bits)(x < 0), tail, 1 - tail) + x * .39894228040F * e;
+}
+
+static inline __attribute__((always_inline)) void
+map(float *out, const float *in, size_t count, bool multiplies, mc_vector (*function)(mc_vector))
+{
+    size_t i = 0;
+    for (; i + MC_LANES <= count; i += MC_LANES) {
+        mc_vector y = function(LOAD(in + i));
+        if (multiplies)
+            y *= LOAD(out + i);
+        STORE(out + i, y);
+    }
+    if (i < count) {
+        mc_vector y = function(load_some(in + i, count - i));
+        if (multiplies)
+            y *= load_some(out + i, count - i);
+        memcpy(out + i, &y, (count - i) * sizeof *out);
+    }
+}
+
+static void activate(float *out, const float *in, size_t count, mc_activation activation)
+{
+    switch (activation) {
+#define X(id_, kernel_, algorithm_, alpha_)                                                        \
+    case MC_ACTIVATION_##id_:                                                                      \
+        map(out, in, count, false, kernel_);                                                       \
+        break;
+        MC_ACTIVATION_MAP(X)
+#undef X
+    case MC_ACTIVATION_COUNT:
+        break;
+    }
+}
+
+static void activate_back(float *gradient, const float *in, size_t count, mc_activation activation)
+{
+    switch (activation) {
+#define X(id_, kernel_, algorithm_, alpha_)                                                        \
+    case MC_ACTIVATION_##id_:                                                                      \
+        map(gradient, in, count, true, kernel_##_slope);                                           \
+        break;
+        MC_ACTIVATION_MAP(X)
+#undef X
+    case MC_ACTIVATION_COUNT:
+        break;
+    }
+}
+
+/* `scores` that end anywhere: the last vector is read and written in part. */
+static void softmax_row(float *x, size_t count)
+{
+    float largest = x[0], rest = 0;
+    for (size_t i = 1; i < count; i++)
+        largest = x[i] > largest ? x[i] : largest;
+    mc_vector total = ZERO;
+    const size_t whole = count / MC_LANES * MC_LANES;
+    for (size_t i = 0; i < whole; i += MC_LANES) {
+        const mc_vector e = exp_of(LOAD(x + i) - largest);
+        total += e;
+        STORE(x + i, e);
+    }
+    if (whole < count) {
+        const mc_vector e = exp_of(load_some(x + whole, count - whole) - largest);
+        memcpy(x + whole, &e, (count - whole) * sizeof *x);
+    }
+    for (size_t i = whole; i < count; i++)
+        rest += x[i];
+    const float scale = 1 / (sum(total) + rest);
+    for (size_t i = 0; i < count; i++)
+        x[i] *= scale;
+}
+
+static void softmax_rows(float *x, size_t rows, size_t count, size_t stride)
+{
+    for (size_t row = 0; row < rows; row++)
+        softmax_row(x + row * stride, count);
+}
+
+static void add_squares(float *restrict out, const float *restrict in, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        out[i] += in[i] * in[i];
+}
+
+const mc_nn_kernels TABLE(MC_LEVEL) = {attention,    normalize,  add,      quantize,
+                                       dequantize,   all_finite, activate, activate_back,
+                                       softmax_rows, add_squares};

@@ -98,7 +98,9 @@ typedef struct builder {
     mc_network *network;
     const architecture *a;
     mc_nn_settings s;
-    bool failed; /* out of memory */
+    bool plain, whole; /* as in mc_network_build_plain */
+    int block;         /* of the operations that are added; −1: none */
+    bool failed;       /* out of memory */
 } builder;
 
 static int add_value(builder *b, mc_rows rows, int width)
@@ -127,6 +129,7 @@ static void add_op(builder *b, mc_op op)
         }
     if (op.kind != MC_OP_PRODUCT) /* the others compute in float32 */
         n->values[op.out].floats = true;
+    op.block = b->block;
     n->ops[n->op_count++] = op;
 }
 
@@ -163,7 +166,16 @@ static void add_normalize(builder *b, int block, const char *name, int in, int a
     const int64_t width = b->s.hidden;
     const int gain = add_weight(b, name_of(b, block, name, "weight"), MC_WEIGHT_VECTOR, 0, width);
     const int shift = add_weight(b, name_of(b, block, name, "bias"), MC_WEIGHT_VECTOR, 0, width);
-    add_op(b, (mc_op){MC_OP_NORMALIZE, {in, added, -1}, out, {gain, shift, -1}, 0});
+    add_op(b, (mc_op){MC_OP_NORMALIZE, {in, added, -1}, out, {gain, shift, -1}, 0, -1});
+}
+
+/* A value to write after `value`: the same one again, or a new one of the same shape. */
+static int again(builder *b, int value)
+{
+    if (!b->plain || b->failed)
+        return value;
+    const mc_nn_value like = b->network->values[value];
+    return add_value(b, like.rows, like.width);
 }
 
 static void add_product(builder *b, int block, const char *name, int in, int out,
@@ -171,11 +183,17 @@ static void add_product(builder *b, int block, const char *name, int in, int out
 {
     if (b->failed)
         return;
+    if (b->plain && activation != MC_ACTIVATION_LINEAR) {
+        const int linear = again(b, out);
+        add_product(b, block, name, in, linear, MC_ACTIVATION_LINEAR);
+        add_op(b, (mc_op){MC_OP_ACTIVATE, {linear, -1, -1}, out, {-1, -1, -1}, activation, -1});
+        return;
+    }
     const int64_t rows = b->network->values[out].width, columns = b->network->values[in].width;
     const int weight = add_weight(b, name_of(b, block, name, "weight"), MC_WEIGHT_MATRIX, rows,
                                   columns);
     const int bias = add_weight(b, name_of(b, block, name, "bias"), MC_WEIGHT_BIAS, 0, rows);
-    add_op(b, (mc_op){MC_OP_PRODUCT, {in, -1, -1}, out, {weight, bias, -1}, activation});
+    add_op(b, (mc_op){MC_OP_PRODUCT, {in, -1, -1}, out, {weight, bias, -1}, activation, -1});
     if (b->failed)
         return;
     mc_weight *const added = &b->network->weights[weight];
@@ -186,7 +204,7 @@ static void add_product(builder *b, int block, const char *name, int in, int out
 
 static void add_first(builder *b, int in, int out)
 {
-    add_op(b, (mc_op){MC_OP_FIRST, {in, -1, -1}, out, {-1, -1, -1}, 0});
+    add_op(b, (mc_op){MC_OP_FIRST, {in, -1, -1}, out, {-1, -1, -1}, 0, -1});
 }
 
 /*
@@ -214,40 +232,60 @@ static stream add_stream(builder *b, mc_rows rows)
     const stream s = {add_value(b, rows, width), add_value(b, rows, width),
                       add_value(b, rows, width), add_value(b, rows, width),
                       add_value(b, rows, b->s.inner)};
-    if (!b->failed && b->network->dtype != MC_I8) /* int8 needs a whole row to find its scale */
+    /* int8 needs a whole row to find its scale */
+    if (!b->failed && !b->plain && b->network->dtype != MC_I8)
         b->network->values[s.inner].panels = panels_of(b->s.inner);
     return s;
 }
 
-/*
- * A block updates the state of `s`: attention over all tokens, whose states are `tokens`, then the
- * two products of the MLP. Each result is added to its input and normalised.
- */
-static void add_block(builder *b, int block, const stream *s, int tokens, int key, int value)
+static stream stream_again(builder *b, const stream *s)
 {
-    const architecture *const a = b->a;
-    add_product(b, block, a->query, s->state, s->query, MC_ACTIVATION_LINEAR);
-    add_product(b, block, a->key, tokens, key, MC_ACTIVATION_LINEAR);
-    add_product(b, block, a->value, tokens, value, MC_ACTIVATION_LINEAR);
-    add_op(b, (mc_op){MC_OP_ATTENTION, {s->query, key, value}, s->attended, {-1, -1, -1}, 0});
-    add_product(b, block, a->out_proj, s->attended, s->sum, MC_ACTIVATION_LINEAR);
-    add_normalize(b, block, a->out_norm, s->sum, s->state, s->state);
-    add_product(b, block, a->up, s->state, s->inner, b->s.activation);
-    add_product(b, block, a->down, s->inner, s->sum, MC_ACTIVATION_LINEAR);
-    add_normalize(b, block, a->down_norm, s->sum, s->state, s->state);
+    return (stream){again(b, s->state), again(b, s->query), again(b, s->attended), again(b, s->sum),
+                    again(b, s->inner)};
 }
 
-static void add_embeddings(builder *b, int out)
+/*
+ * A block turns the state `in` into the one that it returns: attention over all tokens, whose
+ * states are `tokens`, then the two products of the MLP. Each result is added to its input and
+ * normalised.
+ */
+static int add_block(builder *b, int block, const stream *s, int in, int tokens, int key, int value)
+{
+    const architecture *const a = b->a;
+    const stream first = stream_again(b, s), second = stream_again(b, s);
+    const int keys = again(b, key), values = again(b, value);
+    b->block = block;
+    add_product(b, block, a->query, in, first.query, MC_ACTIVATION_LINEAR);
+    add_product(b, block, a->key, tokens, keys, MC_ACTIVATION_LINEAR);
+    add_product(b, block, a->value, tokens, values, MC_ACTIVATION_LINEAR);
+    add_op(
+        b,
+        (mc_op){MC_OP_ATTENTION, {first.query, keys, values}, first.attended, {-1, -1, -1}, 0, -1});
+    add_product(b, block, a->out_proj, first.attended, first.sum, MC_ACTIVATION_LINEAR);
+    add_normalize(b, block, a->out_norm, first.sum, in, first.state);
+    add_product(b, block, a->up, first.state, second.inner, b->s.activation);
+    add_product(b, block, a->down, second.inner, second.sum, MC_ACTIVATION_LINEAR);
+    add_normalize(b, block, a->down_norm, second.sum, first.state, second.state);
+    b->block = -1;
+    return second.state;
+}
+
+static int add_embeddings(builder *b, int out)
 {
     const architecture *const a = b->a;
     const int words = add_table(b, a->word_table, b->s.vocabulary);
     const int positions = add_table(b, a->position_table, b->s.positions);
     const int types = a->type_table ? add_table(b, a->type_table, b->s.types) : -1;
-    add_op(b, (mc_op){MC_OP_EMBED, {-1, -1, -1}, out, {words, positions, types}, 0});
-    add_normalize(b, -1, a->embeddings_norm, out, -1, out);
+    const int normalized = again(b, out);
+    add_op(b, (mc_op){MC_OP_EMBED, {-1, -1, -1}, out, {words, positions, types}, 0, -1});
+    add_normalize(b, -1, a->embeddings_norm, out, -1, normalized);
+    return normalized;
 }
 
-/* The head reads only the first token, so the last block computes queries for first tokens only. */
+/*
+ * The head reads only the first token, so the last block computes queries for first tokens only,
+ * unless it is to be observed on all of them.
+ */
 static void add_all(builder *b)
 {
     const stream tokens = add_stream(b, MC_ROWS_TOKENS), first = add_stream(b, MC_ROWS_SEQUENCES);
@@ -255,14 +293,17 @@ static void add_all(builder *b)
     const int value = add_value(b, MC_ROWS_TOKENS, b->s.hidden);
     const int pooled = add_value(b, MC_ROWS_SEQUENCES, b->s.hidden);
     const int logits = add_value(b, MC_ROWS_SEQUENCES, b->s.labels);
-    add_embeddings(b, tokens.state);
-    for (int block = 0; block < b->s.blocks - 1; block++)
-        add_block(b, block, &tokens, tokens.state, key, value);
-    add_first(b, tokens.state, first.state);
-    add_block(b, b->s.blocks - 1, &first, tokens.state, key, value);
-    add_product(b, -1, b->a->head, first.state, pooled, b->a->head_activation);
+    const int full = b->whole ? b->s.blocks : b->s.blocks - 1;
+    int state = add_embeddings(b, tokens.state), head = first.state;
+    for (int block = 0; block < full; block++)
+        state = add_block(b, block, &tokens, state, state, key, value);
+    add_first(b, state, head);
+    if (!b->whole)
+        head = add_block(b, full, &first, head, state, key, value);
+    add_product(b, -1, b->a->head, head, pooled, b->a->head_activation);
     add_product(b, -1, b->a->classifier, pooled, logits, MC_ACTIVATION_LINEAR);
     b->network->result = logits;
+    b->network->blocks = b->s.blocks;
 }
 
 /* A value that only products read is written in their dtype directly. */
@@ -332,19 +373,32 @@ static mc_status set_limits(mc_network *n, const builder *b, const char *file, m
     return MC_OK;
 }
 
+static mc_status build(builder *b, const json_t *config, const char *file, mc_error *error)
+{
+    MC_TRY(find(config, file, &b->a, error));
+    MC_TRY(mc_nn_settings_read(config, file, &b->a->settings, &b->s, error));
+    MC_TRY(set_limits(b->network, b, file, error));
+    add_all(b);
+    if (b->failed)
+        return mc_fail_memory(error);
+    set_results(b->network);
+    return MC_OK;
+}
+
 mc_status mc_network_build(mc_network *network, const json_t *config, const char *file,
                            mc_dtype dtype, mc_error *error)
 {
     *network = (mc_network){.dtype = dtype};
-    builder b = {.network = network};
-    MC_TRY(find(config, file, &b.a, error));
-    MC_TRY(mc_nn_settings_read(config, file, &b.a->settings, &b.s, error));
-    MC_TRY(set_limits(network, &b, file, error));
-    add_all(&b);
-    if (b.failed)
-        return mc_fail_memory(error);
-    set_results(network);
-    return MC_OK;
+    builder b = {.network = network, .block = -1};
+    return build(&b, config, file, error);
+}
+
+mc_status mc_network_build_plain(mc_network *network, const json_t *config, const char *file,
+                                 bool whole, mc_error *error)
+{
+    *network = (mc_network){.dtype = MC_F32};
+    builder b = {.network = network, .plain = true, .whole = whole, .block = -1};
+    return build(&b, config, file, error);
 }
 
 void mc_network_free(mc_network *network)

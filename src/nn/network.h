@@ -32,7 +32,9 @@ typedef enum mc_op_kind {
     /* out = attention of queries in[0] over keys in[1] and values in[2], within each sequence */
     MC_OP_ATTENTION,
     /* out = the first row of each sequence of in[0] */
-    MC_OP_FIRST
+    MC_OP_FIRST,
+    /* out = activation(in[0]); only in networks of mc_network_build_plain */
+    MC_OP_ACTIVATE
 } mc_op_kind;
 
 /* Values and weights are indices; −1: none. */
@@ -40,7 +42,8 @@ typedef struct mc_op {
     mc_op_kind kind;
     int in[3], out;
     int weights[3];
-    mc_activation activation; /* PRODUCT */
+    mc_activation activation; /* PRODUCT, ACTIVATE */
+    int block;                /* the transformer block that it belongs to; −1: none */
 } mc_op;
 
 typedef enum mc_weight_kind {
@@ -85,6 +88,7 @@ typedef struct mc_network {
     size_t value_count, weight_count, op_count;
     size_t value_capacity, weight_capacity, op_capacity;
     int result; /* the value with the logits */
+    int blocks; /* transformer blocks */
 } mc_network;
 
 /*
@@ -96,6 +100,13 @@ typedef struct mc_network {
  */
 mc_status mc_network_build(mc_network *network, const json_t *config, const char *file,
                            mc_dtype dtype, mc_error *error);
+/*
+ * The same network for derivatives, in float32: each value is written by one operation, activations
+ * are operations of their own, and no value has panels. `whole`: all tokens pass through the last
+ * block, although the head reads the first one only.
+ */
+mc_status mc_network_build_plain(mc_network *network, const json_t *config, const char *file,
+                                 bool whole, mc_error *error);
 void mc_network_free(mc_network *network);
 
 #endif

@@ -229,11 +229,13 @@ static void test_method(void **state)
 int main(void)
 {
     struct CMUnitTest tests[64];
-    const size_t count = mc_method_count();
-    assert(count <= sizeof tests / sizeof *tests);
-    for (size_t i = 0; i < count; i++)
-        tests[i] = (struct CMUnitTest){.name = mc_method_at(i)->name,
-                                       .test_func = test_method,
-                                       .initial_state = (void *)(uintptr_t)mc_method_at(i)};
+    size_t count = 0;
+    assert(mc_method_count() <= sizeof tests / sizeof *tests);
+    for (size_t i = 0; i < mc_method_count(); i++)
+        if (!mc_method_at(i)->sides) /* the others: sides.c */
+            tests[count++] = (struct CMUnitTest){
+                .name = mc_method_at(i)->name,
+                .test_func = test_method,
+                .initial_state = (void *)(uintptr_t)mc_method_at(i)};
     return _cmocka_run_group_tests("golden", tests, count, NULL, NULL);
 }

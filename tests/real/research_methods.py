@@ -32,6 +32,17 @@ def tensors(item):
     return {name: array(value) for name, value in item.items()}
 
 
+def side_tensors(item, model):
+    """A side input of a whole model may be one vector of all its tensors, in their order."""
+    named = tensors(item)
+    if "b64" in model or "b64" not in item:
+        return named
+    flat, result = named[NAME], {}
+    for name, tensor in tensors(model).items():
+        result[name], flat = flat[:tensor.size].reshape(tensor.shape).copy(), flat[tensor.size:]
+    return result
+
+
 def arguments(method, params):
     for name, value in params.items():
         if name in IGNORED:
@@ -54,7 +65,8 @@ def run(command, case, folder, task=None):
         line += ["--base", str(folder / "base.safetensors")]
     for name, items in () if method in ADD_ONS else inputs["extra"].items():
         for index, item in enumerate(items):
-            save_file(tensors(item), folder / f"{name}{index}.safetensors")
+            save_file(side_tensors(item, inputs["models"][index]),
+                      folder / f"{name}{index}.safetensors")
         files = ",".join(str(folder / f"{name}{i}.safetensors") for i in range(len(items)))
         line += ["--side", f"{name}={files}"]
     line += list(arguments(method, case["params"]))

@@ -1,0 +1,19 @@
+/* A single safetensors file with metadata, such as one of statistics. */
+#ifndef MC_CHECKPOINT_SAFETENSORS_FILE_H
+#define MC_CHECKPOINT_SAFETENSORS_FILE_H
+
+#include <mergecraft/state_dict.h>
+
+#include "base/json.h"
+
+/*
+ * Writes all tensors of a state dict, in its order, with metadata, an object of texts. The file
+ * appears under its name when it is complete; an existing one is replaced.
+ */
+mc_status mc_safetensors_save(const char *path, const mc_state_dict *dict, const json_t *metadata,
+                              mc_error *error);
+
+/* Reads the metadata of a file: an object, empty if there are none. Release it with json_decref. */
+mc_status mc_safetensors_metadata(const char *path, json_t **out, mc_error *error);
+
+#endif

@@ -1,0 +1,210 @@
+#include "model/statistics.h"
+
+#include "base/cpu.h"
+#include "base/hash.h"
+#include "base/memory.h"
+#include "base/team.h"
+#include "checkpoint/safetensors_file.h"
+#include "model/model.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- digests --------------------------------------------------------------------------------- */
+
+enum { CHUNK = 1 << 20 };
+
+/* Eight bytes at a time; the position is part of the hash, as each step mixes the last one. */
+static uint64_t hash_words(uint64_t hash, const unsigned char *bytes, size_t size)
+{
+    size_t i = 0;
+    for (; i + 8 <= size; i += 8) {
+        uint64_t word;
+        memcpy(&word, bytes + i, sizeof word);
+        hash = (hash ^ word) * UINT64_C(0x9E3779B97F4A7C15);
+        hash ^= hash >> 29;
+    }
+    return mc_hash_bytes(hash, bytes + i, size - i);
+}
+
+mc_status mc_tensor_digest(const mc_source *source, uint64_t *out, mc_error *error)
+{
+    const int rank = mc_source_rank(source);
+    uint64_t hash = mc_hash_text(MC_HASH_START, mc_dtype_name(mc_source_dtype(source)));
+    hash = mc_hash_bytes(hash, mc_source_shape(source), (size_t)rank * sizeof(int64_t));
+    unsigned char *const buffer = mc_alloc(CHUNK);
+    if (!buffer)
+        return mc_fail_memory(error);
+    mc_status status = MC_OK;
+    for (int64_t done = 0; status == MC_OK && done < mc_source_bytes(source); done += CHUNK) {
+        const int64_t left = mc_source_bytes(source) - done, taken = left < CHUNK ? left : CHUNK;
+        status = mc_source_read_raw(source, done, taken, buffer, error);
+        if (status == MC_OK)
+            hash = hash_words(hash, buffer, (size_t)taken);
+    }
+    mc_free(buffer);
+    *out = hash;
+    return status;
+}
+
+typedef struct digesting {
+    const mc_state_dict *dict;
+    const char *const *names;
+    uint64_t *digests;
+} digesting;
+
+static mc_status digest_one(void *arg, int worker, size_t item, mc_error *error)
+{
+    const digesting *const d = arg;
+    (void)worker;
+    const mc_source *const source = mc_state_dict_find(d->dict, d->names[item]);
+    return source ? mc_in_tensor(error, d->names[item],
+                                 mc_tensor_digest(source, &d->digests[item], error))
+                  : MC_OK;
+}
+
+mc_status mc_digests(const mc_state_dict *dict, const char *const *names, size_t count, int threads,
+                     json_t **out, mc_error *error)
+{
+    digesting d = {dict, names, mc_alloc_zero(count, sizeof *d.digests)};
+    mc_status status = d.digests ? mc_parallel(count, threads, digest_one, &d, error)
+                                 : mc_fail_memory(error);
+    json_t *object = json_object();
+    for (size_t i = 0; status == MC_OK && i < count; i++) {
+        char text[24];
+        snprintf(text, sizeof text, "%016" PRIx64, d.digests[i]);
+        if (mc_state_dict_find(dict, names[i]))
+            object = mc_json_put(object, names[i], json_string(text));
+    }
+    mc_free(d.digests);
+    if (status == MC_OK && !object)
+        status = mc_fail_memory(error);
+    if (status == MC_OK)
+        *out = object;
+    else
+        json_decref(object);
+    return status;
+}
+
+/* ---- the tensors of one side input ----------------------------------------------------------- */
+
+static mc_status add_shared(mc_state_dict *to, const json_t *shared, mc_error *error)
+{
+    const char *name;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)shared, name, value)
+    {
+        const char *const owner = json_string_value(value);
+        mc_source *const source = owner ? mc_state_dict_find(to, owner) : NULL;
+        if (source)
+            MC_TRY(mc_state_dict_set(to, name, source, error));
+    }
+    return MC_OK;
+}
+
+static mc_status take_side(const mc_state_dict *from, const char *side, const json_t *shared,
+                           mc_state_dict *to, mc_error *error)
+{
+    const size_t length = strlen(side);
+    for (size_t i = 0; i < mc_state_dict_count(from); i++) {
+        const char *const name = mc_state_dict_name(from, i);
+        if (strncmp(name, side, length) == 0 && name[length] == '/')
+            MC_TRY(mc_state_dict_set(to, name + length + 1, mc_state_dict_source(from, i), error));
+    }
+    return strcmp(side, "grams") == 0 ? add_shared(to, shared, error) : MC_OK;
+}
+
+/* An object that a metadata text holds; NULL if there is none. */
+static json_t *object_of(const json_t *metadata, const char *name)
+{
+    const char *const text = json_string_value(json_object_get(metadata, name));
+    json_t *value = NULL;
+    if (!text || mc_json_parse(text, strlen(text), &value, NULL) != MC_OK)
+        return NULL;
+    if (!json_is_object(value)) {
+        json_decref(value);
+        return NULL;
+    }
+    return value;
+}
+
+static mc_status select_side(mc_model *model, const char *side, const json_t *metadata,
+                             mc_error *error)
+{
+    mc_state_dict *dict = NULL;
+    json_t *const shared = object_of(metadata, "shared");
+    mc_status status = mc_state_dict_new(&dict, error);
+    if (status == MC_OK)
+        status = take_side(model->checkpoint.dict, side, shared, dict, error);
+    json_decref(shared);
+    if (status == MC_OK && mc_state_dict_count(dict) == 0)
+        status = mc_fail_at(error, MC_NOT_FOUND, model->name, NULL, -1,
+                            "expected statistics for the side input '%s', found others", side);
+    if (status != MC_OK) {
+        mc_state_dict_free(dict);
+        return status;
+    }
+    mc_state_dict_free(model->checkpoint.dict);
+    model->checkpoint.dict = dict;
+    model->digests = object_of(metadata, "digests");
+    return MC_OK;
+}
+
+static bool is_statistics(const json_t *metadata)
+{
+    const char *const kind = json_string_value(json_object_get(metadata, "kind"));
+    return kind && strcmp(kind, MC_STATISTICS_KIND) == 0;
+}
+
+mc_status mc_model_take_side(mc_model *model, const char *side, mc_error *error)
+{
+    json_t *metadata = NULL;
+    if (mc_model_file_count(model) != 1 || strcmp(mc_model_format(model), "safetensors") != 0)
+        return MC_OK;
+    MC_TRY(mc_safetensors_metadata(mc_model_file(model, 0), &metadata, error));
+    const mc_status status = is_statistics(metadata) ? select_side(model, side, metadata, error)
+                                                     : MC_OK;
+    json_decref(metadata);
+    return status;
+}
+
+/* ---- of which model -------------------------------------------------------------------------- */
+
+static mc_status compare(const mc_model *side, const mc_model *model, const json_t *found,
+                         mc_error *error)
+{
+    const char *name;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)found, name, value)
+    {
+        const char *const expected = json_string_value(json_object_get(side->digests, name));
+        if (expected && strcmp(expected, json_string_value(value)) != 0)
+            return mc_fail_at(error, MC_MISMATCH, side->name, name, -1,
+                              "expected statistics of %s, found those of another model",
+                              model->name);
+    }
+    return MC_OK;
+}
+
+mc_status mc_statistics_check(const mc_model *side, const mc_model *model, mc_error *error)
+{
+    if (!side->digests || model->missing_bytes > 0)
+        return MC_OK;
+    const size_t count = json_object_size(side->digests);
+    const char **const names = mc_alloc(count * sizeof *names);
+    json_t *found = NULL;
+    const char *name;
+    json_t *value;
+    size_t used = 0;
+    if (!names)
+        return mc_fail_memory(error);
+    json_object_foreach(side->digests, name, value) names[used++] = name;
+    mc_status status = mc_digests(model->checkpoint.dict, names, count, mc_cpu_count(), &found,
+                                  error);
+    if (status == MC_OK)
+        status = compare(side, model, found, error);
+    json_decref(found);
+    mc_free(names);
+    return status;
+}

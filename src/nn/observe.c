@@ -1,0 +1,258 @@
+#include "nn/observe.h"
+
+#include "base/memory.h"
+
+#include <math.h>
+#include <string.h>
+
+/*
+ * Tokens per group. Gram matrices: their pieces are read and written once per group. Fisher
+ * information: the same, and values are kept for the backward pass.
+ */
+enum { GRAM_TOKENS = 1024, FISHER_TOKENS = 512 };
+
+void mc_observed_free(mc_observed *observed)
+{
+    for (size_t i = 0; observed->arrays && i < observed->count; i++)
+        mc_free(observed->arrays[i]);
+    mc_free(observed->arrays);
+    mc_free(observed->owner);
+    *observed = (mc_observed){0};
+}
+
+static mc_status new_arrays(const mc_network *n, const mc_batch *batch, mc_observed *out,
+                            mc_error *error)
+{
+    *out = (mc_observed){.count = n->weight_count,
+                         .examples = batch->count,
+                         .tokens = batch->starts[batch->count] - batch->starts[0]};
+    out->arrays = mc_alloc_zero(out->count, sizeof *out->arrays);
+    out->owner = mc_alloc_zero(out->count, sizeof *out->owner);
+    if (!out->arrays || !out->owner)
+        return mc_fail_memory(error);
+    for (size_t i = 0; i < out->count; i++)
+        out->owner[i] = i;
+    return MC_OK;
+}
+
+static mc_status check_cancel(const mc_watch *watch, mc_error *error)
+{
+    const bool cancelled = watch && watch->cancel &&
+                           __atomic_load_n(watch->cancel, __ATOMIC_RELAXED);
+    return cancelled ? mc_fail(error, MC_INTERRUPTED, "interrupted") : MC_OK;
+}
+
+static void report(const mc_watch *watch, const mc_batch *batch, size_t end)
+{
+    if (watch && watch->progress)
+        watch->progress((double)(batch->starts[end] - batch->starts[0]), watch->user);
+}
+
+/* ---- Gram matrices --------------------------------------------------------------------------- */
+
+/* The first product that reads the value of product `index`. */
+static size_t first_reader(const mc_network *n, size_t index)
+{
+    for (size_t i = 0; i < index; i++)
+        if (n->ops[i].kind == MC_OP_PRODUCT && n->ops[i].in[0] == n->ops[index].in[0])
+            return i;
+    return index;
+}
+
+static mc_status new_grams(const mc_network *n, mc_observed *out, mc_error *error)
+{
+    for (size_t i = 0; i < n->op_count; i++) {
+        if (n->ops[i].kind != MC_OP_PRODUCT)
+            continue;
+        const size_t first = first_reader(n, i), weight = (size_t)n->ops[i].weights[0];
+        const size_t width = (size_t)n->weights[weight].shape[1];
+        out->owner[weight] = (size_t)n->ops[first].weights[0];
+        if (first == i && !(out->arrays[weight] = mc_alloc_zero(width * width, sizeof(float))))
+            return mc_fail_memory(error);
+    }
+    return MC_OK;
+}
+
+/* Divides by the number of rows, and copies the upper triangle to the lower one. */
+static void finish_gram(float *gram, size_t width, size_t rows)
+{
+    for (size_t i = 0; i < width; i++)
+        for (size_t j = i; j < width; j++) {
+            gram[i * width + j] = (float)((double)gram[i * width + j] / (double)rows);
+            gram[j * width + i] = gram[i * width + j];
+        }
+}
+
+static void finish_grams(const mc_network *n, mc_observed *out)
+{
+    for (size_t i = 0; i < n->op_count; i++) {
+        const mc_op *const op = &n->ops[i];
+        if (op->kind != MC_OP_PRODUCT || !out->arrays[op->weights[0]])
+            continue;
+        const bool tokens = n->values[op->in[0]].rows == MC_ROWS_TOKENS;
+        finish_gram(out->arrays[op->weights[0]], (size_t)n->weights[op->weights[0]].shape[1],
+                    tokens ? out->tokens : out->examples);
+    }
+}
+
+mc_status mc_observe_grams(mc_trace_f32 *trace, const mc_batch *batch, const mc_watch *watch,
+                           mc_observed *out, mc_error *error)
+{
+    const mc_network *const n = mc_trace_network_f32(trace);
+    MC_TRY(new_arrays(n, batch, out, error));
+    MC_TRY(new_grams(n, out, error));
+    for (size_t first = 0; first < batch->count;) {
+        const size_t end = mc_trace_group(batch, first, GRAM_TOKENS);
+        MC_TRY(check_cancel(watch, error));
+        MC_TRY(mc_trace_begin_f32(trace, batch, first, end - first, false, error));
+        MC_TRY(mc_trace_forward_f32(trace, out->arrays, error));
+        report(watch, batch, end);
+        first = end;
+    }
+    finish_grams(n, out);
+    return MC_OK;
+}
+
+/* ---- Fisher information ---------------------------------------------------------------------- */
+
+static void softmax(const float *logits, size_t count, double *p)
+{
+    double largest = (double)logits[0], total = 0;
+    for (size_t i = 1; i < count; i++)
+        largest = fmax(largest, (double)logits[i]);
+    for (size_t i = 0; i < count; i++)
+        total += p[i] = exp((double)logits[i] - largest);
+    for (size_t i = 0; i < count; i++)
+        p[i] /= total;
+}
+
+/*
+ * The expectation over labels is Jᵀ M J with M = diag(p) − ppᵀ, the covariance of a label, and J
+ * the derivatives of the logits. For any factors M = Σ v vᵀ its diagonal is Σ (Jᵀ v)²: one backward
+ * pass per factor, and Cholesky's are one less than the labels. v: column `factor`, in closed form
+ * vᵢ = 0 above the diagonal; with tail = Σ pⱼ over j > factor, and `rest` that from factor on:
+ * v_f = √(p_f · tail / rest), vⱼ = −pⱼ √(p_f / (rest · tail)).
+ */
+static void label_factor(const double *p, size_t labels, size_t factor, double *v)
+{
+    double tail = 0;
+    for (size_t j = factor + 1; j < labels; j++)
+        tail += p[j];
+    const double rest = tail + p[factor];
+    for (size_t j = 0; j < labels; j++)
+        v[j] = 0;
+    if (p[factor] == 0 || tail == 0)
+        return;
+    v[factor] = sqrt(p[factor] * tail / rest);
+    for (size_t j = factor + 1; j < labels; j++)
+        v[j] = -p[j] * sqrt(p[factor] / (rest * tail));
+}
+
+typedef struct fisher {
+    mc_gradients_of form;
+    mc_likelihood likelihood;
+    const double *labels; /* of the group's sequences */
+    size_t label_count;
+} fisher;
+
+static size_t pass_count(const fisher *f)
+{
+    if (f->form == MC_OF_OWN_LABEL || f->likelihood == MC_LIKELIHOOD_NORMAL)
+        return 1;
+    return f->likelihood == MC_LIKELIHOOD_SOFTMAX ? f->label_count - 1 : f->label_count;
+}
+
+static double sigmoid(double x)
+{
+    return 1 / (1 + exp(-x));
+}
+
+/* The seeds of one sequence for one backward pass. */
+static void seed_sequence(const fisher *f, const float *logits, size_t sequence, size_t pass,
+                          double *p, double *seeds)
+{
+    const size_t labels = f->label_count;
+    const bool empirical = f->form == MC_OF_OWN_LABEL;
+    if (f->likelihood == MC_LIKELIHOOD_NORMAL) {
+        for (size_t j = 0; j < labels; j++)
+            seeds[j] = empirical ? 2 * ((double)logits[j] - f->labels[sequence]) : j == pass;
+        return;
+    }
+    if (f->likelihood == MC_LIKELIHOOD_SIGMOID) {
+        for (size_t j = 0; j < labels; j++) {
+            const double s = sigmoid((double)logits[j]);
+            seeds[j] = empirical ? s - ((double)j == f->labels[sequence])
+                                 : (j == pass ? sqrt(s * (1 - s)) : 0);
+        }
+        return;
+    }
+    softmax(logits, labels, p);
+    if (!empirical) {
+        label_factor(p, labels, pass, seeds);
+        return;
+    }
+    for (size_t j = 0; j < labels; j++)
+        seeds[j] = p[j] - ((double)j == f->labels[sequence]);
+}
+
+static mc_status add_group(mc_trace_f32 *trace, const fisher *f, size_t count, double *seeds,
+                           float *const *to, mc_error *error)
+{
+    const mc_network *const n = mc_trace_network_f32(trace);
+    MC_TRY(mc_trace_forward_f32(trace, NULL, error));
+    const float *const logits = mc_trace_value_f32(trace, n->result);
+    for (size_t pass = 0; pass < pass_count(f); pass++) {
+        double *const p = seeds + count * f->label_count;
+        for (size_t i = 0; i < count; i++)
+            seed_sequence(f, logits + i * f->label_count, i, pass, p, seeds + i * f->label_count);
+        MC_TRY(mc_trace_backward_f32(trace, seeds, MC_GRADIENT_SQUARES, to, error));
+    }
+    return MC_OK;
+}
+
+static size_t size_of(const mc_weight *w)
+{
+    return (size_t)w->shape[0] * (size_t)(w->rank == 2 ? w->shape[1] : 1);
+}
+
+static mc_status new_fishers(const mc_network *n, mc_observed *out, mc_error *error)
+{
+    for (size_t i = 0; i < n->weight_count; i++)
+        if (!(out->arrays[i] = mc_alloc_zero(size_of(&n->weights[i]), sizeof(float))))
+            return mc_fail_memory(error);
+    return MC_OK;
+}
+
+static void divide(const mc_network *n, const mc_observed *out)
+{
+    for (size_t i = 0; i < n->weight_count; i++)
+        for (size_t j = 0; j < size_of(&n->weights[i]); j++)
+            out->arrays[i][j] /= (float)out->examples;
+}
+
+mc_status mc_observe_fisher(mc_trace_f32 *trace, const mc_batch *batch, mc_gradients_of form,
+                            mc_likelihood likelihood, const double *labels, const mc_watch *watch,
+                            mc_observed *out, mc_error *error)
+{
+    const mc_network *const n = mc_trace_network_f32(trace);
+    MC_TRY(new_arrays(n, batch, out, error));
+    MC_TRY(new_fishers(n, out, error));
+    fisher f = {.form = form, .likelihood = likelihood, .label_count = (size_t)n->labels};
+    double *const seeds = mc_alloc((batch->count + 1) * f.label_count * sizeof *seeds);
+    mc_status status = seeds ? MC_OK : mc_fail_memory(error);
+    for (size_t first = 0; status == MC_OK && first < batch->count;) {
+        const size_t end = mc_trace_group(batch, first, FISHER_TOKENS);
+        f.labels = labels ? labels + first : NULL;
+        status = check_cancel(watch, error);
+        if (status == MC_OK)
+            status = mc_trace_begin_f32(trace, batch, first, end - first, true, error);
+        if (status == MC_OK)
+            status = add_group(trace, &f, end - first, seeds, out->arrays, error);
+        report(watch, batch, end);
+        first = end;
+    }
+    mc_free(seeds);
+    if (status == MC_OK)
+        divide(n, out);
+    return status;
+}

@@ -1,0 +1,32 @@
+#define REAL float
+#define TYPE mc_trace_f32
+#define TRACE(name_) mc_trace_##name_##_f32
+#define GEMM sgemm
+#include "nn/trace_real.h"
+
+#include "nn/kernels.h"
+
+static void activate(float *out, const float *in, size_t count, mc_activation activation)
+{
+    mc_nn_kernels_now()->activate(out, in, count, activation);
+}
+
+static void activate_back(float *gradient, const float *in, size_t count, mc_activation activation)
+{
+    mc_nn_kernels_now()->activate_back(gradient, in, count, activation);
+}
+
+static void softmax(float *x, size_t rows, size_t count)
+{
+    mc_nn_kernels_now()->softmax(x, rows, count, count);
+}
+
+static void add_squares(float *out, const float *in, size_t count)
+{
+    mc_nn_kernels_now()->add_squares(out, in, count);
+}
+
+static mc_status read_weight(const mc_source *source, float *out, mc_error *error)
+{
+    return mc_source_read_f32(source, 0, mc_source_count(source), out, error);
+}

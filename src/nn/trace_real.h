@@ -1,0 +1,957 @@
+/*
+ * The text of mc_trace for one type of number: REAL, TYPE, TRACE(name) for its functions, GEMM of
+ * lapack.h. The including file defines the functions that are declared first.
+ */
+#include "nn/trace.h"
+
+#include "base/memory.h"
+#include "linalg/lapack.h"
+
+#include <math.h>
+#include <string.h>
+
+static void activate(REAL *out, const REAL *in, size_t count, mc_activation activation);
+static void activate_back(REAL *gradient, const REAL *in, size_t count, mc_activation activation);
+static void softmax(REAL *x, size_t rows, size_t count); /* rows of `count` numbers */
+static void add_squares(REAL *out, const REAL *in, size_t count);
+static mc_status read_weight(const mc_source *source, REAL *out, mc_error *error);
+
+/* Rows and columns of the pieces that products are cut into; two fit a core's second cache. */
+enum { PIECE = 256 };
+/* Rows and columns of a piece of a Gram matrix: small, as only pieces of one triangle are computed. */
+enum { GRAM_PIECE = 192 };
+enum { LANES = 16 };
+
+/* Where an array of a value lies: in the group's memory, or in that of its block. */
+typedef struct place {
+    int block; /* −1: of the group */
+    bool used; /* some operation writes it */
+    size_t at;
+} place;
+
+struct TYPE {
+    mc_network network;
+    const mc_lapack *blas;
+    mc_team *team;
+    int threads;
+    REAL **weights;
+    place *places;
+    REAL **values, **gradients; /* [value_count] of the group */
+    /* The group. */
+    const mc_batch *batch;
+    size_t first, count, tokens, longest;
+    REAL *memory;
+    size_t memory_size;
+    size_t block_size, group_size; /* numbers that a block, and the group, keep */
+    bool keeps_blocks, computed;
+    REAL *sums;          /* per sequence: sums of a bias or of a normalisation */
+    int64_t *rows;       /* [3][longest]: the rows of a sequence in each table of embeddings */
+    REAL **scratch;      /* of each thread … */
+    size_t scratch_size; /* … so many numbers */
+};
+typedef struct TYPE trace;
+
+/* ---- making one ------------------------------------------------------------------------------ */
+
+static void find_places(trace *t)
+{
+    const mc_network *const n = &t->network;
+    for (size_t i = 0; i < n->value_count; i++)
+        t->places[i] = (place){.block = -1};
+    for (size_t i = 0; i < n->op_count; i++) {
+        const mc_op *const op = &n->ops[i];
+        for (int k = 0; k < 3; k++) /* what another block reads belongs to the group */
+            if (op->in[k] >= 0 && t->places[op->in[k]].block != op->block)
+                t->places[op->in[k]].block = -1;
+        t->places[op->out] = (place){.block = op->block, .used = true};
+    }
+}
+
+void TRACE(free)(trace *t)
+{
+    if (!t)
+        return;
+    for (size_t i = 0; t->weights && i < t->network.weight_count; i++)
+        mc_free(t->weights[i]);
+    for (int i = 0; t->scratch && i < t->threads; i++)
+        mc_free(t->scratch[i]);
+    mc_free(t->scratch);
+    mc_free(t->weights);
+    mc_free(t->places);
+    mc_free(t->values);
+    mc_free(t->gradients);
+    mc_free(t->memory);
+    mc_free(t->sums);
+    mc_free(t->rows);
+    mc_team_free(t->team);
+    mc_network_free(&t->network);
+    mc_free(t);
+}
+
+static size_t size_of_weight(const mc_weight *w)
+{
+    return (size_t)w->shape[0] * (size_t)(w->rank == 2 ? w->shape[1] : 1);
+}
+
+static mc_status set_up(trace *t, const json_t *config, const char *file, bool whole, int threads,
+                        mc_error *error)
+{
+    mc_network *const n = &t->network;
+    MC_TRY(mc_lapack_get(&t->blas, error));
+    MC_TRY(mc_network_build_plain(n, config, file, whole, error));
+    if (threads > 1)
+        MC_TRY(mc_team_new(threads, &t->team, error));
+    t->threads = mc_team_size(t->team);
+    t->scratch = mc_alloc_zero((size_t)t->threads, sizeof *t->scratch);
+    t->places = mc_alloc_zero(n->value_count, sizeof *t->places);
+    t->values = mc_alloc_zero(n->value_count, sizeof *t->values);
+    t->gradients = mc_alloc_zero(n->value_count, sizeof *t->gradients);
+    t->weights = mc_alloc_zero(n->weight_count, sizeof *t->weights);
+    if (!t->scratch || !t->places || !t->values || !t->gradients || !t->weights)
+        return mc_fail_memory(error);
+    find_places(t);
+    for (size_t i = 0; i < n->weight_count; i++) {
+        t->weights[i] = mc_alloc(size_of_weight(&n->weights[i]) * sizeof(REAL));
+        if (!t->weights[i])
+            return mc_fail_memory(error);
+    }
+    return MC_OK;
+}
+
+mc_status TRACE(new)(const json_t *config, const char *file, bool whole, int threads, trace **out,
+                     mc_error *error)
+{
+    trace *const t = mc_alloc_zero(1, sizeof *t);
+    if (!t)
+        return mc_fail_memory(error);
+    const mc_status status = set_up(t, config, file, whole, threads, error);
+    if (status == MC_OK)
+        *out = t;
+    else
+        TRACE(free)(t);
+    return status;
+}
+
+mc_network *TRACE(network)(trace *t)
+{
+    return &t->network;
+}
+
+REAL *TRACE(weight)(trace *t, size_t index)
+{
+    return t->weights[index];
+}
+
+REAL *TRACE(value)(trace *t, int value)
+{
+    return t->values[value];
+}
+
+static mc_status check_weight(const REAL *x, size_t count, mc_error *error)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!isfinite(x[i]))
+            return mc_fail(error, MC_FORMAT, "expected finite numbers, found NaN or infinity");
+    return MC_OK;
+}
+
+static mc_status load_weight(trace *t, size_t index, const mc_state_dict *from, mc_error *error)
+{
+    const mc_weight *const w = &t->network.weights[index];
+    const mc_source *const source = mc_state_dict_find(from, w->name);
+    if (!source)
+        return mc_fail(error, MC_NOT_FOUND, "expected a tensor of this name, found none");
+    bool same = mc_source_rank(source) == w->rank;
+    for (int i = 0; same && i < w->rank; i++)
+        same = mc_source_shape(source)[i] == w->shape[i];
+    if (!same)
+        return mc_fail(error, MC_MISMATCH,
+                       "expected the shape that the configuration says, found another");
+    MC_TRY(read_weight(source, t->weights[index], error));
+    return check_weight(t->weights[index], size_of_weight(w), error);
+}
+
+mc_status TRACE(load)(trace *t, const mc_state_dict *from, const volatile int *cancel,
+                      mc_error *error)
+{
+    for (size_t i = 0; i < t->network.weight_count; i++) {
+        if (cancel && __atomic_load_n(cancel, __ATOMIC_RELAXED))
+            return mc_fail(error, MC_INTERRUPTED, "interrupted");
+        MC_TRY(mc_in_tensor(error, t->network.weights[i].name, load_weight(t, i, from, error)));
+    }
+    t->computed = false;
+    return MC_OK;
+}
+
+/* ---- the group's memory ---------------------------------------------------------------------- */
+
+static size_t rows_of(const trace *t, int value)
+{
+    return t->network.values[value].rows == MC_ROWS_TOKENS ? t->tokens : t->count;
+}
+
+static size_t width_of(const trace *t, int value)
+{
+    return (size_t)t->network.values[value].width;
+}
+
+static size_t size_of_value(const trace *t, size_t value)
+{
+    return (rows_of(t, (int)value) * width_of(t, (int)value) + LANES - 1) / LANES * LANES;
+}
+
+/* Gives each value its place; blocks have equal ones. */
+static void place_values(trace *t)
+{
+    const size_t count = t->network.value_count;
+    t->group_size = t->block_size = 0;
+    for (size_t i = 0; i < count; i++)
+        if (t->places[i].used && t->places[i].block < 0) {
+            t->places[i].at = t->group_size;
+            t->group_size += size_of_value(t, i);
+        }
+    for (int block = 0; block < t->network.blocks; block++) {
+        size_t size = 0;
+        for (size_t i = 0; i < count; i++)
+            if (t->places[i].used && t->places[i].block == block) {
+                t->places[i].at = size;
+                size += size_of_value(t, i);
+            }
+        t->block_size = size > t->block_size ? size : t->block_size;
+    }
+}
+
+static size_t longest_of(const mc_batch *batch, size_t first, size_t count)
+{
+    size_t longest = 0;
+    for (size_t i = first; i < first + count; i++) {
+        const size_t length = batch->starts[i + 1] - batch->starts[i];
+        longest = length > longest ? length : longest;
+    }
+    return longest;
+}
+
+/* Two matrices of scores, or pieces of a product. */
+static mc_status reserve_scratch(trace *t, mc_error *error)
+{
+    const size_t scores = 2 * t->longest * t->longest, pieces = 2 * PIECE * PIECE;
+    size_t size = (scores > pieces ? scores : pieces) + 4 * width_of(t, 0) + LANES;
+    for (int i = 0; i < t->threads && size > t->scratch_size; i++) {
+        mc_free(t->scratch[i]);
+        t->scratch[i] = mc_alloc(size * sizeof(REAL));
+        if (!t->scratch[i])
+            return mc_fail_memory(error);
+    }
+    t->scratch_size = size > t->scratch_size ? size : t->scratch_size;
+    return MC_OK;
+}
+
+/* Group and blocks, once for values and once for gradients; gradients of blocks never stay. */
+static mc_status reserve_memory(trace *t, bool backward, mc_error *error)
+{
+    const size_t blocks = (size_t)t->network.blocks;
+    const size_t all = (t->group_size + blocks * t->block_size) * sizeof(REAL);
+    t->keeps_blocks = backward && all <= MC_TRACE_KEPT;
+    const size_t kept = t->keeps_blocks ? blocks : 1;
+    const size_t size = t->group_size + kept * t->block_size +
+                        (backward ? t->group_size + t->block_size : 0);
+    if (size > t->memory_size) {
+        mc_free(t->memory);
+        t->memory = mc_alloc(size * sizeof(REAL));
+        t->memory_size = t->memory ? size : 0;
+    }
+    size_t widest = 0;
+    for (size_t i = 0; i < t->network.value_count; i++)
+        widest = width_of(t, (int)i) > widest ? width_of(t, (int)i) : widest;
+    mc_free(t->sums);
+    mc_free(t->rows);
+    t->sums = mc_alloc(t->count * 2 * widest * sizeof(REAL));
+    t->rows = mc_alloc(3 * t->longest * sizeof *t->rows);
+    return t->memory && t->sums && t->rows ? reserve_scratch(t, error) : mc_fail_memory(error);
+}
+
+static void point(trace *t, bool backward)
+{
+    REAL *const blocks = t->memory + t->group_size;
+    const size_t kept = t->keeps_blocks ? (size_t)t->network.blocks : 1;
+    REAL *const gradients = blocks + kept * t->block_size;
+    for (size_t i = 0; i < t->network.value_count; i++) {
+        const place *const p = &t->places[i];
+        const size_t slot = t->keeps_blocks && p->block > 0 ? (size_t)p->block : 0;
+        t->values[i] = p->block < 0 ? t->memory + p->at : blocks + slot * t->block_size + p->at;
+        t->gradients[i] = !backward      ? NULL
+                          : p->block < 0 ? gradients + p->at
+                                         : gradients + t->group_size + p->at;
+    }
+}
+
+static mc_status check_tokens(const trace *t, mc_error *error)
+{
+    const mc_network *const n = &t->network;
+    const mc_batch *const b = t->batch;
+    if (t->longest > (size_t)n->max_length)
+        return mc_fail(error, MC_USAGE, "expected sequences of at most %d tokens, found %zu",
+                       n->max_length, t->longest);
+    for (size_t i = b->starts[t->first]; i < b->starts[t->first + t->count]; i++) {
+        if (b->ids[i] < 0 || b->ids[i] >= n->vocabulary)
+            return mc_fail(error, MC_MISMATCH,
+                           "token id: expected less than the model's vocabulary (%d), found %d",
+                           n->vocabulary, b->ids[i]);
+        if (b->types && n->types > 0 && b->types[i] >= n->types)
+            return mc_fail(error, MC_MISMATCH, "segment type: expected less than %d, found %d",
+                           n->types, b->types[i]);
+    }
+    return MC_OK;
+}
+
+mc_status TRACE(begin)(trace *t, const mc_batch *batch, size_t first, size_t count, bool backward,
+                       mc_error *error)
+{
+    t->batch = batch;
+    t->first = first;
+    t->count = count;
+    t->tokens = batch->starts[first + count] - batch->starts[first];
+    t->longest = longest_of(batch, first, count);
+    t->computed = false;
+    MC_TRY(check_tokens(t, error));
+    place_values(t);
+    MC_TRY(reserve_memory(t, backward, error));
+    point(t, backward);
+    return MC_OK;
+}
+
+/* ---- sharing work ---------------------------------------------------------------------------- */
+
+/* An operation as items that any thread may compute. */
+typedef struct work {
+    trace *t;
+    const mc_op *op;
+    size_t items;
+    void (*item)(const struct work *w, size_t index, REAL *scratch);
+    mc_gradient_kind kind;
+    REAL *const *to; /* gradients */
+    float *gram;
+} work;
+
+static mc_status share(void *arg, int index, int count, mc_error *error)
+{
+    const work *const w = arg;
+    (void)error;
+    for (size_t i = (size_t)index; i < w->items; i += (size_t)count)
+        w->item(w, i, w->t->scratch[index]);
+    return MC_OK;
+}
+
+static mc_status each(work w, size_t items, void (*item)(const work *, size_t, REAL *),
+                      mc_error *error)
+{
+    w.items = items;
+    w.item = item;
+    if (items > 1)
+        return mc_team_run(w.t->team, share, &w, error);
+    if (items == 1)
+        item(&w, 0, w.t->scratch[0]);
+    return MC_OK;
+}
+
+static size_t pieces_of(size_t size, size_t piece)
+{
+    return (size + piece - 1) / piece;
+}
+
+static size_t piece_at(size_t size, size_t first, size_t piece)
+{
+    return size - first < piece ? size - first : piece;
+}
+
+/* Row-major C [m, n] = op(A) op(B) + beta · C. */
+static void multiply(const trace *t, bool ta, bool tb, size_t m, size_t n, size_t k, const REAL *a,
+                     size_t lda, const REAL *b, size_t ldb, REAL beta, REAL *c, size_t ldc)
+{
+    const REAL one = 1;
+    const int im = (int)m, in = (int)n, ik = (int)k, ia = (int)lda, ib = (int)ldb, ic = (int)ldc;
+    t->blas->GEMM(tb ? "T" : "N", ta ? "T" : "N", &in, &im, &ik, &one, b, &ib, a, &ia, &beta, c,
+                  &ic, 1, 1);
+}
+
+/* Rows of a value that belong to sequence `index`: *count of them from the one returned. */
+static size_t rows_of_sequence(const trace *t, int value, size_t index, size_t *count)
+{
+    if (t->network.values[value].rows == MC_ROWS_SEQUENCES) {
+        *count = 1;
+        return index;
+    }
+    const size_t start = mc_trace_start(t->batch, t->first, index);
+    *count = mc_trace_start(t->batch, t->first, index + 1) - start;
+    return start;
+}
+
+/* ---- embeddings ------------------------------------------------------------------------------ */
+
+/* The row of table `which` (0: words, 1: positions, 2: types) for each token of a sequence. */
+static int64_t row_of_token(const trace *t, int which, size_t token, int64_t *last)
+{
+    const mc_network *const n = &t->network;
+    const int32_t id = t->batch->ids[token];
+    if (which == 0)
+        return id;
+    if (which == 2)
+        return t->batch->types ? t->batch->types[token] : 0;
+    if (n->positions == MC_POSITIONS_PLAIN)
+        return (*last)++;
+    return id == n->padding ? n->padding : n->padding + ++*last;
+}
+
+static void embed_item(const work *w, size_t index, REAL *scratch)
+{
+    (void)scratch;
+    trace *const t = w->t;
+    const size_t width = width_of(t, w->op->out);
+    size_t count, row = rows_of_sequence(t, w->op->out, index, &count);
+    REAL *const out = t->values[w->op->out] + row * width;
+    memset(out, 0, count * width * sizeof *out);
+    for (int which = 0; which < 3; which++) {
+        int64_t last = 0;
+        for (size_t i = 0; i < count && w->op->weights[which] >= 0; i++) {
+            const size_t token = t->batch->starts[t->first + index] + i;
+            const REAL *const from = t->weights[w->op->weights[which]] +
+                                     (size_t)row_of_token(t, which, token, &last) * width;
+            for (size_t j = 0; j < width; j++)
+                out[i * width + j] += from[j];
+        }
+    }
+}
+
+/* Adds a row's gradient, summed over the tokens of a sequence that have this row. */
+static void add_row(const work *w, REAL *to, const REAL *from, size_t width)
+{
+    if (w->kind == MC_GRADIENT_SQUARES)
+        add_squares(to, from, width);
+    else
+        for (size_t j = 0; j < width; j++)
+            to[j] += from[j];
+}
+
+/*
+ * One table. Threads would meet in its rows, so one thread does all: a row per token is little
+ * beside products.
+ */
+static void embed_back_item(const work *w, size_t index, REAL *scratch)
+{
+    trace *const t = w->t;
+    const int weight = w->op->weights[index];
+    const size_t width = width_of(t, w->op->out);
+    if (weight < 0 || !w->to[weight])
+        return;
+    for (size_t s = 0; s < t->count; s++) {
+        size_t count, first = rows_of_sequence(t, w->op->out, s, &count);
+        int64_t *const rows = t->rows + index * t->longest;
+        int64_t last = 0;
+        for (size_t i = 0; i < count; i++)
+            rows[i] = row_of_token(t, (int)index, t->batch->starts[t->first + s] + i, &last);
+        for (size_t i = 0; i < count; i++) {
+            if (rows[i] < 0)
+                continue;
+            memset(scratch, 0, width * sizeof *scratch);
+            for (size_t k = count; k-- > i;) {
+                const REAL *const from = t->gradients[w->op->out] + (first + k) * width;
+                for (size_t j = 0; j < width && rows[k] == rows[i]; j++)
+                    scratch[j] += from[j];
+                rows[k] = rows[k] == rows[i] && k != i ? -1 : rows[k];
+            }
+            add_row(w, w->to[weight] + (size_t)rows[i] * width, scratch, width);
+        }
+    }
+}
+
+/* ---- normalisation --------------------------------------------------------------------------- */
+
+static REAL sum_of(const REAL *x, size_t count)
+{
+    REAL lanes[LANES] = {0}, total = 0;
+    size_t i = 0;
+    for (; i + LANES <= count; i += LANES)
+        for (size_t k = 0; k < LANES; k++)
+            lanes[k] += x[i + k];
+    for (; i < count; i++)
+        total += x[i];
+    for (size_t k = 0; k < LANES; k++)
+        total += lanes[k];
+    return total;
+}
+
+static REAL dot(const REAL *x, const REAL *y, size_t count)
+{
+    REAL lanes[LANES] = {0}, total = 0;
+    size_t i = 0;
+    for (; i + LANES <= count; i += LANES)
+        for (size_t k = 0; k < LANES; k++)
+            lanes[k] += x[i + k] * y[i + k];
+    for (; i < count; i++)
+        total += x[i] * y[i];
+    for (size_t k = 0; k < LANES; k++)
+        total += lanes[k];
+    return total;
+}
+
+/* x = (in − mean) / deviation of a row; returns 1 / deviation. */
+static REAL standardize(const trace *t, const mc_op *op, size_t row, REAL *x)
+{
+    const size_t width = width_of(t, op->out);
+    const REAL *const in = t->values[op->in[0]] + row * width;
+    const REAL *const added = op->in[1] < 0 ? NULL : t->values[op->in[1]] + row * width;
+    for (size_t j = 0; j < width; j++)
+        x[j] = added ? in[j] + added[j] : in[j];
+    const REAL mean = sum_of(x, width) / (REAL)width;
+    for (size_t j = 0; j < width; j++)
+        x[j] -= mean;
+    const REAL variance = dot(x, x, width) / (REAL)width;
+    const REAL scale = 1 / (REAL)sqrt((double)variance + (double)t->network.epsilon);
+    for (size_t j = 0; j < width; j++)
+        x[j] *= scale;
+    return scale;
+}
+
+/* One sequence. */
+static void normalize_item(const work *w, size_t index, REAL *x)
+{
+    trace *const t = w->t;
+    const size_t width = width_of(t, w->op->out);
+    const REAL *const gain = t->weights[w->op->weights[0]];
+    const REAL *const shift = t->weights[w->op->weights[1]];
+    size_t count, row = rows_of_sequence(t, w->op->out, index, &count);
+    for (; count > 0; count--, row++) {
+        REAL *const out = t->values[w->op->out] + row * width;
+        standardize(t, w->op, row, x);
+        for (size_t j = 0; j < width; j++)
+            out[j] = x[j] * gain[j] + shift[j];
+    }
+}
+
+/* A row: gradients of its inputs, and of gain and shift, which are summed over the sequence. */
+static void normalize_row_back(const work *w, size_t row, REAL *x, REAL *gains, REAL *shifts)
+{
+    trace *const t = w->t;
+    const size_t width = width_of(t, w->op->out);
+    const REAL *const gain = t->weights[w->op->weights[0]];
+    const REAL *const dy = t->gradients[w->op->out] + row * width;
+    REAL *const dx = x + width;
+    const REAL scale = standardize(t, w->op, row, x);
+    for (size_t j = 0; j < width; j++) {
+        gains[j] += dy[j] * x[j];
+        shifts[j] += dy[j];
+        dx[j] = dy[j] * gain[j];
+    }
+    const REAL mean = sum_of(dx, width) / (REAL)width, slope = dot(dx, x, width) / (REAL)width;
+    for (size_t j = 0; j < width; j++)
+        dx[j] = scale * (dx[j] - mean - x[j] * slope);
+    for (int k = 0; k < 2; k++)
+        for (size_t j = 0; j < width && w->op->in[k] >= 0; j++)
+            t->gradients[w->op->in[k]][row * width + j] += dx[j];
+}
+
+static void normalize_back_item(const work *w, size_t index, REAL *scratch)
+{
+    trace *const t = w->t;
+    const size_t width = width_of(t, w->op->out);
+    REAL *const gains = t->sums + index * width;
+    REAL *const shifts = t->sums + (t->count + index) * width;
+    size_t count, row = rows_of_sequence(t, w->op->out, index, &count);
+    memset(gains, 0, width * sizeof *gains);
+    memset(shifts, 0, width * sizeof *shifts);
+    for (; count > 0; count--, row++)
+        normalize_row_back(w, row, scratch, gains, shifts);
+}
+
+/* Adds the sequences' sums, in order, to the gradient of a vector. */
+static void add_sums(const work *w, int weight, const REAL *sums, size_t width)
+{
+    for (size_t s = 0; weight >= 0 && w->to[weight] && s < w->t->count; s++)
+        add_row(w, w->to[weight], sums + s * width, width);
+}
+
+static mc_status normalize_back(const work *w, mc_error *error)
+{
+    const size_t width = width_of(w->t, w->op->out);
+    MC_TRY(each(*w, w->t->count, normalize_back_item, error));
+    add_sums(w, w->op->weights[0], w->t->sums, width);
+    add_sums(w, w->op->weights[1], w->t->sums + w->t->count * width, width);
+    return MC_OK;
+}
+
+/* ---- products -------------------------------------------------------------------------------- */
+
+/* A piece of y = x Wᵀ + b. */
+static void product_item(const work *w, size_t index, REAL *scratch)
+{
+    (void)scratch;
+    trace *const t = w->t;
+    const mc_op *const op = w->op;
+    const size_t in = width_of(t, op->in[0]), out = width_of(t, op->out);
+    const size_t rows = rows_of(t, op->out), across = pieces_of(out, PIECE);
+    const size_t row = index / across * PIECE, column = index % across * PIECE;
+    const size_t m = piece_at(rows, row, PIECE), n = piece_at(out, column, PIECE);
+    const REAL *const bias = t->weights[op->weights[1]] + column;
+    REAL *const y = t->values[op->out] + row * out + column;
+    for (size_t i = 0; i < m; i++)
+        memcpy(y + i * out, bias, n * sizeof *y);
+    multiply(t, false, true, m, n, in, t->values[op->in[0]] + row * in, in,
+             t->weights[op->weights[0]] + column * in, in, 1, y, out);
+}
+
+/* A piece of dx += dy W. */
+static void product_back_item(const work *w, size_t index, REAL *scratch)
+{
+    (void)scratch;
+    trace *const t = w->t;
+    const mc_op *const op = w->op;
+    const size_t in = width_of(t, op->in[0]), out = width_of(t, op->out);
+    const size_t rows = rows_of(t, op->out), across = pieces_of(in, PIECE);
+    const size_t row = index / across * PIECE, column = index % across * PIECE;
+    multiply(t, false, false, piece_at(rows, row, PIECE), piece_at(in, column, PIECE), out,
+             t->gradients[op->out] + row * out, out, t->weights[op->weights[0]] + column, in, 1,
+             t->gradients[op->in[0]] + row * in + column, in);
+}
+
+/*
+ * A piece of the weight's gradient dyᵀ x. Of squares, one sequence after the other: the piece and
+ * its sum of squares stay in the cache.
+ */
+static void weight_item(const work *w, size_t index, REAL *scratch)
+{
+    trace *const t = w->t;
+    const mc_op *const op = w->op;
+    const size_t in = width_of(t, op->in[0]), out = width_of(t, op->out);
+    const size_t across = pieces_of(in, PIECE);
+    const size_t first = index / across * PIECE, column = index % across * PIECE;
+    const size_t m = piece_at(out, first, PIECE), n = piece_at(in, column, PIECE);
+    const REAL *const dy = t->gradients[op->out] + first, *const x = t->values[op->in[0]] + column;
+    REAL *const to = w->to[op->weights[0]] + first * in + column;
+    if (w->kind == MC_GRADIENT_SUM) {
+        multiply(t, true, false, m, n, rows_of(t, op->out), dy, out, x, in, 1, to, in);
+        return;
+    }
+    for (size_t s = 0; s < t->count; s++) {
+        size_t count, row = rows_of_sequence(t, op->out, s, &count);
+        multiply(t, true, false, m, n, count, dy + row * out, out, x + row * in, in, 0, scratch, n);
+        for (size_t i = 0; i < m; i++)
+            add_squares(to + i * in, scratch + i * n, n);
+    }
+}
+
+/* One row per sequence: squares of outer products are outer products of squares. */
+static void square_rows_item(const work *w, size_t index, REAL *scratch)
+{
+    trace *const t = w->t;
+    const mc_op *const op = w->op;
+    const size_t in = width_of(t, op->in[0]), out = width_of(t, op->out);
+    const size_t first = index * PIECE, m = piece_at(out, first, PIECE);
+    REAL *const to = w->to[op->weights[0]] + first * in;
+    for (size_t s = 0; s < t->count; s++) {
+        const REAL *const x = t->values[op->in[0]] + s * in;
+        const REAL *const dy = t->gradients[op->out] + s * out + first;
+        for (size_t i = 0; i < m; i++)
+            for (size_t j = 0; j < in; j++)
+                to[i * in + j] += dy[i] * dy[i] * (x[j] * x[j]);
+    }
+    (void)scratch;
+}
+
+/* The bias's gradient: a sum over the rows of a sequence. */
+static void bias_item(const work *w, size_t index, REAL *scratch)
+{
+    (void)scratch;
+    trace *const t = w->t;
+    const size_t out = width_of(t, w->op->out);
+    size_t count, row = rows_of_sequence(t, w->op->out, index, &count);
+    REAL *const sum = t->sums + index * out;
+    memset(sum, 0, out * sizeof *sum);
+    for (; count > 0; count--, row++)
+        for (size_t j = 0; j < out; j++)
+            sum[j] += t->gradients[w->op->out][row * out + j];
+}
+
+static mc_status product_back(const work *w, mc_error *error)
+{
+    trace *const t = w->t;
+    const mc_op *const op = w->op;
+    const size_t in = width_of(t, op->in[0]), out = width_of(t, op->out);
+    const size_t rows = rows_of(t, op->out);
+    const bool single = t->network.values[op->out].rows == MC_ROWS_SEQUENCES &&
+                        w->kind == MC_GRADIENT_SQUARES;
+    if (w->to[op->weights[0]])
+        MC_TRY(single ? each(*w, pieces_of(out, PIECE), square_rows_item, error)
+                      : each(*w, pieces_of(out, PIECE) * pieces_of(in, PIECE), weight_item, error));
+    if (w->to[op->weights[1]]) {
+        MC_TRY(each(*w, t->count, bias_item, error));
+        add_sums(w, op->weights[1], t->sums, out);
+    }
+    return each(*w, pieces_of(rows, PIECE) * pieces_of(in, PIECE), product_back_item, error);
+}
+
+/* ---- activations ----------------------------------------------------------------------------- */
+
+static void activate_item(const work *w, size_t index, REAL *scratch)
+{
+    (void)scratch;
+    trace *const t = w->t;
+    const size_t width = width_of(t, w->op->out);
+    size_t count;
+    const size_t at = rows_of_sequence(t, w->op->out, index, &count) * width;
+    activate(t->values[w->op->out] + at, t->values[w->op->in[0]] + at, count * width,
+             w->op->activation);
+}
+
+static void activate_back_item(const work *w, size_t index, REAL *scratch)
+{
+    (void)scratch;
+    trace *const t = w->t;
+    const size_t width = width_of(t, w->op->out);
+    size_t count;
+    const size_t at = rows_of_sequence(t, w->op->out, index, &count) * width;
+    REAL *const to = t->gradients[w->op->in[0]] + at;
+    memcpy(to, t->gradients[w->op->out] + at,
+           count * width * sizeof *to); /* nobody else reads it */
+    activate_back(to, t->values[w->op->in[0]] + at, count * width, w->op->activation);
+}
+
+/* ---- attention ------------------------------------------------------------------------------- */
+
+/* One head of one sequence: offsets of its rows in queries and in keys and values. */
+typedef struct head {
+    size_t query, key, queries, keys, size, width;
+    REAL scale;
+} head;
+
+static head head_at(const trace *t, const mc_op *op, size_t index)
+{
+    const size_t heads = (size_t)t->network.heads, width = width_of(t, op->out);
+    const size_t size = width / heads, column = index % heads * size;
+    head h = {.size = size, .width = width, .scale = (REAL)(1 / sqrt((double)size))};
+    h.query = rows_of_sequence(t, op->in[0], index / heads, &h.queries) * width + column;
+    h.key = rows_of_sequence(t, op->in[1], index / heads, &h.keys) * width + column;
+    return h;
+}
+
+/* p = softmax(q kᵀ / √size) */
+static void find_scores(const trace *t, const mc_op *op, const head *h, REAL *p)
+{
+    multiply(t, false, true, h->queries, h->keys, h->size, t->values[op->in[0]] + h->query,
+             h->width, t->values[op->in[1]] + h->key, h->width, 0, p, h->keys);
+    for (size_t i = 0; i < h->queries * h->keys; i++)
+        p[i] *= h->scale;
+    softmax(p, h->queries, h->keys);
+}
+
+static void attention_item(const work *w, size_t index, REAL *p)
+{
+    trace *const t = w->t;
+    const head h = head_at(t, w->op, index);
+    find_scores(t, w->op, &h, p);
+    multiply(t, false, false, h.queries, h.size, h.keys, p, h.keys, t->values[w->op->in[2]] + h.key,
+             h.width, 0, t->values[w->op->out] + h.query, h.width);
+}
+
+/* ds = p ∘ (dp − the row's mean of dp under p) / √size, in the place of dp. */
+static void softmax_back(const head *h, const REAL *p, REAL *dp)
+{
+    for (size_t i = 0; i < h->queries; i++, p += h->keys, dp += h->keys) {
+        const REAL mean = dot(p, dp, h->keys);
+        for (size_t j = 0; j < h->keys; j++)
+            dp[j] = p[j] * (dp[j] - mean) * h->scale;
+    }
+}
+
+static void attention_back_item(const work *w, size_t index, REAL *p)
+{
+    trace *const t = w->t;
+    const mc_op *const op = w->op;
+    const head h = head_at(t, op, index);
+    REAL *const ds = p + h.queries * h.keys;
+    const REAL *const dy = t->gradients[op->out] + h.query;
+    find_scores(t, op, &h, p);
+    multiply(t, true, false, h.keys, h.size, h.queries, p, h.keys, dy, h.width, 1,
+             t->gradients[op->in[2]] + h.key, h.width);
+    multiply(t, false, true, h.queries, h.keys, h.size, dy, h.width, t->values[op->in[2]] + h.key,
+             h.width, 0, ds, h.keys);
+    softmax_back(&h, p, ds);
+    multiply(t, false, false, h.queries, h.size, h.keys, ds, h.keys, t->values[op->in[1]] + h.key,
+             h.width, 1, t->gradients[op->in[0]] + h.query, h.width);
+    multiply(t, true, false, h.keys, h.size, h.queries, ds, h.keys, t->values[op->in[0]] + h.query,
+             h.width, 1, t->gradients[op->in[1]] + h.key, h.width);
+}
+
+/* ---- first tokens ---------------------------------------------------------------------------- */
+
+static void first_item(const work *w, size_t index, REAL *scratch)
+{
+    (void)scratch;
+    trace *const t = w->t;
+    const size_t width = width_of(t, w->op->out), row = mc_trace_start(t->batch, t->first, index);
+    memcpy(t->values[w->op->out] + index * width, t->values[w->op->in[0]] + row * width,
+           width * sizeof(REAL));
+}
+
+static void first_back_item(const work *w, size_t index, REAL *scratch)
+{
+    (void)scratch;
+    trace *const t = w->t;
+    const size_t width = width_of(t, w->op->out), row = mc_trace_start(t->batch, t->first, index);
+    for (size_t j = 0; j < width; j++)
+        t->gradients[w->op->in[0]][row * width + j] += t->gradients[w->op->out][index * width + j];
+}
+
+/* ---- Gram matrices --------------------------------------------------------------------------- */
+
+/* A piece of the upper triangle of xᵀx. */
+static void gram_item(const work *w, size_t index, REAL *scratch)
+{
+    trace *const t = w->t;
+    const size_t in = width_of(t, w->op->in[0]), across = pieces_of(in, GRAM_PIECE);
+    const size_t row = index / across * GRAM_PIECE, column = index % across * GRAM_PIECE;
+    const size_t m = piece_at(in, row, GRAM_PIECE), n = piece_at(in, column, GRAM_PIECE);
+    const REAL *const x = t->values[w->op->in[0]];
+    if (column < row)
+        return;
+    multiply(t, true, false, m, n, rows_of(t, w->op->in[0]), x + row, in, x + column, in, 0,
+             scratch, n);
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < n; j++)
+            w->gram[(row + i) * in + column + j] += (float)scratch[i * n + j];
+}
+
+static mc_status add_gram(const work *w, mc_error *error)
+{
+    const size_t across = pieces_of(width_of(w->t, w->op->in[0]), GRAM_PIECE);
+    return each(*w, across * across, gram_item, error);
+}
+
+/* ---- all ------------------------------------------------------------------------------------- */
+
+static mc_status forward_op(trace *t, const mc_op *op, float *const *grams, mc_error *error)
+{
+    const work w = {.t = t,
+                    .op = op,
+                    .gram = grams && op->kind == MC_OP_PRODUCT ? grams[op->weights[0]] : NULL};
+    const size_t rows = rows_of(t, op->out), width = width_of(t, op->out);
+    if (w.gram)
+        MC_TRY(add_gram(&w, error));
+    switch (op->kind) {
+    case MC_OP_EMBED:
+        return each(w, t->count, embed_item, error);
+    case MC_OP_NORMALIZE:
+        return each(w, t->count, normalize_item, error);
+    case MC_OP_PRODUCT:
+        return each(w, pieces_of(rows, PIECE) * pieces_of(width, PIECE), product_item, error);
+    case MC_OP_ATTENTION:
+        return each(w, t->count * (size_t)t->network.heads, attention_item, error);
+    case MC_OP_FIRST:
+        return each(w, t->count, first_item, error);
+    case MC_OP_ACTIVATE:
+        return each(w, t->count, activate_item, error);
+    }
+    return MC_OK;
+}
+
+/* Operations first … end − 1. */
+static mc_status forward(trace *t, size_t first, size_t end, float *const *grams, mc_error *error)
+{
+    for (size_t i = first; i < end; i++)
+        MC_TRY(forward_op(t, &t->network.ops[i], grams, error));
+    return MC_OK;
+}
+
+/* The operations of the run that operation `first` begins: all of one block, or outside. */
+static size_t end_of_run(const trace *t, size_t first)
+{
+    size_t end = first + 1;
+    while (end < t->network.op_count && t->network.ops[end].block == t->network.ops[first].block)
+        end++;
+    return end;
+}
+
+mc_status TRACE(block)(trace *t, int block, float *const *grams, mc_error *error)
+{
+    size_t first = 0;
+    while (first < t->network.op_count && t->network.ops[first].block != block)
+        first++;
+    return first < t->network.op_count ? forward(t, first, end_of_run(t, first), grams, error)
+                                       : MC_OK;
+}
+
+mc_status TRACE(forward)(trace *t, float *const *grams, mc_error *error)
+{
+    const mc_network *const n = &t->network;
+    MC_TRY(forward(t, 0, n->op_count, grams, error));
+    t->computed = true;
+    const REAL *const logits = t->values[n->result];
+    for (size_t i = 0; i < t->count * (size_t)n->labels; i++)
+        if (!isfinite(logits[i]))
+            return mc_fail(error, MC_FORMAT,
+                           "the logits are not finite: the weights are too large to compute with");
+    return MC_OK;
+}
+
+static mc_status backward_op(trace *t, const mc_op *op, mc_gradient_kind kind,
+                             REAL *const *gradients, mc_error *error)
+{
+    const work w = {.t = t, .op = op, .kind = kind, .to = gradients};
+    switch (op->kind) {
+    case MC_OP_EMBED:
+        return each(w, 3, embed_back_item, error);
+    case MC_OP_NORMALIZE:
+        return normalize_back(&w, error);
+    case MC_OP_PRODUCT:
+        return product_back(&w, error);
+    case MC_OP_ATTENTION:
+        return each(w, t->count * (size_t)t->network.heads, attention_back_item, error);
+    case MC_OP_FIRST:
+        return each(w, t->count, first_back_item, error);
+    case MC_OP_ACTIVATE:
+        return each(w, t->count, activate_back_item, error);
+    }
+    return MC_OK;
+}
+
+/* Operations first … end − 1, the last one first; the values of a block are computed again. */
+static mc_status backward_run(trace *t, size_t first, size_t end, mc_gradient_kind kind,
+                              REAL *const *gradients, mc_error *error)
+{
+    if (t->network.ops[first].block >= 0) {
+        if (!t->keeps_blocks)
+            MC_TRY(forward(t, first, end, NULL, error));
+        memset(t->gradients[t->network.ops[first].out] - t->places[t->network.ops[first].out].at, 0,
+               t->block_size * sizeof(REAL));
+    }
+    for (size_t i = end; i-- > first;)
+        MC_TRY(backward_op(t, &t->network.ops[i], kind, gradients, error));
+    return MC_OK;
+}
+
+static size_t start_of_run(const trace *t, size_t end)
+{
+    size_t first = end - 1;
+    while (first > 0 && t->network.ops[first - 1].block == t->network.ops[end - 1].block)
+        first--;
+    return first;
+}
+
+mc_status TRACE(backward)(trace *t, const double *seeds, mc_gradient_kind kind,
+                          REAL *const *gradients, mc_error *error)
+{
+    const mc_network *const n = &t->network;
+    REAL *const logits = t->gradients[n->result];
+    if (!t->computed || !logits)
+        return mc_fail(error, MC_USAGE, "expected a forward pass with room for gradients");
+    for (size_t i = 0; i < n->value_count; i++)
+        if (t->places[i].used && t->places[i].block < 0)
+            memset(t->gradients[i], 0, size_of_value(t, i) * sizeof(REAL));
+    for (size_t i = 0; i < t->count * (size_t)n->labels; i++)
+        logits[i] = (REAL)seeds[i];
+    for (size_t end = n->op_count; end > 0;) {
+        const size_t first = start_of_run(t, end);
+        MC_TRY(backward_run(t, first, end, kind, gradients, error));
+        end = first;
+    }
+    return MC_OK;
+}

@@ -1,0 +1,421 @@
+/* Statistics of a model: texts → tokens → activations and gradients → a file. */
+#include <mergecraft/observe.h>
+
+#include "base/hash.h"
+#include "base/memory.h"
+#include "base/system.h"
+#include "checkpoint/safetensors_file.h"
+#include "model/statistics.h"
+#include "nn/observe.h"
+#include "pipeline/labels.h"
+#include "pipeline/pipeline.h"
+#include "pipeline/scores.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Files of another version have other values or names. */
+#define FORMAT_VERSION "1"
+
+/* What an observation holds on to. */
+typedef struct observation {
+    const mc_pipeline *pipeline;
+    const mc_state_dict *weights;
+    const mc_glue_task *task;
+    const mc_glue_data *data;
+    const mc_observe_options *options;
+    const mc_pipeline_run *run;
+    int32_t *ids;
+    uint8_t *types;
+    size_t *starts, capacity;
+    double *labels; /* of MC_FISHER_EMPIRICAL: columns of the logits, or values */
+    mc_batch batch;
+    json_t *digests, *shared;
+    mc_state_dict *out;
+    mc_observe_result *result;
+    double done; /* tokens of passes that are complete */
+    int passes;
+} observation;
+
+static void close(observation *o)
+{
+    mc_free(o->ids);
+    mc_free(o->types);
+    mc_free(o->starts);
+    mc_free(o->labels);
+    json_decref(o->digests);
+    json_decref(o->shared);
+    mc_state_dict_free(o->out);
+}
+
+/* ---- tokens and labels ----------------------------------------------------------------------- */
+
+static mc_status reserve(observation *o, size_t count, mc_error *error)
+{
+    if (count <= o->capacity)
+        return MC_OK;
+    const size_t capacity = 2 * count;
+    int32_t *const ids = mc_realloc(o->ids, capacity * sizeof *ids);
+    o->ids = ids ? ids : o->ids;
+    uint8_t *const types = mc_realloc(o->types, capacity * sizeof *types);
+    o->types = types ? types : o->types;
+    o->capacity = ids && types ? capacity : o->capacity;
+    return ids && types ? MC_OK : mc_fail_memory(error);
+}
+
+static mc_status add_example(observation *o, size_t index, mc_encoding *encoding, mc_error *error)
+{
+    const mc_glue_example e = mc_glue_example_at(o->data, index);
+    const mc_text_input text = {e.size ? e.text : "", e.size, e.pair && !e.pair_size ? "" : e.pair,
+                                e.pair_size};
+    const size_t start = o->starts[index];
+    MC_TRY(mc_pipeline_tokenize(o->pipeline, &text, encoding, error));
+    MC_TRY(reserve(o, start + encoding->count, error));
+    memcpy(o->ids + start, encoding->ids, encoding->count * sizeof *o->ids);
+    memcpy(o->types + start, encoding->types, encoding->count);
+    o->starts[index + 1] = start + encoding->count;
+    o->result->truncated += encoding->truncated;
+    return MC_OK;
+}
+
+static mc_status tokenize(observation *o, mc_error *error)
+{
+    const size_t count = mc_glue_count(o->data);
+    mc_encoding encoding = {0};
+    if (count == 0)
+        return mc_fail(error, MC_USAGE, "expected at least one example to observe, found none");
+    o->starts = mc_alloc_zero(count + 1, sizeof *o->starts);
+    mc_status status = o->starts ? MC_OK : mc_fail_memory(error);
+    for (size_t i = 0; status == MC_OK && i < count; i++)
+        status = add_example(o, i, &encoding, error);
+    mc_encoding_free(&encoding);
+    o->batch = (mc_batch){o->ids, o->types, o->starts, count};
+    if (status == MC_OK) {
+        o->result->examples = count;
+        o->result->tokens = o->starts[count];
+    }
+    return status;
+}
+
+static double column_of(const size_t *map, size_t count, double label)
+{
+    for (size_t i = 0; i < count; i++)
+        if ((double)map[i] == label)
+            return (double)i;
+    return (double)NAN;
+}
+
+static mc_status read_labels(observation *o, size_t *map, mc_error *error)
+{
+    const size_t labels = o->pipeline->label_count;
+    bool guessed;
+    if (o->task->label_count > 0)
+        MC_TRY(mc_match_labels(o->pipeline, o->task, map, &guessed, error));
+    for (size_t i = 0; i < o->batch.count; i++) {
+        const double label = mc_glue_example_at(o->data, i).label;
+        o->labels[i] = o->task->label_count > 0 ? column_of(map, labels, label) : label;
+        if (isnan(o->labels[i]))
+            return mc_fail(error, MC_USAGE,
+                           "example %zu: expected a label for the empirical form, found none",
+                           i + 1);
+    }
+    return MC_OK;
+}
+
+static mc_status find_labels(observation *o, mc_error *error)
+{
+    if (!o->options->fishers || o->options->form != MC_FISHER_EMPIRICAL)
+        return MC_OK;
+    size_t *const map = mc_alloc_zero(o->pipeline->label_count, sizeof *map);
+    o->labels = mc_alloc(o->batch.count * sizeof *o->labels);
+    const mc_status status = map && o->labels ? read_labels(o, map, error) : mc_fail_memory(error);
+    mc_free(map);
+    return status;
+}
+
+/* ---- observing ------------------------------------------------------------------------------- */
+
+static void on_tokens(double tokens, void *user)
+{
+    const observation *const o = user;
+    const size_t total = o->result->tokens * (size_t)o->passes;
+    o->run->progress((size_t)(o->done + tokens), total, o->run->user);
+}
+
+static mc_status new_trace(const observation *o, bool whole, mc_trace_f32 **out, mc_error *error)
+{
+    const volatile int *const cancel = o->run ? o->run->cancel : NULL;
+    MC_TRY(mc_trace_new_f32(o->pipeline->config, "config.json", whole, o->pipeline->options.threads,
+                            out, error));
+    return mc_trace_load_f32(*out, o->weights, cancel, error);
+}
+
+/* Adds SIDE/NAME, which takes over the array. */
+static mc_status add_array(observation *o, const char *side, const mc_weight *w, float **array,
+                           mc_error *error)
+{
+    const bool gram = strcmp(side, "grams") == 0;
+    const int64_t square[] = {w->shape[1], w->shape[1]};
+    char *const name = mc_format("%s/%s", side, w->name);
+    mc_source *source = NULL;
+    mc_status status = name ? mc_source_wrap(MC_F32, gram ? 2 : w->rank, gram ? square : w->shape,
+                                             *array, mc_free, *array, &source, error)
+                            : mc_fail_memory(error);
+    if (status == MC_OK)
+        *array = NULL;
+    if (status == MC_OK)
+        status = mc_state_dict_set(o->out, name, source, error);
+    mc_source_unref(source);
+    mc_free(name);
+    return status;
+}
+
+static mc_status add_arrays(observation *o, const char *side, const mc_network *n,
+                            mc_observed *found, mc_error *error)
+{
+    for (size_t i = 0; i < n->weight_count; i++) {
+        const size_t owner = found->owner[i];
+        if (owner != i)
+            o->shared = mc_json_put(o->shared, n->weights[i].name,
+                                    json_string(n->weights[owner].name));
+        else if (found->arrays[i])
+            MC_TRY(add_array(o, side, &n->weights[i], &found->arrays[i], error));
+    }
+    return o->shared ? MC_OK : mc_fail_memory(error);
+}
+
+static mc_likelihood likelihood_of(const mc_pipeline *pipeline)
+{
+    switch (mc_pipeline_scoring(pipeline)) {
+    case MC_SCORE_SOFTMAX:
+        return MC_LIKELIHOOD_SOFTMAX;
+    case MC_SCORE_SIGMOID:
+        return MC_LIKELIHOOD_SIGMOID;
+    case MC_SCORE_PLAIN:
+        break;
+    }
+    return MC_LIKELIHOOD_NORMAL;
+}
+
+static void note_singular(observation *o, const mc_network *n)
+{
+    for (size_t i = 0; i < n->weight_count; i++)
+        if (n->weights[i].kind == MC_WEIGHT_MATRIX &&
+            (size_t)n->weights[i].shape[1] > o->result->tokens)
+            o->result->singular = true;
+}
+
+/* One kind of statistics. */
+static mc_status observe(observation *o, bool grams, mc_error *error)
+{
+    const mc_watch watch = {.cancel = o->run ? o->run->cancel : NULL,
+                            .progress = o->run && o->run->progress ? on_tokens : NULL,
+                            .user = o};
+    const mc_gradients_of form = o->options->form == MC_FISHER_EMPIRICAL ? MC_OF_OWN_LABEL
+                                                                         : MC_OF_LABELS;
+    mc_trace_f32 *trace = NULL;
+    mc_observed found = {0};
+    mc_status status = new_trace(o, grams, &trace, error);
+    if (status == MC_OK && grams)
+        note_singular(o, mc_trace_network_f32(trace));
+    if (status == MC_OK)
+        status = grams ? mc_observe_grams(trace, &o->batch, &watch, &found, error)
+                       : mc_observe_fisher(trace, &o->batch, form, likelihood_of(o->pipeline),
+                                           o->labels, &watch, &found, error);
+    if (status == MC_OK)
+        status = add_arrays(o, grams ? "grams" : "fishers", mc_trace_network_f32(trace), &found,
+                            error);
+    o->done += (double)o->result->tokens;
+    mc_observed_free(&found);
+    mc_trace_free_f32(trace);
+    return status;
+}
+
+/* ---- where from ------------------------------------------------------------------------------ */
+
+static mc_status find_digests(observation *o, mc_error *error)
+{
+    const size_t count = mc_encoder_weight_count(o->pipeline->encoder);
+    const char **const names = mc_alloc(count * sizeof *names);
+    if (!names)
+        return mc_fail_memory(error);
+    for (size_t i = 0; i < count; i++)
+        names[i] = mc_encoder_weight_name(o->pipeline->encoder, i);
+    const mc_status status = mc_digests(o->weights, names, count, o->pipeline->options.threads,
+                                        &o->digests, error);
+    mc_free(names);
+    return status;
+}
+
+/* Texts, pairs and labels, in order. */
+static uint64_t hash_data(const mc_glue_data *data)
+{
+    uint64_t hash = MC_HASH_START;
+    for (size_t i = 0; i < mc_glue_count(data); i++) {
+        const mc_glue_example e = mc_glue_example_at(data, i);
+        const uint64_t sizes[] = {e.size, e.pair ? e.pair_size + 1 : 0};
+        hash = mc_hash_bytes(hash, sizes, sizeof sizes);
+        hash = mc_hash_bytes(hash, e.text, e.size);
+        hash = mc_hash_bytes(hash, e.pair ? e.pair : "", e.pair ? e.pair_size : 0);
+        hash = mc_hash_bytes(hash, &e.label, sizeof e.label);
+    }
+    return hash;
+}
+
+static const char *form_name(const mc_observe_options *options)
+{
+    return options->form == MC_FISHER_EMPIRICAL ? "empirical" : "exact";
+}
+
+/* Everything that the values depend on. */
+static mc_status find_key(const observation *o, uint64_t *out, mc_error *error)
+{
+    char *const digests = json_dumps(o->digests, JSON_COMPACT);
+    if (!digests)
+        return mc_fail_memory(error);
+    uint64_t hash = mc_hash_text(MC_HASH_START, FORMAT_VERSION);
+    hash = mc_hash_text(hash, digests);
+    hash = mc_hash_text(hash, o->pipeline->config_text);
+    const uint64_t numbers[] = {hash_data(o->data), o->options->grams, o->options->fishers,
+                                o->options->fishers ? o->options->form : 0,
+                                o->pipeline->max_length};
+    *out = mc_hash_bytes(hash, numbers, sizeof numbers);
+    free(digests);
+    return MC_OK;
+}
+
+static mc_status make_folder(const char *path, mc_error *error)
+{
+    if (mc_system->mkdir(path, 0700) == 0 || errno == EEXIST)
+        return MC_OK;
+    return mc_fail_errno(error, path, "cannot create the folder for statistics");
+}
+
+/* HOME, then mergecraft and mergecraft/statistics in it. */
+static mc_status make_folders(char *home, mc_error *error)
+{
+    char *const own = mc_format("%s/mergecraft", home);
+    char *const all = mc_format("%s/mergecraft/statistics", home);
+    mc_status status = own && all ? make_folder(home, error) : mc_fail_memory(error);
+    if (status == MC_OK)
+        status = make_folder(own, error);
+    if (status == MC_OK)
+        status = make_folder(all, error);
+    mc_free(own);
+    mc_free(all);
+    return status;
+}
+
+static mc_status cache_path(const observation *o, mc_error *error)
+{
+    const char *const cache = getenv("XDG_CACHE_HOME"), *const home = getenv("HOME");
+    uint64_t key = 0;
+    char *const folder = cache && cache[0] == '/' ? mc_strdup(cache)
+                         : home && home[0] == '/' ? mc_format("%s/.cache", home)
+                                                  : NULL;
+    if (!folder)
+        return mc_fail(error, MC_USAGE,
+                       "expected XDG_CACHE_HOME or HOME to keep statistics in, found neither");
+    mc_status status = make_folders(folder, error);
+    if (status == MC_OK)
+        status = find_key(o, &key, error);
+    if (status == MC_OK)
+        snprintf(o->result->path, sizeof o->result->path,
+                 "%s/mergecraft/statistics/%016" PRIx64 ".stats", folder, key);
+    mc_free(folder);
+    return status;
+}
+
+/* An object as one text: metadata hold texts only. */
+static json_t *as_text(const json_t *object)
+{
+    char *const text = json_dumps(object, JSON_COMPACT);
+    json_t *const value = text ? json_string(text) : NULL;
+    free(text);
+    return value;
+}
+
+static json_t *number_text(size_t number)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%zu", number);
+    return json_string(text);
+}
+
+static mc_status save(observation *o, mc_error *error)
+{
+    json_t *m = json_object();
+    m = mc_json_put(m, "format", json_string("pt"));
+    m = mc_json_put(m, "kind", json_string(MC_STATISTICS_KIND));
+    m = mc_json_put(m, "version", json_string(FORMAT_VERSION));
+    m = mc_json_put(m, "model", mc_json_text(o->pipeline->folder));
+    m = mc_json_put(m, "task", mc_json_text(o->task->name));
+    m = mc_json_put(m, "data", mc_json_text(mc_glue_path(o->data)));
+    m = mc_json_put(m, "examples", number_text(o->result->examples));
+    m = mc_json_put(m, "tokens", number_text(o->result->tokens));
+    m = mc_json_put(m, "form", json_string(form_name(o->options)));
+    m = mc_json_put(m, "digests", as_text(o->digests));
+    m = mc_json_put(m, "shared", as_text(o->shared));
+    const mc_status status = m ? mc_safetensors_save(o->result->path, o->out, m, error)
+                               : mc_fail_memory(error);
+    json_decref(m);
+    return status;
+}
+
+/* ---- all together ---------------------------------------------------------------------------- */
+
+static mc_status run_all(observation *o, mc_error *error)
+{
+    o->shared = json_object();
+    o->passes = o->options->grams + o->options->fishers;
+    MC_TRY(mc_state_dict_new(&o->out, error));
+    MC_TRY(tokenize(o, error));
+    MC_TRY(find_labels(o, error));
+    if (o->options->grams)
+        MC_TRY(observe(o, true, error));
+    if (o->options->fishers)
+        MC_TRY(observe(o, false, error));
+    return save(o, error);
+}
+
+static mc_status observe_to(observation *o, const char *path, mc_error *error)
+{
+    struct stat status;
+    MC_TRY(find_digests(o, error));
+    if (!path)
+        MC_TRY(cache_path(o, error));
+    else if (snprintf(o->result->path, sizeof o->result->path, "%s", path) >=
+             (int)sizeof o->result->path)
+        return mc_fail(error, MC_USAGE, "expected a shorter path for the statistics");
+    o->result->cached = !path && mc_system->stat(o->result->path, &status) == 0;
+    return o->result->cached ? MC_OK : run_all(o, error);
+}
+
+mc_status mc_pipeline_observe(const mc_pipeline *pipeline, const mc_state_dict *weights,
+                              const mc_glue_task *task, const mc_glue_data *data,
+                              const mc_observe_options *options, const mc_pipeline_run *run,
+                              const char *path, mc_observe_result *result, mc_error *error)
+{
+    mc_observe_result ignored;
+    observation o = {.pipeline = pipeline,
+                     .weights = weights ? weights : pipeline->weights,
+                     .task = task,
+                     .data = data,
+                     .options = options,
+                     .run = run,
+                     .result = result ? result : &ignored};
+    *o.result = (mc_observe_result){0};
+    if (!options->grams && !options->fishers)
+        return mc_fail(error, MC_USAGE, "expected grams or fishers to observe, found neither");
+    if (!o.weights)
+        return mc_fail(error, MC_USAGE, "expected a pipeline with weights, found none");
+    const double start = mc_seconds();
+    const mc_status status = observe_to(&o, path, error);
+    o.result->seconds = mc_seconds() - start;
+    close(&o);
+    return status;
+}

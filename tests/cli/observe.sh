@@ -1,0 +1,33 @@
+# Statistics of a model, and merges with them.
+XDG_CACHE_HOME=$PWD/cache
+export XDG_CACHE_HOME
+rte="--task rte --data models/data"
+ln -s "$SOURCE/examples/models" models
+# shellcheck disable=SC2086
+for n in 1 2; do
+    expect 0 mergecraft observe models/rte-$n --gram --fisher $rte --examples 8 -o $n.stats
+done
+for method in regmean fisher; do
+    expect 0 mergecraft merge $method models/rte-1 models/rte-2 --stats 1.stats,2.stats -q \
+        -o $method
+    # Computed, then found in the cache: the same bytes.
+    for run in 1 2; do
+        expect 0 mergecraft merge $method models/rte-1 models/rte-2 $rte --examples 8 -q \
+            -o $method-$run
+        expect 0 cmp $method/model.safetensors $method-$run/model.safetensors
+    done
+done
+ls cache/mergecraft/statistics | wc -l
+expect 0 mergecraft observe models/rte-1 --gram $rte --examples 8 --threads 1 -q
+expect 0 mergecraft observe models/rte-1 --gram $rte --examples 8 -q
+
+# Errors name what is wrong.
+expect 1 mergecraft merge regmean models/rte-2 models/rte-1 --stats 1.stats,2.stats -o out
+expect 1 mergecraft observe models/rte-1 --gram $rte -o 1.stats
+expect 2 mergecraft observe models/rte-1 --gram
+expect 2 mergecraft observe models/rte-1 --data rte
+expect 2 mergecraft observe models/rte-1 --gram --data file.tsv
+expect 2 mergecraft observe models/rte-1 --fisher --form other --data rte
+expect 2 mergecraft merge regmean models/rte-1 models/rte-2 -o out
+expect 2 mergecraft merge median models/rte-1 models/rte-2 --stats 1.stats -o out
+expect 2 mergecraft merge median models/rte-1 models/rte-2 --data rte --examples 3 -o out
