@@ -253,6 +253,6 @@ const subcommand subcommand_observe = {
     .text = "The statistics are side inputs of data-driven methods: merge --stats takes the\n"
             "files. BERT, RoBERTa and DistilBERT models for text classification.\n",
     .example = "  mergecraft observe examples/models/rte-1 --gram --fisher --task rte \\\n"
-               "      --data examples/models/data -o rte-1.stats\n",
+               "      --data examples/models/data -o rte.stats\n",
     .options = options,
     .run = run};

@@ -222,6 +222,15 @@ typedef struct mc_statistics {
 
 struct mc_merge_input;
 
+/* All tensors of a merge, before line-up. */
+typedef struct mc_whole_input {
+    const mc_state_dict *const *models;
+    size_t model_count;
+    const mc_state_dict *base; /* NULL: none */
+    /* Per side input, in the order of mc_method.sides: a state dict per model. */
+    const mc_state_dict *const *const *sides;
+} mc_whole_input;
+
 /*
  * A method. Text is static. A method that is compiled elsewhere is recognised by its first field;
  * new fields are only added at the end.
@@ -269,8 +278,7 @@ typedef struct mc_method {
      * before any layer is merged: values[parameter][0 … count − 1], which are what the user set.
      * Layer scopes; NULL: there are none.
      */
-    mc_status (*prepare)(const struct mc_merge_input *input, double *const *values,
-                         mc_error *error);
+    mc_status (*prepare)(const mc_whole_input *input, double *const *values, mc_error *error);
 } mc_method;
 
 #define MC_METHOD_API 2u

@@ -555,11 +555,20 @@ static mc_status prepare(const mc_lineup *lineup, mc_error *error)
     if (!method->prepare || count == 0)
         return MC_OK;
     double **const values = mc_alloc(count * sizeof *values);
-    if (!values)
-        return mc_fail_memory(error);
-    for (size_t i = 0; i < count; i++)
+    const mc_merge_input *const given = lineup->input;
+    const mc_state_dict *const **const sides = mc_alloc((given->side_count + 1) * sizeof *sides);
+    mc_status status = values && sides ? MC_OK : mc_fail_memory(error);
+    for (size_t i = 0; status == MC_OK && i < count; i++)
         values[i] = (double *)(uintptr_t)lineup->params->values[i].numbers;
-    const mc_status status = method->prepare(lineup->input, values, error);
+    for (size_t k = 0; status == MC_OK && k < given->side_count; k++)
+        sides[k] = find_side(given, method->sides[k].name)->items;
+    const mc_whole_input input = {.models = given->models,
+                                  .model_count = given->model_count,
+                                  .base = given->base,
+                                  .sides = sides};
+    if (status == MC_OK)
+        status = method->prepare(&input, values, error);
+    mc_free((void *)(uintptr_t)sides);
     mc_free(values);
     return status;
 }

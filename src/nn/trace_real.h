@@ -18,7 +18,7 @@ static mc_status read_weight(const mc_source *source, REAL *out, mc_error *error
 
 /* Rows and columns of the pieces that products are cut into; two fit a core's second cache. */
 enum { PIECE = 256 };
-/* Rows and columns of a piece of a Gram matrix: small, as only pieces of one triangle are computed. */
+/* Of a piece of a Gram matrix: small, as only pieces of one triangle are computed. */
 enum { GRAM_PIECE = 192 };
 enum { LANES = 16 };
 

@@ -335,7 +335,8 @@ static void test_builtin_methods(void **state)
     assert_true(mc_method_count() > 0);
     /* What the sanitizer looks for is in the executor; every few methods are enough for it. */
     for (size_t i = 0; i < mc_method_count(); i += SANITIZED ? 6 : 1)
-        check_method(mc_method_at(i), *state);
+        if (!mc_method_at(i)->sides) /* the others: tests/methods/sides.c */
+            check_method(mc_method_at(i), *state);
 }
 
 static void test_scopes(void **state)

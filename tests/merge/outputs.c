@@ -124,7 +124,7 @@ static void test_bind(void **state)
     family f = family_new();
     /* Those of other families may have parameters without a default. */
     for (size_t i = 0; i < mc_method_count(); i++)
-        if (strcmp(mc_method_at(i)->family, "mergecraft") == 0)
+        if (strcmp(mc_method_at(i)->family, "mergecraft") == 0 && !mc_method_at(i)->sides)
             check_bind(&f, mc_method_at(i));
     family_free(&f);
 }

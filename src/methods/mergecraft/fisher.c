@@ -2,7 +2,7 @@
  * The mean of the models, each element weighted by its Fisher information: how much the model's
  * outputs depend on it. Elements without information in any model get the plain mean.
  */
-#include <mergecraft/merge.h>
+#include <mergecraft/method.h>
 
 #include "base/error.h"
 #include "methods/weights.h"
@@ -152,9 +152,9 @@ static mc_status add_squares(const mc_source *source, double *sum, mc_error *err
 }
 
 /* The norm over the tensors that are merged: those that all models have. */
-static mc_status find_norm(const mc_merge_input *input, size_t t, double *norm, mc_error *error)
+static mc_status find_norm(const mc_whole_input *input, size_t t, double *norm, mc_error *error)
 {
-    const mc_state_dict *const fishers = input->sides[0].items[t];
+    const mc_state_dict *const fishers = input->sides[0][t];
     double sum = 0;
     for (size_t i = 0; i < mc_state_dict_count(fishers); i++) {
         size_t owners = 0;
@@ -167,7 +167,7 @@ static mc_status find_norm(const mc_merge_input *input, size_t t, double *norm, 
     return MC_OK;
 }
 
-static mc_status prepare(const mc_merge_input *input, double *const *values, mc_error *error)
+static mc_status prepare(const mc_whole_input *input, double *const *values, mc_error *error)
 {
     for (size_t t = 0; t < input->model_count && values[NORMALIZE][0] == MODEL; t++)
         if (values[NORMS][t] == 0)
