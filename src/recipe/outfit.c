@@ -1,5 +1,6 @@
 #include "recipe/outfit.h"
 
+#include "merge/tokenizer_files.h"
 #include "recipe/depth.h"
 #include "recipe/tokenizer.h"
 
