@@ -274,7 +274,7 @@ complete -c mergecraft -n '__fish_seen_subcommand_from clean' -s v -l verbose -d
 complete -c mergecraft -n '__fish_seen_subcommand_from clean' -s h -l help -d 'print this help'
 complete -c mergecraft -n '__fish_seen_subcommand_from clean' -l version -d 'print the version'
 
-complete -c mergecraft -n '__fish_seen_subcommand_from help' -a 'merge lora check eval classify methods inspect compare verify download upload clean help' -d 'SUBCOMMAND'
+complete -c mergecraft -n '__fish_seen_subcommand_from help' -a 'merge lora check mergekit-yaml mergekit-multi mergekit-pytorch eval classify methods inspect compare verify download upload clean help' -d 'SUBCOMMAND'
 complete -c mergecraft -n '__fish_seen_subcommand_from help' -l json -d 'print one JSON object to standard output'
 complete -c mergecraft -n '__fish_seen_subcommand_from help' -s q -l quiet -d 'print no messages except errors'
 complete -c mergecraft -n '__fish_seen_subcommand_from help' -s v -l verbose -d 'print more messages'

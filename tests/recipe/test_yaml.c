@@ -222,8 +222,8 @@ static void test_limits(void **state)
     char *const nul = repeated("a: \"", "\\0", 1);
     expect_error("a: \"\\0\"", 7, "f.yml:1:4", "without NUL");
     mc_free(nul);
-    expect_error("a: \0b", 5, "f.yml", "UTF-8");
-    expect_error("a: \xff", 4, "f.yml", "UTF-8");
+    expect_error("a: \0b", 5, "f.yml:1:4", "UTF-8");
+    expect_error("a: \xff", 4, "f.yml:1:4", "UTF-8");
 }
 
 /* Each level names the one before it nine times. */
