@@ -55,6 +55,7 @@ _mergecraft_value()
     "merge --token") ;;
     "merge --pad-vocab") ;;
     "merge --chat-template") ;;
+    "merge --stats") _mergecraft_offer "$3" files ;;
     "merge --dtype") _mergecraft_offer "$3" words "f32 f16 bf16" ;;
     "merge --shard-size") ;;
     "merge --keep-stages") _mergecraft_offer "$3" folders ;;
@@ -63,6 +64,10 @@ _mergecraft_value()
     "merge --threads") ;;
     "merge --eval") _mergecraft_offer "$3" words "cola sst2 mrpc qqp stsb mnli mnli_matched mnli_mismatched qnli rte wnli ax" ;;
     "merge --data") _mergecraft_offer "$3" files ;;
+    "merge --task") _mergecraft_offer "$3" words "cola sst2 mrpc qqp stsb mnli mnli_matched mnli_mismatched qnli rte wnli ax" ;;
+    "merge --text") ;;
+    "merge --pair") ;;
+    "merge --examples") ;;
     "merge --split") ;;
     "merge --eval-dtype") _mergecraft_offer "$3" words "f32 bf16 int8" ;;
     "merge --predictions") _mergecraft_offer "$3" files ;;
@@ -105,6 +110,9 @@ _mergecraft_value()
     "mergekit-pytorch --lora-merge-cache") _mergecraft_offer "$3" folders ;;
     "mergekit-pytorch --lora-merge-dtype") ;;
     "mergekit-pytorch --write-threads") ;;
+    "bench --output" | "bench -o") _mergecraft_offer "$3" folders ;;
+    "bench --memory") ;;
+    "bench --threads") ;;
     "eval --data") _mergecraft_offer "$3" files ;;
     "eval --text") ;;
     "eval --pair") ;;
@@ -114,6 +122,16 @@ _mergecraft_value()
     "eval --dtype") _mergecraft_offer "$3" words "f32 bf16 int8" ;;
     "eval --predictions") _mergecraft_offer "$3" files ;;
     "eval --threads") ;;
+    "observe --output" | "observe -o") _mergecraft_offer "$3" files ;;
+    "observe --form") _mergecraft_offer "$3" words "exact empirical" ;;
+    "observe --data") _mergecraft_offer "$3" files ;;
+    "observe --task") _mergecraft_offer "$3" words "cola sst2 mrpc qqp stsb mnli mnli_matched mnli_mismatched qnli rte wnli ax" ;;
+    "observe --text") ;;
+    "observe --pair") ;;
+    "observe --label") ;;
+    "observe --split") ;;
+    "observe --examples") ;;
+    "observe --threads") ;;
     "classify --top-k") ;;
     "classify --dtype") _mergecraft_offer "$3" words "f32 bf16 int8" ;;
     "classify --threads") ;;
@@ -144,8 +162,10 @@ _mergecraft_operand()
     "mergekit-multi 0") _mergecraft_offer "$3" files ;;
     "mergekit-pytorch 0") _mergecraft_offer "$3" files ;;
     "mergekit-pytorch 1") _mergecraft_offer "$3" files ;;
+    "bench 0") ;;
     "eval 0") _mergecraft_offer "$3" files ;;
     "eval 1") _mergecraft_offer "$3" words "cola sst2 mrpc qqp stsb mnli mnli_matched mnli_mismatched qnli rte wnli ax" ;;
+    "observe 0") _mergecraft_offer "$3" files ;;
     "classify 0") _mergecraft_offer "$3" files ;;
     "classify 1") ;;
     "classify 2") ;;
@@ -157,7 +177,7 @@ _mergecraft_operand()
     "upload 0") _mergecraft_offer "$3" folders ;;
     "upload 1") ;;
     "clean "*) _mergecraft_offer "$3" folders ;;
-    "help 0") _mergecraft_offer "$3" words "merge lora check mergekit-yaml mergekit-multi mergekit-pytorch eval classify methods inspect compare verify download upload clean help" ;;
+    "help 0") _mergecraft_offer "$3" words "merge lora check mergekit-yaml mergekit-multi mergekit-pytorch bench eval observe classify methods inspect compare verify download upload clean help" ;;
     esac
 }
 
@@ -165,13 +185,15 @@ _mergecraft_operand()
 _mergecraft_options()
 {
     case $1 in
-    merge) _mergecraft_words "$2" " --output -o --from --base --param -p --passthrough --allow-unused --exclude --keep-head --then --matrices --side --dtype --shard-size --keep-stages --seed --strict --dry-run --overwrite --no-sync --memory --threads --eval --data --split --eval-dtype --predictions --json --quiet -q --verbose -v --help -h --version" ;;
+    merge) _mergecraft_words "$2" " --output -o --from --base --param -p --passthrough --allow-unused --exclude --keep-head --then --matrices --side --tokenizer --token --pad-vocab --chat-template --stats --dtype --shard-size --keep-stages --seed --strict --dry-run --overwrite --no-sync --memory --threads --eval --data --task --text --pair --examples --split --eval-dtype --predictions --json --quiet -q --verbose -v --help -h --version" ;;
     lora) _mergecraft_words "$2" " --output -o --base --param -p --rank -r --energy --max-rank --exact --exclude --save --embeddings --dtype --shard-size --seed --strict --dry-run --overwrite --no-sync --memory --threads --json --quiet -q --verbose -v --help -h --version" ;;
     check) _mergecraft_words "$2" " --strict --json --quiet -q --verbose -v --help -h --version" ;;
     mergekit-yaml) _mergecraft_words "$2" " --out-shard-size --random-seed --num-threads -j --copy-tokenizer --write-model-card --safe-serialization --unsafe-truncate-embeddings --transformers-cache --allow-crimes --trust-remote-code --cuda --low-cpu-memory --lazy-unpickle --read-to-gpu --multi-gpu --gpu-rich --async-write --clone-tensors --device --lora-merge-cache --lora-merge-dtype --write-threads --json --quiet -q --verbose -v --help -h --version" ;;
     mergekit-multi) _mergecraft_words "$2" " --intermediate-dir -I --out-path --lazy --out-shard-size --random-seed --num-threads -j --copy-tokenizer --write-model-card --safe-serialization --unsafe-truncate-embeddings --transformers-cache --allow-crimes --trust-remote-code --cuda --low-cpu-memory --lazy-unpickle --read-to-gpu --multi-gpu --gpu-rich --async-write --clone-tensors --device --lora-merge-cache --lora-merge-dtype --write-threads --json --quiet -q --verbose -v --help -h --version" ;;
     mergekit-pytorch) _mergecraft_words "$2" " --tensor-intersection -i --tensor-union -u --out-shard-size --random-seed --num-threads -j --copy-tokenizer --write-model-card --safe-serialization --unsafe-truncate-embeddings --transformers-cache --allow-crimes --trust-remote-code --cuda --low-cpu-memory --lazy-unpickle --read-to-gpu --multi-gpu --gpu-rich --async-write --clone-tensors --device --lora-merge-cache --lora-merge-dtype --write-threads --json --quiet -q --verbose -v --help -h --version" ;;
+    bench) _mergecraft_words "$2" " --output -o --memory --threads --json --quiet -q --verbose -v --help -h --version" ;;
     eval) _mergecraft_words "$2" " --data --text --pair --label --limit --split --dtype --predictions --overwrite --threads --json --quiet -q --verbose -v --help -h --version" ;;
+    observe) _mergecraft_words "$2" " --output -o --gram --fisher --form --data --task --text --pair --label --split --examples --overwrite --threads --json --quiet -q --verbose -v --help -h --version" ;;
     classify) _mergecraft_words "$2" " --top-k --dtype --threads --json --quiet -q --verbose -v --help -h --version" ;;
     methods) _mergecraft_words "$2" " --names --json --quiet -q --verbose -v --help -h --version" ;;
     inspect) _mergecraft_words "$2" " --summary --json --quiet -q --verbose -v --help -h --version" ;;
@@ -184,7 +206,7 @@ _mergecraft_options()
     esac
 }
 
-_mergecraft_subcommands="merge lora check mergekit-yaml mergekit-multi mergekit-pytorch eval classify methods inspect compare verify download upload clean help --help -h --version"
+_mergecraft_subcommands="merge lora check mergekit-yaml mergekit-multi mergekit-pytorch bench eval observe classify methods inspect compare verify download upload clean help --help -h --version"
 
 # Sets `operands` to the number of operands between the subcommand and the cursor.
 _mergecraft_count_operands()

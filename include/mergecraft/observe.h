@@ -49,8 +49,8 @@ typedef struct mc_observe_result {
  * `pipeline` has the configuration and the tokenizer and need not have weights: those of `weights`
  * are observed, or its own if that is NULL. `run` may be NULL.
  *
- * Errors: MC_USAGE        nothing to observe, no examples, an example without a label where the form
- *                         needs one
+ * Errors: MC_USAGE        nothing to observe, no examples, an example without a label where
+ *                         the form needs one
  *         MC_UNSUPPORTED  LAPACK is not installed
  *         MC_MISMATCH     weights of other shapes than the configuration says; labels that are not
  *                         the model's

@@ -4,7 +4,8 @@
  * "fishers/…"). Metadata, as texts:
  *
  *     kind      "mergecraft statistics"
- *     digests   object: tensor of the model → 16 hexadecimal digits of its name, dtype, shape, bytes
+ *     digests   object: tensor of the model → 16 hexadecimal digits of its name, dtype, shape
+ *               and bytes
  *     shared    object: tensor → another one, whose Gram matrix is also its own
  *     model, data, examples, tokens, form, version: where they are from
  */
