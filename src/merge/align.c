@@ -312,10 +312,13 @@ static bool has_output_head(const mc_model *model)
     return strlen(class) < strlen("Model") || strcmp(end, "Model") != 0;
 }
 
-/* The numbers of tokens may differ: vocabularies are matched later. */
+/* Equal shapes but for the number of tokens: vocabularies are matched later. */
 static bool same_columns(const mc_source *embedding, const mc_source *head)
 {
-    return embedding->rank == 2 && head->rank == 2 && embedding->shape[1] == head->shape[1];
+    bool same = embedding->rank == head->rank;
+    for (int i = head->rank > 1; same && i < head->rank; i++)
+        same = embedding->shape[i] == head->shape[i];
+    return same;
 }
 
 /* An output head that the file leaves out, since the configuration ties it to the embeddings. */
