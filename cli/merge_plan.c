@@ -384,6 +384,7 @@ static mc_status make_plan(merge_job *job, mc_error *error)
                            .seed = settings->seed,
                            .strict = settings->strict,
                            .allow_unused = settings->allow_unused,
+                           .report_repeated = true,
                            .convert = settings->dtype != NULL};
     if (status == MC_OK && settings->dtype)
         status = merge_parse_dtype(settings->dtype, &input.dtype, error);

@@ -224,7 +224,9 @@ typedef struct mc_plan_input {
     uint64_t seed;
     bool strict;       /* treat warnings as errors */
     bool allow_unused; /* as in mc_merge_input */
-    bool convert;      /* write every float tensor as `dtype` … */
+    /* Report a model that is given twice or as the base, too, and a single model: typing errors. */
+    bool report_repeated;
+    bool convert;   /* write every float tensor as `dtype` … */
     mc_dtype dtype; /* … of kind FLOAT. Otherwise: per tensor, the widest dtype of the models */
     /*
      * Of a method that the program makes: where its text is from and the text, for mergecraft.json;

@@ -254,7 +254,7 @@ static mc_status make_rows(mc_plan *plan, const mc_plan_input *input,
         parse_params(plan, input->params, input->param_count, &params, &plan->parameters, error));
     mc_status status = add_all_notes(plan, error);
     if (status == MC_OK)
-        status = mc_lineage_check(plan, error);
+        status = input->report_repeated ? mc_lineage_check(plan, error) : MC_OK;
     if (status == MC_OK)
         status = fill_rows(plan, tokenizer, params, error);
     mc_params_unref(params);
