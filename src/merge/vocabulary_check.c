@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "base/text.h"
+#include "merge/agreement.h"
 #include "merge/report.h"
 #include "model/model.h"
 #include "model/parts.h"
@@ -215,20 +216,41 @@ static mc_status compare_used(const mc_tokenizer_owner *models, size_t count, co
     return MC_OK;
 }
 
+/*
+ * No tensor is known to have a row per token: its name may be one that nobody has heard of. Then it
+ * is merged row by row, and all that can be done is to say that the tokens differ.
+ */
+static mc_status agree(const mc_tokenizer_owner *owners, size_t count, size_t last, bool strict,
+                       mc_report *report, mc_error *error)
+{
+    const mc_model **const models = mc_alloc(count * sizeof *models);
+    if (!models)
+        return mc_fail_memory(error);
+    for (size_t i = 0; i < count; i++)
+        models[i] = owners[i].model;
+    const mc_status status = mc_agree_on_tokens(models, count, models[last], strict, report, error);
+    mc_free(models);
+    return status;
+}
+
 mc_status mc_vocabulary_check(const mc_tokenizer_owner *models, size_t count, size_t base,
                               const mc_outputs *outputs, bool strict, mc_report *report,
                               mc_error *error)
 {
     usage u = {.used = mc_alloc_zero(count, sizeof *u.used)};
+    bool has_axis = false;
     if (!u.used)
         return mc_fail_memory(error);
     for (size_t i = 0; i < outputs->count; i++) {
         const mc_output *const row = &outputs->rows[i];
         const int axis = mc_part_of(NULL, row->name).vocabulary_axis;
+        has_axis |= axis >= 0;
         if (axis >= 0)
             note_row(row, axis, count, base, &u);
     }
-    const mc_status status = compare_used(models, count, &u, strict, report, error);
+    const mc_status status = has_axis ? compare_used(models, count, &u, strict, report, error)
+                                      : agree(models, count, (base < count ? base : count) - 1,
+                                              strict, report, error);
     mc_free(u.used);
     return status;
 }

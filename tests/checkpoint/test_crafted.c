@@ -182,7 +182,7 @@ static void check_bad(const char *where, const char *name)
 static void check_ok(const char *where, const char *name)
 {
     char *const path = join(where, name);
-    const outcome got = run((const char *const[]){"mergecraft", "inspect", path, NULL});
+    const outcome got = run((const char *const[]){"mergecraft", "inspect", "-q", path, NULL});
     if (got.status != 0 || got.message[0] != '\0')
         fail_msg("%s: expected to be read, found wait status %d: %s", name, got.status,
                  got.message);

@@ -723,7 +723,7 @@ static void test_room(void **state)
     assert_non_null(strstr(error.text, "that have to be downloaded to it, found"));
     assert_int_equal(mc_plan_check_target(plan, work, NULL, &error), MC_EXISTS);
     assert_int_equal(mc_plan_check_target(plan, work, &replace, &error), MC_EXISTS);
-    assert_non_null(strstr(error.text, "expected a model to replace"));
+    assert_non_null(strstr(error.text, "expected a model and nothing else to replace"));
     mc_system = &mc_system_real;
     mc_free(target);
     mc_plan_free(plan);
