@@ -40,10 +40,12 @@ def rows_of(folder):
 
 def test_a_union(pair, tmp_path):
     out = tmp_path / "out"
-    with pytest.warns(mergecraft.MergeWarning, match="added to those of"):
+    with pytest.warns(mergecraft.MergeWarning) as given:
         mergecraft.soup(
             pair, out=out, tokenizer="union", tokens=["new=zero", f"c={pair[1]}:d"], pad_vocab=4
         )
+    text = " ".join(str(each.message) for each in given)
+    assert "added to those of" in text and "3 tokens are not in every model" in text
     tokenizer = json.loads((out / "tokenizer.json").read_text())
     assert tokenizer["model"]["vocab"] == {"b": 0, "d": 1, "a": 2}
     assert [token["content"] for token in tokenizer["added_tokens"]] == ["c", "new"]
