@@ -497,8 +497,11 @@ static json_t *add_values(json_t *object, const mc_params *params, const char *s
     for (size_t i = 0; object && i < params->count; i++) {
         const mc_param *const param = &params->method->params[i];
         char *const name = mc_format("%s%s%s", step, *step ? "." : "", param->name);
-        json_t *const value = name ? value_json(param, &params->values[i]) : NULL;
-        object = name ? mc_json_put(object, name, value) : NULL;
+        if (!name) {
+            json_decref(object);
+            return NULL;
+        }
+        object = mc_json_put(object, name, value_json(param, &params->values[i]));
         mc_free(name);
     }
     return object;

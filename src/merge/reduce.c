@@ -163,7 +163,8 @@ static mc_status accumulate_free(const mc_reduction *r, mc_partial *partial,
     assert(!partial->of || partial->of == r);
     if (!partial->of) {
         MC_TRY(reserve(partial, r->partial_size, error));
-        memset(partial->memory, 0, r->partial_zeros);
+        if (r->partial_zeros > 0) /* memset of NULL is undefined even for no bytes */
+            memset(partial->memory, 0, r->partial_zeros);
         partial->of = r;
     }
     if (r->stride == 1)

@@ -286,6 +286,7 @@ static bool matches_pattern(const char *pattern, const char *path, mc_status *st
     }
     mc_text_add(&text, ")$");
     if (text.failed) {
+        mc_text_free(&text);
         *status = mc_fail_memory(error);
         return false;
     }

@@ -372,10 +372,11 @@ static mc_status gather(void *user, const mc_reference *reference, bool is_base,
         !MC_GROW(all->outfits, all->count, all->outfit_capacity))
         return mc_fail_memory(error);
     MC_TRY(find_model(g->recipe, reference, g->options, &all->models[all->count], error));
+    /* A stage that was written to a folder has no plan, and its tokenizer in its files. */
     const size_t stage = stage_of(g->recipe->schema, reference->text);
-    all->outfits[all->count] = stage < g->recipe->schema->count
-                                   ? &g->recipe->made[stage].plan->outfit
-                                   : NULL;
+    const mc_plan *const plan = stage < g->recipe->schema->count ? g->recipe->made[stage].plan
+                                                                 : NULL;
+    all->outfits[all->count] = plan ? &plan->outfit : NULL;
     all->names[all->count++] = reference->text;
     return MC_OK;
 }

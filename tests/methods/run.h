@@ -184,11 +184,11 @@ static inline void *run_model_statistics(const mc_method *method, mc_layer *whol
     const mc_statistics *const statistics = method->model_statistics;
     void *const state = calloc(1, statistics->state_size(whole));
     bool more = true;
-    assert(whole->size <= 64 * MC_LEAF);
     if (statistics->begin)
         statistics->begin(whole, state);
     whole->model_state = state;
     for (int round = 0; more && statistics->partial_size(whole) > 0; round++) {
+        assert(whole->size <= 64 * MC_LEAF);
         char *const total = calloc(1, statistics->partial_size(whole));
         run_cut cut;
         run_cut_at(&cut, method, whole, 0, whole->size);
