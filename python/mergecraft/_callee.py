@@ -1,4 +1,4 @@
-"""A user's function: what it accepts, and how it is called."""
+"""A user's function: its parameters, and calls of it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def pickled(value: Any, *arguments: Any) -> Any:
 
 
 def _parameters(function: Callable[..., Any], name: str, what: str) -> list[inspect.Parameter]:
-    """Returns its parameters, the first of which takes the list of `what`."""
+    """Returns the parameters, the first of which takes the list of `what`."""
     import inspect
     from inspect import Parameter
 

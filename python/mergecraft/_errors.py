@@ -51,7 +51,7 @@ class NotFoundError(Error, FileNotFoundError):
 
 
 class ExistsError(Error, FileExistsError):
-    """An output that exists already; overwrite=True replaces it."""
+    """An output that already exists; overwrite=True replaces it."""
 
 
 class InputOutputError(Error, OSError):
@@ -63,11 +63,11 @@ class OutOfMemoryError(Error, MemoryError):
 
 
 class CompileError(Error):
-    """A method in C that does not compile; the text is the compiler's."""
+    """A method in C that does not compile, with the text of the compiler."""
 
 
 class MergeWarning(UserWarning):
-    """Something a merge dropped, averaged, copied or guessed; strict=True makes it an error."""
+    """Tensors that a merge dropped, averaged, copied or guessed; strict=True makes it an error."""
 
 
 # By the numbers of mc_status.

@@ -1,4 +1,4 @@
-"""Evaluation: metrics of a model on GLUE and on data of your own."""
+"""Evaluation: metrics of a model on GLUE and on your own data."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 class McNemar:
-    """McNemar's exact test of two models on the same examples: do they err equally often?
+    """McNemar's exact test of whether two models err equally often on the same examples.
 
     Attributes:
-        both, first_only, second_only, neither: how many examples the models get right.
+        both, first_only, second_only, neither: numbers of examples that these models get right.
         p_value: two-sided.
     """
 
@@ -124,12 +124,12 @@ class Evaluations(dict[str, Evaluation]):
 
     @property
     def average(self) -> float:
-        """The mean over the tasks of each one's first metric."""
+        """The mean over the tasks of their first metrics."""
         return sum(self._main(task) for task in self) / len(self)
 
     @property
     def relative(self) -> dict[str, float]:
-        """Each task's first metric divided by its parent's; the mean under 'average'."""
+        """Each task's first metric divided by its parent's; the mean as 'average'."""
         if self.parents is None:
             raise UsageError("relative: expected evaluations of an encoder, found none")
         found = {}
@@ -188,8 +188,8 @@ def evaluate_glue_pipeline(
     Args:
         pipeline: a pipeline of transformers, a mergecraft.Pipeline, a folder, or an id of the Hub;
             with `like` also a module or a dict. It runs in C if the architecture is supported, on
-            the pipeline's own weights; otherwise, and if the model computes something else than
-            its class (hooks, torch.compile, adapters, pruning), the pipeline is called.
+            the pipeline's own weights. Otherwise the pipeline is called, also if the model computes
+            something other than its class does (hooks, torch.compile, adapters, pruning).
         dataset_name: 'rte', 'mrpc', 'sst2', 'cola', 'stsb', 'qqp', 'mnli', 'qnli', 'wnli', ….
         split: 'validation', 'train', ….
         like: a model whose configuration and tokenizer are used for a module or a dict.
@@ -249,10 +249,10 @@ def evaluate(
             Evaluations: ``evaluate({'rte': a, 'mrpc': b}, encoder=merged)``.
         data: a GLUE task's name; a file (CSV, TSV, JSON lines, Parquet); a list of dicts, a dict of
             columns, or a pandas.DataFrame. For several tasks a dict of paths, or None.
-        encoder: a model or state dict whose tensors replace those of each model, but its heads.
+        encoder: a model or state dict whose tensors replace those of each model, except its heads.
         heads: shell patterns of the tensors that stay each model's own; by default classifiers.
         path: a file or folder with a GLUE task's examples.
-        text, pair, label: columns of own data. A label is a label's name or number.
+        text, pair, label: columns of your own data. A label is a label's name or number.
 
     Returns:
         An Evaluation: a mapping of metrics with standard errors, loss and predictions.
@@ -283,7 +283,7 @@ class _Options:
 def _several(
     models: Mapping[str, Any], paths: Any, encoder: Any, heads: Any, options: _Options
 ) -> Evaluations:
-    """Evaluates a model per task; with an encoder also each model with that one's tensors."""
+    """Evaluates one model per task; with an encoder also each model with the encoder's tensors."""
     shared = None if encoder is None else as_state_dict(encoder, "encoder")
     found, parents = Evaluations(), {}
     for task, model in models.items():
@@ -311,7 +311,7 @@ def _data(
     subject: _Subject,
     options: _Options,
 ) -> _core.Data:
-    """Returns examples of a GLUE task, of a file, or of values of Python's."""
+    """Returns examples of a GLUE task, of a file, or of Python values."""
     is_task = isinstance(data, str) and (data in _core.glue_tasks() or not os.path.exists(data))
     if is_task:
         found = _glue(data, None if path is None else _tensors.path_of(path, "data"), options)
@@ -383,7 +383,7 @@ def _rows(data: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def _plain(value: Any) -> Any:
-    """Returns a value that JSON can hold: numpy's scalars as Python's, NaN as null."""
+    """Returns a value that JSON can hold: numpy scalars as Python numbers, NaN as null."""
     value = value.item() if hasattr(value, "item") else value
     return None if isinstance(value, float) and value != value else value
 
@@ -392,7 +392,7 @@ def _plain(value: Any) -> Any:
 
 
 class _Subject:
-    """What is evaluated: a model of the library's, or a pipeline to call."""
+    """The model to evaluate: one of the library, or a pipeline to call."""
 
     def __init__(
         self, core: _core.Model | None, runner: _core.Pipeline | None, pipeline: Any
@@ -414,7 +414,7 @@ class _Subject:
         return Evaluation(found, labels, len(self.labels))
 
     def with_encoder(self, encoder: StateDict, heads: Any) -> _Subject:
-        """Returns the same model with the tensors of an encoder, but its heads."""
+        """Returns the same model with the tensors of an encoder, except its heads."""
         if self.core is None or self.runner is None:
             raise UnsupportedError("encoder: expected models whose architecture runs in C")
         own = StateDict._of(self.core.dict)
@@ -495,7 +495,7 @@ def _note(text: str) -> None:
 
 
 def changed(module: Any) -> str | None:
-    """Returns why a module may compute something else than its class does with its weights."""
+    """Returns why a module may compute something other than its class does with its weights."""
     if unwrap(module) is not module:
         return f"a wrapper ({type(module).__name__})"
     for name, part in module.named_modules():
@@ -514,7 +514,7 @@ def changed(module: Any) -> str | None:
 
 
 def _own_length(pipeline: Any) -> str | None:
-    """Returns whether a pipeline was made with a max_length of its own."""
+    """Returns whether a pipeline was made with its own max_length."""
     given = getattr(pipeline, "_preprocess_params", {})
     return "its own max_length" if "max_length" in given else None
 

@@ -1,4 +1,4 @@
-"""The models of a merge as the library sees them: tensors by pointer, configuration, files."""
+"""The models of a merge as passed to the library: tensors by pointer, configuration, files."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _COMPONENTS = ("tokenizer", "feature_extractor", "image_processor", "processor")
 
 
 class Input:
-    """One model that a merge was given.
+    """One input model of a merge.
 
     to_folder: it is merged into a folder, so that tensors get the names that save_pretrained writes
-    and files that belong to the model go along.
+    and files that belong to the model are copied.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Input:
 
     @property
     def core(self) -> _core.Model:
-        """The library's model, made when it is first used."""
+        """The library's model, created on first use."""
         if self._opened is None:
             if self.kind == OWN:
                 self._opened = self.value._model
@@ -80,7 +80,7 @@ class Input:
         return _core.wrap_model(self.name, core, _modules.config_of(self.module), folder)
 
     def _saved(self) -> _core.Model:
-        """Returns the model as its own library saves it, in a folder that is removed with it."""
+        """Returns the model as saved by its own library, in a folder that is removed with it."""
         folder = self._temporary_folder()
         self.module.save(folder)
         core = open_models([folder], False)[0]
@@ -97,7 +97,7 @@ class Input:
 
     @property
     def name(self) -> str:
-        """What the model is called in reports and model cards."""
+        """The name of the model in reports and model cards."""
         if self.kind in (NAME, OWN):
             return self.core.name
         if self.kind == DICT:
@@ -106,20 +106,20 @@ class Input:
         return given or f"{self.label} ({type(self.module).__name__})"
 
     def with_tensors(self, tensors: _core.Dict) -> Input:
-        """Returns the same model with other tensors, as the library sees it."""
+        """Returns the library's model of this model with other tensors."""
         core = self.core
         core = _core.wrap_model(core.name, tensors, core.config, core.folder)
         return Input(self.value, self.label, core, to_folder=self.to_folder)
 
     def _files(self) -> str:
-        """Saves what belongs to a model beside its weights to a folder, removed with it."""
+        """Saves the files of a model except its weights to a folder that is removed with it."""
         folder = self._temporary_folder()
         save_files(self.value, self.module, folder)
         return folder
 
 
 def save_files(model: Any, module: Any, folder: str) -> None:
-    """Saves tokenizer, processors, generation configuration and own code of a model."""
+    """Saves tokenizer, processors, generation configuration and custom code of a model."""
     generation: Any = getattr(module, "generation_config", None)
     if generation is not None and module.can_generate():
         generation.save_pretrained(folder)
@@ -183,7 +183,7 @@ def _untie(inputs: list[Input]) -> None:
 
 
 def _leave_integers(inputs: list[Input]) -> None:
-    """Leaves out tensors of modules that are not floats: the copy of the last module has them.
+    """Leaves out module tensors that are not floats: the copy of the last module has them.
 
     Warns where they differ: masks and positions are the same in all models, counters are not.
     """

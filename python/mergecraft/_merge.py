@@ -1,4 +1,4 @@
-"""dict_map, model_merge, layer_merge: a function on layers or state dicts becomes one on models."""
+"""dict_map, model_merge, layer_merge: turn functions on tensors into functions on models."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _found(value: Any) -> str:
 
 
 class DictMap:
-    """What `dict_map` makes of a function on one layer: a function on state dicts."""
+    """A function on state dicts, which `dict_map` makes from a function on one layer."""
 
     def __init__(
         self,
@@ -236,7 +236,7 @@ class DictMap:
 
 
 def _value(item: StateDict, name: str) -> Any:
-    """Returns a tensor that is the function's own, or another value as it is."""
+    """Returns a tensor that only the function holds, or another value unchanged."""
     value = dict.__getitem__(item, name)
     is_tensor = type(value) is _core.Source or _tensors.is_tensor(value)
     return item._layer(name) if is_tensor else item[name]
@@ -265,16 +265,16 @@ def dict_map(
     func_or_names: str | Sequence[str] | None = None,
 ) -> Callable[[Callable[..., Any]], DictMap]: ...
 def dict_map(func_or_names: Any = None) -> Any:
-    """Makes a function on one layer a function on state dicts.
+    """Turns a function on one layer into a function on state dicts.
 
     ``@dict_map``, ``@dict_map()``, or ``@dict_map(['models', 'hessians'])`` with the names of the
     arguments that are lists of dicts (by default the first). The function is called for every name
     that all dicts have, in the first dict's order, with lists of the tensors under it. Other
-    arguments are passed on as they are, `layer_name` to functions that accept it. Any callable that
-    takes a list as its first argument will do: a function, a method, functools.partial, an object.
+    arguments are passed on unchanged, `layer_name` to functions that accept it. The function may be
+    any callable that takes a list as its first argument: a method, functools.partial, an object.
 
-    Tensors come as float32 (float64 and what is not a float stay) and are the function's own:
-    changing them changes no input. A float result is rounded to the widest dtype of the layer's
+    Tensors are passed as float32; float64 and tensors that are not floats keep their dtype. The
+    function may change them; inputs stay. A float result has the widest dtype of the layer's
     tensors in the first list. Results may also be numbers or tuples. Gradients flow through the
     function. Names are matched as in merges. Lists but the first may hold tensors of any shape, or
     other values.
@@ -304,10 +304,10 @@ def dict_map(func_or_names: Any = None) -> Any:
 
 
 class Merge:
-    """A function on models: what the decorators make, and what the built-in methods are.
+    """A function on models: the result of the decorators, and the type of the built-in methods.
 
     Call it with a list of models of one kind: ids of the Hub or paths, modules of torch, pipelines,
-    or dicts. It returns the same kind of thing: a pipeline for ids and paths (the model if
+    or dicts. It returns the same kind: a pipeline for ids and paths (the model if
     transformers has no pipeline for it), a copy of the last module or pipeline, a StateDict. The
     models never change.
 
@@ -319,18 +319,18 @@ class Merge:
             labels the result has; by default the last.
         then: add-ons that change the result: a name, several, or a dict from names to parameters,
             {'lines': {'beta': 0.5}}. They need a base. matrices: names or patterns of the tensors
-            of rank 2 that methods decompose; by default all but embeddings and heads.
+            of rank 2 that methods decompose; by default all except embeddings and heads.
         tokenizer: for models whose vocabularies differ, with out: 'union', 'base' or a model's
             name; rows are merged token by token. tokens: 'TOKEN=SOURCE', where rows come from.
             pad_vocab: rows are a multiple of it. chat_template: a name, 'auto' or a template.
-        base_index: which of the models is the base. base_model: a base apart from the list.
+        base_index: the index of the base in the list. base_model: a base outside the list.
         out: a folder to write the result to instead of returning it, as to_folder does. With it
             shard_size (bytes), overwrite, sync (False: do not flush data to the disk).
         task: the pipeline to make ('text-classification'); by default that of the configuration.
         device: where the result goes. dtype: of the result's float tensors ('bf16'). seed: of
             methods that draw random numbers.
-        strict: treat each MergeWarning as an error. verbose: show a progress bar, or none. threads,
-            memory (bytes).
+        strict: treat each MergeWarning as an error. verbose: show a progress bar, or none.
+        threads: worker threads. memory: for tiles, in bytes.
 
     Raises:
         ArgumentError: mixed kinds, unknown keywords. UsageError: an empty list, a missing base, a
@@ -379,7 +379,7 @@ class Merge:
         made: Mapping[str, Tensor],
         threads: int | None,
     ) -> Any:
-        """Runs a plan, to a folder or to what `last` is. made: tensors that exist already."""
+        """Runs a plan, to a folder or to the kind of `last`. made: tensors that exist already."""
         before = plan.report
         for line in before:
             warn(line)
@@ -398,7 +398,7 @@ class Merge:
 def _materialize(
     plan: _core.Plan, made: Mapping[str, Tensor], run: Mapping[str, Any], progress: Progress
 ) -> StateDict:
-    """Computes a plan's tensors, but those that exist already in the right dtype."""
+    """Computes a plan's tensors, except those that exist already in the right dtype."""
     ready = {
         name
         for name, dtype, _ in plan.lines
@@ -420,7 +420,7 @@ def _materialize(
 
 
 class FunctionMerge(Merge):
-    """A merge by a function of Python's on state dicts, or on layers (a DictMap)."""
+    """A merge by a Python function on state dicts, or on layers (a DictMap)."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         import functools
@@ -689,7 +689,7 @@ def model_merge(function: Callable[..., Any]) -> FunctionMerge: ...
 @overload
 def model_merge(function: None = None) -> Callable[[Callable[..., Any]], FunctionMerge]: ...
 def model_merge(function: Any = None) -> Any:
-    """Makes a function on a list of state dicts a function on models: ``@model_merge``.
+    """Turns a function on a list of state dicts into a function on models: ``@model_merge``.
 
     The function gets a list of StateDict, which it may change, and returns a StateDict (or another
     dict) of float tensors. It sees the layers that all models (and the base) have and that are
@@ -709,7 +709,7 @@ def layer_merge(function: Callable[..., Any]) -> FunctionMerge: ...
 @overload
 def layer_merge(function: None = None) -> Callable[[Callable[..., Any]], FunctionMerge]: ...
 def layer_merge(function: Any = None) -> Any:
-    """Makes a function on one layer a function on models: ``model_merge(dict_map(function))``.
+    """Turns a function on one layer into one on models: ``model_merge(dict_map(function))``.
 
     With out='FOLDER' (or to_folder) one layer of each model is in memory at a time; otherwise the
     result, and one layer of each. Gradients flow through it where models are dicts.

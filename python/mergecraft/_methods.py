@@ -58,7 +58,7 @@ class Method(Merge):
         return kinds[param["type"]](param["default"])
 
     def _names(self) -> list[str]:
-        """Its own arguments after `models`, in order."""
+        """The method's own arguments after `models`, in order."""
         first = ["base_index"] if self._core.needs_base else []
         return [*first, *self._core.sides, *self._params]
 
@@ -168,7 +168,7 @@ class Method(Merge):
         return self._finish(plan, last, options, {}, None)
 
     def _side(self, name: str, values: Any, verbose: bool | None) -> list[Input]:
-        """Returns a further list of the method: one per model."""
+        """Returns a side input of the method: one model per input model."""
         if isinstance(values, (str, os.PathLike, Mapping)) or not hasattr(values, "__iter__"):
             found = type(values).__name__
             raise ArgumentError(f"{self.__name__}(): {name}: expected a list, found {found}")
@@ -176,7 +176,7 @@ class Method(Merge):
         return [Input(item, f"{name}[{i}]", verbose=verbose) for i, item in enumerate(items)]
 
     def _counted(self, inputs: list[Input], index: Any, options: Options) -> list[Input]:
-        """Returns the models of a method without a base, one of which base_index names.
+        """Returns the models of a method that has no base, although base_index names one.
 
         As in 0.x, that model is merged like the others, but not averaged in passthrough layers.
         """
@@ -196,11 +196,11 @@ class Method(Merge):
     def layer(
         self, tensors: Sequence[Tensor], base: Tensor = None, *, layer_name: str = "", **params: Any
     ) -> Tensor:
-        """Merges bare tensors, such as those a layer function gets: one per model.
+        """Merges plain tensors, such as those a layer function gets: one per model.
 
         base: the base's tensor, for methods that need one. Further lists of the method, such as
-        fisher's `fishers`, are lists of tensors. layer_name: what random numbers depend
-        on, beside the keyword `seed`.
+        fisher's `fishers`, are lists of tensors. layer_name: random numbers
+        depend on it and on the keyword `seed`.
         """
         seed = Options({"seed": params.pop("seed", None)}, self.__name__).seed
         own = self._own((), params)
@@ -232,7 +232,7 @@ class Method(Merge):
     # ---- arguments -------------------------------------------------------------------------------
 
     def _own(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Returns its own arguments by name."""
+        """Returns the method's own arguments by name."""
         names = self._names()
         if len(args) > len(names):
             listed = "".join(", " + name for name in names)
@@ -315,12 +315,12 @@ def methods_of(family: str) -> dict[str, Method]:
 
 
 def load_methods(path: str | os.PathLike[str]) -> dict[str, Method]:
-    """Returns the merge methods of a C file, which is compiled, or of a shared object.
+    """Compiles a C file, or opens a shared object, and returns its merge methods.
 
     Runs the file's code.
 
     Raises:
-        CompileError: the text is the compiler's. NotFoundError, FormatError.
+        CompileError: the file does not compile. NotFoundError, FormatError.
     """
     cores = _core.open_plugin(_tensors.path_of(path, "methods"))
     return {core.name: Method(core) for core in cores}

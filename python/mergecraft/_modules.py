@@ -1,4 +1,4 @@
-"""Modules of torch as state dicts: tensors, names on disk, copies with other tensors."""
+"""torch modules as state dicts: tensors, names on disk, copies with other tensors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAME, MODULE, PIPELINE, DICT, OWN = (
 
 
 def kind_of(value: Any) -> str | None:
-    """Returns what kind of model a value is, None if it is not a model."""
+    """Returns the kind of a model, None if the value is not a model."""
     if isinstance(value, (str, os.PathLike)):
         return NAME
     if _tensors.is_module(value):
@@ -108,7 +108,7 @@ def tensors_of(module: Any) -> dict[str, Any]:
 
 
 def tied_names(module: Any) -> dict[str, Any]:
-    """Returns the further names of tied parameters, which tensors_of leaves out."""
+    """Returns the other names of tied parameters, which tensors_of leaves out."""
     once = parameters_of(module)
     every = dict(module.named_parameters(remove_duplicate=False))
     return {name: every[name] for name in every if name not in once}

@@ -28,7 +28,7 @@ def match(wanted: Collection[str], available: Collection[str]) -> dict[str, str]
 
 
 def select(names: Collection[str], patterns: str | Iterable[str]) -> list[str]:
-    """Returns the names that names or shell patterns give, in the order of the patterns.
+    """Returns the names that match names or shell patterns, in the order of the patterns.
 
     Raises:
         KeyError: a name or pattern matches nothing.
@@ -56,14 +56,14 @@ _NUMBER = re.compile(r"(\d+)")
 def in_order(names: Iterable[str]) -> list[str]:
     """Sorts names as modules usually have them: embeddings, blocks by number, the rest, the head.
 
-    Files of safetensors are sorted by the alphabet and torch's are not, so that the file says
-    nothing reliable about the order.
+    safetensors files are sorted alphabetically and torch files are not, so the order in the file
+    is not reliable.
     """
     return sorted(names, key=_key)
 
 
 def heads(names: Iterable[str]) -> list[str]:
-    """Returns the names of a model's head: what is trained for one task only."""
+    """Returns the tensor names of a model's head, which is trained for one task only."""
     return [name for name in names if _HEAD.search(name)]
 
 

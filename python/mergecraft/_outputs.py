@@ -1,4 +1,4 @@
-"""What a merge gives back: the same kind of thing as the last model, with other tensors."""
+"""The result of a merge: the same kind as the last model, with other tensors."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def check_task(last: Input, task: Any) -> Any:
     """Returns the task's own name, before anything is merged.
 
     Raises:
-        UsageError: there is no such task. UnsupportedError: the last model cannot do it.
+        UsageError: the task does not exist. UnsupportedError: the last model does not support it.
     """
     if task is None or last.kind != NAME:
         return task
@@ -52,7 +52,7 @@ def check_task(last: Input, task: Any) -> Any:
 
 
 def hand_back(tensors: StateDict, last: Input, device: Any, options: Mapping[str, Any]) -> Any:
-    """Returns the same kind of thing as the last model, with these tensors.
+    """Returns the same kind as the last model, with these tensors.
 
     options: `task` for pipelines; `dtype` if the tensors have a requested dtype; `strict`; `whole`
     if tensors of the last model stay where there are none (a base's may have other names).
@@ -129,7 +129,7 @@ def pipeline_of(tensors: StateDict, core: _core.Model, task: str | None) -> Any:
 
 
 def _main_dtype(tensors: StateDict) -> Any:
-    """Returns the float dtype of most bytes: the configuration may give another."""
+    """Returns the float dtype of most bytes: the configuration may name another."""
     sizes: dict[str, int] = {}
     for name in tensors:
         dtype = tensors._dtype(name)
@@ -217,7 +217,7 @@ def _into_module(module: Any, tensors: StateDict, strict: bool) -> Any:
 
 
 def _as_module_names(module: Any, tensors: StateDict) -> StateDict:
-    """Returns the dict under the names of a module of transformers, where it has a file's.
+    """Renames the entries of a dict from the names in files to those of a transformers module.
 
     Version 5 renames and fuses tensors when it loads: the class does so for the whole dict.
     """
@@ -310,7 +310,7 @@ def _save_like(tensors: StateDict, like: Any, folder: str, progress: Any) -> Non
 
 
 def _copy_files(source: str, target: str) -> None:
-    """Copies the files of a model but those of its weights."""
+    """Copies the files of a model except its weights."""
     import shutil
 
     for name in sorted(os.listdir(source)):

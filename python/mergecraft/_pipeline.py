@@ -113,7 +113,7 @@ class Pipeline:
         return StateDict._of(self._model.dict)
 
     def load(self, tensors: Mapping[str, Any], *, strict: bool = False) -> Pipeline:
-        """Replaces the weights, in the same memory, and returns the pipeline.
+        """Replaces the weights in place and returns the pipeline.
 
         Names are matched as in merges. Names that only one of the two has are reported by a
         MergeWarning, or with strict=True an error; those that the dict lacks keep their values.

@@ -1,4 +1,4 @@
-"""A bar for what takes a while, where tqdm is installed."""
+"""A progress bar for long calls, if tqdm is installed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _someone_is_watching() -> bool:
 
 
 def open_models(names: list[str], verbose: bool | None = None) -> list[_core.Model]:
-    """Opens models by their names, with a bar for what is downloaded."""
+    """Opens models by name, with a progress bar for downloads."""
     with Progress("downloading", verbose) as progress:
         return _core.open_models(names, progress)
 

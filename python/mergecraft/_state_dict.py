@@ -41,9 +41,9 @@ class StateDict(_Dict):
     mappings are private (copy-on-write): changing a tensor never changes the file.
 
     Arithmetic (``+ - * /``, in place too, and unary minus) with a number, a tensor, another dict or
-    a module works name by name. Names of two dicts are matched as in merges: a bare encoder's fit
-    those of a model with a head. The result has the left operand's names; names that only one
-    operand has are left out with a MergeWarning. In-place operations keep them, and never write
+    a module works name by name. Names of two dicts are matched as in merges: those of a bare
+    encoder match those of a model with a head. The result has the left operand's names. Names that
+    only one operand has are left out with a MergeWarning. In-place operations keep them, and never write
     into tensors that others may hold.
 
     float16 and bfloat16 are computed in float32 and rounded once to the wider dtype of the
@@ -82,8 +82,8 @@ class StateDict(_Dict):
     ) -> StateDict:
         """Returns the tensors of a checkpoint: a folder, a file, or an id of the Hub.
 
-        Tensors are in the order of the module, whatever the file's. Nothing is read before it is
-        used. `task` and other keywords of transformers are accepted and not needed.
+        Tensors are in the order of the module, regardless of the file's. They are read when they
+        are used. `task` and other keywords of transformers are accepted and ignored.
 
         Raises:
             NotFoundError, FormatError: it does not exist, or is not a checkpoint.
@@ -119,7 +119,7 @@ class StateDict(_Dict):
         )
 
     def _picked(self, names: Iterable[str]) -> StateDict:
-        """Returns a dict of these names' entries as they are."""
+        """Returns a dict with the unchanged entries of these names."""
         made = StateDict()
         for name in names:
             OrderedDict.__setitem__(made, name, dict.__getitem__(self, name))
@@ -225,7 +225,7 @@ class StateDict(_Dict):
         return [get(self, name) for name in names]
 
     def _entry(self, name: str, what: str = "") -> Any:
-        """Returns an entry: a tensor, or the source of one that nobody has accessed."""
+        """Returns an entry: a tensor, or the source of one that has not been accessed."""
         value = dict.__getitem__(self, name)
         if type(value) is not _core.Source and not _tensors.is_tensor(value):
             found = type(value).__name__
@@ -257,12 +257,12 @@ class StateDict(_Dict):
         return _tensors.to_source(value, f"{what}layer '{name}'")
 
     def _read(self, name: str) -> Tensor:
-        """Returns a tensor to read from; the entry stays as it is."""
+        """Returns a tensor to read from; the entry is unchanged."""
         value = self._entry(name)
         return _tensors.from_source(value) if type(value) is _core.Source else value
 
     def _layer(self, name: str) -> Tensor:
-        """Returns a tensor to compute with that nobody else holds; the entry stays as it is."""
+        """Returns a tensor to compute with that nothing else holds; the entry is unchanged."""
         value = self._entry(name)
         dtype = _tensors.layer_dtype(self._dtype(name))
         if type(value) is _core.Source:
@@ -339,7 +339,7 @@ class StateDict(_Dict):
     def _lined_up(
         self, what: str, other: StateDict, keeps_own: bool = False
     ) -> Iterable[tuple[str, str]]:
-        """Returns pairs of names of the same tensor; warns of names that get lost."""
+        """Returns pairs of names of the same tensor; warns about names that are dropped."""
         if self.keys() == other.keys():
             return zip(self, self)
         found = _names.match(list(self), other.keys())
@@ -464,10 +464,10 @@ class StateDict(_Dict):
 
     @classmethod
     def unflatten(cls, vector: Tensor, like: Any) -> StateDict:
-        """Returns the dict whose values a vector of flatten(like=…) has.
+        """Returns a dict with the values of a vector, in the order of flatten(like=…).
 
         Raises:
-            MismatchError: the vector has another number of values.
+            MismatchError: the vector has a different number of values.
         """
         own = as_state_dict(like, "unflatten")
         expected = sum(own._count(name) for name in own)
@@ -491,9 +491,9 @@ class StateDict(_Dict):
         return StateDict((name, function(self[name])) for name in self)
 
     def filter(self, keep: str | Iterable[str] | Callable[..., bool]) -> StateDict:
-        """Returns a dict of the names that fit shell patterns, or for which keep(tensor) is true.
+        """Returns a dict of the names that match shell patterns, or for which keep(tensor) is true.
 
-        A pattern may fit nothing. Tensors are shared.
+        A pattern may match nothing. Tensors are shared.
         """
         import fnmatch
 
@@ -530,7 +530,7 @@ class StateDict(_Dict):
     # ---- elsewhere -------------------------------------------------------------------------------
 
     def to(self, device: Any) -> StateDict:
-        """Returns a dict of tensors on a device of torch; those that are there are shared."""
+        """Returns a dict of tensors on a torch device; those already there are shared."""
         if not _tensors.has_torch():
             if str(device) == "cpu":
                 return self._picked(self)

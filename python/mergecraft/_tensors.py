@@ -1,4 +1,4 @@
-"""Tensors of torch or arrays of numpy; imports either only when it is needed."""
+"""torch tensors or numpy arrays; imports either only when it is needed."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def dtype_of(tensor: Tensor) -> str:
 
 
 def numpy_dtype(name: str) -> numpy.dtype[Any]:
-    """Returns a dtype of numpy, or of ml_dtypes for those that numpy lacks."""
+    """Returns a numpy dtype, or one of ml_dtypes for those that numpy lacks."""
     import numpy
 
     if name.startswith(("bfloat16", "float8_", "float6_", "float4_")):
@@ -156,7 +156,7 @@ def to_source(value: Tensor, what: str = "") -> _core.Source:
 
 
 def check_dense(tensor: Tensor) -> None:
-    """Raises ValueError unless the tensor's values are in memory, one beside the other."""
+    """Raises ValueError unless the tensor's values are contiguous in memory."""
     if not is_torch(tensor):
         return
     import torch
@@ -238,7 +238,7 @@ def number(value: Any) -> Any:
 
 
 def plainness() -> Callable[[Any, Any], bool]:
-    """Returns the function is_plain: whether torch's operator on two tensors needs no care.
+    """Returns the function is_plain: whether torch's operator on two tensors needs no special case.
 
     They are torch's own, both float32 or both float64. Looks torch up once for many tensors.
     """
@@ -257,7 +257,7 @@ def plainness() -> Callable[[Any, Any], bool]:
 
 
 def plain_dtype(tensors: list[Any]) -> Any:
-    """Returns the dtype of tensors that need no care, None if one of them does.
+    """Returns the dtype of tensors that need no special case, None if one of them does.
 
     They are torch's own, all float32 or all float64, without a history of gradients.
     """

@@ -1,4 +1,4 @@
-"""LoRA adapters: merge several into one, extract one from a fine-tuned model, bake them in.
+"""LoRA adapters: merging, extracting from a fine-tuned model, baking into a base.
 
     adapter = mergecraft.lora.merge("svd", ["lora1", "lora2"], weights=[0.6, 0.4], rank=16)
     adapter.save("merged-lora")
@@ -194,7 +194,7 @@ def extract(
     threads: int = 0,
     verbose: bool | None = None,
 ) -> Adapter:
-    """Makes an adapter of the difference between a fine-tuned model and its base.
+    """Makes an adapter from the difference between a fine-tuned model and its base.
 
     model, base: ids, paths, modules or dicts. rank: 32 unless energy is given, the share of the
     squared singular values that each module keeps.
