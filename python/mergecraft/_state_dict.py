@@ -43,8 +43,8 @@ class StateDict(_Dict):
     Arithmetic (``+ - * /``, in place too, and unary minus) with a number, a tensor, another dict or
     a module works name by name. Names of two dicts are matched as in merges: those of a bare
     encoder match those of a model with a head. The result has the left operand's names. Names that
-    only one operand has are left out with a MergeWarning. In-place operations keep them, and never write
-    into tensors that others may hold.
+    only one operand has are left out with a MergeWarning. In-place operations keep them,
+    and never write into tensors that others may hold.
 
     float16 and bfloat16 are computed in float32 and rounded once to the wider dtype of the
     operands; other dtypes follow torch. Gradients flow through arithmetic.
