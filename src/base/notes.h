@@ -17,8 +17,8 @@ typedef struct mc_notes {
 
 /* Adds a printf-style line; notes of NULL take nothing. */
 mc_status mc_notes_add(mc_notes *notes, mc_error *error, const char *format, ...) MC_PRINTF(3, 4);
-mc_status mc_notes_add_list(mc_notes *notes, mc_error *error, const char *format,
-                            va_list arguments);
+mc_status mc_notes_add_list(mc_notes *notes, mc_error *error, const char *format, va_list arguments)
+    MC_PRINTF(3, 0);
 void mc_notes_free(mc_notes *notes);
 
 #endif
