@@ -263,7 +263,7 @@ static mc_state_dict *compute(const mc_state_dict *lazy, int threads, int64_t me
 
 /* ---- checks --------------------------------------------------------------------------------- */
 
-#ifdef __SANITIZE_THREAD__
+#if defined __SANITIZE_THREAD__ || defined __SANITIZE_ADDRESS__
 enum { SANITIZED = true };
 #else
 enum { SANITIZED = false };

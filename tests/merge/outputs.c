@@ -123,9 +123,16 @@ static void test_bind(void **state)
     (void)state;
     family f = family_new();
     /* Those of other families may have parameters without a default. */
-    for (size_t i = 0; i < mc_method_count(); i++)
-        if (strcmp(mc_method_at(i)->family, "mergecraft") == 0 && !mc_method_at(i)->sides)
-            check_bind(&f, mc_method_at(i));
+    for (size_t i = 0; i < mc_method_count(); i++) {
+        const mc_method *const method = mc_method_at(i);
+#ifdef __SANITIZE_THREAD__
+        /* A decomposition takes a minute there, and binding has no threads of its own. */
+        if (method->reproducibility == MC_SAME_ON_MACHINE)
+            continue;
+#endif
+        if (strcmp(method->family, "mergecraft") == 0 && !method->sides)
+            check_bind(&f, method);
+    }
     family_free(&f);
 }
 
