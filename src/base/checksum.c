@@ -8,12 +8,20 @@
 #include <stdio.h>
 #include <string.h>
 
+/*
+ * The constants, rotations and their order are XXH64's. Each value is part of the format: the
+ * result must equal that of xxhsum.
+ */
 #define PRIME_1 UINT64_C(0x9E3779B185EBCA87)
 #define PRIME_2 UINT64_C(0xC2B2AE3D27D4EB4F)
 #define PRIME_3 UINT64_C(0x165667B19E3779F9)
 #define PRIME_4 UINT64_C(0x85EBCA77C2B2AE63)
 #define PRIME_5 UINT64_C(0x27D4EB2F165667C5)
 
+/*
+ * BLOCK is XXH64's stripe of four lanes of 8 bytes. READ_BYTES: large enough that the system call
+ * costs nothing beside the hash.
+ */
 enum { BLOCK = 32, READ_BYTES = 1 << 20 };
 
 static uint64_t rotate(uint64_t x, int bits)
@@ -46,7 +54,7 @@ void mc_checksum_begin(mc_checksum *sum)
     *sum = (mc_checksum){.lanes = {PRIME_1 + PRIME_2, PRIME_2, 0, -PRIME_1}};
 }
 
-/* Whole blocks. The four lanes do not wait for each other. */
+/* Whole blocks. The four lanes are independent, so that their multiplications overlap. */
 static void add_blocks(mc_checksum *sum, const unsigned char *bytes, size_t blocks)
 {
     uint64_t a = sum->lanes[0], b = sum->lanes[1], c = sum->lanes[2], d = sum->lanes[3];
@@ -62,6 +70,7 @@ static void add_blocks(mc_checksum *sum, const unsigned char *bytes, size_t bloc
 void mc_checksum_add(mc_checksum *sum, const void *bytes, size_t size)
 {
     const unsigned char *at = bytes;
+    /* Bytes of the previous calls that did not fill a block. */
     const size_t held = sum->size % BLOCK;
     sum->size += size;
     if (held) {
@@ -89,9 +98,11 @@ static uint64_t merge_lanes(const mc_checksum *sum)
 
 uint64_t mc_checksum_end(const mc_checksum *sum)
 {
+    /* Texts shorter than a block never touch the lanes; XXH64 starts them from the seed instead. */
     uint64_t hash = (sum->size >= BLOCK ? merge_lanes(sum) : PRIME_5) + sum->size;
     const unsigned char *at = sum->rest;
     size_t left = sum->size % BLOCK;
+    /* The rest is at most 31 bytes: by 8, then 4, then 1, each with its own constants. */
     for (; left >= 8; at += 8, left -= 8)
         hash = rotate(hash ^ mix_round(0, load_64(at)), 27) * PRIME_1 + PRIME_4;
     if (left >= 4) {
@@ -129,6 +140,7 @@ static mc_status add_range(mc_checksum *sum, int fd, const char *path, int64_t f
 {
     char *const block = mc_alloc(READ_BYTES);
     mc_status status = block ? MC_OK : mc_fail_memory(error);
+    /* A regular file's read returns 0 at its end: `got` stops the loop there. */
     ssize_t got = 1;
     for (*at = from; status == MC_OK && *at < end && got > 0; *at += got) {
         const int64_t size = end - *at < READ_BYTES ? end - *at : READ_BYTES;
@@ -162,6 +174,7 @@ mc_status mc_checksum_file(int fd, const char *path, const volatile int *cancel,
 {
     mc_checksum sum;
     mc_checksum_begin(&sum);
+    /* The size is not known in advance: reads to the end and reports where that was. */
     MC_TRY(add_range(&sum, fd, path, 0, INT64_MAX, cancel, size, error));
     *value = mc_checksum_end(&sum);
     return MC_OK;

@@ -20,6 +20,7 @@ bool mc_is_code(const char *name)
 
 bool mc_is_companion(const char *name)
 {
+    /* Sorted by what writes them. A name that is missing here is neither copied nor downloaded. */
     static const char *const names[] = {
         /* tokenizers */
         "tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt",

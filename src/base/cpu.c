@@ -14,8 +14,13 @@ static mc_cpu_level machine_level(void)
 {
 #if defined(__x86_64__)
     unsigned a, b, features, d;
+    /*
+     * The kernels of both levels also use FMA and the conversion of float16, which are separate
+     * features of the CPU.
+     */
     const unsigned needed = bit_F16C | bit_FMA;
     const bool known = __get_cpuid(1, &a, &b, &features, &d) && (features & needed) == needed;
+    /* __builtin_cpu_supports also checks that the operating system saves the wide registers. */
     if (!known || !__builtin_cpu_supports("avx2"))
         return MC_CPU_SCALAR;
     const bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -30,12 +35,14 @@ static mc_cpu_level wanted_level(void)
 {
     const mc_cpu_level machine = machine_level();
     const char *const wanted = getenv("MERGECRAFT_CPU");
+    /* Levels above the machine's cannot be selected: their instructions would end the process. */
     for (int level = 0; wanted && level < (int)machine; level++)
         if (strcmp(wanted, level_names[level]) == 0)
             return (mc_cpu_level)level;
     return machine;
 }
 
+/* −1: not determined yet. Threads that race here compute the same value, so no order is needed. */
 static atomic_int current = -1;
 
 mc_cpu_level mc_cpu(void)
@@ -63,6 +70,10 @@ bool mc_cpu_force(mc_cpu_level level)
 
 int mc_cpu_count(void)
 {
+    /*
+     * Not the processors of the machine: containers and taskset give a process fewer, and more
+     * threads than these only wait for each other.
+     */
     cpu_set_t allowed;
     if (sched_getaffinity(0, sizeof allowed, &allowed) != 0)
         return 1;

@@ -10,6 +10,8 @@
 #include <sys/resource.h>
 
 /*
+ * A descriptor that is open is in the list.
+ *
  *     open, in the list ──── least recently read, nobody reads, limit reached ───▶ closed (fd −1)
  *            ▲                                                                        │
  *            └──────────────────────────── acquire: same file? ───────────────────────┘
@@ -23,13 +25,17 @@ struct mc_descriptor {
     char path[];     /* as the caller named it, for errors */
 };
 
-/* Others in the process need descriptors too: a quarter of them, and not less than this. */
+/*
+ * Other parts of the process need descriptors too: a quarter of the limit stays free, and at least
+ * LEAST_RESERVE. MOST_FILES caps limits that are unlimited.
+ */
 enum { LEAST_RESERVE = 16, MOST_FILES = 1 << 16 };
 
 /* `lock` protects the list, and fd, users, before and after of all descriptors. */
 static struct {
     pthread_mutex_t lock;
     mc_descriptor *first, *last; /* the least and the most recently used */
+    /* count: files in the list. most: how many may be in it. forced: the limit of a test, or 0. */
     size_t count, most, forced;
 } opened = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -39,6 +45,10 @@ mc_file_identity mc_file_identity_from(const struct stat *status)
         .device = status->st_dev,
         .inode = status->st_ino,
         .size = status->st_size,
+        /*
+         * Size and inode alone do not show a file that was rewritten in place: the time of the last
+         * change does.
+         */
         .modified_ns = (int64_t)status->st_mtim.tv_sec * 1000000000 +
                        (int64_t)status->st_mtim.tv_nsec,
     };
@@ -54,6 +64,7 @@ bool mc_file_identity_equal(const mc_file_identity *a, const mc_file_identity *b
 
 static void remove_from_list(mc_descriptor *d)
 {
+    /* Neighbours or ends of the list: both are pointers to a link. */
     *(d->before ? &d->before->after : &opened.first) = d->after;
     *(d->after ? &d->after->before : &opened.last) = d->before;
     d->before = d->after = NULL;
@@ -86,6 +97,7 @@ static size_t without_reserve(rlim_t limit)
 {
     const size_t all = limit == RLIM_INFINITY || limit > MOST_FILES ? MOST_FILES : (size_t)limit;
     const size_t reserve = all / 4 > LEAST_RESERVE ? all / 4 : LEAST_RESERVE;
+    /* One file must always be open to be read, however low the limit is. */
     return all > reserve ? all - reserve : 1;
 }
 
@@ -96,6 +108,7 @@ static void raise_limit(void)
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return;
     opened.most = without_reserve(limit.rlim_cur);
+    /* The limit may have been raised by somebody else since it was last read. */
     if (opened.count < opened.most || limit.rlim_cur == limit.rlim_max)
         return;
     limit.rlim_cur = limit.rlim_max < MOST_FILES ? limit.rlim_max : MOST_FILES;
@@ -103,6 +116,10 @@ static void raise_limit(void)
         opened.most = without_reserve(limit.rlim_cur);
 }
 
+/*
+ * Called before each open. Files in use cannot be closed, so the list may exceed the limit; then
+ * the open itself fails or succeeds.
+ */
 static void make_room(void)
 {
     if (opened.forced == 0 && opened.count >= opened.most)
@@ -117,6 +134,10 @@ static int open_path(const char *path)
 {
     const int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK;
     make_room();
+    /*
+     * The limit counts files of the whole process, which this list does not see: close more if it
+     * is hit.
+     */
     int fd = mc_system->open(AT_FDCWD, path, flags, 0);
     while (fd < 0 && (errno == EMFILE || errno == ENFILE) && close_one())
         fd = mc_system->open(AT_FDCWD, path, flags, 0);
@@ -130,6 +151,7 @@ static mc_status examine(int fd, const char *path, mc_file_identity *identity, m
     struct stat status;
     if (mc_system->fstat(fd, &status) != 0)
         return mc_fail_errno(error, path, "cannot examine it");
+    /* A merge reads by offset and checks sizes when it opens: pipes and devices have neither. */
     if (!S_ISREG(status.st_mode))
         return mc_fail_at(error, MC_FORMAT, path, NULL, -1, "expected a regular file, found %s",
                           S_ISDIR(status.st_mode) ? "a folder" : "something else");
@@ -139,6 +161,9 @@ static mc_status examine(int fd, const char *path, mc_file_identity *identity, m
 
 static mc_status open_first(mc_descriptor *d, mc_error *error)
 {
+    /*
+     * The lock is held across the open, so that two threads cannot both take the last free place.
+     */
     pthread_mutex_lock(&opened.lock);
     d->fd = open_path(d->path);
     mc_status status = d->fd < 0 ? mc_fail_errno(error, d->path, "cannot open it")
@@ -193,6 +218,7 @@ static mc_status open_again(mc_descriptor *d, mc_error *error)
     const int fd = open_path(d->real_path);
     if (fd < 0)
         return mc_fail_errno(error, d->path, "cannot open it again");
+    /* The name may lead to another file now: a merge must not mix tensors of two versions. */
     mc_status status = examine(fd, d->path, &now, error);
     if (status == MC_OK && !mc_file_identity_equal(&now, &d->identity))
         status = mc_fail_at(error, MC_CHANGED, d->path, NULL, -1,
@@ -213,10 +239,12 @@ mc_status mc_descriptor_acquire(mc_descriptor *descriptor, int *fd, mc_error *er
     if (descriptor->fd < 0) {
         status = open_again(descriptor, error);
     } else if (opened.last != descriptor) {
+        /* Moves to the end of the list, where the most recently used file is. */
         remove_from_list(descriptor);
         append_to_list(descriptor);
     }
     if (status == MC_OK) {
+        /* While users > 0 close_one skips it, so that the number stays valid outside the lock. */
         descriptor->users++;
         *fd = descriptor->fd;
     }

@@ -11,6 +11,10 @@ static bool look(const char *path, mc_disk *out)
     struct statvfs room;
     if (mc_system->stat(path, &status) != 0 || mc_system->statvfs(path, &room) != 0)
         return false;
+    /*
+     * As double: the product may exceed 64 bits on file systems that report absurd sizes. Blocks
+     * that only root may use are not counted.
+     */
     const double bytes = (double)room.f_bavail * (double)room.f_frsize;
     *out = (mc_disk){.device = status.st_dev,
                      .free = bytes < 0x1p62 ? (int64_t)bytes : INT64_C(1) << 62};
@@ -19,6 +23,10 @@ static bool look(const char *path, mc_disk *out)
 
 bool mc_disk_at(const char *path, mc_disk *out)
 {
+    /*
+     * The output folder usually does not exist yet: go up until a folder does. `slash != above`
+     * keeps the root, which the last line tries.
+     */
     char *const above = mc_strdup(path);
     bool found = above && look(above, out);
     for (char *slash; above && !found && (slash = strrchr(above, '/')) && slash != above;) {

@@ -9,6 +9,10 @@
 /* Cuts at the start of a character, never inside one. */
 static void copy_cut(char *to, size_t size, const char *from)
 {
+    /*
+     * Buffers of an error have a fixed size. A character that is cut in half would be invalid UTF-8
+     * in JSON reports and in terminals.
+     */
     const size_t length = strlen(from);
     size_t kept = length < size ? length : size - 1;
     while (kept < length && kept > 0 && ((unsigned char)from[kept] & 0xc0) == 0x80)
@@ -55,6 +59,7 @@ mc_status mc_fail_at(mc_error *error, mc_status status, const char *file, const 
 
 mc_status mc_fail_errno(mc_error *error, const char *file, const char *format, ...)
 {
+    /* Before anything else: the calls below may change errno. */
     const int number = errno;
     const mc_status status = number == ENOENT                       ? MC_NOT_FOUND
                              : number == ENOSPC || number == EDQUOT ? MC_NO_SPACE
@@ -81,6 +86,7 @@ mc_status mc_fail_memory(mc_error *error)
 
 mc_status mc_in_file(mc_error *error, const char *file, mc_status status)
 {
+    /* The first name wins: the function that failed is nearest to the cause. */
     if (status != MC_OK && error && !error->file[0])
         copy_cut(error->file, sizeof error->file, file);
     return status;
@@ -107,8 +113,8 @@ static bool is_wide_control(const unsigned char *c)
 }
 
 /*
- * Names come from files that nobody vouches for: no control character of theirs may reach a
- * terminal.
+ * Names come from files of unknown origin: their control characters must not reach a terminal. What
+ * does not fit is cut between characters of the output, never inside an escape.
  */
 static size_t add_visible(char *buffer, size_t size, size_t at, const char *text, bool keep_lines)
 {
@@ -138,6 +144,7 @@ char *mc_error_message(const mc_error *error, char *buffer, size_t size)
         return buffer;
     size_t at = 0;
     buffer[0] = '\0';
+    /* Newlines in names are escaped: a message is one line. */
     if (error->file[0]) {
         at = add_visible(buffer, size, at, error->file, false);
         at = add_visible(buffer, size, at, ": ", false);
@@ -147,7 +154,7 @@ char *mc_error_message(const mc_error *error, char *buffer, size_t size)
         at = add_visible(buffer, size, at, error->tensor, false);
         at = add_visible(buffer, size, at, "': ", false);
     }
-    /* What a compiler says has several lines. */
+    /* The output of a compiler has several lines. */
     const char *const text = error->text[0] ? error->text : mc_status_text(error->code);
     add_visible(buffer, size, at, text, error->code == MC_COMPILE);
     return buffer;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 struct mc_file {
+    /* The last owner closes. Other fields are fixed once the file is shared. */
     atomic_size_t references;
     mc_descriptor *descriptor;
     mc_file_identity identity;
@@ -16,7 +17,7 @@ struct mc_file {
     char path[];
 };
 
-/* Of all files together, for the figures of a run. */
+/* Of all files together, for the statistics of a run. */
 static atomic_int_least64_t bytes_read;
 
 mc_status mc_file_open(const char *path, mc_file **out, mc_error *error)
@@ -72,6 +73,7 @@ int mc_file_descriptor(const mc_file *file)
     return mc_descriptor_acquire(file->descriptor, &fd, NULL) == MC_OK ? fd : -1;
 }
 
+/* Only ever lowered: a larger limit would allow reads of bytes that do not exist. */
 void mc_file_limit(mc_file *file, int64_t size)
 {
     file->limit = size < file->limit ? size : file->limit;
@@ -92,8 +94,8 @@ static mc_status read_all(const mc_file *file, int fd, int64_t offset, unsigned 
         if (got < 0)
             return mc_fail_errno(error, file->path, "cannot read byte %lld", (long long)offset);
         /*
-         * The size was checked when the file was opened: an end before it means that somebody cut
-         * it off.
+         * The range was checked against the size at opening. An earlier end means that the file was
+         * truncated.
          */
         if (got == 0)
             return mc_fail_at(error, MC_CHANGED, file->path, NULL, offset,
@@ -110,12 +112,13 @@ static mc_status read_all(const mc_file *file, int fd, int64_t offset, unsigned 
 mc_status mc_file_read(const mc_file *file, int64_t offset, void *out, size_t size, mc_error *error)
 {
     int fd = -1;
+    /* Written without `offset + size`, which could overflow: both come from headers of files. */
     if (offset < 0 || offset > file->identity.size ||
         (int64_t)size > file->identity.size - offset || (int64_t)size < 0)
         return mc_fail_at(error, MC_FORMAT, file->path, NULL, offset,
                           "expected %zu bytes at byte %lld, but the file has %lld bytes", size,
                           (long long)offset, (long long)file->identity.size);
-    /* A sparse stand-in for a file on the Hub, of which only the header has arrived. */
+    /* A sparse stand-in for a file on the Hub of which only the header was downloaded. */
     if ((int64_t)size > file->limit - offset)
         return mc_fail_at(error, MC_NOT_FOUND, file->path, NULL, offset,
                           "only the file's header was downloaded, not its values");
@@ -127,6 +130,7 @@ mc_status mc_file_read(const mc_file *file, int64_t offset, void *out, size_t si
     return status;
 }
 
+/* A hint: if the file cannot be opened, the read that follows reports it. */
 void mc_file_read_ahead(const mc_file *file, int64_t offset, int64_t size)
 {
     int fd = -1;
@@ -164,7 +168,7 @@ int64_t mc_file_bytes_read(void)
     return bytes_read;
 }
 
-/* By the system table's open, so that tests can make it fail. */
+/* Opens with the system table's function, so that tests can make it fail. */
 DIR *mc_list_folder(const char *path)
 {
     const int fd = mc_system->open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
@@ -198,6 +202,10 @@ mc_status mc_file_load(const char *path, int64_t limit, char **out, size_t *size
     MC_TRY(mc_file_open(path, &file, error));
     const int64_t length = mc_file_size(file);
     char *const text = length <= limit ? mc_alloc((size_t)length + 1) : NULL;
+    /*
+     * `limit` is checked before memory is allocated: a huge file under an expected name must not
+     * exhaust it.
+     */
     mc_status status;
     if (length > limit)
         status = mc_fail_at(error, MC_FORMAT, path, NULL, -1,
@@ -218,7 +226,7 @@ mc_status mc_file_load(const char *path, int64_t limit, char **out, size_t *size
     return MC_OK;
 }
 
-/* Room for more, and a NUL, at the end of what has been read. */
+/* Makes room for more input, and for a NUL, behind what has been read. */
 static bool reserve_input(char **bytes, size_t size, size_t *capacity)
 {
     if (size + 1 < *capacity)
@@ -243,6 +251,7 @@ static mc_status read_input(int64_t limit, char **bytes, size_t *size, mc_error 
         if (got < 0 && errno != EINTR)
             return mc_fail_errno(error, "standard input", "cannot read it");
         *size += got > 0 ? (size_t)got : 0;
+        /* Checked after each read: the length of a pipe is not known in advance. */
         if ((int64_t)*size > limit)
             return mc_fail_at(error, MC_FORMAT, "standard input", NULL, -1,
                               "expected at most %lld bytes, found more", (long long)limit);

@@ -8,6 +8,7 @@
 
 uint64_t mc_hash_mix(uint64_t value)
 {
+    /* The shifts and constants are those of splitmix64. */
     value ^= value >> 30;
     value *= UINT64_C(0xbf58476d1ce4e5b9);
     value ^= value >> 27;
@@ -25,12 +26,13 @@ uint64_t mc_hash_bytes(uint64_t hash, const void *bytes, size_t size)
 
 uint64_t mc_hash_text(uint64_t hash, const char *text)
 {
+    /* With the NUL: ("ab", "c") and ("a", "bc"), hashed one after the other, differ. */
     return mc_hash_bytes(hash, text, strlen(text) + 1);
 }
 
 /*
- * Another number in each process, so that nobody can prepare names that all fall into one slot. Not
- * 0.
+ * A different number in each process, so that nobody can craft names that all fall into one slot.
+ * Not 0.
  */
 static uint64_t secret(void)
 {
@@ -38,14 +40,23 @@ static uint64_t secret(void)
     uint64_t value = kept, fresh = 0;
     if (value != 0)
         return value;
+    /*
+     * GRND_NONBLOCK: early in the boot of a system it must not wait. Then the randomised address of
+     * a local variable is used.
+     */
     if (getrandom(&fresh, sizeof fresh, GRND_NONBLOCK) != sizeof fresh || fresh == 0)
         fresh = (uint64_t)(uintptr_t)&fresh;
+    /*
+     * If two threads race, the first one's number counts for both: an index must not change its
+     * secret.
+     */
     return atomic_compare_exchange_strong(&kept, &value, fresh) ? fresh : value;
 }
 
 /*
- * The slot of a name, or the free one where it would be. Open addressing; capacity is a power of
- * two.
+ * The slot of a name, or the free slot where it would be inserted. Open addressing with linear
+ * probing. The capacity is a power of two. At most half of the slots are used, so a free one
+ * exists.
  */
 static size_t slot_of(const mc_index *index, const char *name)
 {
@@ -57,6 +68,7 @@ static size_t slot_of(const mc_index *index, const char *name)
 
 static bool grow(mc_index *index)
 {
+    /* Twice the slots: all insertions together cost O(n). */
     mc_index larger = {.count = index->count,
                        .capacity = index->capacity ? index->capacity * 2 : 16};
     larger.names = mc_alloc_zero(larger.capacity, sizeof *larger.names);
@@ -79,6 +91,7 @@ static bool grow(mc_index *index)
 
 bool mc_index_set(mc_index *index, const char *name, size_t value)
 {
+    /* Half full at most: longer runs of used slots would make the search slow. */
     if (index->count * 2 >= index->capacity && !grow(index))
         return false;
     const size_t slot = slot_of(index, name);

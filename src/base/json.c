@@ -9,7 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* jansson may report a syntax error where it ran out of memory. */
+/*
+ * jansson may report a syntax error when it ran out of memory. An allocation of the same size shows
+ * whether that is plausible.
+ */
 static bool is_memory_out(const json_error_t *problem, size_t size)
 {
     void *const as_much = mc_alloc(size);
@@ -18,8 +21,8 @@ static bool is_memory_out(const json_error_t *problem, size_t size)
 }
 
 /*
- * What jansson rejects is tried again with the numbers that only Python accepts as marked strings,
- * so that other files are parsed at full speed. An error is that of the text as it is.
+ * If jansson rejects a text, it is parsed again with the numbers that only Python accepts replaced
+ * by marked strings. Other files are parsed at full speed. An error is that of the original text.
  */
 static mc_status parse_marked(const char *bytes, size_t size, size_t flags, json_t **value,
                               mc_error *error)
@@ -36,7 +39,7 @@ static mc_status parse_marked(const char *bytes, size_t size, size_t flags, json
     return memory_out ? mc_fail_memory(error) : MC_OK;
 }
 
-/* A string of the text that looks like a number of ours would lose its quotation marks. */
+/* A string in the text that begins with the mark would be written as a number. */
 static bool has_mark(const char *bytes, size_t size)
 {
     return size > 0 &&
@@ -46,6 +49,7 @@ static bool has_mark(const char *bytes, size_t size)
 static mc_status parse(const char *bytes, size_t size, size_t flags, json_t **out, mc_error *error)
 {
     json_error_t problem;
+    /* Not an error of the file: valid JSON, but this library could not write it back unchanged. */
     if (has_mark(bytes, size))
         return mc_fail(error, MC_UNSUPPORTED, "expected JSON without the text '%s'",
                        MC_JSON_NUMBER_ESCAPED);
@@ -92,8 +96,8 @@ mc_status mc_json_load_reals(const char *path, int64_t limit, json_t **out, mc_e
 }
 
 /*
- * jansson rejects bytes that are not UTF-8. Paths and tensor names may have them, and a report must
- * not fail because of them.
+ * jansson rejects bytes that are not UTF-8. Paths and tensor names may contain such bytes, and a
+ * report must not fail because of them.
  */
 json_t *mc_json_text(const char *text)
 {
@@ -101,6 +105,7 @@ json_t *mc_json_text(const char *text)
     if (plain)
         return plain;
     const size_t size = strlen(text);
+    /* Each invalid byte may become U+FFFD, which has three bytes in UTF-8. */
     char *const valid = mc_alloc(3 * size + 1);
     if (!valid)
         return NULL;
@@ -119,10 +124,12 @@ const char *mc_json_number_text(const json_t *value)
 char *mc_json_write(const json_t *value, size_t flags)
 {
     mc_text out = {0};
+    /* One precision for the whole text: jansson has no option per number. */
     char *const json = json_dumps(value, flags | mc_json_shortest(value));
     if (!json)
         return NULL;
     mc_json_unmark_numbers(json, &out);
+    /* Allocated by jansson with malloc. */
     free(json);
     if (!out.failed)
         return out.data;
@@ -132,6 +139,7 @@ char *mc_json_write(const json_t *value, size_t flags)
 
 json_t *mc_json_append(json_t *array, json_t *value)
 {
+    /* The `_new` functions of jansson take the value over even if they fail. */
     if (json_array_append_new(array, value) == 0)
         return array;
     json_decref(array);
@@ -147,8 +155,8 @@ json_t *mc_json_put(json_t *object, const char *name, json_t *value)
 }
 
 /*
- * The fewest digits from which the same double is read again: 15 are always exact, 17 always
- * enough.
+ * The fewest digits from which the same double is read back. 15 digits always survive the way from
+ * text to double and back; 17 always identify a double.
  */
 static int digits_of(double number)
 {
@@ -173,6 +181,7 @@ static int most_digits(const json_t *value)
     }
     const char *name;
     json_t *member;
+    /* jansson's macro takes a pointer that is not const. It changes nothing. */
     json_object_foreach((json_t *)(uintptr_t)value, name, member)
     {
         const int digits = most_digits(member);

@@ -14,7 +14,10 @@
  *                                         marked if jansson cannot read it
  */
 
-/* The longest number that is looked at; Python refuses integers of more digits as well. */
+/*
+ * The longest number that is examined. Python refuses integers of more digits as well
+ * (sys.set_int_max_str_digits).
+ */
 enum { LONGEST = 4300 };
 
 static const char word_bytes[] = "+-.0123456789abcdefghijklmnopqrstuvwxyz"
@@ -29,7 +32,7 @@ static bool is_constant(const char *word, size_t length)
     return false;
 }
 
-/* Whether a word has the form -?(0|[1-9][0-9]*), and then (\.[0-9]+)?([eE][+-]?[0-9]+)? */
+/* Whether a word has the form -?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)? */
 static bool is_number(const char *word, bool *integer)
 {
     const char *at = word + (*word == '-');
@@ -64,6 +67,10 @@ static bool is_beyond(const char *bytes, size_t length, bool integers)
         return true;
     if (length > LONGEST)
         return false;
+    /*
+     * A copy with a NUL: strtoll and strspn need one, and the text of a file has none behind each
+     * word.
+     */
     memcpy(word, bytes, length);
     word[length] = '\0';
     if (!is_number(word, &integer))
@@ -71,6 +78,7 @@ static bool is_beyond(const char *bytes, size_t length, bool integers)
     if (!integer)
         return mc_parse_number(word, &value) && isinf(value);
     errno = 0;
+    /* Only whether it fits into 64 bits matters; the digits themselves are kept as text. */
     (void)strtoll(word, NULL, 10);
     return integers && errno == ERANGE;
 }
@@ -78,6 +86,7 @@ static bool is_beyond(const char *bytes, size_t length, bool integers)
 /* The end of the string that begins at `at`, a quotation mark. */
 static size_t string_end(const char *bytes, size_t size, size_t at)
 {
+    /* The byte behind a backslash is skipped: it may be a quotation mark. */
     for (at++; at < size && bytes[at] != '"'; at++)
         at += bytes[at] == '\\';
     return at < size ? at + 1 : size;
@@ -103,7 +112,10 @@ static bool is_name(const char *bytes, size_t size, size_t end)
     return end < size && bytes[end] == ':';
 }
 
-/* What lies between two marked numbers is appended at once, and nothing at all without any. */
+/*
+ * The bytes between two marked numbers are appended at once. Without a marked number nothing is
+ * appended.
+ */
 bool mc_json_mark_numbers(const char *bytes, size_t size, bool integers, mc_text *out)
 {
     size_t copied = 0;
@@ -128,6 +140,10 @@ void mc_json_unmark_numbers(const char *json, mc_text *out)
     const size_t size = strlen(json);
     for (size_t at = 0, end; at < size; at = end) {
         end = at + 1;
+        /*
+         * Marks count only at the beginning of a string; other strings are copied with their
+         * quotation marks.
+         */
         if (json[at] == '"') {
             end = string_end(json, size, at);
             const bool marked = strncmp(json + at, mark, sizeof mark - 1) == 0;

@@ -5,8 +5,8 @@
 
 #ifdef MC_LINK_LIBRARIES
 /*
- * Linked, for packages that bring the libraries along: they are among those that this program or
- * library was loaded with.
+ * The libraries are linked, for packages that contain them. They are among those that were loaded
+ * with this program or library.
  */
 static void *open_first(const char *const *file_names, const char **found)
 {
@@ -15,6 +15,7 @@ static void *open_first(const char *const *file_names, const char **found)
     *found = file_names[0];
     if (dladdr(&here, &self) == 0)
         return NULL;
+    /* RTLD_NOLOAD: a handle to what is loaded, never another copy. */
     void *const handle = dlopen(self.dli_fname, RTLD_NOW | RTLD_NOLOAD);
     return handle ? handle : dlopen(NULL, RTLD_NOW);
 }
@@ -23,6 +24,7 @@ static void *open_first(const char *const *file_names, const char **found)
 {
     void *handle = NULL;
     for (; !handle && *file_names; file_names++) {
+        /* RTLD_LOCAL: its symbols stay invisible to libraries that the process loads later. */
         handle = dlopen(*file_names, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
         *found = *file_names;
     }

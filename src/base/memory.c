@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* For tests. fail_after < 0 is the normal case and costs one relaxed load per allocation. */
 static atomic_long allocations;
 static atomic_long fail_after = -1;
 static atomic_bool fail_once;
@@ -40,6 +41,7 @@ static bool may_allocate(void)
 
 void *mc_alloc(size_t size)
 {
+    /* malloc(0) may return NULL, which would look like a failure. */
     return may_allocate() ? malloc(size ? size : 1) : NULL;
 }
 
@@ -75,6 +77,7 @@ char *mc_strdup(const char *text)
 
 char *mc_format_list(const char *format, va_list arguments)
 {
+    /* The first vsnprintf only measures and uses up its list. */
     va_list again;
     va_copy(again, arguments);
     const int length = vsnprintf(NULL, 0, format, arguments);
@@ -98,6 +101,7 @@ bool mc_grow(void **items, size_t count, size_t *capacity, size_t size)
 {
     if (count < *capacity)
         return true;
+    /* Doubling: n items cost O(n) copies in total. */
     const size_t wanted = *capacity ? *capacity * 2 : 8;
     if (wanted > SIZE_MAX / size)
         return false;

@@ -6,6 +6,7 @@ mc_status mc_notes_add_list(mc_notes *notes, mc_error *error, const char *format
 {
     if (!notes)
         return MC_OK;
+    /* Room first: if the line cannot be allocated, the list is unchanged. */
     if (!MC_GROW(notes->lines, notes->count, notes->capacity))
         return mc_fail_memory(error);
     char *const line = mc_format_list(format, arguments);

@@ -6,10 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The index of a model with 100,000 tensors has about 10 MB. */
+/*
+ * The index of a model with 100,000 tensors has about 10 MB. The limit leaves room for ten times as
+ * many.
+ */
 enum { INDEX_LIMIT = 100000000 };
 
-/* A safetensors file has '{' as its ninth byte; its first eight are never all printable. */
+/*
+ * A safetensors file begins with a length of 8 bytes, little-endian, and then '{'. Plausible
+ * lengths have a zero in the highest byte; JSON text has no NUL.
+ */
 bool mc_shard_index_probe(const unsigned char *head, size_t size)
 {
     size_t spaces = 0;
@@ -28,7 +34,10 @@ static int compare_names(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* Shards lie beside their index. A name with a folder in it could read any file of the user. */
+/*
+ * Shards lie beside their index. A name with a folder in it could read any file that the user can
+ * read.
+ */
 static mc_status check_file_name(const char *name, mc_error *error)
 {
     if (name[0] == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0 ||
@@ -51,9 +60,11 @@ static mc_status collect_files(mc_shard_index *index, mc_error *error)
         if (!json_is_string(file))
             return mc_fail_at(error, MC_FORMAT, NULL, tensor, -1,
                               "expected a file name in weight_map");
+        /* Borrowed from the JSON, which the index keeps. */
         index->files[count] = json_string_value(file);
         MC_TRY(mc_in_tensor(error, tensor, check_file_name(index->files[count++], error)));
     }
+    /* Each file once. The compacted part never overtakes the part that is read. */
     qsort(index->files, count, sizeof *index->files, compare_names);
     for (size_t i = 0; i < count; i++)
         if (i == 0 || strcmp(index->files[i], index->files[i - 1]) != 0)

@@ -33,6 +33,7 @@ static int real_rename(const char *from, const char *to, unsigned flags)
 
 static int real_write_back(int fd, off_t offset, off_t size)
 {
+    /* Only starts the transfer: nothing is durable before fsync. */
     return sync_file_range(fd, offset, size, SYNC_FILE_RANGE_WRITE);
 }
 
@@ -67,6 +68,7 @@ const mc_system_calls *mc_system = &mc_system_real;
 
 double mc_seconds(void)
 {
+    /* The monotonic clock: adjustments of the wall clock must not yield negative durations. */
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
     return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;

@@ -21,8 +21,9 @@ typedef struct member {
  *     waiting ──runs changes──▶ in work ──▶ busy − 1 ──▶ waiting
  *        └──────closing──────▶ ends          └─ 0: wakes the caller
  *
- * Barriers and runs are counted, and whoever waits remembers the count that it saw: a fast member
- * may reach the next barrier before a slow one has woken from the last.
+ * Runs and barriers are counted, and a thread that waits compares with the count that it saw. A
+ * flag would not do: a fast member may reach the next barrier before a slow one has woken from the
+ * last.
  */
 struct mc_team {
     member *members;
@@ -51,6 +52,9 @@ bool mc_team_barrier(mc_team *team, bool ok)
     pthread_mutex_lock(&team->lock);
     const unsigned long barrier = team->barriers;
     team->ok = team->ok && ok;
+    /*
+     * The last member to arrive resets the barrier for the next round before it wakes the others.
+     */
     if (++team->arrived == team->size) {
         team->was_ok = team->ok;
         team->ok = true;
@@ -58,9 +62,10 @@ bool mc_team_barrier(mc_team *team, bool ok)
         team->barriers++;
         pthread_cond_broadcast(&team->met);
     }
+    /* A loop: condition variables may wake without a reason. */
     while (team->barriers == barrier)
         pthread_cond_wait(&team->met, &team->lock);
-    /* Still that of this barrier: the next one is not over without this member. */
+    /* Still the result of this barrier: the next one cannot complete without this member. */
     const bool result = team->was_ok;
     pthread_mutex_unlock(&team->lock);
     return result;
@@ -73,10 +78,15 @@ static void work_as(member *m)
     m->status = team->work(team->arg, m->index, team->size, &m->error);
 }
 
+/* Runs on each thread but the caller's. Holds the lock except during the work. */
 static void *help(void *argument)
 {
     member *const m = argument;
     mc_team *const team = m->team;
+    /*
+     * Runs of which this thread has seen the start. The first run is number 1, so a helper that
+     * starts late misses none.
+     */
     unsigned long seen = 0;
     pthread_mutex_lock(&team->lock);
     for (;;) {
@@ -95,11 +105,15 @@ static void *help(void *argument)
     return NULL;
 }
 
-/* Stops at the first thread that the system refuses. */
+/*
+ * Stops at the first thread that the system refuses. All members are set up before the first thread
+ * starts. `size` is final before the first run, so helpers read it without a race.
+ */
 static void start_helpers(mc_team *team, int threads)
 {
     for (int i = 0; i < threads; i++)
         team->members[i] = (member){.team = team, .index = i};
+    /* Member 0 is the calling thread. */
     team->size = 1;
     while (team->size < threads) {
         member *const next = &team->members[team->size];
@@ -155,6 +169,7 @@ static void start_run(mc_team *team, mc_team_work *work, void *arg)
     assert(team->busy == 0);
     team->work = work;
     team->arg = arg;
+    /* Member 0 is not counted: the caller knows when it has finished itself. */
     team->busy = team->size - 1;
     team->runs++;
     pthread_cond_broadcast(&team->started);
@@ -166,6 +181,7 @@ static void finish_run(mc_team *team)
     pthread_mutex_lock(&team->lock);
     while (team->busy > 0)
         pthread_cond_wait(&team->finished, &team->lock);
+    /* A member that left the work while others wait at a barrier would block them forever. */
     assert(team->arrived == 0);
     pthread_mutex_unlock(&team->lock);
 }
@@ -177,6 +193,7 @@ mc_status mc_team_run(mc_team *team, mc_team_work *work, void *arg, mc_error *er
     start_run(team, work, arg);
     work_as(&team->members[0]);
     finish_run(team);
+    /* Reads the members without the lock: finish_run has seen all of them finish. */
     for (int i = 0; i < team->size; i++) {
         const member *const m = &team->members[i];
         if (m->status == MC_OK)
@@ -201,6 +218,10 @@ typedef struct queue {
     mc_error error;
 } queue;
 
+/*
+ * The lock is held. The lowest item wins, so that the error does not depend on the order in which
+ * threads finish. Items before it have started already, since items start in order.
+ */
 static void record_failure(queue *q, size_t item, mc_status status, const mc_error *error)
 {
     if (q->status == MC_OK || item < q->failed) {
@@ -208,6 +229,7 @@ static void record_failure(queue *q, size_t item, mc_status status, const mc_err
         q->status = status;
         q->error = *error;
     }
+    /* No further item starts. */
     q->next = q->count;
 }
 
@@ -235,6 +257,7 @@ mc_status mc_parallel(size_t count, int threads, mc_parallel_work *work, void *a
     const size_t most = threads > 1 ? (size_t)threads : 1;
     queue q = {.work = work, .arg = arg, .count = count, .lock = PTHREAD_MUTEX_INITIALIZER};
     mc_team *team = NULL;
+    /* Threads beyond the items would have nothing to do. */
     MC_TRY(mc_team_new((int)(count < most ? count : most), &team, error));
     (void)mc_team_run(team, take_items, &q, NULL); /* never fails itself */
     mc_team_free(team);

@@ -15,13 +15,11 @@ static bool reserve(mc_text *text, size_t more)
     const size_t needed = text->length + more + 1;
     if (needed <= text->capacity)
         return true;
-    /*
-     * Doubling keeps a text of n appended pieces at O(n); a failure is kept, so that callers check
-     * once.
-     */
+    /* Doubling keeps a text of n appended pieces at O(n). */
     const size_t capacity = needed * 2;
     char *const data = mc_realloc(text->data, capacity);
     if (!data) {
+        /* Kept, and nothing is appended from then on: callers check once, at the end. */
         text->failed = true;
         return false;
     }
@@ -62,9 +60,10 @@ void mc_text_free(mc_text *text)
 
 bool mc_parse_number(const char *text, double *number)
 {
-    /* strtod obeys the locale and reads hexadecimal; people write neither. */
+    /* strtod obeys the locale and reads hexadecimal: neither is expected in options and files. */
     if (strspn(text, "+-.0123456789eEinfatyINFATY") != strlen(text) || !*text)
         return false;
+    /* uselocale changes this thread only; setlocale would change the whole process. */
     const locale_t plain = newlocale(LC_NUMERIC_MASK, "C", (locale_t)0);
     if (!plain)
         return false;
@@ -95,6 +94,7 @@ enum { LONGEST_WORD = 64 };
 
 /*
  * Damerau–Levenshtein distance (adjacent letters swapped count once) of words up to LONGEST_WORD.
+ * This is the restricted form: no letter is edited twice.
  */
 static size_t distance(const char *a, const char *b)
 {
@@ -113,6 +113,7 @@ static size_t distance(const char *a, const char *b)
             size_t best = above[j - 1] + (a[i - 1] != b[j - 1]);
             best = above[j] + 1 < best ? above[j] + 1 : best;
             best = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
+            /* A swap of the last two letters. */
             if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) {
                 const size_t swapped = rows[(i - 2) % 3][j - 2] + 1;
                 best = swapped < best ? swapped : best;
@@ -127,8 +128,8 @@ const char *mc_suggest(const char *word, const char *const *candidates, size_t c
 {
     const size_t length = strlen(word);
     /*
-     * Closer than this to be suggested: one letter of a short word, at most three of a long one.
-     * More would suggest names that have nothing to do with what was typed.
+     * Only a distance below this is suggested: one letter of a short word, at most three of a long
+     * one. A larger distance suggests names that are unrelated to what was typed.
      */
     size_t nearest = length < 4 ? 2 : length / 2 < 4 ? length / 2 + 1 : 4;
     const char *found = NULL;

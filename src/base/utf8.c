@@ -3,7 +3,11 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* The lead bytes of UTF-8: length of the character, and what the second byte may be. */
+/*
+ * The lead bytes of UTF-8: length of the character, and the range of the second byte. The range
+ * excludes overlong forms (E0, F0), surrogates (ED) and values above U+10FFFF (F4). C0, C1 and F5
+ * to FF begin no character.
+ */
 static size_t lead(unsigned char byte, unsigned char *low, unsigned char *high)
 {
     *low = byte == 0xe0 ? 0xa0 : byte == 0xf0 ? 0x90 : 0x80;
@@ -16,8 +20,8 @@ static size_t lead(unsigned char byte, unsigned char *low, unsigned char *high)
 }
 
 /*
- * Bytes of the character at `at`; if it is not complete, *valid is false, and they are those of its
- * beginning.
+ * Returns the bytes of the character at `at`. If it is incomplete, *valid is false and they are
+ * those of its beginning. They become one U+FFFD together, as Unicode recommends and Python does.
  */
 static size_t character(const unsigned char *at, size_t left, bool *valid)
 {
@@ -28,6 +32,7 @@ static size_t character(const unsigned char *at, size_t left, bool *valid)
     const size_t length = lead(at[0], &low, &high);
     size_t seen = 1;
     while (seen < length && seen < left && at[seen] >= low && at[seen] <= high) {
+        /* Only the second byte has a narrower range. */
         low = 0x80;
         high = 0xbf;
         seen++;
@@ -36,6 +41,7 @@ static size_t character(const unsigned char *at, size_t left, bool *valid)
     return seen;
 }
 
+/* Names and JSON are mostly ASCII: eight bytes per step. */
 static bool ascii8(const char *at)
 {
     uint64_t bytes;
