@@ -14,9 +14,16 @@
 
 #include <assert.h>
 
-/* Elements of a block: long enough for reads of files, and a few registers fit the second cache. */
+/*
+ * Elements of a block: long enough for reads of files, and a few registers fit into the
+ * second-level cache.
+ */
 enum { BLOCK = 32768 };
 
+/*
+ * The output of a loop may be one of its operands, but only at the same index. The iterations are
+ * therefore independent, which the compiler cannot prove by itself.
+ */
 #if defined(__clang__)
 #define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
 #elif defined(__GNUC__)
@@ -49,6 +56,7 @@ typedef struct step {
     size_t busy_until; /* of the register whose number is this step's index: when it is free */
 } step;
 
+/* A program lives for one read, since several threads may read a tree at once. */
 typedef struct program {
     step *steps; /* the last one makes the result */
     size_t count, capacity;
@@ -58,7 +66,8 @@ typedef struct program {
 } program;
 
 /*
- * The node if `source` is arithmetic in the program's type: other values are converted when read.
+ * The node if `source` is arithmetic in the program's type. Nodes of the other type are read as
+ * values and converted.
  */
 static const arithmetic_source *node_of(const program *p, const mc_source *source)
 {
@@ -67,9 +76,13 @@ static const arithmetic_source *node_of(const program *p, const mc_source *sourc
                : NULL;
 }
 
-/* Appends the steps of a tree, of a node that occurs again none. *index: the step of its result. */
+/*
+ * Appends the steps of a tree; a node that occurs again gets no second step. *index: the step of
+ * its result.
+ */
 static mc_status compile(program *p, const mc_source *source, size_t *index, mc_error *error)
 {
+    /* Casts round only when bytes are read: within arithmetic, values keep their full precision. */
     source = mc_source_uncast(source);
     for (*index = 0; *index < p->count; ++*index)
         if (p->steps[*index].source == source)
@@ -81,6 +94,7 @@ static mc_status compile(program *p, const mc_source *source, size_t *index, mc_
         MC_TRY(compile(p, made.node->b, &made.b, error));
     if (!MC_GROW(p->steps, p->count, p->capacity))
         return mc_fail_memory(error);
+    /* Without `raw`, a source may compute more than it is asked for: see run_program. */
     if (!made.node && !source->class->raw)
         p->random_access = false;
     *index = p->count;
@@ -97,12 +111,14 @@ static void note_uses(program *p)
         if (s->node && s->node->b)
             p->steps[s->b].last = i;
     }
+    /* The result is needed after the last step. */
     p->steps[p->count - 1].last = p->count;
 }
 
 /*
  * Gives each step the lowest register that no later step needs. An operand that is used for the
- * last time is overwritten in place. So the result is in the output, which is register 0.
+ * last time is overwritten in place. At the last step all other values are dead, so the result lies
+ * in register 0, which is the output.
  */
 static void allocate_registers(program *p)
 {
@@ -186,6 +202,7 @@ static void compute(const program *p, const block *b, const step *s)
     const arithmetic_source *const node = s->node;
     void *const out = register_at(b, s->reg);
     const void *const left = value_of(b, &p->steps[s->a]);
+    /* With a number as operand, `b` is 0 and the value at `right` is not used. */
     const void *const right = value_of(b, &p->steps[s->b]);
     if (node->b && p->real == MC_F64)
         combine_f64(node->op, out, left, right, b->count);
@@ -205,6 +222,7 @@ static mc_status run_block(program *p, const block *b, mc_error *error)
             compute(p, b, s);
             continue;
         }
+        /* Tensors in memory are used where they lie, without a copy to a register. */
         s->view = mc_source_view(s->source, b->first, b->count, p->real);
         if (!s->view)
             MC_TRY(mc_source_read_as(s->source, b->first, b->count, p->real, register_at(b, s->reg),
@@ -213,7 +231,10 @@ static mc_status run_block(program *p, const block *b, mc_error *error)
     return MC_OK;
 }
 
-/* A merged layer, say, computes more than it is asked for: such tensors are read at once. */
+/*
+ * Sources without `raw`, such as a merged layer, compute more than they are asked for. A program
+ * with such a source reads all elements at once instead of block by block.
+ */
 static mc_status run_program(program *p, int64_t first, int64_t count, char *out, mc_error *error)
 {
     const int64_t length = p->random_access && count > BLOCK ? BLOCK : count;
@@ -294,6 +315,7 @@ mc_status mc_source_combine(mc_operator op, mc_source *a, mc_source *b, mc_sourc
     node->op = op;
     node->a = mc_source_ref(a);
     node->b = mc_source_ref(b);
+    /* Computed in double if one operand is: the other converts without loss. */
     node->source.wide = a->wide || b->wide;
     node->source.depth = 1 + (a->depth > b->depth ? a->depth : b->depth);
     return MC_OK;

@@ -1,6 +1,6 @@
 /*
- * Casts: the same values under another float dtype, rounded when they are written. And what is
- * rounded whenever it is read.
+ * Casts: the same values under another float dtype, rounded when they are written. Rounded sources:
+ * rounded whenever they are read.
  */
 #include "tensor/cast.h"
 
@@ -48,6 +48,10 @@ mc_status mc_source_cast(mc_source *source, mc_dtype dtype, mc_source **out, mc_
                             out, error));
     ((cast_source *)*out)->a = mc_source_ref(source);
     (*out)->depth = 1 + source->depth;
+    /*
+     * Not from the dtype: values are computed in the operand's type and rounded once, when bytes
+     * are read.
+     */
     (*out)->wide = source->wide;
     return MC_OK;
 }
@@ -67,6 +71,7 @@ static mc_status rounded_raw(const mc_source *self, int64_t first, int64_t size,
     return mc_source_read_raw(inner_of(self), first, size, out, error);
 }
 
+/* Without `read`: elements are converted from the bytes, which are rounded. */
 static const mc_source_class rounded_class = {.name = "rounded",
                                               .raw = rounded_raw,
                                               .read_ahead = cast_ahead,

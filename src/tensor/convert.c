@@ -50,6 +50,7 @@ void mc_dtype_to_f64(mc_dtype from, double *out, const void *in, size_t count)
         memcpy(out, in, count * sizeof *out);
         return;
     }
+    /* All narrower formats are exact in float32, so the way through it loses nothing. */
     for (size_t done = 0; done < count; done += BLOCK) {
         float block[BLOCK];
         const size_t length = block_length(done, count);
@@ -82,6 +83,7 @@ void mc_dtype_from_f64(mc_dtype to, void *out, const double *in, size_t count)
         memcpy(out, in, count * sizeof *in);
     else if (to == MC_F32)
         table()->to_float(out, in, count);
+    /* Narrower than float32: the way through it must not round twice, so its rounding is to odd. */
     for (size_t done = 0; width < sizeof(float) && done < count; done += BLOCK) {
         float block[BLOCK];
         const size_t length = block_length(done, count);
@@ -99,8 +101,8 @@ static void widen(mc_dtype from, mc_dtype to, void *out, const void *in, size_t 
 }
 
 /*
- * What is written never reaches what is still to be read, but may reach what is being read: that is
- * copied first.
+ * The output never reaches input that is still to be read. It may reach the block that is being
+ * read, so that block is copied first.
  */
 void mc_widen_in_place(mc_dtype from, mc_dtype to, void *buffer, size_t count)
 {
@@ -123,7 +125,10 @@ bool mc_unify_nan(mc_dtype real, void *values, size_t count)
                           : table()->unify_nan_f32(values, count);
 }
 
-/* The largest finite number of a dtype whose range is exceeded in practice; 0: of others. */
+/*
+ * The largest finite number of a dtype whose range is exceeded in practice. 0 for others: bfloat16
+ * has the range of float32.
+ */
 static double largest_of(mc_dtype dtype)
 {
     switch (dtype) {
@@ -141,6 +146,9 @@ static double largest_of(mc_dtype dtype)
 static int64_t count_lost(mc_dtype to, mc_dtype real, const void *out, const void *values,
                           size_t count)
 {
+    /*
+     * Read back and not compared: a value above the largest number may still be rounded down to it.
+     */
     int64_t found = 0;
     for (size_t i = 0; i < count; i++) {
         const double value = real == MC_F64 ? ((const double *)values)[i]
@@ -157,6 +165,10 @@ static int64_t count_lost(mc_dtype to, mc_dtype real, const void *out, const voi
 int64_t mc_count_overflow(mc_dtype to, mc_dtype real, const void *out, const void *values,
                           size_t count)
 {
+    /*
+     * One vectorised pass decides that nothing was lost, as for almost all tensors. Only then are
+     * values counted.
+     */
     const double largest = largest_of(to);
     if (largest == 0 || !(real == MC_F64 ? table()->exceeds_f64(values, count, largest)
                                          : table()->exceeds_f32(values, count, (float)largest)))

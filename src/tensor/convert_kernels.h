@@ -38,8 +38,9 @@ static inline float float_of(uint32_t bits)
 /* ---- one number: to float32, exact --------------------------------------------------------- */
 
 /*
- * A format with a 5-bit exponent and infinities, its bits at the top of 16. A NaN becomes quiet, as
- * F16C has it.
+ * A format with a 5-bit exponent and infinities, its bits at the top of 16. 112 is the difference
+ * of the biases, 127 − 15; subnormal numbers are multiples of 2^−24. A NaN becomes quiet, as F16C
+ * does it.
  */
 static inline float from_f16(uint32_t half)
 {
@@ -63,6 +64,7 @@ static inline float from_e5m2(uint32_t byte)
 
 static inline float from_e4m3(uint32_t byte)
 {
+    /* 120 is the difference of the biases, 127 − 7; subnormal numbers are multiples of 2^−9. */
     const uint32_t sign = (byte & 0x80) << 24, rest = byte & 0x7f;
     const uint32_t normal = (rest << 20) + (120u << 23);
     const uint32_t subnormal = bits_of((float)(int32_t)rest * 0x1p-9f);
@@ -90,6 +92,10 @@ static inline uint16_t to_f16(float x)
 {
     const uint32_t bits = bits_of(x), sign = bits >> 16 & 0x8000, rest = bits & 0x7fffffff;
     const uint32_t finite = rounded(rest, 10, 15), nan = 0x7e00 | (rest >> 13 & 0x3ff);
+    /*
+     * From 2^16 on the result is infinite. Below, rounding up from the largest number carries into
+     * infinity.
+     */
     const uint32_t limited = rest >= 0x47800000 ? 0x7c00 : finite;
     return (uint16_t)(sign | (rest > 0x7f800000 ? nan : limited));
 }
@@ -97,6 +103,7 @@ static inline uint16_t to_f16(float x)
 static inline uint16_t to_bf16(float x)
 {
     const uint32_t bits = bits_of(x), odd = bits >> 16 & 1;
+    /* The quiet bit is set: a NaN whose payload is all in the low half would become infinity. */
     const uint32_t finite = (bits + 0x7fff + odd) >> 16, nan = bits >> 16 | 0x40;
     return (uint16_t)((bits & 0x7fffffff) > 0x7f800000 ? nan : finite);
 }
@@ -131,11 +138,13 @@ static inline float to_odd(double x)
     const double size = x < 0 ? -x : x, nearest_size = nearest < 0 ? -(double)nearest : nearest;
     const uint32_t beside = nearest_size > size ? bits - 1 : bits + 1;
     const bool exact = nearest_size == size || x != x;
+    /* Of the two float32 numbers around x, one has its last bit set. */
     return float_of(exact || (bits & 1) ? bits : beside);
 }
 
 /* ---- arrays ---------------------------------------------------------------------------------- */
 
+/* type_: that of the bits, through which they are loaded and stored. */
 #define WIDEN(name_, type_)                                                                        \
     static void widen_##name_(float *restrict out, const void *restrict in, size_t count)          \
     {                                                                                              \
@@ -223,6 +232,7 @@ static void to_float_odd(float *restrict out, const double *restrict in, size_t 
         out[i] = to_odd(in[i]);
 }
 
+/* NaN and infinity fail the comparison with the largest finite number. */
 static bool unify_nan_f32(float *values, size_t count)
 {
     int finite = 1;

@@ -39,6 +39,7 @@ int mc_dtype_block(mc_dtype dtype)
 int64_t mc_dtype_bytes(mc_dtype dtype, int64_t count)
 {
     int64_t bytes;
+    /* Elements of a dtype may be smaller than a byte: only whole blocks have a size. */
     if (count % dtypes[dtype].block != 0 ||
         __builtin_mul_overflow(count / dtypes[dtype].block, (int64_t)dtypes[dtype].block_bytes,
                                &bytes))
@@ -87,9 +88,11 @@ mc_dtype mc_dtype_widest(mc_dtype a, mc_dtype b)
         return MC_F64;
     if (a == MC_F32 || b == MC_F32)
         return MC_F32;
+    /* float16 holds all values of both 8-bit formats. */
     if (is_f8(a) && is_f8(b))
         return MC_F16;
     if (is_f8(a) || is_f8(b))
         return is_f8(a) ? b : a;
+    /* float16 and bfloat16: neither holds the values of the other. */
     return MC_F32;
 }

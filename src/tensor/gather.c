@@ -8,14 +8,21 @@
 #include <pthread.h>
 #include <string.h>
 
-/* Elements that are converted at a time; pieces that are read ahead at a time. */
+/*
+ * BLOCK: elements that are converted at a time. AHEAD: pieces per call of read_ahead, since rows
+ * may be scattered over the whole tensor.
+ */
 enum { BLOCK = 512, AHEAD = 64 };
 
-/* What the results of one call share. */
+/* What the results of one call share: tables and inputs. Immutable once the results exist. */
 typedef struct row_set {
     atomic_size_t references;
     mc_source **sources;
     int32_t **ids;
+    /*
+     * base: index among the sources, or `count` for none. rows: that have ids; padded: all rows of
+     * a result.
+     */
     size_t count, base, rows, padded;
     mc_gather_rule *rules;
     size_t rule_count;
@@ -63,7 +70,7 @@ static const mc_gather_rule *find_rule(const row_set *set, int64_t row)
     return low < set->rule_count && set->rules[low].row == row ? &set->rules[low] : NULL;
 }
 
-/* The row that stands in for one that an input lacks. */
+/* The row that replaces one that an input lacks: see the table in gather.h. */
 static origin stand_in(const row_set *set, int64_t row, size_t *input, int32_t *from)
 {
     size_t owners = 0;
@@ -99,7 +106,10 @@ static origin origin_of(const gather_source *g, int64_t row, size_t *input, int3
     return rule->input == MC_GATHER_ZERO ? ZERO : ROW;
 }
 
-/* The element of an input at which its row `from` begins. */
+/*
+ * The element of an input at which its row `from` begins. Inputs may have different numbers of
+ * rows, so the distance of outer indices differs between them.
+ */
 static int64_t begin_of(const gather_source *g, size_t input, int64_t outer, int32_t from)
 {
     const mc_source *const source = g->set->sources[input];
@@ -108,7 +118,10 @@ static int64_t begin_of(const gather_source *g, size_t input, int64_t outer, int
     return outer * (size / outers) + from * g->inner;
 }
 
-/* The elements from `first` on that have the same origin: rows that follow each other are one. */
+/*
+ * The elements from `first` on that have the same origin. Rows that follow each other in the input
+ * too are one piece, and thus one read.
+ */
 static piece piece_at(const gather_source *g, int64_t first, int64_t most)
 {
     const int64_t padded = (int64_t)g->set->padded, in_row = first % g->inner;
@@ -120,6 +133,10 @@ static piece piece_at(const gather_source *g, int64_t first, int64_t most)
     p.origin = origin_of(g, p.row, &p.input, &from);
     if (p.origin == ROW)
         p.at = begin_of(g, p.input, p.outer, from) + in_row;
+    /*
+     * A mean is over one row of each input: mean_of_inputs needs the row, so such pieces end with
+     * it.
+     */
     for (int64_t row = p.row + 1; p.origin != MEAN && p.count < most && row < padded; row++) {
         size_t input = p.input;
         int32_t next = 0;
@@ -167,6 +184,7 @@ static mc_status mean_of_inputs(const gather_source *g, const piece *p, int64_t 
         MC_TRY(mc_source_read_f64(set->sources[i], at, (int64_t)count, values, error));
         for (size_t k = 0; k < count; k++)
             out[k] += values[k];
+        /* After each addition, as torch does on tensors of that dtype. */
         round_to(set->mean, out, count);
         owners++;
     }
@@ -179,11 +197,15 @@ static mc_status mean_of_inputs(const gather_source *g, const piece *p, int64_t 
 static mc_status gather_read(const mc_source *self, int64_t first, int64_t count, mc_dtype as,
                              void *out, mc_error *error);
 
-/* Adds the rows before the padding, in their order, so that the sum does not depend on tiles. */
+/*
+ * Adds the rows before the padding in their order, so that the sum does not depend on tiles. It
+ * never reads padding: the lock of mean_of_rows is not taken twice.
+ */
 static mc_status sum_rows(const gather_source *g, int64_t outer, double *sum, double *buffer,
                           mc_error *error)
 {
     const int64_t inner = g->inner, rows = (int64_t)g->set->rows;
+    /* About 65,536 elements per read: a row may be much shorter. */
     const int64_t at_once = inner < 65536 ? 65536 / inner : 1;
     const mc_dtype real = mc_source_real(&g->source);
     for (int64_t row = 0; row < rows; row += at_once) {
@@ -213,9 +235,10 @@ static mc_status compute_mean(const gather_source *g, double *mean, mc_error *er
     return MC_OK;
 }
 
-/* The padding's row; computed once. */
+/* The row of the padding, computed once. Readers that come meanwhile wait for it. */
 static mc_status mean_of_rows(const gather_source *g, const double **out, mc_error *error)
 {
+    /* Sources are const for readers; only this cache changes. */
     gather_source *const own = (gather_source *)(uintptr_t)g;
     mc_status status = MC_OK;
     pthread_mutex_lock(&own->lock);
@@ -229,6 +252,7 @@ static mc_status mean_of_rows(const gather_source *g, const double **out, mc_err
             mc_free(mean);
     }
     pthread_mutex_unlock(&own->lock);
+    /* Never changes after it was set, so that it is read without the lock. */
     *out = own->mean;
     return status;
 }
@@ -262,6 +286,7 @@ static mc_status read_piece(const gather_source *g, const piece *p, mc_dtype as,
                             mc_error *error)
 {
     double values[BLOCK];
+    /* ROW is the usual case: no buffer in between. */
     if (p->origin == ROW)
         return mc_source_read_as(g->set->sources[p->input], p->at, p->count, as, out, error);
     if (p->origin == ZERO) {
@@ -328,6 +353,7 @@ static mc_status gather_raw(const mc_source *self, int64_t first, int64_t size, 
         if (p.origin == ZERO)
             memset(out, 0, (size_t)n);
         else if (p.origin == ROW && g->set->sources[p.input]->dtype == self->dtype)
+            /* The same dtype: bytes are copied as they are, and NaN payloads with them. */
             MC_TRY(
                 mc_source_read_raw(g->set->sources[p.input], p.at * width + skip, n, out, error));
         else
@@ -346,6 +372,7 @@ static void gather_ahead(const mc_source *self, int64_t first, int64_t size)
     const gather_source *const g = as_gather(self);
     const int64_t width = mc_dtype_bytes(self->dtype, 1);
     int64_t at = first / width, count = size / width;
+    /* Only a hint, so it may stop early. */
     for (int i = 0; i < AHEAD && count > 0; i++) {
         const piece p = piece_at(g, at, count);
         if (p.origin == ROW) {
@@ -368,6 +395,7 @@ static mc_status gather_check(const mc_source *self, mc_error *error)
 
 static void unref_set(row_set *set)
 {
+    /* The results and, while they are made, mc_gather_new hold references. */
     if (!set || atomic_fetch_sub(&set->references, 1) != 1)
         return;
     for (size_t i = 0; i < set->count; i++) {
@@ -425,6 +453,7 @@ static mc_status check_shapes(const mc_gather *gather, mc_error *error)
 static mc_status check_row(const mc_gather *gather, size_t input, int32_t row, mc_error *error)
 {
     const int64_t rows = gather->inputs[input].source->shape[gather->axis];
+    /* −1, for a row that the input lacks, passes. */
     if (row < rows)
         return MC_OK;
     return mc_fail(error, MC_MISMATCH, "expected row %d of input %zu, found %" PRId64 " rows", row,
@@ -456,6 +485,7 @@ static mc_status fill_set(row_set *set, const mc_gather *gather, mc_error *error
     set->rules = copy_of(gather->rules, gather->rule_count * sizeof *set->rules);
     if (!set->sources || !set->ids || !set->rules)
         return mc_fail_memory(error);
+    /* Before the loop: if it fails, unref_set skips what is still NULL. */
     set->count = count;
     set->base = gather->base;
     set->rows = gather->rows;
@@ -500,6 +530,7 @@ mc_status mc_gather_new(const mc_gather *gather, mc_source **out, mc_error *erro
 {
     MC_TRY(check_shapes(gather, error));
     MC_TRY(check_rows(gather, error));
+    /* Reading recurses along the inputs, and the stack of a thread is limited. */
     for (size_t i = 0; i < gather->input_count; i++)
         if (gather->inputs[i].source->depth >= MC_SOURCE_MAX_DEPTH)
             return mc_fail(error, MC_UNSUPPORTED,
@@ -517,6 +548,7 @@ mc_status mc_gather_new(const mc_gather *gather, mc_source **out, mc_error *erro
     }
     while (status != MC_OK && made > 0)
         mc_source_unref(out[--made]);
+    /* The results hold their own references. Without any result this frees the set. */
     unref_set(set);
     return status;
 }

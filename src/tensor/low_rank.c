@@ -10,7 +10,7 @@
 #include <pthread.h>
 #include <string.h>
 
-/* What factors in memory take at most, unless more are being read at this moment. */
+/* The most memory that loaded factors take, unless more are in use at the same time. */
 enum { KEPT_BYTES = 64 << 20 };
 
 /*
@@ -123,7 +123,7 @@ static mc_status read_all(const mc_source *source, mc_dtype real, void **out, mc
                 : mc_fail_memory(error);
 }
 
-/* to[i, j] of a [rows, columns] = from[first + i · row_step + j · column_step] */
+/* to[i, j] of a [rows, columns] array = from[first + i · row_step + j · column_step] */
 static void gather(mc_dtype real, void *to, const void *from, int64_t rows, int64_t columns,
                    int64_t first, int64_t row_step, int64_t column_step)
 {
@@ -172,8 +172,9 @@ static void add_row(const low_rank_source *low, mc_dtype real, int64_t row, int6
 }
 
 /*
- * DoRA: each output's weights W + scale·B·A are scaled to the norm that was learned for them. An
- * output is a row, or a column if W is transposed; norms are summed in double, in order.
+ * DoRA: the weights W + scale·B·A of each output are scaled to the norm that was learned for them.
+ * An output is a row, or a column if W is transposed. Norms are summed in double and in order, so
+ * that they do not depend on threads or CPU.
  */
 static mc_status find_scales(low_rank_source *low, mc_dtype real, mc_error *error)
 {
@@ -214,7 +215,7 @@ static mc_status read_factors(low_rank_source *low, mc_dtype real, mc_error *err
         status = read_all(low->parts.b, real, &b, error);
     low->factors.left = mc_alloc((size_t)low->parts.b->count * real_bytes(real));
     low->factors.right = mc_alloc((size_t)low->parts.a->count * real_bytes(real));
-    if (low->parts.transposed) { /* left holds A, right B: sizes change places */
+    if (low->parts.transposed) { /* left holds A, right holds B: exchange */
         void *const other = low->factors.left;
         low->factors.left = low->factors.right;
         low->factors.right = other;
@@ -243,6 +244,7 @@ static mc_status acquire(low_rank_source *low, mc_dtype real, mc_error *error)
         status = read_factors(low, real, error);
         kept_bytes += status == MC_OK ? low->bytes : 0;
     }
+    /* Linked at the end even if it was loaded before: the list is in the order of use. */
     if (status == MC_OK) {
         low->loaded = true;
         low->readers++;
@@ -252,6 +254,7 @@ static mc_status acquire(low_rank_source *low, mc_dtype real, mc_error *error)
     return status;
 }
 
+/* The factors stay loaded: the next tile of the tensor needs them. */
 static void release(low_rank_source *low)
 {
     pthread_mutex_lock(&lock);
@@ -293,6 +296,7 @@ static mc_status low_rank_read(const mc_source *self, int64_t first, int64_t cou
     MC_TRY(mc_source_read_as(low->parts.weight, first, count, as, out, error));
     if (count == 0)
         return MC_OK;
+    /* The factors stay in memory until release. The weight was read before, outside the lock. */
     MC_TRY(acquire(low, as, error));
     for (int64_t done = 0; done < count;) {
         const int64_t row = (first + done) / low->columns, column = (first + done) % low->columns;
@@ -303,6 +307,7 @@ static mc_status low_rank_read(const mc_source *self, int64_t first, int64_t cou
         done += length;
     }
     release(low);
+    /* Which NaN a sum keeps depends on the compiler: all become the same. */
     mc_unify_nan(as, out, (size_t)count);
     return MC_OK;
 }
@@ -323,6 +328,7 @@ static mc_status low_rank_check(const mc_source *self, mc_error *error)
 static void low_rank_free(mc_source *self)
 {
     low_rank_source *const low = (low_rank_source *)self;
+    /* No reader is left, but make_room of another thread may be looking at this source. */
     pthread_mutex_lock(&lock);
     if (low->loaded)
         unload(low);
@@ -375,6 +381,7 @@ static mc_status measure(const mc_low_rank *parts, low_rank_source *low, mc_erro
                        many ? " per expert" : "",
                        mc_shape_text(weight->rank, weight->shape, found, sizeof found));
     low->rows = many ? weight->shape[1] : weight->shape[0];
+    /* Higher ranks are convolutions: all dimensions but the first are columns. */
     low->columns = weight->count == 0 ? 0 : weight->count / (low->rows * parts->experts);
     const int64_t in = parts->transposed ? low->rows : low->columns;
     const int64_t out = parts->transposed ? low->columns : low->rows;

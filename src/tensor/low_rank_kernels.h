@@ -6,6 +6,10 @@
 /* Columns whose sums stay in registers or the nearest cache while k runs. */
 enum { COLUMNS = 256 };
 
+/*
+ * Four k at a time, so that `sum` is loaded and stored once for four products. The parentheses keep
+ * the order of additions that the plain loop has.
+ */
 #define DEFINE_ADD(real_, suffix_)                                                                 \
     static void sum_##suffix_(real_ *restrict sum, const real_ *left, const real_ *right,          \
                               size_t stride, size_t rank, size_t count)                            \

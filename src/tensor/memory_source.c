@@ -20,6 +20,7 @@ static mc_status memory_raw(const mc_source *self, int64_t first, int64_t size, 
     return MC_OK;
 }
 
+/* Arrays of a caller may lie at any address: an unaligned one is copied instead. */
 static const void *memory_view(const mc_source *self, int64_t first, int64_t count, mc_dtype as)
 {
     (void)count;
@@ -47,6 +48,7 @@ mc_status mc_source_wrap(mc_dtype dtype, int rank, const int64_t *shape, const v
     MC_TRY(
         mc_source_create(&memory_class, sizeof(memory_source), dtype, rank, shape, &source, error));
     memory_source *const memory = (memory_source *)source;
+    /* On failure above, the data stays the caller's and is not released. */
     memory->data = data;
     memory->release = release;
     memory->cookie = cookie;
@@ -86,7 +88,7 @@ typedef struct computed_source {
 static mc_status computed_read(const mc_source *self, int64_t first, int64_t count, mc_dtype as,
                                void *out, mc_error *error)
 {
-    (void)as; /* what mc_source_real says: F64 where the dtype is */
+    (void)as; /* what mc_source_real returns: F64 if the dtype is F64 */
     const computed_source *const computed = (const computed_source *)self;
     return count == 0 ? MC_OK : computed->compute(computed->cookie, first, count, out, error);
 }

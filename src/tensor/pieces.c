@@ -47,6 +47,7 @@ static void window_free(mc_source *self)
     mc_source_unref(((window *)self)->whole);
 }
 
+/* Views of a window are views of the whole: windows of tensors in memory cost no copy. */
 static const mc_source_class window_class = {
     .name = "window",
     .read = window_read,
@@ -68,6 +69,7 @@ mc_status mc_source_window(mc_source *whole, int64_t first, int rank, const int6
     self->first = first;
     source->depth = 1 + whole->depth;
     source->wide = whole->wide;
+    /* Checked after the source was made, which computes the count and checks it for overflow. */
     if (first >= 0 && first <= whole->count && source->count <= whole->count - first) {
         *out = source;
         return MC_OK;
@@ -88,7 +90,11 @@ typedef struct joined {
     size_t count;
 } joined;
 
-/* The part that an element lies in. The experts of a block may be hundreds of parts. */
+/*
+ * The part that an element lies in, by binary search: the experts of a block may be hundreds of
+ * parts. Of parts that start at the same element only the last is not empty, and the search ends
+ * there.
+ */
 static size_t part_at(const joined *j, int64_t element)
 {
     size_t low = 0, high = j->count;
@@ -123,7 +129,7 @@ static mc_status joined_read(const mc_source *self, int64_t first, int64_t count
     return MC_OK;
 }
 
-/* A dtype of a file has whole bytes per element, unless it is made of blocks, which stay whole. */
+/* mc_source_join accepts only dtypes with whole bytes per element. */
 static mc_status joined_raw(const mc_source *self, int64_t first, int64_t size, void *out,
                             mc_error *error)
 {
@@ -200,8 +206,8 @@ static mc_status take_parts(joined *j, mc_source *const *parts, size_t count, mc
         j->starts[i] = elements;
         elements += parts[i]->count;
         /*
-         * The depth bounds the recursion of reads: the executor refuses chains that would overflow
-         * a thread's stack.
+         * The depth bounds the recursion of reads: operations on chains that are too deep are
+         * rejected (mc_source_check_operand).
          */
         if (parts[i]->depth >= j->source.depth)
             j->source.depth = 1 + parts[i]->depth;

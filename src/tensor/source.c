@@ -108,6 +108,7 @@ int64_t mc_source_bytes(const mc_source *source)
 static mc_status check_range(const char *what, int64_t first, int64_t count, int64_t all,
                              mc_error *error)
 {
+    /* Written so that no sum can overflow. */
     if (first < 0 || count < 0 || first > all || count > all - first)
         return mc_fail(error, MC_USAGE,
                        "expected a range within %" PRId64 " %s, found %" PRId64 " from %" PRId64
@@ -116,7 +117,7 @@ static mc_status check_range(const char *what, int64_t first, int64_t count, int
     return MC_OK;
 }
 
-/* Through a block on the stack: for dtypes wider than what is asked for. */
+/* Converts through a block on the stack, for a dtype that is wider than the requested one. */
 static mc_status read_narrowing(const mc_source *source, int64_t first, int64_t count, float *out,
                                 mc_error *error)
 {
@@ -144,6 +145,7 @@ static mc_status read_converted(const mc_source *source, int64_t first, int64_t 
                                 mc_error *error)
 {
     const mc_dtype real = mc_source_real(source);
+    /* Large enough for either direction of the conversion. */
     void *const values = mc_alloc((size_t)count * sizeof(double));
     if (!values)
         return mc_fail_memory(error);
@@ -194,7 +196,8 @@ mc_status mc_source_read_f64(const mc_source *source, int64_t first, int64_t cou
 }
 
 /*
- * Bytes of a computed source: elements that cover them are computed block by block and converted.
+ * Bytes of a computed source: the elements that cover them are computed block by block and
+ * converted.
  */
 static mc_status raw_by_read(const mc_source *source, int64_t first, int64_t size, void *out,
                              mc_error *error)
@@ -203,6 +206,7 @@ static mc_status raw_by_read(const mc_source *source, int64_t first, int64_t siz
     const mc_dtype as = mc_source_real(source);
     /*
      * On the stack: reads of a few bytes, as when a tensor is copied in pieces, must not allocate.
+     * The range may begin and end inside an element.
      */
     double block[BLOCK], converted[BLOCK];
     for (int64_t done = 0; done < size;) {
@@ -238,6 +242,7 @@ void mc_source_read_ahead(const mc_source *source, int64_t first, int64_t size)
                                   size < source->bytes - first ? size : source->bytes - first);
 }
 
+/* Unlike a read, a view does not check the range: it must be inside. */
 const void *mc_source_view(const mc_source *source, int64_t first, int64_t count, mc_dtype as)
 {
     return source->class->view ? source->class->view(source, first, count, as) : NULL;
@@ -246,7 +251,7 @@ const void *mc_source_view(const mc_source *source, int64_t first, int64_t count
 void mc_source_ahead_operand(const mc_source *self, const mc_source *operand, int64_t first,
                              int64_t size)
 {
-    /* Whole elements: the range is that of another dtype in the operand. */
+    /* In whole elements: the operand may have another dtype and thus other offsets in bytes. */
     const int64_t from = mc_dtype_bytes(self->dtype, 1), to = mc_dtype_bytes(operand->dtype, 1);
     mc_source_read_ahead(operand, first / from * to, size / from * to);
 }

@@ -11,6 +11,10 @@ typedef struct entry {
     mc_source *source;
 } entry;
 
+/*
+ * An ordered map. The index gives positions in `entries` by names, which it borrows from there:
+ * entries may move, their names stay where they are.
+ */
 struct mc_state_dict {
     entry *entries;
     size_t count, capacity;
@@ -84,8 +88,8 @@ mc_status mc_state_dict_set(mc_state_dict *dict, const char *name, mc_source *so
 }
 
 /*
- * Keeps the entries that are marked. The index is made anew; when there is no memory for it nothing
- * has changed.
+ * Keeps the marked entries. The index is made anew before anything changes, so that without memory
+ * the dict stays as it was.
  */
 static mc_status keep_marked(mc_state_dict *dict, const bool *keep, mc_error *error)
 {
@@ -141,7 +145,7 @@ mc_status mc_state_dict_filter(mc_state_dict *dict, mc_state_dict_predicate keep
     return status;
 }
 
-/* Makes a new dict; on failure of a step, frees it. */
+/* Fills a new dict; build frees it if a step fails. */
 typedef mc_status (*fill_step)(mc_state_dict *into, const void *context, mc_error *error);
 
 static mc_status build(fill_step fill, const void *context, mc_state_dict **out, mc_error *error)
@@ -187,6 +191,7 @@ typedef struct subset_context {
 static mc_status fill_subset(mc_state_dict *into, const void *context, mc_error *error)
 {
     const subset_context *const wanted = context;
+    /* The order is that of the list of names, not that of the dict. */
     for (size_t i = 0; i < wanted->count; i++) {
         mc_source *const source = mc_state_dict_find(wanted->from, wanted->names[i]);
         if (!source)
@@ -234,7 +239,7 @@ static mc_status combine_entry(const arithmetic_context *work, const entry *one,
     mc_source *const other = work->b ? mc_state_dict_find(work->b, one->name) : NULL;
     if (work->b && !other)
         return MC_OK;
-    /* Counters and masks have no arithmetic: they are those of the first dict. */
+    /* Integer tensors such as counters have no arithmetic: the first dict's are kept. */
     if (mc_dtype_kind_of(one->source->dtype) != MC_KIND_FLOAT) {
         *made = mc_source_ref(one->source);
         return MC_OK;
