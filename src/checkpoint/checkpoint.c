@@ -31,6 +31,7 @@ static mc_status add_file(mc_checkpoint *checkpoint, const char *path, mc_state_
     checkpoint->files = files;
     mc_file *file = NULL;
     MC_TRY(mc_file_open(path, &file, error));
+    /* Owned by the list before it is read: mc_checkpoint_close frees it after any failure. */
     files[checkpoint->file_count++] = file;
     return mc_in_file(error, path, read_file(checkpoint, file, dict, error));
 }
@@ -38,8 +39,9 @@ static mc_status add_file(mc_checkpoint *checkpoint, const char *path, mc_state_
 /* ---- shards ---- */
 
 /*
- * Moves the tensors of shard `file` to `dict`. Tensors that the index does not name are taken too,
- * those that it has in another shard are left out, as transformers does with both.
+ * Moves the tensors of shard `file` to `dict`. Tensors that the index does not name are kept.
+ * Tensors that the index assigns to another shard are dropped. transformers does the same in both
+ * cases.
  */
 static mc_status take_shard(const mc_shard_index *index, const char *file,
                             const mc_state_dict *found, mc_state_dict *dict, mc_error *error)
@@ -50,6 +52,7 @@ static mc_status take_shard(const mc_shard_index *index, const char *file,
         if (owner ? strcmp(owner, file) == 0 : !mc_state_dict_find(dict, name))
             MC_TRY(mc_state_dict_set(dict, name, mc_state_dict_source(found, i), error));
     }
+    /* A tensor that the index promises and the shard lacks means an incomplete copy. */
     const char *name;
     json_t *value;
     json_object_foreach(index->weight_map, name, value)
@@ -73,6 +76,7 @@ static mc_status read_shard(mc_checkpoint *checkpoint, const mc_shard_index *ind
 static mc_status add_shard(mc_checkpoint *checkpoint, const char *folder,
                            const mc_shard_index *index, const char *name, mc_error *error)
 {
+    /* A dict per shard: only with it can a shard be compared with the index. */
     mc_state_dict *found = NULL;
     MC_TRY(mc_state_dict_new(&found, error));
     char *const path = mc_format("%s/%s", folder, name);
@@ -99,6 +103,7 @@ static mc_status open_index(mc_checkpoint *checkpoint, const char *path, mc_erro
 
 /* ---- files and folders ---- */
 
+/* By content, not by name: a user may pass an index under any name. */
 static mc_status is_index(const char *path, bool *out, mc_error *error)
 {
     mc_file *file = NULL;
@@ -120,6 +125,10 @@ static mc_status open_file(mc_checkpoint *checkpoint, const char *path, json_t *
                  : add_file(checkpoint, path, checkpoint->dict, error));
     if (mc_state_dict_count(checkpoint->dict) == 0)
         return mc_fail_at(error, MC_FORMAT, path, NULL, -1, "expected tensors, found none");
+    /*
+     * Before the quantisation is resolved: tied tensors are found by their place in a file, which
+     * products of weights and scales do not have.
+     */
     if (!mc_tied_is_off(config))
         MC_TRY(mc_tied_deduplicate(checkpoint, error));
     return mc_in_file(error, path, mc_quantization_resolve(checkpoint, config, error));
@@ -198,6 +207,7 @@ mc_status mc_state_dict_open(const char *path, mc_state_dict **out, mc_error *er
     mc_checkpoint checkpoint = {0};
     const mc_status status = mc_checkpoint_open(path, NULL, &checkpoint, error);
     if (status == MC_OK) {
+        /* The sources hold their own references to the files. */
         *out = checkpoint.dict;
         checkpoint.dict = NULL;
     }

@@ -24,6 +24,10 @@ static mc_status find_file(const char *folder, const char *name, char **out, mc_
         *out = path;
         return MC_OK;
     }
+    /*
+     * Only a file that does not exist is skipped. If one cannot be examined, the merge must not
+     * silently read another file instead.
+     */
     if (!exists && errno != ENOENT)
         result = mc_fail_errno(error, path, "cannot examine the file");
     mc_free(path);
@@ -43,7 +47,10 @@ static mc_status note_ignored(const char *folder, const char *kept, const char *
 
 /* ---- PEFT adapters ---- */
 
-/* The base model that an adapter names, in a JSON value to be released; NULL if it names none. */
+/*
+ * The base model that an adapter names, in a JSON value to be released; NULL if it names none. It
+ * only improves an error text, so a broken file is ignored.
+ */
 static const char *base_of_adapter(const char *folder, json_t **json)
 {
     char *const path = mc_format("%s/" MC_ADAPTER_CONFIG, folder);
@@ -85,6 +92,7 @@ static mc_status find_usual(const char *folder, char **out, mc_notes *notes, mc_
 {
     for (size_t i = 0; i < MC_WEIGHT_FILES; i++) {
         MC_TRY(find_file(folder, mc_weight_files[i], out, error));
+        /* The other files are noted: a user may have expected them to be read. */
         for (size_t j = i + 1; *out && j < MC_WEIGHT_FILES; j++)
             MC_TRY(note_ignored(folder, mc_weight_files[i], mc_weight_files[j], notes, error));
         if (*out)
@@ -96,6 +104,7 @@ static mc_status find_usual(const char *folder, char **out, mc_notes *notes, mc_
 /* The key transformers_weights of config.json overrides the usual names. */
 static mc_status find_named(const char *folder, const char *name, char **out, mc_error *error)
 {
+    /* The name comes from a file of unknown origin: it must not lead out of the folder. */
     if (name[0] == '\0' || name[0] == '/' || strstr(name, "..") || strchr(name, '\\'))
         return mc_fail_at(error, MC_FORMAT, folder, NULL, -1,
                           "expected a file inside the folder as transformers_weights in "
@@ -111,7 +120,7 @@ static mc_status find_named(const char *folder, const char *name, char **out, mc
 
 /* ---- weights under another name ---- */
 
-/* Counts the *.safetensors of a folder; *out is the path of one of them. */
+/* Counts the *.safetensors of a folder; *out is the path of the first of them. */
 static mc_status find_safetensors(const char *folder, size_t *count, char **out, mc_error *error)
 {
     DIR *const listing = mc_list_folder(folder);
@@ -126,6 +135,7 @@ static mc_status find_safetensors(const char *folder, size_t *count, char **out,
         *out = mc_format("%s/%s", folder, name);
         status = *out ? MC_OK : mc_fail_memory(error);
     }
+    /* mc_next_entry returns NULL at the end and on failure: errno tells them apart. */
     if (status == MC_OK && errno != 0)
         status = mc_fail_errno(error, folder, "cannot list the folder");
     closedir(listing);

@@ -24,7 +24,11 @@ static bool is_power(const mc_source *scale)
     return scale->dtype == MC_F8_E8M0 || scale->dtype == MC_U8;
 }
 
-/* E8M0 is an exponent alone: 2^(byte − 127), and 255 is NaN. */
+/*
+ * E8M0 is an exponent alone: 2^(byte − 127), and 255 is NaN. The bytes are read into the last
+ * quarter of the output and widened from its beginning: out[i] never overwrites a byte that is
+ * still needed.
+ */
 static mc_status read_powers(const mc_source *scale, int64_t first, int64_t count, float *out,
                              mc_error *error)
 {
@@ -44,6 +48,7 @@ static int64_t scale_row(const fp8 *self, int64_t row)
 static void multiply(const fp8 *self, int64_t first, int64_t count, const float *scales,
                      float *values)
 {
+    /* `scales` begins with the row of scales that the first element needs. */
     const int64_t first_scale = scale_row(self, first / self->columns);
     for (int64_t done = 0; done < count;) {
         const int64_t row = (first + done) / self->columns, column = (first + done) % self->columns;
@@ -69,6 +74,7 @@ static mc_status fp8_read(const mc_source *source, int64_t first, int64_t count,
     const int64_t from = scale_row(self, first / self->columns);
     const int64_t to = scale_row(self, (first + count - 1) / self->columns) + 1;
     const int64_t begin = from * self->scale_columns, needed = (to - from) * self->scale_columns;
+    /* All scales of the rows that are touched, in one read: they are few beside the weights. */
     float *const scales = mc_alloc((size_t)needed * sizeof *scales);
     if (!scales)
         return mc_fail_memory(error);
@@ -109,8 +115,9 @@ static const mc_source_class fp8_class = {
 /* ---- the shapes ---- */
 
 /*
- * The size of the blocks that `parts` scales divide `size` elements into; 0 if none fits. Without a
- * configuration, 192 elements of two scales are 128 and 64, as all known models have them.
+ * The size of the blocks into which `parts` scales divide `size` elements; 0 if no size fits. The
+ * number of scales alone is ambiguous: without a configuration, 192 elements with two scales are
+ * blocks of 128 and 64, as in all known models, and not two of 96.
  */
 static int64_t block_size(int64_t size, int64_t parts, int64_t wanted)
 {
@@ -154,6 +161,7 @@ static mc_status check(fp8 *self, const int64_t block[2], mc_error *error)
     if (mc_dtype_kind_of(scale->dtype) != MC_KIND_FLOAT && !is_power(scale))
         return mc_fail(error, MC_UNSUPPORTED, "expected floats as scales, found %s",
                        mc_dtype_name(scale->dtype));
+    /* Empty tensors have no blocks, and dividing by their dimensions would fail. */
     if (weight->count > 0 && !fits(self, block))
         return mc_fail(error, MC_FORMAT, "expected a scale per block of a tensor %s, found %s",
                        mc_shape_text(weight->rank, weight->shape, shape, sizeof shape),

@@ -20,8 +20,8 @@
 #include <string.h>
 
 /*
- * Memory for values is taken in blocks and freed all at once, so that values that contain each
- * other need no care.
+ * Memory for values is taken in blocks and freed all at once: values may contain each other, so
+ * that no order of freeing them would be right.
  */
 typedef struct block {
     struct block *next;
@@ -66,7 +66,7 @@ struct instruction {
     mc_pickle_kind kind;
 };
 
-/* The values that need no memory of their own; walks never mark them. */
+/* The values that need no memory of their own. They are shared, so walks must never mark them. */
 enum { NONE, FALSE, TRUE, FLOAT, EMPTY_TUPLE };
 static mc_pickle_value constants[] = {
     [NONE] = {.kind = MC_PICKLE_NONE},
@@ -146,7 +146,7 @@ static mc_status push(machine *m, mc_pickle_value *value)
     return MC_OK;
 }
 
-/* What is below the last mark cannot be taken. */
+/* Values below the last mark belong to a container that is not complete: they cannot be taken. */
 static mc_status pop(machine *m, mc_pickle_value **value)
 {
     const size_t floor = m->mark_count > 0 ? m->marks[m->mark_count - 1] : 0;
@@ -196,10 +196,14 @@ static mc_status push_unsigned(machine *m, size_t size)
 {
     uint64_t number = 0;
     MC_TRY(take_number(m, size, &number));
+    /* Only called with sizes of 1 and 2, so the number is never negative. */
     return push_int(m, (int64_t)number);
 }
 
-/* Two's complement of any length. */
+/*
+ * Two's complement of any length, little-endian. What exceeds 64 bits is kept as bytes: the magic
+ * number of a torch file is such an integer.
+ */
 static mc_status push_long(machine *m, size_t length_size)
 {
     uint64_t size = 0;
@@ -210,6 +214,7 @@ static mc_status push_long(machine *m, size_t length_size)
     MC_TRY(take_number(m, (size_t)size, &number));
     if (size == 0)
         return push_int(m, 0);
+    /* Shifting up and down again extends the sign. */
     const unsigned unused = 64 - 8 * (unsigned)size;
     return push_int(m, (int64_t)(number << unused) >> unused);
 }
@@ -244,6 +249,10 @@ static mc_status make_room(machine *m, mc_pickle_value *container, size_t more)
     const size_t needed = container->count + more;
     if (needed <= container->capacity)
         return MC_OK;
+    /*
+     * The old array stays in its block until the end. Doubling bounds what is wasted to the size of
+     * the last array.
+     */
     const size_t twice = container->capacity * 2;
     const size_t capacity = needed > twice ? needed : twice;
     mc_pickle_value **const items = take_memory(m, capacity * sizeof *items);
@@ -303,11 +312,15 @@ static mc_status push_tuple(machine *m, size_t count)
 static mc_status extend(machine *m, mc_pickle_kind kind, size_t first)
 {
     const size_t count = m->stack_count - first;
+    /* The values stay in memory above the new top of the stack until the next push. */
     mc_pickle_value *const *const items = values_from(m, first);
     mc_pickle_value *container = NULL;
     m->stack_count = first;
     MC_TRY(top(m, &container));
-    /* An object of an unknown class that takes items: a subclass of dict, list or set. */
+    /*
+     * An object of an unknown class that takes items is a subclass of dict, list or set. It becomes
+     * a plain container.
+     */
     if (container->kind == MC_PICKLE_CALL && container->items[0]->global->meaning == 0)
         *container = (mc_pickle_value){.kind = kind};
     if (container->kind != kind)
@@ -339,7 +352,10 @@ static mc_status memoize(machine *m, uint64_t index)
 {
     mc_pickle_value *value = NULL;
     MC_TRY(top(m, &value));
-    /* Every pickler counts up from 0 or 1, so that an index never exceeds the number of bytes. */
+    /*
+     * Every pickler counts up from 0 or 1, so an index never exceeds the number of bytes. A larger
+     * one would make the memo larger than the file justifies.
+     */
     if (index > m->opcode)
         return FAIL(m, MC_FORMAT, "the pickle has memo index %llu after only %zu bytes",
                     (unsigned long long)index, m->opcode);
@@ -348,6 +364,7 @@ static mc_status memoize(machine *m, uint64_t index)
             return mc_fail_memory(m->error);
         m->memo[m->memo_size++] = NULL;
     }
+    /* MEMOIZE stores under the number of values in the memo. */
     m->memo_count += m->memo[index] == NULL;
     m->memo[index] = value;
     return MC_OK;
@@ -379,7 +396,7 @@ static int shown(size_t size)
     return (int)(size < SHOWN ? size : SHOWN);
 }
 
-/* `name`, "a.b" or "a.*", stands for member `member` of module `module`. */
+/* Whether `name`, "a.b" or "a.*", stands for the full name. */
 static bool is_name(const char *name, const char *full, size_t size)
 {
     const size_t length = strlen(name);
@@ -390,13 +407,17 @@ static bool is_name(const char *name, const char *full, size_t size)
 
 static const mc_global *known_name(const machine *m, const char *full, size_t size)
 {
+    /* The first match wins: exact names precede the patterns that cover them. */
     for (const mc_global *one = m->globals; one->name; one++)
         if (is_name(one->name, full, size))
             return one;
     return NULL;
 }
 
-/* All names together are no longer than the pickle: one may be used, but not copied, repeatedly. */
+/*
+ * All copied names together are no longer than the pickle. The memo lets a pickle use one long text
+ * for any number of names, and each use would copy it.
+ */
 static mc_status new_name(machine *m, const char *full, size_t size, const mc_global **out)
 {
     m->named += size;
@@ -412,6 +433,7 @@ static mc_status new_name(machine *m, const char *full, size_t size, const mc_gl
     return MC_OK;
 }
 
+/* Names are compared with the table and otherwise kept as text. Nothing is imported. */
 static mc_status push_global(machine *m, const char *module, size_t module_size, const char *member,
                              size_t member_size)
 {
@@ -425,7 +447,7 @@ static mc_status push_global(machine *m, const char *module, size_t module_size,
     memcpy(full + module_size + 1, member, member_size);
     full[size] = '\0';
     const mc_global *known = known_name(m, full, size);
-    /* A member with a dot in it goes through other modules: "torch" and "_utils.os.system". */
+    /* A member with a dot in it reaches other modules: "torch" and "_utils.os.system". */
     if ((known && known->kind == MC_GLOBAL_REFUSED) || memchr(member, '.', member_size))
         return FAIL(m, MC_UNSUPPORTED,
                     "refused: the pickle refers to '%.*s', which runs code when other programs "
@@ -457,13 +479,13 @@ static mc_status stack_global(machine *m, const instruction *in)
     return push_global(m, module->bytes, module->size, member->bytes, member->size);
 }
 
-/* OrderedDict([(key, value), …]), as old Pythons have it; a dict that begins empty otherwise. */
+/* OrderedDict([[key, value], …]), as Python 2 writes it. Other dicts begin empty. */
 static mc_status fill_dict(machine *m, mc_pickle_value *dict, const mc_pickle_value *arguments)
 {
     const mc_pickle_value *const pairs = arguments->count == 1 ? arguments->items[0] : NULL;
     if (!pairs || pairs->kind != MC_PICKLE_LIST)
         return MC_OK;
-    /* One list made into many dicts would take memory out of proportion. */
+    /* The memo lets one list become many dicts, which would take memory out of proportion. */
     m->copied += pairs->count;
     if (m->copied > m->size)
         return FAIL(m, MC_FORMAT, "the pickle makes dicts of more items than it has bytes");
@@ -503,6 +525,7 @@ static mc_status call(machine *m, const instruction *in)
     return push(m, made);
 }
 
+/* Arguments by name do not matter for any class that is read: they are dropped. */
 static mc_status call_with_keywords(machine *m, const instruction *in)
 {
     mc_pickle_value *keywords = NULL;
@@ -514,7 +537,8 @@ static mc_status call_with_keywords(machine *m, const instruction *in)
 
 /*
  * Drops the state of an object: attributes of a parameter, `_metadata` of an OrderedDict. The
- * tensors of a module that was pickled whole would be in it; such files are refused by their root.
+ * tensors of a module that was pickled as a whole are in its state. Such files are rejected, since
+ * their root is not a dict.
  */
 static mc_status build(machine *m, const instruction *in)
 {
@@ -548,12 +572,13 @@ static mc_status protocol(machine *m, const instruction *in)
 {
     uint64_t version = 0;
     MC_TRY(take_number(m, in->size, &version));
+    /* The instruction exists since protocol 2, and 5 is the latest. torch writes 2 by default. */
     if (version < 2 || version > 5)
         return FAIL(m, MC_UNSUPPORTED, "expected pickle protocol 2 to 5, found %d", (int)version);
     return MC_OK;
 }
 
-/* A frame only announces how much can be read at once. */
+/* A frame only announces how much can be read at once: unpicklers of streams need it. */
 static mc_status frame(machine *m, const instruction *in)
 {
     uint64_t size = 0;
@@ -569,7 +594,7 @@ static mc_status mark(machine *m, const instruction *in)
     return push_mark(m);
 }
 
-/* A mark counts as a value here. */
+/* POP also removes a mark if that is on top. */
 static mc_status pop_any(machine *m, const instruction *in)
 {
     (void)in;
@@ -663,6 +688,7 @@ static mc_status memo_next(machine *m, const instruction *in)
 static mc_status stop(machine *m, const instruction *in)
 {
     (void)in;
+    /* A complete pickle leaves exactly one value. */
     MC_TRY(pop(m, &m->made->root));
     if (m->mark_count > 0 || m->stack_count > 0)
         return FAIL(m, MC_FORMAT, "the pickle ends with %zu values too many on its stack",
@@ -678,7 +704,8 @@ static mc_status refuse(machine *m, unsigned char opcode)
 }
 
 /*
- * INST, a name and a call in one, is only refused more clearly than others: torch never writes it.
+ * INST is a name and a call in one. torch never writes it; parsing it here gives a clearer error if
+ * the name is a dangerous one.
  */
 static mc_status instance(machine *m, const instruction *in)
 {
@@ -750,6 +777,7 @@ static const instruction instructions[256] = {
     ['Q'] = {persistent}, /* BINPERSID */
 };
 
+/* Ends, since every instruction takes at least one byte. */
 static mc_status execute(machine *m)
 {
     while (!m->done) {
@@ -774,6 +802,9 @@ mc_status mc_pickle_read(const char *bytes, size_t size, const mc_global *global
     mc_free(m.marks);
     mc_free(m.memo);
     *used = m.at;
+    /*
+     * Not an error of the file by itself: a reader of the beginning of a file may read more of it.
+     */
     if (ended)
         *ended = m.ended;
     if (status != MC_OK) {
@@ -819,6 +850,7 @@ bool mc_pickle_is_text(const mc_pickle_value *value, const char *text)
 
 mc_pickle_value *mc_pickle_get(const mc_pickle_value *dict, const char *key)
 {
+    /* From the end: the last of repeated keys counts, as in Python. */
     for (size_t i = dict->count; i >= 2; i -= 2)
         if (mc_pickle_is_text(dict->items[i - 2], key))
             return dict->items[i - 1];

@@ -8,8 +8,8 @@
 #include <string.h>
 
 /*
- * What is known of the values of quant_method in config.json: only those whose weights are FP8 with
- * separate scales can be read. compressed-tensors is a family of formats, told apart by `format`.
+ * The values of quant_method in config.json whose weights can be FP8 with separate scales: only
+ * those can be read. compressed-tensors is a family of formats; its `format` distinguishes them.
  */
 static const char *const fp8_methods[] = {"fp8", "fbgemm_fp8", "compressed-tensors"};
 static const char *const fp8_formats[] = {"float-quantized", "naive-quantized"};
@@ -26,7 +26,10 @@ static const struct {
     {"_blocks", "MXFP4"},
 };
 
-/* What is appended to the name of an FP8 tensor, or replaces its last part, for its scale. */
+/*
+ * A scale has the name of its FP8 tensor with one of these endings, or with its last part replaced
+ * by one of these names.
+ */
 static const char *const scale_endings[] = {"_scale_inv", "_scale"};
 static const char *const scale_names[] = {"scale_weight", "scale"};
 
@@ -57,6 +60,7 @@ static bool is_one_of(const char *text, const char *const *list, size_t count)
 
 static const json_t *quantization_of(const json_t *config)
 {
+    /* Models with several kinds of input nest the configuration of the text model. */
     const json_t *const own = json_object_get(config, "quantization_config");
     return own ? own
                : json_object_get(json_object_get(config, "text_config"), "quantization_config");
@@ -71,6 +75,10 @@ static mc_status check_formats(const json_t *quantization, mc_error *error)
     const char *found = format && !IS_ONE_OF(format, fp8_formats) ? format : NULL;
     json_object_foreach(json_object_get(quantization, "config_groups"), key, group)
     {
+        /*
+         * The groups describe the weights themselves, which decides whatever the name of the format
+         * is.
+         */
         const json_t *const weights = json_object_get(group, "weights");
         const char *const type = json_string_value(json_object_get(weights, "type"));
         if (type && strcmp(type, "float") != 0)
@@ -107,6 +115,9 @@ static mc_status check_names(const mc_state_dict *dict, mc_error *error)
     for (size_t i = 0; i < mc_state_dict_count(dict); i++) {
         const char *const name = mc_state_dict_name(dict, i);
         const mc_dtype dtype = mc_source_dtype(mc_state_dict_source(dict, i));
+        /*
+         * "_blocks" also ends names of ordinary tensors: only bytes under it are a packed format.
+         */
         for (size_t j = 0; j < sizeof packed / sizeof *packed; j++)
             if (mc_ends_with(name, packed[j].ending) &&
                 (packed[j].ending[0] == '.' || dtype == MC_U8))
@@ -167,7 +178,12 @@ static mc_status apply_scale(resolution *r, const char *weight, char *scale, mc_
         mc_free(scale);
         return mc_fail_memory(error);
     }
+    /* Owned by the list from here on, whatever fails. */
     r->scales[r->count++] = scale;
+    /*
+     * The scale stays in the dict until all weights were visited: removing it would shift the
+     * indices.
+     */
     MC_TRY(mc_fp8_source(mc_state_dict_find(r->dict, weight), mc_state_dict_find(r->dict, scale),
                          r->block, r->dtype, &product, error));
     const mc_status status = mc_state_dict_set(r->dict, weight, product, error);
@@ -184,7 +200,7 @@ static mc_status convert(resolution *r, size_t index, mc_error *error)
     MC_TRY(find_scale(r->dict, name, &scale, error));
     if (scale)
         return mc_in_tensor(error, name, apply_scale(r, name, scale, error));
-    /* Without a configuration that declares it, FP8 is a dtype like any other. */
+    /* Unless the configuration declares FP8 as quantisation, it is a dtype like any other. */
     return r->declared ? mc_fail_at(error, MC_FORMAT, NULL, name, -1,
                                     "expected a scale named '%s_scale_inv' or '%s_scale' beside "
                                     "the FP8 tensor, found none",
@@ -199,7 +215,8 @@ static bool is_not_of_activations(const char *name, const mc_source *source, voi
 }
 
 /*
- * A scale that belongs to no FP8 tensor: the numbers beside it are packed, or already multiplied.
+ * Rejects a scale that belongs to no FP8 tensor: the weight beside it is packed, or the scale was
+ * applied already. "_scale" may also be the name of an ordinary parameter beside a float tensor.
  */
 static mc_status check_left(const mc_state_dict *dict, mc_error *error)
 {
@@ -228,6 +245,7 @@ static mc_status convert_all(resolution *r, mc_error *error)
         MC_TRY(convert(r, i, error));
     if (r->count > 0) {
         MC_TRY(mc_state_dict_remove(r->dict, (const char *const *)r->scales, r->count, error));
+        /* Without FP8 weights, tensors of such names may be ordinary parameters. */
         MC_TRY(mc_state_dict_filter(r->dict, is_not_of_activations, NULL, error));
     }
     return check_left(r->dict, error);
@@ -262,6 +280,7 @@ static mc_status finish(const resolution *r, mc_checkpoint *checkpoint, json_t *
 {
     if (r->count == 0)
         return MC_OK;
+    /* The output is not quantised: transformers must not look for scales in it. */
     checkpoint->dequantized = true;
     json_object_del(config, "quantization_config");
     json_object_del(json_object_get(config, "text_config"), "quantization_config");

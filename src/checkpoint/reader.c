@@ -12,7 +12,7 @@ static const mc_reader *const readers[] = {
     &mc_reader_torch_legacy,
 };
 
-/* Other formats that users pass by mistake, by their signature at an offset. */
+/* Other formats that users pass by mistake, recognised by a signature at an offset. */
 static const struct {
     int64_t offset;
     const char *bytes;
@@ -27,6 +27,10 @@ static const struct {
     {0, "<html", "a web page"},
 };
 
+/*
+ * The signature of tar is at byte 257. Shorter files are padded with zeros, which match no
+ * signature.
+ */
 enum { SIGNATURE_BYTES = 512 };
 
 static mc_status fail_unknown(const mc_file *file, mc_error *error)

@@ -11,9 +11,9 @@
 typedef enum place { START, INSIDE, END } place;
 
 /*
- * Applied in this order, each once, to a name with a dot before it. Rules may be short and general:
- * they only pair tensors of equal shapes whose own names the other model lacks, and both names go
- * through all of them.
+ * Applied in this order, each at most once, to a name with a dot before it. Rules may be short and
+ * general: they only pair tensors of equal shapes whose own names the other model lacks, and both
+ * names go through all of them.
  */
 static const struct {
     place place;
@@ -82,6 +82,7 @@ static const char *find(place where, const char *name, const char *from)
 
 char *mc_canonical_name(const char *name)
 {
+    /* The leading dot lets a rule match whole parts of a name at its beginning too. */
     char *current = mc_format(".%s", name);
     for (size_t i = 0; current && i < sizeof rules / sizeof *rules; i++) {
         const char *const at = find(rules[i].place, current, rules[i].from);
@@ -115,6 +116,7 @@ static mc_status new_name(const mc_state_dict *dict, const char *name, char **ou
         char *const changed = mc_format("%.*s%s", (int)kept, name, renamed[i].new);
         if (!changed)
             return mc_fail_memory(error);
+        /* If a model has both names, they are two tensors. */
         if (mc_state_dict_find(dict, changed))
             mc_free(changed);
         else

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The limit is that of the reference implementation. */
 enum { LENGTH_BYTES = 8, HEADER_LIMIT = 100000000 };
 
 /* One tensor of the header. Names are borrowed from the JSON. */
@@ -28,6 +29,7 @@ typedef struct entry {
     int64_t begin, end;
 } entry;
 
+/* The ninth byte begins the JSON, which may have blanks before it. */
 static bool probe(const unsigned char head[MC_PROBE_BYTES], int64_t size)
 {
     return size > LENGTH_BYTES && head[LENGTH_BYTES] != '\0' &&
@@ -46,6 +48,7 @@ static mc_status header_size(mc_file *file, int64_t *size, mc_error *error)
     uint64_t length = 0;
     for (int i = LENGTH_BYTES - 1; i >= 0; i--)
         length = length << 8 | bytes[i];
+    /* Checked before memory is allocated. */
     if (length > HEADER_LIMIT)
         return mc_fail_at(error, MC_FORMAT, NULL, NULL, 0,
                           "expected a header of at most %d bytes, found a length of %llu",
@@ -94,6 +97,7 @@ static mc_status parse_dtype(const json_t *value, mc_dtype *dtype, mc_error *err
 
 static mc_status parse_shape(const json_t *value, entry *one, mc_error *error)
 {
+    /* A 0-dimensional tensor has an empty array. */
     if (!json_is_array(value))
         return mc_fail(error, MC_FORMAT, "expected an array as shape");
     const size_t rank = json_array_size(value);
@@ -132,6 +136,7 @@ static mc_status parse_entry(const json_t *value, entry *one, mc_error *error)
     MC_TRY(parse_dtype(json_object_get(value, "dtype"), &one->dtype, error));
     MC_TRY(parse_shape(json_object_get(value, "shape"), one, error));
     MC_TRY(parse_offsets(json_object_get(value, "data_offsets"), one, error));
+    /* The shape is checked before its size is compared: the product must not overflow. */
     int64_t count, bytes;
     MC_TRY(mc_shape_count(one->dtype, one->rank, one->shape, &count, &bytes, error));
     if (bytes == one->end - one->begin)
@@ -145,6 +150,10 @@ static mc_status parse_entry(const json_t *value, entry *one, mc_error *error)
         (long long)(one->end - one->begin));
 }
 
+/*
+ * By offset, which is the order on disk. Empty tensors share their offset with the next tensor and
+ * sort before it. `position` makes the order total, since qsort is not stable.
+ */
 static int compare_entries(const void *a, const void *b)
 {
     const entry *const x = a, *const y = b;
@@ -173,7 +182,10 @@ static mc_status parse_entries(json_t *header, entry *entries, size_t *count, mc
     return MC_OK;
 }
 
-/* The next tensor must begin where the one before ended. */
+/*
+ * The next tensor must begin where the one before it ended: the format allows neither holes nor
+ * overlaps, so that no byte of a file can hide.
+ */
 static mc_status check_place(const entry *one, int64_t expected, int64_t data_size, mc_error *error)
 {
     if (one->begin != expected)
@@ -213,6 +225,7 @@ static mc_status add_entries(mc_file *file, const entry *entries, size_t count, 
             mc_in_tensor(error, entries[i].name, add_entry(file, &entries[i], data, dict, error)));
         end = entries[i].end;
     }
+    /* Bytes behind the last tensor would be a hole too. */
     if (end != data_size)
         return mc_fail_at(error, MC_FORMAT, NULL, NULL, data + end,
                           "expected %lld bytes of data as the header says, found %lld",

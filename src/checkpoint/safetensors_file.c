@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+/* The limit of the header is that of the format's reference implementation. */
 enum { LENGTH_BYTES = 8, HEADER_LIMIT = 100000000, CHUNK = 1 << 20 };
 
 /* ---- writing --------------------------------------------------------------------------------- */
@@ -22,7 +23,10 @@ static json_t *tensor_json(const mc_source *source, int64_t begin)
                      (json_int_t)(begin + mc_source_bytes(source)));
 }
 
-/* Length, JSON, and blanks up to a multiple of 8, in new memory; NULL: no memory. */
+/*
+ * Length, JSON, and blanks up to a multiple of 8, so that the data is aligned. In new memory; NULL:
+ * no memory.
+ */
 static char *make_header(const mc_state_dict *dict, const json_t *metadata, size_t *size)
 {
     json_t *header = mc_json_put(json_object(), "__metadata__", json_deep_copy(metadata));
@@ -47,6 +51,7 @@ static char *make_header(const mc_state_dict *dict, const json_t *metadata, size
     return bytes;
 }
 
+/* In pieces: a computed tensor is never in memory as a whole. */
 static mc_status write_tensor(int fd, const char *path, const mc_source *source, char *buffer,
                               int64_t offset, mc_error *error)
 {
@@ -80,6 +85,7 @@ static mc_status write_all(int fd, const char *path, const mc_state_dict *dict,
 mc_status mc_safetensors_save(const char *path, const mc_state_dict *dict, const json_t *metadata,
                               mc_error *error)
 {
+    /* The process id keeps two processes that save under one name apart. */
     char *const partial = mc_format("%s.%ld.partial", path, (long)getpid());
     if (!partial)
         return mc_fail_memory(error);
@@ -87,8 +93,10 @@ mc_status mc_safetensors_save(const char *path, const mc_state_dict *dict, const
                                    0666);
     mc_status status = fd >= 0 ? write_all(fd, path, dict, metadata, error)
                                : mc_fail_errno(error, path, "cannot create the file");
+    /* Some file systems report a failed write only when the file is closed. */
     if (fd >= 0 && mc_system->close(fd) != 0 && status == MC_OK)
         status = mc_fail_errno(error, path, "cannot write");
+    /* An existing file stays complete until the new one replaces it. */
     if (status == MC_OK && mc_system->rename(partial, path, 0) != 0)
         status = mc_fail_errno(error, path, "cannot rename the complete file");
     if (status != MC_OK && fd >= 0)

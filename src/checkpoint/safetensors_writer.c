@@ -18,7 +18,10 @@ static json_t *tensor_json(const mc_source *source, int64_t begin)
                      (json_int_t)(begin + mc_source_bytes(source)));
 }
 
-/* That the file can hold the name: it is text, and has a name for itself. */
+/*
+ * Checks that the file can hold the name: it is UTF-8, as JSON requires, and not the name of the
+ * metadata.
+ */
 static mc_status check_name(const char *name, mc_error *error)
 {
     if (mc_utf8_valid(name, strlen(name)) < strlen(name))
@@ -32,6 +35,7 @@ static mc_status check_name(const char *name, mc_error *error)
 static mc_status header_json(const mc_tensors *t, const mc_shard *shard, json_t **out,
                              mc_error *error)
 {
+    /* transformers rejects files whose metadata lacks a format. */
     json_t *header = json_pack("{s:{s:s}}", "__metadata__", "format", "pt");
     int64_t at = 0;
     for (size_t i = shard->first; header && i < shard->first + shard->count; i++) {
@@ -77,9 +81,11 @@ static mc_status cut(const mc_tensors *t, int64_t shard_size, mc_layout *out, mc
     out->slots = mc_alloc_zero(t->count, sizeof *out->slots);
     if (!out->slots)
         return mc_fail_memory(error);
+    /* A model without tensors still gets one file. */
     for (size_t i = 0; i < t->count || out->count == 0; i++) {
         mc_shard *last = out->count ? &out->shards[out->count - 1] : NULL;
         const int64_t bytes = i < t->count ? mc_source_bytes(t->sources[i]) : 0;
+        /* `shard_size - last->bytes`, since a sum could overflow: shard_size may be INT64_MAX. */
         if (!last || (last->bytes > 0 && bytes > shard_size - last->bytes)) {
             if (!MC_GROW(out->shards, out->count, capacity))
                 return mc_fail_memory(error);
@@ -112,6 +118,7 @@ static mc_status name_shards(const mc_tensors *t, mc_layout *out, mc_error *erro
     return MC_OK;
 }
 
+/* The keys and the names of the shards are those of transformers, whose loader reads the index. */
 static mc_status make_index(const mc_tensors *t, mc_layout *out, mc_error *error)
 {
     json_t *map = json_object();
@@ -126,7 +133,10 @@ static mc_status make_index(const mc_tensors *t, mc_layout *out, mc_error *error
     return out->index && out->index_name ? MC_OK : mc_fail_memory(error);
 }
 
-/* Tensors follow each other without gaps. */
+/*
+ * After the headers, whose size the offsets in the files depend on. Tensors follow each other
+ * without gaps.
+ */
 static void place(mc_layout *out)
 {
     for (size_t s = 0; s < out->count; s++) {
@@ -146,7 +156,7 @@ static mc_status lay_out(const mc_tensors *t, int64_t shard_size, mc_layout *out
     return out->count > 1 ? make_index(t, out, error) : MC_OK;
 }
 
-/* Wide elements first: then every tensor is aligned to its elements without padding. */
+/* Wide elements first: every tensor is then aligned to its elements without padding. */
 static int rank(mc_dtype dtype)
 {
     return -mc_dtype_bits(dtype);
@@ -157,6 +167,7 @@ const mc_writer mc_writer_safetensors = {.name = "safetensors", .rank = rank, .l
 static mc_status lay_out_adapter(const mc_tensors *t, int64_t shard_size, mc_layout *out,
                                  mc_error *error)
 {
+    /* PEFT reads a single file. */
     (void)shard_size;
     MC_TRY(lay_out(t, INT64_MAX, out, error));
     mc_free(out->shards[0].name);

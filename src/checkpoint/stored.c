@@ -7,8 +7,8 @@
 #include <string.h>
 
 /*
- * Element i of the last dimension is `strides[rank - 1] * i` elements after element 0, and so on
- * outwards.
+ * A tensor in a file. Element i of the last dimension is `strides[rank - 1] * i` elements after
+ * element 0, and so on outwards. Strides are in elements, not in bytes; 0 repeats an element.
  */
 typedef struct stored {
     mc_source source;
@@ -19,6 +19,7 @@ typedef struct stored {
     int64_t strides[MC_MAX_RANK];
 } stored;
 
+/* Both buffers lie on the stack of the reading thread. */
 enum { WINDOW_BYTES = 32 * 1024, CHUNK_DOUBLES = 2048 };
 
 static int64_t element_size(const mc_source *source)
@@ -28,8 +29,8 @@ static int64_t element_size(const mc_source *source)
 
 /*
  * Strided tensors are copied box by box. A box is walked in the order of the file, not of the
- * tensor, so that a transposed matrix is read by a few large reads that are spread over the output,
- * and not by one small read an element.
+ * tensor. A transposed matrix is thus read by a few large reads whose elements are scattered over
+ * the output, and not by one small read per element.
  */
 typedef struct box {
     int rank;
@@ -39,6 +40,7 @@ typedef struct box {
     int64_t run;               /* bytes that are contiguous in both */
 } box;
 
+/* A cache of the file for runs that are shorter than it. */
 typedef struct window {
     const mc_file *file;
     int64_t offset, size; /* what it holds of the file */
@@ -55,6 +57,7 @@ static mc_status copy_run(window *w, int64_t offset, int64_t size, unsigned char
         const int64_t left = w->end - offset;
         w->size = 0;
         const int64_t wanted = left < WINDOW_BYTES ? left : WINDOW_BYTES;
+        /* w->size is 0 until the read succeeds: a failed read leaves no valid bytes. */
         MC_TRY(mc_file_read(w->file, offset, w->bytes, (size_t)wanted, error));
         w->offset = offset;
         w->size = wanted;
@@ -63,6 +66,7 @@ static mc_status copy_run(window *w, int64_t offset, int64_t size, unsigned char
     return MC_OK;
 }
 
+/* An odometer: the last dimension turns fastest, and offsets follow its steps. */
 static mc_status copy_box(window *w, const box *b, int64_t offset, unsigned char *out,
                           mc_error *error)
 {
@@ -84,6 +88,10 @@ static mc_status copy_box(window *w, const box *b, int64_t offset, unsigned char
     }
 }
 
+/*
+ * Sorted by descending distance in the file, so that the last dimension is the nearest in it.
+ * Dimensions of one element have no distance.
+ */
 static void add_dimension(box *b, int64_t size, int64_t from, int64_t to)
 {
     if (size == 1)
@@ -112,15 +120,16 @@ static mc_status gather_rows(const stored *self, window *w, int d, int64_t first
         add_dimension(&b, size, self->strides[i] * element, to);
         to *= size;
     }
+    /* Dimensions that are contiguous on both sides become part of the run. */
     while (b.rank > 0 && b.from[b.rank - 1] == b.run && b.to[b.rank - 1] == b.run)
         b.run *= b.sizes[--b.rank];
     return copy_box(w, &b, offset + first * self->strides[d] * element, out, error);
 }
 
 /*
- * `count` elements from `first` on, counted within dimensions d, d + 1, … that begin at byte
- * `offset` of the file: what is left of a row that has begun, then whole rows, then the beginning
- * of one.
+ * Copies `count` elements from `first` on, counted within dimensions d, d + 1, … that begin at byte
+ * `offset` of the file: the rest of a row that has begun, then whole rows, then the beginning of
+ * one.
  */
 static mc_status gather(const stored *self, window *w, int d, int64_t offset, int64_t first,
                         int64_t count, unsigned char *out, mc_error *error)
@@ -186,6 +195,7 @@ static mc_status stored_read(const mc_source *source, int64_t first, int64_t cou
     const stored *const self = (const stored *)source;
     if (source->dtype == MC_F64 && as == MC_F32)
         return read_narrowed(self, first, count, out, error);
+    /* The elements go to the end of the output and are widened in place from its beginning. */
     const int64_t unused = count * (mc_dtype_bytes(as, 1) - element_size(source));
     MC_TRY(read_elements(self, first, count, (unsigned char *)out + unused, error));
     if (source->dtype != as)
@@ -193,7 +203,10 @@ static mc_status stored_read(const mc_source *source, int64_t first, int64_t cou
     return MC_OK;
 }
 
-/* The bytes [from, from + size) of one element; size is at most what is left of it. */
+/*
+ * The bytes [from, from + size) of one element; size is at most what is left of it. The widest
+ * element has 8 bytes.
+ */
 static mc_status read_part(const stored *self, int64_t index, int64_t from, int64_t size, void *out,
                            mc_error *error)
 {
@@ -234,7 +247,7 @@ static void stored_read_ahead(const mc_source *source, int64_t first, int64_t si
     if (self->row_major)
         mc_file_read_ahead(self->file, self->offset + first, size);
     else if (first == 0)
-        /* Any part of it may lie anywhere in it. */
+        /* A part of the tensor may be anywhere in its bytes: all of them are read ahead, once. */
         mc_file_read_ahead(self->file, self->offset, self->extent);
 }
 
@@ -270,8 +283,8 @@ static const mc_source_class stored_class = {
 };
 
 /*
- * Those of a row-major tensor; of dimensions with one element, and of empty tensors, for which any
- * would do.
+ * Sets the strides of a row-major tensor. They remain for dimensions of one element and for empty
+ * tensors, where any stride would be right.
  */
 static void set_row_major(stored *self)
 {
@@ -290,11 +303,16 @@ static mc_status set_strides(stored *self, const int64_t *strides, mc_error *err
     int64_t last = 0;
     for (int d = 0; d < self->source.rank; d++) {
         int64_t distance;
+        /* The stride of a single element is never used: any value is valid. */
         if (self->source.shape[d] == 1)
             continue;
         if (strides[d] < 0)
             return mc_fail(error, MC_FORMAT, "expected strides of 0 and more, found %lld",
                            (long long)strides[d]);
+        /*
+         * The last element decides how far the tensor reaches; with strides from 0 up no other is
+         * further.
+         */
         if (__builtin_mul_overflow(self->source.shape[d] - 1, strides[d], &distance) ||
             __builtin_add_overflow(last, distance, &last))
             return mc_fail(error, MC_FORMAT, "strides are too large: dimension %d has stride %lld",
@@ -313,6 +331,7 @@ static mc_status place(stored *self, int64_t begin, int64_t end, const int64_t *
                        mc_error *error)
 {
     set_row_major(self);
+    /* Without elements nothing is ever read: the place may be anywhere. */
     if (self->source.count == 0)
         return MC_OK;
     if (strides && mc_dtype_block(self->source.dtype) != 1)
@@ -324,6 +343,7 @@ static mc_status place(stored *self, int64_t begin, int64_t end, const int64_t *
         return mc_fail_at(error, MC_FORMAT, NULL, NULL, begin,
                           "expected data within the file's %lld bytes, found bytes %lld to %lld",
                           (long long)mc_file_size(self->file), (long long)begin, (long long)end);
+    /* Compared by subtraction: the sum of offset and extent could overflow. */
     if (self->offset < begin || self->offset > end || self->extent > end - self->offset)
         return mc_fail_at(error, MC_FORMAT, NULL, NULL, self->offset,
                           "expected %lld bytes from byte %lld on, but its storage is bytes %lld to "
@@ -366,6 +386,7 @@ static int order_unsigned(uint64_t a, uint64_t b)
     return (a > b) - (a < b);
 }
 
+/* By device and inode: links and relative paths lead to the same file under other names. */
 static int compare_files(const mc_file *a, const mc_file *b)
 {
     const mc_file_identity x = mc_file_identity_of(a), y = mc_file_identity_of(b);

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Of a model of several kinds of input, the text model's configuration may have the key instead. */
+/* Models with several kinds of input may have the key in the configuration of the text model. */
 bool mc_tied_is_off(const json_t *config)
 {
     const json_t *tie = json_object_get(config, "tie_word_embeddings");
@@ -45,6 +45,7 @@ static int compare_candidates(const void *a, const void *b)
 {
     const candidate *const x = a, *const y = b;
     const int difference = mc_stored_compare(x->source, y->source);
+    /* Equal tensors in the order of the checkpoint: "the first" must not depend on qsort. */
     return difference ? difference : (x->position > y->position) - (x->position < y->position);
 }
 
@@ -80,6 +81,7 @@ static mc_status collect_group(mc_checkpoint *checkpoint, const candidate *candi
 static mc_status collect_aliases(mc_checkpoint *checkpoint, const candidate *candidates,
                                  size_t count, mc_error *error)
 {
+    /* An upper bound: every candidate could be an alias. */
     checkpoint->aliases = mc_alloc_zero(count, sizeof *checkpoint->aliases);
     checkpoint->tied_to = mc_alloc_zero(count, sizeof *checkpoint->tied_to);
     if (!checkpoint->aliases || !checkpoint->tied_to)

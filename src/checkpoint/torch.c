@@ -6,8 +6,8 @@
 #include <string.h>
 
 /*
- * A pickle can name one value any number of times. What is done each time must therefore not depend
- * on the value's size, or a file of a few megabytes keeps its reader busy for hours.
+ * A pickle can name one value any number of times. The work per use must therefore not depend on
+ * the size of the value: otherwise a file of a few megabytes keeps its reader busy for hours.
  */
 enum {
     KEY_LIMIT = 256,     /* bytes of the key of a storage */
@@ -25,6 +25,9 @@ static mc_status storage_type(const mc_pickle_value *value, mc_torch_storage *ou
                        value->kind == MC_PICKLE_GLOBAL ? value->global->name : "something else");
     out->type = value->global->name;
     out->dtype = out->readable ? (mc_dtype)(meaning - MC_TORCH_STORAGE) : MC_U8;
+    /*
+     * Values of dtypes that only torch supports are not read, but their storages must be located.
+     */
     out->element_bytes = out->readable ? mc_dtype_bytes(out->dtype, 1)
                                        : meaning - MC_TORCH_STORAGE_OTHER;
     return MC_OK;
@@ -35,7 +38,7 @@ static bool is_count(const mc_pickle_value *value)
     return value->kind == MC_PICKLE_INT && value->integer >= 0;
 }
 
-/* (key, first, count): part of the storage, in old files. */
+/* (key, first, count): part of the storage, in old files. In elements. */
 static mc_status storage_view(const mc_pickle_value *view, mc_torch_storage *out, mc_error *error)
 {
     if (view->kind == MC_PICKLE_NONE)
@@ -65,6 +68,7 @@ mc_status mc_torch_storage_parse(const mc_pickle_value *persistent, mc_torch_sto
     MC_TRY(storage_type(id->items[1], out, error));
     const mc_pickle_value *const key = id->items[2];
     int64_t bytes;
+    /* The key becomes part of a member's name in a zip file. */
     if (key->kind != MC_PICKLE_TEXT || key->size > KEY_LIMIT || memchr(key->bytes, '\0', key->size))
         return mc_fail(error, MC_FORMAT,
                        "expected a text of at most %d bytes as the key of a storage", KEY_LIMIT);
@@ -80,6 +84,7 @@ mc_status mc_torch_storage_parse(const mc_pickle_value *persistent, mc_torch_sto
 
 /* ---- tensors ---- */
 
+/* Parameters around parameters. The limit ends walks of values that contain themselves. */
 enum { WRAPPER_LIMIT = 8 };
 
 static bool makes_tensor(const mc_global *function)
@@ -164,7 +169,10 @@ static mc_status parse_dtype(const mc_pickle_value *value, mc_dtype *dtype, mc_e
     return MC_OK;
 }
 
-/* {'conj': True} and {'neg': True}: what is stored is not what the tensor shows. */
+/*
+ * {'conj': True} and {'neg': True}: torch stores the values without the conjugation or negation
+ * that the tensor shows. The dict is searched at each use, so its size is limited.
+ */
 static mc_status check_metadata(const mc_pickle_value *arguments, size_t at, mc_error *error)
 {
     if (arguments->count <= at || arguments->items[at]->kind != MC_PICKLE_DICT)
@@ -200,6 +208,7 @@ static mc_status check_call(const mc_torch_call *call, mc_torch_storage *storage
                        needed, call->function->name, arguments->count);
     MC_TRY(mc_torch_storage_parse(arguments->items[0], storage, error));
     *dtype = storage->dtype;
+    /* Version 3 has an untyped storage, and the dtype as an argument. */
     if (meaning == MC_TORCH_REBUILD_TENSOR_V3)
         MC_TRY(parse_dtype(arguments->items[6], dtype, error));
     else if (!storage->readable)
@@ -217,6 +226,7 @@ mc_status mc_torch_tensor(const mc_torch_file *file, const mc_torch_call *call, 
     MC_TRY(check_call(call, &storage, &form.dtype, error));
     MC_TRY(parse_form(call->arguments, &form, error));
     MC_TRY(file->place(file->user, &storage, &begin, &end, error));
+    /* Cannot overflow: the view lies inside the storage, whose size in bytes was checked. */
     begin += storage.view_first * storage.element_bytes;
     end = begin + storage.view_count * storage.element_bytes;
     if (__builtin_mul_overflow(form.offset, mc_dtype_bytes(form.dtype, 1), &first) ||

@@ -4,9 +4,9 @@
 
 /*
  * Names that are not in this table are inert: the classes of callbacks, optimisers and settings
- * that training checkpoints name are never imported or called, here or by their mention. Refused is
- * what an attacker needs to run code in a program that does execute pickles. A checkpoint has no
- * use for it, and whoever merges one should hear of it.
+ * that training checkpoints name are never imported or called. REFUSED names are those that an
+ * attacker needs to run code in a program that does execute pickles. A checkpoint has no use for
+ * them, and the user should know about it.
  */
 const mc_global mc_torch_globals[] = {
     {"collections.OrderedDict", MC_GLOBAL_DICT, MC_TORCH_OTHER},
@@ -17,6 +17,7 @@ const mc_global mc_torch_globals[] = {
     {"torch._utils._rebuild_parameter_with_state", MC_GLOBAL_INERT, MC_TORCH_PARAMETER},
     {"torch.nn.parameter.Parameter", MC_GLOBAL_INERT, MC_TORCH_PARAMETER},
     {"torch._tensor._rebuild_from_type_v2", MC_GLOBAL_INERT, MC_TORCH_FROM_TYPE},
+    /* Patterns after the exact names that they cover: the first match counts. */
     {"torch._utils._rebuild_*", MC_GLOBAL_INERT, MC_TORCH_UNREADABLE_TENSOR},
     {"torch._tensor._rebuild_*", MC_GLOBAL_INERT, MC_TORCH_UNREADABLE_TENSOR},
     {"torch.FloatStorage", MC_GLOBAL_INERT, MC_TORCH_STORAGE + MC_F32},

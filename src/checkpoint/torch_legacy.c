@@ -21,9 +21,11 @@ static const char magic[] = "\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
 
 static bool probe(const unsigned char head[MC_PROBE_BYTES], int64_t size)
 {
+    /* The PROTO instruction of protocols 2 to 5. What follows is checked while it is read. */
     return size >= 2 && head[0] == 0x80 && head[1] >= 2 && head[1] <= 5;
 }
 
+/* end = 0: not located yet. Storages of the pickle that the list of keys omits stay so. */
 typedef struct storage {
     char *key;
     int64_t count, element_bytes;
@@ -54,6 +56,7 @@ static mc_status next_pickle(const legacy *l, size_t *at, mc_pickle **out, bool 
     if (status == MC_OK)
         *at += used;
     else if (error && error->offset >= 0)
+        /* Positions in an error count from the beginning of the file. */
         error->offset += (int64_t)*at;
     return status;
 }
@@ -70,8 +73,8 @@ static bool is_protocol(const mc_pickle_value *value)
 }
 
 /*
- * What it says of the byte order is that of the machine that wrote it; the storages are
- * little-endian in any case.
+ * The description of the system holds the byte order of the machine that wrote the file. The
+ * storages are little-endian in any case.
  */
 static bool is_system(const mc_pickle_value *value)
 {
@@ -106,6 +109,7 @@ static mc_status read_pickles(legacy *l, bool *ended, mc_error *error)
 
 static mc_status load(legacy *l, size_t size, mc_error *error)
 {
+    /* The values of a pickle refer to its bytes. */
     mc_pickle_free(l->object);
     l->object = NULL;
     mc_free(l->bytes);
@@ -117,8 +121,8 @@ static mc_status load(legacy *l, size_t size, mc_error *error)
 }
 
 /*
- * Where the pickles end is known once they are read: the beginning of the file is tried, and more
- * of it if that is too short.
+ * The end of the pickles is known only once they are read. The beginning of the file is tried, and
+ * four times as much while that is too short.
  */
 static mc_status find_pickles(legacy *l, mc_error *error)
 {
@@ -129,6 +133,7 @@ static mc_status find_pickles(legacy *l, mc_error *error)
         const int64_t length = size < all ? size : all;
         MC_TRY(load(l, (size_t)length, error));
         const mc_status status = read_pickles(l, &ended, error);
+        /* Only bytes that are missing are a reason to read more. */
         if (status == MC_OK || !ended || length == all)
             return status;
     }
@@ -159,6 +164,7 @@ static mc_status note_storage(legacy *l, const mc_torch_storage *seen, mc_error 
 {
     storage *known = NULL;
     MC_TRY(find_storage(l, seen->key, seen->key_size, &known, error));
+    /* Two tensors of one storage must agree about its size. */
     if (known && known->count * known->element_bytes != seen->count * seen->element_bytes)
         return mc_fail(error, MC_FORMAT, "storage '%.*s' has two sizes: %lld and %lld bytes",
                        shown(seen->key_size), seen->key,
@@ -173,6 +179,7 @@ static mc_status note_storage(legacy *l, const mc_torch_storage *seen, mc_error 
         return mc_fail_memory(error);
     l->storages[l->count] = (storage){
         .key = key, .count = seen->count, .element_bytes = seen->element_bytes};
+    /* Counted first: read_file frees the key even if the index cannot be extended. */
     if (!mc_index_set(&l->index, key, l->count++))
         return mc_fail_memory(error);
     return MC_OK;
@@ -199,13 +206,14 @@ static mc_status read_count(const mc_file *file, int64_t at, int64_t *count, mc_
     return MC_OK;
 }
 
-/* The storage whose count stands at *at; moves on behind its elements. */
+/* Locates the storage whose count stands at *at, and moves on behind its elements. */
 static mc_status locate_storage(const legacy *l, const mc_pickle_value *key, int64_t *at,
                                 mc_error *error)
 {
     storage *one = NULL;
     if (key->kind == MC_PICKLE_TEXT)
         MC_TRY(find_storage(l, key->bytes, key->size, &one, error));
+    /* A key that repeats would move the storage to other bytes. */
     if (!one || one->end > 0)
         return mc_fail(error, MC_FORMAT,
                        "expected the key of each storage once in the list of keys, found '%.*s'",
@@ -219,6 +227,7 @@ static mc_status locate_storage(const legacy *l, const mc_pickle_value *key, int
                           (long long)one->count, one->key, (long long)count);
     one->begin = *at + (int64_t)sizeof count;
     const int64_t left = mc_file_size(l->file) - one->begin;
+    /* Cannot overflow: the count equals that of the pickle, whose product was checked. */
     if (count * one->element_bytes > left)
         return mc_fail_at(
             error, MC_FORMAT, NULL, NULL, one->begin,

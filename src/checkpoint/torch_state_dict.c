@@ -8,7 +8,7 @@
 #include <string.h>
 
 /*
- * All names together are limited: they repeat those of the dicts around them, and a pickle can put
+ * All names together are limited: each repeats those of the dicts around it, and a pickle can put
  * one dict into many others.
  */
 enum {
@@ -19,7 +19,13 @@ enum {
     KEY_SHOWN = 100,   /* bytes of a key in one */
 };
 
-/* The state of a walk in mc_pickle_value.mark. Dicts may contain themselves. */
+/*
+ * The state of a walk, in mc_pickle_value.mark. Dicts may contain themselves.
+ *
+ *     UNSEEN ──holds_tensors──▶ WITHOUT_TENSORS ──a tensor is found──▶ WITH_TENSORS
+ *                                                                         │
+ *                                                     ADDED ◀──add_items──┘
+ */
 enum { UNSEEN, WITHOUT_TENSORS, WITH_TENSORS, ADDED };
 
 /* ---- descriptions ---- */
@@ -107,13 +113,17 @@ static bool is_tensor(const mc_pickle_value *value)
     return mc_torch_find_call(value, &call);
 }
 
-/* Whether a dict has tensors under names, in it or in dicts in it: optimisers number theirs. */
+/*
+ * Whether a dict has tensors under names, in it or in dicts in it. Keys that are numbers do not
+ * count: optimisers number their tensors.
+ */
 static bool holds_tensors(mc_pickle_value *dict, int depth)
 {
     if (dict->kind != MC_PICKLE_DICT || depth == 0)
         return false;
     if (dict->mark != UNSEEN)
         return dict->mark != WITHOUT_TENSORS;
+    /* Set before the walk goes deeper: a dict that contains itself then ends it. */
     dict->mark = WITHOUT_TENSORS;
     for (size_t i = 0; i < dict->count && dict->mark == WITHOUT_TENSORS; i += 2)
         if (dict->items[i]->kind == MC_PICKLE_TEXT &&
@@ -130,7 +140,10 @@ static bool has_own_tensors(const mc_pickle_value *dict)
     return false;
 }
 
-/* The index of the entry that the state dict is under; the count of items if there is none. */
+/*
+ * The index of the entry with the state dict under a usual key; the count of items if there is
+ * none. Keys in order of preference; of a key that repeats the last one.
+ */
 static size_t usual_entry(const mc_pickle_value *dict)
 {
     static const char *const keys[] = {"state_dict", "model_state_dict", "model", "module",
@@ -198,9 +211,14 @@ static mc_status note_siblings(const mc_torch_file *file, const mc_pickle_value 
 static mc_status find_state_dict(const mc_torch_file *file, mc_pickle_value **root, mc_notes *notes,
                                  mc_error *error)
 {
+    /* Training checkpoints nest: {'model': {'state_dict': …}}. */
     for (int depth = 0; depth < NESTING_LIMIT; depth++) {
         const mc_pickle_value *const dict = *root;
         size_t at = usual_entry(dict);
+        /*
+         * A usual key counts more than own tensors: the root may hold a few tensors beside the
+         * model.
+         */
         if (at == dict->count && has_own_tensors(dict))
             return MC_OK;
         if (at == dict->count)
@@ -243,7 +261,10 @@ static mc_status add_tensor(const walk *w, const char *name, const mc_torch_call
 
 static mc_status add_items(walk *w, mc_pickle_value *dict, const char *prefix, int depth);
 
-/* One item of a state dict. depth is how much further down dicts may be. */
+/*
+ * Adds one item of a state dict. `depth` is how many levels of dicts may still follow: it bounds
+ * the recursion.
+ */
 static mc_status add_item(walk *w, const mc_pickle_value *key, mc_pickle_value *value,
                           const char *prefix, int depth)
 {
@@ -254,6 +275,7 @@ static mc_status add_item(walk *w, const mc_pickle_value *key, mc_pickle_value *
         list_entry(&w->skipped, prefix, key, value);
         return MC_OK;
     }
+    /* Counted before the name is made, since the name is what takes memory. */
     w->name_bytes += strlen(prefix) + key->size;
     if (w->name_bytes > NAMES_LIMIT)
         return mc_fail(w->error, MC_FORMAT, "expected at most %d bytes in the names of all tensors",
@@ -272,7 +294,10 @@ static mc_status add_item(walk *w, const mc_pickle_value *key, mc_pickle_value *
 
 static mc_status add_items(walk *w, mc_pickle_value *dict, const char *prefix, int depth)
 {
-    /* Each dict once: a pickle can put a few into each other so that walks never end. */
+    /*
+     * Each dict once: a pickle can put a few dicts into each other so that a walk of all paths
+     * never ends.
+     */
     dict->mark = ADDED;
     for (size_t i = 0; i < dict->count; i += 2)
         MC_TRY(add_item(w, dict->items[i], dict->items[i + 1], prefix, depth));

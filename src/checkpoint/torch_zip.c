@@ -18,6 +18,7 @@ static const char pickle_name[] = "/data.pkl";
 
 enum { PREFIX_LIMIT = 1024 }; /* bytes: it is part of the name of each storage */
 
+/* Only "PK": whether it is a checkpoint is known once the members are listed. */
 static bool probe(const unsigned char head[MC_PROBE_BYTES], int64_t size)
 {
     /* An empty zip file begins with its end record. */
@@ -46,13 +47,16 @@ static mc_status find_member(const archive *a, const char *folder, const char *n
 }
 
 /*
- * The prefix is that of the one member which is called data.pkl and lies in a folder of the first
- * level.
+ * The prefix is the folder of the one member that is called data.pkl and lies in a folder of the
+ * first level. torch names the folder after the file, so it can be anything.
  */
 static mc_status find_prefix(archive *a, mc_error *error)
 {
     for (size_t i = 0; i < a->zip.count; i++) {
         const char *const name = a->zip.members[i].name;
+        /*
+         * May wrap around if the name is shorter: it is only used once the name is known to end so.
+         */
         const size_t length = strlen(name) - (sizeof pickle_name - 1);
         if (!mc_ends_with(name, pickle_name) || strchr(name, '/') != name + length)
             continue;
@@ -76,6 +80,7 @@ static mc_status check_byte_order(const archive *a, mc_error *error)
 {
     const mc_zip_member *member = NULL;
     MC_TRY(find_member(a, "byteorder", "", 0, &member, error));
+    /* Older files lack the record; they are read as little-endian. */
     if (!member)
         return MC_OK;
     char text[8] = {0};
@@ -91,6 +96,7 @@ static mc_status check_byte_order(const archive *a, mc_error *error)
 static mc_status check_kind(const archive *a, mc_error *error)
 {
     const mc_zip_member *program = NULL;
+    /* TorchScript programs have a data.pkl too, but their tensors are those of the program. */
     MC_TRY(find_member(a, "constants.pkl", "", 0, &program, error));
     if (program)
         return mc_fail(error, MC_UNSUPPORTED,
@@ -103,6 +109,7 @@ static mc_status read_pickle(archive *a, mc_error *error)
     const mc_zip_member *member = NULL;
     MC_TRY(find_member(a, "data.pkl", "", 0, &member, error));
     const int64_t size = member->end - member->begin;
+    /* Checked before memory is allocated. */
     if (size > MC_PICKLE_LIMIT)
         return mc_fail_at(error, MC_FORMAT, NULL, NULL, member->begin,
                           "expected a pickle of at most %d bytes, found %lld", MC_PICKLE_LIMIT,
@@ -125,6 +132,7 @@ static mc_status place(void *user, const mc_torch_storage *storage, int64_t *beg
     if (!member)
         return mc_fail(error, MC_FORMAT, "its storage '%.*s' is not in the file",
                        (int)storage->key_size, storage->key);
+    /* Cannot overflow: mc_torch_storage_parse checked the product. */
     const int64_t expected = storage->count * storage->element_bytes;
     if (member->end - member->begin != expected)
         return mc_fail_at(error, MC_FORMAT, NULL, NULL, member->begin,

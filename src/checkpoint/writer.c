@@ -17,6 +17,10 @@ void mc_layout_free(mc_layout *layout)
     *layout = (mc_layout){0};
 }
 
+/*
+ * Converts a position in the stream of all tensors to one in a file. Tensors of the shard that
+ * begin behind the position are not written yet.
+ */
 int64_t mc_layout_end(const mc_layout *layout, const mc_shard *shard, int64_t position)
 {
     int64_t end = (int64_t)shard->header_size;

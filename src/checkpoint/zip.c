@@ -56,7 +56,11 @@ typedef struct directory {
     int64_t limit; /* where the end records begin: neither directory nor members reach further */
 } directory;
 
-/* The end record that reaches exactly to the end of the file with its comment. */
+/*
+ * The end record that reaches exactly to the end of the file with its comment. A comment may
+ * contain the signature: the length of the comment decides. Searched backwards, since most files
+ * have no comment.
+ */
 static mc_status find_end(const mc_file *file, unsigned char *end, int64_t *offset, mc_error *error)
 {
     const int64_t size = mc_file_size(file);
@@ -81,6 +85,7 @@ static mc_status find_end(const mc_file *file, unsigned char *end, int64_t *offs
     return status;
 }
 
+/* The locator lies directly before the end record and points to the zip64 end record. */
 static mc_status read_end64(const mc_file *file, int64_t locator_offset, directory *out,
                             mc_error *error)
 {
@@ -131,6 +136,7 @@ static mc_status find_directory(const mc_file *file, directory *out, mc_error *e
                           "%llu bytes at byte %llu",
                           DIRECTORY_LIMIT, (long long)out->limit, (unsigned long long)out->size,
                           (unsigned long long)out->offset);
+    /* Bounds the memory for members by the size of the directory. */
     if (out->count > out->size / ENTRY_BYTES)
         return mc_fail_at(error, MC_FORMAT, NULL, NULL, at,
                           "a zip directory of %llu bytes cannot hold %llu members",
@@ -159,7 +165,8 @@ static bool take64(const unsigned char **field, size_t *left, uint64_t *value)
 }
 
 /*
- * The zip64 field has only those of the three values whose 32-bit field is all ones, in this order.
+ * The zip64 field has only those of the three values whose 32-bit field is all ones, in this order:
+ * size, packed size, offset.
  */
 static bool apply_zip64(entry *one, const unsigned char *extra, size_t left)
 {
@@ -188,6 +195,7 @@ static mc_status parse_entry(const unsigned char *bytes, size_t size, size_t *at
     if (left < ENTRY_BYTES || get32(b) != ENTRY_SIGNATURE)
         return mc_fail(error, MC_FORMAT, "expected another entry in the zip directory");
     const size_t name_size = get16(b + 28), extra = get16(b + 30), comment = get16(b + 32);
+    /* Without overflow: three 16-bit numbers. */
     if (left - ENTRY_BYTES < name_size + extra + comment)
         return mc_fail(error, MC_FORMAT, "an entry reaches beyond the end of the zip directory");
     *one = (entry){
@@ -205,6 +213,7 @@ static mc_status parse_entry(const unsigned char *bytes, size_t size, size_t *at
     return MC_OK;
 }
 
+/* Members are never extracted, but such a name has no place in a checkpoint. */
 static bool leads_outside(const char *name)
 {
     for (const char *part = name; part; part = strchr(part, '/')) {
@@ -215,6 +224,7 @@ static bool leads_outside(const char *name)
     return name[0] == '/' || strchr(name, '\\');
 }
 
+/* A member is read where it lies in the file, so it must be stored as it is. */
 static mc_status check_entry(const entry *one, const char *name, mc_error *error)
 {
     if (one->name_size == 0 || strlen(name) != one->name_size || leads_outside(name))
@@ -237,12 +247,16 @@ static mc_status check_entry(const entry *one, const char *name, mc_error *error
     return MC_OK;
 }
 
+/*
+ * Readers that trust the directory and readers that trust the local headers must see the same file:
+ * a contradiction means damage or an attack.
+ */
 static mc_status check_local_fields(const unsigned char *local, const entry *one, const char *name,
                                     mc_error *error)
 {
     const bool known = !(get16(local + 6) & FLAG_SIZES_FOLLOW);
     const uint32_t size = one->size < UINT32_MAX ? (uint32_t)one->size : UINT32_MAX;
-    /* Writers that use zip64 for all members have all ones there for small ones too. */
+    /* Writers that use zip64 for all members write all ones, for small members too. */
     const bool same_size = get32(local + 22) == size || get32(local + 22) == UINT32_MAX;
     if (get32(local) != LOCAL_SIGNATURE)
         return mc_fail(error, MC_FORMAT, "zip member '%s' does not begin where the directory says",
@@ -284,6 +298,10 @@ static mc_status locate(const mc_file *file, const entry *one, uint64_t director
     MC_TRY(mc_file_read(file, (int64_t)one->offset, local, sizeof local, error));
     MC_TRY(check_local_fields(local, one, name, error));
     MC_TRY(check_local_name(file, one, name, error));
+    /*
+     * The extra field of the local header may differ from that of the directory: torch pads it to
+     * align the data.
+     */
     const uint64_t begin = one->offset + LOCAL_BYTES + one->name_size + get16(local + 28);
     if (begin > directory_offset || one->size > directory_offset - begin)
         return mc_fail(error, MC_FORMAT,
@@ -303,6 +321,7 @@ static int compare_members(const void *a, const void *b)
     return (x->header > y->header) - (x->header < y->header);
 }
 
+/* Sorted by place, so that overlaps are between neighbours. */
 static mc_status index_members(mc_zip *zip, mc_error *error)
 {
     qsort(zip->members, zip->count, sizeof *zip->members, compare_members);
@@ -311,6 +330,7 @@ static mc_status index_members(mc_zip *zip, mc_error *error)
         if (i > 0 && zip->members[i].header < zip->members[i - 1].end)
             return mc_fail_at(error, MC_FORMAT, NULL, NULL, zip->members[i].header,
                               "zip members '%s' and '%s' overlap", zip->members[i - 1].name, name);
+        /* Two members of one name: readers disagree about which one counts. */
         if (mc_zip_find(zip, name))
             return mc_fail(error, MC_FORMAT, "the zip file has two members '%s'", name);
         if (!mc_index_set(&zip->index, name, i))
