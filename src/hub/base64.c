@@ -8,7 +8,7 @@ char *mc_base64(const void *bytes, size_t size)
     const unsigned char *const in = bytes;
     char *const out = mc_alloc((size + 2) / 3 * 4 + 1);
     size_t at = 0;
-    /* Three bytes are four digits; missing bytes at the end are marked by "=". */
+    /* Three bytes are four digits. Bytes that are missing at the end are marked by "=". */
     for (size_t i = 0; out && i < size; i += 3) {
         const unsigned group = (unsigned)in[i] << 16 |
                                (i + 1 < size ? (unsigned)in[i + 1] << 8 : 0) |

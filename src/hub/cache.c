@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+/* DEEPEST_FOLDER ends the listing of a folder that a link leads back to. */
 enum { FOLDER_MODE = 0777, FILE_MODE = 0666, COPY_BLOCK = 1 << 20, DEEPEST_FOLDER = 16 };
 
 /* ---- paths ----------------------------------------------------------------------------------- */
@@ -56,6 +57,7 @@ mc_status mc_cache_make_parents(const char *path, mc_error *error)
     if (!partial)
         return mc_fail_memory(error);
     mc_status result = MC_OK;
+    /* Other processes may create the same folders at once: EEXIST is success. */
     for (char *at = strchr(partial + 1, '/'); at && result == MC_OK; at = strchr(at + 1, '/')) {
         *at = '\0';
         if (mc_system->stat(partial, &status) != 0 && mc_system->mkdir(partial, FOLDER_MODE) != 0 &&
@@ -84,7 +86,10 @@ static mc_status write_new(const char *path, const char *text, mc_error *error)
     return status;
 }
 
-/* Readers find either the old text or the new one, complete. */
+/*
+ * Readers find either the old text or the new one, complete. The name of the draft differs per
+ * process and call.
+ */
 static mc_status replace_text(const char *path, const char *text, mc_error *error)
 {
     static atomic_uint counter;
@@ -221,7 +226,7 @@ static mc_status copy_blocks(mc_file *from, int to, const char *name, char *bloc
     return MC_OK;
 }
 
-/* Copies a blob to a temporary name, then renames it. */
+/* Copies a blob to a temporary name, then renames it: no reader sees a part of it. */
 static mc_status copy_file(const char *blob, const char *pointer, mc_error *error)
 {
     mc_file *from = NULL;
@@ -262,21 +267,22 @@ static char *link_text(const char *path, const char *etag)
     return NULL;
 }
 
-/* False with errno if the link cannot be made. */
+/* False with errno if the link cannot be made. A link to a blob that was removed is replaced. */
 static bool make_link(const char *text, const char *pointer)
 {
     if (mc_system->symlink(text, pointer) == 0)
         return true;
     if (errno != EEXIST)
         return false;
+    /* A link that leads somewhere is valid, even if another process made it meanwhile. */
     if (mc_cache_has(pointer, NULL))
         return true; /* made by another process */
     return mc_system->unlink(AT_FDCWD, pointer, 0) == 0 && mc_system->symlink(text, pointer) == 0;
 }
 
 /*
- * Links may be impossible for good reasons (exFAT, some network file systems, Windows shares): then
- * the snapshot holds the file itself, as huggingface_hub does it. Other errors are reported.
+ * Some file systems cannot hold links (exFAT, some network file systems, Windows shares): the
+ * snapshot then holds the file itself, as with huggingface_hub. Other errors are reported.
  */
 static mc_status place(const mc_hub_settings *settings, const char *blob, const char *pointer,
                        const char *text, bool fresh, mc_error *error)
@@ -286,6 +292,7 @@ static mc_status place(const mc_hub_settings *settings, const char *blob, const 
         return MC_OK;
     if (!settings->copies && errno != EPERM && errno != ENOTSUP && errno != ENOSYS)
         return mc_fail_errno(error, pointer, "cannot create the link");
+    /* A fresh blob is moved: no other snapshot links to it. */
     if (!fresh)
         return copy_file(blob, pointer, error);
     if (mc_system->rename(blob, pointer, 0) != 0)

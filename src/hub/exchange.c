@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+/* Bounds the memory that a server can make the client use. */
 #define REPLY_LIMIT ((size_t)64 << 20)
 
 /* After the last byte was sent, a server may take a while, e.g. to assemble a file of 50 GB. */
@@ -35,6 +36,7 @@ static void on_done(mc_request *request)
 static mc_status start(const mc_repository *repository, const mc_exchange *exchange, waiting *w,
                        mc_request *request, double pause, mc_error *error)
 {
+    /* A request can be started again only after it was cleared. */
     mc_request_clear(request);
     mc_text_free(&w->body);
     w->done = false;
@@ -59,6 +61,9 @@ static mc_status start(const mc_repository *repository, const mc_exchange *excha
 static mc_status wait_for(mc_transfers *transfers, const mc_exchange *exchange, const waiting *w,
                           const mc_request *request, mc_error *error)
 {
+    /*
+     * transfers->status is also set by an interruption: the caller's flag is polled in each step.
+     */
     while (!w->done && transfers->status == MC_OK) {
         mc_transfers_step(transfers, step_seconds);
         if (exchange->progress)
@@ -69,7 +74,7 @@ static mc_status wait_for(mc_transfers *transfers, const mc_exchange *exchange, 
     return transfers->status;
 }
 
-/* Error pages are HTML: a body that is not JSON is not an error by itself. */
+/* Error pages are HTML: a body that is not JSON is not an error. */
 static void take_reply(const mc_request *request, const waiting *w, mc_exchange *exchange)
 {
     const mc_reply *const reply = &request->reply;
@@ -80,25 +85,30 @@ static void take_reply(const mc_request *request, const waiting *w, mc_exchange 
         (void)mc_json_parse(w->body.data, w->body.length, &exchange->json, NULL);
 }
 
-/* With `once`, only a reply proves that the server did not act on the request. */
+/*
+ * With `once`, only a reply proves that the server did not act on the request. A broken connection
+ * proves nothing.
+ */
 static bool may_retry(const mc_exchange *exchange, const mc_request *request)
 {
     return mc_retry_is_worth(request) && !(exchange->once && request->how != MC_HTTP_REPLIED);
 }
 
-/* 2xx, or what the caller wants to know: the rest is an error already. */
+/* MC_OK for 2xx, or with any_status for any reply that a retry cannot change. */
 static mc_status check(const mc_repository *repository, const mc_exchange *exchange,
                        const mc_request *request, bool any_status, mc_error *error)
 {
     const bool replied = request->how == MC_HTTP_REPLIED && !mc_retry_is_worth(request);
     if (replied && (any_status || request->reply.status / 100 == 2))
         return MC_OK;
+    /* Gated repositories have an error of their own, with the address of their conditions. */
     if (request->how == MC_HTTP_REPLIED && request->reply.status == 403 &&
         strcmp(request->reply.error_code, "GatedRepo") != 0)
         return mc_fail_at(error, MC_IO, repository->id.name, NULL, -1,
                           "the token does not permit this (status 403): it needs write access%s%s",
                           request->reply.error_message[0] ? "; the server says: " : "",
                           request->reply.error_message);
+    /* mc_refusal fills an error in any case: its code is the result. */
     mc_error ignored = MC_ERROR_NONE;
     mc_refusal(repository, exchange->path, request, error ? error : &ignored);
     return error ? error->code : ignored.code;

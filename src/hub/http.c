@@ -6,7 +6,10 @@
 
 #include <mergecraft/version.h>
 
-/* The type checks are macros, which prevent calls through a table of functions. */
+/*
+ * libcurl's type checks are macros around the functions' names, which calls through a table cannot
+ * use.
+ */
 #define CURL_DISABLE_TYPECHECK
 #define CURL_DISABLE_DEPRECATION
 #include <curl/curl.h>
@@ -40,6 +43,7 @@ static struct {
 #undef X
 } curl;
 
+/* MOST_IGNORED: bytes of an error page after which the request ends. */
 enum {
     MOST_REDIRECTS = 10,
     CONNECTIONS_A_HOST = 8,
@@ -51,6 +55,7 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static mc_status loaded;
 static mc_error load_error;
 
+/* Under pthread_once: curl_global_init is not thread-safe. */
 static void load(void)
 {
 #ifdef MC_LINK_CURL
@@ -81,7 +86,10 @@ struct mc_http {
 
 /* ---- handles --------------------------------------------------------------------------------- */
 
-/* Only the list that is used for the endpoint alone has the token. */
+/*
+ * Makes the two lists of headers. Only the list that is used for the endpoint alone has the token.
+ * "Accept:" removes the header that libcurl sends by default.
+ */
 static bool make_headers(mc_http *http)
 {
     const char *const token = http->settings->token;
@@ -91,6 +99,10 @@ static bool make_headers(mc_http *http)
     struct curl_slist *const longer = line && token && http->trusted
                                           ? curl.curl_slist_append(http->trusted, line)
                                           : http->trusted;
+    /*
+     * Overwritten: the token must not stay in freed memory. volatile keeps the compiler from
+     * removing the loop.
+     */
     for (volatile char *c = line; c && *c; c++)
         *c = '\0';
     mc_free(line);
@@ -185,7 +197,7 @@ static size_t on_body(char *bytes, size_t one, size_t size, void *user)
 {
     mc_request *const request = user;
     request->heard = mc_seconds();
-    /* The page of an error is not read, and not waited for if it is long. */
+    /* The body of an error is ignored. If it is long, returning 0 ends the request. */
     if (request->reply.status / 100 != 2 || !request->body)
         return (request->ignored += size * one) > MOST_IGNORED ? 0 : size * one;
     request->stopped = !request->body(request, bytes, size * one);
@@ -224,6 +236,7 @@ static int on_seek(void *user, curl_off_t offset, int origin)
 static void set_body(CURL *easy, mc_request *request)
 {
     request->sent = 0;
+    /* UPLOAD takes the body from the callback, and CUSTOMREQUEST replaces the method PUT. */
     curl.curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
     curl.curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
     curl.curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)request->send_size);
@@ -241,7 +254,7 @@ static struct curl_slist *headers_of(const mc_http *http, mc_request *request, b
     struct curl_slist *list = NULL;
     if (!request->headers && !request->method)
         return shared;
-    /* Without "Expect: 100-continue", which many servers and proxies do not answer. */
+    /* Without "Expect: 100-continue": many servers and proxies do not answer it. */
     list = curl.curl_slist_append(NULL, "Expect:");
     for (const struct curl_slist *line = shared; list && line; line = line->next)
         list = append(list, line->data);
@@ -257,11 +270,13 @@ static void set_limits(CURL *easy, const mc_http *http, const mc_request *reques
     curl.curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT, settings->head_timeout);
     curl.curl_easy_setopt(easy, CURLOPT_TIMEOUT, request->timeout);
     curl.curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)RECEIVE_BUFFER);
+    /* libcurl must not use signals for its timeouts: they belong to the process. */
     curl.curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    /* Redirects are followed by `follow`, which decides about the token anew. */
     curl.curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
     curl.curl_easy_setopt(easy, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
     curl.curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
-    /* Asks for plain bytes, but decodes compressed ones from a server that sends them anyway. */
+    /* Asks for plain bytes. Compressed ones from a server that sends them anyway are decoded. */
     curl.curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "identity");
     struct stat status;
     const char *const trust = settings->certificates;
@@ -284,6 +299,7 @@ static mc_status run(mc_http *http, mc_request *request, mc_error *error)
     request->wake = request->heard = 0;
     request->failure[0] = '\0';
     mc_reply_clear(&request->reply);
+    /* Decided per URL, so that after each redirect the token goes to the endpoint only. */
     const bool trusted = mc_url_origin(request->url, &origin) &&
                          mc_origin_same(&origin, &http->endpoint);
     set_limits(easy, http, request);
@@ -298,7 +314,9 @@ static mc_status run(mc_http *http, mc_request *request, mc_error *error)
     if (request->method && strcmp(request->method, "GET") != 0)
         set_body(easy, request);
     curl.curl_easy_setopt(easy, CURLOPT_NOBODY, request->head ? 1L : 0L);
-    /* HEAD requests wait for an open connection that they can share (HTTP/2). */
+    /*
+     * A HEAD request waits for a connection that it can share (HTTP/2) instead of opening another.
+     */
     curl.curl_easy_setopt(easy, CURLOPT_PIPEWAIT, request->head ? 1L : 0L);
     if (request->end)
         snprintf(range, sizeof range, "%lld-%lld", (long long)request->begin,
@@ -307,6 +325,10 @@ static mc_status run(mc_http *http, mc_request *request, mc_error *error)
         snprintf(range, sizeof range, "%lld-", (long long)request->begin);
     if (request->begin || request->end)
         curl.curl_easy_setopt(easy, CURLOPT_RANGE, range);
+    /*
+     * On a connection of its own, since libcurl repeats a request if a reused connection was
+     * closed.
+     */
     curl.curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, request->once ? 1L : 0L);
     curl.curl_easy_setopt(easy, CURLOPT_PRIVATE, request);
     curl.curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, request->failure);
@@ -359,6 +381,7 @@ static bool follow(mc_http *http, mc_request *request, mc_error *error)
                         "http");
         return false;
     }
+    /* "Home" is the endpoint, the only origin that gets the token. */
     const bool home = mc_url_origin(url, &origin) && mc_origin_same(&origin, &http->endpoint);
     if (request->stay && (!home || reply->linked_etag[0])) {
         /* The caller asked for the location of a file, not for the file. */
@@ -366,7 +389,7 @@ static bool follow(mc_http *http, mc_request *request, mc_error *error)
         request->reply.location = url;
         return false;
     }
-    /* 301 to 303 turn a POST into a GET, which would lose its body. */
+    /* 301, 302 and 303 turn a POST into a GET, which would lose its body. */
     if (request->send_size > 0 && reply->status != 307 && reply->status != 308) {
         mc_free(url);
         refuse(request, "expected a redirect with status 307 or 308");
@@ -379,6 +402,7 @@ static bool follow(mc_http *http, mc_request *request, mc_error *error)
     }
     mc_free(request->url);
     request->url = url;
+    /* `finish` removed it from the list. */
     request->next = http->requests;
     http->requests = request;
     if (run(http, request, error) == MC_OK)
@@ -396,6 +420,9 @@ static bool is_final(CURLcode code)
            code == CURLE_SSL_CERTPROBLEM || code == CURLE_BAD_CONTENT_ENCODING;
 }
 
+/*
+ * A body that was long enough to be cut off by on_body is a complete reply here: its status counts.
+ */
 static void set_result(mc_request *request, CURLcode code)
 {
     const bool whole = code == CURLE_OK || request->ignored > MOST_IGNORED;
@@ -442,8 +469,8 @@ static mc_status start_waiting(mc_http *http, double *seconds, mc_error *error)
 }
 
 /*
- * libcurl's own measure (CURLOPT_LOW_SPEED_TIME) takes seconds longer than it is told, and counts
- * requests that wait for a connection. Time counts from when the request was sent.
+ * libcurl's own limit (CURLOPT_LOW_SPEED_TIME) reacts seconds late, and includes requests that wait
+ * for a connection. Here the time counts from when the request was sent.
  */
 static bool is_silent(const mc_http *http, mc_request *request)
 {
@@ -460,7 +487,7 @@ static bool is_silent(const mc_http *http, mc_request *request)
     return request->heard > 0 && mc_seconds() - request->heard >= (double)limit;
 }
 
-/* `done` may change the list: search from its beginning after each one. */
+/* `done` may change the list: the search begins again after each one. */
 static void end_silent(mc_http *http, mc_error *error)
 {
     for (mc_request *request = http->requests; request;) {
@@ -488,6 +515,10 @@ mc_status mc_http_step(mc_http *http, double seconds, mc_error *error)
         finished = true;
     }
     end_silent(http, error);
+    /*
+     * After a finished request nothing is waited for: `done` may have started others, which need a
+     * step.
+     */
     if (code == CURLM_OK && !finished)
         code = curl.curl_multi_poll(http->multi, NULL, 0, (int)(seconds * 1000), NULL);
     if (code != CURLM_OK)

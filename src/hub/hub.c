@@ -11,6 +11,7 @@ bool mc_hub_is_name(const char *text)
     mc_hub_id id = {0};
     const bool good = strchr(text, '/') && mc_hub_id_parse(text, MC_HUB_MODEL, &id, NULL) == MC_OK;
     mc_hub_id_free(&id);
+    /* A revision may contain slashes: only one before "@" belongs to the name. */
     return good && strcspn(text, "/") < strcspn(text, "@");
 }
 
@@ -42,6 +43,7 @@ static bool describe(const mc_snapshot *snapshot, mc_hub_snapshot *out)
         out->files[i] = mc_strdup(snapshot->items[i]->path);
         out->sizes[i] = snapshot->items[i]->size;
         out->bytes_received += snapshot->items[i]->received;
+        /* Counted before it is checked: mc_hub_snapshots_free accepts NULL. */
         out->file_count = i + 1;
         good = out->files[i] != NULL;
     }
@@ -67,6 +69,7 @@ mc_status mc_hub_download(const mc_hub_spec *specs, size_t count, const mc_hub_o
     if (status == MC_OK)
         status = mc_session_fetch_weights(&session, true, error);
     if (status == MC_OK) {
+        /* Only now: a ref must not lead to an incomplete snapshot. */
         mc_session_write_refs(&session);
         status = describe_all(&session, out, error);
     }

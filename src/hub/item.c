@@ -10,12 +10,14 @@
 #include <string.h>
 
 enum { FIRST_HEADER = 65536, HEADER_LENGTH = 8, HEADER_LIMIT = 100000000 };
-/* A file without a known size is a small one: the server announces the size of large files. */
+/* A file without a known size is a small one: servers announce the size of large files. */
 #define UNKNOWN_LIMIT (INT64_C(64) << 20)
-/* So much data makes an attempt count as progress: failures are counted from zero again. */
+/* If this much arrives in an attempt, failures are counted from zero again. */
 #define PROGRESS (INT64_C(1) << 20)
 
-/* Every path that ends work on an item comes here once: the session counts on `pending`. */
+/*
+ * Every path that ends the work on an item comes here once: the session runs while `pending` > 0.
+ */
 static void close_item(mc_item *item)
 {
     item->repository->transfers->pending--;
@@ -57,7 +59,10 @@ static void set_waiting(mc_item *item)
 
 /* ---- blobs and snapshots --------------------------------------------------------------------- */
 
-/* Links a blob of the cache into the snapshot; false if there is none. */
+/*
+ * Links a blob of the cache into the snapshot; false if there is none. A blob of another size than
+ * the announced one is not used.
+ */
 static bool use_blob(mc_item *item)
 {
     int64_t size = 0;
@@ -97,9 +102,9 @@ static mc_status commit_blob(mc_item *item, mc_error *error)
 static void start_attempt(mc_item *item, double pause);
 
 /*
- * What the reply must have, for the download to be verifiable: the commit (without it the server is
- * not a Hub, but perhaps a proxy's login page), and a checksum as ETag. A large file is announced
- * by X-Linked-Etag, since the ETag of a redirect is that of the small pointer file.
+ * Requires what makes the download verifiable. Without the commit the server is not a Hub, but
+ * perhaps the login page of a proxy. The ETag must be a checksum. A large file is announced by
+ * X-Linked-Etag, since the ETag of a redirect is that of the small pointer file.
  */
 static mc_status read_head(mc_item *item, mc_error *error)
 {
@@ -116,6 +121,7 @@ static mc_status read_head(mc_item *item, mc_error *error)
     if ((digits != 40 && digits != 64) || !mc_hub_is_hex(etag, digits))
         return mc_fail(error, MC_FORMAT, "expected a sha256 or a git sha1 as ETag, found '%s'",
                        etag);
+    /* The length of a compressed body, or of a redirect, is not that of the file. */
     const bool plain = reply->status == 200 && !reply->encoded && !reply->linked_etag[0];
     item->size = reply->linked_size >= 0 ? reply->linked_size : plain ? reply->length : -1;
     if (digits == 64 && item->size < 0)
@@ -127,8 +133,8 @@ static mc_status read_head(mc_item *item, mc_error *error)
 }
 
 /*
- * A file is asked about twice at most: first for its size and checksum, and again (RUNNING) when
- * the signed address of its content has expired.
+ * Handles the reply to a HEAD request. There are at most two per attempt: the first for size and
+ * checksum, and another one (RUNNING) when the signed address of the content has expired.
  */
 static void on_head(mc_request *request)
 {
@@ -147,6 +153,7 @@ static void on_head(mc_request *request)
         if (mc_http_start(item->repository->transfers->http, request, pause, &error) != MC_OK)
             fail_item(item, &error);
     } else if (!found) {
+        /* Other clients of the cache then know without a request that the file does not exist. */
         if (strcmp(reply->error_code, "EntryNotFound") == 0 && reply->commit[0])
             mc_cache_note_missing(item->repository->folder, reply->commit, item->path);
         refuse_item(item);
@@ -192,6 +199,7 @@ static bool check_reply(mc_item *item, mc_error *error)
     const mc_request *const request = &item->request;
     const mc_reply *const reply = &request->reply;
     item->checked = true;
+    /* From byte 0 on, any reply with the content fits: 200 or 206. */
     if (request->begin == 0)
         return true;
     if (reply->status == 206 && reply->range_begin == request->begin && !reply->encoded &&
@@ -228,16 +236,16 @@ static bool on_bytes(mc_request *request, const char *bytes, size_t size)
 }
 
 /*
- * A wrong checksum leads to one more attempt from byte 0, unless this one began there: the fault
- * may lie in the bytes of an earlier process. After a whole attempt the server's file is wrong, and
- * the partial file is removed.
+ * A checksum that does not match leads to one more attempt from byte 0, unless this one began
+ * there: the fault may lie in the bytes of an earlier process or attempt. After a whole attempt the
+ * server's file is wrong, and the partial file is removed.
  */
 static void complete(mc_item *item)
 {
     mc_error error = MC_ERROR_NONE;
     mc_status status = mc_partial_check(&item->partial, &error);
     if (status == MC_FORMAT && !item->whole) {
-        /* The error may lie in what an earlier process or attempt left behind. */
+        /* Only the checksum gives MC_FORMAT. Other failures, such as of the disk, are final. */
         status = mc_partial_restart(&item->partial, &error);
         if (status == MC_OK) {
             start_attempt(item, 0);
@@ -272,6 +280,7 @@ static void retry(mc_item *item)
         start_attempt(item, pause);
         return;
     }
+    /* A complete reply with too few bytes: the status would be a misleading text. */
     if (item->request.how == MC_HTTP_REPLIED && item->request.reply.status / 100 == 2) {
         item->request.how = MC_HTTP_BROKEN;
         snprintf(item->request.problem, sizeof item->request.problem,
@@ -307,7 +316,7 @@ static void on_fetched(mc_request *request)
     mc_item *const item = request->user;
     const int status = request->reply.status;
     const bool good = request->how == MC_HTTP_REPLIED && status / 100 == 2;
-    /* A signed address of a content delivery network expires: ask for a new one, once. */
+    /* Signed addresses of content delivery networks expire: ask for a new one, once. */
     const bool expired = request->how == MC_HTTP_REPLIED &&
                          (status == 401 || status == 403 || status == 404 || status == 410);
     if (item->repository->transfers->status != MC_OK) {
@@ -343,6 +352,7 @@ static void send_request(mc_item *item, double pause)
 static void start_attempt(mc_item *item, double pause)
 {
     mc_request_clear(&item->request);
+    /* A partial file that was taken over may be complete already. */
     if (item->size >= 0 && item->partial.written == item->size) {
         complete(item);
         return;
@@ -359,6 +369,7 @@ void mc_item_try_lock(mc_item *item)
     const mc_repository *const repository = item->repository;
     const mc_lock lock = mc_partial_lock(&item->partial, &item->repository->transfers->settings,
                                          repository->folder);
+    /* Also while waiting for the lock: the other process may have completed the blob. */
     if (use_blob(item)) {
         mc_partial_end(&item->partial, false);
     } else if (lock == MC_LOCK_BUSY) {
@@ -412,6 +423,7 @@ static bool on_header_bytes(mc_request *request, const char *bytes, size_t size)
     if (!item->checked && request->reply.status == 200)
         item->header_size = 0; /* a server without ranges sends the whole file */
     item->checked = true;
+    /* Twice the size: the header arrives in many pieces. */
     if (item->header_size + size > item->header_room) {
         const size_t room = (item->header_size + size) * 2;
         char *const longer = mc_realloc(item->header, room);
@@ -426,6 +438,7 @@ static bool on_header_bytes(mc_request *request, const char *bytes, size_t size)
     }
     memcpy(item->header + item->header_size, bytes, size);
     item->header_size += size;
+    /* Returning false ends the request once the header is complete. */
     return !has_header(item);
 }
 
@@ -453,7 +466,7 @@ static void on_header_fetched(mc_request *request)
     }
 }
 
-/* Most headers fit into the first request; of longer ones the rest follows in a second. */
+/* Most headers fit into the first request. The rest of a longer one follows in a second. */
 static void ask_header(mc_item *item, double pause)
 {
     const int64_t bytes = header_bytes(item);
@@ -480,6 +493,7 @@ void mc_item_fetch_header(mc_item *item)
 int64_t mc_item_missing(const mc_item *item)
 {
     const int64_t missing = item->size - mc_partial_arrived(item->repository->folder, item->etag);
+    /* At least 1: even a complete partial file still has to be checked. */
     return missing > 0 ? missing : 1;
 }
 

@@ -7,7 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* As other clients: servers limit the size of a batch. */
+/*
+ * BATCH is that of other clients: servers limit the size of a batch. MOST_PARTS is the limit of S3.
+ */
 enum { BATCH = 256, MOST_PARTS = 10000 };
 
 static const char *const lfs_headers[] = {"Content-Type: application/vnd.git-lfs+json",
@@ -33,7 +35,7 @@ static void on_progress(int64_t sent, void *user)
     upload->progress(upload->entry, upload->sent + sent, upload->user);
 }
 
-/* Sends JSON, which it takes, and takes the reply's JSON; NULL if it is not JSON. */
+/* Sends JSON and releases it. *reply is the JSON of the reply, NULL if it has none. */
 static mc_status post(const mc_repository *repository, const char *url, const char *const *headers,
                       const char *path, json_t *json, json_t **reply, mc_error *error)
 {
@@ -92,7 +94,7 @@ static int64_t chunk_size_of(const json_t *header)
     return 0;
 }
 
-/* The URL of a part, whose key is its number, in servers' replies with or without leading zeros. */
+/* The URL of a part. Its key is its number, with or without leading zeros. */
 static const char *part_url(const json_t *header, int64_t part)
 {
     const char *name;
@@ -121,6 +123,7 @@ static mc_status put_parts(lfs_upload *upload, const json_t *header, int64_t chu
 {
     const int64_t size = upload->entry->size, count = (size + chunk - 1) / chunk;
     char etag[MC_ETAG_SIZE];
+    /* A wrong chunk_size must not lead to an endless list of parts. */
     if (count > MOST_PARTS)
         return fail_reply(upload, "at most 10000 parts", error);
     for (int64_t part = 1; part <= count; part++) {
@@ -137,7 +140,7 @@ static mc_status put_parts(lfs_upload *upload, const json_t *header, int64_t chu
     return MC_OK;
 }
 
-/* The parts go to the storage, and their list to the Hub, which assembles them. */
+/* The parts go to the storage. Their list goes to the Hub, which assembles them. */
 static mc_status put_multipart(lfs_upload *upload, const char *url, const json_t *header,
                                mc_error *error)
 {
@@ -177,7 +180,10 @@ static mc_status follow_actions(lfs_upload *upload, const json_t *actions, mc_er
     if (!url)
         return fail_reply(upload, "an upload address (does the server offer xet only?)", error);
     MC_TRY(mc_file_open(upload->entry->file, &upload->file, error));
-    /* A file that changed since its hash was computed would be refused after the transfer only. */
+    /*
+     * The server would reject a file that changed since its hash was computed, but only after the
+     * transfer.
+     */
     mc_status status = mc_file_size(upload->file) == upload->entry->size
                            ? MC_OK
                            : mc_fail_at(error, MC_CHANGED, upload->entry->file, NULL, -1,
@@ -186,6 +192,7 @@ static mc_status follow_actions(lfs_upload *upload, const json_t *actions, mc_er
         status = json_object_get(header, "chunk_size")
                      ? put_multipart(upload, url, header, error)
                      : put(upload, url, 0, upload->entry->size, ignored, error);
+    /* Again after the transfer: what was sent must be what was hashed. */
     if (status == MC_OK)
         status = mc_file_check(upload->file, error);
     mc_file_unref(upload->file);
@@ -223,6 +230,7 @@ static mc_status read_object(lfs_upload *upload, const mc_upload_entry *const *b
     const json_t *const problem = json_object_get(object, "error");
     const json_t *const actions = json_object_get(object, "actions");
     const char *const message = json_string_value(json_object_get(problem, "message"));
+    /* Objects may come in another order than they were asked for. */
     upload->entry = find_entry(batch, count, json_string_value(json_object_get(object, "oid")));
     upload->sent = 0;
     if (!upload->entry)
@@ -233,6 +241,7 @@ static mc_status read_object(lfs_upload *upload, const mc_upload_entry *const *b
         return mc_fail_at(error, MC_IO, upload->entry->file, NULL, -1,
                           "the server refuses the file%s%.200s", message ? ": " : "",
                           message ? message : "");
+    /* No actions: the storage has the content already. */
     return json_object_size(actions) > 0 ? follow_actions(upload, actions, error) : MC_OK;
 }
 
@@ -268,6 +277,7 @@ mc_status mc_lfs_upload(const mc_repository *repository, const mc_upload_files *
     lfs_upload upload = {.repository = repository, .progress = progress, .user = user};
     const mc_upload_entry *batch[BATCH];
     size_t count = 0;
+    /* One step more than there are files: the last one sends the rest. */
     for (size_t i = 0; i <= files->count; i++) {
         const mc_upload_entry *const entry = i < files->count ? &files->entries[i] : NULL;
         if (count == BATCH || (!entry && count > 0)) {

@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+/* Bounds the memory that a server can make the client use. */
 #define LISTING_LIMIT ((size_t)256 << 20)
 
 static bool on_bytes(mc_request *request, const char *bytes, size_t size)
@@ -34,6 +35,7 @@ static mc_status request_list(mc_snapshot *snapshot, char *url, double pause, mc
 mc_status mc_list_begin(mc_snapshot *snapshot, mc_error *error)
 {
     mc_repository *const repository = &snapshot->repository;
+    /* Until it is known, replies are those of …/revision/…. */
     repository->commit[0] = '\0';
     repository->transfers->pending++;
     return request_list(
@@ -80,6 +82,7 @@ static mc_status read_reply(mc_snapshot *snapshot, bool *more, mc_error *error)
     if (!repository->commit[0]) {
         MC_TRY(mc_listing_parse(text, body->length, listing, error));
         memcpy(repository->commit, listing->commit, MC_COMMIT_SIZE);
+        /* With a list of files in the specification, the names on the server are not needed. */
         if (listing->complete || snapshot->spec->files)
             return MC_OK;
         url = first_tree_url(repository);
@@ -98,7 +101,7 @@ static mc_status read_reply(mc_snapshot *snapshot, bool *more, mc_error *error)
 
 /* ---- failures -------------------------------------------------------------------------------- */
 
-/* The cache is no substitute if the server says that the revision does not exist (any more). */
+/* The cache is no substitute if the server reports that the revision does not exist (any more). */
 static void fall_back_to_cache(mc_snapshot *snapshot)
 {
     mc_error refusal = MC_ERROR_NONE, ignored = MC_ERROR_NONE;
@@ -120,6 +123,7 @@ static bool retry(mc_snapshot *snapshot, mc_error *error)
     mc_request *const request = &snapshot->request;
     if (!mc_retry_is_worth(request) || mc_snapshot_is_in_cache(snapshot))
         return false;
+    /* A server that cannot be reached is given up earlier than one that replies. */
     const double pause = mc_retry_pause(
         request, request->how == MC_HTTP_BROKEN ? MC_FEW_FAILURES : MC_MOST_FAILURES,
         &snapshot->failures);

@@ -5,10 +5,12 @@
 
 #include <string.h>
 
-/* Bounds the memory that a hostile server can make us use. */
+/* Bounds the memory that a hostile server can make the client use. */
 enum { MOST_FILES = 1000000 };
 
-/* Names become paths in the cache: one that leaves its folder is dropped, not an error. */
+/*
+ * Names become paths in the cache. A name that leads out of its folder is dropped and not an error.
+ */
 mc_status mc_listing_add(mc_listing *listing, const char *name, mc_error *error)
 {
     if (!mc_hub_path_ok(name))
@@ -27,6 +29,7 @@ mc_status mc_listing_add(mc_listing *listing, const char *name, mc_error *error)
 
 static mc_status add_siblings(const json_t *siblings, mc_listing *out, mc_error *error)
 {
+    /* Old servers omit the list: the caller then asks for the tree. */
     out->complete = json_is_array(siblings);
     for (size_t i = 0; i < json_array_size(siblings); i++) {
         const json_t *const name = json_object_get(json_array_get(siblings, i), "rfilename");

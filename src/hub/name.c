@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+/* LONGEST_PART is a rule of the Hub, LONGEST_NAME the limit of common file systems for a name. */
 enum { LONGEST_PART = 96, LONGEST_NAME = 255 };
 
 static bool is_name_character(char c)
@@ -12,7 +13,10 @@ static bool is_name_character(char c)
            (c && strchr("-_.", c));
 }
 
-/* A part of ORG/NAME by the Hub's rules. In the cache two hyphens in a row mean the slash. */
+/*
+ * Whether a text is a part of ORG/NAME by the rules of the Hub. Two hyphens in a row are excluded,
+ * since they stand for the slash in the names of the cache.
+ */
 static bool is_part(const char *text, size_t length)
 {
     if (length == 0 || length > LONGEST_PART || strchr("-.", text[0]) ||
@@ -58,6 +62,10 @@ void mc_hub_id_free(mc_hub_id *id)
     *id = (mc_hub_id){0};
 }
 
+/*
+ * A path becomes a part of paths in the cache and of URLs. No part may be empty, "." or "..", and
+ * no character may end or escape a part.
+ */
 bool mc_hub_path_ok(const char *path)
 {
     for (const char *part = path;; part++) {

@@ -15,12 +15,16 @@
 #include <time.h>
 #include <unistd.h>
 
+/* ABANDONED_SECONDS: how long a file of another machine must have been left unchanged. */
 enum { FILE_MODE = 0666, LOCK_MODE = 0664, HASH_BLOCK = 1 << 18, ABANDONED_SECONDS = 600 };
 #define THREAD_FROM (INT64_C(8) << 20)
 
 /* ---- names ----------------------------------------------------------------------------------- */
 
-/* The same number for all processes of this machine. */
+/*
+ * The same number for all processes of this machine. It tells files of other machines apart on a
+ * shared disk.
+ */
 static uint32_t host_number(void)
 {
     char name[256] = "";
@@ -35,10 +39,10 @@ static char *own_name(const char *blob)
 }
 
 /*
- * Whether the process that wrote this file may still write to it although we could lock it. On this
- * machine the lock decides: a process id may belong to a zombie. Only a file that was just created
- * is not locked yet. Locks of another machine may be invisible here, so its files must have been
- * left alone for a while.
+ * Whether the process that wrote this file may still write to it although the lock was free. For
+ * files of this machine the lock decides, except that a file which was just created is not locked
+ * yet. A process id alone proves nothing: it may belong to a zombie. Locks of another machine may
+ * be invisible here, so its files must have been left alone for a while.
  */
 static bool may_be_alive(const char *suffix, const struct stat *status)
 {
@@ -59,7 +63,7 @@ static int hash_bits(const mc_partial *partial)
     return strlen(partial->etag) == MC_ETAG_SIZE - 1 ? 256 : 160;
 }
 
-/* Reads back what was written; it still is in the page cache. */
+/* Reads back what was written: it is still in the page cache. */
 static mc_status hash_up_to(mc_partial *partial, int64_t target, mc_error *error)
 {
     unsigned char *const block = mc_alloc(HASH_BLOCK);
@@ -80,6 +84,12 @@ static mc_status hash_up_to(mc_partial *partial, int64_t target, mc_error *error
     return status;
 }
 
+/*
+ * Holds the mutex except while it hashes.
+ *
+ *     waiting ──target raised──▶ hashing ──▶ waiting
+ *        └──stop, all hashed; quit; failure──▶ ends
+ */
 static void *hash_thread(void *user)
 {
     mc_partial *const partial = user;
@@ -92,6 +102,7 @@ static void *hash_thread(void *user)
         }
         const int64_t target = partial->target;
         pthread_mutex_unlock(&partial->mutex);
+        /* Written without the mutex: only this thread uses it until it is joined. */
         partial->hash_status = hash_up_to(partial, target, &partial->hash_error);
         pthread_mutex_lock(&partial->mutex);
     }
@@ -99,7 +110,9 @@ static void *hash_thread(void *user)
     return NULL;
 }
 
-/* Lets the thread go on; not for every packet, which would cost more than the hashing. */
+/*
+ * Lets the thread continue, but not for every packet: waking it would cost more than the hashing.
+ */
 static void advance(mc_partial *partial, bool stop)
 {
     if (!partial->threaded)
@@ -113,7 +126,10 @@ static void advance(mc_partial *partial, bool stop)
     pthread_mutex_unlock(&partial->mutex);
 }
 
-/* Joins the thread: after all is hashed, or as soon as it notices `quit`. */
+/*
+ * Joins the thread: with `whole` after everything is hashed, otherwise as soon as it notices
+ * `quit`.
+ */
 static void stop_thread(mc_partial *partial, bool whole)
 {
     if (!partial->threaded)
@@ -129,6 +145,7 @@ static void stop_thread(mc_partial *partial, bool whole)
 static mc_status start_hash(mc_partial *partial, int64_t size, mc_error *error)
 {
     MC_TRY(mc_sha_new(hash_bits(partial), &partial->sha, error));
+    /* A git hash begins with the size, which is certain only at the end. */
     if (hash_bits(partial) != 256 || size < THREAD_FROM)
         return MC_OK;
     partial->target = 0;
@@ -155,6 +172,9 @@ mc_status mc_partial_begin(mc_partial *partial, const char *repository, const ch
     return partial->blob ? MC_OK : mc_fail_memory(error);
 }
 
+/*
+ * Failures count as held: without locks two processes download the same blob, each to its own file.
+ */
 mc_lock mc_partial_lock(mc_partial *partial, const mc_hub_settings *settings,
                         const char *repository)
 {
@@ -172,7 +192,10 @@ mc_lock mc_partial_lock(mc_partial *partial, const mc_hub_settings *settings,
 
 /* ---- partial files --------------------------------------------------------------------------- */
 
-/* Takes over a file that no process writes to any more, by renaming it; false if impossible. */
+/*
+ * Takes over a file that no process writes to any more, by renaming it; false if that is
+ * impossible. A link is never followed: its target could be any file.
+ */
 static bool claim(mc_partial *partial, const char *path, const char *suffix)
 {
     struct stat mine, there;
@@ -181,6 +204,10 @@ static bool claim(mc_partial *partial, const char *path, const char *suffix)
         return false;
     const bool free = flock(fd, LOCK_EX | LOCK_NB) == 0 && mc_system->fstat(fd, &mine) == 0 &&
                       S_ISREG(mine.st_mode) && !may_be_alive(suffix, &mine);
+    /*
+     * Between open and lock another process may have renamed it: the name must still lead to this
+     * file.
+     */
     const bool still = free && mc_system->stat(path, &there) == 0 && mine.st_ino == there.st_ino &&
                        mine.st_dev == there.st_dev;
     if (!still || mc_system->rename(path, partial->path, 0) != 0) {
@@ -264,13 +291,16 @@ mc_status mc_partial_open(mc_partial *partial, int64_t size, mc_error *error)
     partial->path = own_name(partial->blob);
     if (!partial->path)
         return mc_fail_memory(error);
+    /* A partial file of an earlier process first: its bytes need not be sent again. */
     claim_any(partial);
     if (partial->fd < 0)
         partial->fd = mc_system->open(AT_FDCWD, partial->path,
                                       O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, FILE_MODE);
     if (partial->fd < 0)
         return mc_fail_errno(error, partial->path, "cannot create the file");
+    /* Shows other processes that this one is alive. */
     (void)flock(partial->fd, LOCK_EX | LOCK_NB);
+    /* More bytes than the file has: it is not a prefix of it. */
     if (size >= 0 && partial->written > size)
         return mc_partial_restart(partial, error);
     return start_hash(partial, size, error);
@@ -284,6 +314,7 @@ mc_status mc_partial_write(mc_partial *partial, const void *bytes, size_t size, 
     return MC_OK;
 }
 
+/* The thread is joined before its results are reset. */
 static void drop_hash(mc_partial *partial)
 {
     stop_thread(partial, false);
@@ -296,6 +327,7 @@ static void drop_hash(mc_partial *partial)
 
 mc_status mc_partial_restart(mc_partial *partial, mc_error *error)
 {
+    /* drop_hash ends the thread; the new start must decide in the same way. */
     const bool threaded = partial->threaded;
     drop_hash(partial);
     if (mc_system->truncate(partial->fd, 0) != 0)
@@ -316,6 +348,7 @@ mc_status mc_partial_check(mc_partial *partial, mc_error *error)
             *error = partial->hash_error;
         return partial->hash_status;
     }
+    /* The header of the git hash needs the size, so nothing was hashed before. */
     if (hash_bits(partial) == 160 && partial->hashed == 0) {
         /* git hashes a file as "blob SIZE", NUL, content. */
         const int length = snprintf(head, sizeof head, "blob %lld", (long long)partial->written);
@@ -343,7 +376,7 @@ void mc_partial_end(mc_partial *partial, bool remove)
     if (!partial->blob)
         return;
     drop_hash(partial);
-    /* An empty file is useless to the next call. */
+    /* An empty file has nothing for the next call to resume. */
     if (partial->path && partial->fd >= 0 && (remove || partial->written == 0))
         (void)mc_system->unlink(AT_FDCWD, partial->path, 0);
     if (partial->fd >= 0)

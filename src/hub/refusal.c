@@ -15,8 +15,8 @@ static void server_of(const mc_request *request, char *out, size_t size)
 }
 
 /*
- * X-Error-Code distinguishes the cases. Without one, a 401 or 404 may be a missing repository, a
- * private one or a bad token: the Hub does not say which, so that nobody can probe for names.
+ * X-Error-Code distinguishes the cases. Without one, a 401 or 404 may mean a missing repository, a
+ * private one or a wrong token: the Hub does not reveal which, so that nobody can probe for names.
  */
 static void not_found(const mc_repository *repository, const mc_request *request,
                       const char *message, mc_error *error)
@@ -65,6 +65,7 @@ void mc_refusal(const mc_repository *repository, const char *path, const mc_requ
     else
         mc_fail(error, MC_IO, "%s: expected status 200, found %d%s", server, reply->status,
                 message);
+    /* The name as the user knows it, not the URL. */
     if (error)
         snprintf(error->file, sizeof error->file, "%s%s%s", repository->id.name, path ? "/" : "",
                  path ? path : "");

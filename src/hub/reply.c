@@ -35,6 +35,7 @@ static bool is_header(const char *line, size_t size, const char *name, value *ou
     while (end > begin && (end[-1] == ' ' || end[-1] == '\t' || end[-1] == '\r' || end[-1] == '\n'))
         end--;
     *out = (value){begin, (size_t)(end - begin)};
+    /* A NUL would cut the value short when it is copied as text. */
     return !memchr(begin, '\0', out->size);
 }
 
@@ -52,6 +53,7 @@ static int64_t read_number(value from, value *rest)
     int64_t number = 0;
     size_t i = 0;
     for (; i < from.size && from.text[i] >= '0' && from.text[i] <= '9'; i++) {
+        /* 18 digits always fit into 64 bits. */
         if (i >= 18)
             return -1;
         number = number * 10 + (from.text[i] - '0');
@@ -69,6 +71,7 @@ static void read_etag(char out[MC_ETAG_SIZE], value from)
     if (from.size >= 2 && from.text[0] == '"' && from.text[from.size - 1] == '"')
         from = (value){from.text + 1, from.size - 2};
     copy_text(out, MC_ETAG_SIZE, from);
+    /* A longer value is not a checksum: half of it must not be taken for one. */
     if (from.size >= MC_ETAG_SIZE)
         out[0] = '\0';
 }
@@ -94,7 +97,10 @@ static void read_range(mc_reply *reply, value from)
                                     NULL);
 }
 
-/* "Wed, 21 Oct 2015 07:28:00 GMT", whatever the locale; −1 if malformed. */
+/*
+ * "Wed, 21 Oct 2015 07:28:00 GMT"; −1 if malformed. Not by strptime, whose names of months depend
+ * on the locale.
+ */
 static int64_t read_date(const char *text)
 {
     static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
@@ -148,6 +154,10 @@ static bool read_status(mc_reply *reply, const char *line, size_t size)
     const value rest = blank ? (value){blank + 1, (size_t)(line + size - blank - 1)}
                              : (value){"", 0};
     value ignored;
+    /*
+     * Each status line begins a new reply: 100 Continue, or the reply of a proxy, may precede the
+     * real one.
+     */
     mc_reply_clear(reply);
     const int64_t status = read_number(rest, &ignored);
     reply->status = status >= 100 && status <= 999 ? (int)status : 0;

@@ -28,7 +28,7 @@ static char *take_text(mc_text *text)
     return NULL;
 }
 
-/* By commit, not by branch: all files come from one state, even if someone pushes meanwhile. */
+/* By commit, not by branch: all files come from one state, even if the branch moves meanwhile. */
 char *mc_repository_file_url(const mc_repository *repository, const char *path)
 {
     mc_text text = {0};
@@ -46,7 +46,7 @@ char *mc_repository_api_url(const mc_repository *repository, const char *action,
     mc_text text = {0};
     mc_text_add(&text, "%s/api/%s/%s/%s/", repository->transfers->settings.endpoint,
                 mc_hub_kind_name(repository->id.kind), repository->id.name, action);
-    /* A branch may have slashes, refs/pr/1, which must not end the path segment. */
+    /* A branch name may have slashes (refs/pr/1), which must not end the path segment. */
     mc_url_add_encoded(&text, revision, false);
     return take_text(&text);
 }

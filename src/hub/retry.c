@@ -12,6 +12,7 @@ bool mc_retry_is_worth(const mc_request *request)
     return request->how == MC_HTTP_BROKEN;
 }
 
+/* Retry-After beyond the limit is an error at once (retry.h). */
 double mc_retry_pause(const mc_request *request, int most, int *failures)
 {
     const double asked = request->how == MC_HTTP_REPLIED ? request->reply.retry_after : -1;

@@ -15,7 +15,7 @@ static mc_file_role small_role(const char *path)
                                                : MC_FILE_SMALL;
 }
 
-/* Code is added by config.json: a repository may hold training scripts. */
+/* Code is added if config.json refers to it: a repository may also hold training scripts. */
 static bool is_small(const char *path)
 {
     return strcmp(path, "config.json") == 0 ||
@@ -53,6 +53,7 @@ static mc_status add_adapter(const mc_listing *listing, mc_select_file *add, voi
     *found = false;
     if (!mc_listing_has(listing, MC_ADAPTER_CONFIG))
         return MC_OK;
+    /* The first that exists, as PEFT loads it. */
     for (size_t i = 0; i < MC_ADAPTER_FILES && !*found; i++)
         if (mc_listing_has(listing, mc_adapter_files[i])) {
             *found = true;
@@ -89,6 +90,7 @@ static mc_status add_shards(const char *text, size_t size, mc_select_file *add, 
     mc_shard_index index = {0};
     mc_status status = mc_shard_index_parse(text, size, &index, error);
     for (size_t i = 0; status == MC_OK && i < index.count; i++)
+        /* The index comes from the server: a name in it must not lead out of the snapshot. */
         status = mc_hub_path_ok(index.files[i])
                      ? add(user, index.files[i], MC_FILE_WEIGHTS, error)
                      : mc_fail(error, MC_FORMAT, "expected a file name in weight_map, found '%s'",
@@ -97,7 +99,7 @@ static mc_status add_shards(const char *text, size_t size, mc_select_file *add, 
     return status;
 }
 
-/* Whether a path is that of a file in a folder itself, not in a folder of it. */
+/* Whether a file lies directly in a folder. */
 static bool is_in_folder(const char *path, const char *folder)
 {
     const size_t length = strlen(folder);
@@ -133,6 +135,7 @@ static mc_status add_modules(const json_t *modules, const mc_listing *listing, m
 static mc_status add_code(const json_t *config, const mc_listing *listing, mc_select_file *add,
                           void *user, mc_error *error)
 {
+    /* auto_map names the classes in the code that the model needs. */
     if (!json_object_get(config, "auto_map"))
         return MC_OK;
     for (size_t i = 0; i < listing->count; i++)
@@ -148,7 +151,7 @@ mc_status mc_select_referenced(mc_file_role role, const char *text, size_t size,
     json_t *json = NULL;
     if (role == MC_FILE_INDEX)
         return add_shards(text, size, add, user, error);
-    /* A malformed file refers to nothing; whoever opens the model reports it. */
+    /* A malformed file refers to nothing. Opening the model reports it. */
     (void)mc_json_parse(text, size, &json, NULL);
     const mc_status status = role == MC_FILE_MODULES  ? add_modules(json, listing, add, user, error)
                              : role == MC_FILE_CONFIG ? add_code(json, listing, add, user, error)

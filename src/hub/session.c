@@ -14,7 +14,7 @@ static const double interval_seconds = .1;
 
 /* ---- items of all snapshots ------------------------------------------------------------------ */
 
-/* Visits all items; declares the variable `item_`. */
+/* Visits all items; declares the variable `item_`. The innermost loop runs once per item. */
 #define FOR_EACH_ITEM(session_, item_)                                                             \
     for (size_t s_ = 0; s_ < (session_)->count; s_++)                                              \
         for (size_t i_ = 0; i_ < (session_)->snapshots[s_].count; i_++)                            \
@@ -30,6 +30,7 @@ static size_t count_items(const mc_session *session)
 
 /* ---- progress -------------------------------------------------------------------------------- */
 
+/* Only files that are transferred: those from the cache would distort the rate. */
 static bool is_reported(const mc_item *item)
 {
     return item->state == MC_ITEM_RUNNING || item->state == MC_ITEM_LOCKED || item->queued ||
@@ -84,8 +85,8 @@ static size_t count_running(const mc_session *session)
 }
 
 /*
- * Starts queued items while fewer than MOST_RUNNING run, one of each repository in turn: several
- * models of one merge then arrive side by side. True if items are still queued.
+ * Starts queued items while fewer than MOST_RUNNING run, one of each repository in turn, so that
+ * several models of one merge arrive side by side. True if items are still queued.
  */
 static bool start_queued(mc_session *session)
 {
@@ -101,6 +102,7 @@ static bool start_queued(mc_session *session)
                 continue;
             if (running < MOST_RUNNING) {
                 mc_item_fetch(item);
+                /* A blob in the cache completes an item at once. */
                 running += item->state != MC_ITEM_DONE;
             }
             queued |= item->queued;
@@ -124,6 +126,7 @@ static mc_status run(mc_session *session, mc_error *error)
     bool queued = start_queued(session);
     while (transfers->status == MC_OK && (transfers->pending > 0 || queued)) {
         mc_transfers_step(transfers, interval_seconds);
+        /* Locks are polled: flock cannot wait for several at once. */
         if (transfers->status == MC_OK && mc_seconds() - tried >= interval_seconds) {
             tried = mc_seconds();
             try_locks(session);
@@ -146,7 +149,7 @@ static mc_status try_cache(mc_snapshot *snapshot, mc_error *error)
     if (!mc_hub_is_commit(snapshot->repository.id.revision) ||
         mc_snapshot_use_cache(snapshot, NULL) != MC_OK)
         return MC_OK;
-    /* Other tools download the tokenizer later: a snapshot without one may be incomplete. */
+    /* Other tools may download the tokenizer later: a snapshot without one may be incomplete. */
     if (!mc_snapshot_has_tokenizer(snapshot))
         mc_snapshot_reset(snapshot);
     return MC_OK;
@@ -168,6 +171,7 @@ static mc_status list_files(mc_session *session, mc_error *error)
     return MC_OK;
 }
 
+/* All HEAD requests are in flight at once. */
 static mc_status ask_sizes(mc_session *session, mc_error *error)
 {
     FOR_EACH_ITEM (session, item)
@@ -188,10 +192,12 @@ static mc_status fetch_small_files(mc_session *session, mc_error *error)
     MC_TRY(fetch_known_small_files(session, error));
     for (size_t s = 0; s < session->count; s++)
         MC_TRY(mc_snapshot_add_referenced(&session->snapshots[s], error));
+    /* The references added items whose size is not known yet. */
     MC_TRY(ask_sizes(session, error));
     return fetch_known_small_files(session, error);
 }
 
+/* Only what is missing: partial files of earlier calls are on the disk already. */
 static mc_status check_room(const mc_session *session, mc_error *error)
 {
     mc_disk disk;
@@ -245,6 +251,7 @@ mc_status mc_session_fetch_headers(mc_session *session, mc_error *error)
 mc_status mc_session_fetch_weights(mc_session *session, bool all, mc_error *error)
 {
     FOR_EACH_ITEM (session, item)
+        /* The weights are what remains KNOWN by now. */
         item->queued = item->state == MC_ITEM_KNOWN && (all || !has_header(item));
     return run(session, error);
 }
@@ -253,6 +260,7 @@ void mc_session_write_refs(mc_session *session)
 {
     for (size_t s = 0; s < session->count; s++) {
         const mc_repository *const repository = &session->snapshots[s].repository;
+        /* What came from the cache alone was not resolved by the server. */
         if (!session->snapshots[s].cached)
             (void)mc_cache_write_ref(repository->folder, repository->id.revision,
                                      repository->commit, NULL);

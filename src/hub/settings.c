@@ -54,7 +54,10 @@ static char *expand(const char *path)
                : mc_strdup(path);
 }
 
-/* The folder of cache and token: $HF_HOME or its default. */
+/*
+ * The folder of cache and token: $HF_HOME or its default. The defaults and their order are those of
+ * huggingface_hub: both must find the same cache.
+ */
 static mc_status find_home(char **out, mc_error *error)
 {
     const char *const home = FIRST_OF("HF_HOME"), *const cache = FIRST_OF("XDG_CACHE_HOME");
@@ -81,7 +84,7 @@ static mc_status find_cache(const char *home, char **out, mc_error *error)
 
 /* ---- token ----------------------------------------------------------------------------------- */
 
-/* A token must not be able to end its header line. Errors never show the token. */
+/* Checks a token: it must not be able to end its header line. Errors never show it. */
 static mc_status take_token(const char *text, const char *from, mc_hub_settings *settings,
                             mc_error *error)
 {
@@ -137,6 +140,7 @@ static mc_status read_token(const char *home, mc_hub_settings *settings, mc_erro
 
 /* ---- settings -------------------------------------------------------------------------------- */
 
+/* The origin decides who gets the token: an endpoint without one is rejected here. */
 static mc_status read_endpoint(mc_hub_settings *settings, mc_error *error)
 {
     const char *const given = FIRST_OF("HF_ENDPOINT");
@@ -183,7 +187,7 @@ mc_status mc_hub_settings_read(mc_hub_settings *out, mc_error *error)
 
 void mc_hub_settings_free(mc_hub_settings *settings)
 {
-    /* Do not leave the token in memory that is used again. */
+    /* Overwritten: the token must not stay in freed memory. */
     for (volatile char *c = settings->token; c && *c; c++)
         *c = '\0';
     mc_free(settings->token);

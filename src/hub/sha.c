@@ -45,7 +45,10 @@ static void load(void)
 #endif
 }
 
-/* libcrypto is loaded when first used: programs without downloads do not need it. */
+/*
+ * The state of a hash. libcrypto is loaded with the first one: programs without downloads do not
+ * need it.
+ */
 struct mc_sha {
     EVP_MD_CTX *context;
     int bits;

@@ -6,7 +6,10 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The index of a model with 100,000 tensors has about 10 MB. */
+/*
+ * The index of a model with 100,000 tensors has about 10 MB. The limit leaves room for ten times as
+ * many.
+ */
 #define REFERRING_LIMIT (INT64_C(100) << 20)
 
 mc_status mc_snapshot_open(mc_snapshot *snapshot, mc_transfers *transfers, const mc_hub_spec *spec,
@@ -23,6 +26,7 @@ mc_status mc_snapshot_open(mc_snapshot *snapshot, mc_transfers *transfers, const
     return MC_OK;
 }
 
+/* The capacity of the list stays for the next use. */
 void mc_snapshot_reset(mc_snapshot *snapshot)
 {
     for (size_t i = 0; i < snapshot->count; i++)
@@ -44,7 +48,10 @@ void mc_snapshot_close(mc_snapshot *snapshot)
 
 /* ---- files ----------------------------------------------------------------------------------- */
 
-/* A file may be needed for two reasons, such as config.json of a model with an adapter. */
+/*
+ * Adds a file once: it may be needed for two reasons, such as config.json of a model with an
+ * adapter.
+ */
 static mc_status add_item(void *user, const char *path, mc_file_role role, mc_error *error)
 {
     mc_snapshot *const snapshot = user;
@@ -66,6 +73,7 @@ mc_status mc_snapshot_add_files(mc_snapshot *snapshot, const mc_listing *listing
     if (!spec->files)
         return mc_in_file(error, snapshot->repository.id.name,
                           mc_select_files(listing, add_item, snapshot, error));
+    /* Named files are treated as weights: they may be large, and nothing is read in them. */
     for (size_t i = 0; i < spec->file_count; i++)
         MC_TRY(add_item(snapshot, spec->files[i], MC_FILE_WEIGHTS, error));
     return MC_OK;
@@ -125,11 +133,13 @@ static mc_status add_cached_files(mc_snapshot *snapshot, mc_error *error)
     MC_TRY(mc_cache_list(repository->folder, repository->commit, listing, error));
     if (!listing->complete)
         return fail_missing(snapshot, NULL, error);
+    /* Without `error`: what is missing is reported as missing in the cache. */
     const mc_status status = mc_snapshot_add_files(snapshot, listing, NULL);
     if (status == MC_NOT_FOUND) /* no weights */
         return fail_missing(snapshot, "model.safetensors", error);
     MC_TRY(status);
     MC_TRY(mc_snapshot_add_referenced(snapshot, error));
+    /* Referenced files count too: a shard that is missing makes the snapshot unusable. */
     for (size_t i = 0; i < snapshot->count; i++)
         if (snapshot->items[i]->state != MC_ITEM_DONE)
             return fail_missing(snapshot, snapshot->items[i]->path, error);
@@ -137,8 +147,8 @@ static mc_status add_cached_files(mc_snapshot *snapshot, mc_error *error)
 }
 
 /*
- * All or nothing: a snapshot of which some files are missing would be taken for a model without,
- * say, a tokenizer.
+ * All or nothing: a snapshot without some of its files would be taken for a model without, for
+ * example, a tokenizer.
  */
 mc_status mc_snapshot_use_cache(mc_snapshot *snapshot, mc_error *error)
 {
@@ -168,7 +178,7 @@ bool mc_snapshot_is_in_cache(const mc_snapshot *snapshot)
     return found;
 }
 
-/* By the names that all tokenizers of the Hub have one of. */
+/* By the names of which every tokenizer of the Hub has at least one. */
 bool mc_snapshot_has_tokenizer(const mc_snapshot *snapshot)
 {
     for (size_t i = 0; i < snapshot->count; i++) {

@@ -22,7 +22,7 @@ mc_status mc_transfers_connect(mc_transfers *transfers, mc_error *error)
     return transfers->http ? MC_OK : mc_http_new(&transfers->settings, &transfers->http, error);
 }
 
-/* Later failures are mostly consequences of the first, which is what the user must see. */
+/* Keeps the first failure: later ones are mostly its consequences. */
 void mc_transfers_fail(mc_transfers *transfers, const char *file, const mc_error *error)
 {
     if (transfers->status != MC_OK)
@@ -37,7 +37,7 @@ void mc_transfers_step(mc_transfers *transfers, double seconds)
 {
     mc_error error = MC_ERROR_NONE;
     const mc_hub_options *const options = transfers->options;
-    /* Polled here, at least every tenth of a second, since a signal handler may only set a flag. */
+    /* Polled here, at least every tenth of a second: a signal handler can only set a flag. */
     if (options && options->cancel && *options->cancel)
         mc_fail(&error, MC_INTERRUPTED, "interrupted; the next call resumes the transfer");
     else

@@ -1,6 +1,7 @@
 /*
- * Uploads a folder as one commit. Nothing is visible to others before the last step; whatever was
- * sent before an interruption is in the storage already, and the next call does not send it again.
+ * Uploads a folder as one commit. Nothing is visible to others before the last step. Content that
+ * was sent before an interruption is in the storage already, and the next call does not send it
+ * again.
  *
  *     revision? ─▶ create repository, branch ─▶ preupload: small or large, and what is there
  *               ─▶ hashes of large files ─▶ large file storage ─▶ commit
@@ -17,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Files per preupload request, and bytes of each that the server sees to classify it. */
+/* PREUPLOAD: files per request. SAMPLE: bytes of each file that the server sees to classify it. */
 enum { PREUPLOAD = 256, SAMPLE = 512 };
 
 static const char *const json_headers[] = {"Content-Type: application/json", NULL};
@@ -37,7 +38,7 @@ typedef struct upload {
 
 /* ---- requests -------------------------------------------------------------------------------- */
 
-/* Sends JSON, which it takes; the reply is in the exchange. */
+/* Sends JSON and releases it. The reply is in the exchange. */
 static mc_status send_json(const upload *up, mc_exchange *exchange, const char *url, json_t *json,
                            bool any_status, mc_error *error)
 {
@@ -66,7 +67,7 @@ static mc_status fail_format(const upload *up, const char *expected, mc_error *e
 
 /* ---- the repository -------------------------------------------------------------------------- */
 
-/* A private upload must not end up in a repository that everybody can read. */
+/* A private upload must not end up in a public repository. */
 static mc_status read_repository(upload *up, const json_t *json, mc_error *error)
 {
     const char *const sha = json_string_value(json_object_get(json, "sha"));
@@ -108,13 +109,13 @@ static mc_status create_repository(upload *up, mc_error *error)
     char *const url = mc_format("%s/api/repos/create", up->transfers.settings.endpoint);
     json_t *json = json_pack("{s:s, s:s%, s:s}", "name", slash + 1, "organization", name,
                              (size_t)(slash - name), "type", "model");
-    /* Servers know one of these fields, by their age. */
+    /* Servers know one of the two fields, depending on their age. */
     if (json && up->options->private_repository) {
         json = mc_json_put(json, "private", json_true());
         json = json ? mc_json_put(json, "visibility", json_string("private")) : NULL;
     }
     mc_status status = send_json(up, &exchange, url, json, true, error);
-    /* 409: it exists, since another process was faster, or is hidden from this token. */
+    /* 409: another process created it first, or it is hidden from this token. */
     if (status == MC_OK && exchange.status / 100 != 2)
         status = mc_fail_at(error, MC_IO, name, NULL, -1,
                             "cannot create the repository (status %d): see HF_TOKEN, which needs "
@@ -130,6 +131,7 @@ static mc_status create_branch(upload *up, mc_error *error)
     mc_exchange exchange = {0};
     char *const url = mc_repository_api_url(&up->repository, "branch", up->repository.id.revision);
     mc_status status = send_json(up, &exchange, url, json_object(), true, error);
+    /* 409: the branch exists, which is what was wanted. */
     if (status == MC_OK && exchange.status / 100 != 2 && exchange.status != 409)
         status = mc_fail_at(error, MC_IO, up->repository.id.name, NULL, -1,
                             "cannot create the branch '%s' (status %d)", up->repository.id.revision,
@@ -147,6 +149,7 @@ static mc_status prepare_repository(upload *up, mc_error *error)
     const bool created = up->missing_repository;
     if (created) {
         MC_TRY(create_repository(up, error));
+        /* Again: only this shows that the token can see the repository, and what its branch is. */
         MC_TRY(find_repository(up, error));
         if (up->missing_repository)
             return fail_format(up, "the repository that was just created", error);
@@ -155,6 +158,7 @@ static mc_status prepare_repository(upload *up, mc_error *error)
         MC_TRY(create_branch(up, error));
         MC_TRY(find_repository(up, error));
     }
+    /* For the result: whether the repository is new. */
     up->missing_repository = created;
     return MC_OK;
 }
@@ -171,6 +175,7 @@ static json_t *describe_file(const mc_upload_entry *entry, mc_error *error)
     char *const text = mc_file_read(file, 0, sample, size, error) == MC_OK ? mc_base64(sample, size)
                                                                            : NULL;
     mc_file_unref(file);
+    /* Checked by jansson: names on the disk can be any bytes, JSON cannot. */
     json_t *const path = json_string(entry->path);
     json_t *const json = path && text ? json_pack("{s:O, s:s, s:I}", "path", path, "sample", text,
                                                   "size", (json_int_t)entry->size)
@@ -202,6 +207,7 @@ static mc_status read_mode(upload *up, mc_upload_entry *entry, const json_t *fil
     return fail_format(up, "a mode for each file", error);
 }
 
+/* One request for many files: the server replies with a mode for each. */
 static mc_status preupload(upload *up, mc_upload_entry *entries, size_t count, mc_error *error)
 {
     mc_error problem = MC_ERROR_NONE;
@@ -227,7 +233,10 @@ static mc_status preupload(upload *up, mc_upload_entry *entries, size_t count, m
     return status;
 }
 
-/* What a server would most likely say of a repository that does not exist yet. */
+/*
+ * Guesses the modes that a server would most likely choose for a repository that does not exist
+ * yet.
+ */
 static void guess_modes(upload *up)
 {
     static const char *const suffixes[] = {".safetensors", ".bin",  ".pt",      ".pth",
@@ -289,6 +298,7 @@ static mc_status send_large(upload *up, mc_error *error)
         if (!is_sent(entry))
             continue;
         up->total += entry->large ? entry->size : 0;
+        /* Objects of the large file storage are named by their sha256. */
         if (entry->large)
             MC_TRY(mc_upload_hash(&up->transfers, entry, error));
     }
@@ -319,7 +329,7 @@ static json_t *describe_large(const mc_upload_entry *entry)
                      (json_int_t)entry->size);
 }
 
-/* Adds a line, and drops the JSON; NULL is a failure. */
+/* Adds a line and releases the JSON. NULL is a failure, whose error may be filled already. */
 static mc_status add_line(mc_text *text, json_t *json, mc_error *error)
 {
     char *const line = json ? json_dumps(json, JSON_COMPACT) : NULL;
@@ -366,6 +376,10 @@ static mc_status read_commit(upload *up, const json_t *json, mc_error *error)
 static mc_status send_commit(upload *up, mc_error *error)
 {
     mc_text text = {0};
+    /*
+     * An error of its own: the caller's may be NULL, but add_line has to know whether there was
+     * one.
+     */
     mc_error problem = MC_ERROR_NONE;
     char *const url = mc_repository_api_url(&up->repository, "commit", up->repository.id.revision);
     mc_status status = url ? write_commit(up, &text, &problem) : mc_fail_memory(&problem);
@@ -374,6 +388,7 @@ static mc_status send_commit(upload *up, mc_error *error)
                             .headers = ndjson_headers,
                             .body = text.data,
                             .size = text.length,
+                            /* A commit that is sent twice would appear twice. */
                             .once = true};
     if (status == MC_OK)
         status = mc_exchange_expect(&up->repository, &exchange, &problem);
@@ -408,6 +423,7 @@ static mc_status open_upload(upload *up, const char *name, mc_error *error)
                        "expected the name of a repository, ORG/NAME or ORG/NAME@BRANCH, found '%s'",
                        name);
     MC_TRY(mc_repository_open(&up->repository, &up->transfers, name, MC_HUB_MODEL, error));
+    /* A commit is never changed: only a branch can be uploaded to. */
     if (mc_hub_is_commit(up->repository.id.revision))
         return mc_fail(error, MC_USAGE, "expected a branch after '@', found the commit %s",
                        up->repository.id.revision);
@@ -424,6 +440,7 @@ static mc_status run(upload *up, const char *folder, const char *name, mc_error 
     if (up->options->dry_run)
         return MC_OK;
     MC_TRY(send_large(up, error));
+    /* A commit without files would be empty. */
     for (size_t i = 0; i < up->files.count; i++)
         if (is_sent(&up->files.entries[i]))
             return send_commit(up, error);
@@ -442,6 +459,7 @@ static mc_status describe(upload *up, mc_hub_upload_result *out, mc_error *error
                                   .bytes_sent = up->sent,
                                   .commit = up->commit,
                                   .url = up->url};
+    /* The result owns them now. */
     up->commit = up->url = NULL;
     if (!out->name || !out->branch || !out->files) {
         mc_hub_upload_result_free(out);

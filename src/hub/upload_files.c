@@ -11,7 +11,7 @@
 
 enum { BLOCK = 1 << 20, MOST_FILES = 25000, MOST_FOLDERS = 32 };
 
-/* The server decides which files are small; one that calls a huge file small is not believed. */
+/* The server decides which files are small. A huge file is never loaded as a small one. */
 #define SMALL_LIMIT (INT64_C(64) << 20)
 
 /* ---- listing ------------------------------------------------------------------------------- */
@@ -38,7 +38,7 @@ static mc_status list_folder(const mc_transfers *transfers, const char *folder, 
 
 /*
  * Links to files are followed, since folders in the Hub's cache consist of them. A dangling link is
- * skipped with a note, as a merge skips it.
+ * skipped with a note.
  */
 static mc_status add_entry(const mc_transfers *transfers, const char *file, const char *path,
                            int depth, mc_upload_files *out, mc_error *error)
@@ -85,7 +85,7 @@ static mc_status list_folder(const mc_transfers *transfers, const char *folder, 
     return status;
 }
 
-/* The order of a folder's entries is arbitrary; commits should not be. */
+/* Sorted: the order of a folder's entries is arbitrary, and commits should not depend on it. */
 static int compare_paths(const void *a, const void *b)
 {
     const mc_upload_entry *const x = a, *const y = b;
@@ -134,6 +134,7 @@ static mc_status hash_blocks(const mc_transfers *transfers, mc_file *file, mc_sh
     const int64_t size = mc_file_size(file);
     for (int64_t at = 0; at < size; at += BLOCK) {
         const size_t n = size - at < BLOCK ? (size_t)(size - at) : BLOCK;
+        /* Hashing a large file takes long enough for a user to interrupt it. */
         MC_TRY(check_cancel(transfers, error));
         MC_TRY(mc_file_read(file, at, block, n, error));
         MC_TRY(mc_sha_add(sha, block, n, error));
@@ -150,6 +151,7 @@ static mc_status hash_file(const mc_transfers *transfers, const mc_upload_entry 
     char head[40];
     char *const block = mc_alloc(BLOCK);
     mc_status status = block ? mc_file_open(entry->file, &file, error) : mc_fail_memory(error);
+    /* The size was sent to the server before: another one is another file. */
     if (status == MC_OK && mc_file_size(file) != entry->size)
         status = mc_fail_at(error, MC_CHANGED, entry->file, NULL, -1,
                             "expected %lld bytes, found %lld", (long long)entry->size,
@@ -190,7 +192,10 @@ mc_status mc_upload_compare(const mc_transfers *transfers, mc_upload_entry *entr
                             mc_error *error)
 {
     char hex[MC_SHA_HEX] = "";
-    /* A sha256 if the file is in the large file storage now, whatever it will be. */
+    /*
+     * The id is a sha256 if the file is in the large file storage now, whatever it will be after
+     * the upload.
+     */
     if (strlen(oid) == MC_SHA_HEX - 1) {
         MC_TRY(mc_upload_hash(transfers, entry, error));
         entry->same = strcmp(entry->sha256, oid) == 0;

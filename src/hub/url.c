@@ -6,7 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
-/* Not isalpha() and the like: those depend on the program's locale. */
+/* Not isalpha() and the like, which depend on the locale of the program. */
 static bool is_letter(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
@@ -17,7 +17,7 @@ static bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
-/* Rejects characters that parsers of URLs treat differently. */
+/* Rejects characters that parsers of URLs treat differently: such a URL has no certain host. */
 static bool is_plain(const char *text)
 {
     for (; *text; text++)
@@ -33,6 +33,7 @@ static bool read_port(const char *text, const char *end, mc_origin *out)
     if (text == end)
         return true;
     long port = 0;
+    /* Stops beyond the largest port, so that the number cannot overflow. */
     for (text++; text < end && is_digit(*text) && port <= 65535; text++)
         port = port * 10 + (*text - '0');
     out->port = (int)port;
@@ -41,12 +42,17 @@ static bool read_port(const char *text, const char *end, mc_origin *out)
 
 static bool read_host(const char *text, size_t length, mc_origin *out)
 {
+    /*
+     * In brackets: an IPv6 address. "@" is in neither list, so that a user name before the host is
+     * rejected.
+     */
     const char *const signs = text[0] == '[' ? "[]:." : ".-_";
     if (length == 0 || length >= MC_URL_HOST)
         return false;
     for (size_t i = 0; i < length; i++) {
         if (!is_letter(text[i]) && !is_digit(text[i]) && !strchr(signs, text[i]))
             return false;
+        /* Host names are compared, and their case does not matter. */
         out->host[i] = text[i] >= 'A' && text[i] <= 'Z' ? (char)(text[i] + 'a' - 'A') : text[i];
     }
     out->host[length] = '\0';
@@ -87,6 +93,7 @@ static size_t scheme_length(const char *text)
 /* Returns how much of `url` precedes a relative location. */
 static size_t kept_length(const char *url, const char *location)
 {
+    /* mc_url_origin accepted the URL: "//" is in it. */
     const char *const host = strstr(url, "//") + 2;
     const size_t origin = (size_t)(host - url) + strcspn(host, "/?#");
     const size_t path = strcspn(url, "?#");
@@ -117,6 +124,10 @@ char *mc_url_resolve(const char *url, const char *location)
                            url[kept - 1] != '/';
         result = mc_format("%.*s%s%.*s", (int)kept, url, slash ? "/" : "", (int)length, location);
     }
+    /*
+     * Never from https to http, where anyone on the way could read the token and change the
+     * content.
+     */
     if (result && mc_url_origin(result, &to) && (to.tls || !from.tls))
         return result;
     mc_free(result);
