@@ -18,8 +18,9 @@
 typedef enum part { A, B, MAGNITUDE, ALPHA, WHOLE } part;
 
 /*
- * How the tensors of a module end, in PEFT's files ("X.lora_A.weight"), in kohya's
- * ("lora_unet_X.lora_down.weight") and in those of earlier versions of diffusers.
+ * The endings of a module's tensors in PEFT's files ("X.lora_A.weight"), in kohya's
+ * ("lora_unet_X.lora_down.weight") and in those of earlier versions of diffusers. The first that
+ * fits counts.
  */
 static const struct {
     const char *ending;
@@ -44,7 +45,10 @@ static const struct {
     {".lora_linear_layer.up.weight", B, false},
 };
 
-/* Parts of names that only other kinds of adapters have. */
+/*
+ * Parts of names that only other kinds of adapters have. Applied as LoRA, they would give wrong
+ * weights without an error.
+ */
 static const struct {
     const char *part, *kind;
 } other_kinds[] = {
@@ -87,7 +91,7 @@ static bool starts_with(const char *text, const char *start)
     return strncmp(text, start, strlen(start)) == 0;
 }
 
-/* Removes every `piece` from a name; returns how many there were. */
+/* Removes every `piece` from a name, in place; returns how many there were. */
 static int remove_all(char *name, const char *piece)
 {
     int count = 0;
@@ -106,6 +110,10 @@ static char *path_of(const mc_adapter *adapter, const char *name, size_t length,
     static const char *const starts[] = {"base_model.model.", "unet.",      "transformer.",
                                          "text_encoder.",     "lora_unet_", "lora_te1_",
                                          "lora_te2_",         "lora_te_",   "lora_transformer_"};
+    /*
+     * With a configuration it is PEFT's file, and only PEFT's wrapper is removed: a base model may
+     * have modules of the other names.
+     */
     const size_t first = adapter->config ? 1 : sizeof starts / sizeof *starts;
     char *path = NULL;
     for (size_t i = 0; i < first && !path; i++)
@@ -176,7 +184,9 @@ const char *mc_adapter_base(const mc_adapter *adapter)
     return name && *name ? name : NULL;
 }
 
-/* Tensors of a module come in any order, mostly close together: searches from the end. */
+/*
+ * Tensors of a module come in any order, but mostly close together: the search begins at the end.
+ */
 static mc_status module_at(mc_adapter *adapter, char *path, int outer, mc_adapter_module **out,
                            mc_error *error)
 {
@@ -216,8 +226,8 @@ static mc_status take_factor(mc_adapter *adapter, const char *name, size_t lengt
 }
 
 /*
- * A tensor that replaces the base's: of modules_to_save, or a bias. What PEFT keeps beside it as
- * original_module is the base's own.
+ * Takes a tensor that replaces the base's: of modules_to_save, or a bias. What PEFT keeps beside it
+ * as original_module is the base's own and is skipped.
  */
 static mc_status take_whole(mc_adapter *adapter, const char *name, mc_source *source,
                             mc_error *error)
@@ -272,12 +282,13 @@ static mc_status check_modules(const mc_adapter *adapter, mc_error *error)
 
 /* ---- scales ---------------------------------------------------------------------------------- */
 
-/* PEFT's patterns are Python's; those in use also mean the same to POSIX, but for \d. */
+/* PEFT's patterns are Python's. Those in use mean the same to POSIX, except for \d. */
 static bool matches_pattern(const char *pattern, const char *path, mc_status *status,
                             mc_error *error)
 {
     regex_t regex;
     mc_text text = {0};
+    /* Anchored as in PEFT: the pattern is the whole path, or its end after a dot. */
     mc_text_add(&text, "(^|\\.)(");
     for (const char *c = pattern; *c; c++) {
         const bool digit = c[0] == '\\' && c[1] == 'd';
@@ -303,7 +314,10 @@ static bool matches_pattern(const char *pattern, const char *path, mc_status *st
     return found;
 }
 
-/* The number `name` of the configuration, or the value of the first of `patterns` that fits. */
+/*
+ * The number `name` of the configuration, or the value of the first of `patterns` that fits the
+ * module. The order of the patterns is that of the file, as in PEFT.
+ */
 static mc_status number_of(const mc_adapter *adapter, const mc_adapter_module *module,
                            const char *name, const char *patterns, double *out, mc_error *error)
 {
@@ -346,8 +360,10 @@ mc_status mc_adapter_rank(const mc_adapter *adapter, const mc_adapter_module *mo
 mc_status mc_adapter_scale(const mc_adapter *adapter, const mc_adapter_module *module,
                            int64_t experts, double *scale, mc_error *error)
 {
+    /* By the shape, not by the configuration: files of kohya's scripts have none. */
     const double rank = module->a->rank > 0 ? (double)module->a->shape[0] / (double)experts : 0;
     double alpha = rank;
+    /* kohya's files have alpha beside the factors; without any alpha the scale is 1. */
     if (module->alpha)
         MC_TRY(mc_source_read_f64(module->alpha, 0, 1, &alpha, error));
     else if (adapter->config)
@@ -366,13 +382,15 @@ static bool is_set(const json_t *value)
            !(json_is_object(value) && json_object_size(value) == 0);
 }
 
-/* Settings under which the update is not scale · B·A of the base's own weights. */
+/* Rejects settings under which the update is not scale · B·A of the base's own weights. */
 static mc_status check_settings(const json_t *config, mc_error *error)
 {
     static const char *const others[] = {"layer_replication", "trainable_token_indices",
                                          "arrow_config",      "kasa_config",
                                          "use_bdlora",        "use_qalora"};
-    /* These change the base's weights before training, and PEFT converts them only if asked to. */
+    /*
+     * These change the base's weights before training, and PEFT converts them back only on request.
+     */
     static const char *const starts[] = {"pissa", "olora", "corda", "loftq"};
     const char *const start = json_string_value(json_object_get(config, "init_lora_weights"));
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
@@ -437,6 +455,10 @@ static mc_status take_tensors(mc_adapter *adapter, mc_error *error)
     MC_TRY(mc_state_dict_new(&adapter->whole, error));
     for (size_t i = 0; i < mc_state_dict_count(dict); i++) {
         const char *const name = mc_state_dict_name(dict, i);
+        /*
+         * Only kohya's names begin so. Their dots are underscores, which match dots as well as
+         * underscores.
+         */
         adapter->flattened = adapter->flattened || (!adapter->config && starts_with(name, "lora_"));
         MC_TRY(take_tensor(adapter, name, mc_state_dict_source(dict, i), error));
     }
@@ -471,7 +493,10 @@ mc_status mc_adapter_wrap(const mc_state_dict *dict, const char *config, mc_adap
 
 /* ---- applying -------------------------------------------------------------------------------- */
 
-/* Whether a name is `path` with dots as underscores, and the ending `suffix`. */
+/*
+ * Whether a name is `path` with dots as underscores, and the ending `suffix`. A shorter name is
+ * none: its NUL fits no character of the path.
+ */
 static bool is_flattened(const char *name, const char *path, const char *suffix)
 {
     const size_t length = strlen(path);
@@ -481,7 +506,7 @@ static bool is_flattened(const char *name, const char *path, const char *suffix)
     return strcmp(name + length, suffix) == 0;
 }
 
-/* Whether two dotted names are equal but for what one has in front. */
+/* Whether two dotted names are equal except for what one has in front. */
 static bool is_tail(const char *name, const char *other)
 {
     const size_t a = strlen(name), b = strlen(other);
@@ -490,7 +515,10 @@ static bool is_tail(const char *name, const char *other)
     return strcmp(longer + more, shorter) == 0 && (more == 0 || longer[more - 1] == '.');
 }
 
-/* The only tensor for which `name` fits but for a prefix; NULL: none, or several. */
+/*
+ * The only tensor that `name` fits except for a prefix; NULL: none, or several. With several,
+ * choosing would be a guess.
+ */
 static const char *find_alike(const mc_adapter *adapter, const mc_state_dict *dict,
                               const char *path, const char *suffix, const char *name)
 {
@@ -507,9 +535,9 @@ static const char *find_alike(const mc_adapter *adapter, const mc_state_dict *di
 }
 
 /*
- * The base's tensor PATH + suffix: by its name, else the only one that differs just by a prefix,
- * since a bare encoder lacks the prefix that the model with a head has. *out is NULL if there is
- * none.
+ * Finds the base's tensor PATH + suffix: by its name, else the only one that differs by a prefix
+ * alone, since a bare encoder lacks the prefix that the model with a head has. *out is NULL if
+ * there is none.
  */
 static mc_status find_name(const mc_adapter *adapter, const mc_state_dict *dict, const char *path,
                            const char *suffix, const char **out, mc_error *error)
@@ -518,6 +546,7 @@ static mc_status find_name(const mc_adapter *adapter, const mc_state_dict *dict,
     if (!name)
         return mc_fail_memory(error);
     *out = NULL;
+    /* The copy that the dict owns: `name` is freed. */
     for (size_t i = 0; mc_state_dict_find(dict, name) && !*out; i++)
         if (strcmp(mc_state_dict_name(dict, i), name) == 0)
             *out = mc_state_dict_name(dict, i);
@@ -540,6 +569,7 @@ static bool is_transposed_type(const char *model_type)
 static bool fits(const mc_source *weight, const mc_adapter_module *module, bool transposed,
                  int64_t experts)
 {
+    /* The dimension of experts comes first. */
     const int at = experts > 1;
     if (weight->rank < at + 2 || module->a->rank < 2 || module->b->rank < 2)
         return false;
@@ -551,8 +581,8 @@ static bool fits(const mc_source *weight, const mc_adapter_module *module, bool 
 }
 
 /*
- * Which way the weight lies. Shapes decide where they can; a square one follows what the adapter
- * says (Conv1D) or the kind of module (embeddings, experts).
+ * Whether the weight is transposed. Shapes decide where they can. For a square weight the adapter's
+ * setting decides (Conv1D), or the kind of module (embeddings, experts).
  */
 static bool lies_transposed(const mc_adapter *adapter, const mc_adapter_module *module,
                             const mc_source *weight, int64_t experts, const char *model_type)
@@ -585,7 +615,10 @@ static mc_status update(const mc_adapter *adapter, const mc_adapter_module *modu
     return status;
 }
 
-/* How many wrappers a module path has: PEFT nests one around another for each target parameter. */
+/*
+ * The number of wrappers that a module path has: PEFT nests one around another for each target
+ * parameter.
+ */
 static int wrappers_of(const mc_adapter *adapter, const char *path)
 {
     int count = 0;
@@ -595,8 +628,8 @@ static int wrappers_of(const mc_adapter *adapter, const char *path)
 }
 
 /*
- * The parameter that a module of `target_parameters` updates: the innermost wrapper has the first
- * of those that the configuration names for this module.
+ * Finds the parameter that a module of `target_parameters` updates: the innermost wrapper has the
+ * first of those that the configuration names for this module.
  */
 static mc_status target_parameter(const mc_adapter *adapter, const mc_adapter_module *module,
                                   const char **leaf, mc_error *error)
@@ -622,7 +655,10 @@ static mc_status target_parameter(const mc_adapter *adapter, const mc_adapter_mo
 
 /* ---- experts in a tensor each ---------------------------------------------------------------- */
 
-/* What one parameter of all experts is in files: a matrix per expert, or two below each other. */
+/*
+ * The tensors in files that make one parameter of all experts: a matrix per expert, or two below
+ * each other.
+ */
 static const struct {
     const char *parameter;
     const char *parts[2]; /* the second is NULL if there is one */
@@ -642,6 +678,7 @@ typedef struct stacked {
 
 static mc_status add_part(stacked *s, const char *name, mc_source *weight, mc_error *error)
 {
+    /* Two arrays of one capacity: each pointer is kept as soon as its array has moved. */
     const size_t room = s->capacity ? 2 * s->capacity : 16;
     if (s->count == s->capacity) {
         const char **const names = mc_realloc((void *)(uintptr_t)s->names, room * sizeof *names);
@@ -671,13 +708,17 @@ static mc_status collect(const mc_adapter *adapter, const mc_state_dict *dict, c
                                      : mc_fail_memory(error);
         mc_free(expert);
         MC_TRY(status);
+        /* The experts are numbered without gaps: the first missing name ends the list. */
         if (!name)
             return MC_OK;
         MC_TRY(add_part(s, name, mc_state_dict_find(dict, name), error));
     }
 }
 
-/* The parts as one tensor [experts, out, in], updated, and cut into the parts again. */
+/*
+ * Updates the parts as one tensor [experts, out, in], and cuts it into the parts again. All of this
+ * is lazy: no tensor is copied.
+ */
 static mc_status update_parts(const mc_adapter *adapter, const mc_adapter_module *module,
                               const stacked *s, size_t per_expert, mc_state_dict *dict,
                               mc_error *error)
@@ -686,6 +727,7 @@ static mc_status update_parts(const mc_adapter *adapter, const mc_adapter_module
     const int64_t experts = (int64_t)(s->count / per_expert);
     if (first->rank != 2 || s->count % per_expert != 0)
         return mc_fail(error, MC_MISMATCH, "expected matrices of all experts");
+    /* per_expert matrices lie below each other, so their rows add up. */
     const int64_t shape[] = {experts, (int64_t)per_expert * first->shape[0], first->shape[1]};
     mc_source *whole = NULL, *updated = NULL;
     mc_low_rank parts = {.a = module->a, .b = module->b, .experts = experts};
@@ -708,7 +750,7 @@ static mc_status update_parts(const mc_adapter *adapter, const mc_adapter_module
     return status;
 }
 
-/* *done: whether the base has the parameter as a tensor per expert. */
+/* Updates a parameter that the base has as a tensor per expert; *done: whether it has. */
 static mc_status update_experts(const mc_adapter *adapter, const mc_adapter_module *module,
                                 const char *leaf, mc_state_dict *dict, bool *done, mc_error *error)
 {
@@ -732,7 +774,7 @@ static mc_status update_experts(const mc_adapter *adapter, const mc_adapter_modu
     return MC_OK;
 }
 
-/* Whether a target parameter lies in the module. */
+/* *out: whether a target parameter lies in the module. */
 static mc_status is_target_parameter(const mc_adapter *adapter, const mc_adapter_module *module,
                                      bool *out, mc_error *error)
 {
@@ -758,6 +800,7 @@ static mc_status apply_module(const mc_adapter *adapter, const mc_adapter_module
     int64_t experts = 1;
     MC_TRY(find_name(adapter, dict, module->path, ".weight", &name, error));
     if (!name) {
+        /* Modules of target_parameters update a parameter that is not called "weight". */
         const char *leaf = NULL;
         bool done = false;
         MC_TRY(target_parameter(adapter, module, &leaf, error));
@@ -768,11 +811,16 @@ static mc_status apply_module(const mc_adapter *adapter, const mc_adapter_module
         if (done)
             return MC_OK;
         const mc_source *const found = name ? mc_state_dict_find(dict, name) : NULL;
+        /* A tensor of rank 3 holds a matrix per expert. */
         experts = found && found->rank == 3 ? found->shape[0] : 1;
     }
     if (name)
         return mc_in_tensor(error, name,
                             update(adapter, module, model_type, name, experts, dict, error));
+    /*
+     * A single file may update several components, of which the base is one. A PEFT adapter belongs
+     * to one model, so a missing tensor is an error there.
+     */
     if (!adapter->config) {
         ++*left_out;
         return MC_OK;
@@ -794,6 +842,7 @@ mc_status mc_adapter_experts(const mc_adapter *adapter, const mc_adapter_module 
     if (!target)
         return MC_OK;
     MC_TRY(mc_adapter_rank(adapter, module, &rank, error));
+    /* A has r rows per expert. */
     if (rows == 0 || rows % rank != 0)
         return mc_fail(error, MC_MISMATCH,
                        "lora_A: expected a multiple of the rank %lld, found %lld rows",
@@ -802,7 +851,7 @@ mc_status mc_adapter_experts(const mc_adapter *adapter, const mc_adapter_module 
     return MC_OK;
 }
 
-/* Biases and whole modules take the place of the base's, or are added (a classifier). */
+/* Biases and whole modules replace the base's, or are added (a classifier). */
 static mc_status apply_whole(const mc_adapter *adapter, mc_state_dict *dict, mc_error *error)
 {
     for (size_t i = 0; i < mc_state_dict_count(adapter->whole); i++) {
@@ -819,7 +868,7 @@ mc_status mc_adapter_apply(const mc_adapter *adapter, const char *model_type, mc
                            size_t *left_out, mc_error *error)
 {
     *left_out = 0;
-    /* First: an adapted module that is also saved as a whole is updated from what was saved. */
+    /* First: a module that is both adapted and saved as a whole is updated from what was saved. */
     MC_TRY(apply_whole(adapter, dict, error));
     for (size_t i = 0; i < adapter->module_count; i++)
         MC_TRY(apply_module(adapter, &adapter->modules[i], model_type, dict, left_out, error));

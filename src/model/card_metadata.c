@@ -9,6 +9,7 @@
 
 #define CARD_LIMIT (INT64_C(4) << 20)
 
+/* Cards come from anywhere: what exceeds the limits is ignored. */
 enum { LONGEST_VALUE = 200, MOST_VALUES = 256 };
 
 void mc_card_values_free(mc_card_values *values)
@@ -31,6 +32,7 @@ void mc_card_metadata_free(mc_card_metadata *metadata)
 mc_status mc_card_values_add(mc_card_values *values, const char *text, size_t size, mc_error *error)
 {
     for (size_t i = 0; i < values->count; i++)
+        /* Each value once: several models of a merge often have the same. */
         if (strlen(values->items[i]) == size && memcmp(values->items[i], text, size) == 0)
             return MC_OK;
     char *const copy = mc_strndup(text, size);
@@ -61,7 +63,10 @@ static span trimmed(span s)
     return s;
 }
 
-/* Licences, languages, tasks and names on the Hub have no other characters. */
+/*
+ * Licences, languages, tasks and names on the Hub have no other characters. Anything else is not
+ * one of them, and could break the YAML of the card that a merge writes.
+ */
 static bool is_plain(span s)
 {
     for (size_t i = 0; i < s.size; i++) {
@@ -80,6 +85,7 @@ static mc_status add_value(span s, mc_card_values *to, mc_error *error)
     if (quoted)
         s = trimmed((span){s.at + 1, s.size - 2});
     else
+        /* "#" begins a comment in YAML only after a blank. */
         for (size_t i = 1; i < s.size; i++) /* a comment */
             if (s.at[i] == '#' && (s.at[i - 1] == ' ' || s.at[i - 1] == '\t'))
                 s = trimmed((span){s.at, i});
@@ -149,6 +155,7 @@ mc_status mc_card_metadata_parse(const char *text, size_t size, mc_card_metadata
 {
     span rest = {text, size};
     mc_card_values *current = NULL;
+    /* Without a fence in its first line a card has no front matter. */
     if (!is_fence(next_line(&rest)))
         return MC_OK;
     while (rest.size > 0) {
@@ -160,6 +167,7 @@ mc_status mc_card_metadata_parse(const char *text, size_t size, mc_card_metadata
             MC_TRY(add_value((span){item.at + 1, item.size - 1}, current, error));
             continue;
         }
+        /* Indented lines belong to values of other forms, which are not read. */
         if (item.size == 0 || line.at[0] == ' ' || line.at[0] == '\t')
             continue;
         current = find_key(line, out, &value);

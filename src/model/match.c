@@ -8,7 +8,12 @@
 #include <ctype.h>
 #include <string.h>
 
-/* The names of a side that have no partner yet. */
+/*
+ * The names of a side that have no partner yet. Each stage matches some and leaves the rest to the
+ * next:
+ *
+ *     equal names ─▶ old and new names ─▶ one prefix ─▶ no partner
+ */
 typedef struct open_names {
     const mc_match_side *side;
     size_t *items;     /* indices in the side */
@@ -59,10 +64,10 @@ static mc_status index_names(const mc_match_side *side, mc_index *out, mc_error 
 
 /* ---- old and new names ---- */
 
-/* In the place of a position: several names have the meaning, and none is found by it. */
+/* Instead of a position: several names have the meaning, so it identifies none of them. */
 #define TWICE (SIZE_MAX - 1)
 
-/* The position of the only name of that meaning; NONE. */
+/* The position of the only name of that meaning, or NONE. */
 static size_t find_meaning(const open_names *open, const char *meaning)
 {
     const size_t at = mc_index_find(&open->meanings, meaning);
@@ -92,7 +97,7 @@ static mc_status add_meanings(open_names *open, mc_error *error)
     return index_open(open, error);
 }
 
-/* Removes the names that are matched. */
+/* Removes the names that are matched. Positions change, so the indices are made anew. */
 static mc_status keep_open(open_names *open, const bool *matched, mc_error *error)
 {
     size_t kept = 0;
@@ -117,6 +122,7 @@ static void pair_meanings(const open_names *mine, const open_names *theirs, bool
     for (size_t i = 0; i < mine->count; i++) {
         const size_t item = mine->items[i];
         const size_t at = find_meaning(theirs, mine->canonical[i]);
+        /* Both names must be the only ones of their meaning. */
         if (at == MC_MATCH_NONE || find_meaning(mine, mine->canonical[i]) != i ||
             !fits(mine->side, item, theirs->side, theirs->items[at]))
             continue;
@@ -155,16 +161,18 @@ typedef struct candidates {
 
 static void add_candidate(candidates *c, const char *name, size_t length)
 {
+    /* From the end: names with the same beginning mostly follow each other. */
     for (size_t i = c->count; i-- > 0;)
         if (c->items[i].length == length && memcmp(c->items[i].name, name, length) == 0)
             return;
+    /* The rest is not considered. */
     if (c->count == sizeof c->items / sizeof *c->items)
         return;
     c->items[c->count].name = name;
     c->items[c->count++].length = length;
 }
 
-/* Block numbers belong to what is inside an encoder: "layers.0." is never a prefix. */
+/* Block numbers belong to the inside of an encoder: "layers.0." is never a prefix. */
 static void collect_candidates(const open_names *open, candidates *out)
 {
     for (size_t i = 0; i < open->count; i++) {
@@ -179,7 +187,7 @@ static void collect_candidates(const open_names *open, candidates *out)
     }
 }
 
-/* The position of the open name that `name` is, as it is or by another version; NONE. */
+/* The position of the open name that is equal to `name`, or has the same meaning; NONE. */
 static mc_status find_open(const open_names *open, const char *name, bool *renamed, size_t *out,
                            mc_error *error)
 {
@@ -196,7 +204,7 @@ static mc_status find_open(const open_names *open, const char *name, bool *renam
     return MC_OK;
 }
 
-/* The best prefix so far; `tied` if another one fits as many names. */
+/* The best prefix so far. `tied`: another one fits as many names. */
 typedef struct best {
     const char *usual; /* what the model types say */
     const char *text;
@@ -270,10 +278,10 @@ static mc_status match_prefixed(const open_names *mine, const open_names *theirs
 }
 
 /*
- * A prefix must fit a quarter of the names that would otherwise find nothing: a bare encoder fits
- * with nearly all of them, and a few equal endings in unrelated models with hardly any. Of two that
- * fit equally well the model type's usual one is taken. Otherwise (an encoder and a decoder of the
- * same shapes) it would be a guess: neither is.
+ * A prefix must fit a quarter of the names that would otherwise have no partner. A bare encoder
+ * fits with nearly all of them; a few equal endings in unrelated models fit with hardly any. Of two
+ * that fit equally well the usual one of the model type is taken. If neither is usual (an encoder
+ * and a decoder of the same shapes), choosing would be a guess: none is taken.
  */
 static mc_status choose_prefix(const open_names *mine, const open_names *theirs, const char *usual,
                                mc_match *out, mc_error *error)
@@ -285,6 +293,7 @@ static mc_status choose_prefix(const open_names *mine, const open_names *theirs,
     if (found.fits == 0 || found.fits * 4 < open)
         return MC_OK;
     char *const text = mc_strndup(found.text, found.length);
+    /* An ambiguous prefix is only reported. */
     *(found.tied ? &out->ambiguous : &out->prefix) = text;
     out->strip = found.strip;
     return text ? MC_OK : mc_fail_memory(error);
@@ -315,6 +324,10 @@ static mc_status match_all(const mc_match_side *mine, const mc_match_side *their
     open_names mine_open = {0}, theirs_open = {0};
     MC_TRY(index_names(mine, my_names, error));
     MC_TRY(index_names(theirs, their_names, error));
+    /*
+     * Whatever their shapes: a difference is reported by the caller, not hidden by a missing
+     * partner.
+     */
     for (size_t i = 0; i < mine->count; i++)
         out->partners[i] = mc_index_find(their_names, mine->names[i]);
     mc_status status = list_open(mine, their_names, &mine_open, error);
@@ -355,6 +368,7 @@ char *mc_match_apply(const mc_match *match, const char *name)
         return mc_strdup(name);
     if (!match->strip)
         return mc_format("%s%s", match->prefix, name);
+    /* Names outside the encoder do not have the prefix. */
     return mc_strdup(strncmp(name, match->prefix, length) == 0 ? name + length : name);
 }
 

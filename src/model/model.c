@@ -31,8 +31,8 @@ void mc_model_close(mc_model *model)
 }
 
 /*
- * id2label: {"0": "entailment", …}. Ids that are no numbers in order are not labels that anybody
- * could use.
+ * id2label: {"0": "entailment", …}. Labels end at the first id that is missing: only ids 0, 1, 2, …
+ * are the outputs of a classifier.
  */
 static mc_status read_labels(mc_model *model, mc_error *error)
 {
@@ -74,6 +74,7 @@ static mc_status read_config(mc_model *model, mc_error *error)
             result = parse_config(model, size, error);
         result = mc_in_file(error, path, result);
     } else if (mc_system->lstat(path, &status) == 0) {
+        /* It exists, but is a dangling link or not a regular file. */
         result = mc_notes_add(&model->checkpoint.notes, error,
                               "%s: not a file that can be read; the model has no configuration",
                               path);
@@ -86,7 +87,10 @@ static mc_status read_config(mc_model *model, mc_error *error)
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-/* Of a model that was quantised, the configuration that fits the tensors as they are read. */
+/*
+ * Writes the configuration of a model that was quantised anew: it must fit the tensors as they are
+ * read.
+ */
 static mc_status rewrite_config(mc_model *model, mc_error *error)
 {
     char *const text = model->config ? mc_json_write(model->config, JSON_INDENT(2)) : NULL;
@@ -97,7 +101,7 @@ static mc_status rewrite_config(mc_model *model, mc_error *error)
     return MC_OK;
 }
 
-/* The configuration comes first: how the weights are read depends on it. */
+/* The configuration comes first: it decides how the weights are read. */
 static mc_status open_at(mc_model *model, const char *path, mc_error *error)
 {
     MC_TRY(mc_checkpoint_folder(path, &model->folder, error));
@@ -132,6 +136,7 @@ static mc_status wrap(mc_model *model, const char *name, const mc_state_dict *di
     model->config_text = config ? mc_strdup(config) : NULL;
     if (!model->name || (folder && !model->folder) || (config && !model->config_text))
         return mc_fail_memory(error);
+    /* A copy of the map: the caller may change its own. The tensors are shared. */
     MC_TRY(mc_state_dict_copy(dict, &model->checkpoint.dict, error));
     return config ? mc_in_file(error, name, parse_config(model, strlen(config), error)) : MC_OK;
 }
@@ -245,6 +250,7 @@ mc_status mc_model_check(const mc_model *model, mc_error *error)
 
 uint64_t mc_model_fingerprint(const mc_model *model)
 {
+    /* Adapters change the tensors without changing the base's files. */
     uint64_t hash = mc_hash_bytes(MC_HASH_START, &model->adapters, sizeof model->adapters);
     for (size_t i = 0; i < model->checkpoint.file_count; i++) {
         const mc_file_identity identity = mc_file_identity_of(model->checkpoint.files[i]);

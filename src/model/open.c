@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A path that exists is never a name. */
+/* A path that exists is never looked up on the Hub. */
 bool mc_is_remote(const char *name)
 {
     struct stat status;
@@ -16,8 +16,8 @@ bool mc_is_remote(const char *name)
 }
 
 /*
- * An error names a file as the Hub does: where only its header was, there is nothing when the error
- * is read.
+ * Makes an error name a file as the Hub does: the temporary folder with its header does not exist
+ * any more when the error is read.
  */
 static void name_as_hub(const mc_repository *repository, const char *folder, mc_error *error)
 {
@@ -45,9 +45,11 @@ static mc_status open_remote(const char *name, const mc_snapshot *snapshot, mc_m
         status = mc_model_open_path(name, complete ? folder : header_folder, out, error);
     if (status != MC_OK)
         name_as_hub(repository, header_folder, error);
+    /* Files that are open stay readable after they were removed. */
     mc_remote_remove(header_folder);
     if (status == MC_OK) {
         mc_model *const model = *out;
+        /* The folder with the headers is gone: tokenizer and licences are in the snapshot. */
         mc_free(model->folder);
         model->folder = folder;
         model->repository = mc_strdup(repository->id.name);
@@ -62,7 +64,10 @@ static mc_status open_remote(const char *name, const mc_snapshot *snapshot, mc_m
     return status;
 }
 
-/* The first `remote_count` of specs are the names that were downloaded, in their order. */
+/*
+ * The first `remote_count` of specs are the names that were downloaded, in their order. They are
+ * compared by pointer, since a name may occur twice.
+ */
 static mc_status open_all(const char *const *names, size_t count, const mc_hub_spec *specs,
                           size_t remote_count, const mc_session *session, mc_model **out,
                           mc_error *error)
@@ -84,7 +89,7 @@ static mc_status open_all(const char *const *names, size_t count, const mc_hub_s
     return MC_OK;
 }
 
-/* Fetches what has to be there before the models can be opened. */
+/* Fetches what must be in the cache before the models can be opened. */
 static mc_status fetch(mc_session *session, const mc_hub_spec *specs, size_t count,
                        const mc_hub_options *hub, bool headers_only, mc_error *error)
 {
@@ -93,6 +98,7 @@ static mc_status fetch(mc_session *session, const mc_hub_spec *specs, size_t cou
     MC_TRY(mc_session_begin(session, specs, count, hub, error));
     MC_TRY(headers_only ? mc_session_fetch_headers(session, error) : MC_OK);
     MC_TRY(mc_session_fetch_weights(session, !headers_only, error));
+    /* A snapshot with headers only is incomplete: no ref may lead to it. */
     if (!headers_only)
         mc_session_write_refs(session);
     return MC_OK;

@@ -6,7 +6,7 @@
 
 /* ---- model types ----------------------------------------------------------------------------- */
 
-/* Names alone say the rest; these need the type. */
+/* What depends on the model type. Names alone decide the rest. */
 typedef struct model_type {
     const char *type;
     const char *prefix;
@@ -123,6 +123,7 @@ static bool is_any(const path *p, size_t index, const char *const *words, size_t
 #define IS_ANY(path_, index_, words_)                                                              \
     is_any((path_), (index_), (words_), sizeof(words_) / sizeof *(words_))
 
+/* At most six digits: the number always fits an int. */
 static bool is_number(const path *p, size_t index)
 {
     for (size_t i = 0; i < p->lengths[index]; i++)
@@ -146,7 +147,9 @@ static bool ends_with(const path *p, size_t index, const char *ending)
            strncasecmp(p->items[index] + p->lengths[index] - length, ending, length) == 0;
 }
 
-/* A very long name keeps its first segments, where block and expert are. */
+/*
+ * Cuts a name at its dots. A very long name keeps its first segments, where block and expert are.
+ */
 static path cut(const char *name)
 {
     static const char *const leaves[] = {"weight",       "bias",       "gamma",     "beta",
@@ -165,7 +168,7 @@ static path cut(const char *name)
     return p;
 }
 
-/* Whether the modules end with "attention.output.dense"; numbers in between count as segments. */
+/* Whether the modules end with `suffix`, such as "attention.output.dense", at a dot. */
 static bool has_suffix(const path *p, const char *suffix)
 {
     const size_t length = strlen(suffix);
@@ -179,13 +182,14 @@ static bool has_suffix(const path *p, const char *suffix)
 
 /* ---- blocks and experts ---------------------------------------------------------------------- */
 
+/* Words after which a number counts blocks. */
 static bool is_stack(const path *p, size_t index)
 {
     return is(p, index, "h") || ends_with(p, index, "layer") || ends_with(p, index, "layers") ||
            ends_with(p, index, "block") || ends_with(p, index, "blocks") || is(p, index, "stages");
 }
 
-/* The outermost number that follows a stack's word: T5's "block.3.layer.1" is block 3. */
+/* Finds the outermost number that follows such a word: T5's "block.3.layer.1" is block 3. */
 static void find_block(const path *p, mc_part *part)
 {
     for (size_t i = 1; i < p->count; i++)
@@ -200,6 +204,7 @@ static void find_block(const path *p, mc_part *part)
 static void find_expert(const path *p, mc_part *part)
 {
     for (size_t i = 0; i < p->count; i++)
+        /* Without a number, the tensor holds all experts of the block. */
         if (is(p, i, "experts") || is(p, i, "local_experts")) {
             const bool numbered = i + 1 < p->count && is_number(p, i + 1);
             part->expert = numbered ? number_at(p, i + 1) : MC_ALL_EXPERTS;
@@ -208,7 +213,9 @@ static void find_expert(const path *p, mc_part *part)
 
 /* ---- roles ----------------------------------------------------------------------------------- */
 
-/* What the modules of a name end with, the more exact endings first. */
+/*
+ * Endings of the modules of a name. The first that fits counts: exact endings precede general ones.
+ */
 static const struct {
     const char *suffix;
     mc_part_role role;
@@ -356,7 +363,7 @@ static bool is_buffer(const path *p)
     if (p->count == 0)
         return false;
     const size_t last = p->count - 1;
-    /* GPT-2's causal mask was stored as "h.0.attn.bias". */
+    /* GPT-2's causal mask was stored as "h.0.attn.bias", a constant. */
     return IS_ANY(p, last, names) || (last > 0 && is(p, last, "bias") && is(p, last - 1, "attn"));
 }
 
@@ -390,7 +397,10 @@ static bool is_norm(const path *p)
     return ends_with(p, p->modules - 1, "norm") || IS_ANY(p, p->modules - 1, names);
 }
 
-/* What is put on top of an encoder for a task: outside its blocks. */
+/*
+ * Whether a module is put on top of an encoder for a task. Such words have other meanings inside
+ * blocks.
+ */
 static bool is_head(const path *p)
 {
     static const char *const names[] = {"classifier",
@@ -442,9 +452,10 @@ static mc_part_role role_of(const path *p, bool in_block)
     if (is_norm(p))
         return MC_PART_NORM;
     const mc_part_role ending = ending_of(p);
+    /* These keep their role inside a head: "cls.predictions.decoder" has the vocabulary axis. */
     if (ending == MC_PART_OUTPUT_HEAD || ending == MC_PART_POSITION_EMBEDDING)
         return ending;
-    /* ModernBERT's head is called as other models' second half, "decoder". */
+    /* ModernBERT names its head as other models name their second half: "decoder". */
     if (p->modules == 1 && is(p, 0, "decoder"))
         return MC_PART_OUTPUT_HEAD;
     if (!in_block && is_head(p))
@@ -471,6 +482,7 @@ mc_part mc_part_of(const char *type, const char *name)
     part.role = role_of(&p, part.block >= 0);
     part.vocabulary_axis = vocabulary_axis(&p, part.role);
     part.bias = ends_with(&p, p.count - 1, "bias") && part.role != MC_PART_BUFFER;
+    /* Only the layers of blocks are Conv1D: embeddings and heads of these types are as usual. */
     part.transposed = known && known->transposed && part.block >= 0 && !part.bias &&
                       part.role != MC_PART_NORM && part.role != MC_PART_BUFFER;
     return part;

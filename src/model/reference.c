@@ -1,6 +1,6 @@
 /*
  * Model references: NAME, or NAME+ADAPTER[+ADAPTER…]. The base models are opened together, so that
- * their downloads are side by side; then adapters, which are small, are downloaded whole and
+ * their downloads run side by side. Then adapters, which are small, are downloaded as a whole and
  * applied in order.
  */
 #include "base/hash.h"
@@ -12,7 +12,7 @@
 
 #include <string.h>
 
-/* A reference that was taken apart. */
+/* The parts of a reference. */
 typedef struct reference {
     char *base;
     char **adapters;
@@ -41,7 +41,7 @@ static mc_status add_adapter(reference *to, char *name, mc_error *error)
     return mc_fail_memory(error);
 }
 
-/* An adapter's folder by itself stands for the base that it names, with the adapter. */
+/* The folder of an adapter alone stands for the base model that it names, with the adapter. */
 static mc_status from_folder(const char *name, reference *to, mc_error *error)
 {
     mc_adapter adapter = {0};
@@ -75,7 +75,7 @@ static mc_status split(const char *name, reference *to, mc_error *error)
     return MC_OK;
 }
 
-/* A path that exists is taken as it is, whatever characters it has. */
+/* A path that exists is taken as it is, even with "+" in it. */
 static mc_status parse(const char *name, reference *to, mc_error *error)
 {
     struct stat status;
@@ -96,6 +96,10 @@ static mc_status take_files(mc_model *model, const mc_adapter *adapter, mc_error
 {
     mc_checkpoint *const to = &model->checkpoint;
     const size_t more = adapter->checkpoint.file_count;
+    /*
+     * The adapter's files belong to the model from now on: its check and its fingerprint include
+     * them.
+     */
     mc_file **const files = mc_realloc(to->files, (to->file_count + more) * sizeof(mc_file *));
     if (!files)
         return mc_fail_memory(error);
@@ -111,13 +115,17 @@ static const char *last_part(const char *path)
     return slash && slash[1] ? slash + 1 : path;
 }
 
-/* What a user should know: another base than the adapter was made for, tensors that are new. */
+/*
+ * Notes what a user should know: another base than the adapter was made for, and tensors that are
+ * new.
+ */
 static mc_status note_adapter(mc_model *model, const mc_adapter *adapter, const char *name,
                               size_t left_out, size_t tensors_before, mc_error *error)
 {
     mc_notes *const notes = &model->checkpoint.notes;
     const char *const base = mc_adapter_base(adapter);
     const size_t tensors = mc_state_dict_count(model->checkpoint.dict);
+    /* Last parts only: one name may be a path and the other an id of the Hub. */
     if (base && strcmp(last_part(base), last_part(model->name)) != 0)
         MC_TRY(
             mc_notes_add(notes, error, "adapter %s was made for the base model '%s'", name, base));
@@ -126,13 +134,14 @@ static mc_status note_adapter(mc_model *model, const mc_adapter *adapter, const 
                             "adapter %s: %zu of %zu modules belong to another component and are "
                             "left out",
                             name, left_out, adapter->module_count));
+    /* New tensors are appended, so they are behind the others. */
     for (size_t i = tensors_before; i < tensors; i++)
         MC_TRY(mc_notes_add(notes, error, "adapter %s adds the tensor '%s', which %s lacks", name,
                             mc_state_dict_name(model->checkpoint.dict, i), model->name));
     return MC_OK;
 }
 
-/* Bytes of the result depend on the configuration too, which is not among the weight files. */
+/* The result also depends on the configuration, which is not among the weight files. */
 static mc_status hash_config(mc_model *model, const mc_adapter *adapter, mc_error *error)
 {
     char *const text = adapter->config ? json_dumps(adapter->config, JSON_SORT_KEYS) : NULL;
@@ -166,7 +175,7 @@ static mc_status adapt(mc_model *model, const char *path, const char *name, mc_e
     return status;
 }
 
-/* The model is called what the user wrote. */
+/* Gives the model the name that the user wrote. */
 static mc_status rename_model(mc_model *model, const char *name, mc_error *error)
 {
     char *const copy = mc_without_slashes(name);
@@ -177,7 +186,10 @@ static mc_status rename_model(mc_model *model, const char *name, mc_error *error
     return MC_OK;
 }
 
-/* Downloads the adapters that are on the Hub, all together. *remote: how many there are. */
+/*
+ * Downloads the adapters that are on the Hub, all together. *remote: how many there are; 0 after a
+ * failure, when no snapshot is filled.
+ */
 static mc_status download(const reference *references, size_t count, const mc_hub_options *hub,
                           mc_hub_snapshot **out, size_t *remote, mc_error *error)
 {
@@ -205,6 +217,7 @@ static mc_status adapt_all(const reference *references, const char *const *names
     for (size_t i = 0; i < count; i++) {
         for (size_t k = 0; k < references[i].count; k++) {
             const char *const name = references[i].adapters[k];
+            /* In the order in which `download` listed them. */
             const char *const path = mc_is_remote(name) ? (snapshots++)->folder : name;
             MC_TRY(adapt(models[i], path, name, error));
         }

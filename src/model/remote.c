@@ -8,7 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A file as long as the one on the server, of which only the header takes room. */
+/*
+ * Writes a file as long as the one on the server. Only the header takes room on the disk: the rest
+ * is a hole.
+ */
 static mc_status write_header(const mc_item *item, const char *path, mc_error *error)
 {
     const int fd = mc_system->open(AT_FDCWD, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
@@ -31,6 +34,7 @@ static mc_status add_file(const mc_item *item, const char *snapshot, const char 
     char *const path = mc_format("%s/%s", folder, item->path);
     char *const from = mc_format("%s/%s", snapshot, item->path);
     mc_status status = path && from ? MC_OK : mc_fail_memory(error);
+    /* Complete files become links into the snapshot, so that they are found beside the headers. */
     if (status == MC_OK && item->state != MC_ITEM_DONE)
         status = write_header(item, path, error);
     else if (status == MC_OK && mc_system->symlink(from, path) != 0)
@@ -88,7 +92,10 @@ static bool has_ending(const char *path, const char *name)
     return strcmp(slash ? slash + 1 : path, name) == 0;
 }
 
-/* Length and header of a safetensors file; what came beyond them is not counted on. */
+/*
+ * The end of the header of a safetensors file. Bytes that arrived beyond it are not used: they are
+ * only a part of the values.
+ */
 static int64_t header_end(const mc_item *item)
 {
     uint64_t length = 0;

@@ -15,7 +15,10 @@
 
 enum { CHUNK = 1 << 20 };
 
-/* Eight bytes at a time; the position is part of the hash, as each step mixes the last one. */
+/*
+ * Eight bytes at a time. Each step mixes the previous one, so that the positions of the words
+ * matter.
+ */
 static uint64_t hash_words(uint64_t hash, const unsigned char *bytes, size_t size)
 {
     size_t i = 0;
@@ -31,6 +34,7 @@ static uint64_t hash_words(uint64_t hash, const unsigned char *bytes, size_t siz
 mc_status mc_tensor_digest(const mc_source *source, uint64_t *out, mc_error *error)
 {
     const int rank = mc_source_rank(source);
+    /* dtype and shape are part of the digest: the same bytes may mean other values. */
     uint64_t hash = mc_hash_text(MC_HASH_START, mc_dtype_name(mc_source_dtype(source)));
     hash = mc_hash_bytes(hash, mc_source_shape(source), (size_t)rank * sizeof(int64_t));
     unsigned char *const buffer = mc_alloc(CHUNK);
@@ -58,6 +62,7 @@ static mc_status digest_one(void *arg, int worker, size_t item, mc_error *error)
 {
     const digesting *const d = arg;
     (void)worker;
+    /* A name that the model lacks keeps no digest. */
     const mc_source *const source = mc_state_dict_find(d->dict, d->names[item]);
     return source ? mc_in_tensor(error, d->names[item],
                                  mc_tensor_digest(source, &d->digests[item], error))
@@ -89,6 +94,7 @@ mc_status mc_digests(const mc_state_dict *dict, const char *const *names, size_t
 
 /* ---- the tensors of one side input ----------------------------------------------------------- */
 
+/* Tensors that multiply the same input have the same Gram matrix, which the file holds once. */
 static mc_status add_shared(mc_state_dict *to, const json_t *shared, mc_error *error)
 {
     const char *name;
@@ -109,6 +115,7 @@ static mc_status take_side(const mc_state_dict *from, const char *side, const js
     const size_t length = strlen(side);
     for (size_t i = 0; i < mc_state_dict_count(from); i++) {
         const char *const name = mc_state_dict_name(from, i);
+        /* "grams/…" and "fishers/…": the side input is the first part of a name. */
         if (strncmp(name, side, length) == 0 && name[length] == '/')
             MC_TRY(mc_state_dict_set(to, name + length + 1, mc_state_dict_source(from, i), error));
     }
@@ -160,6 +167,7 @@ static bool is_statistics(const json_t *metadata)
 mc_status mc_model_take_side(mc_model *model, const char *side, mc_error *error)
 {
     json_t *metadata = NULL;
+    /* Statistics are always a single safetensors file; anything else is a model. */
     if (mc_model_file_count(model) != 1 || strcmp(mc_model_format(model), "safetensors") != 0)
         return MC_OK;
     MC_TRY(mc_safetensors_metadata(mc_model_file(model, 0), &metadata, error));
@@ -189,6 +197,7 @@ static mc_status compare(const mc_model *side, const mc_model *model, const json
 
 mc_status mc_statistics_check(const mc_model *side, const mc_model *model, mc_error *error)
 {
+    /* Values that were not downloaded cannot be compared. */
     if (!side->digests || model->missing_bytes > 0)
         return MC_OK;
     const size_t count = json_object_size(side->digests);
