@@ -1,6 +1,6 @@
 /*
- * The files that belong to a model beside weights and config.json. One list: local folders are
- * copied by it and the Hub's are downloaded by it.
+ * The files that belong to a model beside weights and config.json. One list decides which files are
+ * copied from local folders and which are downloaded from the Hub.
  */
 #ifndef MC_BASE_COMPANION_H
 #define MC_BASE_COMPANION_H

@@ -1,4 +1,4 @@
-/* Which instructions to use. */
+/* The instruction sets that kernels use, and the number of processors. */
 #ifndef MC_BASE_CPU_H
 #define MC_BASE_CPU_H
 
@@ -13,12 +13,12 @@ typedef enum mc_cpu_level { MC_CPU_SCALAR, MC_CPU_AVX2, MC_CPU_AVX512, MC_CPU_LE
 mc_cpu_level mc_cpu(void);
 const char *mc_cpu_name(mc_cpu_level level);
 /*
- * For tests: from now on `level` (if the machine has it: else false). Not while other threads
- * compute.
+ * For tests: uses `level` from now on; returns false if the machine lacks it. Not while other
+ * threads compute.
  */
 bool mc_cpu_force(mc_cpu_level level);
 
-/* Processors that this process may use. */
+/* Returns the number of processors that this process may use. */
 int mc_cpu_count(void);
 
 #endif

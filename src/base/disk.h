@@ -11,8 +11,8 @@ typedef struct mc_disk {
 } mc_disk;
 
 /*
- * The file system of a path, or of the nearest folder above it that exists. False where it cannot
- * tell.
+ * Finds the file system of a path, or of the nearest folder above it that exists. Returns false if
+ * it cannot be determined.
  */
 bool mc_disk_at(const char *path, mc_disk *out);
 

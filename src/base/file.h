@@ -9,8 +9,8 @@
 typedef struct mc_file mc_file;
 
 /*
- * Opens a regular file (symbolic links are followed; folders, pipes and devices are refused). One
- * reference.
+ * Opens a regular file (symbolic links are followed; folders, pipes and devices are rejected).
+ * Returns one reference.
  */
 mc_status mc_file_open(const char *path, mc_file **out, mc_error *error);
 mc_file *mc_file_ref(mc_file *file);
@@ -31,8 +31,8 @@ mc_status mc_file_read(const mc_file *file, int64_t offset, void *out, size_t si
                        mc_error *error);
 
 /*
- * From now on only the first `size` bytes can be read: the others are not here. Before the file is
- * shared with other threads.
+ * Limits reads to the first `size` bytes: the others were not downloaded. Call it before the file
+ * is shared with other threads.
  */
 void mc_file_limit(mc_file *file, int64_t size);
 
@@ -46,9 +46,9 @@ mc_status mc_file_check(const mc_file *file, mc_error *error);
 int64_t mc_file_bytes_read(void);
 
 /*
- * Opens a folder (a path) to list it; NULL and errno where that fails. mc_next_entry gives the name
- * of the next entry, "." and ".." left out, valid until the next call; NULL at the end, then errno
- * is 0, and where it cannot be read. closedir the folder.
+ * Opens the folder at a path to list it; NULL with errno on failure. Close it with closedir.
+ * mc_next_entry returns the name of the next entry except "." and "..", valid until the next call.
+ * It returns NULL at the end, with errno 0, and on failure.
  */
 DIR *mc_list_folder(const char *path);
 const char *mc_next_entry(DIR *entries);
@@ -59,7 +59,7 @@ const char *mc_next_entry(DIR *entries);
  */
 mc_status mc_file_load(const char *path, int64_t limit, char **out, size_t *size, mc_error *error);
 
-/* As mc_file_load, of standard input to its end. */
+/* Reads standard input to its end, otherwise as mc_file_load. */
 mc_status mc_input_load(int64_t limit, char **out, size_t *size, mc_error *error);
 
 /* Writes all bytes; retries short and interrupted writes. The error names the file. */

@@ -9,8 +9,8 @@
 #define MC_HASH_START UINT64_C(0xcbf29ce484222325)
 
 /*
- * FNV-1a with a final mix, continued from `hash` (MC_HASH_START). Same on every machine. Not for
- * adversaries' keys.
+ * FNV-1a with a final mix, continued from `hash` (MC_HASH_START). The same on every machine. Not
+ * for keys that an adversary can choose.
  */
 uint64_t mc_hash_bytes(uint64_t hash, const void *bytes, size_t size);
 uint64_t mc_hash_text(uint64_t hash, const char *text); /* with its NUL */
@@ -30,7 +30,7 @@ typedef struct mc_index {
 
 /* Adds or replaces; false when there is no memory. */
 bool mc_index_set(mc_index *index, const char *name, size_t value);
-/* MC_INDEX_NONE if the name is not there. */
+/* Returns MC_INDEX_NONE if the name is missing. */
 size_t mc_index_find(const mc_index *index, const char *name);
 void mc_index_free(mc_index *index);
 

@@ -7,10 +7,11 @@
 #include <jansson.h>
 
 /*
- * Parses `size` bytes. Of a name that repeats the last value counts, as in Python. NaN, Infinity
- * and numbers beyond 64 bits become strings that mc_json_number_text finds and mc_json_write writes
- * as they were. Release the result with json_decref. Errors: MC_FORMAT  not valid JSON, or NUL in a
- * name; the error has byte and reason
+ * Parses `size` bytes. If a name repeats, its last value counts, as in Python. NaN, Infinity and
+ * numbers beyond 64 bits become strings that mc_json_number_text recognises and mc_json_write
+ * writes unchanged. Release the result with json_decref.
+ *
+ * Errors: MC_FORMAT  not valid JSON, or NUL in a name; the error has byte and reason
  */
 mc_status mc_json_parse(const char *bytes, size_t size, json_t **out, mc_error *error);
 /* The same, but a name that repeats is an error, as the safetensors format requires. */
@@ -22,7 +23,8 @@ mc_status mc_json_load(const char *path, int64_t limit, json_t **out, mc_error *
 mc_status mc_json_load_reals(const char *path, int64_t limit, json_t **out, mc_error *error);
 
 /*
- * Returns the text of a number that jansson cannot represent; NULL if the value is no such number.
+ * Returns the text of a number that jansson cannot represent; NULL if the value is not such a
+ * number.
  */
 const char *mc_json_number_text(const json_t *value);
 

@@ -15,10 +15,10 @@ typedef struct mc_symbol {
 } mc_symbol;
 
 /*
- * Loads the first of `file_names` (NULL-terminated) that is there, for as long as the process
- * lives, and finds the symbols; the list ends with a NULL name. MC_UNSUPPORTED if there is none, or
- * one lacks a symbol: the error says what `what` is and which names were tried. Not for several
- * threads at once: call it under pthread_once.
+ * Loads the first of `file_names` (NULL-terminated) that exists, for as long as the process lives,
+ * and finds the symbols; the list ends with a NULL name. MC_UNSUPPORTED if there is none, or one
+ * lacks a symbol: the error names `what` and the file. Not for several threads at once: call it
+ * under pthread_once.
  */
 mc_status mc_library_load(const char *what, const char *const *file_names, const mc_symbol *symbols,
                           mc_error *error);

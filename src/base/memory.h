@@ -33,7 +33,7 @@ bool mc_grow(void **items, size_t count, size_t *capacity, size_t size);
 
 /* Fails every allocation after the next `count` (for tests); a negative count switches it off. */
 void mc_memory_fail_after(long count);
-/* Fails only the one after the next `count`: what comes then works again. */
+/* Fails only the one after the next `count`: later allocations succeed. */
 void mc_memory_fail_once(long count);
 /* Allocations made since the last mc_memory_fail_after or mc_memory_fail_once, while on. */
 long mc_memory_allocations(void);

@@ -15,7 +15,7 @@ typedef struct mc_notes {
     size_t count, capacity;
 } mc_notes;
 
-/* Adds a printf-style line; notes of NULL take nothing. */
+/* Adds a printf-style line; does nothing if `notes` is NULL. */
 mc_status mc_notes_add(mc_notes *notes, mc_error *error, const char *format, ...) MC_PRINTF(3, 4);
 mc_status mc_notes_add_list(mc_notes *notes, mc_error *error, const char *format, va_list arguments)
     MC_PRINTF(3, 0);

@@ -1,4 +1,4 @@
-/* Text: a growing buffer, numbers that do not depend on the locale; with what is public of it. */
+/* Text: a growing buffer, numbers that do not depend on the locale. Includes the public header. */
 #ifndef MC_BASE_TEXT_H
 #define MC_BASE_TEXT_H
 
