@@ -1,6 +1,6 @@
 /*
- * A part of a tensor, and tensors put one behind another, as lazy sources: what one library stores
- * as a tensor per expert, another stores as one tensor of all experts.
+ * Parts of a tensor, and concatenated tensors, as lazy sources: one library stores a tensor per
+ * expert, another one tensor of all experts.
  */
 #ifndef MC_TENSOR_PIECES_H
 #define MC_TENSOR_PIECES_H

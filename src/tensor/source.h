@@ -1,4 +1,4 @@
-/* What a tensor source is made of; for those who make new kinds of them. */
+/* The inside of tensor sources, for code that implements new kinds of them. */
 #ifndef MC_TENSOR_SOURCE_H
 #define MC_TENSOR_SOURCE_H
 
@@ -29,7 +29,7 @@ typedef struct mc_source_class {
     void (*read_ahead)(const mc_source *self, int64_t first, int64_t size);
     /* Where its bytes lie in a file. NULL: in none. */
     bool (*place)(const mc_source *self, mc_place *place);
-    /* The inputs that may have changed on disk are still what they were. NULL: always. */
+    /* Fails if an input on disk has changed since it was opened. NULL: there is none. */
     mc_status (*check)(const mc_source *self, mc_error *error);
     /* Frees what the source owns, not the source itself. */
     void (*free)(mc_source *self);
@@ -60,7 +60,7 @@ mc_status mc_source_create(const mc_source_class *class, size_t size, mc_dtype d
 mc_status mc_shape_count(mc_dtype dtype, int rank, const int64_t *shape, int64_t *count,
                          int64_t *bytes, mc_error *error);
 
-/* What its values are before they are rounded to its dtype: F32 or F64. */
+/* Returns the type in which its values are computed, before they are rounded: F32 or F64. */
 mc_dtype mc_source_real(const mc_source *source);
 
 mc_status mc_source_read_as(const mc_source *source, int64_t first, int64_t count, mc_dtype as,
