@@ -13,7 +13,7 @@ typedef struct mc_checkpoint {
     const char *format; /* static: the reader's name */
     mc_file **files;
     size_t file_count;
-    char *folder; /* that the files lie in */
+    char *folder; /* of the files */
     /*
      * Names of tensors that share the storage of another one, which is in `dict`: aliases[i] is
      * tied to tied_to[i].
@@ -31,7 +31,7 @@ mc_status mc_checkpoint_folder(const char *path, char **out, mc_error *error);
 /*
  * Opens a file, a shard index, or a folder (see folder.h). `config` is the model's configuration,
  * NULL if there is none. Tied tensors are kept once (tied.h), unless the configuration unties them.
- * Quantised weights are refused, or dequantised lazily (quantization.h); then quantization_config
+ * Quantised weights are rejected, or dequantised lazily (quantization.h); then quantization_config
  * is removed from `config`. Zero-initialise *out; close it also after a failure.
  */
 mc_status mc_checkpoint_open(const char *path, json_t *config, mc_checkpoint *out, mc_error *error);

@@ -9,12 +9,12 @@
  * Finds the file of weights, or the index of their shards, as transformers does: the file that
  * `config` (NULL if there is none) names as transformers_weights, else the first of
  * base/weight_files.h, else the only *.safetensors. *out is the path, to be freed with mc_free.
- * Weight files that are ignored are noted. A PEFT adapter without weights of a model is refused.
+ * Weight files that are ignored are noted. A PEFT adapter without weights of a model is rejected.
  */
 mc_status mc_folder_find_weights(const char *folder, const json_t *config, char **out,
                                  mc_notes *notes, mc_error *error);
 
-/* Refuses an adapter: `path` is its file or folder; its adapter_config.json is in `folder`. */
+/* Rejects an adapter: `path` is its file or folder; its adapter_config.json is in `folder`. */
 mc_status mc_folder_refuse_adapter(const char *path, const char *folder, mc_error *error);
 
 #endif

@@ -1,4 +1,4 @@
-/* Quantised checkpoints: which are read, and which are refused. */
+/* Quantised checkpoints: which are read, and which are rejected. */
 #ifndef MC_CHECKPOINT_QUANTIZATION_H
 #define MC_CHECKPOINT_QUANTIZATION_H
 
@@ -7,8 +7,8 @@
 /*
  * FP8 weights become lazy products with their scales (fp8.h), in the configuration's dtype
  * (bfloat16 by default). The scales leave the state dict, quantization_config leaves `config` (NULL
- * if there is none), and a note reports it. Packed formats (GPTQ, AWQ, bitsandbytes, …) are refused
- * by name: their integers and scales mean nothing one without the other.
+ * if there is none), and a note reports it. Packed formats (GPTQ, AWQ, bitsandbytes, …) are
+ * rejected by name: their integers are meaningless without their scales.
  * Errors: MC_UNSUPPORTED  another format, by the configuration or by the tensors
  *         MC_FORMAT       FP8 weights without a scale that fits
  */

@@ -1,6 +1,6 @@
 /*
- * What the two file formats of torch have in common: how pickles describe tensors, and the storages
- * that these lie in.
+ * What the two file formats of torch have in common: how pickles describe tensors and their
+ * storages.
  */
 #ifndef MC_CHECKPOINT_TORCH_H
 #define MC_CHECKPOINT_TORCH_H

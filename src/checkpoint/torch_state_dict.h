@@ -1,4 +1,4 @@
-/* Which of the values of a pickle are the state dict of a model. */
+/* Finds the state dict of a model among the values of a pickle. */
 #ifndef MC_CHECKPOINT_TORCH_STATE_DICT_H
 #define MC_CHECKPOINT_TORCH_STATE_DICT_H
 
@@ -8,7 +8,7 @@
 #include "checkpoint/torch.h"
 
 /*
- * Adds the tensors of the state dict that `root` is or holds:
+ * Adds the tensors of the state dict that `root` is or contains:
  *
  *     the dict under a usual key (state_dict, model_state_dict, model, module, params_ema)
  *     else the root, if it has tensors itself

@@ -1,7 +1,7 @@
 /*
- * One format of files that are written. Order of the tensors, alignment, names of the shards, index
- * and headers belong to the format; plans, sinks and the executor know none of them. A new format
- * is a file with one of these.
+ * One format of files that are written. The format decides the order of the tensors, alignment,
+ * names of the shards, index and headers; plans, sinks and the executor do not depend on them. A
+ * new format is a file with one of these.
  *
  * Everything is known before the first element is computed: that is why any thread may compute any
  * tile, and why an interrupted run can resume.
@@ -31,7 +31,7 @@ typedef struct mc_layout {
     mc_slot *slots; /* one per tensor */
     size_t slot_count;
     int64_t bytes;    /* of all tensors, without headers and padding */
-    char *index_name; /* file that says which shard has which tensor; NULL: none */
+    char *index_name; /* file that lists the shard of each tensor; NULL: none */
     char *index;
 } mc_layout;
 
