@@ -19,7 +19,7 @@ typedef struct mc_exchange {
     /* Called now and then with the bytes of the body that were sent; may be NULL. */
     void (*progress)(int64_t sent, void *user);
     void *user;
-    /* The reply, which also tells a status other than 2xx. */
+    /* The reply, whatever its status. */
     int status;
     char error_code[32];
     char etag[MC_ETAG_SIZE];

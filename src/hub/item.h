@@ -38,7 +38,7 @@ typedef struct mc_item {
     int failures;     /* since the last progress */
     int64_t begun_at; /* bytes that were there when this attempt began */
     int64_t received; /* by this process */
-    char waiting[96]; /* why nothing arrives; "" if something does */
+    char waiting[96]; /* why nothing arrives; "" while bytes arrive */
     bool queued;      /* to be downloaded when fewer run */
     bool checked;     /* the headers of this attempt's reply fit the request */
     bool restart;     /* they did not: start again from byte 0 */

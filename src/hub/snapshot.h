@@ -1,4 +1,4 @@
-/* A repository at a commit with the files that are needed of it: in the cache, or to download. */
+/* A repository at a commit, with its files that are needed: in the cache, or to download. */
 #ifndef MC_HUB_SNAPSHOT_H
 #define MC_HUB_SNAPSHOT_H
 

@@ -1,7 +1,6 @@
 /*
- * URLs, as far as the client must parse them itself: the origin decides who gets the token. URLs
- * that parsers disagree about (user name before the host, backslash, control characters) are
- * rejected.
+ * URLs. The client parses them itself, since the origin decides who gets the token. URLs that
+ * parsers disagree about (user name before the host, backslash, control characters) are rejected.
  */
 #ifndef MC_HUB_URL_H
 #define MC_HUB_URL_H
