@@ -52,7 +52,7 @@ void mc_adapter_close(mc_adapter *adapter);
 mc_status mc_adapter_wrap(const mc_state_dict *dict, const char *config, mc_adapter *out,
                           mc_error *error);
 
-/* base_model_name_or_path; NULL if the adapter does not say. */
+/* base_model_name_or_path; NULL if the adapter names none. */
 const char *mc_adapter_base(const mc_adapter *adapter);
 
 /*
@@ -74,10 +74,9 @@ mc_status mc_adapter_experts(const mc_adapter *adapter, const mc_adapter_module 
                              int64_t *experts, mc_error *error);
 
 /*
- * Replaces in `dict`, the base's tensors, what the adapter updates. `model_type` is that of the
- * base's configuration and may be NULL. *left_out counts the modules of a single file that belong
- * to another component than this base (a text encoder beside a UNet); in a PEFT folder those are
- * errors.
+ * Updates `dict`, the tensors of the base. `model_type` is that of the base's configuration and may
+ * be NULL. *left_out counts the modules of a single file that belong to another component than this
+ * base (a text encoder beside a UNet); in a PEFT folder those are errors.
  *
  * Errors: MC_MISMATCH  the base has no such tensor, or shapes do not fit
  */

@@ -1,7 +1,7 @@
 /*
- * What a model card (README.md) says in its front matter about licence, language, task and
- * ancestors. Reads the few keys in the forms that cards have them, and no other YAML: scalars,
- * "[a, b]", and lists of "- item" lines.
+ * Reads licence, language, task and ancestors from the front matter of a model card (README.md).
+ * Only these keys, in the forms that cards use, and no other YAML: scalars, "[a, b]", and lists of
+ * "- item" lines.
  */
 #ifndef MC_MODEL_CARD_METADATA_H
 #define MC_MODEL_CARD_METADATA_H
@@ -28,7 +28,7 @@ mc_status mc_card_metadata_read(const char *folder, mc_card_metadata *out, mc_er
 
 void mc_card_metadata_free(mc_card_metadata *metadata);
 
-/* Adds a value unless it is there. */
+/* Adds a value unless it is listed already. */
 mc_status mc_card_values_add(mc_card_values *values, const char *text, size_t size,
                              mc_error *error);
 void mc_card_values_free(mc_card_values *values);

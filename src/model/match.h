@@ -1,7 +1,7 @@
 /*
- * Which tensors of two models are the same: by equal names, by an old and a new name of one tensor
- * (checkpoint/renames.h), or behind a prefix that one model has before the names of its encoder
- * ("bert.") and the other has not.
+ * Finds the tensors that two models have in common: by equal names, by an old and a new name of one
+ * tensor (checkpoint/renames.h), or behind a prefix that one model has before the names of its
+ * encoder ("bert.") and the other lacks.
  */
 #ifndef MC_MODEL_MATCH_H
 #define MC_MODEL_MATCH_H

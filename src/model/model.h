@@ -10,7 +10,7 @@
 
 struct mc_model {
     char *name, *folder;
-    char *repository, *commit; /* on the Hub; NULL: it is not from there */
+    char *repository, *commit; /* on the Hub; NULL: a local model */
     int64_t missing_bytes;     /* that have to arrive of files of which only the headers are here */
     char *config_text;
     json_t *config; /* NULL if there is none */
@@ -21,7 +21,7 @@ struct mc_model {
     uint64_t adapters; /* a hash of the adapters' configurations; 0 without adapters */
 };
 
-/* "bert": model_type of its configuration; NULL if that does not say. */
+/* "bert": model_type of its configuration; NULL if it has none. */
 const char *mc_model_type(const mc_model *model);
 
 /* Returns whether the model was opened as BASE+ADAPTER. */

@@ -1,11 +1,10 @@
 /*
  * What a tensor is: its role in the model, the block and expert it belongs to, its vocabulary axis.
- * One table for all who need to know: alignment, block stacks, filters, vocabularies, methods that
- * depend on depth, reports by block and role.
+ * Alignment, block stacks, filters, vocabularies, methods that depend on depth, and reports by
+ * block and role use this one table.
  *
- * Answers come from the name and, where it decides something, the model type of config.json. Names
- * of unknown architectures are inferred by the same rules; what fits none is MC_PART_OTHER. Nothing
- * is left out for being unknown.
+ * The name decides and, where it matters, the model type of config.json. Names of unknown
+ * architectures follow the same rules; a name that fits none is MC_PART_OTHER, never an error.
  *
  * Thread-safe; nothing here allocates.
  */

@@ -7,7 +7,7 @@
  *     digests   object: tensor of the model → 16 hexadecimal digits of its name, dtype, shape
  *               and bytes
  *     shared    object: tensor → another one, whose Gram matrix is also its own
- *     model, data, examples, tokens, form, version: where they are from
+ *     model, data, examples, tokens, form, version: their origin
  */
 #ifndef MC_MODEL_STATISTICS_H
 #define MC_MODEL_STATISTICS_H
