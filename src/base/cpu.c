@@ -71,7 +71,7 @@ bool mc_cpu_force(mc_cpu_level level)
 int mc_cpu_count(void)
 {
     /*
-     * Not the processors of the machine: containers and taskset give a process fewer, and more
+     * Not the processors of the machine: cpusets and taskset give a process fewer, and more
      * threads than these only wait for each other.
      */
     cpu_set_t allowed;

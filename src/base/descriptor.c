@@ -12,7 +12,7 @@
 /*
  * A descriptor that is open is in the list.
  *
- *     open, in the list ──── least recently read, nobody reads, limit reached ───▶ closed (fd −1)
+ *     open, in the list ──── least recently read, no readers, limit reached ─────▶ closed (fd −1)
  *            ▲                                                                        │
  *            └──────────────────────────── acquire: same file? ───────────────────────┘
  */
@@ -79,7 +79,7 @@ static void append_to_list(mc_descriptor *d)
     opened.count++;
 }
 
-/* Closes the least recently used file that nobody reads; returns false if there is none. */
+/* Closes the least recently used file without readers; returns false if there is none. */
 static bool close_one(void)
 {
     for (mc_descriptor *d = opened.first; d; d = d->after) {
@@ -108,7 +108,7 @@ static void raise_limit(void)
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return;
     opened.most = without_reserve(limit.rlim_cur);
-    /* The limit may have been raised by somebody else since it was last read. */
+    /* Other code of the process may have raised the limit since it was last read. */
     if (opened.count < opened.most || limit.rlim_cur == limit.rlim_max)
         return;
     limit.rlim_cur = limit.rlim_max < MOST_FILES ? limit.rlim_max : MOST_FILES;
@@ -129,7 +129,7 @@ static void make_room(void)
         ;
 }
 
-/* O_NONBLOCK: opening a pipe that nobody writes to must not hang. */
+/* O_NONBLOCK: opening a pipe without a writer must not block. */
 static int open_path(const char *path)
 {
     const int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK;

@@ -24,7 +24,7 @@ typedef struct mc_descriptor mc_descriptor;
 /* Opens a regular file. Symbolic links are followed; folders, pipes and devices are rejected. */
 mc_status mc_descriptor_open(const char *path, mc_descriptor **out, mc_file_identity *identity,
                              mc_error *error);
-void mc_descriptor_close(mc_descriptor *descriptor); /* accepts NULL; nobody may be reading */
+void mc_descriptor_close(mc_descriptor *descriptor); /* accepts NULL; it must have no readers */
 
 /*
  * Hands out the descriptor, which stays open until it is released.

@@ -69,7 +69,7 @@ int64_t mc_file_size(const mc_file *file)
 int mc_file_descriptor(const mc_file *file)
 {
     int fd = -1;
-    /* Never released: nobody knows how long the caller uses it. */
+    /* Never released: the caller may use it as long as the file is open. */
     return mc_descriptor_acquire(file->descriptor, &fd, NULL) == MC_OK ? fd : -1;
 }
 
@@ -186,7 +186,7 @@ DIR *mc_list_folder(const char *path)
 const char *mc_next_entry(DIR *entries)
 {
     for (;;) {
-        /* readdir returns NULL at the end and for failures; only errno tells them apart. */
+        /* readdir returns NULL at the end and on failure; only errno distinguishes them. */
         errno = 0;
         const struct dirent *const entry = mc_system->next(entries);
         if (!entry)

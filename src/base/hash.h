@@ -18,7 +18,7 @@ uint64_t mc_hash_mix(uint64_t value);                   /* splitmix64's finalise
 
 /*
  * A map from names (not copied: they must outlive it) to indices. Zero-initialise. Names may come
- * from anybody: no choice of them makes it slow.
+ * from untrusted files: no choice of them makes it slow.
  */
 typedef struct mc_index {
     const char **names;
@@ -28,7 +28,7 @@ typedef struct mc_index {
 
 #define MC_INDEX_NONE SIZE_MAX
 
-/* Adds or replaces; false when there is no memory. */
+/* Adds or replaces; false without memory. */
 bool mc_index_set(mc_index *index, const char *name, size_t value);
 /* Returns MC_INDEX_NONE if the name is missing. */
 size_t mc_index_find(const mc_index *index, const char *name);

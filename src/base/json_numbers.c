@@ -15,7 +15,7 @@
  */
 
 /*
- * The longest number that is examined. Python refuses integers of more digits as well
+ * The longest number that is examined. Python rejects integers of more digits as well
  * (sys.set_int_max_str_digits).
  */
 enum { LONGEST = 4300 };

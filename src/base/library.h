@@ -1,7 +1,7 @@
 /*
  * Shared libraries that are large or seldom needed (oneDNN, libcurl) are loaded when they are first
  * used, so that commands which do not need them start at once and run where they are missing. One
- * file of ours wraps each.
+ * source file wraps each.
  */
 #ifndef MC_BASE_LIBRARY_H
 #define MC_BASE_LIBRARY_H

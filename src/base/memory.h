@@ -8,15 +8,15 @@
 #include <stdbool.h>
 
 /*
- * As malloc, calloc, realloc and free; sizes of 0 give a pointer that can be freed. NULL when there
- * is no memory.
+ * As malloc, calloc, realloc and free; sizes of 0 give a pointer that can be freed. NULL without
+ * memory.
  */
 void *mc_alloc(size_t size);
 void *mc_alloc_zero(size_t count, size_t size);
 void *mc_realloc(void *memory, size_t size);
 void mc_free(void *memory);
 
-/* Copies of text; NULL when there is no memory. */
+/* Copies of text; NULL without memory. */
 char *mc_strdup(const char *text);
 char *mc_strndup(const char *text, size_t length);
 /* printf into new memory. */
@@ -25,7 +25,7 @@ char *mc_format_list(const char *format, va_list arguments) MC_PRINTF(1, 0);
 
 /*
  * Makes room for one more item of `size` bytes in *items, which holds `count` and has room for
- * *capacity. False (and nothing changed) when there is no memory.
+ * *capacity. False (and nothing changed) without memory.
  */
 bool mc_grow(void **items, size_t count, size_t *capacity, size_t size);
 #define MC_GROW(items_, count_, capacity_)                                                         \
