@@ -151,7 +151,7 @@ static piece piece_at(const gather_source *g, int64_t first, int64_t most)
 
 /* ---- values ---------------------------------------------------------------------------------- */
 
-/* Rounds to a dtype as torch does after an operation: by way of float32 unless it is float64. */
+/* Rounds to a dtype as torch does after an operation: through float32 unless it is float64. */
 static void round_to(mc_dtype dtype, double *values, size_t count)
 {
     float floats[BLOCK] = {0};

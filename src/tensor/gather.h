@@ -4,9 +4,9 @@
  * nothing is copied, and each tile reads what it needs.
  *
  *     row r of result k      where it comes from
- *     a rule with force      what the rule says
+ *     a rule with force      as the rule specifies
  *     ids[k][r] ≥ 0          that row of input k
- *     a rule without force   what the rule says
+ *     a rule without force   as the rule specifies
  *     otherwise              the stand-in: the row of the only input that has one, else of the
  *                            base if it has one, else the mean of those that have one, else zeros
  *     r ≥ rows               padding: the mean of rows 0 … rows − 1 of the same result

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { BLOCK = 512 }; /* elements that are converted by way of the stack */
+enum { BLOCK = 512 }; /* elements that are converted on the stack at a time */
 
 /* Sizes below it can be added and aligned in int64_t without overflow checks everywhere. */
 #define MC_SIZE_LIMIT (INT64_C(1) << 62)

@@ -287,7 +287,7 @@ mc_status mc_state_dict_combine(mc_operator op, const mc_state_dict *a, const mc
         *left_out = missing;
     /*
      * Names are dropped only for a caller who takes their number. Without any common name, the
-     * error of fill_arithmetic says more.
+     * error of fill_arithmetic is more specific.
      */
     else if (missing > 0 && missing < a->count + b->count)
         return mc_fail_at(error, MC_MISMATCH, NULL, first, -1,
