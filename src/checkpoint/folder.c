@@ -135,7 +135,7 @@ static mc_status find_safetensors(const char *folder, size_t *count, char **out,
         *out = mc_format("%s/%s", folder, name);
         status = *out ? MC_OK : mc_fail_memory(error);
     }
-    /* mc_next_entry returns NULL at the end and on failure: errno tells them apart. */
+    /* mc_next_entry returns NULL at the end and on failure: errno distinguishes them. */
     if (status == MC_OK && errno != 0)
         status = mc_fail_errno(error, folder, "cannot list the folder");
     closedir(listing);

@@ -179,7 +179,7 @@ static mc_status push_bytes(machine *m, mc_pickle_kind kind, size_t size)
     return push_new(m, (mc_pickle_value){.kind = kind, .bytes = (const char *)b, .size = size});
 }
 
-/* Bytes whose size stands before them, as a number of length_size bytes. */
+/* Bytes that follow their size, a number of length_size bytes. */
 static mc_status push_sized(machine *m, mc_pickle_kind kind, size_t length_size)
 {
     uint64_t size = 0;
@@ -236,7 +236,7 @@ static mc_status pop_mark(machine *m, size_t *first)
     return MC_OK;
 }
 
-/* The values from `first` on. There is no stack before the first value. */
+/* The values from `first` on. `stack` is NULL until the first value is pushed. */
 static mc_pickle_value *const *values_from(const machine *m, size_t first)
 {
     return m->stack ? m->stack + first : NULL;

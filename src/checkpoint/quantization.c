@@ -56,7 +56,7 @@ static bool is_one_of(const char *text, const char *const *list, size_t count)
 
 #define IS_ONE_OF(text_, list_) is_one_of((text_), (list_), sizeof(list_) / sizeof *(list_))
 
-/* ---- what is refused ---- */
+/* ---- formats that are rejected ---- */
 
 static const json_t *quantization_of(const json_t *config)
 {

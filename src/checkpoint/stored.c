@@ -310,8 +310,8 @@ static mc_status set_strides(stored *self, const int64_t *strides, mc_error *err
             return mc_fail(error, MC_FORMAT, "expected strides of 0 and more, found %lld",
                            (long long)strides[d]);
         /*
-         * The last element decides how far the tensor reaches; with strides from 0 up no other is
-         * further.
+         * The last element decides how far the tensor reaches; with strides from 0 up no other
+         * element is further.
          */
         if (__builtin_mul_overflow(self->source.shape[d] - 1, strides[d], &distance) ||
             __builtin_add_overflow(last, distance, &last))

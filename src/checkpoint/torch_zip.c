@@ -2,7 +2,7 @@
  * torch.save since 1.6: a zip file of stored members, all in one folder.
  *
  *     NAME/data.pkl    the pickle        NAME/data/KEY   the bytes of storage KEY
- *     NAME/byteorder   little or big     NAME/version    and others that say nothing about tensors
+ *     NAME/byteorder   little or big     NAME/version    and others without tensors
  */
 #include "checkpoint/reader.h"
 #include "checkpoint/torch_globals.h"
@@ -55,7 +55,7 @@ static mc_status find_prefix(archive *a, mc_error *error)
     for (size_t i = 0; i < a->zip.count; i++) {
         const char *const name = a->zip.members[i].name;
         /*
-         * May wrap around if the name is shorter: it is only used once the name is known to end so.
+         * May wrap around if the name is shorter: it is used only if the name has this ending.
          */
         const size_t length = strlen(name) - (sizeof pickle_name - 1);
         if (!mc_ends_with(name, pickle_name) || strchr(name, '/') != name + length)

@@ -3,8 +3,8 @@
  * names of the shards, index and headers; plans, sinks and the executor do not depend on them. A
  * new format is a file with one of these.
  *
- * Everything is known before the first element is computed: that is why any thread may compute any
- * tile, and why an interrupted run can resume.
+ * The layout is known before the first element is computed. Therefore any thread may compute any
+ * tile, and an interrupted run can resume.
  */
 #ifndef MC_CHECKPOINT_WRITER_H
 #define MC_CHECKPOINT_WRITER_H

@@ -1,13 +1,13 @@
 /*
- * A zip file is read from its end: the end record says where the directory is, the directory where
- * the members are.
+ * A zip file is read from its end: the end record locates the directory, and the directory locates
+ * the members.
  *
  *     [local header, name, extra, data] …
  *     [directory entry, name, extra, comment] …
  *     (zip64 end record, zip64 locator)  end record, comment
  *
- * Sizes and offsets that do not fit 32 bits stand in a zip64 "extra" field of the entry; the 32-bit
- * field is then all ones.
+ * Sizes and offsets that do not fit into 32 bits are in a zip64 "extra" field of the entry; the
+ * 32-bit field is then all ones.
  */
 #include "checkpoint/zip.h"
 
@@ -50,7 +50,7 @@ static uint64_t get64(const unsigned char *b)
     return (uint64_t)get32(b) | (uint64_t)get32(b + 4) << 32;
 }
 
-/* What the end records say of the directory. */
+/* The directory, as the end records describe it. */
 typedef struct directory {
     uint64_t offset, size, count;
     int64_t limit; /* where the end records begin: neither directory nor members reach further */
