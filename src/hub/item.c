@@ -153,7 +153,7 @@ static void on_head(mc_request *request)
         if (mc_http_start(item->repository->transfers->http, request, pause, &error) != MC_OK)
             fail_item(item, &error);
     } else if (!found) {
-        /* Other clients of the cache then know without a request that the file does not exist. */
+        /* Other clients of the cache then need no request to find that the file does not exist. */
         if (strcmp(reply->error_code, "EntryNotFound") == 0 && reply->commit[0])
             mc_cache_note_missing(item->repository->folder, reply->commit, item->path);
         refuse_item(item);

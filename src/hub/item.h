@@ -43,7 +43,7 @@ typedef struct mc_item {
     bool checked;     /* the headers of this attempt's reply fit the request */
     bool restart;     /* they did not: start again from byte 0 */
     bool whole;       /* this attempt began at byte 0 */
-    bool asked_again; /* for a new address, after the old one was refused */
+    bool asked_again; /* for a new address, after the old one was rejected */
     char *header;     /* of a safetensors file; mc_item_fetch_header */
     size_t header_size, header_room;
 } mc_item;

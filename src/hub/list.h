@@ -6,8 +6,8 @@
 
 /*
  * Starts the request, which counts as pending in the transfers until it ends: with
- * snapshot->listing and the commit filled, with snapshot->cached if the server refuses or cannot be
- * reached and the cache has all files, or with a failure.
+ * snapshot->listing and the commit filled, with snapshot->cached if the server rejects it or cannot
+ * be reached and the cache has all files, or with a failure.
  */
 mc_status mc_list_begin(mc_snapshot *snapshot, mc_error *error);
 

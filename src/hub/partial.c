@@ -22,7 +22,7 @@ enum { FILE_MODE = 0666, LOCK_MODE = 0664, HASH_BLOCK = 1 << 18, ABANDONED_SECON
 /* ---- names ----------------------------------------------------------------------------------- */
 
 /*
- * The same number for all processes of this machine. It tells files of other machines apart on a
+ * The same number for all processes of this machine. It distinguishes files of other machines on a
  * shared disk.
  */
 static uint32_t host_number(void)

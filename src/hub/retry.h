@@ -3,8 +3,8 @@
  *
  *     failure 1 ── 0.5 s ─▶ failure 2 ── 1 s ─▶ … doubled up to 30 s … ─▶ failure `most`: error
  *
- * Retry-After of the server replaces a shorter pause. Above 10 minutes it is an error at once: a
- * user would rather know than wait.
+ * Retry-After of the server replaces a shorter pause. Above 10 minutes it is an error at once: so
+ * long a wait must be the user's decision.
  */
 #ifndef MC_HUB_RETRY_H
 #define MC_HUB_RETRY_H

@@ -19,9 +19,9 @@ typedef struct mc_session {
 } mc_session;
 
 /*
- * Does everything but the weights: sizes are known after it, and there is room for them. `specs`
- * and `options` must outlive the session. Zero-initialise first; call mc_session_end also after a
- * failure.
+ * Does everything except the weights: their sizes are known then, and there is room for them.
+ * `specs` and `options` must outlive the session. Zero-initialise first; call mc_session_end also
+ * after a failure.
  */
 mc_status mc_session_begin(mc_session *session, const mc_hub_spec *specs, size_t count,
                            const mc_hub_options *options, mc_error *error);
