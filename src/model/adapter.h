@@ -67,8 +67,8 @@ mc_status mc_adapter_rank(const mc_adapter *adapter, const mc_adapter_module *mo
                           mc_error *error);
 
 /*
- * How many experts' factors a module of target_parameters stacks, as its rank and the shapes say; 1
- * of other modules.
+ * The number of experts whose factors a module of target_parameters stacks, by its rank and the
+ * shapes; 1 for other modules.
  */
 mc_status mc_adapter_experts(const mc_adapter *adapter, const mc_adapter_module *module,
                              int64_t *experts, mc_error *error);

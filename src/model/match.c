@@ -206,7 +206,7 @@ static mc_status find_open(const open_names *open, const char *name, bool *renam
 
 /* The best prefix so far. `tied`: another one fits as many names. */
 typedef struct best {
-    const char *usual; /* what the model types say */
+    const char *usual; /* the usual prefix of the model type; may be NULL */
     const char *text;
     size_t length, fits;
     bool strip, tied;
@@ -253,7 +253,7 @@ static mc_status consider(const open_names *with, const open_names *without, boo
     return MC_OK;
 }
 
-/* Matches the names that are equal but for the prefix. */
+/* Matches the names that are equal except for the prefix. */
 static mc_status match_prefixed(const open_names *mine, const open_names *theirs, bool *taken,
                                 mc_match *out, mc_error *error)
 {

@@ -19,7 +19,7 @@ typedef struct mc_match_side {
 
 typedef struct mc_match {
     size_t *partners; /* per name of `mine`: the index of the same tensor in `theirs`, or NONE */
-    size_t renamed;   /* how many have partners of another name, but for the prefix */
+    size_t renamed;   /* how many have partners of another name, apart from the prefix */
     char *prefix;     /* what `theirs` has before names of `mine`, or … */
     bool strip;       /* … what `mine` has before names of `theirs`; NULL: neither */
     /* A prefix that was not used because another one fits as many names; NULL: none. */

@@ -34,7 +34,7 @@ mc_status mc_model_open_path(const char *name, const char *path, mc_model **out,
 mc_status mc_model_check(const mc_model *model, mc_error *error);
 
 /*
- * A number that changes when the weights' files do: size, time, inode, and what their headers say.
+ * A number that changes when the weight files do: size, time, inode, and the tensors in them.
  */
 uint64_t mc_model_fingerprint(const mc_model *model);
 

@@ -27,7 +27,7 @@ mc_status mc_digests(const mc_state_dict *dict, const char *const *names, size_t
 
 /*
  * MC_MISMATCH unless the statistics that `side` was opened from are those of `model`: tensors of
- * one name have the digests that the file says. MC_OK for models without statistics.
+ * one name have the digests in the file. MC_OK for models without statistics.
  */
 mc_status mc_statistics_check(const mc_model *side, const mc_model *model, mc_error *error);
 
