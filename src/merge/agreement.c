@@ -63,7 +63,10 @@ mc_status mc_agree_on_labels(const mc_model *const *models, size_t count, bool s
 
 /* ---- configurations -------------------------------------------------------------------------- */
 
-/* Keys that do not change what a model computes from token ids. */
+/*
+ * Keys of config.json that do not change what a model computes from token ids. All others are
+ * compared: an unknown key is worth a warning too many rather than one too few.
+ */
 static const char *const other_keys[] = {
     "_name_or_path",
     "name_or_path",
@@ -146,14 +149,16 @@ static const char *const other_keys[] = {
     "fuse_cross_entropy",
 };
 
-/* Parts of such keys. */
+/* Keys that contain one of these do not change it either: training, generation, initialisation. */
 static const char *const other_parts[] = {
     "dropout",     "drop_rate",     "drop_prob", "drop_path", "pdrop",        "layerdrop",
     "initializer", "init_",         "_loss",     "loss_",     "token_id",     "ctc_",
     "mask_time_",  "mask_feature_", "forced_",   "aux_loss",  "jitter_noise",
 };
 
-/* Keys of which null means a value that follows from others. */
+/*
+ * Keys whose null stands for a value that follows from other keys, so null and a number may agree.
+ */
 static const char *const derived_keys[] = {"head_dim", "num_key_value_heads", "n_inner"};
 
 static bool is_in(const char *text, const char *const *list, size_t count)
@@ -184,7 +189,7 @@ static bool same_values(const char *key, const json_t *a, const json_t *b)
     return json_equal(a, b);
 }
 
-/* What differs between two configurations, in words. */
+/* What differs between two configurations, as text; `count` includes those that are not shown. */
 typedef struct differences {
     mc_text text;
     size_t count;
@@ -211,8 +216,9 @@ static void add_difference(differences *d, const char *inside, const char *key, 
 }
 
 /*
- * Rotary embeddings as one object, a new reference: transformers 5 has rope_parameters, earlier
- * versions rope_theta and rope_scaling. NULL: none, or no memory.
+ * The settings of rotary embeddings as one object, a new reference: transformers 5 has
+ * rope_parameters, earlier versions rope_theta and rope_scaling. Both forms become the new one, so
+ * that a model saved by either version compares equal. NULL: none, or no memory.
  */
 static json_t *rope_of(const json_t *config)
 {
@@ -250,7 +256,10 @@ static void compare_ropes(differences *d, const char *inside, const json_t *mine
     json_decref(b);
 }
 
-/* Compares text_config, vision_config and the like too: one level, as configurations have it. */
+/*
+ * Compares keys that both have: a missing key has a default that depends on the class. Objects such
+ * as text_config and vision_config are compared too, one level deep, as configurations have it.
+ */
 static void compare_configs(differences *d, const char *inside, const json_t *mine,
                             const json_t *theirs)
 {
@@ -293,6 +302,7 @@ static mc_status agree_on_config(const mc_model *model, const mc_model *last, bo
 {
     const char *const type = mc_model_type(model), *const last_type = mc_model_type(last);
     differences d = {0};
+    /* With another model type most keys differ: one line says it all. */
     if (type && last_type && strcmp(type, last_type) != 0)
         return report_types(model, last, strict, report, error);
     compare_configs(&d, "", model->config, last->config);
@@ -323,7 +333,10 @@ mc_status mc_agree_on_configs(const mc_model *const *models, size_t count, const
 
 #define VOCABULARY_LIMIT (INT64_C(256) << 20)
 
-/* Files with the tokens; of two models the first that both have is compared. */
+/*
+ * Files that list tokens, the most complete first. Two models are compared by the first file that
+ * both have.
+ */
 static const struct {
     const char *name;
     enum { TOKENIZER_JSON, IDS_JSON, LINES, BYTES } form;
@@ -359,7 +372,7 @@ static bool find_words(const mc_model *model, const char *name, words *out)
            S_ISREG(out->status.st_mode);
 }
 
-/* A file that cannot be read is no reason to stop: nothing but this comparison needs it. */
+/* A file that cannot be read does not stop the merge: only this comparison needs it. */
 static bool load_words(words *w)
 {
     return mc_file_load(w->path, VOCABULARY_LIMIT, &w->text, &w->size, NULL) == MC_OK;
@@ -376,7 +389,10 @@ static void add_list(json_t *ids, const json_t *list)
     }
 }
 
-/* Ids of tokenizer.json: a dict or, of Unigram models, a list; and the added tokens. */
+/*
+ * Token ids in tokenizer.json: the vocabulary is an object or, in Unigram models, a list in the
+ * order of the ids. Added tokens follow; they override entries of the vocabulary.
+ */
 static json_t *ids_of_tokenizer(const json_t *json)
 {
     json_t *const vocabulary = json_object_get(json_object_get(json, "model"), "vocab");
@@ -420,7 +436,7 @@ static bool parse_words(words *w, int form)
     return w->ids != NULL;
 }
 
-/* Counts the tokens of `a` that are not in `b` or have another id there; *example is one. */
+/* Counts the tokens of `a` that `b` lacks or has under another id; *example is one of them. */
 static size_t count_other_ids(const json_t *a, const json_t *b, const char **example)
 {
     size_t count = 0;

@@ -11,7 +11,11 @@
 
 #include <string.h>
 
-/* Aligned names: those of the last model's files, then what other models add. */
+/*
+ * Aligned names: those of the last model's files, then what other models add. Indices run from 0 to
+ * count − 1: below `tuned` are names of the merged models, from there on names that only the base
+ * or side inputs have.
+ */
 typedef struct pool {
     const char **names; /* borrowed from the dicts */
     mc_source **sources;
@@ -70,6 +74,7 @@ static mc_status add_aligned(mc_alignment *out, size_t model, const char *name, 
                              size_t origin, mc_error *error)
 {
     mc_state_dict *const own = out->own[model];
+    /* The dict replaces a name that it has already: then the first origin stays. */
     const size_t before = mc_state_dict_count(own);
     MC_TRY(mc_state_dict_set(own, name, source, error));
     if (mc_state_dict_count(own) == before)
@@ -270,7 +275,9 @@ static mc_status add_tied(aligner *a, size_t model, const char *name, size_t ori
     return add_aligned(a->out, model, name, mc_state_dict_source(from, origin), origin, a->error);
 }
 
-/* Tensors that lie in the file under several names. */
+/*
+ * Adds tensors that the file stores once under several names, where other models have them apart.
+ */
 static mc_status add_aliases(aligner *a, size_t model)
 {
     const mc_checkpoint *const checkpoint = &a->out->models[model]->checkpoint;
@@ -290,8 +297,8 @@ static mc_status add_aliases(aligner *a, size_t model)
 }
 
 /*
- * Whether a model predicts tokens, as far as its configuration says: "BertForMaskedLM", not
- * "BertModel" or "BertForSequenceClassification".
+ * Whether a model predicts tokens, judged by the class in its configuration: "BertForMaskedLM"
+ * does, "BertModel" and "BertForSequenceClassification" do not. Without a class it may.
  */
 static bool has_output_head(const mc_model *model)
 {
@@ -312,7 +319,7 @@ static bool has_output_head(const mc_model *model)
     return strlen(class) < strlen("Model") || strcmp(end, "Model") != 0;
 }
 
-/* Equal shapes but for the number of tokens: vocabularies are matched later. */
+/* Whether shapes are equal except for the number of tokens: vocabularies are matched later. */
 static bool same_columns(const mc_source *embedding, const mc_source *head)
 {
     bool same = embedding->rank == head->rank;
@@ -321,7 +328,7 @@ static bool same_columns(const mc_source *embedding, const mc_source *head)
     return same;
 }
 
-/* An output head that the file leaves out, since the configuration ties it to the embeddings. */
+/* Adds an output head that the file omits because the configuration ties it to the embeddings. */
 static mc_status add_output_head(aligner *a, size_t model, size_t at, mc_names *added)
 {
     const mc_model *const from = a->out->models[model];
@@ -370,7 +377,8 @@ static mc_status align_model(aligner *a, size_t model)
 }
 
 /*
- * The last model first, as its names are those of the result; the base and lists after all models.
+ * The order in which models are aligned: the last model first, as its names are those of the
+ * result, then the others backwards; base and side inputs after all models.
  */
 static size_t nth(const aligner *a, size_t step)
 {
@@ -382,9 +390,11 @@ static mc_status align_all(aligner *a)
     MC_TRY(new_pool(a));
     for (size_t step = 0; step < a->out->count; step++) {
         MC_TRY(align_model(a, nth(a, step)));
+        /* From here on, names come from base and side inputs only. */
         if (step + 1 == a->tuned_count)
             a->pool.tuned = a->pool.count;
     }
+    /* Ties need the whole pool: a head is added only where another model has it. */
     for (size_t i = 0; i < a->out->count; i++) {
         MC_TRY(add_aliases(a, i));
         MC_TRY(add_output_heads(a, i));

@@ -12,7 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The last part of a path: the rest describes somebody's disk. `end` points behind the path. */
+/*
+ * The last part of a path: the rest would publish the layout of the user's disk. `end` points
+ * behind the path.
+ */
 static const char *last_part(const char *path, const char *end)
 {
     const char *at = end;
@@ -165,7 +168,10 @@ static const char *library_of(const mc_plan *plan)
                                                          : NULL;
 }
 
-/* Licences that differ have no key of their own: the reader of the card has to decide. */
+/*
+ * Models with different licences: "other", as the front matter has no key for several. The user has
+ * to decide what applies.
+ */
 static void add_licence(mc_text *card, const mc_card_values *licences, const mc_card_values *names)
 {
     if (licences->count > 1)
@@ -177,8 +183,9 @@ static void add_licence(mc_text *card, const mc_card_values *licences, const mc_
 }
 
 /*
- * Names of the Hub, since anything else is a broken link there; of a local model what its own card
- * says. The task is that of the result's head, or else the one that all cards agree on.
+ * Base models are named by their Hub names, as any other is a broken link there; a local model
+ * passes on what its own card names. The task is the one that all cards agree on, or else that of
+ * the result's head.
  */
 static void add_front_matter(mc_text *card, const mc_plan *plan)
 {
@@ -236,6 +243,7 @@ static void add_warnings(mc_text *card, const mc_report *report)
     for (size_t i = 0; i < mc_report_count(report); i++) {
         char *const line = mc_strdup(mc_report_line(report, i));
         const size_t length = line ? strlen(line) : 0;
+        /* Repairing UTF-8 replaces one bad byte by the three bytes of U+FFFD at most. */
         char *const text = line ? mc_alloc(3 * length + 1) : NULL;
         card->failed = card->failed || !text;
         if (text) {

@@ -77,7 +77,10 @@ static const char *template_of_name(const char *name)
 }
 
 /* ---- templates of models --------------------------------------------------------------------- */
-/* The text in tokenizer_config.json, or the one called "default" of several. */
+/*
+ * The template in tokenizer_config.json. It is a string, or a list of named ones, of which
+ * "default" is used.
+ */
 static const char *template_in(const json_t *config)
 {
     const json_t *const value = json_object_get(config, "chat_template");
@@ -90,7 +93,10 @@ static const char *template_in(const json_t *config)
     return json_string_value(value);
 }
 
-/* A model's chat template in new memory; NULL if it has none. */
+/*
+ * A model's chat template in new memory; NULL if it has none. chat_template.jinja takes precedence,
+ * as in transformers.
+ */
 static mc_status template_of_model(const mc_tokenizer_owner *model, char **out, mc_error *error)
 {
     char *text = NULL;
@@ -121,6 +127,7 @@ mc_status mc_chat_template_exists(const mc_tokenizer_owner *model, bool *exists,
     return status;
 }
 
+/* Ignores blanks at both ends: editors and JSON writers add line ends. */
 static bool same_text(const char *a, const char *b)
 {
     static const char blank[] = " \t\r\n";
@@ -168,7 +175,7 @@ static mc_status choose(const mc_tokenizer_owner *models, size_t count, char **o
 
 /* ---- special tokens of a template ------------------------------------------------------------ */
 
-/* What the check needs. */
+/* What the checks of a template need. */
 typedef struct checker {
     const mc_tokenizer_owner *result;
     const mc_document *vocabulary; /* NULL: it is not listed, and nothing can be checked */
@@ -200,7 +207,10 @@ static mc_status missing(const checker *c, const char *text, size_t size)
                          (int)size, text);
 }
 
-/* The size of a special token at the start of a text: <|word|> or [|word|]; 0: there is none. */
+/*
+ * The size of a special token at the start of a text, <|word|> or [|word|]; 0 if there is none.
+ * Only such tokens are recognised inside a template, as other text may be anything.
+ */
 static size_t special_size(const char *text)
 {
     static const char word[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
@@ -224,7 +234,9 @@ static mc_status check_written(const checker *c, const char *text)
     return MC_OK;
 }
 
-/* bos_token and eos_token of a template are those of the tokenizer's configuration. */
+/*
+ * Checks the token behind a variable such as bos_token, which the tokenizer's configuration names.
+ */
 static mc_status check_named(const checker *c, const json_t *config, const char *name)
 {
     const json_t *const value = json_object_get(config, name);
@@ -264,7 +276,10 @@ static mc_status check_variables(const checker *c, const char *text)
 
 /* ---- setting --------------------------------------------------------------------------------- */
 
-/* Older versions of transformers read the template in the configuration: the two must agree. */
+/*
+ * Writes the template into the configuration too if that has one. Older versions of transformers
+ * read it there, and the two must agree.
+ */
 static mc_status put_in_config(mc_outfit *outfit, const char *text, mc_error *error)
 {
     static const char name[] = "tokenizer_config.json";
@@ -320,6 +335,7 @@ mc_status mc_chat_template_set(const char *text, const mc_tokenizer_owner *model
 {
     char *chosen = NULL;
     const bool is_auto = strcmp(text, "auto") == 0;
+    /* A name is short and has none of the marks of a Jinja template. */
     const bool is_name = strlen(text) < LONGEST_NAME && !strpbrk(text, "\n{");
     const char *put_text = is_name ? template_of_name(text) : NULL;
     if (is_auto)

@@ -12,7 +12,10 @@
 #include <string.h>
 #include <sys/file.h>
 
-/* ".NAME.merging", as messages name it, stands for NAME. In new memory; NULL: no memory. */
+/*
+ * ".NAME.merging" stands for NAME: messages name that folder, so users pass it. In new memory;
+ * NULL: no memory.
+ */
 static char *without_disguise(const char *target)
 {
     static const char ending[] = ".merging";
@@ -26,7 +29,7 @@ static char *without_disguise(const char *target)
     return path;
 }
 
-/* Files directly in the folder: a merge writes few others. */
+/* Counts files directly in the folder; a merge writes few others. */
 static void measure(const char *path, mc_clean_result *out)
 {
     DIR *const entries = mc_list_folder(path);
@@ -51,7 +54,9 @@ static mc_status remove_work(const mc_folder *folder, mc_clean_result *out, mc_e
         return errno == ENOENT ? MC_OK
                                : mc_fail_errno(error, folder->work, "cannot open the folder");
     mc_status status = MC_OK;
-    /* The lock is kept until the folder is removed: a merge that starts meanwhile finds it busy. */
+    /*
+     * The lock is held until the folder is removed: a merge that starts meanwhile reports it busy.
+     */
     if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
         status = mc_fail_at(error, MC_BUSY, folder->target, NULL, -1,
                             "another merge is writing to this folder");

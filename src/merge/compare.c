@@ -19,7 +19,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Elements that are read at a time; leaves of a tile stay in the second cache. */
+/*
+ * TILE: elements that are read at a time; the leaves of a tile stay in the second-level cache.
+ * BLOCK: bytes at a time where only bytes are compared.
+ */
 enum { TILE = 16 * MC_LEAF, BLOCK = 1 << 16 };
 
 /* A tensor that all have. */
@@ -88,7 +91,10 @@ static bool is_float(const mc_source *source)
     return mc_dtype_kind_of(source->dtype) == MC_KIND_FLOAT;
 }
 
-/* Whether the values can be subtracted, or at least compared; else the list that says why not. */
+/*
+ * NULL if the tensors can be subtracted, or at least compared; otherwise the list for the reason
+ * why not.
+ */
 static mc_names *obstacle(mc_source *const *sources, size_t count, left_out *left)
 {
     const mc_source *const base = sources[count - 1];
@@ -140,7 +146,7 @@ static mc_status add_name(mc_comparison *c, const mc_alignment *aligned, const c
     return add_row(c, name, sources, error);
 }
 
-/* Names of the base first, then those that only models have. */
+/* Adds the names of the base first, then those that only models have. The base is the last dict. */
 static mc_status add_names(mc_comparison *c, const mc_compare_input *input,
                            const mc_alignment *aligned, left_out *left, mc_error *error)
 {
@@ -185,7 +191,7 @@ static mc_status match(mc_comparison *c, const mc_compare_input *input, mc_error
         status = mc_align(c->models, c->model_count, c->model_count + 1, &aligned, unused, error);
     if (status == MC_OK)
         status = add_names(c, input, &aligned, &left, error);
-    /* With a common name there is something to say, even if no tensor can be compared. */
+    /* With a common name there is something to report, even if no tensor can be compared. */
     if (status == MC_OK && c->count + left.shapes.count + left.kinds.count == 0)
         status = mc_fail(error, MC_MISMATCH, "the models have no tensor in common");
     if (status == MC_OK)
@@ -235,7 +241,10 @@ static mc_status compare_floats(const run *r, pair_row *row, mc_workspace *works
     return status;
 }
 
-/* Integers and bits have no task vector: only whether the tensors are the same. */
+/*
+ * Compares integers and bits, which have no task vector: only whether the tensors are equal. One
+ * different byte counts all elements as different.
+ */
 static mc_status compare_bytes(size_t models, pair_row *row, mc_workspace *workspace,
                                mc_error *error)
 {
@@ -262,6 +271,7 @@ static void report_progress(run *r, const pair_row *row, int worker)
     int64_t bytes = 0;
     for (size_t i = 0; i <= r->comparison->model_count; i++)
         bytes += row->inputs[i]->bytes;
+    /* Bytes are counted by all threads; only the calling thread reports them. */
     const int64_t done = atomic_fetch_add(&r->bytes, bytes) + bytes;
     const mc_progress progress = {
         .bytes_done = done, .bytes_total = r->total, .seconds = mc_seconds() - r->began};

@@ -130,14 +130,15 @@ static int thread_count(const mc_run_options *options)
     return wanted < MAX_THREADS ? wanted : MAX_THREADS;
 }
 
+/* The user's bound, or the default: bytes that buffers of all threads together may take. */
 static int64_t memory_bound(const mc_run_options *options)
 {
     return options->memory > 0 ? options->memory : DEFAULT_MEMORY;
 }
 
 /*
- * Bytes of one element in a thread's buffers: inputs, result, scratch; of a plain copy, the
- * element.
+ * Bytes that one element takes in a thread's buffers: inputs, result and scratch. A tensor without
+ * a job is only read and converted, through one double at most.
  */
 static int64_t element_bytes(const mc_job *job)
 {
@@ -149,8 +150,8 @@ static int64_t element_bytes(const mc_job *job)
 }
 
 /*
- * A power of two of leaves: as many as stay in a core's cache and in the memory that the user
- * allows. Results do not depend on it.
+ * A power of two of leaves, as the tree of reductions requires: as many as fit a core's cache and
+ * the thread's share of the memory bound, one at least. Results do not depend on the number.
  */
 static int64_t tile_size(const mc_job *job, const mc_run_options *options)
 {
@@ -179,7 +180,10 @@ static int64_t bytes_of(const task *t, int64_t units)
     return copied(t) ? units : units * width_of(t->source);
 }
 
-/* Bytes of a tile that is larger than the tiles that stream: its workspace and its slot. */
+/*
+ * Bytes of a tile that is larger than the tiles that stream: its workspace and its slot. A tile
+ * within the thread's share of the bound needs no accounting: every thread may hold one.
+ */
 static int64_t held_bytes(const task *t, const mc_run_options *options)
 {
     const int64_t units = least(t->tile, t->units);
@@ -198,6 +202,7 @@ static void set_up_task(task *t, mc_source *source, int64_t start, const mc_run_
     t->tile = t->job ? mc_job_tile(t->job, t->stat_tile) : t->stat_tile;
     t->units = copied(t) ? source->bytes : source->count;
     if (copied(t))
+        /* Here units are bytes: as many as a tile of float32 has. */
         t->tile *= (int64_t)sizeof(float);
     t->held = held_bytes(t, options);
 }
@@ -216,12 +221,17 @@ int64_t mc_execute_memory(mc_source *const *tensors, size_t count, const mc_run_
         wholes += t.held;
     }
     const int64_t bound = memory_bound(options);
+    /* A tensor beyond the bound is computed alone; others are admitted up to the bound. */
     const int64_t held = whole > bound ? whole : least(wholes, bound);
     return streaming * thread_count(options) + held;
 }
 
 /* ---- the state of a run; all with the lock held --------------------------------------------- */
 
+/*
+ * Records the first error only: later ones are mostly its consequences. Wakes all threads, so that
+ * they end.
+ */
 static void fail(run *r, mc_status status, const mc_error *error)
 {
     assert(status != MC_OK);
@@ -238,6 +248,7 @@ static void begin_apply(task *t)
 {
     t->phase = APPLY;
     t->next = t->skip;
+    /* Partial results are digested; the state stays until the last tile is applied. */
     mc_free(t->reduction.nodes);
     t->reduction.nodes = NULL;
 }
@@ -247,7 +258,7 @@ static void close_task(task *t)
     mc_reduction_free(&t->reduction);
 }
 
-/* Lets the tasks of the window begin. */
+/* Opens the tasks of the window, so that their statistics are ready when their turn comes. */
 static void open_tasks(run *r)
 {
     while (r->opened < r->task_count && r->opened < r->cursor + WINDOW) {
@@ -270,8 +281,9 @@ static void open_tasks(run *r)
 }
 
 /*
- * All tiles of a round are in: the next round, or on to `apply`. The lock is not held while the
- * total is digested; nobody else touches the task meanwhile.
+ * Ends a round whose tiles are all in: begins the next round, or `apply`. The lock is not held
+ * while the method digests the total, which may take long. In the phase DIGEST no thread takes
+ * tiles of the task, so nobody else touches its reduction.
  */
 static void end_round(run *r, task *t)
 {
@@ -308,13 +320,19 @@ static bool take_statistics(task *t, piece *out)
     return true;
 }
 
-/* A large tile is admitted if it fits beside the others, or if there is no other. */
+/*
+ * Admits a large tile if it fits beside the others. One is always admitted when there is no other:
+ * a tensor larger than the bound would wait forever.
+ */
 static bool is_admitted(const run *r, const task *t)
 {
     return t->held == 0 || r->held == 0 || r->held + t->held <= memory_bound(r->options);
 }
 
-/* The team, if the method may use it and nobody else does. */
+/*
+ * The team, if the method may use it and no other tile does: a team serves one tile at a time.
+ * Below TEAM_LEAVES, starting the team costs more than it saves.
+ */
 static mc_team *take_team(run *r, const task *t)
 {
     if (!r->team || r->team_busy || t->job->method->scope != MC_TENSOR ||
@@ -329,6 +347,7 @@ static void take_tile(run *r, task *t, piece *out)
     assert(r->taken - r->written < r->ring_size);
     slot *const s = &r->ring[r->taken++ % r->ring_size];
     s->full = false;
+    /* The slot's share stays held until the slot is written; `release` returns the rest. */
     s->held = t->held ? bytes_of(t, least(t->tile, t->units)) : 0;
     r->held += t->held;
     const int64_t count = least(t->tile, t->units - t->next);
@@ -338,6 +357,11 @@ static void take_tile(run *r, task *t, piece *out)
     t->applying++;
 }
 
+/*
+ * Takes the next tile in the order of the output. Fails while statistics of the current task run,
+ * while the ring is full, and while a large tile has to wait: overtaking would break the order of
+ * the stream.
+ */
 static bool take_apply(run *r, piece *out)
 {
     while (r->cursor < r->task_count) {
@@ -350,12 +374,16 @@ static bool take_apply(run *r, piece *out)
             take_tile(r, t, out);
             return true;
         }
+        /* All tiles of the task are taken, though not all are computed: the window moves on. */
         r->cursor++;
         open_tasks(r);
     }
     return false;
 }
 
+/*
+ * Prefers `apply`: only that advances the stream. Statistics fill the time in which it has to wait.
+ */
 static bool find_piece(run *r, piece *out)
 {
     if (take_apply(r, out))
@@ -373,7 +401,10 @@ static bool cancelled(const run *r)
 
 /* ---- statistics, in one thread -------------------------------------------------------------- */
 
-/* Adds a round's partial result to the others'; the lock is held. */
+/*
+ * Adds the thread's partial result to those of the other threads. Call with the lock held. May end
+ * the round, which releases the lock meanwhile.
+ */
 static void hand_over_partial(worker *w)
 {
     task *const t = w->partial_of;
@@ -384,7 +415,9 @@ static void hand_over_partial(worker *w)
     finish_statistics(w->run, t);
 }
 
-/* Asks for what lies a while ahead in the inputs, once every AHEAD_BYTES. */
+/*
+ * Requests the next AHEAD_BYTES of the inputs each time a piece crosses a multiple of AHEAD_BYTES.
+ */
 static void read_ahead(const piece *p)
 {
     const int64_t from = bytes_of(p->task, p->first), size = bytes_of(p->task, p->count);
@@ -393,7 +426,7 @@ static void read_ahead(const piece *p)
                              AHEAD_BYTES);
 }
 
-/* Comes back with the lock held. */
+/* Accumulates a tile of statistics. Returns with the lock held. */
 static void do_statistics(worker *w, const piece *p)
 {
     run *const r = w->run;
@@ -436,7 +469,7 @@ static void free_slot(slot *s)
     s->capacity = 0;
 }
 
-/* Returns how many finite values the dtype cannot hold. */
+/* Rounds to the output's dtype. Returns how many finite values the dtype cannot hold. */
 static int64_t to_output(mc_dtype dtype, mc_dtype from, void *out, const void *values, size_t count)
 {
     if (from == MC_F64)
@@ -456,6 +489,7 @@ static mc_status apply_job(worker *w, const piece *p, mc_error *error)
         MC_TRY(mc_nonfinite_scan(w->run->found, job, &w->workspace, error));
     layer->team = p->team;
     if (t->source->dtype == job->real)
+        /* The method writes into the slot directly: no rounding, no copy. */
         layer->out = (mc_real *)(void *)p->slot->bytes;
     MC_TRY(mc_job_apply(job, layer));
     if (t->source->dtype != job->real)
@@ -481,8 +515,9 @@ static mc_status apply_read(worker *w, const piece *p, mc_error *error)
 }
 
 /*
- * Writes the full slots at the ring's head, unless another thread does so. The lock is held, but
- * not during a write.
+ * Writes the full slots at the ring's head. `writing` admits one thread at a time: the sink needs
+ * no lock, and sees offsets in order. A thread that finds it set returns to other work: the writer
+ * looks at the head again after each write. The lock is not held during a write.
  */
 static void write_out(run *r)
 {
@@ -509,7 +544,7 @@ static void write_out(run *r)
     }
 }
 
-/* Gives back what a piece held beside its slot. The lock is held. */
+/* Releases what a piece held besides its slot. Call with the lock held. */
 static void release(run *r, const piece *p)
 {
     if (p->team)
@@ -521,7 +556,10 @@ static void release(run *r, const piece *p)
     assert(r->held >= 0);
 }
 
-/* Comes back with the lock held. */
+/*
+ * Computes a tile into its slot, then writes what the ring's head allows. Returns with the lock
+ * held.
+ */
 static void do_apply(worker *w, const piece *p)
 {
     run *const r = w->run;
@@ -532,6 +570,7 @@ static void do_apply(worker *w, const piece *p)
     mc_status status = reserve_slot(p->slot, (size_t)bytes_of(t, p->count), &w->error);
     if (status == MC_OK)
         status = t->job ? apply_job(w, p, &w->error) : apply_read(w, p, &w->error);
+    /* The bound no longer counts a large tile's workspace: the thread must not keep it. */
     if (t->held > 0)
         mc_workspace_free(&w->workspace);
     pthread_mutex_lock(&r->lock);
@@ -551,7 +590,11 @@ static void do_apply(worker *w, const piece *p)
 
 /* ---- one thread ----------------------------------------------------------------------------- */
 
-/* The next piece of work, waiting for it if need be; false at the end. The lock is held. */
+/*
+ * Returns the next piece of work, and waits for it if none can be taken; false at the end. Call
+ * with the lock held. A thread that turns to other work, or waits, first hands over its partial
+ * result: the round cannot end without it.
+ */
 static bool next_piece(worker *w, piece *out)
 {
     run *const r = w->run;
@@ -578,7 +621,7 @@ static bool next_piece(worker *w, piece *out)
     return false;
 }
 
-/* Comes back with the lock held. */
+/* Returns with the lock held. */
 static void do_piece(worker *w, const piece *p)
 {
     if (p->phase == STATISTICS)
@@ -606,8 +649,8 @@ static void *work(void *argument)
 /* ---- a run ---------------------------------------------------------------------------------- */
 
 /*
- * Passes over what an earlier run has written: whole tasks, and whole tiles of the task in which it
- * stopped.
+ * Skips what an earlier run has written: whole tasks, and whole tiles of the task in which it
+ * stopped. Statistics of that task run again, as nothing of them is stored.
  */
 static void skip_written(run *r, int64_t resume_at)
 {
@@ -624,7 +667,7 @@ static void skip_written(run *r, int64_t resume_at)
     r->opened = r->cursor;
 }
 
-/* The smallest layer of a method that is not empty. */
+/* The smallest layer of a method that is not empty: a trial there costs least. */
 static const mc_job *smallest_of(const run *r, const mc_method *method)
 {
     const mc_job *found = NULL;
@@ -636,7 +679,10 @@ static const mc_job *smallest_of(const run *r, const mc_method *method)
     return found;
 }
 
-/* Tries each method from outside the library once. A run has one, as a rule. */
+/*
+ * Tries each method from outside the library on one layer before the first tile. Adjacent
+ * layers mostly share a method: only a change of method starts another trial.
+ */
 static mc_status try_methods(const run *r, mc_error *error)
 {
     const mc_method *tried = NULL;
@@ -652,7 +698,10 @@ static mc_status try_methods(const run *r, mc_error *error)
     return MC_OK;
 }
 
-/* A team for the methods that work on whole tensors; without one they work alone. */
+/*
+ * Makes a team if a tensor is worth it. It is optional: without one, methods compute on their own
+ * thread, so a failure is ignored.
+ */
 static void make_team(run *r, int threads)
 {
     for (size_t i = 0; threads > 1 && !r->team && i < r->task_count; i++) {
@@ -662,6 +711,7 @@ static void make_team(run *r, int threads)
     }
 }
 
+/* Reports progress without the lock, as the user's function may take any time. */
 static void report_progress(run *r, double start, int64_t read_before)
 {
     const mc_progress progress = {.bytes_done = r->bytes_done,
@@ -674,8 +724,9 @@ static void report_progress(run *r, double start, int64_t read_before)
 }
 
 /*
- * Waits for the workers. This thread reports progress, at least at the end, and notices that the
- * user wants to stop.
+ * Waits for the workers. This thread reports progress about ten times per second, and once at the
+ * end. It also polls `cancel`, which a signal handler may have set: waiting workers look at it only
+ * when they are woken.
  */
 static void wait_for_workers(run *r, double start, int64_t read_before)
 {
@@ -687,6 +738,7 @@ static void wait_for_workers(run *r, double start, int64_t read_before)
         until.tv_sec += until.tv_nsec / 1000000000;
         until.tv_nsec %= 1000000000;
         const double asleep = mc_seconds();
+        /* Workers signal `changed` after each tile: only time ends the pause. */
         while (r->working > 0 && mc_seconds() - asleep < .1)
             if (pthread_cond_timedwait(&r->changed, &r->lock, &until) != 0)
                 break;
@@ -698,6 +750,10 @@ static void wait_for_workers(run *r, double start, int64_t read_before)
     pthread_mutex_unlock(&r->lock);
 }
 
+/*
+ * Starts up to `count` threads and returns how many started: fewer do the same work. The lock keeps
+ * a new thread from ending before it is counted.
+ */
 static int start_workers(run *r, worker *workers, int count)
 {
     pthread_mutex_lock(&r->lock);
@@ -731,7 +787,7 @@ static void stop_workers(worker *workers, int started)
     }
 }
 
-/* One thread: this one, which works and reports between tiles. */
+/* Runs everything in the calling thread, and reports progress between tiles. */
 static void work_here(run *r, worker *w, double start, int64_t read_before)
 {
     double reported = start;
@@ -780,6 +836,7 @@ static mc_status set_up(run *r, mc_source *const *tensors, mc_error *error)
         set_up_task(&r->tasks[i], tensors[i], r->bytes_total, r->options);
         r->bytes_total += tensors[i]->bytes;
     }
+    /* Statistics of the whole model come first: any tile of `apply` may need them. */
     for (size_t i = 0; i < r->task_count; i++)
         MC_TRY(mc_merged_survey(tensors[i], r->options, error));
     MC_TRY(try_methods(r, error));
@@ -804,6 +861,7 @@ static void tear_down(run *r)
     pthread_cond_destroy(&r->changed);
 }
 
+/* Counts backwards, so that overflowed_first ends as the lowest index. */
 static void sum_overflow(const run *r, mc_run_result *result)
 {
     for (size_t i = r->tasks ? r->task_count : 0; i-- > 0;) {
@@ -824,6 +882,7 @@ mc_status mc_execute(mc_source *const *tensors, size_t count, mc_sink *sink,
              .sink = sink,
              .found = found,
              .task_count = count,
+             /* One slot per thread in work, and two more for finished tiles behind a slow one. */
              .ring_size = 3 * (size_t)threads,
              .lock = PTHREAD_MUTEX_INITIALIZER,
              .changed = PTHREAD_COND_INITIALIZER};

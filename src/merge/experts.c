@@ -12,7 +12,13 @@
 
 static const char between[] = ".experts.";
 
-/* What a tensor of all experts is called behind `between`, and its parts: one behind another. */
+/*
+ * What a tensor of all experts is called after `between`, and the tensors of one expert that it
+ * holds, one below the other:
+ *
+ *     gate_up_proj [experts, 2·inner, hidden]    gate_proj, up_proj [inner, hidden] of each expert
+ *     down_proj    [experts, hidden, inner]      down_proj [hidden, inner] of each expert
+ */
 static const struct {
     const char *fused;
     const char *parts[2];
@@ -24,7 +30,10 @@ static const struct {
 
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
-/* The experts of a dict, by the meaning of their names. */
+/*
+ * The tensors of a dict's experts, by the meaning of their names: families call the same matrix
+ * gate_proj or w1.
+ */
 typedef struct table {
     const mc_state_dict *dict;
     char **meanings; /* per tensor of the dict; NULL: not of experts */
@@ -90,7 +99,10 @@ static mc_status add_made(mc_experts *out, const char *name, mc_source *source, 
 
 /* ---- one tensor of all experts ---- */
 
-/* Finds the tensors that a fused one is made of; *complete stays false if one is missing. */
+/*
+ * Finds the tensors that a fused one is made of, expert by expert. *complete stays false if one is
+ * missing or has another shape: then the fused tensor is not made.
+ */
 static mc_status find_parts(const table *t, const char *meaning, size_t stem, int kind,
                             const mc_source *wanted, size_t *parts, bool *complete, mc_error *error)
 {
@@ -127,6 +139,10 @@ static mc_status join(const table *t, const size_t *parts, size_t count, const c
 static mc_status make_fused(const table *t, const char *name, const char *meaning, size_t stem,
                             int kind, const mc_source *wanted, mc_experts *out, mc_error *error)
 {
+    /*
+     * The number of experts comes from a file: more parts than tensors cannot be found, and bound
+     * what is allocated.
+     */
     const int64_t count = wanted->shape[0] * kinds[kind].part_count;
     bool complete = false;
     if (count <= 0 || (size_t)count > mc_state_dict_count(t->dict) ||

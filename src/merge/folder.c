@@ -41,8 +41,8 @@ static bool is_dots(const char *name)
 }
 
 /*
- * Empties a folder; symbolic links are removed, not followed. Takes over fd. Goes on after failures
- * and returns 0 if there were none.
+ * Empties a folder; symbolic links are removed, not followed. Takes over fd. Continues after
+ * failures, to leave as little as possible; returns 0 if there were none.
  */
 static int empty_folder(int fd)
 {
@@ -70,7 +70,7 @@ int mc_folder_remove(const char *path)
 {
     const int fd = mc_system->open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
                                    0);
-    /* One that is empty already can go also where no more files can be opened. */
+    /* Without file descriptors an empty folder can still be removed: try it in any case. */
     if (fd >= 0 && empty_folder(fd) != 0)
         return -1;
     return mc_system->unlink(AT_FDCWD, path, AT_REMOVEDIR);
@@ -135,8 +135,8 @@ static mc_status make_parents(const char *path, char **made, mc_error *error)
 }
 
 /*
- * Removes the parents that were made, as far as they are empty. Uses up folder->work: there may be
- * no memory for a copy.
+ * Removes the parents that were created, as far as they are empty. Cuts folder->work in place:
+ * after a failure there may be no memory for a copy.
  */
 static void remove_made(mc_folder *folder)
 {
@@ -174,7 +174,10 @@ mc_status mc_folder_check_target(const char *target, bool overwrite, mc_error *e
     return mc_replaceable(target, error);
 }
 
-/* Fails by errno; another run that found the folder meanwhile sees that it is gone. */
+/*
+ * Fails with errno. Removes the hidden folder if this run created it: another run that is about to
+ * lock it finds it gone and starts over.
+ */
 static mc_status give_up(const mc_folder *folder, bool made_now, mc_error *error, const char *what)
 {
     const mc_status status = mc_fail_errno(error, folder->work, "%s", what);
@@ -183,7 +186,18 @@ static mc_status give_up(const mc_folder *folder, bool made_now, mc_error *error
     return status;
 }
 
-/* Locks the hidden folder. It may have been renamed by a run that just ended: then *gone. */
+/*
+ * Creates the hidden folder if needed, and locks it. *gone: it is no longer the one under that
+ * name, and the caller has to start over.
+ *
+ *     mkdir ─▶ open ─▶ flock ─▶ same inode under the name? ─▶ ours
+ *       ▲        │ ENOENT              │ no
+ *       └────────┴─────── *gone ◀──────┘
+ *
+ * Between open and flock, another run may finish and rename the folder: the lock would then be on
+ * its result. Only EWOULDBLOCK means that another process holds the lock; a file system without
+ * locks works unprotected.
+ */
 static mc_status lock(mc_folder *folder, bool *gone, mc_error *error)
 {
     struct stat mine, there;
@@ -210,8 +224,8 @@ static mc_status lock(mc_folder *folder, bool *gone, mc_error *error)
 }
 
 /*
- * The target without slashes at its end, in new memory; of a link, what it leads to: that is
- * replaced, where it lies, and the link stays. NULL if memory runs out.
+ * The target without trailing slashes, in new memory. For a link, the folder that it leads to: that
+ * one is replaced where it lies, and the link stays. NULL if memory runs out.
  */
 static char *place_of(const char *target)
 {
@@ -289,12 +303,16 @@ mc_status mc_folder_check_room(const mc_folder *folder, int64_t bytes, mc_error 
 
 /* ---- files ----------------------------------------------------------------------------------- */
 
+/*
+ * Readable too: checksums read back what an earlier run wrote. O_NOFOLLOW: a link in the hidden
+ * folder must not lead writes elsewhere.
+ */
 int mc_folder_open(const mc_folder *folder, const char *name)
 {
     return mc_system->open(folder->fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, FILE_MODE);
 }
 
-/* Makes the folders that a file's name has: "sub" of "sub/name". False and errno on failure. */
+/* Creates the folders in a file's name: "sub" of "sub/name". False and errno on failure. */
 static bool make_inner(const mc_folder *folder, const char *name)
 {
     for (const char *slash = strchr(name, '/'); slash; slash = strchr(slash + 1, '/')) {
@@ -386,6 +404,10 @@ static void sync_parent(const mc_folder *folder)
     mc_free(name);
 }
 
+/*
+ * Exchanges old and new in one system call where the file system can, so that no moment is
+ * without a complete folder. Elsewhere the old one has to be removed first.
+ */
 static int exchange(const mc_folder *folder)
 {
     if (mc_system->rename(folder->work, folder->target, RENAME_EXCHANGE) == 0) {
@@ -394,16 +416,15 @@ static int exchange(const mc_folder *folder)
     }
     if (errno != EINVAL && errno != ENOSYS)
         return -1;
-    /* A file system that cannot exchange. */
+    /* The file system cannot exchange names. */
     if (mc_folder_remove(folder->target) != 0)
         return -1;
     return mc_system->rename(folder->work, folder->target, 0);
 }
 
 /*
- * Old and new change places, so that there is a whole folder under the name at any time. The old
- * one is locked until it is removed: another run would take it for what was left behind, and write
- * into it meanwhile.
+ * Exchanges the finished folder with the old one. The old one is locked until it is removed: under
+ * the hidden name, another run would otherwise take it for leftovers and write into it.
  */
 static int replace(const mc_folder *folder)
 {
@@ -419,6 +440,10 @@ static int replace(const mc_folder *folder)
     return result;
 }
 
+/*
+ * Never replaces by accident: the target may have appeared since it was checked. EINVAL and ENOSYS
+ * come from file systems that do not know RENAME_NOREPLACE.
+ */
 static int give_name(const mc_folder *folder)
 {
     if (mc_system->rename(folder->work, folder->target, RENAME_NOREPLACE) == 0)
@@ -433,6 +458,9 @@ static int give_name(const mc_folder *folder)
 mc_status mc_folder_commit(mc_folder *folder, mc_error *error)
 {
     mc_status status = MC_OK;
+    /*
+     * Files were flushed one by one; this flushes their names, before the folder becomes visible.
+     */
     if (folder->sync && mc_system->fsync(folder->fd) != 0)
         status = mc_fail_errno(error, folder->work, "cannot flush it to disk");
     if (status == MC_OK && give_name(folder) != 0)

@@ -32,7 +32,10 @@ static mc_source *const *side_of(const mc_merged_parts *parts, size_t side)
     return parts->inputs + parts->model_count * (side + 1) + parts->has_base + parts->has_merged;
 }
 
-/* A tensor of a side input has the models' shape, or, given as a whole, that of its neighbours. */
+/*
+ * Checks that a side tensor has the models' shape. If it is given as a whole, all models' side
+ * tensors have one shape instead.
+ */
 static mc_status check_side_tensor(const mc_merged_parts *parts, const mc_side_input *side,
                                    const mc_source *tensor, const mc_source *like, mc_error *error)
 {
@@ -74,7 +77,11 @@ static bool fits_one(const char *const *patterns, size_t count, const char *name
     return false;
 }
 
-/* The user's patterns decide if there are any, else the role. */
+/*
+ * Whether methods of matrices treat the tensor as one. The user's patterns decide if there are any.
+ * Otherwise any tensor of two dimensions is a matrix, except embeddings and heads: their rows stand
+ * for tokens, positions or labels.
+ */
 static bool is_matrix(const mc_merged_parts *parts, int rank, mc_part_role role)
 {
     if (parts->matrix_count > 0)
@@ -117,6 +124,7 @@ mc_status mc_job_init(mc_job *job, const mc_merged_parts *parts, mc_error *error
     if (!job->name || !job->inputs)
         return mc_fail_memory(error);
     memcpy(job->shape, first->shape, sizeof job->shape);
+    /* One float64 input makes the whole layer float64; so does one layer of a shared survey. */
     const bool wide = widest_of(parts, parts->input_count) == MC_F64 ||
                       (job->survey && mc_survey_wide(job->survey));
     job->method = mc_method_variant(parts->method, wide);
@@ -157,12 +165,13 @@ int64_t mc_job_grain(const mc_job *job)
                                                     : NULL;
     if (job->method->scope == MC_TENSOR)
         return job->count;
-    /* Each read of a tile would compute the whole tensor again. */
+    /* The input computes whole tensors only: each read of a tile would compute all of it again. */
     if (merged && mc_merged_job(merged) && mc_job_grain(mc_merged_job(merged)) == job->count)
         return job->count;
     if (job->method->scope != MC_ROW || job->rank == 0)
         return 1;
     const int64_t row = job->shape[job->rank - 1];
+    /* As many whole rows as reach a leaf, so that short rows do not make tiny tiles. */
     return row * ((MC_LEAF + row - 1) / row);
 }
 
@@ -225,8 +234,8 @@ static bool agree_at(const mc_layer *layer, size_t offset, size_t size)
 }
 
 /*
- * An infinity that all models have, as in a causal mask, stays what it is, and so does the largest
- * number: a difference or a sum of two of them is NaN or infinite.
+ * Restores values that all models agree on where the result is not finite. A causal mask holds
+ * infinities, or the largest number: a difference or a sum of two of them is NaN or infinite.
  */
 static void keep_agreed(const mc_job *job, const mc_layer *layer)
 {
@@ -238,7 +247,7 @@ static void keep_agreed(const mc_job *job, const mc_layer *layer)
     }
 }
 
-/* Whether a tile is the same in all models, and holds infinities, as a causal mask does. */
+/* Whether a tile is the same in all models and holds infinities, as a causal mask does. */
 static bool is_mask(const mc_job *job, const mc_layer *layer)
 {
     const size_t size = mc_job_real_bytes(job);
@@ -251,8 +260,8 @@ static bool is_mask(const mc_job *job, const mc_layer *layer)
 }
 
 /*
- * A method that decomposes matrices rejects those with infinities. One that is the same in all
- * models stays what it is.
+ * Whether the method would reject a tensor that is a mask: decompositions fail on infinities. A
+ * mask that all models share is copied instead.
  */
 static bool is_agreed_mask(const mc_job *job, const mc_layer *layer)
 {
@@ -267,6 +276,7 @@ mc_status mc_job_apply(const mc_job *job, const mc_layer *layer)
         return MC_OK;
     }
     MC_TRY(mc_in_tensor(layer->error, job->name, job->method->apply(layer)));
+    /* All finite, which is the usual case: nothing to restore. */
     if (mc_unify_nan(job->real, layer->out, layer->count))
         return MC_OK;
     keep_agreed(job, layer);
@@ -281,8 +291,8 @@ mc_status mc_job_accumulate(const mc_job *job, const mc_layer *layer, void *part
 }
 
 /*
- * A mask adds nothing to sums over the model, and would make them NaN. Thresholds count all values:
- * NaN is larger than every other magnitude to them.
+ * Skips masks in sums over the model, which they would turn into NaN. Thresholds, which are
+ * order_free, count all values: to them NaN is larger than any other magnitude.
  */
 mc_status mc_job_survey(const mc_job *job, const mc_layer *layer, void *partial)
 {

@@ -10,18 +10,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+/*
+ * Bytes of a record: 20 digits, a blank, 16 hexadecimal digits and a line end. The header is one
+ * padded line, so that records begin at a fixed position.
+ */
 enum { RECORD = 38, HEADER = 64 };
 
 int64_t mc_journal_step = INT64_C(32) << 20;
 
 /*
- * Another number in every boot; 0 where the system does not tell, and then no journal is believed.
+ * Identifies the boot of the machine; 0 if the system does not report it: then no journal is used.
  */
 static uint64_t boot_identity(void)
 {
     char *text = NULL;
     size_t size = 0;
-    /* The file in /proc has a size of 0: it is read by hand. */
+    /* Files in /proc report a size of 0, so mc_file_load cannot read this one. */
     FILE *const file = fopen("/proc/sys/kernel/random/boot_id", "re");
     text = file ? mc_alloc_zero(1, 64) : NULL;
     size = text ? fread(text, 1, 63, file) : 0;
@@ -40,7 +44,7 @@ static void header_text(uint64_t fingerprint, char text[HEADER + 1])
     snprintf(text, HEADER + 1, "%-*s\n", HEADER - 1, words);
 }
 
-/* A position and a check of it, so that half a record is noticed. */
+/* A position with its hash: a record that was cut short by a crash does not match. */
 static void record_text(int64_t position, char text[RECORD + 1])
 {
     const uint64_t check = mc_hash_mix((uint64_t)position + 1);
@@ -48,8 +52,8 @@ static void record_text(int64_t position, char text[RECORD + 1])
 }
 
 /*
- * The furthest: behind the records of the last run may be some of an earlier one, which are true
- * still.
+ * The furthest position. A journal is rewritten from its start without being cut, so old records
+ * may follow the new ones. They are still true, as written bytes stay written.
  */
 static int64_t last_position(const char *records, size_t size)
 {
@@ -87,7 +91,7 @@ bool mc_journal_resume(const mc_folder *folder, uint64_t fingerprint, mc_journal
     int64_t position = 0;
     if (!read_journal(folder, fingerprint, &position))
         return false;
-    /* Written anew, so that it does not grow from run to run. */
+    /* Rewritten from the start, so that it does not grow from run to run. */
     return mc_journal_start(folder, fingerprint, out, NULL) == MC_OK &&
            mc_journal_record(out, position, NULL) == MC_OK;
 }
@@ -112,6 +116,7 @@ mc_status mc_journal_record(mc_journal *journal, int64_t position, mc_error *err
 {
     char record[RECORD + 1];
     record_text(position, record);
+    /* Not flushed: within one boot, what was written survives the process. */
     MC_TRY(mc_write_all(journal->fd, MC_JOURNAL_NAME, record, RECORD, journal->end, error));
     journal->end += RECORD;
     journal->position = position;

@@ -1,9 +1,9 @@
 /*
- * How far a run has come, kept in a small file beside what it writes, so that the next run can go
- * on there.
+ * Records how far a run has come, in a small file beside what it writes, so that the next run can
+ * resume there.
  *
- * A journal is believed only by a run with the same fingerprint, in the same boot of the machine: a
- * process that was killed leaves its writes with the system, but after a power cut nobody knows
+ * A journal is used only by a run with the same fingerprint, in the same boot of the machine. A
+ * process that was killed leaves its writes with the system; after a power failure nobody knows
  * which of them reached the disk.
  */
 #ifndef MC_MERGE_JOURNAL_H

@@ -7,13 +7,13 @@
 
 #include <string.h>
 
-/* The same files, whatever they are called. */
+/* Whether two models have the same files, whatever they are called. */
 static bool is_same_model(const mc_model *a, const mc_model *b)
 {
     return mc_model_file_count(a) > 0 && mc_model_fingerprint(a) == mc_model_fingerprint(b);
 }
 
-/* Takes over the text; NULL: no memory. */
+/* Reports the text, or fails with it under strict. Takes it over; NULL: no memory. */
 static mc_status warn(const mc_plan *plan, char *text, mc_error *error)
 {
     const mc_status status = !text          ? mc_fail_memory(error)
@@ -24,7 +24,7 @@ static mc_status warn(const mc_plan *plan, char *text, mc_error *error)
 }
 
 /*
- * What a typing error on the command line looks like: the merge works, and is not what was meant.
+ * Reports what looks mistyped on the command line: such a merge works, but is not what was meant.
  */
 mc_status mc_lineage_check(const mc_plan *plan, mc_error *error)
 {
@@ -49,7 +49,7 @@ mc_status mc_lineage_check(const mc_plan *plan, mc_error *error)
     return MC_OK;
 }
 
-/* Whether the model names another licence than one before it. */
+/* Whether the model's card names another licence than that of a model before it. */
 static bool differs(const mc_plan *plan, size_t index)
 {
     const mc_card_values *const mine = &plan->cards[index].license;

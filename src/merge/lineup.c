@@ -6,7 +6,7 @@
 #include <fnmatch.h>
 #include <string.h>
 
-/* How a tensor comes about. */
+/* How a tensor of the result is made. */
 typedef enum kind {
     MERGED,      /* by the method */
     EXCLUDED,    /* copied from the model that keeps it: its name fits an exclude pattern */
@@ -134,7 +134,7 @@ static bool fits_one(const char *const *patterns, size_t count, const char *name
 }
 
 /*
- * Whether every item of the side inputs has the layer, or none has and the method does without
+ * Whether every item of the side inputs has the layer, or none has it and the method does without
  * (*none).
  */
 static bool fits_sides(const work *w, bool *none)
@@ -152,7 +152,10 @@ static bool fits_sides(const work *w, bool *none)
     return found == wanted || (found == 0 && optional);
 }
 
-/* The dtype kind that all models have; *mixed where some have floats and others do not. */
+/*
+ * The dtype kind of the models' tensors: floats only if all are floats. *mixed: some are, others
+ * are not.
+ */
 static mc_dtype_kind common_kind(const work *w, bool *mixed)
 {
     mc_dtype_kind common = MC_KIND_FLOAT;
@@ -169,13 +172,18 @@ static mc_dtype_kind common_kind(const work *w, bool *mixed)
     return common;
 }
 
-/* Whether the method gets a base. */
+/* Whether a base is used: by the method, or by add-ons, which all need one. */
 static bool uses_base(const work *w)
 {
     const mc_method *const method = w->lineup->method;
     return method->needs_base || (method->takes_base && w->input->base) || w->lineup->params->then;
 }
 
+/*
+ * Decides for one name. The order matters: the user's exclusion comes first, then what cannot be
+ * computed with, then the user's passthrough, then what is missing. mc_dict_map (`common`) knows no
+ * patterns, and its rows need all models.
+ */
 static kind kind_of(const work *w)
 {
     const mc_merge_input *const input = w->input;
@@ -295,7 +303,7 @@ static mc_status same_bytes(const mc_source *a, const mc_source *b, bool *same, 
     return MC_OK;
 }
 
-/* Notes when the models do not agree on a tensor that is copied from the last. */
+/* Notes a tensor on which the models disagree although it is copied from the last. */
 static mc_status compare_copies(work *w, const mc_source *last, mc_error *error)
 {
     bool same = true;
@@ -309,6 +317,7 @@ static mc_status compare_copies(work *w, const mc_source *last, mc_error *error)
 
 static mc_status add_copy(work *w, bool compare, mc_error *error)
 {
+    /* The last model that has it: the configuration and tokenizer are the last model's, too. */
     size_t from = w->input->model_count;
     mc_output *row = NULL;
     do
@@ -366,7 +375,10 @@ static bool seen_before(const work *w, size_t index)
 
 typedef mc_status (*column_visitor)(work *w, mc_error *error);
 
-/* Visits every name of the models once: the first model's in its order, then what others add. */
+/*
+ * Visits every name of the models once: those of the first model in its order, then what others
+ * add. A name is skipped if an earlier model has it.
+ */
 static mc_status each_name(work *w, column_visitor visit, mc_error *error)
 {
     for (size_t k = 0; k < w->input->model_count; k++) {
@@ -394,7 +406,9 @@ static mc_status find_base_only(work *w, mc_error *error)
 /* ---- methods of model scope ------------------------------------------------------------------ */
 
 /*
- * What the method is to merge: the first model's tensors that line-up would merge layer by layer.
+ * Collects what a method of model scope merges: the first model's tensors that line-up would merge
+ * layer by layer. Their shapes are checked here, as such a method never goes through
+ * mc_outputs_resolve.
  */
 static mc_status collect_mergeable(work *w, mc_names *out, mc_error *error)
 {
@@ -434,7 +448,7 @@ static mc_status call_model_method(work *w, mc_error *error)
     return status;
 }
 
-/* What a method made under names that no model has. */
+/* Adds what the method made under names that no model has. */
 static mc_status add_new_names(work *w, mc_error *error)
 {
     for (size_t i = 0; w->made && i < mc_state_dict_count(w->made); i++) {
@@ -456,7 +470,10 @@ static bool fits_any(const mc_merge_input *input, const char *pattern)
     return false;
 }
 
-/* A pattern that no name matches is a typing error: what it was for is merged by the method. */
+/*
+ * A pattern that matches no name is probably mistyped. Silence would merge by the method what the
+ * user meant to keep.
+ */
 static mc_status report_patterns(work *w, const char *option, const char *const *patterns,
                                  size_t count, mc_error *error)
 {
@@ -506,7 +523,7 @@ static mc_status report_all(work *w, mc_error *error)
                            error);
 }
 
-/* mc_dict_map: tensors that not all models have are left out. */
+/* For mc_dict_map, which leaves out tensors that not all models have. */
 static mc_status report_left_out(work *w, mc_error *error)
 {
     MC_TRY(mc_report_names(w->report, &w->names[MIXED], w->input->strict,
@@ -517,7 +534,10 @@ static mc_status report_left_out(work *w, mc_error *error)
 
 /* ---- all together ---------------------------------------------------------------------------- */
 
-/* Side inputs that belong to other tensors, such as those of another architecture. */
+/*
+ * Rejects side inputs that fit no tensor at all, such as those of another architecture: every layer
+ * would silently be averaged.
+ */
 static mc_status check_sides_used(const work *w, mc_error *error)
 {
     const mc_side_input *const sides = w->lineup->method->sides;
@@ -545,7 +565,10 @@ static mc_status check_something(const work *w, mc_error *error)
                    uses_base(w) ? " and the base" : "", others ? "of floats" : "name");
 }
 
-/* Lets the method set values that depend on all tensors. */
+/*
+ * Lets the method set values that depend on all tensors. It writes into the parsed parameters,
+ * which are shared by all rows: this must precede every use of them.
+ */
 static mc_status prepare(const mc_lineup *lineup, mc_error *error)
 {
     const mc_method *const method = lineup->method;

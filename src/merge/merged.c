@@ -9,7 +9,7 @@
 #include <assert.h>
 #include <pthread.h>
 
-/* Elements that are computed at a time. */
+/* Elements that are computed at a time, a multiple of leaves. */
 enum { TILE = 8 * MC_LEAF };
 
 typedef struct merged_source {
@@ -22,6 +22,10 @@ typedef struct merged_source {
 
 /* ---- reading -------------------------------------------------------------------------------- */
 
+/*
+ * Computes what every read needs. Call with the lock held: threads that read at the same time wait
+ * for the first.
+ */
 static mc_status prepare(merged_source *merged, mc_workspace *workspace, mc_error *error)
 {
     const mc_run_options alone = {.threads = 1};
@@ -63,6 +67,10 @@ static int64_t least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+/*
+ * Computes `count` elements in tiles that begin at a multiple of the grain. A read may begin and
+ * end inside a grain: then the whole grain is computed, and the part that is wanted is copied.
+ */
 static mc_status read_tiles(const mc_job *job, mc_workspace *workspace, const void *state,
                             int64_t first, int64_t count, char *out, mc_error *error)
 {
@@ -133,6 +141,7 @@ mc_status mc_merged_survey(const mc_source *source, const mc_run_options *option
     const mc_job *const job = mc_merged_job(source);
     if (!job)
         return MC_OK;
+    /* An add-on reads what the method before it made, whose survey comes first. */
     if (job->has_merged)
         MC_TRY(mc_merged_survey(job->inputs[job->model_count + job->has_base], options, error));
     return job->survey ? mc_survey_run(job->survey, options, error) : MC_OK;

@@ -37,7 +37,7 @@ static mc_status keep_subset(mc_model_call *call, const mc_state_dict *from,
     return MC_OK;
 }
 
-/* Side inputs are copied whole: their names need not be those of the models. */
+/* Copies side inputs whole: their names need not be those of the models. */
 static mc_status keep_lists(mc_model_call *call, const mc_merge_input *input, mc_error *error)
 {
     for (size_t k = 0; k < input->side_count; k++) {
@@ -73,7 +73,7 @@ static mc_status fill(mc_model_call *call, const mc_merge_input *input, const ch
     call->input.sides = call->sides;
     call->input.method = call->method;
     call->input.method_params = call->method->params;
-    /* They are of use to line-up only and may be gone when the method is called again. */
+    /* Only line-up uses these; the caller's memory behind them may be gone at a later call. */
     call->input.passthrough = NULL;
     call->input.passthrough_count = 0;
     call->input.exclude = NULL;
@@ -115,7 +115,7 @@ mc_status mc_model_call_run(mc_model_call *call, const mc_params *params, mc_sta
     mc_merge_input input = call->input;
     input.method_values = params->values;
     MC_TRY(call->method->merge(&input, out, error));
-    /* What the first call made is what the rows of the plan were made from. */
+    /* The plan's rows were made from the result of the first call. */
     if (call->made == 0)
         call->made = mc_state_dict_count(*out);
     return MC_OK;
@@ -129,8 +129,8 @@ static bool is_made_by(const mc_model_call *call, const mc_output *row)
 }
 
 /*
- * Rows, offsets and shards are fixed when values are bound anew: a method that makes other tensors
- * with other parameters, such as a rank, needs a new plan.
+ * Checks that the method made the tensors of the rows again. Offsets and shards are fixed, so a
+ * method that makes other tensors with other parameters, such as a rank, needs a new plan.
  */
 static mc_status check_same_tensors(const mc_model_call *call, const mc_outputs *outputs,
                                     const mc_state_dict *made, mc_error *error)

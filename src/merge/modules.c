@@ -40,7 +40,10 @@ static mc_status open_module(mc_module *module, const mc_model *model, mc_error 
     return status;
 }
 
-/* Opens the module of each model that has it, then of the base. */
+/*
+ * Opens the module of each model that has it, then that of the base. *tuned: how many are of
+ * models.
+ */
 static mc_status open_modules(mc_module *module, const mc_plan_input *input, size_t *tuned,
                               mc_error *error)
 {
@@ -59,8 +62,9 @@ static mc_status open_modules(mc_module *module, const mc_plan_input *input, siz
 /* ---- a module's plan ---- */
 
 /*
- * As the model is merged where all models have the module, and the base if the method needs it;
- * otherwise averaged over those that have it, like tensors.
+ * Plans a module: merged by the method if all models have it, and the base if the method needs one;
+ * otherwise averaged over those that have it, as tensors are. Side inputs describe tensors of the
+ * model, never of a module: with them, a module is averaged too.
  */
 static mc_status plan_module(mc_module *module, const mc_plan_input *input, size_t tuned,
                              mc_report *report, mc_error *error)
@@ -86,6 +90,7 @@ static mc_status plan_module(mc_module *module, const mc_plan_input *input, size
                                    "%s: not in all models and the base, and averaged over %zu",
                                    module->folder, tuned));
     }
+    /* Patterns match names of the model's tensors, which a module's are not. */
     all.passthrough_count = all.exclude_count = all.keep = 0;
     MC_TRY(mc_plan_new(&all, &module->plan, error));
     for (size_t i = 0; i < mc_report_count(mc_plan_report(module->plan)); i++)
@@ -112,7 +117,11 @@ static void remove_weights(mc_outfit *outfit, const char *folder)
     }
 }
 
-/* Takes over the folder's name. A module that cannot be merged stays in the outfit, as a copy. */
+/*
+ * Takes over the folder's name. A module that cannot be merged stays in the outfit as a copy, with
+ * a warning: its weights are a small part of the model. Its weights leave the outfit only once its
+ * plan exists.
+ */
 static mc_status add_module(const mc_plan_input *input, char *folder, mc_outfit *outfit,
                             mc_modules *out, mc_report *report, mc_error *error)
 {
@@ -153,7 +162,10 @@ static bool is_listed(const mc_modules *modules, const char *folder)
     return false;
 }
 
-/* The next folder of weights among the outfit's files, in new memory; NULL: none, or no memory. */
+/*
+ * The next folder of weights among the outfit's files from index *at, in new memory; NULL: none, or
+ * no memory.
+ */
 static char *next_folder(const mc_outfit *outfit, size_t *at)
 {
     for (; *at < outfit->count; ++*at) {
@@ -178,6 +190,7 @@ mc_status mc_modules_plan(const mc_plan_input *input, const mc_model *last, mc_o
             mc_free(folder);
         else
             MC_TRY(add_module(input, folder, outfit, out, report, error));
+        /* A planned module has left the outfit, so that *at is the next file already. */
         at += before == outfit->count;
     }
     return MC_OK;
@@ -202,7 +215,7 @@ mc_status mc_modules_bind(mc_modules *modules, const mc_method *method, const ch
 
 /* ---- writing ---- */
 
-/* The bytes of a file that holds all tensors, which are in memory. */
+/* Fills the bytes of a file that holds all tensors; they are in memory. */
 static mc_status fill_file(const mc_state_dict *dict, const mc_layout *layout, char *bytes,
                            mc_error *error)
 {

@@ -15,8 +15,9 @@ void mc_nonfinite_free(mc_nonfinite *found)
 /* ---- counting ------------------------------------------------------------------------------- */
 
 /*
- * Whether a number is NaN or infinite: all bits of its exponent are set, and one more in the lowest
- * carries into the sign. Almost no tile has one; this costs three instructions per vector.
+ * Whether any number is NaN or infinite: then all bits of its exponent are set, and adding one at
+ * its lowest bit carries into the sign. Almost no tile has one, so each tile is first tested this
+ * way, at three instructions per vector; values are counted only if it matters.
  */
 static bool has_any_32(const float *values, size_t count)
 {
@@ -52,7 +53,10 @@ static mc_nonfinite_source count_values(const void *values, size_t count, mc_dty
     return found;
 }
 
-/* The entry of a source, which is among the last ones if there is one. NULL: no memory. */
+/*
+ * The entry of a source, added if it is new. Tiles come in the order of the output, so an existing
+ * entry is among the last. NULL: no memory.
+ */
 static mc_nonfinite_source *entry_of(mc_nonfinite *found, const mc_source *source)
 {
     for (size_t i = found->count; i-- > 0;)

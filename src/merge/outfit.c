@@ -123,7 +123,8 @@ static int compare_files(const void *a, const void *b)
 }
 
 /*
- * Code goes along where configuration names it: a folder may hold scripts that are not the model's.
+ * Whether a file belongs to the model. Code is copied only if the configuration refers to it
+ * (auto_map): a folder may hold scripts that are not the model's.
  */
 static bool is_wanted(const mc_outfit *outfit, const char *name)
 {
@@ -131,7 +132,10 @@ static bool is_wanted(const mc_outfit *outfit, const char *name)
            (!mc_is_code(name) || json_object_get(outfit->config, "auto_map"));
 }
 
-/* What a model loads without is no reason to fail: a dangling link, a folder of a file's name. */
+/*
+ * Adds a file. A dangling link or a folder under its name is left out with a warning, as the model
+ * loads without it.
+ */
 static mc_status add_file(mc_outfit *outfit, const char *folder, const char *name,
                           mc_report *report, mc_error *error)
 {
@@ -177,7 +181,10 @@ static mc_status add_folder(mc_outfit *outfit, const char *folder, const char *i
 
 /* ---- modules of sentence-transformers -------------------------------------------------------- */
 
-/* A folder below the model's own and nothing else: not "", "..", "/etc" or "a/../..". */
+/*
+ * Whether a path leads to a folder below the model's own, and not to "", "..", "/etc" or "a/../..".
+ * modules.json is input that must not make us copy files from elsewhere.
+ */
 static bool is_inner(const char *path)
 {
     if (!path || !*path || *path == '/')
@@ -188,7 +195,10 @@ static bool is_inner(const char *path)
     return true;
 }
 
-/* The first module is the model itself; the others have folders: pooling, dense layers. */
+/*
+ * Adds the folders of modules.json. The first module is the model itself, with an empty path; the
+ * others have folders: pooling, dense layers.
+ */
 static mc_status add_modules(mc_outfit *outfit, const char *folder, mc_report *report,
                              mc_error *error)
 {
@@ -251,6 +261,7 @@ mc_status mc_outfit_untie(mc_outfit *outfit, mc_report *report, mc_error *error)
     json_t *const text = json_object_get(outfit->config, "text_config");
     if (!outfit->config)
         return MC_OK;
+    /* transformers reads the key of the text model first, where there is one. */
     if (json_object_get(text, key) && json_object_set_new(text, key, json_false()) != 0)
         return mc_fail_memory(error);
     if ((!json_object_get(text, key) || json_object_get(outfit->config, key)) &&
@@ -267,8 +278,9 @@ const char *mc_outfit_stem(const mc_outfit *outfit)
 }
 
 /*
- * transformers has called the key by two names; a file without either gets the one all versions
- * read. diffusers has none, and warns of keys that it does not know.
+ * Sets the dtype under the names that the configuration uses already: transformers has had two. A
+ * configuration without either gets the older one, which all versions read. diffusers has no such
+ * key and warns of unknown ones.
  */
 static json_t *set_dtype(json_t *config, mc_dtype dtype)
 {

@@ -51,7 +51,10 @@ mc_status mc_outputs_add(mc_outputs *outputs, const char *name, mc_action action
     return MC_OK;
 }
 
-/* Only the models decide the dtype: a float32 base does not widen a merge of bfloat16 models. */
+/*
+ * Only the models decide the dtype: a float32 base does not widen a merge of bfloat16 models. A
+ * copy has one input, whose dtype it keeps.
+ */
 static void widen(mc_output *row, const mc_input *input)
 {
     const mc_dtype dtype = input->source->dtype;
@@ -108,7 +111,7 @@ const char *mc_label_of(const mc_labels *labels, const mc_input *input, char *bu
     return buffer;
 }
 
-/* Whether two shapes differ in nothing but the number of tokens. */
+/* Whether two shapes differ only in the number of tokens. */
 static bool is_vocabulary(const char *name, const mc_source *a, const mc_source *b)
 {
     const int axis = mc_part_of(NULL, name).vocabulary_axis;
@@ -185,7 +188,7 @@ mc_status mc_output_set_source(mc_output *row, mc_source *source, mc_error *erro
     return MC_OK;
 }
 
-/* The inputs' sources as one array, in order; the caller frees it. NULL: no memory. */
+/* The sources of the inputs as one array, in order; the caller frees it. NULL: no memory. */
 static mc_source **input_sources(const mc_output *row)
 {
     mc_source **const sources = mc_alloc(row->input_count * sizeof *sources);
@@ -194,7 +197,10 @@ static mc_source **input_sources(const mc_output *row)
     return sources;
 }
 
-/* Side inputs that a step's method gets; none where they are optional and the row has none. */
+/*
+ * The number of side inputs that a step's method gets; none if they are optional and the row has
+ * none.
+ */
 static size_t side_count(const mc_output *row, const mc_method *method)
 {
     const mc_side_input *const sides = method->sides;
@@ -206,7 +212,13 @@ static size_t side_count(const mc_output *row, const mc_method *method)
     return count;
 }
 
-/* What a row becomes: its source after the steps so far, the method first and then its add-ons. */
+/*
+ * A row while its source is made: the method is the first step, each add-on a further one.
+ *
+ *     params = method ─▶ parts ─▶ survey, if needed ─▶ source, params = params->then ─▶ … ─▶ NULL
+ *
+ * All rows take a step together, since a survey looks at the parts of all of them.
+ */
 typedef struct making {
     const mc_output *row;
     mc_params *params; /* of the next step; NULL: there is none */
@@ -262,7 +274,10 @@ static mc_status fill_parts(making *m, const mc_outputs *table, mc_error *error)
     return MC_OK;
 }
 
-/* One survey for all rows that the method of `first` makes in this step. */
+/*
+ * Shares one survey among all rows that the method of row `first` makes in this step. It looks at
+ * the whole model, so all these rows must have the same parameters.
+ */
 static mc_status share_survey(making *all, size_t count, size_t first, mc_error *error)
 {
     const mc_params *const params = all[first].params;
@@ -324,7 +339,9 @@ static bool has_steps(const making *all, size_t count)
     return false;
 }
 
-/* An add-on that is used as a method changes the mean of the task vectors. */
+/*
+ * An add-on that is used as a method changes the mean of the task vectors: makes that mean first.
+ */
 static mc_status make_mean_task(making *m, const mc_outputs *table, mc_error *error)
 {
     mc_params *const params = m->params;
@@ -340,7 +357,10 @@ static mc_status make_mean_task(making *m, const mc_outputs *table, mc_error *er
     return status;
 }
 
-/* Makes the sources of rows with params: step by step, as a step may have to see all rows. */
+/*
+ * Makes the sources of rows with params, one step of all rows at a time, since a step may have to
+ * see all rows.
+ */
 static mc_status make_all(making *all, size_t count, const mc_outputs *table, mc_error *error)
 {
     mc_status status = MC_OK;
@@ -377,6 +397,7 @@ static mc_status resolve(mc_output *rows, size_t count, const mc_outputs *table,
     mc_status status = all ? MC_OK : mc_fail_memory(error);
     for (size_t i = 0; status == MC_OK && i < count; i++) {
         mc_output *const row = &rows[i];
+        /* A method of model scope has made it already. */
         if (row->source)
             continue;
         assert(row->input_count > 0);
@@ -428,7 +449,7 @@ mc_status mc_outputs_convert(mc_outputs *outputs, mc_dtype dtype, mc_error *erro
 
 /* ---- order ----------------------------------------------------------------------------------- */
 
-/* Where a row goes. */
+/* Where a row moves. */
 typedef struct place {
     int rank;
     size_t index; /* now */
@@ -466,7 +487,7 @@ mc_status mc_outputs_order(mc_outputs *outputs, const mc_writer *writer, mc_erro
 
 /* ---- new values for rows that exist ---------------------------------------------------------- */
 
-/* What a row will have once all rows have theirs. */
+/* What a row receives once all rows have their new source. */
 typedef struct binding {
     mc_params *params; /* borrowed; NULL: the row keeps its own */
     mc_source *source;
@@ -505,7 +526,10 @@ static mc_status make_bindings(const mc_outputs *table, binding *bindings, mc_er
     return status;
 }
 
-/* Only after every row has its new source: a failure half-way leaves the plan as it was. */
+/*
+ * Replaces sources only after every row has its new one: a failure halfway leaves the plan as it
+ * was.
+ */
 static void commit(mc_outputs *outputs, const binding *bindings)
 {
     for (size_t i = 0; i < outputs->count; i++) {

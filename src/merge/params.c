@@ -46,7 +46,10 @@ static size_t value_count(const mc_method *method, size_t index, size_t model_co
     return method->params[index].per_input ? model_count : 1;
 }
 
-/* Points each value to its numbers, and gives them the default. */
+/*
+ * Points each value to its numbers and sets the defaults. All numbers are one array, in the order
+ * of the parameters.
+ */
 static void lay_out(mc_params *params)
 {
     double *at = params->numbers;
@@ -170,7 +173,7 @@ static bool is_allowed(const mc_param *param, double number)
     return !is_bounded(param) || (number >= param->minimum && number <= param->maximum);
 }
 
-/* `found` is what the user wrote. */
+/* Reports a value that is not allowed; `found` is what the user wrote. */
 static mc_status refuse(const mc_method *method, const mc_param *param, const char *found,
                         mc_error *error)
 {
@@ -190,8 +193,8 @@ static mc_status refuse(const mc_method *method, const mc_param *param, const ch
 }
 
 /*
- * The number of a whole number's text. strtoll sees all digits, where a double has rounded them
- * already: 9007199254740993 must not pass as 2^53. Other spellings (1e3) are exact below 2^53.
+ * Parses a whole number. strtoll sees all digits, while a double has rounded them already:
+ * 9007199254740993 must not pass as 2^53. Other spellings (1e3) are exact below 2^53.
  */
 static double parse_whole(const char *text)
 {
@@ -267,7 +270,7 @@ static mc_status parse_one(const mc_method *method, const mc_param *param, const
 
 /* ---- setting -------------------------------------------------------------------------------- */
 
-/* Sets the number of one input, or of all. */
+/* Sets the number of one model, or of all. */
 static void store(mc_params *params, size_t index, size_t input, double number)
 {
     const mc_value *const value = &params->values[index];
@@ -280,7 +283,8 @@ static void store(mc_params *params, size_t index, size_t input, double number)
 }
 
 /*
- * Splits "1,-1,0.5", which may be in brackets as JSON and YAML have it, and stores one per model.
+ * Splits "1,-1,0.5", with or without the brackets of JSON and YAML, and stores one number per
+ * model. All items are parsed before their number is checked, so that the message can state it.
  */
 static mc_status store_list(mc_params *params, size_t index, char *list, mc_error *error)
 {
@@ -396,7 +400,10 @@ mc_status mc_params_report(const mc_params *params, bool strict, mc_report *repo
     return MC_OK;
 }
 
-/* The add-on whose name and a point stand before the name of the parameter; *name follows them. */
+/*
+ * Finds the step that a parameter belongs to: "svc.alpha" is that of the add-on svc, a plain name
+ * that of the method. Advances *name past the prefix.
+ */
 static mc_params *step_of(mc_params *params, const char **name)
 {
     const size_t length = strcspn(*name, ".=");
@@ -477,7 +484,7 @@ static json_t *number_json(const mc_param *param, double number)
         return json_boolean(number != 0);
     if (param->type == MC_CHOICE)
         return json_string(param->choices[(size_t)number]);
-    /* A whole number is written as one: 0 rather than 0.0. */
+    /* Writes a whole number without a fraction: 0 rather than 0.0. */
     return is_whole(number) ? json_integer((int64_t)number) : json_real(number);
 }
 

@@ -27,7 +27,7 @@ mc_status mc_plan_check_models(const mc_plan *plan, mc_error *error)
     return MC_OK;
 }
 
-/* Also of a list that a failure cut short: what was not copied is NULL. */
+/* Works on a list that a failure cut short: what was not copied is NULL. */
 static void free_texts(char **texts, size_t count)
 {
     for (size_t i = 0; texts && i < count; i++)
@@ -65,6 +65,10 @@ void mc_plan_free(mc_plan *plan)
 
 static mc_status copy_models(const mc_plan_input *input, mc_plan *plan, mc_error *error)
 {
+    /*
+     * One array in the order that alignment and labels rely on: models, base, then one run of
+     * models per side input.
+     */
     const size_t most = input->model_count * (1 + input->side_count) + 1;
     plan->models = mc_alloc_zero(most, sizeof *plan->models);
     plan->side_names = mc_alloc_zero(input->side_count, sizeof *plan->side_names);
@@ -188,6 +192,10 @@ static mc_status fill_rows(mc_plan *plan, const mc_plan_tokenizer *tokenizer, mc
     if (status == MC_OK)
         status = mc_plan_tokenizer_align(tokenizer, &aligned, error);
     if (status == MC_OK) {
+        /*
+         * Only the model that the outfit comes from decides whether its configuration has to be
+         * untied.
+         */
         plan->untied = aligned.untied[plan->keep ? plan->keep - 1 : plan->model_count - 1];
         status = line_up(plan, &aligned, tokenizer, params, error);
     }
@@ -195,7 +203,10 @@ static mc_status fill_rows(mc_plan *plan, const mc_plan_tokenizer *tokenizer, mc
     return status;
 }
 
-/* The method and its parameters fit the models; parameters are parsed here and nowhere else. */
+/*
+ * Parses the parameters, here and nowhere else, and checks that they fit the method and the number
+ * of models.
+ */
 static mc_status parse_params(const mc_plan *plan, const char *const *settings, size_t count,
                               mc_params **params, char **json, mc_error *error)
 {
@@ -209,7 +220,7 @@ static mc_status parse_params(const mc_plan *plan, const char *const *settings, 
     return mc_fail_memory(error);
 }
 
-/* What was ignored, skipped or converted when the models were opened. */
+/* Passes on what was ignored, skipped or converted when the models were opened. */
 static mc_status add_notes(const mc_plan *plan, const mc_model *model, mc_error *error)
 {
     for (size_t i = 0; i < mc_model_note_count(model); i++) {
@@ -237,7 +248,7 @@ static mc_status check_agreement(const mc_plan *plan, mc_error *error)
                                error);
 }
 
-/* Statistics belong to the model in whose place they are given. */
+/* Checks that statistics were made for the model in whose place they are given. */
 static mc_status check_statistics(const mc_plan_input *input, mc_error *error)
 {
     for (size_t k = 0; k < input->side_count; k++)
@@ -261,6 +272,10 @@ static mc_status make_rows(mc_plan *plan, const mc_plan_input *input,
     return status;
 }
 
+/*
+ * The order matters: untying changes the configuration of the outfit, modules take their weights
+ * out of it, and the tokenizer replaces files last.
+ */
 static mc_status make_outfit(mc_plan *plan, const mc_plan_input *input,
                              const mc_plan_tokenizer *tokenizer, mc_error *error)
 {
@@ -291,7 +306,7 @@ static mc_status make(mc_plan *plan, const mc_plan_input *input, mc_error *error
     return mc_outputs_order(&plan->outputs, &mc_writer_safetensors, error);
 }
 
-/* Base, number of models and sides, before any tensor is compared. */
+/* Checks base, number of models and sides before any tensor is compared. */
 static mc_status check_method(const mc_plan_input *input, mc_error *error)
 {
     mc_side_dicts *const sides = mc_alloc_zero(input->side_count, sizeof *sides);
@@ -379,7 +394,7 @@ mc_status mc_plan_from_rows(mc_plan_rows *rows, mc_plan **out, mc_error *error)
 
 /* ---- new parameter values -------------------------------------------------------------------- */
 
-/* All rows that the method makes have the same parameters. */
+/* All rows that the method makes share one set of parameters. */
 static mc_params *same_for_all(const mc_output *row, void *user)
 {
     (void)row;

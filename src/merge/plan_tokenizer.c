@@ -26,7 +26,10 @@ void mc_plan_tokenizer_free(mc_plan_tokenizer *t)
 
 /* ---- tokens ---------------------------------------------------------------------------------- */
 
-/* The model of which a text is the name, or begins with it and ":"; t->count: none. */
+/*
+ * The model whose name the text is, or begins with, followed by ":"; t->count if there is none. The
+ * longest name wins: names may contain ":" or begin alike.
+ */
 static size_t find_model(const mc_plan_tokenizer *t, const char *text, const char **rest)
 {
     size_t found = t->count, longest = 0;
@@ -77,7 +80,10 @@ static mc_status read_source(const mc_plan_tokenizer *t, const char *source, mc_
     return MC_OK;
 }
 
-/* Cuts ",force" and "=SOURCE" off the end of a text. */
+/*
+ * Cuts ",force" and "=SOURCE" off the end of a text. The last "=" counts, as tokens may contain
+ * one.
+ */
 static mc_status read_token(const mc_plan_tokenizer *t, char *text, mc_token_rule *rule,
                             mc_error *error)
 {
@@ -201,7 +207,7 @@ static mc_status align_names(const mc_plan_tokenizer *t, mc_alignment *a, mc_sou
                              mc_source **made, mc_error *error)
 {
     for (size_t k = 0; k < t->count; k++) {
-        /* The dict may be replaced by one of the same names meanwhile. */
+        /* align_name may replace the dict by one with the same names in the same order. */
         for (size_t i = 0; i < mc_state_dict_count(a->dicts[k]); i++) {
             const char *const name = mc_state_dict_name(a->dicts[k], i);
             if (mc_part_of(NULL, name).vocabulary_axis < 0 || seen_before(a, k, name))
@@ -240,7 +246,10 @@ mc_status mc_plan_tokenizer_check(const mc_plan_tokenizer *t, const mc_plan *pla
 
 /* ---- files ----------------------------------------------------------------------------------- */
 
-/* The tokenizer may be that of a base, which rarely has a template. */
+/*
+ * Reports that the result has no chat template although a model has one: the tokenizer may be that
+ * of a base, which rarely has one.
+ */
 static mc_status report_template(const mc_plan_tokenizer *t, mc_plan *plan, mc_error *error)
 {
     bool has = false;
@@ -258,7 +267,7 @@ static mc_status report_template(const mc_plan_tokenizer *t, mc_plan *plan, mc_e
     return MC_OK;
 }
 
-/* What was chosen, for mergecraft.json: enough to make the same merge again. */
+/* Records the choice for mergecraft.json: enough to make the same merge again. */
 static mc_status record(const mc_plan_input *input, mc_plan *plan, mc_error *error)
 {
     json_t *tokens = json_array();

@@ -23,8 +23,8 @@ struct mc_plugin {
 };
 
 /*
- * Plug-ins stay for the life of the process, as their code does: plans and sources may point into
- * them.
+ * Plug-ins stay loaded for the life of the process, since plans and sources may point into their
+ * code. The lock guards the list; an entry never changes once it is in the list.
  */
 static pthread_mutex_t plugins_lock = PTHREAD_MUTEX_INITIALIZER;
 static mc_plugin *plugins;
@@ -48,6 +48,7 @@ static mc_status check_method(const mc_method *method, const char *path, mc_erro
     if (!method->name || !(method->apply || method->merge))
         return mc_fail_at(error, MC_FORMAT, path, NULL, -1,
                           "expected methods with a name and a function, found one without");
+    /* A method of another real would read float tiles as doubles. */
     if (method->real_size != sizeof(mc_real))
         return mc_fail_at(error, MC_FORMAT, path, NULL, -1,
                           "expected method '%s' to compute in float, found %u bytes a number",
@@ -100,6 +101,7 @@ static mc_status load(mc_plugin *plugin, const volatile int *cancel, mc_error *e
     char *text = NULL, *object = NULL;
     size_t size = 0;
     MC_TRY(mc_file_load(plugin->path, PLUGIN_LIMIT, &text, &size, error));
+    /* The hash is part of a merge's fingerprint: a changed method does not resume an old run. */
     plugin->hash = mc_hash_bytes(MC_HASH_START, text, size);
     if (!mc_ends_with(plugin->path, ".c")) {
         mc_free(text);

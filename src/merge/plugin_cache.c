@@ -27,7 +27,10 @@ extern char **environ;
 
 /* ---- the cache's folders -------------------------------------------------------------------- */
 
-/* Only the user may be able to write to a folder that code is loaded from. */
+/*
+ * Loading an object runs its code: nobody else may be able to write to its folder. lstat, as a link
+ * could lead to a folder of another user.
+ */
 static mc_status check_private(const char *path, mc_error *error)
 {
     struct stat status;
@@ -65,7 +68,10 @@ static mc_status check_home(const char *path, mc_error *error)
     return MC_OK;
 }
 
-/* $XDG_CACHE_HOME or ~/.cache in new memory; *out is NULL if neither is set. */
+/*
+ * $XDG_CACHE_HOME or ~/.cache in new memory; *out is NULL if neither is set. The XDG specification
+ * ignores relative paths.
+ */
 static mc_status cache_home(char **out, mc_error *error)
 {
     const char *const cache = getenv("XDG_CACHE_HOME"), *const home = getenv("HOME");
@@ -79,7 +85,10 @@ static mc_status cache_home(char **out, mc_error *error)
     return *out ? MC_OK : mc_fail_memory(error);
 }
 
-/* A folder HOME, then `name` and `name`/plugins in it, which belong to the user. *out: the last. */
+/*
+ * Creates the folder HOME, then `name` and `name`/plugins in it, which belong to the user. *out:
+ * the last one.
+ */
 static mc_status make_cache(const char *home, const char *name, char **out, mc_error *error)
 {
     char *const own = mc_format("%s/%s", home, name);
@@ -98,9 +107,8 @@ static mc_status make_cache(const char *home, const char *name, char **out, mc_e
 }
 
 /*
- * Whether HOME/mergecraft/plugins is there and can be written to. It is created if it can be: what
- * the rights of its parents say is not enough where the file system is read-only, or not a real
- * one.
+ * Whether HOME/mergecraft/plugins exists or can be created, and is writable. Trying is the only
+ * sure test: permission bits say nothing about a file system that is read-only.
  */
 static bool is_usable(const char *home)
 {
@@ -139,8 +147,9 @@ static mc_status cache_folder(char **out, mc_error *error)
 /* ---- names of this process ------------------------------------------------------------------ */
 
 /*
- * A temporary name for the file or folder `path`, in new memory. What an earlier process of the
- * same number left under that name is removed.
+ * A temporary name for the file or folder `path`, in new memory: unique among processes by the
+ * process number, and within one by a counter. Removes what an earlier process of the same number
+ * left under that name.
  */
 static char *unique_name(const char *path)
 {
@@ -197,7 +206,7 @@ static mc_status make_headers(const char *path, const char *made, mc_error *erro
     if (status == MC_OK)
         status = write_headers(made, error);
     const bool named = status == MC_OK && mc_system->rename(made, path, 0) == 0;
-    /* Another process may have renamed its own first. */
+    /* Another process may have renamed its own first; its headers are the same. */
     if (status == MC_OK && !named && errno != EEXIST && errno != ENOTEMPTY)
         status = mc_fail_errno(error, path, "cannot rename the folder to it");
     if (!named)
@@ -232,7 +241,7 @@ static const char *compiler(void)
 static const char *const compiler_flags[] = {
     "-std=gnu17", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fPIC",
     "-shared", "-fvisibility=hidden", "-DMC_PLUGIN", "-D_GNU_SOURCE", "-Wall", "-Wno-unused",
-    /* the status of a method would be any number */
+    /* without a return statement, the status of a method would be arbitrary */
     "-Werror=return-type", "-x", "c"};
 enum { FLAGS = sizeof compiler_flags / sizeof *compiler_flags };
 
@@ -243,7 +252,7 @@ static const char *const level_flags[MC_CPU_LEVELS] = {
     [MC_CPU_AVX512] = "-march=skylake-avx512",
 };
 
-/* What a compiler that was started has said so far, cut to `size`. */
+/* The output of a compiler so far, cut to `size`. */
 typedef struct messages {
     char *text;
     size_t size, length;
@@ -251,7 +260,8 @@ typedef struct messages {
 
 /*
  * Reads what is in the pipe; false at its end. Waits a tenth of a second at most, so that *cancel
- * is looked at in time.
+ * is polled in time. Output beyond the buffer is read and dropped: a full pipe would block the
+ * compiler.
  */
 static bool read_some(int from, messages *said)
 {
@@ -268,9 +278,9 @@ static bool read_some(int from, messages *said)
 }
 
 /*
- * Starts the compiler; 0, or an error number. If it can be cancelled, its processes are a group of
- * their own that can be killed; otherwise Ctrl-C in a terminal reaches them as it reaches the
- * caller.
+ * Starts the compiler; 0, or an error number. If it can be cancelled, its processes form their own
+ * group, which can be killed as a whole. Otherwise they stay in the caller's group, and Ctrl-C in a
+ * terminal reaches them too.
  */
 static int start_compiler(char *const *arguments, int output, bool own_group, pid_t *child)
 {
@@ -296,7 +306,7 @@ static int wait_for(pid_t child)
     int status = -1;
     while (waitpid(child, &status, 0) < 0 && errno == EINTR)
         continue;
-    /* 127: some systems start a child before they notice that the program does not exist. */
+    /* 127: posix_spawn may start a child before it finds that the program does not exist. */
     const bool absent = WIFEXITED(status) && WEXITSTATUS(status) == 127;
     const bool interrupted = WIFSIGNALED(status) &&
                              (WTERMSIG(status) == SIGINT || WTERMSIG(status) == SIGTERM);
@@ -322,6 +332,7 @@ static int run_compiler(char *const *arguments, const volatile int *cancel, mess
     while (more && !(cancel && *cancel))
         more = read_some(ends[0], said);
     if (more)
+        /* Only a cancelled run ends with more to read, and only such a run has its own group. */
         kill(-child, SIGTERM);
     said->text[said->length] = '\0';
     close(ends[0]);
@@ -338,7 +349,7 @@ static mc_status compile(const char *path, const char *include, const char *obje
     for (size_t i = 0; i < FLAGS; i++)
         arguments[count++] = compiler_flags[i];
     arguments[count++] = level_flags[mc_cpu()];
-    /* "./" keeps names that begin with - or @ from being read as options. */
+    /* "./" keeps the compiler from reading names that begin with - or @ as options. */
     char *const file = mc_format("%s%s", *path == '-' || *path == '@' ? "./" : "", path);
     if (!file)
         return mc_fail_memory(error);
@@ -385,7 +396,11 @@ static char *next_name(char **rest)
     return to > name ? name : NULL;
 }
 
-/* Whether all files that the compiler listed for the object are older than it. */
+/*
+ * Whether the object can be loaded as it is: it belongs to the user alone, and all files that the
+ * compiler listed for it are older. The key covers the method's own text; included files may have
+ * changed since.
+ */
 static bool up_to_date(const char *object, const char *depends)
 {
     struct stat made, part;
@@ -399,6 +414,7 @@ static bool up_to_date(const char *object, const char *depends)
     bool fresh = rest != NULL;
     rest += fresh;
     for (const char *name; fresh && (name = next_name(&rest));)
+        /* A listed file that was removed counts as changed. */
         fresh = mc_system->stat(name, &part) == 0 &&
                 (part.st_mtim.tv_sec < made.st_mtim.tv_sec ||
                  (part.st_mtim.tv_sec == made.st_mtim.tv_sec &&

@@ -15,8 +15,8 @@
 /* ---- target and models apart ----------------------------------------------------------------- */
 
 /*
- * The path of a folder that may not exist yet: its nearest parent that does, resolved, and the
- * rest. NULL: no memory.
+ * The path of a folder that may not exist yet: its nearest existing parent, resolved, and the rest.
+ * Links would otherwise hide that a target lies in a model. NULL: no memory.
  */
 static char *resolve(const char *path)
 {
@@ -26,7 +26,7 @@ static char *resolve(const char *path)
     const char *const slash = strrchr(path, '/');
     if (!slash || slash[1] == '\0' || slash == path) {
         char *here = slash == path ? strdup("") : realpath(".", NULL);
-        if (!here) /* it was removed: nothing is inside of it */
+        if (!here) /* the current folder was removed: nothing is in it */
             here = strdup(".");
         char *const joined = here ? mc_format("%s/%s", here, slash ? slash + 1 : path) : NULL;
         free(here);
@@ -82,12 +82,16 @@ mc_status mc_plan_check_outside(const mc_plan *plan, const char *folder, mc_erro
     for (size_t i = 0; status == MC_OK && i < plan->all_count; i++) {
         const char *const from = mc_model_folder(plan->models[i]);
         char *const input = from ? realpath(from, NULL) : NULL;
-        /* A single file in a folder of many things does not make all of it a model. */
+        /*
+         * A single file does not make its whole folder a model: only folders with a configuration
+         * are guarded as a whole.
+         */
         const bool model = input && mc_model_config(plan->models[i]);
         if (model)
             status = check_apart(target, input, folder, error);
         free(input);
     }
+    /* Files may be links into other folders, such as the blobs of a cache. */
     for (size_t i = 0; status == MC_OK && i < plan->all_count; i++)
         for (size_t f = 0; status == MC_OK && f < mc_model_file_count(plan->models[i]); f++) {
             char *const input = realpath(mc_model_file(plan->models[i], f), NULL);
@@ -102,7 +106,7 @@ mc_status mc_plan_check_outside(const mc_plan *plan, const char *folder, mc_erro
 
 /* ---- space ----------------------------------------------------------------------------------- */
 
-/* A model that is named twice is downloaded once. */
+/* Whether no earlier model is the same download: a model that is named twice is downloaded once. */
 static bool is_first(const mc_plan *plan, size_t index)
 {
     for (size_t i = 0; i < index; i++)
@@ -112,7 +116,7 @@ static bool is_first(const mc_plan *plan, size_t index)
     return true;
 }
 
-/* Bytes that the plan's models miss still, and that go to this file system. */
+/* Bytes still missing from the plan's models that will be downloaded to this file system. */
 static int64_t downloads_to(const mc_plan *plan, uint64_t device)
 {
     int64_t bytes = 0;

@@ -53,8 +53,8 @@ static json_t *sides_json(const mc_plan *plan)
 }
 
 /*
- * Where the method came from, if it is not the library's own: the whole text, since nobody else has
- * it.
+ * Where the method came from, if it is not the library's own: with its whole text, since no one
+ * else has it.
  */
 static json_t *source_json(const mc_plan *plan)
 {
@@ -88,7 +88,7 @@ static json_t *texts_json(char *const *texts, size_t count)
     return list;
 }
 
-/* JSON's integers are signed here: a seed above 2^63 − 1 is written as text. */
+/* A seed above 2^63 − 1 is written as text: integers of the JSON library are signed. */
 static json_t *seed_json(uint64_t seed)
 {
     char digits[24];
@@ -98,7 +98,7 @@ static json_t *seed_json(uint64_t seed)
     return json_string(digits);
 }
 
-/* Of a plan of one method: what it was called with. */
+/* For a plan of one method: what it was called with. */
 static json_t *add_method(json_t *object, const mc_plan *plan)
 {
     json_error_t ignored;

@@ -4,7 +4,7 @@
 
 #include <assert.h>
 
-/* Elements of a tile where one thread does all. */
+/* Elements of a tile where one thread does everything. */
 enum { TILE = 8 * MC_LEAF };
 
 static int64_t least(int64_t a, int64_t b)
@@ -30,7 +30,11 @@ static mc_status reserve(mc_partial *partial, size_t size, mc_error *error)
     return partial->memory ? MC_OK : mc_fail_memory(error);
 }
 
-/* Combines `count` neighbouring nodes of one level into the first. */
+/*
+ * Combines `count` neighbouring nodes of one level into the first. Which nodes are added to which
+ * depends on their positions only. A tile is an aligned power of two of leaves, so its own
+ * combination is a part of the tensor's tree, and sums have the same bits for any tile size.
+ */
 static void combine_nodes(const mc_reduction *r, const mc_layer *layer, void *nodes, size_t count)
 {
     char *const node = nodes;
@@ -48,15 +52,14 @@ static size_t tile_count(const mc_reduction *r)
 /* ---- rounds --------------------------------------------------------------------------------- */
 
 /*
- * The first leaf at or after `leaf` that this round looks at: its number is a multiple of the
- * stride.
+ * The first leaf at or after `leaf` that this round uses: leaf numbers are multiples of the stride.
  */
 static int64_t next_wanted(const mc_reduction *r, int64_t leaf)
 {
     return (leaf + r->stride - 1) / r->stride * r->stride;
 }
 
-/* Passes over tiles in which this round looks at no leaf. */
+/* Skips tiles without a leaf that this round uses. */
 static void skip_unwanted(mc_reduction *r)
 {
     while (r->next < r->job->count) {
@@ -67,7 +70,10 @@ static void skip_unwanted(mc_reduction *r)
     }
 }
 
-/* Room for what a round finds; its size may change from round to round. */
+/*
+ * Makes room for what a round finds; its size may change from round to round. Only order_free
+ * partial results are cleared here: nodes of the tree are overwritten by their tiles.
+ */
 static mc_status reserve_nodes(mc_reduction *r, const mc_layer *whole, mc_error *error)
 {
     const size_t before = r->partial_size;
@@ -88,7 +94,12 @@ static mc_status begin_round(mc_reduction *r, mc_error *error)
 {
     const mc_layer whole = mc_job_whole(r->job, r->state, error);
     r->stride = r->statistics->stride ? r->statistics->stride(&whole, r->round) : 1;
+    /* The tree needs every leaf: only order_free statistics may leave some out. */
     assert(r->stride == 1 || (r->stride > 1 && r->statistics->order_free));
+    /*
+     * A method of rows wants whole rows per tile. Rows do not align with leaves, so the tree and
+     * strided rounds keep tiles of leaves.
+     */
     const bool rows = r->statistics->order_free && r->stride == 1 &&
                       r->job->method->scope == MC_ROW;
     r->tile = rows ? mc_job_tile(r->job, r->leaves_tile) : r->leaves_tile;
@@ -155,7 +166,10 @@ static mc_status accumulate_run(const mc_reduction *r, mc_workspace *workspace, 
     return mc_job_accumulate(r->job, &workspace->layer, partial);
 }
 
-/* In any order, and of a round that strides only the leaves that it looks at. */
+/*
+ * Accumulates a tile into the thread's partial result, in any order. A strided round loads only the
+ * leaves that it uses.
+ */
 static mc_status accumulate_free(const mc_reduction *r, mc_partial *partial,
                                  mc_workspace *workspace, int64_t first, int64_t count,
                                  mc_error *error)
@@ -177,7 +191,10 @@ static mc_status accumulate_free(const mc_reduction *r, mc_partial *partial,
     return MC_OK;
 }
 
-/* Leaf by leaf, combined into the tile's node. */
+/*
+ * Accumulates leaf by leaf and combines the leaves into the tile's node. Each tile has its own
+ * node: threads write without a lock.
+ */
 static mc_status accumulate_tree(const mc_reduction *r, mc_partial *partial,
                                  mc_workspace *workspace, int64_t first, int64_t count,
                                  mc_error *error)

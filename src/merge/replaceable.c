@@ -41,7 +41,10 @@ static bool is_mark(const char *name)
     return false;
 }
 
-/* Code may be the user's own: it goes only if mergecraft.json lists it. */
+/*
+ * Whether a merge or a model has such a file. Code may be the user's own: it is removed only if
+ * mergecraft.json lists it.
+ */
 static bool is_known(const char *name)
 {
     for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++)
@@ -92,7 +95,10 @@ static mc_status refuse(const search *s, const char *name, const char *what, mc_
 
 static mc_status check_folder(search *s, const char *inner, mc_error *error);
 
-/* `name`: relative to the folder. */
+/*
+ * Overwriting removes the folder with all that is in it: one unknown entry is enough to refuse.
+ * Links count as files, wherever they lead. `name` is relative to the folder.
+ */
 static mc_status check_entry(search *s, const char *name, mc_error *error)
 {
     struct stat status;
@@ -132,6 +138,7 @@ static mc_status check_folder(search *s, const char *inner, mc_error *error)
     if (entries)
         closedir(entries);
     mc_free(path);
+    /* An empty folder may be replaced; one with companion files only need not be a model. */
     if (status == MC_OK && any && !inner && !s->marked)
         status = mc_fail_at(error, MC_EXISTS, s->folder, NULL, -1,
                             "expected a model to replace, found a folder of other things");

@@ -5,7 +5,7 @@
 #include "base/notes.h"
 #include "base/text.h"
 
-/* Names that a line shows at most: a line of every name of a large model helps nobody. */
+/* Names that a line shows at most: a large model has thousands. */
 enum { EXAMPLES = 4 };
 
 struct mc_report {

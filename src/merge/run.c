@@ -16,7 +16,10 @@
 
 /* ---- fingerprint ----------------------------------------------------------------------------- */
 
-/* Whether nothing tells a later run that models and method are still the same. */
+/*
+ * Whether a later run could not tell that models and method are the same: a model without files, or
+ * a method whose code is not hashed.
+ */
 static bool cannot_resume(const mc_plan *plan)
 {
     for (size_t i = 0; i < plan->all_count; i++)
@@ -25,6 +28,7 @@ static bool cannot_resume(const mc_plan *plan)
     return plan->method_origin != NULL;
 }
 
+/* A plug-in counts with its code: the same name may compute something else by then. */
 static uint64_t hash_method(uint64_t hash, const mc_method *method)
 {
     const char *path = NULL;
@@ -36,6 +40,10 @@ static uint64_t hash_method(uint64_t hash, const mc_method *method)
     return hash;
 }
 
+/*
+ * Inputs count by role, model and name. The files behind them are in the models' fingerprints;
+ * tables of rows are hashed with the source.
+ */
 static uint64_t hash_inputs(uint64_t hash, const mc_output *row)
 {
     for (size_t i = 0; i < row->input_count; i++) {
@@ -47,7 +55,7 @@ static uint64_t hash_inputs(uint64_t hash, const mc_output *row)
     return hash;
 }
 
-/* Which tensors count as matrices. */
+/* The user's patterns decide which tensors count as matrices. */
 static uint64_t hash_matrices(uint64_t hash, const mc_outputs *outputs)
 {
     for (size_t i = 0; i < outputs->matrix_count; i++)
@@ -55,7 +63,10 @@ static uint64_t hash_matrices(uint64_t hash, const mc_outputs *outputs)
     return hash;
 }
 
-/* Parameters and method are mostly those of the row before: they are hashed when they change. */
+/*
+ * Hashes the rows. Parameters and method are mostly those of the row before, so they are hashed
+ * only when they change.
+ */
 static uint64_t hash_rows(uint64_t hash, const mc_outputs *outputs, bool *failed)
 {
     const mc_params *params = NULL;
@@ -97,6 +108,7 @@ static uint64_t fingerprint(const mc_plan *plan, const mc_run_options *options)
     }
     hash = hash_matrices(hash, &plan->outputs);
     hash = hash_rows(hash, &plan->outputs, &failed);
+    /* 0 means "never resume", so a hash of 0 becomes 1. */
     return failed ? 0 : hash ? hash : 1;
 }
 
@@ -119,7 +131,7 @@ static bool main_dtype(const mc_plan *plan, mc_dtype *dtype)
     return most > 0;
 }
 
-/* Values that the dtype of the output cannot hold. */
+/* Reports values that the output's dtype cannot hold. */
 static mc_status report_overflow(const mc_plan *plan, const mc_run_result *result, mc_error *error)
 {
     if (result->overflowed == 0)
@@ -138,13 +150,17 @@ static mc_status report_overflow(const mc_plan *plan, const mc_run_result *resul
     return status;
 }
 
-/* What the files beside the weights are made of. */
+/* What the files beside the weights are made from. */
 typedef struct finishing {
     const mc_plan *plan;
     const mc_run_options *options;
     mc_nonfinite found;
 } finishing;
 
+/*
+ * The order matters: warnings come first, since card and provenance list them. Provenance is last,
+ * as it lists all other files with their checksums.
+ */
 static mc_status finish(mc_folder *folder, const mc_run_result *result, void *user, mc_error *error)
 {
     const finishing *const f = user;

@@ -10,7 +10,7 @@
 #include <fcntl.h>
 #include <string.h>
 
-/* The checksum of a shard as far as it is written. */
+/* The checksum of a shard's first bytes. */
 typedef struct shard_sum {
     mc_checksum sum;
     int64_t end; /* of the bytes in it */
@@ -30,12 +30,13 @@ typedef struct folder_sink {
 
 int64_t mc_save_shard_size(const mc_run_options *options)
 {
+    /* 5 GB, the default of huggingface_hub. */
     return options->shard_size > 0 ? options->shard_size : INT64_C(5000000000);
 }
 
 /* ---- the sink -------------------------------------------------------------------------------- */
 
-/* Opens the shard and writes its header, again if an earlier run has done so: they are the same. */
+/* Opens the shard and writes its header. A resumed run writes the same header again. */
 static mc_status open_shard(folder_sink *s, size_t index, mc_error *error)
 {
     const mc_shard *const shard = &s->layout->shards[index];
@@ -48,8 +49,9 @@ static mc_status open_shard(folder_sink *s, size_t index, mc_error *error)
 }
 
 /*
- * Adds bytes that were written at `offset` while they are in the cache. What lies before them and
- * was not added yet is read back: the header, padding, what an earlier run wrote.
+ * Adds bytes to the shard's checksum while they are in the cache, which saves reading the file
+ * again. What precedes them and is not added yet is read back: header, padding, what an earlier run
+ * wrote.
  */
 static mc_status add_to_sum(folder_sink *s, int64_t offset, const void *bytes, size_t size,
                             mc_error *error)
@@ -64,7 +66,10 @@ static mc_status add_to_sum(folder_sink *s, int64_t offset, const void *bytes, s
     return MC_OK;
 }
 
-/* Starts write-back of what is written since the last record, and records it. */
+/*
+ * Records a position. Starts write-back of what was written since the last record, so that the
+ * final flush finds little left to do.
+ */
 static mc_status record(folder_sink *s, int64_t position, mc_error *error)
 {
     const mc_shard *const shard = &s->layout->shards[s->at];
@@ -80,7 +85,10 @@ static mc_status folder_write(mc_sink *self, int64_t offset, const void *bytes, 
                               mc_error *error)
 {
     folder_sink *const s = (folder_sink *)self;
-    /* What arrives at a time belongs to one tensor, and a tensor to one shard. */
+    /*
+     * Offsets only grow, so shard and tensor are found by moving on. A write belongs to one tensor,
+     * and a tensor to one shard.
+     */
     const mc_layout *const layout = s->layout;
     while (offset >= layout->shards[s->at].start + layout->shards[s->at].bytes)
         s->at++;
@@ -109,7 +117,7 @@ static int64_t file_bytes(const mc_layout *layout)
     return bytes;
 }
 
-/* Whether a shard has as many bytes as the journal says are written of it. */
+/* Whether a shard has at least the bytes that the journal records. */
 static bool shard_is_there(const folder_sink *s, const mc_shard *shard)
 {
     const int64_t wanted = mc_layout_end(s->layout, shard, s->journal.position);
@@ -122,7 +130,7 @@ static bool shard_is_there(const folder_sink *s, const mc_shard *shard)
     return there;
 }
 
-/* Files of the hidden folder may have been removed without the journal. */
+/* Someone may have removed files of the hidden folder and left the journal. */
 static bool shards_are_there(const folder_sink *s)
 {
     for (size_t i = 0; i < s->layout->count; i++)
@@ -132,7 +140,7 @@ static bool shards_are_there(const folder_sink *s)
     return true;
 }
 
-/* Resumes an earlier run, or clears away what it left. */
+/* Resumes an earlier run, or removes what it left. */
 static mc_status resume_or_start(folder_sink *s, uint64_t fingerprint, mc_error *error)
 {
     if (fingerprint != 0 && mc_journal_resume(&s->folder, fingerprint, &s->journal) &&
@@ -202,6 +210,10 @@ static mc_status check_sources(const mc_save *save, mc_error *error)
     return MC_OK;
 }
 
+/*
+ * The order matters: checksums need all bytes, `finish` lists them, and inputs are compared with
+ * their state at opening only after the last read.
+ */
 static mc_status run_in_folder(folder_sink *s, const mc_save *save, const mc_run_options *options,
                                mc_run_result *result, mc_error *error)
 {
@@ -214,7 +226,10 @@ static mc_status run_in_folder(folder_sink *s, const mc_save *save, const mc_run
                         : check_sources(save, error);
 }
 
-/* An interrupted run is kept for the next one; a failed one leaves nothing. */
+/*
+ * Keeps the folder of an interrupted run for the next one; a failed run leaves nothing. The journal
+ * is removed before the rename, as it does not belong to the result.
+ */
 static mc_status end_run(folder_sink *s, const mc_save *save, mc_status status, mc_error *error)
 {
     (void)close_shards(s, NULL);

@@ -17,7 +17,7 @@
 
 /* ---- replacing a file ----------------------------------------------------------------------- */
 
-/* Writes beside the file, then renames: a reader sees the old text or the new one. */
+/* Writes beside the file, then renames: a reader sees the old text or the new one, never a part. */
 static mc_status replace(const char *path, const char *text, size_t size, mc_error *error)
 {
     char *const partial = mc_format("%s.partial", path);
@@ -39,12 +39,15 @@ static mc_status replace(const char *path, const char *text, size_t size, mc_err
 
 /* ---- the model card ------------------------------------------------------------------------- */
 
-/* As the Hub shows scores: a list of results, one per metric. */
+/*
+ * Adds scores as the Hub reads them from a card's front matter: a list of results, one per metric.
+ */
 static void add_index(mc_text *text, const char *folder, const mc_score *scores, size_t count)
 {
     const char *const slash = strrchr(folder, '/');
     mc_text_add(text, "model-index:\n- name: \"");
     for (const char *at = slash ? slash + 1 : folder; *at; at++)
+        /* A folder's name may hold what ends or breaks a YAML string. */
         mc_text_add(text, "%c", *at == '"' || *at == '\\' || (signed char)*at < ' ' ? '_' : *at);
     mc_text_add(text, "\"\n  results:\n");
     for (size_t i = 0; i < count; i++) {
@@ -104,7 +107,7 @@ static json_t *scores_json(const mc_score *scores, size_t count)
     return list;
 }
 
-/* Sets size and checksum of the new card among the files. */
+/* Sets size and checksum of the new card in the record, so that `mergecraft verify` accepts it. */
 static void set_card(json_t *record, const mc_text *card)
 {
     size_t i;

@@ -8,7 +8,10 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-/* Elements of a run: long enough that taking it costs nothing, and the same on every machine. */
+/*
+ * Elements of a run: long enough that taking one costs nothing. The number is part of the result,
+ * as partial results are summed per run: it is the same on every machine.
+ */
 enum { RUN = 64 * MC_LEAF };
 
 enum { DEFAULT_MEMORY = 64 << 20, MAX_THREADS = 256 };
@@ -24,13 +27,13 @@ struct mc_survey {
     bool done;
 };
 
-/* A part of a layer that one thread accumulates. */
+/* A part of a layer, elements first … first + count − 1, that one thread accumulates. */
 typedef struct run {
     const mc_job *job;
     int64_t first, count;
 } run;
 
-/* One run of all rounds. */
+/* One evaluation of all rounds. */
 typedef struct survey_work {
     mc_survey *survey;
     const mc_statistics *statistics;
@@ -57,6 +60,10 @@ static bool has_doubles(const mc_merged_parts *layers, size_t count)
     return false;
 }
 
+/*
+ * Jobs of the survey know it without a reference of their own: a cycle of references would never be
+ * freed.
+ */
 static mc_status make_jobs(mc_survey *survey, const mc_merged_parts *layers, size_t count,
                            mc_error *error)
 {
@@ -163,7 +170,10 @@ static mc_status cut(survey_work *work, mc_error *error)
     return MC_OK;
 }
 
-/* Waits until the workspace of a run fits beside those of other threads, or there is no other. */
+/*
+ * Waits until the workspace of a run fits beside those of other threads. One is always admitted
+ * when there is no other. Returns the bytes to release.
+ */
 static int64_t admit(survey_work *work, const run *r)
 {
     const int64_t bytes = (int64_t)mc_workspace_bytes(r->job, r->count);
@@ -229,6 +239,10 @@ static mc_status run_round(survey_work *work, const mc_layer *whole, int round, 
     if (!work->partials)
         return mc_fail_memory(error);
     MC_TRY(mc_parallel(work->count, work->threads, accumulate, work, error));
+    /*
+     * In the order of the layers, for the same bits with any number of threads. Partial results per
+     * thread are of statistics that do not depend on the order.
+     */
     for (size_t i = 1; i < slots; i++)
         statistics->combine(whole, work->partials, work->partials + i * work->partial_size);
     *more = false;
@@ -245,6 +259,7 @@ static mc_status run_rounds(survey_work *work, mc_error *error)
         return mc_fail_memory(error);
     if (work->statistics->begin)
         work->statistics->begin(&whole, survey->state);
+    /* Only now: `begin` gets the state as its argument. */
     whole.model_state = survey->state;
     bool more = true;
     for (int round = 0; more; round++) {
@@ -284,6 +299,7 @@ mc_status mc_survey_run(mc_survey *survey, const mc_run_options *options, mc_err
 {
     pthread_mutex_lock(&survey->lock);
     const mc_status status = survey->done ? MC_OK : compute(survey, options, error);
+    /* After a failure, such as an interruption, the next caller tries again. */
     survey->done = status == MC_OK;
     pthread_mutex_unlock(&survey->lock);
     return status;

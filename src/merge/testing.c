@@ -76,7 +76,10 @@ static mc_status compute(const mc_layer_test *test, const mc_state_dict *lazy, b
 
 mc_status mc_test_layer(const mc_layer_test *test, float *out, mc_error *error)
 {
-    /* The smallest tiles, the usual ones, and three threads that share them. */
+    /*
+     * The smallest tiles, the usual ones, and three threads that share small ones: results must not
+     * depend on either. A memory bound of one byte gives tiles of one leaf.
+     */
     static const mc_run_options runs[] = {
         {.threads = 1, .memory = 1}, {.threads = 1}, {.threads = 3, .memory = 1}};
     if (!test->method || test->model_count == 0)

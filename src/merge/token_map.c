@@ -26,7 +26,10 @@ void mc_token_map_free(mc_token_map *v)
     mc_free(v);
 }
 
-/* vocab_size of a configuration, or of its text model; 0: it says none. */
+/*
+ * vocab_size of a configuration, or of its text model: the rows of the embedding, which may be more
+ * than there are tokens. 0: it has none.
+ */
 static size_t rows_of(const mc_model *model)
 {
     const json_t *const inner = json_object_get(model->config, "text_config");
@@ -42,7 +45,7 @@ static size_t rows_of(const mc_model *model)
 static mc_status note(const mc_token_map *v, mc_report *report, mc_error *error, const char *format,
                       ...) MC_PRINTF(4, 5);
 
-/* Reports what is a guess or a loss, or fails under strict. */
+/* Reports what was guessed or lost, or fails under strict. */
 static mc_status note(const mc_token_map *v, mc_report *report, mc_error *error, const char *format,
                       ...)
 {
@@ -58,7 +61,10 @@ static mc_status note(const mc_token_map *v, mc_report *report, mc_error *error,
     return status;
 }
 
-/* A model without a list of its tokens: its files show that it has the target's, or it has none. */
+/*
+ * Handles a model whose files do not list its tokens. An equal SentencePiece model proves that it
+ * has the target's; without any tokenizer file it is taken to have them, with a warning.
+ */
 static mc_status take_for_target(mc_token_map *v, size_t index, mc_report *report, mc_error *error)
 {
     const mc_tokenizer_owner *const model = &v->choice.models[index];
@@ -80,7 +86,10 @@ static mc_status take_for_target(mc_token_map *v, size_t index, mc_report *repor
     return mc_tokenizer_document(target, &v->documents[index], &v->own[index], error);
 }
 
-/* No file lists the target's tokens: every model must have the same ones. */
+/*
+ * No file lists the target's tokens, so nothing can be matched: every model must have an equal
+ * SentencePiece model, and nothing may be asked of single tokens.
+ */
 static mc_status check_unlisted(const mc_token_map *v, mc_error *error)
 {
     const mc_tokenizer_owner *const target = &v->choice.models[v->choice.target];
@@ -206,6 +215,10 @@ static int by_row(const void *a, const void *b)
     return x->row < y->row ? -1 : x->row > y->row;
 }
 
+/*
+ * Sorts the rules by row, as a gathered source expects them; two rules of one row contradict each
+ * other.
+ */
 static mc_status make_rules(mc_token_map *v, mc_error *error)
 {
     const mc_token_map_choice *const c = &v->choice;
@@ -275,7 +288,7 @@ static mc_status report_union(const mc_token_map *v, mc_report *report, mc_error
     return MC_OK;
 }
 
-/* Other than a union, what the target lacks is dropped. */
+/* Reports dropped tokens: without a union the result has the target's tokens only. */
 static mc_status report_dropped(const mc_token_map *v, mc_report *report, mc_error *error)
 {
     for (size_t i = 0; !v->choice.unite && i < v->choice.count; i++) {
@@ -335,7 +348,7 @@ static const char *text_of(const mc_token_map *v, int32_t row)
     return "";
 }
 
-/* The tensors of one name, of some of the models. */
+/* The tensors of one name, of those models that have it. */
 typedef struct column {
     const char *name;
     int axis;
@@ -344,6 +357,7 @@ typedef struct column {
     size_t count;
 } column;
 
+/* An id beyond the tensor's rows would gather a row that does not exist. */
 static mc_status check_ids(const mc_token_map *v, const column *c, mc_error *error)
 {
     for (size_t i = 0; i < c->count; i++) {
@@ -359,7 +373,9 @@ static mc_status check_ids(const mc_token_map *v, const column *c, mc_error *err
     return MC_OK;
 }
 
-/* Rules name models; here they name places in the column. */
+/*
+ * Translates the rules: they name models, while the gathered source counts inputs of this column.
+ */
 static mc_status place_rules(const mc_token_map *v, const column *c, mc_gather_rule *rules,
                              mc_error *error)
 {
@@ -385,7 +401,10 @@ static mc_status place_rules(const mc_token_map *v, const column *c, mc_gather_r
     return MC_OK;
 }
 
-/* Whether every model has every row in its place. */
+/*
+ * Whether every model has every row in its place already. Then the tensors stay as they are, which
+ * saves a copy per row and lets bytes pass through.
+ */
 static bool is_identity(const mc_token_map *v, const column *c)
 {
     for (size_t i = 0; i < c->count; i++) {
@@ -429,7 +448,7 @@ static mc_status gather(const mc_token_map *v, const column *c, mc_source **out,
     return mc_in_tensor(error, c->name, status);
 }
 
-/* New references to the column's tensors with the result's rows. */
+/* Returns new references to the column's tensors, with the rows of the result. */
 static mc_status convert(const mc_token_map *v, const column *c, mc_source **out, mc_error *error)
 {
     for (size_t i = 0; i < c->count; i++)

@@ -40,7 +40,7 @@ static bool is_token_id(const char *key)
     return mc_ends_with(key, "_token_id");
 }
 
-/* Ids of special tokens are those of the target's tokens. */
+/* Sets the ids of special tokens to the target's: rows have its order now. */
 static mc_status take_ids(const dresser *d)
 {
     const char *key;
@@ -74,7 +74,7 @@ static mc_status take_all(const dresser *d)
 
 /* ---- files with more tokens ------------------------------------------------------------------ */
 
-/* The tokens that the target's own tokenizer lacks: those with the highest ids. */
+/* Finds an added token by its id. New tokens have the highest ids and are last in the list. */
 static const mc_document_added *find_added(const mc_document *document, int32_t id)
 {
     size_t count;
@@ -127,7 +127,10 @@ static mc_status put_json(const dresser *d, const char *name, const json_t *valu
     return status;
 }
 
-/* Replaces the one member of the configuration; every other byte stays. */
+/*
+ * Replaces one member of the configuration; every other byte stays, so that a comparison with the
+ * target's file shows only what changed.
+ */
 static mc_status splice_decoder(const dresser *d, const char *text, size_t size,
                                 const json_t *decoder)
 {
@@ -166,7 +169,7 @@ static mc_status extend_config(const dresser *d, bool *listed)
     return mc_in_file(d->error, name, status);
 }
 
-/* added_tokens.json, if there is one, or where nothing else lists the new tokens. */
+/* Extends added_tokens.json if it exists, or if nothing else lists the new tokens. */
 static mc_status extend_added(const dresser *d, bool needed)
 {
     static const char name[] = "added_tokens.json";
@@ -188,7 +191,10 @@ static mc_status extend_added(const dresser *d, bool needed)
     return mc_in_file(d->error, name, status);
 }
 
-/* A SentencePiece model has its tokens in a form that is not written here. */
+/*
+ * Drops a SentencePiece model: it lacks the new tokens, and this library does not write its format.
+ * Left in place, a slow tokenizer would load it without them.
+ */
 static mc_status drop_sentencepiece(const dresser *d)
 {
     for (size_t i = 0; mc_sentencepiece_files[i]; i++) {
@@ -221,6 +227,10 @@ static mc_status extend_all(const dresser *d)
 
 /* ---- config.json ----------------------------------------------------------------------------- */
 
+/*
+ * The size in config.json counts padding, as the embedding does. Models of several parts keep it in
+ * text_config; a copy outside is kept equal.
+ */
 static mc_status set_rows(const dresser *d)
 {
     json_t *const config = d->outfit->config;

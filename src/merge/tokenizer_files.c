@@ -36,6 +36,7 @@ mc_status mc_tokenizer_text(const mc_tokenizer_owner *model, const char *name, c
     mc_error found = MC_ERROR_NONE;
     const mc_status status = mc_file_load(path, FILE_LIMIT, out, size, &found);
     mc_free(path);
+    /* A missing file is no error: the caller sees NULL. */
     if (status == MC_OK || status == MC_NOT_FOUND)
         return MC_OK;
     if (error)
@@ -66,6 +67,7 @@ mc_status mc_tokenizer_document(const mc_tokenizer_owner *model, mc_document **o
         status = mc_document_of_files(&files, out, own, error);
     for (int i = 0; i < TEXTS; i++)
         mc_free(texts[i]);
+    /* The parser knows the name of the file only; users of several models need the folder too. */
     if (status != MC_OK && error && mc_model_folder(model->model)) {
         char *const path = mc_format("%s/%s", mc_model_folder(model->model), error->file);
         if (path && error->file[0] && error->file[0] != '/')

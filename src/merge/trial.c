@@ -4,7 +4,11 @@
 #include "merge/reduce.h"
 #include "methods/variant.h"
 
-/* Elements of a tile, and of a tensor that a method of scope MC_TENSOR is tried on. */
+/*
+ * SMALL: elements of a tile. LARGEST: elements of a tensor on which a method of scope MC_TENSOR is
+ * tried; it needs the whole tensor, several times, and beyond this size the trial would take too
+ * long.
+ */
 enum { SMALL = 256, LARGEST = 65536 };
 
 typedef struct trial {
@@ -40,7 +44,10 @@ static mc_status add_base(trial *t, mc_error *error)
     return MC_OK;
 }
 
-/* Statistics see as much of the layer as the tile; only they take the layer to be that small. */
+/*
+ * Sets up the trial on the layer's first elements. Statistics see only these: for them the layer is
+ * that small.
+ */
 static mc_status set_up(trial *t, const mc_job *job, mc_error *error)
 {
     const int64_t tile = mc_job_tile(job, SMALL);
@@ -57,6 +64,7 @@ static mc_status set_up(trial *t, const mc_job *job, mc_error *error)
     return MC_OK;
 }
 
+/* Different neighbours, so that a sum or a mean of poisoned values depends on the poison too. */
 static void fill(void *array, size_t bytes, float value)
 {
     float *const numbers = array;
@@ -64,7 +72,10 @@ static void fill(void *array, size_t bytes, float value)
         numbers[i] = value + (float)(i % 7);
 }
 
-/* Computes one tile into `out`. `poison` fills output and scratch, `base` the undeclared base. */
+/*
+ * Computes one tile into `out`. `poison` fills output and scratch, `base` the undeclared base: a
+ * method that reads either without right gives another result for another value.
+ */
 static mc_status run(trial *t, float poison, float base, float *out, mc_error *error)
 {
     mc_workspace workspace = {0};
@@ -105,6 +116,16 @@ static mc_status refuse(const trial *t, const char *what, mc_error *error)
 
 enum { FIRST_POISON = 1000, OTHER_POISON = -500 };
 
+/*
+ * Three runs, each of which changes one thing:
+ *
+ *     output and scratch    base    compared with the run before
+ *     FIRST_POISON          FIRST
+ *     OTHER_POISON          FIRST   another result: it reads or leaves poison
+ *     OTHER_POISON          OTHER   another result: it reads an undeclared base
+ *
+ * A method that fails is not judged: the merge reports its error.
+ */
 static mc_status compare(trial *t, float *first, float *second, mc_error *error)
 {
     mc_error ignored = MC_ERROR_NONE;

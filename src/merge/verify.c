@@ -24,7 +24,10 @@ typedef struct verification {
     int64_t total;
 } verification;
 
-/* A name that leads out of the folder is no name of a file in it. */
+/*
+ * Whether a name stays inside the folder. mergecraft.json is input like any other: it must not make
+ * us read files elsewhere.
+ */
 static bool is_inside(const char *name)
 {
     if (!name || !*name || *name == '/')
@@ -74,6 +77,7 @@ static mc_status check_file(verification *v, const json_t *file, mc_error *error
         return mc_fail_memory(error);
     const int fd = mc_system->open(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
     mc_status status = MC_OK;
+    /* A missing file is a finding; one that cannot be opened is an error. */
     if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
         status = add_damage(v, error, name, "is missing");
     else if (fd < 0)
@@ -110,7 +114,7 @@ static mc_status check_files(verification *v, mc_error *error)
     return MC_OK;
 }
 
-/* Fails with the first difference; the report has them all. */
+/* Fails if any file differs; the report has all differences. */
 static mc_status conclude(const verification *v, mc_error *error)
 {
     if (v->out->damaged == 0)

@@ -16,7 +16,7 @@ enum { SHOWN = 3 };
 
 /* ---- two vocabularies ------------------------------------------------------------------------ */
 
-/* What differs between a model and the reference. */
+/* What differs between a model's vocabulary and the reference's. */
 typedef struct difference {
     const char *name, *reference;
     size_t only, only_reference, moved;
@@ -98,7 +98,10 @@ static void describe(mc_text *text, const difference *d)
 
 /* ---- where it matters ------------------------------------------------------------------------ */
 
-/* Which models' rows are merged with those of others, and whether their numbers differ. */
+/*
+ * Which models' vocabulary rows are merged with those of others, and whether the numbers of rows
+ * differ.
+ */
 typedef struct usage {
     bool *used; /* per model */
     bool sizes_differ;
@@ -123,6 +126,10 @@ static void note_row(const mc_output *row, int axis, size_t count, size_t base, 
 static mc_status fail_different(const difference *d, const usage *u, bool strict, mc_report *report,
                                 mc_error *error)
 {
+    /*
+     * Tokens that only one model has are a loss at most: rows beyond a common vocabulary may be
+     * unused. A token under another id, or another number of rows, makes the merge wrong.
+     */
     const bool wrong = u->sizes_differ || d->moved > 0;
     if (d->text.failed)
         return mc_fail_memory(error);
@@ -137,7 +144,7 @@ static mc_status fail_different(const difference *d, const usage *u, bool strict
                          d->name, d->reference, d->text.data);
 }
 
-/* Whether both have a SentencePiece model, and not the same. */
+/* Whether both have a SentencePiece model, and not the same one. */
 static mc_status compare_sentencepiece(const mc_tokenizer_owner *a, const mc_tokenizer_owner *b,
                                        bool *differ, mc_error *error)
 {
@@ -172,7 +179,10 @@ static mc_status compare_documents(const mc_tokenizer_owner *model,
     return status;
 }
 
-/* A merge does not need tokenizers: one that cannot be read leaves a warning. */
+/*
+ * Reports vocabularies that cannot be compared. A merge does not need tokenizers, so it is a
+ * warning unless strict.
+ */
 static mc_status not_compared(const difference *d, const mc_error *reason, bool strict,
                               mc_report *report, mc_error *error)
 {
@@ -217,8 +227,9 @@ static mc_status compare_used(const mc_tokenizer_owner *models, size_t count, co
 }
 
 /*
- * No tensor is known to have a row per token: its name may be one that nobody has heard of. Then it
- * is merged row by row, and all that can be done is to say that the tokens differ.
+ * For models without a tensor known to have a row per token: its name may be unknown to the
+ * library. Then rows are merged by number, and all that can be done is to report that tokens
+ * differ.
  */
 static mc_status agree(const mc_tokenizer_owner *owners, size_t count, size_t last, bool strict,
                        mc_report *report, mc_error *error)

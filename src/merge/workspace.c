@@ -4,7 +4,7 @@
 
 #include <assert.h>
 
-/* Bytes of a cache line: arrays begin at one. */
+/* Bytes of a cache line; every array begins at one, which also suits the widest vectors. */
 enum { LINE = 64 };
 
 void mc_workspace_free(mc_workspace *workspace)
@@ -29,7 +29,10 @@ mc_status mc_workspace_reserve(mc_workspace *workspace, size_t size, mc_error *e
     return workspace->memory ? MC_OK : mc_fail_memory(error);
 }
 
-/* Room for the pointers of a tile and of a part: inputs, and side inputs that point among them. */
+/*
+ * Makes room for the pointers of a tile and of a part. Each half holds one pointer per input, then
+ * the side inputs, which point into the half's own pointers.
+ */
 static mc_status reserve_pointers(mc_workspace *workspace, const mc_job *job, mc_error *error)
 {
     const size_t one = job->input_count * sizeof(void *) + (job->side_count + 1) * sizeof(mc_side);
@@ -44,7 +47,8 @@ static mc_status reserve_pointers(mc_workspace *workspace, const mc_job *job, mc
 /* ---- where the arrays are ------------------------------------------------------------------- */
 
 /*
- * One cache line more than needed, so that the arrays of a tile do not fall on the same cache sets.
+ * Bytes of an array, with one cache line more than needed: arrays of a power of two of elements
+ * would otherwise fall on the same cache sets.
  */
 static size_t array_bytes(const mc_job *job, int64_t count)
 {
@@ -61,7 +65,10 @@ static const mc_side_input *whole_side(const mc_job *job, size_t index)
     return side->whole ? side : NULL;
 }
 
-/* How many elements of an input belong to the tile that begins at `first`. */
+/*
+ * How many elements of an input belong to a tile of `count` elements. A whole side input has no
+ * tiles: it is loaded with the whole tensor, and not at all with a part of it.
+ */
 static int64_t elements_of(const mc_job *job, size_t index, int64_t count)
 {
     if (!whole_side(job, index))
@@ -99,7 +106,11 @@ static void set_inputs(const mc_job *job, mc_layer *layer, const mc_real **input
     layer->sides = sides;
 }
 
-/* Reads an input into `buffer`, unless its values are in memory already as they are needed. */
+/*
+ * Reads an input into `buffer`, unless its values already lie in memory in the dtype that is
+ * needed: then *out points to them. *out stays NULL for a whole side input without the whole
+ * tensor.
+ */
 static mc_status load_input(const mc_job *job, size_t index, int64_t first, int64_t count,
                             char *buffer, const mc_real **out, mc_error *error)
 {
