@@ -4,15 +4,17 @@
 
 #include <pthread.h>
 
+/* Set once by `load` and constant from then on: no lock is needed to read them. */
 static mc_lapack table;
 static mc_status loaded;
 static mc_error failure;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 /*
- * OpenBLAS brings threads of its own. A merge computes several tensors at a time, one on each
- * worker thread, and more threads below those only wait for each other. One thread also gives the
- * same bits for any number of workers, since sums are then cut in one way only.
+ * Sets OpenBLAS to one thread. A merge computes several tensors at a time, one per worker thread,
+ * and further threads below those only wait for each other. One thread also gives the same bits for
+ * any number of workers, since sums are then cut in one way only. Another BLAS lacks the function,
+ * which is ignored.
  */
 static void use_one_thread(const char *const *names)
 {
@@ -25,7 +27,7 @@ static void use_one_thread(const char *const *names)
 
 static void load(void)
 {
-    /* liblapack.so.3 names whatever LAPACK the system has chosen; it brings its BLAS along. */
+    /* liblapack.so.3 is the LAPACK that the system has chosen; it loads its BLAS. */
     static const char *const names[] = {"libopenblas.so.0", "liblapack.so.3", NULL};
     const mc_symbol symbols[] = {{"sgemm_", (void **)&table.sgemm},
                                  {"ssyrk_", (void **)&table.ssyrk},

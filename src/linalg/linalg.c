@@ -13,10 +13,13 @@
 #include <math.h>
 #include <string.h>
 
-/* Below this many singular values dgesdd takes less than a tenth of a second. */
+/*
+ * Up to this many singular values dgesdd takes less than a tenth of a second, so its accuracy costs
+ * nothing.
+ */
 enum { SMALL = 256 };
 
-/* LAPACK blocks its loops by at most this many columns. */
+/* LAPACK blocks its loops by at most this many columns; work arrays are sized for it. */
 enum { BLOCK = 64 };
 
 static size_t least(size_t a, size_t b)
@@ -29,7 +32,7 @@ static size_t most(size_t a, size_t b)
     return a > b ? a : b;
 }
 
-/* Doubles that hold this many ints. */
+/* Doubles that hold this many ints: one work array serves both types. */
 static size_t ints(size_t count)
 {
     return (count * sizeof(int) + sizeof(double) - 1) / sizeof(double);
@@ -41,6 +44,7 @@ mc_status mc_linalg_check(mc_error *error)
     return mc_lapack_get(&lapack, error);
 }
 
+/* LAPACK counts in 32-bit ints. */
 static mc_status check_size(size_t m, size_t n, mc_error *error)
 {
     if (m <= INT_MAX && n <= INT_MAX && (n == 0 || m <= SIZE_MAX / sizeof(double) / n))
@@ -49,6 +53,10 @@ static mc_status check_size(size_t m, size_t n, mc_error *error)
                    "expected a matrix that LAPACK can index, found [%zu, %zu]", m, n);
 }
 
+/*
+ * 0 · x is 0 for finite x and NaN for all others: a sum without branches, which the compiler can
+ * vectorise.
+ */
 static bool all_finite(const double *a, size_t count)
 {
     double sum = 0;
@@ -57,7 +65,7 @@ static bool all_finite(const double *a, size_t count)
     return sum == 0;
 }
 
-/* LAPACK would not return from NaN, or return nonsense. */
+/* Rejects NaN and infinities: with them LAPACK may loop for ever or return nonsense. */
 static mc_status check_finite(const double *a, size_t count, mc_error *error)
 {
     if (all_finite(a, count))
@@ -69,6 +77,7 @@ static mc_status check_finite(const double *a, size_t count, mc_error *error)
 
 static mc_status check_info(int info, const char *what, mc_error *error)
 {
+    /* info < 0 numbers the argument that LAPACK rejects. */
     assert(info >= 0 && "an argument of ours is wrong");
     if (info == 0)
         return MC_OK;
@@ -96,7 +105,10 @@ mc_status mc_product(mc_transpose ta, mc_transpose tb, size_t m, size_t n, size_
     return MC_OK;
 }
 
-/* G [k, k] = AᵀA (m ≥ n) or AAᵀ, k = min(m, n); both triangles. */
+/*
+ * The smaller Gram matrix: G [k, k] = AᵀA (m ≥ n) or AAᵀ, k = min(m, n). syrk computes one
+ * triangle, at half the cost; the other is copied.
+ */
 static void gram(const mc_lapack *lapack, size_t m, size_t n, const double *a, double *g)
 {
     const size_t k = least(m, n);
@@ -110,6 +122,9 @@ static void gram(const mc_lapack *lapack, size_t m, size_t n, const double *a, d
 
 /* ---- eigenvalues ----------------------------------------------------------------------------- */
 
+/*
+ * From the documentation of dsyevd for eigenvectors, with the blocked tridiagonal reduction on top.
+ */
 static size_t syevd_work(size_t n)
 {
     return 1 + (6 + BLOCK) * n + 2 * n * n;
@@ -140,6 +155,9 @@ mc_status mc_eigen(size_t n, double *a, double *w, double *work, mc_error *error
 
 /* ---- singular values ------------------------------------------------------------------------- */
 
+/*
+ * The Gram matrix squares the condition number: float64 weights would lose digits that they have.
+ */
 mc_svd_kind mc_svd_kind_for(size_t m, size_t n, int wide)
 {
     return wide || least(m, n) <= SMALL ? MC_SVD_EXACT : MC_SVD_GRAM;
@@ -158,6 +176,7 @@ size_t mc_svd_rank(const double *s, size_t count, size_t m, size_t n, double eps
     return rank;
 }
 
+/* From the documentation of dgesdd for job "S", with room for blocked loops. */
 static size_t gesdd_work(size_t m, size_t n)
 {
     const size_t k = least(m, n);
@@ -190,8 +209,9 @@ static mc_status svd_exact(const mc_lapack *lapack, size_t m, size_t n, double *
 }
 
 /*
- * Eigenvectors of the smaller Gram matrix, descending, into the rows of g [k, k]; s becomes the
- * singular values. Vectors of values below rounding are set to zero: nothing is known about them.
+ * Finds the eigenvectors of the smaller Gram matrix, descending, as rows of g [k, k]; s becomes the
+ * singular values. LAPACK returns them ascending. Vectors of values below rounding are set to zero:
+ * nothing is known about them.
  */
 static mc_status gram_vectors(const mc_lapack *lapack, size_t m, size_t n, const double *a,
                               double *g, double *s, double *work, mc_error *error)
@@ -218,7 +238,7 @@ static mc_status gram_vectors(const mc_lapack *lapack, size_t m, size_t n, const
     return MC_OK;
 }
 
-/* Divides row i of a [rows, columns] by s[i], where that is not zero. */
+/* Divides row i of a [rows, columns] by s[i]; rows of zero values are zero already. */
 static void divide_rows(double *a, const double *s, size_t rows, size_t columns)
 {
     for (size_t i = 0; i < rows; i++)
@@ -240,6 +260,7 @@ static void transpose(const double *from, double *to, size_t n)
             to[j * n + i] = from[i * n + j];
 }
 
+/* One side's vectors come from the Gram matrix, the other's from A by one product. */
 static mc_status svd_gram(const mc_lapack *lapack, size_t m, size_t n, const double *a, double *u,
                           double *s, double *vt, double *work, mc_error *error)
 {
@@ -295,13 +316,17 @@ static mc_status polar_exact(const mc_lapack *lapack, size_t m, size_t n, double
     double *const u = work, *const vt = u + m * k, *const s = vt + k * n;
     MC_TRY(svd_exact(lapack, m, n, a, u, s, vt, s + k, error));
     const size_t rank = mc_svd_rank(s, k, m, n, epsilon);
+    /*
+     * Without the directions that are rounding: their vectors are arbitrary and would enter the
+     * product with weight one.
+     */
     for (size_t j = rank; j < k; j++)
         memset(vt + j * n, 0, n * sizeof *vt);
     *sum = sum_of(s, k);
     return mc_product(MC_PLAIN, MC_PLAIN, m, n, k, 1, u, vt, 0, out, error);
 }
 
-/* A (AᵀA)^(−½) = A · Σ v vᵀ / s, or (AAᵀ)^(−½) A: the larger side's vectors are not needed. */
+/* The polar factor from one side's vectors: A (AᵀA)^(−½) = A · Σ v vᵀ / s, or (AAᵀ)^(−½) A. */
 static mc_status polar_gram(const mc_lapack *lapack, size_t m, size_t n, const double *a,
                             double epsilon, double *out, double *sum, double *work, mc_error *error)
 {
@@ -343,7 +368,10 @@ size_t mc_qr_work(size_t m, size_t n)
     return n + BLOCK * n;
 }
 
-/* The transpose's LQ: Aᵀ = L Q with L by columns = R by rows, and Q by columns = Q by rows. */
+/*
+ * By the LQ decomposition of the transpose: Aᵀ = L Q. L by columns is R by rows, and Q by columns
+ * is Q by rows.
+ */
 mc_status mc_qr(size_t m, size_t n, double *a, double *r, double *work, mc_error *error)
 {
     const mc_lapack *lapack;

@@ -8,6 +8,7 @@
 #include <math.h>
 #include <string.h>
 
+/* Random words that are drawn at a time. */
 enum { CHUNK = 4096 };
 
 bool mc_needs_cuts(const mc_combining *c)
@@ -25,7 +26,10 @@ static uint32_t bits_of(float magnitude)
     return bits;
 }
 
-/* The value at `place` if the array were sorted in descending order (Hoare 1961). */
+/*
+ * The value at index `place` if the array were sorted in descending order: Hoare's selection
+ * (1961), which takes linear time on average. Reorders the array.
+ */
 static float select_largest(float *x, int64_t count, int64_t place)
 {
     int64_t low = 0, high = count - 1;
@@ -53,6 +57,11 @@ static float select_largest(float *x, int64_t count, int64_t place)
     return x[low];
 }
 
+/*
+ * As in PEFT, int(density · count) values are kept; of equal ones the first. So a cut is a value,
+ * and the index before which values equal to it are kept. Any part of the array can then be pruned
+ * alone.
+ */
 mc_cut mc_find_cut(const float *magnitudes, float *scratch, int64_t count, double density)
 {
     const int64_t wanted = (int64_t)(density * (double)count);
@@ -82,6 +91,11 @@ static void prune(double *x, int64_t count, int64_t first, const mc_cut *cut)
 
 /* ---- at random ------------------------------------------------------------------------------- */
 
+/*
+ * DARE: keeps each element with probability `density` and divides it by that, which keeps the
+ * expected value. The random number depends on the element's index only, so parts may be computed
+ * in any order.
+ */
 static void drop(double *x, int64_t count, int64_t first, const mc_combining *c, uint32_t stream)
 {
     uint32_t words[CHUNK];
@@ -112,6 +126,10 @@ static void add_up(double *const *arrays, const double *weights, size_t n, int64
     }
 }
 
+/*
+ * TIES as PEFT computes it: signs are elected without weights, and a sum of zero elects plus. The
+ * mean is over the values that agree; NaN in a vote propagates.
+ */
 static void add_agreeing(const mc_combining *c, double *const *arrays, const double *weights,
                          size_t n, int64_t count, double *out)
 {

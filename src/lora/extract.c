@@ -21,9 +21,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* COMPARED_BYTES: bytes of each tensor that are read at a time to compare it with the base's. */
 enum { DEFAULT_RANK = 32, COMPARED_BYTES = 1 << 20 };
 
-/* What becomes of a tensor. */
+/*
+ * What becomes of a tensor: nothing, as it equals the base's; left out at the user's wish; factors;
+ * saved whole; changed, but PEFT can store it in no way.
+ */
 typedef enum fate { SAME, LEFT_OUT, ADAPTED, WHOLE, IMPOSSIBLE } fate;
 
 /* A tensor of the fine-tuned model, with the base's. */
@@ -96,7 +100,10 @@ static mc_status read_piece(const mc_source *source, bool raw, int64_t first, in
                : mc_source_read_f64(source, first, count, out, error);
 }
 
-/* Stops at the first piece that differs: only equal tensors are read to their end. */
+/*
+ * Compares two tensors: bytes if the dtypes are equal, values otherwise. Stops at the first piece
+ * that differs, so only equal tensors are read to their end.
+ */
 static mc_status is_same(const mc_source *a, const mc_source *b, bool *same, mc_error *error)
 {
     const bool raw = a->dtype == b->dtype;
@@ -122,7 +129,10 @@ static bool has_ending(const char *name, const char *ending)
     return mc_ends_with(name, ending) && strlen(name) > strlen(ending);
 }
 
-/* Whether PEFT's LoRA has a layer for the module: linear, Conv1D, or an embedding if wanted. */
+/*
+ * Whether PEFT's LoRA has a layer for the module: linear, Conv1D, or an embedding if the user wants
+ * it.
+ */
 static bool is_adaptable(const extracting *x, const candidate *item)
 {
     const mc_source *const tuned = item->tuned;
@@ -149,13 +159,14 @@ static bool is_adaptable(const extracting *x, const candidate *item)
     }
 }
 
-/* Whether a module has the tensor, so that PEFT can save it. */
+/* Whether PEFT can save the tensor: it belongs to a module, by its name, and holds floats. */
 static bool can_be_saved(const candidate *item)
 {
     return mc_dtype_kind_of(item->tuned->dtype) == MC_KIND_FLOAT &&
            (has_ending(item->name, ".weight") || has_ending(item->name, ".bias"));
 }
 
+/* Runs on several threads; each call writes only its own item. */
 static mc_status decide(void *arg, int worker, size_t index, mc_error *error)
 {
     const extracting *const x = arg;
@@ -199,6 +210,7 @@ static mc_status find_differences(extracting *x, mc_error *error)
 
 /* ---- experts --------------------------------------------------------------------------------- */
 
+/* Endings of the matrices of an expert, in the names of both families. NULL if it is none. */
 static const char *module_end(const char *name)
 {
     static const char *const ends[] = {"gate_proj.weight", "up_proj.weight", "down_proj.weight",
@@ -224,9 +236,9 @@ static bool is_adapted_block(const extracting *x, int block)
 }
 
 /*
- * PEFT stacks the factors of all experts of a block, as transformers stacks their weights: either
- * all of them are adapted or none. It also takes modules elsewhere that are called as an expert's
- * for experts, so that those (a shared expert, dense blocks) are saved whole.
+ * Makes the experts of a block adapted together or not at all: PEFT stacks their factors, as
+ * transformers stacks their weights. PEFT matches by name, so it would take a module elsewhere that
+ * is called as an expert's (a shared expert, a dense block) for experts too: those are saved whole.
  */
 static void settle_experts(extracting *x)
 {
@@ -250,7 +262,10 @@ static void settle_experts(extracting *x)
 
 /* ---- factors of one row ---------------------------------------------------------------------- */
 
-/* Differences are taken in double, of values as they are read. */
+/*
+ * Reads tuned − base. The difference is taken in double, of values as their dtypes hold them:
+ * float32 would round it once more.
+ */
 static mc_status read_difference(const candidate *item, int64_t first, int64_t count, double *out,
                                  mc_error *error)
 {
@@ -279,7 +294,10 @@ static mc_status read_difference(const candidate *item, int64_t first, int64_t c
     return mc_in_tensor(error, item->name, status);
 }
 
-/* A panel may hold the last rows of the first part and the first of the second. */
+/*
+ * Reads rows of the update. A panel may hold the last rows of the first part and the first of the
+ * second.
+ */
 static mc_status read_update(const mc_matrix *self, int64_t first, int64_t count, double *out,
                              mc_error *error)
 {
@@ -308,13 +326,17 @@ static mc_status truncate(const extracting *x, const row_items *row, size_t expe
     return mc_in_tensor(error, c->name, mc_truncate(&u.matrix, how, c->name, out, error));
 }
 
-/* [in, out] on disk: embeddings and GPT-2's matrices. */
+/* Whether the tensor is stored as [in, out]: embeddings and GPT-2's matrices. */
 static bool is_transposed(const candidate *item)
 {
     return item->part.transposed || item->part.role == MC_PART_INPUT_EMBEDDING;
 }
 
-/* Places the factors of one expert among those of all. Transposed: (B·A)ᵀ is the difference. */
+/*
+ * Places the factors of one expert among those of all, as PEFT stacks them: a [rank · experts,
+ * columns] expert after expert, b [rows, rank · experts] with the expert as the fastest index. If
+ * transposed, (B·A)ᵀ is the difference.
+ */
 static void place(const mc_lora_row *row, bool transposed, int64_t expert, const mc_truncated *t,
                   double *a, double *b)
 {
@@ -337,6 +359,7 @@ static mc_status compute_row(void *user, size_t index, double *a, double *b, mc_
     const row_items *const items = &x->rows[index];
     const bool transposed = is_transposed(&x->items[items->items[0]]);
     mc_lora_rank how = x->how;
+    /* The plan has fixed the rank: shapes and headers depend on it. */
     how.rank = row->rank;
     how.energy = 0;
     for (size_t e = 0; e < items->experts; e++) {
@@ -352,6 +375,10 @@ static mc_status compute_row(void *user, size_t index, double *a, double *b, mc_
 
 /* ---- rows ------------------------------------------------------------------------------------ */
 
+/*
+ * Decomposes each update only to find its rank; factors are computed again when they are written.
+ * Keeping them would take the memory of the whole adapter.
+ */
 static mc_status rank_by_energy(void *arg, int worker, size_t index, mc_error *error)
 {
     const extracting *const x = arg;
@@ -392,7 +419,9 @@ static mc_status find_ranks(const extracting *x, mc_error *error)
     return MC_OK;
 }
 
-/* The module that a tensor belongs to, in new memory; NULL: no memory. */
+/*
+ * The module that a tensor belongs to, in new memory: the name up to its last dot. NULL: no memory.
+ */
 static char *module_of(const char *name)
 {
     const char *const dot = strrchr(name, '.');
@@ -461,7 +490,11 @@ static size_t find_part(const extracting *x, int block, int expert, const char *
     return x->count;
 }
 
-/* One parameter of all experts of a block; `first` is a tensor of its first expert. */
+/*
+ * Adds one parameter of all experts of a block; `first` is a tensor of its first expert. Experts
+ * are counted from 0 until one is missing; an incomplete or different one is an error, since PEFT
+ * needs one shape for all.
+ */
 static mc_status add_expert_row(extracting *x, const candidate *first, const char *leaf,
                                 const char *const endings[2], mc_error *error)
 {
@@ -489,6 +522,7 @@ static mc_status add_expert_row(extracting *x, const candidate *first, const cha
         }
 }
 
+/* Adds a row when the first matrix of expert 0 comes by; the others are found from there. */
 static mc_status add_experts(extracting *x, const candidate *item, mc_error *error)
 {
     static const char *const gate_up[][2] = {{".gate_proj.weight", ".up_proj.weight"},
@@ -524,7 +558,7 @@ static const candidate *find_item(const extracting *x, const char *name)
     return NULL;
 }
 
-/* Of the bias of an adapted module, the weight beside it; else NULL. */
+/* The adapted weight beside a bias; NULL if the tensor is no bias or its module is not adapted. */
 static const candidate *adapted_beside(const extracting *x, const candidate *item)
 {
     if (!mc_ends_with(item->name, ".bias"))
@@ -544,8 +578,8 @@ static bool is_tied(const extracting *x)
 }
 
 /*
- * Modules that share the embedding under tied weights: PEFT unties a module that it saves, so that
- * each of them is saved.
+ * Saves the modules that share the embedding under tied weights too. PEFT unties a module that it
+ * saves, so that saving the embedding alone would leave the head with the base's weights.
  */
 static mc_status save_partners(const extracting *x, const candidate *item, json_t **modules,
                                mc_error *error)
@@ -583,7 +617,7 @@ static bool lists(const json_t *list, const char *text)
     return false;
 }
 
-/* A module is saved with all its tensors. */
+/* Saves a module with all its tensors, as PEFT replaces modules and not single tensors. */
 static mc_status save_module(const extracting *x, const candidate *item, json_t **modules,
                              mc_error *error)
 {
@@ -609,7 +643,7 @@ static mc_status save_module(const extracting *x, const candidate *item, json_t 
     return status;
 }
 
-/* The bias of an adapted module lies in PEFT's wrapper. */
+/* Saves the bias of an adapted module under the name inside PEFT's wrapper. */
 static mc_status save_bias(const extracting *x, const candidate *item, mc_error *error)
 {
     char *const module = module_of(item->name);
@@ -680,7 +714,10 @@ static const char *last_part(const char *path)
     return dot ? dot + 1 : path;
 }
 
-/* Whether every matrix of a module that ends like `path` is adapted: then the ending names them. */
+/*
+ * Whether the last part of `path` names adapted modules only: PEFT matches target_modules by the
+ * end of a path, and would adapt any other module of that ending.
+ */
 static bool ending_is_enough(const extracting *x, const char *path)
 {
     for (size_t i = 0; i < x->count; i++) {
@@ -695,7 +732,10 @@ static bool ending_is_enough(const extracting *x, const char *path)
     return true;
 }
 
-/* "mlp.experts.gate_up_proj": the parameters of experts, as PEFT finds them in all blocks. */
+/*
+ * The value of target_parameters, such as "mlp.experts.gate_up_proj": PEFT finds parameters of
+ * experts by the end of their path, in all blocks.
+ */
 static json_t *target_parameters(const extracting *x)
 {
     static const char *const leaves[] = {"gate_up_proj", "down_proj"};
@@ -718,6 +758,10 @@ static json_t *target_parameters(const extracting *x)
     return json_null();
 }
 
+/*
+ * Short names ("q_proj") if they are unambiguous, as configurations usually have them; whole paths
+ * otherwise.
+ */
 static json_t *target_modules(const extracting *x)
 {
     bool short_names = true;
@@ -828,7 +872,10 @@ static mc_status describe(const extracting *x, mc_error *error)
 
 /* ---- the plan -------------------------------------------------------------------------------- */
 
-/* A LoRA of an embedding does not change the output head that is tied to it. */
+/*
+ * Saves embeddings whole that are tied to the output head. A LoRA of the embedding would not change
+ * the head, although fine-tuning changed both.
+ */
 static mc_status keep_tied_embeddings(const extracting *x, mc_error *error)
 {
     mc_names tied = {0};
@@ -860,7 +907,9 @@ static mc_status add_notes(const extracting *x, mc_error *error)
     return MC_OK;
 }
 
-/* Rows and whole tensors exist; the configuration follows from them. */
+/*
+ * Completes the plan from its rows: whole tensors, then the configuration, which follows from both.
+ */
 static mc_status complete(extracting *x, json_t **modules, mc_error *error)
 {
     bool biases = false;
@@ -891,6 +940,10 @@ static mc_status build(extracting *x, mc_error *error)
     MC_TRY(add_notes(x, error));
     MC_TRY(mc_align(x->models, 1, 2, &x->aligned, x->plan->report, error));
     MC_TRY(find_differences(x, error));
+    /*
+     * Fates change in this order: experts first, then ties, both before rows are made of what stays
+     * adapted.
+     */
     settle_experts(x);
     MC_TRY(keep_tied_embeddings(x, error));
     MC_TRY(report_missing(x, error));

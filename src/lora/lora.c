@@ -123,7 +123,10 @@ void mc_lora_modules_free(mc_lora_modules *modules)
     *modules = (mc_lora_modules){0};
 }
 
-/* The same modules mostly follow each other in the same order: `hint` is where to look first. */
+/*
+ * Finds a module among those seen. Adapters mostly list the same modules in the same order, so
+ * `hint` is where to look first. A path may occur once per wrapper (`outer`).
+ */
 static size_t find(const mc_lora_modules *modules, const mc_adapter_module *wanted, size_t hint)
 {
     for (size_t k = 0; k < modules->count; k++) {
@@ -135,7 +138,10 @@ static size_t find(const mc_lora_modules *modules, const mc_adapter_module *want
     return modules->count;
 }
 
-/* Rows and columns of the update; the factors of a convolution count as matrices. */
+/*
+ * Measures the update [rows, columns]. Factors of a convolution count as matrices. The ranks of
+ * experts are stacked, so their sum is a multiple of the number of experts.
+ */
 static mc_status measure(const mc_adapter_module *module, int64_t experts, mc_lora_module *out,
                          mc_error *error)
 {
@@ -166,6 +172,7 @@ static mc_status add_member(const mc_lora *lora, size_t adapter, const mc_adapte
     mc_lora_module measured;
     int64_t experts;
     double scale;
+    /* DoRA rescales W + B·A by a magnitude vector: the update is not a product of two factors. */
     if (module->magnitude)
         return mc_fail(
             error, MC_UNSUPPORTED,
@@ -221,6 +228,7 @@ mc_status mc_lora_modules_match(const mc_lora *const *adapters, size_t count, mc
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
+/* Room for either factor, as PEFT stacks it over all experts. */
 int64_t mc_member_scratch(const mc_member *member)
 {
     const int64_t a = member->module->a->count, b = member->module->b->count;
@@ -235,6 +243,7 @@ mc_status mc_member_read(const mc_lora_module *module, const mc_member *member, 
     MC_TRY(mc_source_read_f64(from->a, expert * rank * module->columns, rank * module->columns, a,
                               error));
     MC_TRY(mc_source_read_f64(from->b, 0, from->b->count, scratch, error));
+    /* B is stacked with the expert as the fastest index, A expert after expert. */
     for (int64_t i = 0; i < module->rows; i++)
         for (int64_t k = 0; k < rank; k++)
             b[i * rank + k] = scratch[(i * rank + k) * experts + expert];

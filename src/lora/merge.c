@@ -87,8 +87,9 @@ static mc_status read_factors(const merging *m, const mc_lora_module *module, in
 /* ---- A and B each for itself ----------------------------------------------------------------- */
 
 /*
- * The square root of weight · scale goes to each factor, and its sign to A. Random numbers of A and
- * B are streams of their own.
+ * Combines A and B each for itself: the square root of |weight · scale| goes to each factor, and
+ * the sign to A. Random numbers of A and B come from separate streams: those of A count from 0,
+ * those of B from 2^16.
  */
 static mc_status combine_factors(const merging *m, const mc_expert *expert, uint64_t key,
                                  mc_truncated *out, mc_error *error)
@@ -151,7 +152,10 @@ static mc_status read_combined(const mc_matrix *self, int64_t first, int64_t cou
     return MC_OK;
 }
 
-/* The cut of one update, of which all magnitudes are in memory for a moment, as floats. */
+/*
+ * Finds the cut of one update. It needs all magnitudes at once; as floats they take half the memory
+ * of the update.
+ */
 static mc_status find_cut(const combined *c, size_t i, float *magnitudes, mc_cut *out,
                           mc_error *error)
 {
@@ -228,7 +232,10 @@ static mc_status read_stored(const mc_matrix *self, int64_t first, int64_t count
 
 /* ---- one row --------------------------------------------------------------------------------- */
 
-/* torch.quantile of all values of both factors, with linear interpolation. */
+/*
+ * Clamps the factors to a quantile of all their values, as PEFT does: torch.quantile with linear
+ * interpolation. What is kept of the energy is not known afterwards.
+ */
 static mc_status clamp(const merging *m, const mc_lora_module *module, mc_truncated *t,
                        mc_error *error)
 {
@@ -263,6 +270,10 @@ static mc_status by_method(const merging *m, const mc_lora_module *module, size_
     return mc_truncate(&s.matrix, how, module->path, out, error);
 }
 
+/*
+ * Random numbers are keyed by seed, module, expert and wrapper, so that rows can be computed in any
+ * order, and again with the same result.
+ */
 static mc_status compute_expert(const merging *m, size_t row, int64_t index,
                                 const mc_lora_rank *how, mc_truncated *out, mc_error *error)
 {
@@ -349,7 +360,7 @@ static int64_t most_rank(const merging *m)
     return most;
 }
 
-/* Factors are combined one by one: all of a module have the same rank. */
+/* Checks that all factors of a module have the same rank: they are combined element by element. */
 static mc_status check_ranks(const merging *m, const mc_lora_module *module, mc_error *error)
 {
     for (size_t i = 1; i < module->count; i++)
@@ -363,6 +374,10 @@ static mc_status check_ranks(const merging *m, const mc_lora_module *module, mc_
     return MC_OK;
 }
 
+/*
+ * The rank that a space gives: factors keep theirs, stacked ones add up, and what is made of the
+ * factors' product has at most the sum of their ranks. Combined updates may have full rank.
+ */
 static mc_status find_rank(const merging *m, size_t index, int64_t wanted, int64_t *rank,
                            mc_error *error)
 {
@@ -385,7 +400,9 @@ typedef struct ranking {
     int64_t *ranks;
 } ranking;
 
-/* By energy: decomposes the update, only to know the rank. */
+/*
+ * Decomposes the updates only to find the rank; factors are computed again when they are written.
+ */
 static mc_status rank_by_energy(void *arg, int worker, size_t item, mc_error *error)
 {
     const ranking *const r = arg;
@@ -414,7 +431,7 @@ static mc_status find_ranks(const merging *m, int64_t *ranks, mc_error *error)
     return MC_OK;
 }
 
-/* PEFT gives all experts one rank. */
+/* Gives all experts the largest rank among them: PEFT stacks their factors. */
 static void equal_experts(const merging *m, int64_t *ranks)
 {
     int64_t most = 0;
@@ -502,7 +519,10 @@ static mc_status update_of(const mc_lora_module *module, size_t adapter, mc_sour
     return mc_source_low_rank(&parts, out, error);
 }
 
-/* Rows are named by number: paths may repeat with other wrappers. */
+/*
+ * Fills one state dict per adapter with whole updates, and `base` with zeros: an update is a task
+ * vector over a base of zeros. A path may repeat with other wrappers, so names end in their number.
+ */
 static mc_status fill_updates(const merging *m, mc_state_dict **updates, mc_state_dict *base,
                               mc_error *error)
 {
@@ -655,7 +675,7 @@ static mc_status check_bases(const merging *m, bool strict, mc_error *error)
     return MC_OK;
 }
 
-/* Settings that decide what the factors mean. */
+/* Checks a setting that decides what the factors mean; missing, null and false are the same. */
 static mc_status check_same(const merging *m, const char *name, mc_error *error)
 {
     json_t *const none = json_false();
@@ -681,7 +701,7 @@ static bool has_text(const json_t *list, const char *text)
     return false;
 }
 
-/* The union of the lists that the configurations have under a name; null if all are empty. */
+/* The union of the lists under a name of the configurations; null if all are empty. */
 static json_t *union_of(const merging *m, const char *name)
 {
     json_t *list = json_array();
@@ -699,7 +719,10 @@ static json_t *union_of(const merging *m, const char *name)
     return json_null();
 }
 
-/* Whether all configurations name their modules by a list and nothing else narrows it. */
+/*
+ * Whether all configurations name their modules by a list that nothing else narrows. Otherwise the
+ * union of the lists would name modules that no adapter has.
+ */
 static bool has_lists(const merging *m)
 {
     for (size_t i = 0; i < m->count; i++) {
@@ -792,7 +815,10 @@ static mc_status add_whole(const merging *m, const char *name, mc_source *source
     return mc_in_tensor(error, name, status);
 }
 
-/* Tensors of modules_to_save, and biases: copied, or averaged where several adapters have them. */
+/*
+ * Adds tensors of modules_to_save, and biases: copied if one adapter has them, averaged if several
+ * do.
+ */
 static mc_status add_wholes(const merging *m, bool strict, mc_error *error)
 {
     mc_names averaged = {0};

@@ -29,7 +29,10 @@
             MC_LORA_##space_, MC_COMBINE_##combination_                                            \
     }
 
-/* CLAMP is last where it is: the clamp is found by its place. */
+/*
+ * The first parameter is always `weights`, which is found by its place; all others are found by
+ * name.
+ */
 static const mc_lora_method methods[] = {
     ROW("cat", CAT, LINEAR, "all factors side by side; exact, ranks add up", WEIGHTS),
     ROW("linear", FACTORS, LINEAR, "weighted sums of the factors", WEIGHTS),

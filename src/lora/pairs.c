@@ -6,9 +6,13 @@
 #include <pthread.h>
 #include <string.h>
 
-/* How many of the next pairs a thread looks at. */
+/*
+ * How many of the next pairs a thread may compute ahead; also how far back it looks for pairs to
+ * free.
+ */
 enum { WINDOW = 32 };
 
+/* The states of a pair: see pairs.h. */
 typedef enum state { NOTHING, BUSY, READY } state;
 
 typedef struct pair {
@@ -80,6 +84,10 @@ void mc_pairs_unref(mc_pairs *pairs)
 
 /* ---- computing; with the lock held, which is dropped meanwhile ------------------------------- */
 
+/*
+ * Computes a pair. BUSY keeps others from it while the lock is not held. After a failure the pair
+ * is NOTHING again: whoever needs it computes it again and gets the error.
+ */
 static mc_status compute(mc_pairs *pairs, size_t index, mc_error *error)
 {
     pair *const p = &pairs->pairs[index];
@@ -110,7 +118,10 @@ static bool work_ahead(mc_pairs *pairs, size_t index)
     return false;
 }
 
-/* Pairs well before this one were read by all but those who come again. */
+/*
+ * Frees pairs well before this one. All that read in order are past them; whoever comes again
+ * computes them again, with the same values.
+ */
 static void drop_old(mc_pairs *pairs, size_t index)
 {
     for (size_t i = index > WINDOW ? index - WINDOW : 0; i + 2 < index; i++)
@@ -118,6 +129,10 @@ static void drop_old(mc_pairs *pairs, size_t index)
             empty(&pairs->pairs[i]);
 }
 
+/*
+ * Makes a pair READY and registers a reader: a pair with readers is never freed. A thread works
+ * ahead rather than wait for another one.
+ */
 static mc_status acquire(mc_pairs *pairs, size_t index, mc_error *error)
 {
     pair *const p = &pairs->pairs[index];
@@ -153,8 +168,10 @@ static mc_status pair_read(const mc_source *self, int64_t first, int64_t count, 
     const mc_status status = acquire(pairs, source->index, error);
     pthread_mutex_unlock(&pairs->lock);
     MC_TRY(status);
+    /* Without the lock: values of a READY pair do not change while it has readers. */
     copy((source->is_b ? p->b : p->a) + first, count, as, out);
     pthread_mutex_lock(&pairs->lock);
+    /* An executor reads every element once, so a pair is freed after its last one. */
     p->left -= count;
     if (--p->readers == 0 && p->left <= 0)
         empty(p);

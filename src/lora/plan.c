@@ -96,7 +96,10 @@ static mc_status compute_pair(void *user, size_t index, double *a, double *b, mc
     return MC_OK;
 }
 
-/* "base_model.model.PATH.lora_A.weight", as PEFT names factors in its files. */
+/*
+ * The name of a factor in PEFT's files, "base_model.model.PATH.lora_A.weight". Each wrapper around
+ * the one with the factors adds ".base_layer".
+ */
 static char *name_of(const mc_lora_row *row, bool is_b)
 {
     mc_text name = {0};
@@ -157,6 +160,7 @@ static mc_status make_tensors(mc_lora_plan *plan, mc_error *error)
     }
     mc_status status = mc_pairs_new(plan->count, sizes, compute_pair, plan, &plan->pairs, error);
     mc_free(sizes);
+    /* A and B of a module follow each other: they are computed together. */
     for (size_t i = 0; status == MC_OK && i < 2 * plan->count; i++)
         status = add_factor(plan, i / 2, i % 2 != 0, error);
     return status == MC_OK ? add_whole(plan, error) : status;
@@ -164,7 +168,10 @@ static mc_status make_tensors(mc_lora_plan *plan, mc_error *error)
 
 /* ---- configuration --------------------------------------------------------------------------- */
 
-/* Experts have the configured rank, since PEFT gives patterns to modules only; else the largest. */
+/*
+ * The rank for the configuration's r. PEFT applies rank_pattern to modules only, so with experts it
+ * is theirs; otherwise the largest, and patterns give the others.
+ */
 static int64_t common_rank(const mc_lora_plan *plan)
 {
     int64_t rank = 0;
@@ -176,7 +183,7 @@ static int64_t common_rank(const mc_lora_plan *plan)
     return rank;
 }
 
-/* lora_alpha = r everywhere: updates are B·A without a factor. */
+/* Sets lora_alpha = r everywhere: PEFT scales updates by lora_alpha / r, so they are B·A itself. */
 static mc_status set_ranks(mc_lora_plan *plan, mc_error *error)
 {
     const int64_t common = common_rank(plan);
@@ -269,7 +276,10 @@ static json_t *share_json(const mc_energy *energy)
     return isnan(share) ? json_null() : json_real(round(share * 1e6) / 1e6);
 }
 
-/* Adds to the block's sums; *name is new memory. */
+/*
+ * Finds or appends the sums of the transformer block that `path` lies in, "other" outside of any.
+ * NULL and *failed: no memory.
+ */
 static mc_energy *block_at(mc_energy *sums, char **names, size_t *count, const char *path,
                            bool *failed)
 {

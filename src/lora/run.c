@@ -12,7 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Everything that the bytes depend on; 0 if that cannot be known. */
+/*
+ * A hash of everything that the bytes depend on; 0 if that cannot be known, and then a run never
+ * resumes.
+ */
 static uint64_t fingerprint(const mc_lora_plan *plan)
 {
     if (plan->fingerprint == 0)
@@ -51,7 +54,7 @@ static mc_status write_provenance(const mc_lora_plan *plan, mc_folder *folder, m
     return status;
 }
 
-/* A JSON string is a double-quoted scalar of YAML, too. */
+/* A JSON string is also a double-quoted scalar of YAML. */
 static void add_quoted(mc_text *card, const json_t *text)
 {
     char *const quoted = json_dumps(text, JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
@@ -93,6 +96,10 @@ static mc_status finish(mc_folder *folder, const mc_run_result *result, void *us
 {
     const mc_lora_plan *const plan = user;
     (void)result;
+    /*
+     * Inputs that changed while they were read make the result worthless: fail before it gets its
+     * name.
+     */
     MC_TRY(plan->check ? plan->check(plan->user, error) : MC_OK);
     MC_TRY(mc_folder_write(folder, "adapter_config.json", plan->config_text,
                            strlen(plan->config_text), error));
@@ -108,6 +115,7 @@ typedef struct entry {
     size_t place;
 } entry;
 
+/* By the writer's rank of the dtype; qsort is not stable, so the place decides among equals. */
 static int compare(const void *a, const void *b)
 {
     const entry *const x = a, *const y = b;

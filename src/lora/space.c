@@ -51,7 +51,10 @@ static void put_columns(double *to, int64_t wide, int64_t at, const double *from
             to[i * wide + at + j] = scale * from[i * columns + j];
 }
 
-/* The factors of A are multiplied by weight and scale if `weighted`, else by nothing. */
+/*
+ * Stacks all factors: B side by side, A below each other. If `weighted`, weight and scale go to A;
+ * otherwise the scale goes to B and weights are left out.
+ */
 static mc_status stack(const mc_expert *expert, bool weighted, double **b, double **a,
                        mc_error *error)
 {
@@ -101,8 +104,8 @@ typedef struct basis {
 } basis;
 
 /*
- * Left singular vectors of a [m, n], as columns, or right ones, as rows: those whose values are
- * above rounding. `a` is overwritten.
+ * Finds the left singular vectors of a [m, n], as columns, or the right ones, as rows: those whose
+ * values are above rounding, as the others are arbitrary. Overwrites `a`.
  */
 static mc_status find_basis(double *a, int64_t m, int64_t n, bool left, basis *out, mc_error *error)
 {
@@ -130,8 +133,8 @@ static mc_status find_basis(double *a, int64_t m, int64_t n, bool left, basis *o
 }
 
 /*
- * All updates side by side have the left singular vectors of [B₁L₁ B₂L₂ …] with Aᵢ = LᵢQᵢ: each
- * update is as wide as its rank.
+ * Fills [B₁R₁ᵀ B₂R₂ᵀ …] with Aᵢᵀ = QᵢRᵢ. All updates side by side have the left singular vectors of
+ * this matrix, since the Qᵢ are orthonormal; each part is only as wide as its rank.
  */
 static mc_status narrow_updates(const mc_expert *expert, double *out, int64_t inner,
                                 mc_error *error)
@@ -221,6 +224,7 @@ mc_status mc_expert_knots(const mc_expert *expert, const mc_combining *combining
     basis left = {0};
     mc_status status = MC_OK;
     for (size_t i = 0; i < expert->count && status == MC_OK; i++)
+        /* The QR decomposition needs no more columns than rows. */
         if (expert->members[i].rank > expert->columns)
             status = mc_fail(error, MC_UNSUPPORTED, "expected a rank of at most %lld, found %lld",
                              (long long)expert->columns, (long long)expert->members[i].rank);

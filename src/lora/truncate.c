@@ -19,6 +19,7 @@
 #include <string.h>
 
 enum {
+    /* Values of a panel: 8 MB of doubles. */
     PANEL_VALUES = 1 << 20,
     EXACT_SIZE = 256, /* smaller matrices are decomposed exactly, which takes no longer */
     OVERSAMPLING = 10,
@@ -69,7 +70,7 @@ static int64_t bound_of(const mc_lora_rank *how, int64_t size)
     return wanted > 0 ? least(wanted, size) : size;
 }
 
-/* How many of s[count] are kept, at least one; *reached: whether they hold the energy wanted. */
+/* Chooses how many of s[count] are kept, at least one. *reached: they hold the wanted energy. */
 static int64_t choose(const mc_lora_rank *how, const double *s, int64_t count, double total,
                       bool *reached)
 {
@@ -199,7 +200,10 @@ static double uniform(uint64_t key, uint64_t index)
     return (double)((bits >> 11) + 1) * 0x1p-53;
 }
 
-/* A normal number by Box and Muller: the bound on the error is that of normal directions. */
+/*
+ * A normal number by Box and Muller (1958): the bound on the expected error holds for normal
+ * directions. The key makes it the same on every run.
+ */
 static double normal(uint64_t key, uint64_t index)
 {
     const double pi = 3.14159265358979323846;
@@ -224,7 +228,10 @@ static mc_status start(iteration *it, uint64_t key, mc_error *error)
     return mc_qr((size_t)it->n, l, it->q, it->r, it->work, error);
 }
 
-/* Y, Z and the eigenvalues of YᵀY, which are the squared singular values that Q keeps. */
+/*
+ * One pass over the matrix: Y, Z and the eigenvalues of YᵀY, which are the squared singular values
+ * that Q keeps.
+ */
 static mc_status pass(iteration *it, mc_error *error)
 {
     const int64_t step = mc_panel_rows(it->n);
@@ -255,6 +262,10 @@ static double kept_of(const iteration *it, int64_t rank)
     return kept;
 }
 
+/*
+ * Repeats passes while one still lowers the error noticeably. Q stays the one that Y belongs to:
+ * `finish` needs both.
+ */
 static mc_status iterate(iteration *it, int64_t rank, mc_error *error)
 {
     double before = 0;
@@ -292,7 +303,10 @@ static mc_status finish(iteration *it, mc_truncated *out, mc_error *error)
                       it->q, 0, out->a, error);
 }
 
-/* Keeps at most `guess` values. *reached: they hold the energy wanted; if not, *out is empty. */
+/*
+ * Keeps at most `guess` values, with OVERSAMPLING more directions than that, which the error bound
+ * asks for. *reached: they hold the wanted energy; if not, *out is empty and the caller tries more.
+ */
 static mc_status truncate_randomly(const mc_matrix *matrix, const mc_lora_rank *how, int64_t guess,
                                    uint64_t key, mc_truncated *out, bool *reached, mc_error *error)
 {
@@ -323,7 +337,10 @@ mc_status mc_truncate(const mc_matrix *matrix, const mc_lora_rank *how, const ch
     int64_t guess = how->energy > 0 ? least(FIRST_GUESS, bound) : bound;
     mc_status status = MC_OK;
     bool reached = false;
-    /* Beyond a third of all directions the exact decomposition is faster. */
+    /*
+     * Doubles the guess until the energy is reached. Beyond a third of all directions the exact
+     * decomposition is faster.
+     */
     while (status == MC_OK && !reached && !how->exact && size > EXACT_SIZE && 3 * guess < size) {
         status = truncate_randomly(matrix, how, guess, mc_random_key(how->seed, name), out,
                                    &reached, error);
