@@ -16,9 +16,19 @@
 
 enum { MOST_SETTINGS = 64 };
 
-/* Rows before those of the methods. */
+/*
+ * Rows before those of the methods: each task's own model, which others are normalised by, and the
+ * base, as the lower end.
+ */
 enum { INDIVIDUAL, BASE, METHODS };
 
+/*
+ * A benchmark. Every row is scored at every point of its grid, for every seed:
+ *
+ *     seed ─▶ models ─▶ row ─▶ point: journal, or merge and score ─▶ journal
+ *
+ * Points are indexed by points[row · seeds + seed][point].
+ */
 typedef struct bench {
     const mc_suite *suite;
     mc_bench_options options;
@@ -79,7 +89,7 @@ static void free_points(bench *b)
 
 /* ---- one merge ------------------------------------------------------------------------------ */
 
-/* What a merge of one seed works with. */
+/* What one merge of a seed works with; `settings` is refilled for each point of the row. */
 typedef struct job {
     bench *bench;
     const mc_bench_models *models;
@@ -108,7 +118,7 @@ static mc_status merge_to_memory(job *j, const mc_plan *plan, mc_state_dict **ou
     return status;
 }
 
-/* Opens the models of the method's side inputs: sides[side][task]. */
+/* Opens the models of the method's side inputs: sides[side · tasks + task]. */
 static mc_status open_sides(const job *j, mc_model **sides, mc_error *error)
 {
     const mc_suite *const suite = j->bench->suite;
@@ -146,6 +156,7 @@ static mc_status plan_and_merge(job *j, mc_model **sides, mc_state_dict **out, m
                                  .param_count = j->setting_count,
                                  .then = method->then,
                                  .then_count = method->then_count,
+                                 /* Heads are not merged: each task is scored with its own. */
                                  .exclude = (const char *const *)j->models->heads,
                                  .exclude_count = j->models->head_count,
                                  .keep = 1};
@@ -173,7 +184,7 @@ static mc_status merge(job *j, mc_state_dict **out, mc_error *error)
 
 /* ---- one point ------------------------------------------------------------------------------ */
 
-/* Each task's own model, or the base with each task's head. */
+/* Scores each task's own model, or the base with each task's head. */
 static mc_status score_given(const job *j, mc_bench_point *out, mc_error *error)
 {
     for (size_t t = 0; t < j->models->task_count; t++) {
@@ -185,7 +196,7 @@ static mc_status score_given(const job *j, mc_bench_point *out, mc_error *error)
     return out->parameters ? MC_OK : mc_fail_memory(error);
 }
 
-/* One merge for all tasks. */
+/* Scores one merge on all tasks. Its time is that of the merge alone. */
 static mc_status score_merge(job *j, mc_bench_point *out, mc_error *error)
 {
     mc_state_dict *merged = NULL;
@@ -199,7 +210,10 @@ static mc_status score_merge(job *j, mc_bench_point *out, mc_error *error)
     return status;
 }
 
-/* A method that makes one model per task is told which; each model is scored on its task. */
+/*
+ * For a method that makes one model per task: passes it the number of the task, and scores each
+ * model on its task. The time is the mean per model, merge and evaluation.
+ */
 static mc_status score_per_task(job *j, mc_bench_point *out, mc_error *error)
 {
     const double start = mc_seconds();
@@ -230,7 +244,10 @@ static mc_status score_point(job *j, mc_bench_point *out, mc_error *error)
     return MC_OK;
 }
 
-/* Everything that the scores of a point depend on. */
+/*
+ * A hash of everything that the scores of a point depend on: the library's build, models, data,
+ * heads, metrics and the method's settings.
+ */
 static uint64_t key_of(const job *j)
 {
     const bench *const b = j->bench;
@@ -259,7 +276,10 @@ static uint64_t key_of(const job *j)
     return hash;
 }
 
-/* Side inputs are not hashed as what they are: such a merge is computed again. */
+/*
+ * Whether the journal may hold the point. Files of side inputs are not part of the key, so such a
+ * merge is always computed again.
+ */
 static bool may_resume(const job *j)
 {
     return !j->method || j->method->side_count == 0;
@@ -319,7 +339,9 @@ static double divided(double value, double by)
     return by > 0 ? value / by : (double)NAN;
 }
 
-/* The average over tasks of what a model of one seed reaches, relative to individual models. */
+/*
+ * The average over tasks of a model's scores, each relative to the task's own model of that seed.
+ */
 static double average_of(const bench *b, const mc_bench_point *point, size_t seed, bool validation)
 {
     const mc_bench_point *const own = point_at(b, INDIVIDUAL, seed, 0);
@@ -330,7 +352,11 @@ static double average_of(const bench *b, const mc_bench_point *point, size_t see
     return sum / (double)b->suite->task_count;
 }
 
-/* The best point of a row on the validation part; of equal ones the first. */
+/*
+ * The best point of a row on the validation part; of equal ones the first. Parameters are never
+ * chosen on the part that is reported. A point without a score, such as of a merge with NaN, loses
+ * to any other.
+ */
 static const mc_bench_point *choose(const bench *b, size_t row, size_t seed)
 {
     const mc_bench_point *best = point_at(b, row, seed, 0);
@@ -346,8 +372,9 @@ static const mc_bench_point *choose(const bench *b, size_t row, size_t seed)
 }
 
 /*
- * Adds one seed's scores. Errors of seeds are not independent, as the examples are the same: their
- * mean is the error of the mean.
+ * Adds one seed's scores. Seeds share the examples, so their errors are not independent: the mean
+ * of the errors is taken as the error of the mean. Tasks have different examples, so their
+ * variances add up.
  */
 static void add_seed(const bench *b, mc_bench_line *line, const mc_bench_point *point, size_t seed)
 {
@@ -369,6 +396,7 @@ static void add_seed(const bench *b, mc_bench_line *line, const mc_bench_point *
     line->row.seconds += share * point->seconds;
 }
 
+/* The sample standard deviation of the average over seeds; NaN for a single one. */
 static double deviation_of(const bench *b, size_t row, double mean)
 {
     double sum = 0;
@@ -447,6 +475,7 @@ static mc_status make_result(const bench *b, mc_bench_result **out, mc_error *er
 
 /* ---- all together --------------------------------------------------------------------------- */
 
+/* Seed by seed: only one seed's models are open at a time. */
 static mc_status run_all(bench *b, mc_bench_result **out, mc_error *error)
 {
     MC_TRY(mc_bench_journal_open(b->options.folder, &b->journal, error));

@@ -43,6 +43,10 @@ static double number_of(const json_t *value)
 
 /* ---- reading -------------------------------------------------------------------------------- */
 
+/*
+ * Skips lines that are not JSON: a crash may have cut one short. Of several lines with one key the
+ * last counts.
+ */
 static void remember(mc_bench_journal *journal, const char *line, size_t size)
 {
     json_t *object = NULL;
@@ -98,6 +102,7 @@ static bool fill_scores(const json_t *scores, const mc_suite *suite, mc_bench_po
 {
     for (size_t t = 0; t < suite->task_count; t++) {
         const json_t *const one = json_object_get(scores, suite->tasks[t].name);
+        /* A line of a suite with other tasks. */
         if (!json_is_object(one))
             return false;
         out->scores[t] = (mc_part_score){number_of(json_object_get(one, "validation")),
@@ -173,7 +178,10 @@ mc_status mc_bench_journal_add(mc_bench_journal *journal, uint64_t key, const ch
         return MC_OK;
     json_t *const line = line_json(key, method, seed, suite, point);
     char *const text = line ? json_dumps(line, JSON_COMPACT | mc_json_shortest(line)) : NULL;
-    /* A line that a crash has cut short must not spoil this one: it begins with a line feed. */
+    /*
+     * Begins with a line feed, so that a line that a crash cut short does not spoil this one. Empty
+     * lines are skipped like any that is not JSON.
+     */
     char *const whole = text ? mc_format("\n%s\n", text) : NULL;
     const mc_status status = whole ? append(journal->path, whole, strlen(whole), error)
                                    : mc_fail_memory(error);

@@ -60,7 +60,7 @@ void mc_bench_data_free(mc_bench_data *data)
 
 /* ---- models --------------------------------------------------------------------------------- */
 
-/* Models and base by name, in one call: what has to be downloaded is, together. */
+/* Opens models and base in one call, so that missing files are downloaded together. */
 static mc_status open_all(mc_bench_models *m, const char *seed, const mc_bench_options *options,
                           char **names, mc_error *error)
 {
@@ -82,6 +82,7 @@ static mc_status open_all(mc_bench_models *m, const char *seed, const mc_bench_o
     return status;
 }
 
+/* The suite's patterns decide if there are any, else the tensor's role. */
 static bool is_head(const mc_suite *suite, const mc_model *model, const char *name)
 {
     for (size_t i = 0; i < suite->head_count; i++)
@@ -101,7 +102,10 @@ static bool is_known(const mc_bench_models *m, const char *name)
     return false;
 }
 
-/* The names of all heads' tensors, each once. */
+/*
+ * Lists the names of all heads' tensors, each once. Heads of different tasks may have different
+ * names and shapes; all of them stay out of the merge.
+ */
 static mc_status find_heads(mc_bench_models *m, mc_error *error)
 {
     size_t capacity = 0;
@@ -174,7 +178,7 @@ void mc_bench_close(mc_bench_models *m)
 
 /* ---- scores --------------------------------------------------------------------------------- */
 
-/* The encoder's tensors, with the head of the task's own model. */
+/* A copy of the encoder's state dict, with the head of the task's own model. */
 static mc_status with_head(const mc_bench_models *m, size_t task, const mc_state_dict *encoder,
                            mc_state_dict **out, mc_error *error)
 {
@@ -188,13 +192,19 @@ static mc_status with_head(const mc_bench_models *m, size_t task, const mc_state
     return MC_OK;
 }
 
-/* Whether an example is in the validation part: evenly spread, the same for every model. */
+/*
+ * Whether an example is in the validation part. The part is spread evenly over the file, whose
+ * order may follow topics or labels, and is the same for every model.
+ */
 static bool is_validation(double share, size_t index)
 {
     return floor((double)(index + 1) * share) > floor((double)index * share);
 }
 
-/* The metric of one part: predictions and labels of the other part count as missing. */
+/*
+ * The metric of one part. Labels of the other part become NaN, which the metrics count as missing,
+ * so that predictions are computed only once.
+ */
 static mc_status score_part(const mc_suite_task *task, double share, bool validation,
                             const mc_glue_data *data, const mc_evaluation *all, mc_metric *out,
                             mc_error *error)

@@ -18,7 +18,7 @@ typedef struct reader {
     mc_error *error;
 } reader;
 
-/* What "expected a NAME, found KIND" says of a node. */
+/* Fails with "expected WHAT, found KIND" at the line of a node. */
 static mc_status refuse(const reader *r, const mc_yaml *node, const char *expected)
 {
     return mc_yaml_fail(r->error, MC_FORMAT, r->suite->path, node->line, node->column,
@@ -38,7 +38,7 @@ static mc_status read_text(const reader *r, const mc_yaml *node, const char *wha
     return MC_OK;
 }
 
-/* The text of a key; *out stays NULL if it may be missing and is. */
+/* Reads the text of a key. *out stays NULL if the key is optional and missing. */
 static mc_status read_key(const reader *r, const mc_yaml *map, const char *key, bool required,
                           const char **out)
 {
@@ -52,7 +52,10 @@ static mc_status read_key(const reader *r, const mc_yaml *map, const char *key, 
                         "expected the key '%s', which is missing", key);
 }
 
-/* Every key of a map must be one of `known`, which ends with NULL: a misspelt one has no effect. */
+/*
+ * Rejects keys that are not in `known`, which ends with NULL: a misspelt one would silently have no
+ * effect.
+ */
 static mc_status check_keys(const reader *r, const mc_yaml *map, const char *const *known)
 {
     for (size_t i = 0; i < map->count; i++) {
@@ -67,7 +70,7 @@ static mc_status check_keys(const reader *r, const mc_yaml *map, const char *con
     return MC_OK;
 }
 
-/* A list of texts, or a single one. */
+/* Reads a list of texts, or a single one. */
 static mc_status read_texts(const reader *r, const mc_yaml *node, const char *what,
                             const char ***out, size_t *count)
 {
@@ -125,6 +128,7 @@ static mc_status read_tasks(const reader *r, const mc_yaml *map)
     if (!r->suite->tasks)
         return mc_fail_memory(r->error);
     for (size_t i = 0; i < map->count; i++) {
+        /* Counted before it is read, so that a failure frees it too. */
         r->suite->task_count++;
         MC_TRY(read_task(r, &map->pairs[i], &r->suite->tasks[i]));
     }
@@ -133,7 +137,10 @@ static mc_status read_tasks(const reader *r, const mc_yaml *map)
 
 /* ---- methods -------------------------------------------------------------------------------- */
 
-/* A list is a grid; the values of models one by one are one text, "0.3,0.7". */
+/*
+ * Reads a parameter's values. A list is a grid of values to try; values per model are one text,
+ * "0.3,0.7".
+ */
 static mc_status read_axis(const reader *r, const mc_yaml_pair *pair, mc_suite_axis *axis)
 {
     const bool list = pair->value->kind == MC_YAML_LIST;
@@ -269,7 +276,7 @@ static mc_status read_share(const reader *r, const mc_yaml *node)
     return refuse(r, node, "a share between 0 and 1");
 }
 
-/* Without seeds there is one, whose name is empty. */
+/* Reads the seeds. Without any there is one, whose name is empty. */
 static mc_status read_seeds(const reader *r, const mc_yaml *node)
 {
     mc_suite *const suite = r->suite;
@@ -374,6 +381,7 @@ size_t mc_suite_points(const mc_suite_method *method)
     return points;
 }
 
+/* Mixed radix, the last parameter fastest. */
 void mc_suite_point(const mc_suite_method *method, size_t index, const char **out)
 {
     for (size_t i = method->axis_count; i-- > 0;) {
@@ -391,6 +399,9 @@ char *mc_suite_model(const mc_suite *suite, const char *text, const char *seed)
                             : mc_strdup(text);
     if (!name || *name == '/')
         return name;
+    /*
+     * A path beside the suite comes first; anything else is a path from here, or a name on the Hub.
+     */
     char *const beside = mc_format("%s/%s", suite->folder, name);
     if (!beside || access(beside, F_OK) == 0) {
         mc_free(name);

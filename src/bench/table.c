@@ -29,7 +29,7 @@ void mc_bench_free_text(char *text)
 
 /* ---- Markdown ------------------------------------------------------------------------------- */
 
-/* In percent, "71.2 ± 1.3"; a dash where there is no number. */
+/* Adds a score in percent, "71.2 ± 1.3"; a dash if there is none. */
 static void add_percent(mc_text *text, double value, double error)
 {
     if (!isfinite(value))
@@ -51,6 +51,7 @@ static void add_markdown_row(mc_text *text, const mc_bench_result *result, const
         add_percent(text, row->deviation, (double)NAN);
     mc_text_add(text, " %.3f | %zu | ", row->seconds, row->points);
     mc_text_add(text, "`%s`", row->chosen[0]);
+    /* Seeds mostly choose the same parameters: only changes are listed. */
     for (size_t s = 1; s < result->seed_count; s++)
         if (strcmp(row->chosen[s], row->chosen[s - 1]) != 0)
             mc_text_add(text, " `%s`", row->chosen[s]);
@@ -76,7 +77,7 @@ mc_status mc_bench_markdown(const mc_bench_result *result, char **out, mc_error 
 
 /* ---- CSV ------------------------------------------------------------------------------------ */
 
-/* A field in quotes, in which quotes are doubled (RFC 4180). */
+/* Adds a field in quotes, with quotes inside doubled (RFC 4180): names may hold commas. */
 static void add_field(mc_text *text, const char *value)
 {
     mc_text_add(text, "\"");
