@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+/* A longer text is not a number; this bounds the buffer. */
 enum { LONGEST = 400 };
 
 static bool is_digit(char c)
@@ -17,7 +18,10 @@ static bool is_blank(char c)
     return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
-/* Without blanks around it, and without underscores between digits; false if it is too long. */
+/*
+ * Copies a text without blanks around it and without underscores between digits, which pydantic
+ * ignores; false if it is too long.
+ */
 static bool tidy(const char *text, char out[LONGEST + 1])
 {
     size_t length = strlen(text), kept = 0;

@@ -8,7 +8,10 @@
 
 enum { MOST_KEYS = 5 };
 
-/* Where a module's configuration is, and the names of its number of blocks. */
+/*
+ * Where a module's configuration is, and the keys that hold its number of blocks: architectures use
+ * different ones. The last row is for all other modules.
+ */
 typedef struct section {
     const char *module, *object;
     const char *keys[MOST_KEYS];
@@ -46,7 +49,7 @@ static const char *depth_key(const section *s, const json_t *part)
     return NULL;
 }
 
-/* The stacks of one module, one after the other. */
+/* The stacks of one module in the order of the result. */
 typedef struct run {
     const section *section;
     const mc_recipe_stack *stacks;
@@ -54,7 +57,10 @@ typedef struct run {
     mc_error *error;
 } run;
 
-/* The list of that name of the model that the blocks come from, if it reaches as far. */
+/*
+ * The list of that name in the model that the blocks come from, if it is long enough; `fallback`
+ * otherwise.
+ */
 static const json_t *list_of(const run *r, const mc_recipe_stack *stack, const char *key,
                              const json_t *fallback)
 {
@@ -64,7 +70,7 @@ static const json_t *list_of(const run *r, const mc_recipe_stack *stack, const c
     return json_is_array(list) && reaches ? list : fallback;
 }
 
-/* A list with an entry per block. */
+/* Stacks a list with an entry per block: each block keeps the entry that it had in its model. */
 static bool stack_entries(const run *r, const char *key, const json_t *old, json_t *list)
 {
     bool complete = true;
@@ -86,7 +92,7 @@ static bool holds(const json_t *list, int64_t number)
     return false;
 }
 
-/* A list of numbers of blocks: those that the listed blocks have in the result. */
+/* Stacks a list of block numbers: those that the listed blocks have in the result. */
 static bool stack_numbers(const run *r, const char *key, const json_t *old, json_t *list)
 {
     int64_t output = 0;
@@ -113,7 +119,10 @@ static bool lists_numbers(const char *key)
     return false;
 }
 
-/* Lists of tokens and of class names may have as many entries by chance. */
+/*
+ * Whether a list has an entry per block, judged by its length. Lists of tokens and class names may
+ * have that length by chance.
+ */
 static bool has_entries(const char *key, const json_t *list, int64_t depth)
 {
     return depth > 1 && (int64_t)json_array_size(list) == depth && !strstr(key, "token") &&
@@ -138,6 +147,7 @@ static mc_status stack_list(const run *r, json_t *part, const char *key, int64_t
 static mc_status stack_lists(const run *r, json_t *part, int64_t depth)
 {
     const size_t count = json_object_size(part);
+    /* Keys are collected first: setting a value during iteration is not safe. */
     const char **const keys = mc_alloc_zero(count + 1, sizeof *keys);
     mc_status status = keys ? MC_OK : mc_fail_memory(r->error);
     const char *key;
@@ -151,7 +161,10 @@ static mc_status stack_lists(const run *r, json_t *part, int64_t depth)
     return status;
 }
 
-/* T5 has as many blocks in the decoder as in the encoder if it does not say how many. */
+/*
+ * T5 has as many blocks in the decoder as in the encoder unless it states a number. Before the
+ * encoder's number changes, the decoder's is written out.
+ */
 static mc_status keep_decoder(const run *r, json_t *part, const char *key, json_int_t before)
 {
     if (strcmp(r->section->module, "encoder") != 0 || strcmp(key, "num_layers") != 0 ||
@@ -162,7 +175,7 @@ static mc_status keep_decoder(const run *r, json_t *part, const char *key, json_
                : mc_fail_memory(r->error);
 }
 
-/* Every key that says the same. */
+/* Sets every key that held the same number: some configurations have two. */
 static mc_status set_number(const run *r, json_t *part, json_int_t before, int64_t depth)
 {
     for (size_t i = 0; i < MOST_KEYS && r->section->keys[i]; i++) {

@@ -4,7 +4,10 @@
 
 typedef enum kind { TEXT, PROJECTOR, VISION, AUDIO, ENCODER, DECODER } kind;
 
-/* The first row with a word that is a component of the name decides. */
+/*
+ * Words that decide what a tensor belongs to. The first row whose word is a component of the name
+ * wins, so projectors come before the towers that some of them lie in.
+ */
 static const struct {
     const char *word;
     kind kind;

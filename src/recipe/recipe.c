@@ -15,7 +15,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* A stage whose plan is made; later stages read it as a model. */
+/*
+ * A stage whose plan is made; later stages read it as a model. Everything in it is owned: the model
+ * refers to the dict, and the dict's sources to the plan.
+ */
 typedef struct made_stage {
     mc_plan *plan;
     mc_state_dict *dict;
@@ -36,7 +39,9 @@ struct mc_recipe {
     size_t ordered;
 };
 
-/* Models in the order of a plan: those that are merged, then the base. */
+/*
+ * The models of a plan in its order: those that are merged, then the base. Each model occurs once.
+ */
 typedef struct cast {
     const char **names;
     const mc_model **models;
@@ -46,6 +51,10 @@ typedef struct cast {
 } cast;
 
 /* ---- references ------------------------------------------------------------------------------ */
+/*
+ * The document of that name; schema->count if there is none. The name of a document hides a model
+ * of the same name.
+ */
 static size_t stage_of(const mc_recipe_schema *schema, const char *text)
 {
     for (size_t i = 0; i < schema->count; i++)
@@ -70,7 +79,10 @@ static mc_status visit_slice(const mc_recipe_stage *stage, const mc_recipe_slice
     return slice->base.text ? visit(user, &slice->base, true, error) : MC_OK;
 }
 
-/* Every model of a stage, its sources first, then its base. */
+/*
+ * Visits every model of a stage: its sources, then its base. One model may be visited several
+ * times.
+ */
 static mc_status visit_stage(const mc_recipe_stage *stage, visitor visit, void *user,
                              mc_error *error)
 {
@@ -99,6 +111,13 @@ static mc_status note_name(void *user, const mc_reference *reference, bool is_ba
 }
 
 /* ---- order ----------------------------------------------------------------------------------- */
+/*
+ * Orders stages so that each follows those that it reads, by a depth-first search:
+ *
+ *     not visited ─▶ open ─▶ ordered
+ *
+ * Reading an open stage is a circle.
+ */
 typedef struct ordering {
     mc_recipe *recipe;
     bool *open; /* stages that are being visited: whoever reads one of them goes in a circle */
@@ -134,7 +153,7 @@ static mc_status order_reference(void *user, const mc_reference *reference, bool
     return order_stage(o, index, error);
 }
 
-/* The stage without a name, or the last. */
+/* The stage whose result the recipe is for: the one without a name, or the last. */
 static size_t final_stage(const mc_recipe_schema *schema)
 {
     for (size_t i = 0; i < schema->count; i++)
@@ -216,7 +235,9 @@ mc_status mc_recipe_open(const char *path, mc_recipe **out, mc_error *error)
     return status;
 }
 
-/* Plans of stages go before what they read. */
+/*
+ * Frees all plans, then the models that they read: sources of a plan refer to files of the models.
+ */
 static void forget(mc_recipe *recipe)
 {
     for (size_t i = 0; recipe->made && i < recipe->schema->count; i++) {
@@ -291,7 +312,10 @@ const mc_model *mc_recipe_opened(const mc_recipe *recipe, size_t index)
 static mc_status make_stage(mc_recipe *recipe, size_t index, const mc_recipe_options *options,
                             mc_error *error);
 
-/* A stage is read as it would be written, so that it does not matter whether it was. */
+/*
+ * Rounds the values of a stage to their dtype on disk. A recipe then gives the same bits whether a
+ * stage was written to a folder and read again, or is computed on the fly.
+ */
 static mc_status round_stage(mc_state_dict *dict, mc_error *error)
 {
     for (size_t i = 0; i < mc_state_dict_count(dict); i++) {
@@ -308,7 +332,7 @@ static mc_status round_stage(mc_state_dict *dict, mc_error *error)
     return MC_OK;
 }
 
-/* The plan of a stage as a model, lazily. */
+/* Wraps the plan of a stage as a model. Nothing is computed until it is read. */
 static mc_status wrap_stage(made_stage *made, const char *name, mc_error *error)
 {
     const json_t *const config = made->plan->outfit.config;
@@ -337,6 +361,7 @@ static mc_status stage_model(mc_recipe *recipe, size_t index, const mc_recipe_op
     return MC_OK;
 }
 
+/* A stage's result is made on first use; its name is checked before those of models. */
 static mc_status find_model(mc_recipe *recipe, const mc_reference *reference,
                             const mc_recipe_options *options, const mc_model **out, mc_error *error)
 {
@@ -350,7 +375,7 @@ static mc_status find_model(mc_recipe *recipe, const mc_reference *reference,
     return MC_OK;
 }
 
-/* What visits the references of a stage to gather its models. */
+/* What a visit of references needs to gather the models of a stage. */
 typedef struct gathering {
     mc_recipe *recipe;
     const mc_recipe_options *options;
@@ -427,7 +452,7 @@ static mc_status resolve(const cast *all, mc_outputs *outputs, mc_error *error)
     return status;
 }
 
-/* The models of a stage by the names that the donor's files have. */
+/* The models of a stage, with tensors by the names in the donor's files. */
 typedef struct aligned_models {
     mc_alignment alignment;
     const mc_model **order; /* the donor last: its names count */
@@ -441,6 +466,10 @@ static void free_aligned(aligned_models *aligned)
     mc_free(aligned->dicts);
 }
 
+/*
+ * Alignment takes names from the last model, so the donor is last; the dicts are returned in the
+ * order of the models.
+ */
 static mc_status align(const cast *all, const mc_model *donor, aligned_models *out,
                        mc_report *report, mc_error *error)
 {
@@ -474,7 +503,10 @@ static mc_status make_rows(mc_recipe *recipe, const mc_recipe_stage *stage,
     return mc_recipe_rows_make(recipe->schema, stage, &models, options, rows, report, error);
 }
 
-/* Rows are made of tensors by aligned names; *untied: the donor's head is apart from embeddings. */
+/*
+ * Makes the rows from tensors by aligned names. *untied: the donor's head is separate from its
+ * embeddings. The rows hold references to what they need, so the alignment can be freed.
+ */
 static mc_status make_aligned_rows(mc_recipe *recipe, const mc_recipe_stage *stage,
                                    const mc_recipe_options *options, const cast *all,
                                    const mc_model *donor, mc_recipe_rows *rows, mc_report *report,
@@ -505,7 +537,7 @@ static mc_status fill_plan(mc_recipe *recipe, const mc_recipe_stage *stage,
         make_aligned_rows(recipe, stage, options, all, donor, rows, plan->report, &untied, error));
     if (options->convert && is_last)
         MC_TRY(mc_outputs_convert(&rows->outputs, options->dtype, error));
-    /* Vocabularies that differ are an error at the option's line before they are one of shapes. */
+    /* Vocabularies are checked before shapes: the error then names the option and not a tensor. */
     MC_TRY(mc_outfit_from_model(donor, &plan->outfit, plan->report, error));
     MC_TRY(mc_outfit_report_weights(&plan->outfit, plan->report, error));
     if (untied)
@@ -562,7 +594,10 @@ static bool is_folder(const char *path)
     return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
 }
 
-/* A stage whose result is in the folder is that model. */
+/*
+ * Takes a stage whose result lies in the folder of results as that model, instead of making it
+ * again.
+ */
 static mc_status find_written(const search *s, size_t index, mc_error *error)
 {
     made_stage *const made = &s->recipe->made[index];
@@ -601,7 +636,7 @@ static mc_status need(void *user, const mc_reference *reference, bool is_base, m
                : visit_stage(&recipe->schema->stages[index], need, user, error);
 }
 
-/* Opens the models that are needed, in one go: downloads run in parallel. */
+/* Opens the needed models in one call, so that downloads run in parallel. */
 static mc_status open_needed(mc_recipe *recipe, const mc_recipe_options *options, mc_error *error)
 {
     const char **const names = mc_alloc_zero(recipe->name_count + 1, sizeof *names);

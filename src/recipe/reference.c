@@ -17,7 +17,7 @@ static mc_status expect_string(const char *file, const mc_yaml *node, const char
                 scalar && node->kind != MC_YAML_NULL ? "; quote it" : "");
 }
 
-/* At most one of a separator. */
+/* Rejects a second separator: it would be ambiguous which of them separates. */
 static mc_status check_separator(const char *file, const mc_yaml *node, const char *text,
                                  size_t length, char separator, mc_error *error)
 {
@@ -45,7 +45,7 @@ static mc_status read_text(const char *file, const mc_yaml *node, mc_reference *
     return out->text && out->path && (!plus || out->adapter) ? MC_OK : mc_fail_memory(error);
 }
 
-/* "path@revision" of {path: …, revision: …}, or of a string. */
+/* Reads {path: …, revision: …}, or a string, as "path@revision". */
 static mc_status read_part(const char *file, const mc_yaml *node, char **path, char **text,
                            mc_error *error)
 {
@@ -62,6 +62,7 @@ static mc_status read_part(const char *file, const mc_yaml *node, char **path, c
     return *path && *text ? MC_OK : mc_fail_memory(error);
 }
 
+/* The text gets the adapter too: models of one text are one model. */
 static mc_status read_adapter(const char *file, const mc_yaml *node, mc_reference *out,
                               mc_error *error)
 {

@@ -11,7 +11,9 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What is made, and of what. */
+/*
+ * What is made, and from what. Lists of names collect what is reported at the end, by the reason.
+ */
 typedef struct maker {
     const mc_recipe_schema *schema;
     const mc_recipe_stage *stage;
@@ -36,6 +38,7 @@ typedef struct maker {
     mc_yaml_fail((maker_)->error, MC_FORMAT, (maker_)->schema->file, (node_)->line,                \
                  (node_)->column, __VA_ARGS__)
 
+/* References of one text are one model: texts are compared, and no paths. */
 const mc_model *mc_recipe_find(const mc_recipe_models *models, const char *text)
 {
     for (size_t i = 0; i < models->count; i++)
@@ -44,6 +47,7 @@ const mc_model *mc_recipe_find(const mc_recipe_models *models, const char *text)
     return NULL;
 }
 
+/* The text is always among the names: they were gathered from the same stage. */
 static size_t index_of(const mc_recipe_models *models, const char *text)
 {
     size_t i = 0;
@@ -69,7 +73,10 @@ static const char *base_text(const maker *m)
     return m->slice->base.text ? m->slice->base.text : m->stage->base.text;
 }
 
-/* Whether a source is the base, to a method that has one. */
+/*
+ * Whether a source is the base, for a method that uses one. For other methods the base is a model
+ * like any other.
+ */
 static bool is_base(const maker *m, const mc_recipe_source *source)
 {
     const mc_method *const method = m->stage->method;
@@ -79,7 +86,7 @@ static bool is_base(const maker *m, const mc_recipe_source *source)
 }
 
 /* ---- parameters ------------------------------------------------------------------------------ */
-/* A tensor that parameters are asked for. */
+/* The tensor that a parameter is evaluated for. */
 typedef struct subject {
     const char *name;               /* as filters see it */
     double t;                       /* how far along the blocks, 0 to 1 */
@@ -91,7 +98,11 @@ typedef struct origin {
     const mc_yaml *at; /* NULL: it is the default */
 } origin;
 
-/* Levels of precedence: the source, its slice, the module, the recipe. */
+/*
+ * Levels of precedence, as in mergekit: the source, its slice, the module, the recipe. The first
+ * level that has a value for the tensor decides: a filter that does not fit falls through to the
+ * next.
+ */
 enum { LEVELS = 4 };
 
 static mc_status look_up(const maker *m, const mc_param *param, const subject *of, bool *found,
@@ -121,7 +132,7 @@ static mc_status missing(const maker *m, const mc_param *param, const subject *o
                 param->name, of->name);
 }
 
-/* An error about a value gets the line of the value. */
+/* Gives an error about a value the line of that value, so that the author finds it. */
 static mc_status at_origin(const maker *m, const origin *from, mc_status status)
 {
     char place[1024];
@@ -144,13 +155,17 @@ static mc_status set_value(const maker *m, mc_params *params, const mc_param *pa
     return at_origin(m, &from, mc_params_set_number(params, param->name, input, value, m->error));
 }
 
-/* One of the tensors that a row is made of. */
+/* One of the tensors that a row is made from. */
 typedef struct part {
     const mc_recipe_source *source;
     const char *name; /* in its model */
     mc_source *tensor;
 } part;
 
+/*
+ * A parameter per model is evaluated with the tensor's name in that model: slices may take other
+ * block numbers, and filters see those.
+ */
 static mc_status set_params(const maker *m, mc_params *params, const char *name, double t,
                             const part *models, size_t count)
 {
@@ -169,7 +184,10 @@ static mc_status set_params(const maker *m, mc_params *params, const char *name,
     return at_origin(m, &from, mc_params_check(params, m->error));
 }
 
-/* Parameters of a row; borrowed from the maker. */
+/*
+ * The parameters of a row, borrowed from the maker. Rows with equal values share one object, which
+ * saves memory and hashing in plans of thousands of rows.
+ */
 static mc_status params_of(maker *m, const char *name, double t, const part *models, size_t count,
                            mc_params **out)
 {
@@ -226,7 +244,7 @@ static const char *last_name(const maker *m)
     return m->out->outputs.rows[m->out->outputs.count - 1].name;
 }
 
-/* Whether what there is of the tensor satisfies the method. */
+/* Whether the tensors that exist satisfy the method: its base and its number of models. */
 static bool method_can(const maker *m, const parts *p)
 {
     const mc_method *const method = m->stage->method;
@@ -236,7 +254,7 @@ static bool method_can(const maker *m, const parts *p)
            (method->max_models == 0 || p->model_count <= method->max_models);
 }
 
-/* passthrough without a scale is a copy, bit for bit. */
+/* Whether the row is a copy, bit for bit: passthrough without a scale needs no computation. */
 static bool is_copy(const maker *m, const mc_params *params)
 {
     return strcmp(m->stage->method->name, "passthrough") == 0 && params->values[0].numbers[0] == 1;
@@ -259,7 +277,10 @@ static bool is_float(const part *p)
     return mc_dtype_kind_of(p->tensor->dtype) == MC_KIND_FLOAT;
 }
 
-/* Makes the row of a tensor that some of the sources have. */
+/*
+ * Adds the row of a tensor that at least one source has. Values that are not floats cannot be
+ * merged: they are copied from the first.
+ */
 static mc_status add_tensor(maker *m, const char *name, double t, const parts *p)
 {
     if (!is_float(&p->items[0])) {
@@ -276,7 +297,8 @@ static mc_status add_tensor(maker *m, const char *name, double t, const parts *p
 
 /* ---- the sources' tensors -------------------------------------------------------------------- */
 /*
- * A tensor is looked for by name; an output head also where a model has tied it to its embeddings.
+ * Finds a tensor by its name. An output head is also found where a model has tied it to its input
+ * embeddings: there it has the partner's name and values.
  */
 static mc_source *find_tensor(const mc_state_dict *dict, const char *name, const char **found,
                               bool *tied)
@@ -303,7 +325,10 @@ static mc_status add_part(maker *m, parts *p, const mc_recipe_source *source, co
     return MC_OK;
 }
 
-/* The name of a block's tensor in a source, in new memory. */
+/*
+ * The name of a block's tensor in a source, in new memory: block `index` of the slice is block
+ * first + index of the source.
+ */
 static char *name_in_source(const mc_recipe_source *source, const mc_block_name *block,
                             const char *name, int64_t index)
 {
@@ -319,6 +344,7 @@ static char *name_in_source(const mc_recipe_source *source, const mc_block_name 
 static mc_status gather(maker *m, char *const *names, parts *p)
 {
     bool tied = false;
+    /* Two passes, as merged rows have their base last. */
     for (int base = 0; base < 2; base++) {
         for (size_t i = 0; i < m->slice->count; i++) {
             const mc_recipe_source *const source = &m->slice->sources[i];
@@ -335,7 +361,7 @@ static mc_status gather(maker *m, char *const *names, parts *p)
     return MC_OK;
 }
 
-/* A tensor that a model lacks, where it is not merged of the others. */
+/* Drops or rejects a tensor that a model lacks, if the options do not merge it from the others. */
 static mc_status miss_tensor(const maker *m, const char *name)
 {
     const mc_recipe_slice *const slice = m->slice;
@@ -348,7 +374,10 @@ static mc_status miss_tensor(const maker *m, const char *name)
     return MC_OK;
 }
 
-/* `block` is NULL for a tensor that belongs to no block; `index` counts the slice's blocks. */
+/*
+ * Adds the row `output`. `block` is NULL for a tensor that is in no block; `index` counts the
+ * slice's blocks.
+ */
 static mc_status make_row(maker *m, const char *output, const char *name,
                           const mc_block_name *block, int64_t index, double t)
 {
@@ -384,7 +413,10 @@ static bool claims(const maker *m, const mc_recipe_module *module, const char *n
     return strcmp(module->name, "default") != 0 && mc_module_has(m->kind, module->name, name);
 }
 
-/* The module `default` has what no other module of the recipe claims. */
+/*
+ * Whether the tensor belongs to the module. `default` has what no other module of the recipe
+ * claims.
+ */
 static bool has_tensor(const maker *m, const mc_recipe_module *module, const char *name)
 {
     if (strcmp(module->name, "default") != 0)
@@ -396,18 +428,23 @@ static bool has_tensor(const maker *m, const mc_recipe_module *module, const cha
 }
 
 /* ---- whole models ---------------------------------------------------------------------------- */
+/* The place of a block in gradients, from 0 to 1. A single block is at the end, as in mergekit. */
 static double position(int64_t index, int64_t count)
 {
     return count > 1 ? (double)index / (double)(count - 1) : 1;
 }
 
-/* Counts of blocks are asked for once per stack of a model. */
+/*
+ * The stack of the tensor before: its blocks are counted once per stack rather than once per
+ * tensor.
+ */
 typedef struct stack_cache {
     const char *name;
     size_t length;
     int64_t count;
 } stack_cache;
 
+/* Whole models are merged block by block, by number: other depths would pair unrelated blocks. */
 static mc_status check_depth(const maker *m, const char *name, const stack_cache *stack)
 {
     for (size_t i = 0; i < m->slice->count; i++) {
@@ -438,12 +475,16 @@ static mc_status add_whole_name(maker *m, const mc_state_dict *dict, const char 
     return make_row(m, name, name, &block, 0, position(block.block, stack->count));
 }
 
-/* The base that the recipe does not list among its models. */
+/* Whether a source is the base that the recipe does not list among its models. */
 static bool is_added_base(const maker *m, size_t source)
 {
     return m->slice->sources[source].at == m->stage->base.at;
 }
 
+/*
+ * Visits the names of all models, so that a tensor of a later one is not lost. `raw` leaves out
+ * what only the base has, as mergekit-pytorch does.
+ */
 static mc_status add_whole(maker *m)
 {
     for (size_t i = 0; i < m->slice->count; i++) {
@@ -459,8 +500,8 @@ static mc_status add_whole(maker *m)
 
 /* ---- slices ---------------------------------------------------------------------------------- */
 /*
- * The one stack of the module in a model; *name is NULL if it has no blocks. MC_UNSUPPORTED if it
- * has several.
+ * Finds the one stack of the module in a model; *name is NULL if it has no blocks. Several stacks
+ * are MC_UNSUPPORTED: a range of blocks would not say which of them it means.
  */
 static mc_status find_stack(const maker *m, const mc_recipe_source *source, const char **name,
                             size_t *length)
@@ -487,6 +528,10 @@ static mc_status find_stack(const maker *m, const mc_recipe_source *source, cons
     return MC_OK;
 }
 
+/*
+ * A range may begin anywhere, but every source must have its blocks: a plan fails here, before a
+ * tensor is missing.
+ */
 static mc_status check_ranges(const maker *m, const char *stack, size_t length)
 {
     for (size_t i = 0; i < m->slice->count; i++) {
@@ -506,6 +551,7 @@ static mc_status check_ranges(const maker *m, const char *stack, size_t length)
     return MC_OK;
 }
 
+/* Blocks are numbered anew in the result: the same source block may occur several times. */
 static mc_status add_block_tensor(maker *m, const char *tensor, const mc_block_name *block,
                                   int64_t index, int64_t output, double t)
 {
@@ -518,7 +564,7 @@ static mc_status add_block_tensor(maker *m, const char *tensor, const mc_block_n
     return status;
 }
 
-/* Every tensor that a source has in its block `index` of the slice, as block `output`. */
+/* Adds every tensor that a source has in block `index` of the slice, as block `output`. */
 static mc_status add_block(maker *m, const char *stack, size_t length, int64_t index,
                            int64_t output)
 {
@@ -537,7 +583,10 @@ static mc_status add_block(maker *m, const char *stack, size_t length, int64_t i
     return MC_OK;
 }
 
-/* Tensors before the blocks are those of the first slice, tensors after them those of the last. */
+/*
+ * Adds tensors outside of blocks: those before the blocks come from the first slice, those after
+ * them from the last, as in a stacked model.
+ */
 static mc_status add_others(maker *m, bool first, bool last)
 {
     for (size_t i = 0; i < m->slice->count; i++) {
@@ -555,6 +604,7 @@ static mc_status add_others(maker *m, bool first, bool last)
     return MC_OK;
 }
 
+/* Records where blocks come from: lists in config.json with an entry per block follow (depth.c). */
 static mc_status note_stack(maker *m)
 {
     mc_recipe_rows *const out = m->out;
@@ -618,7 +668,7 @@ static bool is_listed(const maker *m, const char *name)
     return false;
 }
 
-/* Nothing is dropped: modules that the recipe does not list are those of the donor. */
+/* Copies modules that the recipe does not list from the donor: nothing is dropped silently. */
 static mc_status add_unlisted(maker *m)
 {
     const mc_recipe_stage *const stage = m->stage;
@@ -661,6 +711,7 @@ static mc_status make(maker *m)
     if (m->out->outputs.count == 0)
         return FAIL(m, m->stage->at, "the models have no tensors");
     const mc_recipe_stage *const stage = m->stage;
+    /* out_dtype takes precedence; `dtype` alone is also the result's. */
     if (stage->has_out_dtype || stage->has_dtype)
         MC_TRY(mc_outputs_convert(
             &m->out->outputs, stage->has_out_dtype ? stage->out_dtype : stage->dtype, m->error));

@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-/* Longer texts are no numbers that anybody wrote. */
+/* Longer texts are not numbers: this bounds buffers and time. */
 enum { LONGEST_NUMBER = 400 };
 
 static const char *skip_sign(const char *text)
@@ -24,7 +24,10 @@ static bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
-/* The groups of a sexagesimal number, ":30:00"; NULL if there is none. At most two digits each. */
+/*
+ * Skips the groups of a sexagesimal number, ":30:00", of at most two digits below 60 each; NULL if
+ * there is none.
+ */
 static const char *skip_sixtieths(const char *text)
 {
     const char *at = text;
@@ -35,7 +38,7 @@ static const char *skip_sixtieths(const char *text)
     return at == text ? NULL : at;
 }
 
-/* An exponent of YAML 1.1 must have its sign. */
+/* Skips an exponent. In PyYAML's YAML 1.1 it must have its sign: 1.0e5 is a string. */
 static const char *skip_exponent(const char *text)
 {
     if ((text[0] == 'e' || text[0] == 'E') && (text[1] == '-' || text[1] == '+') &&
@@ -44,6 +47,10 @@ static const char *skip_exponent(const char *text)
     return text;
 }
 
+/*
+ * Binary 0b…, hexadecimal 0x…, octal 0…, decimal, or sexagesimal; underscores anywhere after the
+ * first digit.
+ */
 static bool is_integer(const char *text)
 {
     const char *const digits = skip_sign(text);
@@ -74,7 +81,10 @@ static bool is_nan(const char *text)
     return strcmp(text, ".nan") == 0 || strcmp(text, ".NaN") == 0 || strcmp(text, ".NAN") == 0;
 }
 
-/* A float must have its dot; one that begins with it has no sign. */
+/*
+ * Whether a text is a float: it must have a dot, so 1e5 is a string. One that begins with the dot
+ * has no sign.
+ */
 static bool is_number(const char *text)
 {
     if (is_infinite(text) || is_nan(text))
@@ -91,7 +101,10 @@ static bool is_number(const char *text)
     return end[0] == '.' && *skip_exponent(skip(end + 1, "0123456789_")) == '\0';
 }
 
-/* Reads `least` to `most` digits; NULL if there are fewer. */
+/*
+ * Skips `least` to `most` digits; NULL if there are fewer. NULL is passed on, so that calls can be
+ * nested.
+ */
 static const char *digits_of(const char *text, size_t least, size_t most)
 {
     size_t count = 0;
@@ -146,7 +159,10 @@ static bool is_one_of(const char *text, const char *const *words)
     return *words;
 }
 
-/* Lower, Title and UPPER case, and no others: `tRue` and `y` are strings. */
+/*
+ * Words in lower, title and upper case, and no others: `tRue` and `y` are strings. Three forms of
+ * each word, the lower one first: bool_value steps by three.
+ */
 static const char *const truths[] = {"yes",  "Yes", "YES", "true", "True",
                                      "TRUE", "on",  "On",  "ON",   NULL};
 static const char *const falsehoods[] = {"no",    "No",  "NO",  "false", "False",
@@ -170,7 +186,7 @@ mc_scalar_kind mc_scalar_kind_of(const char *text)
     return is_date(text) ? MC_SCALAR_DATE : MC_SCALAR_STRING;
 }
 
-/* A decimal number of a piece of a text. */
+/* Reads a decimal number from a part of a text. */
 static bool decimal(const char *text, size_t length, double *out)
 {
     char piece[LONGEST_NUMBER + 1];
@@ -181,7 +197,7 @@ static bool decimal(const char *text, size_t length, double *out)
     return mc_parse_number(piece, out);
 }
 
-/* "1:30:00": every part counts sixty of the next. */
+/* Reads "1:30:00": each part counts sixty of the next. */
 static bool sexagesimal(const char *digits, double *out)
 {
     double value = 0;
@@ -295,6 +311,7 @@ bool mc_scalar_value(mc_scalar_kind kind, const char *text, double *out)
     if (kind == MC_SCALAR_INTEGER ? !integer_value(unsigned_part, &size)
                                   : !number_value(unsigned_part, &size))
         return false;
+    /* An integer has no negative zero, a float has. */
     const bool negative = digits[0] == '-' && (kind == MC_SCALAR_NUMBER || size > 0);
     *out = negative ? -size : size;
     return true;

@@ -8,10 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 
-/* They are compared with each other, one by one. */
+/* Sources of a slice are compared pairwise: a bound keeps that fast for any input. */
 enum { MOST_SOURCES = 1024 };
 
-/* What is read, and for whom. */
+/* What is read, and the stage that it fills. */
 typedef struct reader {
     mc_recipe_schema *schema;
     mc_recipe_stage *stage;
@@ -76,7 +76,7 @@ static const mc_param *find_param(const mc_method *method, const char *name)
     return NULL;
 }
 
-/* Whether any method has a parameter of this name. */
+/* Whether any method of mergekit, which recipes are limited to, has a parameter of this name. */
 static bool is_any_param(const char *name)
 {
     for (size_t i = 0; i < mc_method_count(); i++) {
@@ -87,7 +87,10 @@ static bool is_any_param(const char *name)
     return false;
 }
 
-/* mergekit ignores what it does not know: here the author is told where it belongs. */
+/*
+ * Warns about an unknown key. mergekit ignores it silently, so a recipe in use may have one; but
+ * its author meant something. The text says where the key belongs if it is known elsewhere.
+ */
 static mc_status warn_unknown(const reader *r, place where, const mc_yaml *key)
 {
     if (is_any_param(key->text))
@@ -118,14 +121,14 @@ static mc_status check_keys(const reader *r, place where, const mc_yaml *map)
     return MC_OK;
 }
 
-/* The value of a key, NULL also where it is null. */
+/* The value of a key; NULL also if it is null: to mergekit the two are the same. */
 static const mc_yaml *value_of(const mc_yaml *map, const char *key)
 {
     const mc_yaml *const value = mc_yaml_get(map, key);
     return value && value->kind != MC_YAML_NULL ? value : NULL;
 }
 
-/* The same, of a list; an empty one counts as absent. */
+/* A key with a list; an empty one counts as absent. */
 static mc_status list_of(const reader *r, const mc_yaml *map, const char *key, const mc_yaml **out)
 {
     const mc_yaml *const list = value_of(map, key);
@@ -151,6 +154,10 @@ static mc_status string_of(const reader *r, const mc_yaml *map, const char *key,
 }
 
 /* ---- parameters ------------------------------------------------------------------------------ */
+/*
+ * Checks the form of any setting, but the type only of parameters that the method has: others have
+ * no effect and only warrant a warning.
+ */
 static mc_status check_parameter(const reader *r, const mc_yaml_pair *pair, bool of_a_model)
 {
     const mc_yaml *const key = pair->key;
@@ -198,6 +205,7 @@ static mc_status read_base(const reader *r, const mc_yaml *map, mc_reference *ou
     return base ? mc_reference_read(r->schema->file, base, out, r->error) : MC_OK;
 }
 
+/* Ranges are half open, as in Python: [0, 8] is the first eight blocks. */
 static mc_status read_range(const reader *r, const mc_yaml *map, mc_recipe_source *out)
 {
     const mc_yaml *const range = value_of(map, "layer_range");
@@ -207,7 +215,7 @@ static mc_status read_range(const reader *r, const mc_yaml *map, mc_recipe_sourc
     if (range->kind != MC_YAML_LIST || range->count != 2 ||
         !mc_coerce_integer(range->items[0], &first) || !mc_coerce_integer(range->items[1], &end))
         return FAIL(r, range, "expected two whole numbers as 'layer_range': [first, end]");
-    /* Of a module without blocks [0, 0] is all there is. */
+    /* [0, 0] is the only range of a module without blocks, such as a projector. */
     const bool none = first == 0 && end == 0 && r->module_has_name;
     if (first < 0 || (end <= first && !none))
         return FAIL(r, range, "expected a first block before the end, found [%.0f, %.0f]", first,
@@ -243,6 +251,7 @@ static mc_status read_source(const reader *r, const mc_yaml *map, place where,
         MC_TRY(read_range(r, map, source));
     MC_TRY(read_parameters(r, map, true, &source->parameters));
     for (size_t i = 0; i + 1 < slice->count; i++)
+        /* Parameters are looked up per model: two entries of one would contradict each other. */
         if (strcmp(slice->sources[i].model.text, source->model.text) == 0)
             return FAIL(r, model, "the model '%s' is listed twice", source->model.text);
     return MC_OK;
@@ -256,7 +265,7 @@ static bool lists_model(const mc_recipe_slice *slice, const char *text)
     return false;
 }
 
-/* Whole models get the base among them. */
+/* Adds the base to `models` unless it is listed, as mergekit does. Slices have to list it. */
 static mc_status add_base(const reader *r, mc_recipe_slice *slice)
 {
     const mc_reference *const base = &r->stage->base;
@@ -284,7 +293,10 @@ static const char *bounds_text(const mc_method *method, char *buffer, size_t siz
     return buffer;
 }
 
-/* The number of models that the method takes, and its base. */
+/*
+ * Checks the number of models against the method, and its base. The base may be a slice's only
+ * source where a method of any number of models allows it: the slice is then a copy of the base.
+ */
 static mc_status check_contract(const reader *r, const mc_recipe_slice *slice)
 {
     const mc_method *const method = r->stage->method;
@@ -317,6 +329,7 @@ static mc_status add_slice(const reader *r, mc_recipe_module *module, const mc_y
     return MC_OK;
 }
 
+/* Sources of a slice are merged block by block, in their order. */
 static mc_status check_lengths(const reader *r, const mc_recipe_slice *slice)
 {
     const int64_t length = slice->sources[0].end - slice->sources[0].first;
@@ -375,7 +388,7 @@ static mc_status add_module(const reader *r, const char *name, const mc_yaml *at
     return MC_OK;
 }
 
-/* `models` or `slices` of the top level or of a module. */
+/* Reads `models` or `slices`, of the top level or of a module. */
 static mc_status read_body(const reader *r, const mc_yaml *models, const mc_yaml *slices,
                            mc_recipe_module *module)
 {
@@ -405,6 +418,7 @@ static mc_status read_module(reader *r, const mc_yaml_pair *pair)
     return read_body(r, models, slices, module);
 }
 
+/* A recipe without `modules` has one, "default". */
 static mc_status read_modules(reader *r, const mc_yaml *map)
 {
     const mc_yaml *models = NULL, *slices = NULL, *const modules = value_of(map, "modules");
@@ -469,7 +483,7 @@ static mc_status read_tokenizer(const reader *r, const mc_yaml *map)
 }
 
 /* ---- a stage --------------------------------------------------------------------------------- */
-/* Methods that people use and that are not in the released mergekit. */
+/* Methods of forks of mergekit that recipes in use name: a better message than "unknown". */
 static bool is_of_a_fork(const char *name)
 {
     static const char *const names[] = {"lrp",   "pcb",          "scf",     "delerp",  "bcr",
@@ -546,6 +560,7 @@ static mc_status read_name(const reader *r, const mc_yaml *map)
         const char *const other = schema->stages[i].name;
         if (name && other && strcmp(other, name->text) == 0)
             return FAIL(r, name, "two documents are called '%s'", name->text);
+        /* A document without a name is the result; there can be only one. */
         if (!name && !other)
             return FAIL(r, map, "expected a 'name' in all documents but one");
     }
@@ -555,6 +570,7 @@ static mc_status read_name(const reader *r, const mc_yaml *map)
     return r->stage->name ? MC_OK : mc_fail_memory(r->error);
 }
 
+/* mergekit-moe has recipes of its own form, without 'merge_method'. */
 static mc_status check_kind(const reader *r, const mc_yaml *map)
 {
     if (map->kind != MC_YAML_MAP)
@@ -575,6 +591,7 @@ static mc_status read_stage(mc_recipe_schema *schema, const mc_yaml *map, mc_err
         return mc_fail_memory(error);
     r.stage = &schema->stages[schema->count++];
     *r.stage = (mc_recipe_stage){.at = map};
+    /* First of all: parameters are checked against the method. */
     MC_TRY(read_method(&r, map));
     MC_TRY(check_keys(&r, TOP, map));
     MC_TRY(read_name(&r, map));

@@ -28,7 +28,7 @@ static mc_status check_gradient(const char *file, const mc_yaml *list, mc_error 
     return MC_OK;
 }
 
-/* {filter: …, value: …} */
+/* Checks {filter: …, value: …}. */
 static mc_status check_conditional(const char *file, const mc_yaml *map, mc_error *error)
 {
     const mc_yaml *const filter = mc_yaml_get(map, "filter");
@@ -80,7 +80,10 @@ mc_status mc_setting_check_type(const char *file, const mc_yaml *setting, mc_par
 }
 
 /* ---- value ----------------------------------------------------------------------------------- */
-/* Numbers are interpolated, flags are those of the place before. */
+/*
+ * Evaluates a gradient at t from 0 to 1. Numbers are interpolated linearly between neighbouring
+ * entries; a flag is that of the entry before, as there is nothing between.
+ */
 static mc_status gradient_value(const char *file, const mc_yaml *list, mc_param_type type, double t,
                                 bool *found, double *out, mc_error *error)
 {
@@ -100,7 +103,7 @@ static mc_status gradient_value(const char *file, const mc_yaml *list, mc_param_
     return MC_OK;
 }
 
-/* A filter is a part of the name; without one, or "*", every name fits. */
+/* Whether a filter fits: it is a part of the name. Without one, or with "*", every name fits. */
 static bool fits(const mc_yaml *conditional, const char *tensor)
 {
     const mc_yaml *const filter = mc_yaml_get(conditional, "filter");
@@ -108,6 +111,10 @@ static bool fits(const mc_yaml *conditional, const char *tensor)
            strstr(tensor, filter->text);
 }
 
+/*
+ * Conditions are tried in their order; without one that fits, the next level of precedence is
+ * asked.
+ */
 mc_status mc_setting_value(const char *file, const mc_yaml *setting, mc_param_type type,
                            const char *tensor, double t, bool *found, double *out, mc_error *error)
 {
@@ -116,6 +123,7 @@ mc_status mc_setting_value(const char *file, const mc_yaml *setting, mc_param_ty
                                                         tensor, t, found, out, error)
                                      : MC_OK;
     if (setting->kind != MC_YAML_LIST) {
+        /* Types were checked when the recipe was read. */
         *found = mc_coerce(type, setting, out);
         return MC_OK;
     }

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What is read, and what of. */
+/* What is read, and from what. */
 typedef struct reader {
     const mc_recipe_schema *schema;
     const mc_recipe_stage *stage;
@@ -119,6 +119,9 @@ static mc_status read_choice(reader *r, const mc_model *donor)
     if (!c->unite && strcmp(source, "base") != 0)
         c->target = index_of(r->models, source);
     else
+        /*
+         * "base" and "union" take the donor's tokenizer as target: its ids come first in a union.
+         */
         while (r->models->models[c->target] != donor)
             c->target++;
     if (c->target == r->models->count)
@@ -135,7 +138,7 @@ static mc_status read_choice(reader *r, const mc_model *donor)
     return MC_OK;
 }
 
-/* An error about the vocabularies gets the line of the option, unless it has a file of its own. */
+/* Gives an error about vocabularies the line of the option, unless it names a file of its own. */
 static mc_status at_option(const mc_recipe_schema *schema, const mc_yaml *at, mc_status status,
                            mc_error *error)
 {
@@ -206,6 +209,7 @@ mc_status mc_recipe_set_template(const mc_recipe_schema *schema, const mc_recipe
                                                   donor, strict, outfit, report, error)
                            : mc_fail_memory(error);
     mc_free(owners);
+    /* A bad template is wrong usage on the command line; here it is an error of the recipe. */
     if (status == MC_USAGE && error)
         error->code = MC_FORMAT;
     return at_option(schema, stage->chat_template, status == MC_USAGE ? MC_FORMAT : status, error);

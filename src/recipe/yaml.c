@@ -9,9 +9,9 @@
 #include <yaml.h>
 
 /*
- * A node while it is composed. size counts the nodes below, aliases written out, and height the
- * levels: a chain of aliases to aliases grows exponentially, and these numbers do without walking
- * it.
+ * A node while it is composed. `size` counts the nodes below it with aliases written out, `height`
+ * the levels. A chain of aliases to aliases grows exponentially ("billion laughs"); these numbers
+ * detect it without walking it.
  */
 typedef struct node {
     mc_yaml yaml;
@@ -81,7 +81,10 @@ mc_status mc_yaml_fail(mc_error *error, mc_status status, const char *name, unsi
     mc_yaml_fail((composer_)->error, MC_FORMAT, (composer_)->name, (yaml_)->line, (yaml_)->column, \
                  __VA_ARGS__)
 
-/* Warnings are kept in the order of their places. */
+/*
+ * Inserts a warning in the order of lines: checks visit the document in another order than its
+ * author reads it.
+ */
 static void put_in_place(mc_yaml_file *file, mc_yaml_warning warning)
 {
     size_t i = file->warning_count++;
@@ -142,7 +145,10 @@ static void node_free(mc_yaml *yaml)
     mc_free(yaml);
 }
 
-/* Counts what is below a node when one more value is put into it. */
+/*
+ * Adds a value to the counts of a collection. Both limits include aliases written out, so that
+ * every later walk over the document is bounded.
+ */
 static mc_status count_in(composer *c, node *collection, const node *value, const yaml_mark_t *mark)
 {
     collection->size += value->size;
@@ -187,7 +193,10 @@ static mc_status check_key(composer *c, const node *key, const yaml_mark_t *mark
     return MC_OK;
 }
 
-/* Puts a node that begins (or an alias) where the events are: into the collection around it. */
+/*
+ * Attaches a node that begins, or an alias, to the collection around it. In a map, keys and values
+ * alternate.
+ */
 static mc_status attach(composer *c, node *value, const yaml_mark_t *mark)
 {
     if (c->depth == 0) {
@@ -215,7 +224,8 @@ static node *node_of(const mc_yaml *yaml)
 }
 
 /*
- * Whether two keys are one key to PyYAML: the same string, or the same number, which a bool is too.
+ * Whether two keys are one key to PyYAML: equal strings, or equal numbers; a bool is a number in
+ * Python.
  */
 static bool same_key(const mc_yaml *a, const mc_yaml *b)
 {
@@ -233,7 +243,9 @@ static mc_yaml_pair *find_pair(mc_yaml *map, const mc_yaml *key)
     return NULL;
 }
 
-/* Puts the pairs of a merged map under those that are there: what is written out wins. */
+/*
+ * Adds the pairs of a merged map whose keys do not exist yet: what is written out takes precedence.
+ */
 static mc_status merge_map(composer *c, node *map, const mc_yaml *from, const mc_yaml *key)
 {
     if (from->kind != MC_YAML_MAP)
@@ -272,8 +284,8 @@ static mc_status add_written(composer *c, node *map, const mc_yaml_pair *pair)
 }
 
 /*
- * Makes the pairs of a map that was read completely what a dict of PyYAML holds: the last of
- * duplicate keys, then what merge keys bring along, the first of several first.
+ * Turns the pairs of a complete map into what a dict of PyYAML holds: the last of duplicate keys,
+ * then what merge keys add; of several merged maps the first takes precedence.
  */
 static mc_status resolve_map(composer *c, node *map)
 {
@@ -292,7 +304,7 @@ static mc_status resolve_map(composer *c, node *map)
     return status;
 }
 
-/* A lone << or = is a value that PyYAML has no constructor for. */
+/* Rejects a plain << or = as a value: PyYAML has no constructor for them. */
 static mc_status check_value(composer *c, const mc_yaml *value)
 {
     const mc_scalar_kind scalar = node_of(value)->scalar;
@@ -311,6 +323,7 @@ static node *find_anchor(const composer *c, const char *name)
     return NULL;
 }
 
+/* libyaml allows an anchor to be defined twice; PyYAML rejects it. */
 static mc_status add_anchor(composer *c, const yaml_char_t *name, node *target,
                             const yaml_mark_t *mark)
 {
@@ -344,6 +357,7 @@ static mc_status take_alias(composer *c, const yaml_event_t *event)
     if (!target)
         return FAIL_AT(c, &event->start_mark, MC_FORMAT, "the alias '*%s' has no anchor before it",
                        name);
+    /* PyYAML builds such circles; no field of a recipe could use one. */
     if (target->open)
         return FAIL_AT(c, &event->start_mark, MC_FORMAT, "the alias '*%s' refers to what it is in",
                        name);
@@ -354,7 +368,7 @@ static mc_status take_alias(composer *c, const yaml_event_t *event)
 
 static const char yaml_tag[] = "tag:yaml.org,2002:";
 
-/* The kind that a tag gives a scalar; false for a tag that is not one of the core types. */
+/* Finds the kind that a tag gives a scalar; false for a tag that is not one of the core types. */
 static bool kind_of_tag(const char *tag, mc_scalar_kind *out)
 {
     static const struct {
@@ -423,7 +437,10 @@ static mc_status take_scalar(composer *c, const yaml_event_t *event)
     const size_t length = event->data.scalar.length;
     node *made = NULL;
     MC_TRY(node_new(c, MC_YAML_STRING, &event->start_mark, &made));
-    /* "\0" in double quotes; every text in a recipe is a name or goes into a file as text. */
+    /*
+     * "\0" in double quotes is NUL. Every text in a recipe is a name or goes into a file as text,
+     * and would be cut there.
+     */
     if (memchr(text, '\0', length))
         return FAIL_AT(c, &event->start_mark, MC_FORMAT, "expected a text without NUL");
     made->yaml.text = mc_strndup(text, length);
@@ -447,6 +464,10 @@ static mc_status check_tag(composer *c, const yaml_event_t *event, const yaml_ch
                    expected, tag);
 }
 
+/*
+ * A collection is attached when it begins, so that the order of keys and items is kept; its size is
+ * counted when it ends.
+ */
 static mc_status open_collection(composer *c, mc_yaml_kind kind, const yaml_char_t *name,
                                  const yaml_event_t *event)
 {
@@ -463,6 +484,10 @@ static mc_status open_collection(composer *c, mc_yaml_kind kind, const yaml_char
     return MC_OK;
 }
 
+/*
+ * A map is resolved when it ends: merge keys may stand anywhere in it, and aliases may refer to it
+ * only from now on.
+ */
 static mc_status close_collection(composer *c, const yaml_event_t *event)
 {
     node *const closed = c->open[--c->depth];
@@ -517,7 +542,10 @@ static mc_status take_event(composer *c, const yaml_event_t *event)
     }
 }
 
-/* Where a byte of the text is; columns count characters. */
+/*
+ * The line and column of a byte offset. libyaml reports offsets for bytes that are not UTF-8.
+ * Columns count characters.
+ */
 static yaml_mark_t mark_of(const composer *c, size_t offset)
 {
     yaml_mark_t mark = {0};
@@ -571,6 +599,7 @@ mc_status mc_yaml_parse(const char *name, const char *text, size_t size, mc_yaml
         return mc_fail_memory(error);
     }
     yaml_parser_set_input_string(&c.parser, (const unsigned char *)text, size);
+    /* Without this libyaml would guess UTF-16 from a byte order mark. */
     yaml_parser_set_encoding(&c.parser, YAML_UTF8_ENCODING);
     const mc_status status = compose(&c);
     yaml_parser_delete(&c.parser);
