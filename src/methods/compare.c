@@ -15,8 +15,8 @@ static size_t scratch_bytes(const mc_layer *layer)
 }
 
 /*
- * The task vector of a tile. What is equal differs by 0, also two infinities or two NaN, whose
- * difference is NaN. Returns the number of elements that differ.
+ * Computes the task vector of a tile, and returns the number of elements that differ. Equal values
+ * differ by 0, also two infinities or two NaN, whose difference would be NaN.
  */
 static size_t subtract(mc_real *out, const mc_real *model, const mc_real *base, size_t count)
 {
@@ -55,6 +55,7 @@ static mc_status accumulate(const mc_layer *layer, void *partial)
     double *const sums = partial, *const products = sums + compare_products(n);
     mc_real *const vectors = layer->scratch, *const high = vectors + n * count;
     mc_real *const low = high + count, *const absolute = low + count;
+    /* High and low start at 0: elements that no model changes neither agree nor conflict. */
     memset(high, 0, 2 * count * sizeof *high);
     sums[COMPARE_ELEMENTS] += (double)count;
     sums[COMPARE_BASE_SQUARES] += mc_tile_squares(layer->base, count);

@@ -61,7 +61,7 @@ static inline void matrix_add_update(const mc_layer *layer, double alpha, const 
         layer->out[i] = (mc_real)((double)layer->base[i] + alpha * update[i]);
 }
 
-/* The rule for layers that are no matrices: out = base + alpha · the mean of the task vectors. */
+/* The rule for layers that are not matrices: out = base + alpha · the mean of the task vectors. */
 static inline mc_status matrix_mean_rule(const mc_layer *layer, double alpha)
 {
     for (size_t i = 0; i < layer->count; i++) {

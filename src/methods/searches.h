@@ -38,8 +38,9 @@ static inline void searches_combine(const threshold_search *searches, size_t cou
 }
 
 /*
- * Digests a round of all searches, `places` being what each looks for. True if another round is
- * needed. Places of partial results change with it, so all are found before any search moves on.
+ * Digests a round of all searches, of which `places` are the wanted order statistics. True if
+ * another round is needed. Parts of a partial result move when a search changes its phase, so each
+ * is found before its search moves on.
  */
 static inline bool searches_next(threshold_search *searches, size_t count, const void *total,
                                  const threshold_place *places)

@@ -25,7 +25,7 @@
 
 #include <assert.h>
 
-/* Magnitudes, NaN above infinity. */
+/* The number of keys: bits of magnitudes, with NaN above infinity. */
 #define THRESHOLD_KEYS MC_TOP_BIT
 
 enum {
@@ -41,7 +41,7 @@ typedef struct threshold_bin {
     mc_bits largest, inverse_smallest; /* the complement, so that 0 is the neutral start of both */
 } threshold_bin;
 
-/* What a round finds; followed by THRESHOLD_BINS bins, or by a list of keys. */
+/* What one round finds; followed by THRESHOLD_BINS bins, or by a list of keys. */
 typedef struct threshold_counts {
     uint64_t below;         /* keys below the bracket */
     uint64_t inside;        /* keys inside it: listed as long as there is room */
@@ -97,7 +97,10 @@ static inline size_t threshold_partial_size(const threshold_search *search)
            (search->room > 0 ? (list + 7) / 8 * 8 : THRESHOLD_BINS * sizeof(threshold_bin));
 }
 
-/* How many of those bytes must be zero at first: a list needs no zeros. */
+/*
+ * How many of those bytes must be zero at first. A list needs no zeros, so its memory is touched
+ * only as far as it is filled.
+ */
 static inline size_t threshold_partial_zeros(const threshold_search *search)
 {
     return search->room > 0 && !search->done ? sizeof(threshold_counts)
@@ -114,7 +117,7 @@ static inline mc_bits *threshold_list_of(const threshold_counts *found)
     return (mc_bits *)(uintptr_t)(found + 1);
 }
 
-/* How far right a key's distance from the bracket's start is shifted to give its bin. */
+/* The shift that turns a key's distance from the bracket's start into its bin. */
 static inline unsigned threshold_bin_shift(mc_bits span)
 {
     unsigned shift = 0;
@@ -123,7 +126,10 @@ static inline unsigned threshold_bin_shift(mc_bits span)
     return shift;
 }
 
-/* The first round of a large layer samples; an odd stride does not walk in step with rows. */
+/*
+ * The first round of a large layer samples every so many leaves. The stride is odd: an even one
+ * could walk in step with rows and see the same columns only.
+ */
 static inline int64_t threshold_stride(const threshold_search *search, int64_t size, int round)
 {
     const int64_t wanted = size / MC_LEAF / 32;
@@ -133,8 +139,8 @@ static inline int64_t threshold_stride(const threshold_search *search, int64_t s
 }
 
 /*
- * The keys of a block; which are inside the bracket (a byte each), how many below it, and the
- * inverse of the smallest above.
+ * Finds the keys of a block; which of them are inside the bracket (a byte each), how many are below
+ * it, and the inverse of the smallest above. Written without branches, for vectors.
  */
 MC_PASS void threshold_classify(const mc_real *model, const mc_real *base, threshold_search bracket,
                                 mc_bits *keys, unsigned char *inside, threshold_counts *found,
@@ -163,9 +169,9 @@ static inline void threshold_count_key(threshold_bin *bin, mc_bits key)
 }
 
 /*
- * Moves the keys that are inside to the front, and returns how many they are. Few are, at places
- * that no branch could foresee: so first the groups of eight with any are listed, then their
- * members, without a branch.
+ * Moves the keys that are inside to the front, and returns how many there are. Few are, at places
+ * that no branch predictor could foresee: so the groups of eight with any are listed first, then
+ * their members, without a branch.
  */
 static inline size_t threshold_collect(mc_bits keys[MC_TILE_BLOCK],
                                        const unsigned char inside[MC_TILE_BLOCK])
@@ -187,7 +193,9 @@ static inline size_t threshold_collect(mc_bits keys[MC_TILE_BLOCK],
     return collected;
 }
 
-/* Lists keys as long as there is room, and counts all. */
+/*
+ * Lists keys while there is room, and counts all: the next round then knows how much room it needs.
+ */
 static inline void threshold_list_keys(threshold_counts *found, uint64_t room, const mc_bits *keys,
                                        uint64_t count)
 {
@@ -264,7 +272,10 @@ static inline void threshold_combine(const threshold_search *search, void *into,
     threshold_combine_bins(threshold_bins_of(all), threshold_bins_of(more));
 }
 
-/* The next round counts by bins, unless a list for the keys that are expected is not too long. */
+/*
+ * Sets the bracket of the next round, first … last. It lists keys if the expected number is not too
+ * long for a list, and counts them by bins otherwise.
+ */
 static inline void threshold_set_bracket(threshold_search *search, mc_bits first, mc_bits last,
                                          uint64_t expected)
 {
@@ -286,8 +297,9 @@ static inline size_t threshold_bin_of_rank(const threshold_bin *bins, uint64_t *
 }
 
 /*
- * Takes the sample's keys around the wanted quantile for the bracket. The margin falls with the
- * number of leaves rather than of keys: neighbours are alike, leaves differ.
+ * Takes the sample's keys around the wanted quantile as the bracket. The margin shrinks with the
+ * number of leaves rather than of keys: neighbouring values are alike, leaves differ. A missed
+ * bracket costs a round and no exactness.
  */
 static inline void threshold_bracket_sample(threshold_search *search, const threshold_counts *found,
                                             double quantile)
@@ -348,8 +360,8 @@ static inline double threshold_between(mc_bits low_key, mc_bits high_key, double
 }
 
 /*
- * The same for the keys of rank `rank` in bin i and the next; false if the bin does not remember
- * them.
+ * The threshold from the keys of rank `rank` in bin i and the next one; false if the bin does not
+ * hold enough to know them.
  */
 static inline bool threshold_in_bin(const threshold_counts *found, size_t i, uint64_t rank,
                                     double fraction, double *threshold)
@@ -367,6 +379,7 @@ static inline bool threshold_in_bin(const threshold_counts *found, size_t i, uin
     return true;
 }
 
+/* The bin becomes the next bracket, tightened to its own smallest and largest key. */
 static inline bool threshold_by_bins(threshold_search *search, const threshold_counts *found,
                                      uint64_t rank, double fraction)
 {
@@ -437,8 +450,8 @@ static inline bool threshold_by_list(threshold_search *search, const threshold_c
 }
 
 /*
- * Digests a count of all keys: true if it tells the threshold, else there is a bracket for another
- * round.
+ * Digests a count of all keys. True if it determines the threshold; otherwise sets a bracket for
+ * another round, on the side where the wanted key lies.
  */
 static inline bool threshold_find(threshold_search *search, const threshold_counts *found,
                                   threshold_place place)

@@ -2,6 +2,7 @@
 
 #include "base/cpu.h"
 
+/* Forms by the type of mc_real: float, double. */
 enum { REALS = 2 };
 
 #if defined(__x86_64__)
@@ -49,7 +50,10 @@ size_t mc_method_count(void)
     return LISTED;
 }
 
-/* Methods are known by their form that runs everywhere. */
+/*
+ * A method is identified by its form that runs on every CPU: that address is the same in plans,
+ * whatever the CPU.
+ */
 static const mc_method *known(size_t index)
 {
     return forms[index][0][MC_CPU_SCALAR];
@@ -75,7 +79,10 @@ static bool is_of_family(const mc_method *method, const char *family, size_t len
     return strlen(method->family) == length && memcmp(method->family, family, length) == 0;
 }
 
-/* `name` without a family: the family that it belongs to by default is asked first. */
+/*
+ * Finds a name without a family: mergecraft's own method first, then the first of another family in
+ * the order of the list.
+ */
 static const mc_method *find_by_name(const char *name)
 {
     static const char standard[] = "mergecraft";
@@ -105,6 +112,7 @@ const mc_method *mc_method_find(const char *name)
 const mc_method *mc_method_variant(const mc_method *method, bool real_is_double)
 {
     for (size_t i = 0; i < ALL; i++)
+        /* A plug-in has one form: it is returned as it is. */
         if (known(i) == method)
             return forms[i][real_is_double][mc_cpu()];
     return method;

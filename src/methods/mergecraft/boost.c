@@ -11,8 +11,9 @@ static size_t scratch_bytes(const mc_layer *layer)
 }
 
 /*
- * Raises the values after the first that make up a share beta of the sum to the last of those. Null
- * directions are arbitrary: they stay zero, where the authors would raise them too.
+ * Raises small singular values: those after the first ones that make up a share beta of the sum
+ * become the last of these. Null directions are arbitrary: they stay zero, where the authors' code
+ * would raise them too.
  */
 static void raise(double *s, size_t count, size_t known, double beta)
 {

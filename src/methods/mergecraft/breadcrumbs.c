@@ -1,10 +1,10 @@
 /*
- * As its authors have it: each row of the last dimension by itself, and the sum of what is kept.
+ * As in the authors' code: each row of the last dimension by itself, and the sum of what is kept.
  * mergekit:breadcrumbs takes whole tensors and weights.
  */
 #include <mergecraft/method.h>
 
-/* One row's magnitudes, and the order of its elements. */
+/* Scratch of one row: its magnitudes, and twice the order of its elements, for merging. */
 static size_t row_of(const mc_layer *layer)
 {
     return layer->rank > 0 && layer->size > 0 ? (size_t)layer->shape[layer->rank - 1] : 1;
@@ -15,7 +15,10 @@ static size_t scratch_bytes(const mc_layer *layer)
     return row_of(layer) * (sizeof(mc_bits) + 2 * sizeof(uint32_t));
 }
 
-/* Sorts indices by descending key, of equal keys the first comes first: merge sort, stable. */
+/*
+ * Sorts indices by descending key; of equal keys the lower index comes first. A stable merge sort,
+ * so that ties have one order on every machine.
+ */
 static void sort_row(const mc_bits *keys, uint32_t *order, uint32_t *other, size_t count)
 {
     for (size_t i = 0; i < count; i++)
@@ -50,6 +53,10 @@ static void add_row(const mc_layer *layer, const mc_real *model, const mc_real *
     for (size_t rank = removed; rank < end; rank++)
         sum[order[rank]] += model[order[rank]] - base[order[rank]];
     for (size_t i = 0; i < count; i++)
+        /*
+         * NaN ranks above all numbers and would be dropped with the largest: it is kept in any
+         * case, so that it is seen.
+         */
         sum[i] = model[i] != model[i] ? model[i] : sum[i];
 }
 

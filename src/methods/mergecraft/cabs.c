@@ -1,6 +1,6 @@
 /*
  * Models come one after the other: an element that an earlier model has taken is not free for later
- * ones.
+ * ones. The order of the models therefore matters.
  */
 #include <mergecraft/method.h>
 
@@ -59,7 +59,8 @@ static void take_block(const mc_layer *layer, uint8_t *used, const mc_real *mode
 
 /*
  * The magnitude of rank `rank` from below, found bit by bit from the top: each pass counts how many
- * are below a guess. Elements that are taken count as zeros.
+ * are below a guess. That takes as many passes as a real has bits, and no memory for a sort.
+ * Elements that are taken count as zeros.
  */
 static mc_real magnitude_of_rank(const mc_layer *layer, const uint8_t *used, const mc_real *model,
                                  size_t rank)
@@ -87,6 +88,7 @@ static void take_largest(const mc_layer *layer, uint8_t *used, const mc_real *mo
             take(layer, used, model, weight, i);
 }
 
+/* NaN is never among the largest: it would be lost. */
 static void keep_nan(const mc_layer *layer)
 {
     for (size_t t = 0; t < layer->model_count; t++)

@@ -20,7 +20,7 @@ static void find_mean(const mc_layer *layer, double *mean)
     }
 }
 
-/* total += the closest matrix of rank `rank` to `centred`, which is overwritten. */
+/* Adds to `total` the matrix of rank `rank` that is closest to `centred`; overwrites `centred`. */
 static mc_status add_truncated(const mc_layer *layer, matrix_size s, size_t rank, double *centred,
                                double *total, double *scratch)
 {
@@ -32,7 +32,10 @@ static mc_status add_truncated(const mc_layer *layer, matrix_size s, size_t rank
     return mc_product(MC_PLAIN, MC_PLAIN, s.m, s.n, s.k, 1, u, vt, 1, total, layer->error);
 }
 
-/* The differences from the mean add up to zero: without truncation the mean is all that is left. */
+/*
+ * The plain mean: the differences from it add up to zero, so without truncation nothing else is
+ * left.
+ */
 static mc_status plain_mean(const mc_layer *layer)
 {
     mc_tile_mean(layer->out, layer->models, layer->model_count, layer->count);

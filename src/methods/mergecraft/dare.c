@@ -9,7 +9,10 @@ static mc_status check(const mc_value *values, size_t model_count, mc_error *err
     return check_weights(&values[WEIGHTS], error);
 }
 
-/* Where an element survives: sum += weight · (model − base), survivors += weight. */
+/*
+ * Where an element survives: sum += weight · (model − base), survivors += weight. Choices instead
+ * of branches, for vectors.
+ */
 MC_PASS void add_survivors(mc_real *restrict sum, mc_real *restrict survivors,
                            const uint16_t *restrict survives, mc_real weight,
                            const mc_real *restrict model, const mc_real *restrict base,
@@ -39,7 +42,11 @@ MC_PASS void add_mean(mc_real *restrict out, const mc_real *restrict base,
     }
 }
 
-/* At most MC_RANDOM_GROUP elements from `start` on. */
+/*
+ * Merges at most MC_RANDOM_GROUP elements from `start` on, within one group of random numbers. Each
+ * model draws from its own stream, at the element's index in the tensor: results do not depend on
+ * tiles.
+ */
 static void merge_group(const mc_layer *layer, uint16_t limit, const double *weights,
                         mc_real models, size_t start, size_t count)
 {
@@ -75,6 +82,7 @@ MC_LAYER_MERGE(
     const double limit = nearbyint(mc_number(layer, "p") * 0x1p16);
     const bool all = mc_number(layer, "average") == MODELS;
     const mc_real models = all ? (mc_real)sum_of_weights(layer, weights) : 0;
+    /* p is 1 after rounding: nothing survives. */
     if (limit > UINT16_MAX) {
         mc_tile_copy(layer->out, layer->base, layer->count);
         return MC_OK;

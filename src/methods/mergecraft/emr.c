@@ -6,12 +6,12 @@
  */
 #include <mergecraft/method.h>
 
-/* Of each task: the size of its task vector, and of what it shares with the unified one. */
+/* The size of the task's own vector, and of what it shares with the unified one. */
 typedef struct sizes {
     double own, shared;
 } sizes;
 
-/* Only the model of one task needs them. */
+/* The task that the result is for; 0: the unified vector, which needs no statistics. */
 static size_t task_of(const mc_layer *layer)
 {
     return (size_t)mc_number(layer, "task");

@@ -74,8 +74,8 @@ typedef struct weighting {
 } weighting;
 
 /*
- * The floor is added to all models alike, or the mean of elements without information would favour
- * the model with the most information elsewhere.
+ * The floor that is added to the information of all models alike. In proportion to each model's own
+ * information, elements without any would favour the model with the most information elsewhere.
  */
 static double relative_floor(const mc_layer *layer, const weighting *w, double floor)
 {
@@ -104,7 +104,7 @@ static void find_weightings(const mc_layer *layer, weighting *w)
     }
 }
 
-/* Of elements whose weights are all 0. */
+/* The weighted mean, for elements whose weights are all 0. */
 static double mean_at(const mc_layer *layer, size_t i)
 {
     const double *const weights = mc_numbers(layer, "weights");
@@ -151,7 +151,10 @@ static mc_status add_squares(const mc_source *source, double *sum, mc_error *err
     return MC_OK;
 }
 
-/* The norm over the tensors that are merged: those that all models have. */
+/*
+ * The norm over the tensors that are merged: those that all models have. Others do not take part in
+ * the merge.
+ */
 static mc_status find_norm(const mc_whole_input *input, size_t t, double *norm, mc_error *error)
 {
     const mc_state_dict *const fishers = input->sides[0][t];

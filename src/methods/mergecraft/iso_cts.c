@@ -6,9 +6,9 @@ typedef struct shares {
 } shares;
 
 /*
- * own = round((k − int(k · share)) / models), to even as Python rounds; the rest of k is common.
- * The authors' code lets common become negative where rounding up takes more than there is; here a
- * task gets fewer directions instead.
+ * Splits the directions: own = round((k − int(k · share)) / models), to even as Python rounds; the
+ * rest of k is common. The authors' code lets common become negative where rounding up takes more
+ * than there is; here a task gets fewer directions instead.
  */
 static shares shares_of(const mc_layer *layer, matrix_size s)
 {
@@ -37,6 +37,7 @@ typedef struct bases {
     double *u, *s, *vt; /* [m, k], [k], [k, n]: the directions of all tasks, then the common ones */
 } bases;
 
+/* Directions of zero values are arbitrary: they become zeros, which the polar factor ignores. */
 static void take_directions(bases to, matrix_size size, size_t at, size_t count, const double *u,
                             const double *s, const double *vt)
 {
@@ -50,7 +51,7 @@ static void take_directions(bases to, matrix_size size, size_t at, size_t count,
     }
 }
 
-/* Δ minus its projection on the first `common` columns of u: Δ − C CᵀΔ. */
+/* Replaces Δ by its part outside of the common directions C: Δ − C CᵀΔ. */
 static mc_status remove_common(const mc_layer *layer, matrix_size s, size_t common, const double *c,
                                double *delta, double *products)
 {

@@ -8,7 +8,7 @@
 
 enum { TIES, LINEAR, TV }; /* values of `mode`; tv is the authors' name for linear */
 enum { MEAN, SUM };        /* values of `aggregate` */
-/* Singular values up to here are noise, as the authors have it. */
+/* Singular values up to here count as noise, as in the authors' code. */
 static const double smallest = 1e-5;
 
 typedef struct workspace {
@@ -70,7 +70,10 @@ static size_t state_size(const mc_layer *layer)
 
 static void begin(const mc_layer *layer, void *state)
 {
-    /* At most so many values: how many depends on ranks and is known after the first round. */
+    /*
+     * An upper bound of the values: their number depends on ranks and is known after the first
+     * round.
+     */
     searches_begin(state, layer->model_count, layer->size);
 }
 
@@ -113,7 +116,9 @@ static void combine(const mc_layer *layer, void *into, const void *from)
     searches_combine(layer->model_state, layer->model_count, counted + 1, more + 1);
 }
 
-/* The (d − int(d · topk))-th smallest magnitude; the authors keep what is not below it. */
+/*
+ * Looks for the (d − int(d · topk))-th smallest magnitude: the authors keep what is not below it.
+ */
 static mc_status next(const mc_layer *layer, int round, void *state, const void *total, bool *more)
 {
     threshold_search *const searches = state;

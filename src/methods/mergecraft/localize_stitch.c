@@ -94,6 +94,7 @@ MC_LAYER_MERGE(
         mc_real sum = 0, kept = 0;
         for (size_t t = 0; t < layer->model_count; t++) {
             const mc_real task = layer->models[t][i] - layer->base[i];
+            /* Negated, so that NaN counts as kept and is seen. */
             const bool above = !(mc_absolute(task) <= (mc_real)searches[t].threshold);
             sum += above ? task : 0;
             kept += above ? 1 : 0;

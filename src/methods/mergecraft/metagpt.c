@@ -1,6 +1,6 @@
 #include <mergecraft/method.h>
 
-/* ‖τ_t‖² of every model over all layers; in the end the models' shares of the sum. */
+/* ‖τ_t‖² of every model over all layers; the last step turns them into shares of the sum. */
 static size_t state_size(const mc_layer *layer)
 {
     return layer->model_count * sizeof(double);
@@ -28,7 +28,7 @@ static void combine(const mc_layer *layer, void *into, const void *from)
         sums[t] += more[t];
 }
 
-/* Models equal to the base have nothing to add: shares of 0. */
+/* Turns squares into shares. If all models equal the base there is nothing to add: shares of 0. */
 static mc_status next(const mc_layer *layer, int round, void *state, const void *total, bool *more)
 {
     double *const shares = state;

@@ -46,7 +46,10 @@ static workspace workspace_of(const mc_layer *layer)
     return w;
 }
 
-/* The first index at which the share of the values so far exceeds alpha; 0 if none does. */
+/*
+ * The number of leading directions: the first index at which the share of the values so far exceeds
+ * alpha; 0 if none does.
+ */
 static size_t leading(const double *s, size_t count, double alpha)
 {
     double total = 0, sum = 0;
@@ -97,7 +100,10 @@ static double square_of(const double *a, size_t count)
     return sum;
 }
 
-/* The merge of a layer before it is scaled, in the scratch; squares[t] += ‖τ_t‖² unless NULL. */
+/*
+ * Merges a layer without the final factor, in the scratch; squares[t] += ‖τ_t‖² unless NULL. It
+ * runs twice per layer: once for the norms of the whole model, once for the result.
+ */
 static mc_status merge_in_order(const mc_layer *layer, workspace *w, double *squares)
 {
     *w = workspace_of(layer);

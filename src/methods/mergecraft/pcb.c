@@ -71,7 +71,10 @@ static double sign_of(mc_real task)
     return task > 0 ? 1 : task < 0 ? -1 : 0;
 }
 
-/* What a model says to all about an element: its task vector, or that normalised with its sign. */
+/*
+ * A model's contribution to the agreement about an element: its task vector, or that normalised
+ * with its sign.
+ */
 static double opinion(mc_real task, const bounds *b, bool raw)
 {
     return raw ? (double)task : sign_of(task) * normalised(task, b);
@@ -184,7 +187,7 @@ static void combine(const mc_layer *layer, void *into, const void *from)
                      searches_at(layer, into), searches_at(layer, from));
 }
 
-/* The place of an index that a formula gave, in 0 … size − 1. */
+/* The place of an index that a formula gives, limited to 0 … size − 1. */
 static threshold_place place_of(double index, int64_t size)
 {
     const double last = (double)(size - 1), place = trunc(index);

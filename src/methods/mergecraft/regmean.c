@@ -33,7 +33,7 @@ static problem problem_of(const mc_layer *layer)
     return transposed ? (problem){columns, rows, true} : (problem){rows, columns, false};
 }
 
-/* The side inputs are not known here: room for either layout. */
+/* Room for either layout, as the side inputs are not known here. */
 static size_t scratch_bytes(const mc_layer *layer)
 {
     if (layer->rank != 2)
@@ -111,7 +111,10 @@ static mc_status collect(const mc_layer *layer, problem p, const double *mean, d
     return MC_OK;
 }
 
-/* An input that is 0 in all models has zeros in its row and column: 1 there leaves the mean. */
+/*
+ * Puts 1 on the diagonal of inputs that are 0 in all models: their row and column are zero, and the
+ * mean stays.
+ */
 static void fix_dead_inputs(double *sum, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -120,8 +123,9 @@ static void fix_dead_inputs(double *sum, size_t n)
 }
 
 /*
- * Solves X · sum = right into `right`. A sum that is not positive definite, of too few examples and
- * reduce = 1, gets a ridge of 1e-8 of its mean diagonal, then more.
+ * Solves X · sum = right into `right`. Of too few examples, and with reduce = 1, the sum may not be
+ * positive definite: then a ridge of 1e-8 of its mean diagonal is added, and more if that is not
+ * enough.
  */
 static mc_status solve(const mc_layer *layer, problem p, double *sum, double *right, double *copy)
 {

@@ -11,7 +11,7 @@ static size_t scratch_bytes(const mc_layer *layer)
 }
 
 /*
- * How much of the merge's row r the task's own row explains: ⟨merged, task⟩ / ‖task‖². Above 1 the
+ * How much of the merge's row the task's own row explains: ⟨merged, task⟩ / ‖task‖². Above 1 the
  * merge overshoots the task in this direction.
  */
 static double share_of(const double *merged, const double *task, size_t count)

@@ -108,7 +108,10 @@ static void models_combine(const mc_layer *layer, void *into, const void *from)
     searches_combine(layer->model_state, layer->model_count, into, from);
 }
 
-/* The authors keep what is not below the (d − int(d · k))-th smallest of d magnitudes. */
+/*
+ * Looks for the (d − int(d · k))-th smallest of d magnitudes: the authors keep what is not below
+ * it.
+ */
 static mc_status models_next(const mc_layer *layer, int round, void *state, const void *total,
                              bool *more)
 {

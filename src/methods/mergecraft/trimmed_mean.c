@@ -23,7 +23,7 @@ static const char *note(const mc_value *values, size_t model_count)
                : NULL;
 }
 
-/* A value that is NaN has no place in an order: the sums are made NaN afterwards. */
+/* NaN has no place in an order: results are made NaN afterwards where a model has one. */
 static void keep_nan(mc_real *out, const mc_real *const *models, size_t model_count, size_t start,
                      size_t count)
 {

@@ -1,6 +1,6 @@
 #include "methods/matrix.h"
 
-/* Singular triplets that each model contributes: together they fill the smaller side. */
+/* How many singular triplets each model contributes: together they fill the smaller side. */
 static size_t rank_of(const mc_layer *layer, matrix_size s)
 {
     return s.k / layer->model_count;
@@ -11,7 +11,10 @@ static size_t most(size_t a, size_t b)
     return a > b ? a : b;
 }
 
-/* One model is decomposed at a time; what stays of it are `rank` columns, values and rows. */
+/*
+ * Scratch of two phases, which do not overlap: one model is decomposed at a time, of which `rank`
+ * columns, values and rows stay; then all of them are made orthogonal.
+ */
 static size_t work_doubles(matrix_size s, size_t all)
 {
     const mc_svd_kind kind = matrix_svd_kind(s);

@@ -106,7 +106,10 @@ static void adam_step(double *x, double *mean, double *square, const double *gra
     }
 }
 
-/* `r` holds R, or by rows serves as the task vector of a model. */
+/*
+ * Descends from the sum of the task vectors. `r` holds R; by rows it serves as room for a task
+ * vector.
+ */
 static mc_status descend(const mc_layer *layer, matrix_size s, const double *q, double *r,
                          double *x, double *gradient, double *mean, double *square, double *product)
 {

@@ -2,9 +2,9 @@
 #include "methods/mergekit/ranks.h"
 
 /*
- * An element matters by how far it is from the base, times how far the softmax of its row is (their
- * Kullback-Leibler divergence). Elements that matter more than the median and one and a half times
- * the distance of the quartiles are taken from the model.
+ * An element's importance is its distance from the base, times the Kullback-Leibler divergence of
+ * its row's softmax from the base's. Elements more important than the median plus one and a half
+ * times the distance of the quartiles are taken from the model.
  */
 enum { MEDIAN, LOWER, UPPER, SEARCHES };
 
@@ -32,7 +32,10 @@ static size_t row_count(const mc_layer *layer)
 }
 
 /* ---- divergences ----------------------------------------------------------------------------- */
-/* The largest value of a row, and the logarithm of the sum of exponentials of distances from it. */
+/*
+ * The softmax of a row: its largest value, which is subtracted so that exp does not overflow, and
+ * the sum of the exponentials.
+ */
 typedef struct soft {
     double largest, total;
 } soft;

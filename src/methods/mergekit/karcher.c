@@ -2,8 +2,8 @@
 #include "methods/mergekit/gram.h"
 
 /*
- * Everything is in the span of the models: u = Σ u_i x_i, its products with the x_i by the Gram
- * matrix.
+ * Everything lies in the span of the models: a vector is u = Σ u_i x_i, and products follow from
+ * the Gram matrix. So the cost of a step does not depend on the size of the tensor.
  */
 typedef struct mean {
     const double *gram;
@@ -86,7 +86,7 @@ static bool walk(const mean *m, double tolerance)
     return true;
 }
 
-/* Directions and shares of the models that have a length; returns the mean length of all. */
+/* Sets directions and shares of the models that have a length; returns the mean length of all. */
 static double set_models(const mean *m, double tolerance)
 {
     double lengths = 0, valid = 0;

@@ -48,8 +48,8 @@ static void set_weights(const mc_layer *layer, double *weights)
 }
 
 /*
- * The weighted mean of unit vectors, put back on the sphere; then one step along the weighted mean
- * of what they have in the tangent plane there.
+ * Computes the factors: the weighted mean of unit vectors, put back on the sphere, then one step
+ * along the weighted mean of their parts in the tangent plane there.
  */
 static mc_status find_factors(const mc_layer *layer, const double *gram, double *factors)
 {
@@ -117,7 +117,7 @@ MC_LAYER_MERGE(multislerp,
                    {"normalize_weights", MC_FLAG, "make the sum of the weights one", .fallback = 1},
                    {"eps", MC_NUMBER, "lengths below this count as zero", .fallback = 1e-8}))
 {
-    /* One model has no mean to be found. */
+    /* A single model is its own mean. */
     if (layer->model_count == 1)
         mc_tile_copy(layer->out, layer->models[0], layer->count);
     else

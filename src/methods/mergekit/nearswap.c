@@ -1,6 +1,8 @@
 #include <mergecraft/method.h>
 
-/* The closer the two are, the more of the model is taken: t / |difference|, at most all of it. */
+/*
+ * The closer the two are, the more of the model is taken: a share of t / |difference|, at most 1.
+ */
 MC_LAYER_MERGE(nearswap,
                .help = "the base where the model is far from it, the model where it is near",
                .scope = MC_ELEMENTWISE, .needs_base = true, .max_models = 1,

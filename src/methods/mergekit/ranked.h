@@ -1,20 +1,20 @@
 /*
- * A random choice by rank, as DELLA has it: of each row the element of rank r in the order of
+ * A random choice by rank, as in DELLA: of each row the element of rank r in the order of
  * magnitudes is kept with a probability that rises linearly from density − epsilon to density +
  * epsilon. Of equal magnitudes the lower index has the lower rank.
  *
- * A row is not sorted. The random number of an element says from which rank on it is kept, so the
- * exact rank only matters where that is near. A histogram of magnitudes says between which ranks
- * the elements of a bin are. For most that decides; the others are few, and their ranks are
- * counted. Only rows with many of them, which have many equal magnitudes, are put in order, bin by
- * bin.
+ * A row is not sorted. The random number of an element determines from which rank on it is kept, so
+ * its exact rank matters only near that. A histogram of magnitudes gives the ranks between which
+ * the elements of a bin lie. For most elements that decides; the others are few, and their ranks
+ * are counted. Only rows with many undecided elements, which have many equal magnitudes, are put in
+ * order, bin by bin.
  */
 #ifndef MC_METHODS_MERGEKIT_RANKED_H
 #define MC_METHODS_MERGEKIT_RANKED_H
 
 #include <mergecraft/method.h>
 
-/* Bins cover eight binades below the largest magnitude, the last one all that is smaller. */
+/* Bins cover eight binades below the largest magnitude; bin 0 takes all that is smaller. */
 enum { RANKED_BINS = 1024, RANKED_BINADES = 8 };
 
 /* Elements of a row: the last dimension. A vector is one row. */
@@ -118,8 +118,8 @@ static inline void ranked_sort(const mc_bits *keys, uint32_t *members, size_t co
 }
 
 /*
- * An element is kept from this rank on, of which there are count: u < density − ε + 2ε · rank /
- * (count − 1)
+ * An element with the random number u is kept from the rank on at which u < density − ε + 2ε · rank
+ * / (count − 1).
  */
 typedef struct ranked_chance {
     double lowest, slope; /* probability of rank 0, and how it rises from rank to rank */
@@ -140,7 +140,10 @@ MC_PASS void ranked_limits(ranked_chance chance, const uint32_t *ranks, uint32_t
             (chance.lowest + chance.slope * (double)(int32_t)ranks[i]) * 0x1p32);
 }
 
-/* The ranks at which bins begin; begins[RANKED_BINS + 1]. Four counters: increments would wait. */
+/*
+ * Finds the ranks at which bins begin, begins[RANKED_BINS + 1]. Four sets of counters, as
+ * increments of one counter would wait for each other.
+ */
 static inline void ranked_count(const ranked_space *space, size_t count, uint32_t *begins)
 {
     uint32_t counts[4][RANKED_BINS] = {{0}};
@@ -241,7 +244,10 @@ static inline size_t ranked_list_open(const unsigned char *open, size_t count, u
     return listed;
 }
 
-/* A row of one has no order: its element is kept with the probability `density`. */
+/*
+ * The chances of a row. A row of one element has no order: it is kept with the probability
+ * `density`.
+ */
 static inline ranked_chance ranked_chance_of(const mc_layer *layer, size_t model, size_t count)
 {
     const double density = mc_numbers(layer, "density")[model];

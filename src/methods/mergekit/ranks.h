@@ -342,7 +342,10 @@ static inline void rank_set_done(rank_search *search, mc_bits key, uint64_t plac
     search->place = place;
 }
 
-/* The next round looks at these keys, of which so many are expected. */
+/*
+ * Sets the bracket of the next round, of which `expected` keys are expected. It lists them if there
+ * is room, and counts them by bins otherwise.
+ */
 static inline void rank_set_bracket(rank_search *search, mc_bits first, mc_bits last,
                                     uint64_t expected, uint64_t room)
 {
@@ -353,9 +356,9 @@ static inline void rank_set_bracket(rank_search *search, mc_bits first, mc_bits 
 }
 
 /*
- * The sample's keys around the wanted rank are the bracket. The margin falls with the number of
- * leaves rather than of keys: neighbours are alike, leaves differ. Where a list of them would be
- * too long, another sample looks at them more closely, once.
+ * Takes the sample's keys around the wanted rank as the bracket. The margin shrinks with the number
+ * of leaves rather than of keys: neighbouring values are alike, leaves differ. If a list of them
+ * would be too long, another sample looks at them more closely, once.
  */
 static inline void rank_after_sample(const mc_layer *layer, rank_search *search,
                                      const rank_part *part, int64_t rank, uint64_t room)
@@ -387,7 +390,10 @@ static inline void rank_after_sample(const mc_layer *layer, rank_search *search,
         search->phase = RANK_SAMPLE;
 }
 
-/* Looks for the place among the elements that share the key; `below` of them rank lower. */
+/*
+ * Begins the search for the place among the elements that share the key; `below` of them rank
+ * lower.
+ */
 static inline void rank_find_place(const mc_layer *layer, rank_search *search, mc_bits key,
                                    uint64_t sharing, uint64_t below)
 {

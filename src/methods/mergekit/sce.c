@@ -55,8 +55,8 @@ static void keys(const mc_layer *layer, size_t search, size_t start, size_t coun
 }
 
 /*
- * The share is one of the elements that vary at all; the product is in float, as the share is
- * meant.
+ * The rank of the selection. The share is one of the elements that vary at all; the product is
+ * computed in float.
  */
 static int64_t rank(const mc_layer *layer, size_t search, int64_t zeros)
 {
@@ -99,7 +99,10 @@ static void begin(const mc_layer *layer, void *state)
     s->summing = s->search.phase == RANK_DONE;
 }
 
-/* Squares are added up per leaf, each in a place of its own, and the places in their order. */
+/*
+ * Squares are summed per leaf, each in its own place, and the places in their order: so the sum has
+ * the same bits whichever thread computed which leaf.
+ */
 static size_t partial_size(const mc_layer *layer)
 {
     const size_t leaves = (size_t)((layer->size + MC_LEAF - 1) / MC_LEAF);

@@ -106,7 +106,10 @@ static inline bool task_keeps_all(const mc_layer *layer, size_t model)
     return task_sparsify_of == TASK_NONE || task_value(layer, "density", model) >= 1;
 }
 
-/* Of a few elements the share between small and very large ones may be none. */
+/*
+ * Whether nothing is kept. Of a tensor with few elements, the share between small and very large
+ * ones may round to none.
+ */
 static inline bool task_keeps_none(const mc_layer *layer, size_t model)
 {
     if (task_keeps_all(layer, model))
@@ -147,7 +150,10 @@ static inline void task_keys(const mc_layer *layer, size_t search, size_t start,
         keys[i] = mc_bits_of(mc_absolute(model[i] - base[i]));
 }
 
-/* Ranks of the smallest element that is kept, and of the smallest that is too large. */
+/*
+ * The ranks that a model's searches look for: of the smallest element that is kept, and of the
+ * smallest that is too large.
+ */
 static inline int64_t task_rank(const mc_layer *layer, size_t search, int64_t zeros)
 {
     (void)zeros;
@@ -186,7 +192,10 @@ static inline size_t task_state_size(const mc_layer *layer)
            layer->model_count * sizeof(double);
 }
 
-/* A stride that leaves one leaf of any tensor: nothing of it is looked at. */
+/*
+ * A stride larger than any tensor: a round without a search then loads one leaf only, and ignores
+ * it.
+ */
 #define TASK_ONE_LEAF (INT64_C(1) << 40)
 
 /* Elements computed at a time: MC_RANDOM_GROUP, and a leaf; of ranked methods a row. */
@@ -390,7 +399,10 @@ static inline void task_combine(const mc_layer *layer, void *into, const void *f
     }
 }
 
-/* Models of which next to nothing is kept, or is there, are not rescaled. */
+/*
+ * Sets what each model's kept elements are multiplied by. Models with next to nothing kept, or next
+ * to no task vector, are not rescaled: the quotient would be noise.
+ */
 static inline void task_set_scales(const mc_layer *layer, const task_norms *norms, double *scales)
 {
     const double smallest = 1e-7;
