@@ -22,7 +22,7 @@ typedef struct mc_bench_journal {
     json_t *known; /* from keys to lines */
 } mc_bench_journal;
 
-/* Reads what is there; creates the folder, which may be NULL. */
+/* Reads an existing journal; creates the folder, which may be NULL. */
 mc_status mc_bench_journal_open(const char *folder, mc_bench_journal *out, mc_error *error);
 void mc_bench_journal_close(mc_bench_journal *journal);
 

@@ -65,7 +65,7 @@ static bool all_finite(const double *a, size_t count)
     return sum == 0;
 }
 
-/* Rejects NaN and infinities: with them LAPACK may loop for ever or return nonsense. */
+/* Rejects NaN and infinities: with them LAPACK may never return, or return nonsense. */
 static mc_status check_finite(const double *a, size_t count, mc_error *error)
 {
     if (all_finite(a, count))

@@ -146,7 +146,7 @@ static bool is_adaptable(const extracting *x, const candidate *item)
     case MC_PART_POSITION_EMBEDDING:
     case MC_PART_TYPE_EMBEDDING:
     case MC_PART_PATCH_EMBEDDING:
-    case MC_PART_HEAD: /* PEFT saves classifiers whole, whatever the configuration says */
+    case MC_PART_HEAD: /* PEFT saves classifiers whole, whatever the configuration lists */
     case MC_PART_NORM:
     case MC_PART_ROUTER:
     case MC_PART_CONVOLUTION:
@@ -210,7 +210,10 @@ static mc_status find_differences(extracting *x, mc_error *error)
 
 /* ---- experts --------------------------------------------------------------------------------- */
 
-/* Endings of the matrices of an expert, in the names of both families. NULL if it is none. */
+/*
+ * The ending of an expert's matrix in `name`, under the names of both families; NULL if it is not
+ * one.
+ */
 static const char *module_end(const char *name)
 {
     static const char *const ends[] = {"gate_proj.weight", "up_proj.weight", "down_proj.weight",
@@ -522,7 +525,10 @@ static mc_status add_expert_row(extracting *x, const candidate *first, const cha
         }
 }
 
-/* Adds a row when the first matrix of expert 0 comes by; the others are found from there. */
+/*
+ * Adds a row per parameter at the first matrix of expert 0; the other matrices are found from
+ * there.
+ */
 static mc_status add_experts(extracting *x, const candidate *item, mc_error *error)
 {
     static const char *const gate_up[][2] = {{".gate_proj.weight", ".up_proj.weight"},
@@ -558,7 +564,9 @@ static const candidate *find_item(const extracting *x, const char *name)
     return NULL;
 }
 
-/* The adapted weight beside a bias; NULL if the tensor is no bias or its module is not adapted. */
+/*
+ * The adapted weight beside a bias; NULL if the tensor is not a bias or its module is not adapted.
+ */
 static const candidate *adapted_beside(const extracting *x, const candidate *item)
 {
     if (!mc_ends_with(item->name, ".bias"))

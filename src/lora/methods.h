@@ -23,7 +23,7 @@ typedef struct mc_lora_method {
     mc_combination combination;
 } mc_lora_method;
 
-/* NULL if there is none of that name. */
+/* The method of that name; NULL if it does not exist. */
 const mc_lora_method *mc_lora_method_find(const char *name);
 
 /* The nearest name, for "did you mean"; NULL if none is near. */

@@ -14,7 +14,7 @@
 
 #include <pthread.h>
 
-/* How far a row's values are known. */
+/* The energy of a row: known once the row is computed. */
 typedef struct mc_energy {
     double total, kept; /* sums of squared values: of the update, and of what the factors keep */
     bool known;
@@ -73,8 +73,8 @@ mc_status mc_lora_plan_add(mc_lora_plan *plan, const char *path, mc_lora_row **o
 mc_status mc_lora_plan_guard(mc_lora_plan *plan, const char *path, mc_error *error);
 
 /*
- * When all rows are there: ranks and alphas of the configuration, and the tensors. `plan->config`
- * has everything else.
+ * Completes the plan once it has all rows: ranks and alphas of the configuration, and the tensors.
+ * `plan->config` holds everything else before.
  */
 mc_status mc_lora_plan_finish(mc_lora_plan *plan, mc_error *error);
 
@@ -85,7 +85,7 @@ json_t *mc_lora_files_json(const char *name, const char *repository, const char 
 /* The share of energy that is kept; NAN if it is not known. */
 double mc_energy_share(const mc_energy *energy);
 
-/* Checks that the settings fit together, and that LAPACK is there. */
+/* Checks that the settings fit together, and that LAPACK is installed. */
 mc_status mc_lora_rank_check(const mc_lora_rank *rank, mc_error *error);
 
 /* The energy that is kept per transformer block; NULL: no memory. */

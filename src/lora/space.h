@@ -25,7 +25,7 @@ void mc_expert_free(mc_expert *expert);
 
 /*
  * All factors side by side, whose product is the weighted sum of the updates. The weights go to A,
- * as PEFT's cat has it. Sets total and kept to 0: nothing is lost.
+ * as in PEFT's cat. Sets total and kept to 0: nothing is lost.
  */
 mc_status mc_expert_stack(const mc_expert *expert, mc_truncated *out, mc_error *error);
 

@@ -33,8 +33,8 @@ typedef struct mc_truncated {
 void mc_truncated_free(mc_truncated *truncated);
 
 /*
- * The best approximation of a matrix as `how` has it, or one close to it (mc_lora_rank.exact). The
- * rank is at most rows and columns. `name` keys the random directions. Free *out.
+ * Finds the best approximation of a matrix under `how`, or one close to it (mc_lora_rank.exact).
+ * The rank is at most rows and columns. `name` keys the random directions. Free *out.
  */
 mc_status mc_truncate(const mc_matrix *matrix, const mc_lora_rank *how, const char *name,
                       mc_truncated *out, mc_error *error);

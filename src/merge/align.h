@@ -1,6 +1,6 @@
 /*
- * Alignment: one name per tensor across models, before line-up makes rows. Output tensors are named
- * as the last model's files name them. What other models call otherwise is renamed:
+ * Alignment: one name per tensor across models, before line-up makes rows. Output tensors have the
+ * names of the last model's files. Other names for the same tensor are renamed:
  *
  *     encoder prefixes   a bare encoder has "embeddings.…" where a model with a head has
  *                        "bert.embeddings.…"; either may be a model or the base

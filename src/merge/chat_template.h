@@ -7,11 +7,11 @@
 /*
  * Puts a template into the outfit, as chat_template.jinja, and into tokenizer_config.json if that
  * has one. `text`: a template; alpaca, chatml, exaone, llama3 or mistral; or auto, the one that
- * most of the models have. Special tokens that the template writes must be in the vocabulary: of
- * those that are not, the tokenizer makes several ordinary tokens. `donor`: the model that the
- * outfit was made from. `strict`: a missing token is an error, else reported.
+ * most of the models have. Special tokens in the template must be in the vocabulary: the tokenizer
+ * would split any other into several ordinary tokens. `donor`: the model that the outfit was made
+ * from. `strict`: a missing token is an error, otherwise it is reported.
  *
- * Errors: MC_USAGE     `text` is neither
+ * Errors: MC_USAGE     `text` is none of these
  *         MC_MISMATCH  a special token of the template does not exist
  */
 mc_status mc_chat_template_set(const char *text, const mc_tokenizer_owner *models, size_t count,

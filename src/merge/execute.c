@@ -65,7 +65,7 @@ typedef struct task {
     mc_reduction reduction;
 } task;
 
-/* The bytes of one tile, on their way to the sink. */
+/* The bytes of one tile until they are written to the sink. */
 typedef struct slot {
     char *bytes;
     size_t capacity, size;
@@ -79,7 +79,7 @@ typedef struct run {
     pthread_cond_t changed;
     const mc_run_options *options;
     mc_sink *sink;
-    mc_nonfinite *found; /* NULL: not wanted; has its own lock */
+    mc_nonfinite *found; /* NULL: not counted; has its own lock */
     task *tasks;
     size_t task_count;
     size_t cursor; /* the task whose tiles are applied */

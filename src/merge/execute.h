@@ -13,15 +13,15 @@
 #include "tensor/source.h"
 
 /*
- * Runs until the sink has every byte. Sets *result, also after a failure. The error is that of the
- * first piece that failed. `found` receives the NaN and infinities of the inputs of layers that are
- * merged; NULL: they are not looked for.
+ * Runs until the sink has every byte. Sets *result, also after a failure. Returns the error of the
+ * first piece that failed. `found` receives the NaN and infinities in the inputs of merged layers;
+ * NULL: they are not counted.
  */
 mc_status mc_execute(mc_source *const *tensors, size_t count, mc_sink *sink,
                      const mc_run_options *options, mc_nonfinite *found, mc_run_result *result,
                      mc_error *error);
 
-/* The bytes that tiles of these tensors take at most at the same time. */
+/* The largest number of bytes that tiles of these tensors take at the same time. */
 int64_t mc_execute_memory(mc_source *const *tensors, size_t count, const mc_run_options *options);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * A folder that appears under its name only when it is complete: files are written into a hidden
- * one beside it (".NAME.merging"), which is locked while a process works in it and renamed at the
+ * A folder that appears under its name only when it is complete. Files are written into a hidden
+ * one beside it (".NAME.merging"). A process locks it while it works in it, and renames it at the
  * end.
  */
 #ifndef MC_MERGE_FOLDER_H

@@ -1,4 +1,4 @@
-/* The public headers, for methods that are compiled on the spot. */
+/* The public headers, for plug-ins that are compiled at run time. */
 #ifndef MC_MERGE_HEADERS_H
 #define MC_MERGE_HEADERS_H
 

@@ -41,7 +41,7 @@ typedef struct mc_merged_parts {
     const mc_method *method;
     mc_params *params;
     const char *name;
-    const char *model_type; /* as config.json has it; NULL: unknown */
+    const char *model_type; /* of config.json; NULL: unknown */
     uint64_t seed;
     mc_source *const *inputs; /* as in mc_job */
     size_t input_count, model_count, side_count;

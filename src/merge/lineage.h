@@ -1,10 +1,10 @@
-/* What the models of a plan are to each other: the same one twice, licences that differ. */
+/* How the models of a plan relate: the same model twice, licences that differ. */
 #ifndef MC_MERGE_LINEAGE_H
 #define MC_MERGE_LINEAGE_H
 
 #include "merge/plan.h"
 
-/* Reports a model that is given twice or as the base, too, and a single model. */
+/* Reports a model that is given twice, one that is also the base, and a single model. */
 mc_status mc_lineage_check(const mc_plan *plan, mc_error *error);
 
 /* Fills plan->cards from the models' own cards; reports licences that differ. */

@@ -1,7 +1,7 @@
 /*
- * Line-up: fills the table of outputs from state dicts whose tensors have one name each. Decides
- * for every name whether it is merged by the method, averaged, copied or left out, and reports
- * everything that is not the plain case.
+ * Line-up: fills the table of outputs from state dicts in which every tensor has its aligned name.
+ * Decides for each name whether it is merged by the method, averaged, copied or left out, and
+ * reports everything except merged tensors.
  */
 #ifndef MC_MERGE_LINEUP_H
 #define MC_MERGE_LINEUP_H
@@ -17,7 +17,7 @@ typedef struct mc_lineup {
     mc_params *params;           /* parsed */
     const mc_merge_input *input; /* state dicts, passthrough, seed, strict */
     mc_labels labels;
-    mc_name_of name_of; /* NULL: every tensor is called what its dict calls it */
+    mc_name_of name_of; /* NULL: names are those of the dicts */
     const void *names;  /* what name_of gets */
     /* Only the names that all have (mc_dict_map); others are left out and reported. */
     bool common;

@@ -1,4 +1,4 @@
-/* The plain mean of tensors: what happens to layers that the method does not merge. */
+/* The plain mean of tensors, for layers that the method does not merge. */
 #ifndef MC_MERGE_MEAN_H
 #define MC_MERGE_MEAN_H
 

@@ -1,7 +1,7 @@
 /*
- * A layer that a method makes, as a tensor source: nothing is computed before it is read. The
- * executor looks inside (mc_merged_job), to compute tiles and statistics on all threads. Whoever
- * reads it as any other source gets the same bits; its statistics are computed on the first read.
+ * A layer that a method makes, as a tensor source: nothing is computed until it is read. The
+ * executor looks inside (mc_merged_job), to compute tiles and statistics on all threads. A read as
+ * of any other source gives the same bits; it computes the statistics first.
  */
 #ifndef MC_MERGE_MERGED_H
 #define MC_MERGE_MERGED_H

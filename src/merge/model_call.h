@@ -10,8 +10,8 @@
 typedef struct mc_model_call mc_model_call;
 
 /*
- * `names`: the tensors that the method is to merge, and the only ones that it sees of the models
- * and of the base. Lists are handed on whole.
+ * `names`: the tensors that the method merges, and the only ones that it sees of the models and the
+ * base. Side inputs are passed on whole.
  */
 mc_status mc_model_call_new(const mc_method *method, const mc_merge_input *input,
                             const char *const *names, size_t count, mc_model_call **out,
@@ -23,8 +23,8 @@ mc_status mc_model_call_run(mc_model_call *call, const mc_params *params, mc_sta
                             mc_error *error);
 
 /*
- * Calls it again with other parameters and sets the sources of the rows of action MC_ACTION_MERGE.
- * MC_UNSUPPORTED, and no row changed, if it makes other tensors now.
+ * Calls the method again with other parameters, and sets the sources of the rows of action
+ * MC_ACTION_MERGE. If it now makes other tensors, returns MC_UNSUPPORTED and changes no row.
  */
 mc_status mc_model_call_bind(mc_model_call *call, mc_params *params, mc_outputs *outputs,
                              mc_error *error);

@@ -1,6 +1,6 @@
 /*
- * Modules of sentence-transformers that lie in folders of their own, with weights (a dense layer
- * behind the pooling): each is merged as the model is, by a plan of its own.
+ * Modules of sentence-transformers in their own folders, with weights (a dense layer after the
+ * pooling). Each is merged as the model is, by its own plan.
  */
 #ifndef MC_MERGE_MODULES_H
 #define MC_MERGE_MODULES_H
@@ -22,15 +22,18 @@ typedef struct mc_modules {
 } mc_modules;
 
 /*
- * Makes a plan for each module whose weights are among the files of `outfit`, that of the model
- * `last`, and takes the weights out of the outfit. What cannot be merged stays there, is copied,
- * and reported. Zero-initialise *out; free it also after a failure.
+ * Makes a plan for each module whose weights are among the files of `outfit`, which belongs to the
+ * model `last`, and removes the weights from the outfit. A module that cannot be merged stays there
+ * as a copy, and is reported. Zero-initialise *out; free it also after a failure.
  */
 mc_status mc_modules_plan(const mc_plan_input *input, const mc_model *last, mc_outfit *outfit,
                           mc_modules *out, mc_report *report, mc_error *error);
 void mc_modules_free(mc_modules *modules);
 
-/* Gives the plans of that method other parameters, not those that average; see mc_plan_bind. */
+/*
+ * Gives the plans of that method other parameters; plans that average are left alone. See
+ * mc_plan_bind.
+ */
 mc_status mc_modules_bind(mc_modules *modules, const mc_method *method, const char *const *params,
                           size_t param_count, mc_error *error);
 

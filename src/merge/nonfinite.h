@@ -1,4 +1,7 @@
-/* NaN and infinities in what is merged: found while tiles are in the cache, reported per model. */
+/*
+ * Counts NaN and infinities in the inputs of a merge while tiles are in the cache, and reports them
+ * per model.
+ */
 #ifndef MC_MERGE_NONFINITE_H
 #define MC_MERGE_NONFINITE_H
 
@@ -12,7 +15,7 @@ typedef struct mc_nonfinite_source {
     int64_t nans, infinities;
 } mc_nonfinite_source;
 
-/* Several threads add to it. */
+/* Shared by all worker threads. */
 typedef struct mc_nonfinite {
     pthread_mutex_t lock; /* guards the rest */
     mc_nonfinite_source *sources;
@@ -21,7 +24,7 @@ typedef struct mc_nonfinite {
 
 void mc_nonfinite_free(mc_nonfinite *found);
 
-/* Counts what is in the tile of the models and the base that the workspace has loaded. */
+/* Counts the values of the models and the base in the tile that the workspace has loaded. */
 mc_status mc_nonfinite_scan(mc_nonfinite *found, const mc_job *job, const mc_workspace *workspace,
                             mc_error *error);
 

@@ -1,8 +1,8 @@
 /*
- * The outfit: what a result is besides its tensors. Configuration, tokenizer, labels, generation
- * config, chat template, processors, code and licence files are a value of the plan: made from the
- * last model by default, changed by whoever makes the plan (unions of vocabularies, block stacks),
- * and written when the tensors are.
+ * The outfit: everything in a result that is not a tensor. Configuration, tokenizer, labels,
+ * generation config, chat template, processors, code and licence files are a value of the plan:
+ * made from the last model by default, changed by whoever makes the plan (unions of vocabularies,
+ * block stacks), and written when the tensors are.
  */
 #ifndef MC_MERGE_OUTFIT_H
 #define MC_MERGE_OUTFIT_H
@@ -28,19 +28,19 @@ typedef struct mc_outfit {
 } mc_outfit;
 
 /*
- * What the model has. Optional files that cannot be read, such as dangling links, are left out and
- * reported. Zero-initialise *out; free it also after a failure.
+ * Fills *out from a model's files. Optional files that cannot be read, such as dangling links, are
+ * left out and reported. Zero-initialise *out; free it also after a failure.
  */
 mc_status mc_outfit_from_model(const mc_model *model, mc_outfit *out, mc_report *report,
                                mc_error *error);
 void mc_outfit_free(mc_outfit *outfit);
 
-/* Says in the configuration that a head which was tied to the embeddings no longer is. */
+/* Records in the configuration that the head is no longer tied to the embeddings. */
 mc_status mc_outfit_untie(mc_outfit *outfit, mc_report *report, mc_error *error);
 
 /*
- * What the names of weight files begin with: "diffusion_pytorch_model" for a component of
- * diffusers, which loads no other; NULL: the usual one.
+ * How the names of weight files begin: "diffusion_pytorch_model" for a component of diffusers,
+ * which loads no other; NULL: the usual way.
  */
 const char *mc_outfit_stem(const mc_outfit *outfit);
 

@@ -397,7 +397,7 @@ static mc_status resolve(mc_output *rows, size_t count, const mc_outputs *table,
     mc_status status = all ? MC_OK : mc_fail_memory(error);
     for (size_t i = 0; status == MC_OK && i < count; i++) {
         mc_output *const row = &rows[i];
-        /* A method of model scope has made it already. */
+        /* Line-up has set the source already: made by a method of model scope. */
         if (row->source)
             continue;
         assert(row->input_count > 0);

@@ -20,7 +20,7 @@
 #include "merge/params.h"
 #include "tensor/source.h"
 
-/* What an input is to the method. */
+/* The role of an input in the method. */
 typedef enum mc_role {
     MC_ROLE_MODEL, /* one of the models that are merged */
     MC_ROLE_BASE,  /* their base */
@@ -77,7 +77,7 @@ mc_status mc_output_add_input(mc_output *row, const mc_input *input, mc_error *e
 size_t mc_output_count(const mc_output *row, mc_role role, size_t *first);
 
 /*
- * How models are called in errors. texts[i]: model i; texts[model_count]: the base. Without texts
+ * The names of models in errors. texts[i]: model i; texts[model_count]: the base. Without texts
  * they are "model 1" … and "the base".
  */
 typedef struct mc_labels {
@@ -111,7 +111,7 @@ mc_status mc_output_set_source(mc_output *row, mc_source *source, mc_error *erro
 /* Writes every row of floats in this dtype. Before or after rows are resolved. */
 mc_status mc_outputs_convert(mc_outputs *outputs, mc_dtype dtype, mc_error *error);
 
-/* Puts the rows in the order in which the format has tensors. */
+/* Sorts the rows into the order of the output format. */
 mc_status mc_outputs_order(mc_outputs *outputs, const mc_writer *writer, mc_error *error);
 
 /*

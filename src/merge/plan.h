@@ -1,7 +1,7 @@
 /*
- * What is inside a plan: the table of outputs, the models that its tensors come from, and what the
- * result is besides tensors. Whoever has rows of their own (a recipe) makes a plan of them with
- * mc_plan_from_rows; everything that runs, prints or records plans reads only this.
+ * The inside of a plan: the table of outputs, the models that its tensors come from, and the
+ * outfit. Code that fills its own rows (recipes) makes a plan of them with mc_plan_from_rows;
+ * everything that runs, prints or records plans reads only this.
  */
 #ifndef MC_MERGE_PLAN_H
 #define MC_MERGE_PLAN_H
@@ -27,7 +27,7 @@ struct mc_plan {
     size_t side_count;
 
     char *recipe; /* verbatim; NULL: the plan is of one method */
-    bool no_card; /* no README.md is written */
+    bool no_card; /* README.md is not written */
 
     /* Of a plan of one method, for mc_plan_bind, model card and provenance; else NULL. */
     const mc_method *method;
@@ -54,21 +54,21 @@ typedef struct mc_plan_rows {
     size_t model_count, all_count;
     const mc_model *base;
     const char *recipe; /* its text, for model card and provenance; copied */
-    bool no_card;       /* write no README.md */
+    bool no_card;       /* do not write README.md */
     bool strict;
 } mc_plan_rows;
 
 /*
- * Makes a plan of rows, and puts them in the order of the output. Takes over outputs, outfit and
- * report, also on failure; models stay the caller's and open until the plan is freed. mc_plan_bind
- * refuses such a plan: bind rows with mc_outputs_bind.
+ * Makes a plan of rows, and sorts them into the order of the output. Takes over outputs, outfit and
+ * report, also on failure; models remain the caller's and must stay open until the plan is freed.
+ * mc_plan_bind rejects such a plan: bind rows with mc_outputs_bind.
  */
 mc_status mc_plan_from_rows(mc_plan_rows *rows, mc_plan **out, mc_error *error);
 
 /* The model whose configuration and tokenizer the result has: the last unless another is kept. */
 const mc_model *mc_plan_last(const mc_plan *plan);
 
-/* MC_CHANGED if a file of a model is not what it was when the model was opened. */
+/* MC_CHANGED if a file of a model changed since the model was opened. */
 mc_status mc_plan_check_models(const mc_plan *plan, mc_error *error);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * The tokenizer and chat template of a plan of one method, as its input asks for them in words.
- * Recipes ask in YAML (recipe/tokenizer.h).
+ * The tokenizer and chat template of a plan of one method, from the texts in its input. Recipes
+ * describe them in YAML (recipe/tokenizer.h).
  */
 #ifndef MC_MERGE_PLAN_TOKENIZER_H
 #define MC_MERGE_PLAN_TOKENIZER_H
@@ -9,7 +9,7 @@
 #include "merge/plan.h"
 #include "merge/token_map.h"
 
-/* What a plan's input says, with what the words refer to. Zero-initialise. */
+/* The texts of a plan's input, resolved to models and tokens. Zero-initialise. */
 typedef struct mc_plan_tokenizer {
     mc_token_map *map;          /* NULL: tensors are merged as they are */
     mc_tokenizer_owner *owners; /* models, then the base */

@@ -1,4 +1,4 @@
-/* What can be known to fail before anything large is downloaded or read. */
+/* Checks that can fail before anything large is downloaded or read. */
 #ifndef MC_MERGE_PREFLIGHT_H
 #define MC_MERGE_PREFLIGHT_H
 

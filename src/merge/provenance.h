@@ -1,4 +1,4 @@
-/* mergecraft.json: what a result was made of and how, enough to do it again. */
+/* mergecraft.json: the inputs and settings of a result, enough to make it again. */
 #ifndef MC_MERGE_PROVENANCE_H
 #define MC_MERGE_PROVENANCE_H
 

@@ -4,7 +4,7 @@
 
 #include <mergecraft/merge.h>
 
-/* Adds a line; a report of NULL takes nothing. */
+/* Adds a line; does nothing if `report` is NULL. */
 mc_status mc_report_add(mc_report *report, mc_error *error, const char *format, ...)
     MC_PRINTF(3, 4);
 

@@ -83,7 +83,7 @@ static mc_status make_jobs(mc_survey *survey, const mc_merged_parts *layers, siz
             return status;
         }
         survey->blocks = job->block >= survey->blocks ? job->block + 1 : survey->blocks;
-        mc_survey_unref(survey); /* the job's reference would keep it alive for ever */
+        mc_survey_unref(survey); /* the job's own reference would keep it alive */
     }
     return MC_OK;
 }

@@ -34,7 +34,7 @@ typedef struct mc_token_rule {
     bool force;        /* also for models that have the token */
 } mc_token_rule;
 
-/* What is asked for. Everything is borrowed, and outlives the mc_token_map. */
+/* The choice of the user. Everything is borrowed and must outlive the mc_token_map. */
 typedef struct mc_token_map_choice {
     const mc_tokenizer_owner *models;
     size_t count;
@@ -54,11 +54,11 @@ typedef struct mc_token_map {
     mc_token_map_choice choice;
     mc_document **documents; /* per model; NULL: no file lists its vocabulary */
     bool *own;               /* per model: its document is its tokenizer.json */
-    size_t *rows;          /* per model: of its embeddings, as the configuration says; 0: unknown */
-    mc_union *united;      /* NULL: the vocabularies are the same, though no file lists them */
-    mc_gather_rule *rules; /* ascending by row; `input` is the model's index */
-    size_t padded;         /* rows of the result */
-    size_t added;          /* tokens that the target's own tokenizer lacks */
+    size_t *rows;            /* per model: of its embeddings, by its configuration; 0: unknown */
+    mc_union *united;        /* NULL: the vocabularies are the same, though no file lists them */
+    mc_gather_rule *rules;   /* ascending by row; `input` is the model's index */
+    size_t padded;           /* rows of the result */
+    size_t added;            /* tokens that the target's own tokenizer lacks */
 } mc_token_map;
 
 /*

@@ -36,7 +36,7 @@ mc_status mc_tokenizer_text(const mc_tokenizer_owner *model, const char *name, c
     mc_error found = MC_ERROR_NONE;
     const mc_status status = mc_file_load(path, FILE_LIMIT, out, size, &found);
     mc_free(path);
-    /* A missing file is no error: the caller sees NULL. */
+    /* A missing file is not an error: the caller sees NULL. */
     if (status == MC_OK || status == MC_NOT_FOUND)
         return MC_OK;
     if (error)

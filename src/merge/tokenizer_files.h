@@ -5,7 +5,7 @@
 #include "merge/outfit.h"
 #include "tokenizer/document.h"
 
-/* A model as far as its vocabulary is concerned. */
+/* A model and where its tokenizer files are. */
 typedef struct mc_tokenizer_owner {
     const mc_model *model;
     /* Has its tokenizer files if they are not in its folder (a result not written yet); NULL. */

@@ -8,12 +8,12 @@
 #include "merge/job.h"
 
 /*
- * Runs the job's method on one small tile with several fillings of the buffers that it must not
- * depend on: the output, the scratch memory, and a base if it has declared none. Built-in methods,
- * empty layers and large layers of scope MC_TENSOR are not tried. A method that fails in the trial
- * is accepted: the merge itself will tell.
+ * Runs the job's method on one small tile, with several fillings of buffers that it must not depend
+ * on: the output, the scratch memory, and a base that it did not declare. Built-in methods, empty
+ * layers and large layers of scope MC_TENSOR are not tried. A method that fails in the trial is
+ * accepted: the merge itself reports its error.
  *
- * Errors: MC_USAGE  the results differ; the text says what the method did
+ * Errors: MC_USAGE  the results differ; the text describes what the method did
  */
 mc_status mc_trial(const mc_job *job, mc_error *error);
 

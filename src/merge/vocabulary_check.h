@@ -1,4 +1,4 @@
-/* Models whose vocabularies differ, where nobody chose how to merge them. */
+/* Checks models whose vocabularies differ if the user did not choose how to merge them. */
 #ifndef MC_MERGE_VOCABULARY_CHECK_H
 #define MC_MERGE_VOCABULARY_CHECK_H
 

@@ -79,7 +79,7 @@ static inline double elementary_double(uint64_t bits)
     return x;
 }
 
-/* exp(x) for x ≤ 700; what is below −700 counts as −700. */
+/* exp(x) for x ≤ 700; smaller values than −700 count as −700. */
 static inline double elementary_exp(double x)
 {
     static const double inverse[] = {1.0 / 13, 1.0 / 12, 1.0 / 11, 1.0 / 10, 1.0 / 9,

@@ -14,7 +14,7 @@ const mc_method *mc_method_variant(const mc_method *method, bool real_is_double)
 /* Whether it is a form of a built-in method. */
 bool mc_method_is_builtin(const mc_method *method);
 
-/* The plain mean, which is no method of the list: see merge/mean.h. */
+/* The plain mean, which is not in the list of methods: see merge/mean.h. */
 const mc_method *mc_method_mean(void);
 
 /* The statistics of a comparison (methods/compare.h), which merge nothing: see merge/compare.c. */

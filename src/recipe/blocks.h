@@ -1,6 +1,6 @@
 /*
  * Blocks of a model, by the names of its tensors: "model.layers.3.mlp.up_proj.weight" belongs to
- * block 3 of the stack "model.layers.". What a name says is asked of model/parts.h.
+ * block 3 of the stack "model.layers.". model/parts.h parses the names.
  */
 #ifndef MC_RECIPE_BLOCKS_H
 #define MC_RECIPE_BLOCKS_H

@@ -1,4 +1,6 @@
-/* What the result of a stage is besides its tensors: the donor's outfit, changed by the recipe. */
+/*
+ * Everything in a stage's result that is not a tensor: the donor's outfit, changed by the recipe.
+ */
 #ifndef MC_RECIPE_OUTFIT_H
 #define MC_RECIPE_OUTFIT_H
 

@@ -16,7 +16,7 @@ typedef struct mc_recipe_models {
     const char *const *names;
     const mc_model *const *models;
     const mc_state_dict *const *dicts; /* the models', by names that are aligned with the donor's */
-    /* What a stage's result is besides its tensors; NULL of other models. */
+    /* The outfit of a stage's result; NULL for other models. */
     const struct mc_outfit *const *outfits;
     size_t count;
 } mc_recipe_models;

@@ -1,7 +1,7 @@
 /*
- * A recipe as data: one stage per document, in which whatever the author wrote (models, slices or
- * modules) is modules of slices of sources. Types are checked here, and what mergekit ignores in
- * silence is a warning that says where it belongs; what needs the models is checked in rows.h.
+ * A recipe as data: one stage per document. Models, slices and modules all become modules of slices
+ * of sources. Types are checked here. A key that mergekit silently ignores becomes a warning with
+ * the place where the key belongs. Checks that need the models are in rows.h.
  */
 #ifndef MC_RECIPE_SCHEMA_H
 #define MC_RECIPE_SCHEMA_H
@@ -39,7 +39,7 @@ typedef struct mc_recipe_module {
     const mc_yaml *at;
 } mc_recipe_module;
 
-/* Which vocabulary the result has; see tokenizer.h of the vocabularies for what comes of it. */
+/* The vocabulary that the result has; see recipe/tokenizer.h. */
 typedef struct mc_recipe_tokenizer {
     const mc_yaml *at;          /* the option; NULL: vocabularies are left alone */
     char *source;               /* "union", "base", or a model reference; NULL: "union" */

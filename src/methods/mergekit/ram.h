@@ -117,7 +117,7 @@ MC_PASS void ram_add(mc_real *sum, const mc_real *changing, const mc_real *model
     for (size_t i = 0; i < count; i++) {
         const mc_real task = model[i] - base[i];
         const mc_real share = changing[i] == 1 ? task * own : task / changing[i];
-        /* NaN is no change that could be counted, and must be seen. */
+        /* NaN exceeds nothing, so it is not counted as a change; but it must propagate. */
         sum[i] += mc_absolute(task) > epsilon ? share : task != task ? task : 0;
     }
 }
