@@ -333,10 +333,7 @@ mc_status mc_agree_on_configs(const mc_model *const *models, size_t count, const
 
 #define VOCABULARY_LIMIT (INT64_C(256) << 20)
 
-/*
- * Files that list tokens, the most complete first. Two models are compared by the first file that
- * both have.
- */
+/* Files that list tokens. Two models are compared by the first of these that both have. */
 static const struct {
     const char *name;
     enum { TOKENIZER_JSON, IDS_JSON, LINES, BYTES } form;

@@ -140,8 +140,8 @@ static mc_status make_fused(const table *t, const char *name, const char *meanin
                             int kind, const mc_source *wanted, mc_experts *out, mc_error *error)
 {
     /*
-     * The number of experts comes from a file: more parts than tensors cannot be found, and bound
-     * what is allocated.
+     * The number of experts comes from a file: it is bounded by the number of tensors before memory
+     * is allocated for it.
      */
     const int64_t count = wanted->shape[0] * kinds[kind].part_count;
     bool complete = false;

@@ -63,8 +63,7 @@ static mc_status open_modules(mc_module *module, const mc_plan_input *input, siz
 
 /*
  * Plans a module: merged by the method if all models have it, and the base if the method needs one;
- * otherwise averaged over those that have it, as tensors are. Side inputs describe tensors of the
- * model, never of a module: with them, a module is averaged too.
+ * otherwise averaged over those that have it, as tensors are. With side inputs it is averaged too.
  */
 static mc_status plan_module(mc_module *module, const mc_plan_input *input, size_t tuned,
                              mc_report *report, mc_error *error)
@@ -119,8 +118,7 @@ static void remove_weights(mc_outfit *outfit, const char *folder)
 
 /*
  * Takes over the folder's name. A module that cannot be merged stays in the outfit as a copy, with
- * a warning: its weights are a small part of the model. Its weights leave the outfit only once its
- * plan exists.
+ * a warning. Its weights leave the outfit only once its plan exists.
  */
 static mc_status add_module(const mc_plan_input *input, char *folder, mc_outfit *outfit,
                             mc_modules *out, mc_report *report, mc_error *error)

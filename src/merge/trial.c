@@ -5,9 +5,8 @@
 #include "methods/variant.h"
 
 /*
- * SMALL: elements of a tile. LARGEST: elements of a tensor on which a method of scope MC_TENSOR is
- * tried; it needs the whole tensor, several times, and beyond this size the trial would take too
- * long.
+ * SMALL: elements of a tile. LARGEST: elements of the largest tensor on which a method of scope
+ * MC_TENSOR is tried; such a method needs all of it.
  */
 enum { SMALL = 256, LARGEST = 65536 };
 
@@ -64,7 +63,6 @@ static mc_status set_up(trial *t, const mc_job *job, mc_error *error)
     return MC_OK;
 }
 
-/* Different neighbours, so that a sum or a mean of poisoned values depends on the poison too. */
 static void fill(void *array, size_t bytes, float value)
 {
     float *const numbers = array;

@@ -127,8 +127,9 @@ static mc_status fail_different(const difference *d, const usage *u, bool strict
                                 mc_error *error)
 {
     /*
-     * Tokens that only one model has are a loss at most: rows beyond a common vocabulary may be
-     * unused. A token under another id, or another number of rows, makes the merge wrong.
+     * A token under another id, or another number of rows, makes the merge wrong. A token that only
+     * one model has, in tables of equal size, may lie in a row that the others do not use: a
+     * warning.
      */
     const bool wrong = u->sizes_differ || d->moved > 0;
     if (d->text.failed)
