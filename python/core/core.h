@@ -1,9 +1,19 @@
 /*
- * mergecraft._core: the library's objects as Python's. Thin: what users see is written in Python,
- * on top of it.
+ * mergecraft._core: the library's objects as Python objects. Thin: users see the modules in
+ * python/mergecraft, which call it.
  *
- * Everything here uses the limited API of Python 3.11, and of mergecraft only the public headers.
- * Calls that may take long are made without the interpreter's lock.
+ * Everything here uses the limited API of Python 3.11, and only the public headers of mergecraft.
+ * Calls that may take long run without the interpreter lock (GIL).
+ *
+ * Rules that all types here share: `new_…` and `core_…` functions that take over a C object free it
+ * if the Python object cannot be allocated. PyType_GenericAlloc clears the object, so dealloc sees
+ * NULL where nothing was stored.
+ *
+ * The limited API has no access to tp_free: dealloc asks for the slot. Since Python 3.8 an instance
+ * of a heap type owns a reference to its type. dealloc gives it up last, after the memory is gone.
+ *
+ * Strings that PyArg_ParseTuple and PyBytes_AsString return are borrowed. The object that owns them
+ * must stay until a call without the lock has returned.
  */
 #ifndef MC_PYTHON_CORE_H
 #define MC_PYTHON_CORE_H
@@ -15,13 +25,16 @@
 
 /* ---- errors ---------------------------------------------------------------------------------- */
 
-/* Raises what an error says as an exception of mergecraft._errors; returns NULL. */
+/*
+ * Raises the error as an exception of mergecraft._errors; always returns NULL, so that a function
+ * can return its result.
+ */
 PyObject *core_raise(const mc_error *error);
 
 /*
- * An exception of a callback, which may have run on one of the library's threads, until the
- * function that called the library takes it. Belongs to the object that has the callback. All is
- * used with the interpreter's lock.
+ * An exception of a callback, kept until the function that called the library raises it. The
+ * callback may have run on a thread of the library. The object that has the callback owns this
+ * struct. The interpreter lock protects it, and the list of all of them.
  */
 typedef struct core_kept {
     PyObject *type, *value, *traceback; /* type is NULL: none */
@@ -30,12 +43,12 @@ typedef struct core_kept {
 } core_kept;
 
 /*
- * Keeps the exception that a callback has raised, and tells the library of it; returns the status
- * for it.
+ * Keeps the exception that a callback has raised and fills `error` for the library. Returns the
+ * status that the callback must return.
  */
 mc_status core_callback_failed(core_kept *kept, mc_error *error);
 
-/* Lets go of the exception, if there is one: before its owner goes. */
+/* Drops the exception, if there is one. Every owner must call it in its dealloc. */
 void core_forget(core_kept *kept);
 
 /* As core_raise, but raises the exception that a callback has kept, if there is one. */
@@ -43,7 +56,7 @@ PyObject *core_raise_kept(const mc_error *error);
 
 /* ---- objects --------------------------------------------------------------------------------- */
 
-/* Bytes that belong to whoever has them; supports the buffer protocol, writable. */
+/* Bytes that belong to the Python object; it supports the buffer protocol, writable. */
 PyObject *core_memory_map(int fd, int64_t offset, int64_t size);
 PyObject *core_memory_new(int64_t size, void **data);
 PyObject *core_memory_of(mc_source *source); /* of a tensor that nobody else reads */
@@ -66,7 +79,7 @@ PyObject *core_metrics(const mc_metric *metrics, size_t count);
 
 /* ---- runs ------------------------------------------------------------------------------------ */
 
-/* A long call: stops at Ctrl-C, and tells a function of Python's how far it is. */
+/* A long call: stops at Ctrl-C and reports its progress to a Python function. */
 typedef struct core_run {
     PyObject *progress; /* borrowed; called with (done, total), None: nobody */
     volatile int cancel;
@@ -79,7 +92,10 @@ void core_run_step(core_run *run, int64_t done, int64_t total);
 /* For downloads that are part of the call. */
 mc_hub_options core_hub_options(core_run *run);
 
-/* What the call came to: 0, or −1 with an exception. */
+/*
+ * Ends the call: returns 0, or −1 with an exception. An exception of step takes precedence over the
+ * status.
+ */
 int core_run_end(core_run *run, mc_status status, const mc_error *error);
 
 /* Keyword arguments of a run (threads, memory, shard_size, overwrite, sync, progress). */
@@ -101,8 +117,8 @@ int core_dtype(const char *name, mc_dtype *dtype);
 int core_shape(PyObject *sequence, int64_t shape[MC_MAX_RANK]);
 
 /*
- * A list of str as an array that ends with NULL, of strings that are owned by the list's items.
- * Free it with PyMem_Free.
+ * Returns a list of str as an array that ends with NULL; NULL with an exception. The strings belong
+ * to the items of the list. Free the array with PyMem_Free.
  */
 const char **core_strings(PyObject *list, Py_ssize_t *count);
 

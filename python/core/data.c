@@ -51,6 +51,7 @@ static void data_dealloc(PyObject *object)
     Py_DECREF(type);
 }
 
+/* A converter for PyArg_ParseTuple ("O&"): 1 is success. None leaves *path as it is. */
 static int path_or_none(PyObject *object, void *path)
 {
     return object == Py_None ? 1 : PyUnicode_FSConverter(object, path);
@@ -73,10 +74,15 @@ static PyObject *glue_data(PyObject *module, PyObject *args)
         Py_XDECREF(path);
         return PyErr_Format(PyExc_KeyError, "%s", name);
     }
+    /* Borrowed from `path`, which is released only after the call. */
     const char *const file = path ? PyBytes_AsString(path) : NULL;
     Py_BEGIN_ALLOW_THREADS status = file ? mc_glue_load(task, file, split, &data, &error)
                                          : mc_glue_load_default(task, split, &hub, &data, &error);
     Py_END_ALLOW_THREADS Py_XDECREF(path);
+    /*
+     * The call may have succeeded before a signal or progress could stop it: the data are then
+     * freed.
+     */
     if (core_run_end(&run, status, &error) == 0)
         return new_object(task, NULL, data);
     mc_glue_data_free(data);
@@ -133,6 +139,7 @@ static PyObject *data_examples(PyObject *self, PyObject *ignored)
             Py_DECREF(list);
             return NULL;
         }
+        /* Takes over the reference to item. */
         PyList_SetItem(list, (Py_ssize_t)i, item);
     }
     return list;
@@ -170,6 +177,7 @@ static PyObject *data_score(PyObject *self, PyObject *list)
     const size_t count = mc_glue_count(of(self)->data);
     mc_metric metrics[MC_GLUE_METRICS];
     PyObject *found = NULL;
+    /* Predictions, then labels: [2][count]. One more, so that an empty data set gets memory too. */
     double *const values = PyMem_Calloc(2 * count + 1, sizeof *values);
     if (!values)
         return PyErr_NoMemory();
@@ -216,6 +224,7 @@ static PyObject *mcnemar(PyObject *module, PyObject *args)
     if (!PyArg_ParseTuple(args, "O!OO", &PyList_Type, &first, &second, &labels))
         return NULL;
     const size_t count = (size_t)PyList_Size(first);
+    /* Predictions of both models, then labels: [3][count]. */
     double *const v = PyMem_Calloc(3 * count + 1, sizeof *v);
     if (!v)
         return PyErr_NoMemory();

@@ -68,6 +68,7 @@ static PyObject *dict_items(PyObject *self, PyObject *ignored)
     PyObject *const items = PyList_New((Py_ssize_t)count);
     for (size_t i = 0; items && i < count; i++) {
         PyObject *const source = core_source(mc_state_dict_source(of(self), i));
+        /* "N" takes over the reference to source, also if Py_BuildValue fails. */
         PyObject *const item = source ? Py_BuildValue("sN", mc_state_dict_name(of(self), i), source)
                                       : NULL;
         if (!item) {
@@ -110,6 +111,7 @@ static PyObject *dict_materialize(PyObject *self, PyObject *args, PyObject *keyw
                                                               &error);
     Py_END_ALLOW_THREADS if (core_run_end(&run, status, &error) != 0)
     {
+        /* The tensors may be complete if Ctrl-C came after the last one. */
         mc_state_dict_free(made);
         return NULL;
     }

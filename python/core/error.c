@@ -2,7 +2,12 @@
 
 #include <stdbool.h>
 
-/* The exceptions of callbacks that nobody has taken yet. */
+/*
+ * The exceptions of callbacks that nobody has taken yet. The interpreter lock protects the list.
+ *
+ * An error carries the number of its exception, not its address: the owner may be freed between the
+ * callback and the function that raises the error.
+ */
 static core_kept *all_kept;
 
 PyObject *core_raise(const mc_error *error)
@@ -10,6 +15,7 @@ PyObject *core_raise(const mc_error *error)
     char line[6144];
     PyObject *const module = PyImport_ImportModule("mergecraft._errors");
     PyObject *exception = NULL;
+    /* The module chooses the class by the code. */
     mc_error_message(error, line, sizeof line);
     if (module)
         exception = PyObject_CallMethod(module, "make", "isssLi", (int)error->code, line,
@@ -36,6 +42,7 @@ void core_forget(core_kept *kept)
     if (!kept->type)
         return;
     unlink_kept(kept);
+    /* Py_DECREF may run a finalizer that comes back here, so the struct is cleared first. */
     const core_kept old = *kept;
     *kept = (core_kept){0};
     Py_DECREF(old.type);
@@ -48,12 +55,15 @@ mc_status core_callback_failed(core_kept *kept, mc_error *error)
     static uint64_t last_number;
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
+    /* PyErr_Fetch may return a class and arguments; the text needs an instance. */
     PyErr_NormalizeException(&type, &value, &traceback);
     PyObject *const text = value ? PyObject_Str(value) : NULL;
     const char *const words = text ? PyUnicode_AsUTF8AndSize(text, NULL) : NULL;
     mc_fail(error, MC_USAGE, "%s", words ? words : "a function of Python's has failed");
+    /* str() of an exception is Python code and may fail; that failure is of no interest. */
     PyErr_Clear();
     Py_XDECREF(text);
+    /* Only the last exception of an owner is kept. */
     core_forget(kept);
     *kept = (core_kept){type, value, traceback, ++last_number, all_kept};
     all_kept = kept;
@@ -70,6 +80,7 @@ PyObject *core_raise_kept(const mc_error *error)
     if (!kept)
         return core_raise(error);
     unlink_kept(kept);
+    /* Takes over the three references. */
     PyErr_Restore(kept->type, kept->value, kept->traceback);
     *kept = (core_kept){0};
     return NULL;
@@ -79,6 +90,10 @@ PyObject *core_raise_kept(const mc_error *error)
 
 static bool step(core_run *run, int64_t done, int64_t total)
 {
+    /*
+     * Signal handlers of Python run only on its main thread; on others this does nothing and
+     * returns 0.
+     */
     if (PyErr_CheckSignals() != 0)
         return false;
     if (!run->progress || run->progress == Py_None)
@@ -92,6 +107,7 @@ static bool step(core_run *run, int64_t done, int64_t total)
 void core_run_step(core_run *run, int64_t done, int64_t total)
 {
     const PyGILState_STATE lock = PyGILState_Ensure();
+    /* Steps may follow until the library sees `cancel`; the first exception is the one to raise. */
     if (!run->type && !step(run, done, total)) {
         PyErr_Fetch(&run->type, &run->value, &run->traceback);
         run->cancel = 1;

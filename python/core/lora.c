@@ -64,11 +64,13 @@ static PyObject *open_lora(PyObject *module, PyObject *args)
         return NULL;
     core_run run = {.progress = progress};
     const mc_hub_options hub = core_hub_options(&run);
+    /* Borrowed from `path`, which is released only after the call. */
     const char *const name = PyBytes_AsString(path);
     Py_BEGIN_ALLOW_THREADS status = mc_lora_open(name, &hub, &lora, &error);
     Py_END_ALLOW_THREADS Py_DECREF(path);
     if (core_run_end(&run, status, &error) == 0)
         return new_lora(lora);
+    /* Opened, but stopped by a signal or by progress. */
     if (status == MC_OK)
         mc_lora_close(lora);
     return NULL;
@@ -92,6 +94,7 @@ static PyObject *wrap_lora(PyObject *module, PyObject *args)
 }
 
 /* An array of the adapters of a list; NULL with an exception. */
+/* The adapters stay alive through the list, which a plan keeps as its inputs. */
 static const mc_lora **loras_of(PyObject *list, Py_ssize_t *count)
 {
     *count = PyList_Size(list);
@@ -175,6 +178,10 @@ static PyObject *lora_merge(PyObject *module, PyObject *args)
         return NULL;
     const mc_lora **const loras = loras_of(list, &count);
     const char **const params = loras ? core_strings(settings, &param_count) : NULL;
+    /*
+     * The adapter strings and arrays are needed for this call only; the plan keeps the adapters
+     * themselves.
+     */
     mc_lora_merge_input input = {.method = method,
                                  .adapters = loras,
                                  .adapter_count = (size_t)count,
@@ -225,6 +232,7 @@ static PyObject *lora_extract(PyObject *module, PyObject *args)
     }
     PyMem_Free((void *)(uintptr_t)saved);
     PyMem_Free((void *)(uintptr_t)excluded);
+    /* A tuple owns a reference to each model until the plan goes. */
     PyObject *const inputs = plan ? PyTuple_Pack(2, model, base) : NULL;
     PyObject *const made = inputs ? new_plan(plan, inputs) : NULL;
     if (plan && !inputs)

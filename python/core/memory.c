@@ -3,6 +3,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+/*
+ * data points to one of three kinds of memory. dealloc gives back the kind that is set:
+ *
+ * mapped: a private mapping of a file, or anonymous pages; source: the elements of a source, which
+ * keeps them.
+ */
 typedef struct memory {
     PyObject ob_base;
     void *data;
@@ -25,8 +31,13 @@ static memory *new_memory(int64_t size)
 PyObject *core_memory_map(int fd, int64_t offset, int64_t size)
 {
     memory *const self = new_memory(size);
+    /* mmap rejects a length of 0. */
     if (!self || size == 0)
         return (PyObject *)self;
+    /*
+     * A mapping begins at a page boundary: the bytes before the tensor are mapped, too. It is
+     * private, so writes copy a page and never reach the file. It outlives the file descriptor.
+     */
     const int64_t page = sysconf(_SC_PAGESIZE), before = offset % page;
     void *const at = mmap(NULL, (size_t)(size + before), PROT_READ | PROT_WRITE, MAP_PRIVATE, fd,
                           (off_t)(offset - before));
@@ -40,7 +51,10 @@ PyObject *core_memory_map(int fd, int64_t offset, int64_t size)
     return (PyObject *)self;
 }
 
-/* Large blocks come from the system and go back to it at once. */
+/*
+ * Memory comes from mmap: it is page-aligned, and large blocks go back to the system as soon as
+ * they are freed.
+ */
 PyObject *core_memory_new(int64_t size, void **data)
 {
     memory *const self = new_memory(size);
@@ -64,6 +78,7 @@ PyObject *core_memory_of(mc_source *source)
     if (!self)
         return NULL;
     self->source = mc_source_ref(source);
+    /* The library has elements as const; the caller has made sure that nobody else reads them. */
     self->data = (void *)(uintptr_t)mc_source_data(source);
     return (PyObject *)self;
 }
@@ -79,8 +94,13 @@ static void memory_dealloc(PyObject *object)
     Py_DECREF(type);
 }
 
+/*
+ * PyBuffer_FillInfo stores a reference to the object in the view, so the bytes stay while a view
+ * exists.
+ */
 static int memory_buffer(PyObject *object, Py_buffer *view, int flags)
 {
+    /* Empty memory has no address of its own. */
     static char nothing;
     memory *const self = (memory *)object;
     return PyBuffer_FillInfo(view, object, self->size ? self->data : &nothing,

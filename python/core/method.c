@@ -2,7 +2,10 @@
 
 #include <string.h>
 
-/* A method of Python's: the library hands back its descriptor, which is the beginning of this. */
+/*
+ * A method that is a Python function. The library passes its descriptor to merge(). The descriptor
+ * is the first member, so merge() finds the struct by a cast.
+ */
 typedef struct python_method {
     mc_method method;
     PyObject *function;
@@ -12,6 +15,7 @@ typedef struct python_method {
 
 typedef struct method_object {
     PyObject ob_base;
+    /* Of the library, which never frees it, or &own.method. */
     const mc_method *method;
     python_method own; /* of one that is Python's */
     core_kept kept;
@@ -34,6 +38,10 @@ static const mc_method *of(PyObject *object)
 
 /* ---- methods of Python's --------------------------------------------------------------------- */
 
+/*
+ * The function may keep or change what it gets, so it gets a copy of the map. Sources are shared
+ * and immutable.
+ */
 static PyObject *copy_dict(const mc_state_dict *from)
 {
     mc_state_dict *copy = NULL;
@@ -73,12 +81,16 @@ static PyObject *call_function(const python_method *self, const mc_merge_input *
     return result;
 }
 
+/* Called by the library, on any thread, without the interpreter lock. */
 static mc_status merge(const mc_merge_input *input, mc_state_dict **out, mc_error *error)
 {
     const PyGILState_STATE lock = PyGILState_Ensure();
     const python_method *const self = (const python_method *)input->method;
     PyObject *const made = call_function(self, input);
     const mc_state_dict *const dict = made ? core_dict_of(made) : NULL;
+    /*
+     * `made` goes at the end of this function, so the result is a copy with references of its own.
+     */
     const mc_status status = dict ? mc_state_dict_copy(dict, out, error)
                                   : core_callback_failed(self->kept, error);
     Py_XDECREF(made);
@@ -101,6 +113,7 @@ static PyObject *new_method(PyTypeObject *type, PyObject *args, PyObject *keywor
                                     : NULL;
     if (!self)
         return NULL;
+    /* The descriptor's texts point into the str objects, which must live as long. */
     self->own = (python_method){.method = {.api = MC_METHOD_API,
                                            .real_size = sizeof(mc_real),
                                            .name = name_text,
@@ -168,6 +181,7 @@ static PyObject *get_counts(PyObject *self, void *closure)
 }
 
 /* Adds what Py_BuildValue made, or fails. */
+/* PyList_Append adds a reference of its own, so this one is given up in either case. */
 static int append(PyObject *list, PyObject *item)
 {
     const int status = item ? PyList_Append(list, item) : -1;
@@ -286,6 +300,7 @@ static PyObject *open_plugin(PyObject *module, PyObject *args)
     int failed = !list;
     for (size_t i = 0; !failed && i < mc_plugin_method_count(plugin); i++)
         failed = append(list, library_method(mc_plugin_method(plugin, i))) != 0;
+    /* Methods stay valid: a plug-in's code is not unloaded. */
     mc_plugin_close(plugin);
     if (!failed)
         return list;

@@ -76,6 +76,9 @@ static PyObject *get_format(PyObject *self, void *closure)
 static PyObject *get_dict(PyObject *self, void *closure)
 {
     (void)closure;
+    /*
+     * A copy, so that Python can change entries. It keeps the model, whose files its sources read.
+     */
     mc_state_dict *copy = NULL;
     mc_error error = MC_ERROR_NONE;
     if (mc_state_dict_copy(mc_model_state_dict(of(self)), &copy, &error) != MC_OK)
@@ -111,6 +114,7 @@ static int open_all(PyObject *paths, PyObject *progress, mc_model **models)
     Py_END_ALLOW_THREADS PyMem_Free((void *)(uintptr_t)names);
     if (core_run_end(&run, status, &error) == 0)
         return 1;
+    /* All are open, but a signal or progress has stopped the call. After an error none is open. */
     for (size_t i = 0; status == MC_OK && i < count; i++)
         mc_model_close(models[i]);
     return 0;
@@ -139,6 +143,7 @@ static PyObject *list_of(mc_model **models, size_t count)
     PyObject *const list = PyList_New((Py_ssize_t)count);
     int failed = !list;
     for (size_t i = 0; i < count; i++) {
+        /* core_model takes the model over, also if it fails; the rest are closed here. */
         PyObject *const model = failed ? NULL : core_model(models[i]);
         if (failed)
             mc_model_close(models[i]);

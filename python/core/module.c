@@ -83,6 +83,7 @@ static PyObject *list_partners(const size_t *partners, Py_ssize_t count)
 {
     PyObject *const list = PyList_New(count);
     for (Py_ssize_t i = 0; list && i < count; i++) {
+        /* SIZE_MAX means that no name matches (mc_names_match). */
         const Py_ssize_t at = partners[i] == SIZE_MAX ? -1 : (Py_ssize_t)partners[i];
         PyObject *const number = PyLong_FromSsize_t(at);
         if (!number || PyList_SetItem(list, i, number) < 0) {
@@ -130,6 +131,7 @@ static PyMethodDef functions[] = {
     {"is_float", is_float, METH_O, "is_float(dtype)\n--\n\nWhether tensors of it are merged."},
     {0}};
 
+/* Size −1: types and kept exceptions are static variables, so subinterpreters are not supported. */
 static PyModuleDef definition = {PyModuleDef_HEAD_INIT,
                                  "_core",
                                  "The C library, as Python objects.",
@@ -140,7 +142,7 @@ static PyModuleDef definition = {PyModuleDef_HEAD_INIT,
                                  NULL,
                                  NULL};
 
-/* The one name that Python looks for. */
+/* The name that Python looks up in a module `_core`. Declared here for -Wmissing-prototypes. */
 PyMODINIT_FUNC PyInit__core(void);
 
 PyMODINIT_FUNC PyInit__core(void)

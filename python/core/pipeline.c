@@ -44,6 +44,10 @@ static PyObject *new_pipeline(PyTypeObject *type, PyObject *args, PyObject *keyw
     const mc_model *const model = core_model_of(model_object);
     if (!model || !precision_of(dtype, &options.precision))
         return NULL;
+    /*
+     * Loading reads tensors, which may be computed by Python: a kept exception is raised in place
+     * of the error.
+     */
     Py_BEGIN_ALLOW_THREADS status = mc_pipeline_open(model, &options, &pipeline, &error);
     Py_END_ALLOW_THREADS if (status != MC_OK) return core_raise_kept(&error);
     pipeline_object *const self = (pipeline_object *)PyType_GenericAlloc(type, 0);
@@ -151,6 +155,7 @@ static PyObject *run_texts(PyObject *self, PyObject *args, PyObject *keywords,
         return NULL;
     mc_text_input *const texts = texts_of(list, &count);
     const size_t labels = mc_pipeline_label_count(of(self));
+    /* The library writes here without the lock. No Python code has the object yet. */
     PyObject *const memory = texts ? core_memory_new(
                                          (int64_t)((size_t)count * labels * sizeof(float)), &out)
                                    : NULL;
@@ -200,9 +205,11 @@ static PyObject *scores_of(const mc_evaluation *evaluation)
 static PyObject *evaluation_of(const mc_evaluation *e)
 {
     PyObject *const metrics = core_metrics(e->metrics, e->metric_count);
+    /* Without labels there is no loss: an empty dict. */
     PyObject *const loss = core_metrics(&e->loss, e->labelled ? 1 : 0);
     PyObject *const predictions = doubles(e->predictions, e->examples);
     PyObject *const scores = scores_of(e);
+    /* "N" takes over a reference, "O" adds one: True and False are borrowed. */
     if (metrics && loss && predictions && scores)
         return Py_BuildValue("{s:N,s:N,s:N,s:N,s:O,s:K}", "metrics", metrics, "loss", loss,
                              "predictions", predictions, "scores", scores, "guessed",

@@ -19,6 +19,7 @@ static const mc_plan *of(PyObject *object)
 static const mc_model **models_of(PyObject *list, Py_ssize_t *count)
 {
     *count = PyList_Size(list);
+    /* At least one element: no memory and no models must differ. */
     const mc_model **const models = PyMem_Calloc((size_t)(*count > 0 ? *count : 1), sizeof *models);
     if (!models)
         return (const mc_model **)PyErr_NoMemory();
@@ -32,7 +33,7 @@ static const mc_model **models_of(PyObject *list, Py_ssize_t *count)
     return models;
 }
 
-/* What new_plan was given, in the library's terms. */
+/* The arguments of new_plan. Objects and strings are borrowed from its caller. */
 typedef struct plan_arguments {
     PyObject *method, *models, *base, *params, *passthrough, *exclude, *sides, *then, *matrices;
     PyObject *tokens;
@@ -103,6 +104,7 @@ static bool sides_of(PyObject *list, Py_ssize_t count, side_lists *sides)
             return false;
         if (found == count)
             continue;
+        /* The count is raised first, so that free_sides also frees the list that does not fit. */
         PyErr_Format(PyExc_ValueError, "%s: expected one per model (%zd), found %zd",
                      sides->names[sides->count++], count, found);
         return false;
@@ -110,7 +112,10 @@ static bool sides_of(PyObject *list, Py_ssize_t count, side_lists *sides)
     return true;
 }
 
-/* The add-ons of these names; the library refuses NULL. Returns NULL with an exception. */
+/*
+ * Returns the add-ons of these names. An unknown name gives NULL, which mc_plan_new rejects.
+ * Returns NULL with an exception.
+ */
 static const mc_method **add_ons_of(PyObject *list, Py_ssize_t *count)
 {
     const char **const names = core_strings(list, count);
@@ -124,6 +129,10 @@ static const mc_method **add_ons_of(PyObject *list, Py_ssize_t *count)
     return methods;
 }
 
+/*
+ * Each array is made only if all before it were, since an exception is set otherwise. All are freed
+ * after mc_plan_new: a plan copies what it needs and refers only to models and methods.
+ */
 static mc_plan *plan_of_arguments(const plan_arguments *a)
 {
     Py_ssize_t model_count, param_count = 0, passthrough_count = 0, exclude_count = 0;
@@ -199,6 +208,7 @@ static PyObject *new_plan(PyTypeObject *type, PyObject *args, PyObject *keywords
         return NULL;
     }
     self->plan = plan;
+    /* A plan reads its models until it goes. A tuple is a copy: the caller may change its list. */
     self->models = PySequence_Tuple(a.models);
     self->base = Py_NewRef(a.base);
     self->method = Py_NewRef(a.method);
@@ -284,6 +294,7 @@ static PyObject *plan_run(PyObject *self, PyObject *args, PyObject *keywords)
                                      &path, &a.threads, &a.memory, &a.shard_size, &a.overwrite,
                                      &a.sync, &a.progress))
         return NULL;
+    /* Borrowed from `path`, which is released only after the run. */
     const char *const folder = PyBytes_AsString(path);
     const mc_run_options options = core_run_options(&a, &run);
     Py_BEGIN_ALLOW_THREADS status = mc_plan_run(of(self), folder, &options, NULL, &error);

@@ -94,6 +94,7 @@ static PyObject *read_new(const mc_source *source, mc_dtype as, int64_t size)
     mc_error error = MC_ERROR_NONE;
     mc_status status;
     const int64_t count = mc_source_count(source);
+    /* Raw bytes where the dtype stays: every dtype has them, and NaN keep their bits. */
     Py_BEGIN_ALLOW_THREADS if (as == mc_source_dtype(source))
         status = mc_source_read_raw(source, 0, size, data, &error);
     else if (as == MC_F64) status = mc_source_read_f64(source, 0, count, data, &error);
@@ -124,6 +125,7 @@ static PyObject *source_load(PyObject *self, PyObject *args, PyObject *keywords)
         return NULL;
     if (as != mc_source_dtype(source) && as != MC_F32 && as != MC_F64)
         return PyErr_Format(PyExc_ValueError, "expected float32 or float64, found %s", dtype_name);
+    /* The cheapest form first: the same memory, then a private mapping of the file, then a copy. */
     if (as == mc_source_dtype(source)) {
         if (share && mc_source_data(source))
             return core_memory_of(source);
@@ -155,8 +157,9 @@ static PyType_Spec source_spec = {"mergecraft._core.Source", sizeof(source_objec
 /* ---- wrapped arrays -------------------------------------------------------------------------- */
 
 /*
- * The last user of a tensor may be one of the library's threads, or come when the interpreter has
- * ended.
+ * Gives up the owner of wrapped memory. The last user of a tensor may be a thread of the library,
+ * which does not hold the interpreter lock. It may also come after the interpreter has ended: then
+ * no Python function may be called, and the object is left as it is.
  */
 static void release_object(void *cookie)
 {
@@ -183,6 +186,7 @@ static PyObject *wrap(PyObject *module, PyObject *args)
     const int rank = core_shape(shape_object, shape);
     if (rank < 0 || !core_dtype(dtype_name, &dtype))
         return NULL;
+    /* The source owns this reference; release_object gives it up. */
     Py_INCREF(owner);
     if (mc_source_wrap(dtype, rank, shape, (const void *)(uintptr_t)address, release_object, owner,
                        &source, &error) != MC_OK) {
@@ -199,7 +203,10 @@ static PyObject *wrap(PyObject *module, PyObject *args)
 
 /* ---- computed tensors ------------------------------------------------------------------------ */
 
-/* A function that makes a whole tensor, and what it made, until all of that has been read. */
+/*
+ * A function that makes a whole tensor, and its result until the last element has been read. A
+ * later read calls the function again. The interpreter lock protects all fields.
+ */
 typedef struct computation {
     PyObject *function;
     Py_buffer result;
