@@ -14,6 +14,10 @@ static mc_status check_dtype(mc_dtype dtype, mc_error *error)
         return mc_fail(error, MC_UNSUPPORTED,
                        "dtype of products: expected f32, bf16 or int8, found %s",
                        mc_dtype_name(dtype));
+    /*
+     * Every CPU has float32. oneDNN is then loaded with the weights, so a network can be built
+     * without it.
+     */
     return dtype == MC_F32 ? MC_OK : mc_onednn_check(dtype, error);
 }
 
@@ -74,6 +78,7 @@ mc_status mc_encoder_load(mc_encoder *encoder, const mc_state_dict *weights, int
     return mc_weights_load(&encoder->weights, weights, threads, cancel, error);
 }
 
+/* The position table has max_length rows: a longer sequence would read behind it. */
 static mc_status check_lengths(const mc_network *n, const mc_batch *batch, mc_error *error)
 {
     for (size_t i = 0; i < batch->count; i++) {
@@ -85,6 +90,9 @@ static mc_status check_lengths(const mc_network *n, const mc_batch *batch, mc_er
     return MC_OK;
 }
 
+/*
+ * Ids and types are row numbers of tables, and come from a tokenizer that may be another model's.
+ */
 static mc_status check_tokens(const mc_network *n, const mc_batch *batch, mc_error *error)
 {
     for (size_t t = batch->starts[0]; t < batch->starts[batch->count]; t++) {

@@ -21,7 +21,7 @@ size_t mc_group_room(const mc_group *group, int value)
     return (rows + most - 1) / most * most;
 }
 
-/* Scales are stored behind the rows. */
+/* Scales are stored behind the rows. An int8 row has no padding, so its pitch is the width. */
 float *mc_group_scales(const mc_group *group, int value)
 {
     const size_t width = (size_t)group->network->values[value].width;
@@ -29,6 +29,7 @@ float *mc_group_scales(const mc_group *group, int value)
     return (float *)((char *)group->values->inputs[value] + rows * width);
 }
 
+/* Each panel has rows of its own pitch: oneDNN reads a panel as a matrix. */
 static size_t bytes_of_inputs(mc_dtype dtype, size_t rows, const mc_nn_value *v)
 {
     const size_t scales = dtype == MC_I8 ? rows * sizeof(float) : 0;
@@ -74,12 +75,14 @@ static size_t place_workspace(const mc_group *g, char *base)
 {
     const mc_network *const n = g->network;
     mc_nn_workspace *const to = g->workspace;
+    /* Value 0 is a state, whose width the heads share. */
     const size_t head_size = (size_t)(n->values[0].width / n->heads);
     const size_t attention = mc_attention_scratch(g->longest, head_size);
     size_t used = 0;
     to->attention = take(base, &used, attention * sizeof(float));
     to->product = take(base, &used, g->weights->product_scratch);
     if (n->dtype == MC_I8) {
+        /* Sums and their values in float32, of the largest block. */
         const size_t block = MC_PRODUCT_ROWS_MOST * widest_value(n);
         to->sums = take(base, &used, block * sizeof *to->sums);
         to->block = take(base, &used, block * sizeof *to->block);
@@ -88,7 +91,8 @@ static size_t place_workspace(const mc_group *g, char *base)
 }
 
 /*
- * Makes room for `size` bytes, zeros if they are new; returns the aligned start, NULL: no memory.
+ * Makes room for `size` bytes, zeros if they are new; returns the aligned start, or NULL if there
+ * is no memory. Allocations are aligned to less than ALIGNMENT, so one is added.
  */
 static char *reserve(char **memory, size_t *had, size_t size)
 {
@@ -111,6 +115,7 @@ mc_status mc_group_reserve_values(mc_group *group, mc_worker *worker, mc_error *
         values->inputs = mc_alloc_zero(count, sizeof *values->inputs);
     if (!values->floats || !values->inputs)
         return mc_fail_memory(error);
+    /* Placed twice: first to count the bytes, then to set the pointers. */
     char *const base = reserve(&worker->values_memory, &worker->values_size,
                                place_values(group, NULL));
     if (!base)

@@ -17,6 +17,10 @@ typedef struct mc_meter {
     _Atomic size_t steps; /* tokens that have passed an operation, summed over operations */
 } mc_meter;
 
+/*
+ * Rows of a value are sequences, or tokens without padding: sequence i of a group has rows start(i)
+ * … start(i + 1) − 1. Room is the rows rounded up to whole blocks of a product.
+ */
 typedef struct mc_group {
     const mc_network *network;
     const mc_weights *weights;

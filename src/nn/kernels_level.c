@@ -19,6 +19,7 @@
 #define SHUFFLE(a_, b_, ...) __builtin_shuffle(a_, b_, (mc_vector_bits){__VA_ARGS__})
 #endif
 
+/* Comparisons of vectors give all ones or all zeros per lane. */
 static inline mc_vector select(mc_vector_bits where, mc_vector a, mc_vector b)
 {
     return (mc_vector)((where & (mc_vector_bits)a) | (~where & (mc_vector_bits)b));
@@ -63,6 +64,7 @@ static inline mc_vector exp_of(mc_vector x)
     x = select(below, ZERO - 87, x);
     const mc_vector shifted = x * 1.44269504F + shift;
     const mc_vector n = shifted - shift;
+    /* ln 2 in two parts: the first has so few bits that its product with n is exact. */
     const mc_vector r = x - n * .693359375F + n * 2.12194440e-4F;
     mc_vector p = r * 1.9875691500e-4F + 1.3981999507e-3F;
     p = p * r + 8.3334519073e-3F;
@@ -70,6 +72,7 @@ static inline mc_vector exp_of(mc_vector x)
     p = p * r + 1.6666665459e-1F;
     p = p * r + 5.0000001201e-1F;
     p = p * (r * r) + r + 1;
+    /* The shift drops all of `shifted` but n, which lands in the exponent. */
     const mc_vector_bits exponent = (mc_vector_bits)shifted << 23;
     return (mc_vector)((mc_vector_bits)p + exponent);
 }
@@ -118,6 +121,7 @@ static inline void transpose(mc_vector *rows)
          (1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31));
 }
 
+/* The lanes behind the last number are zeros: no read behind the end of an array. */
 static inline mc_vector load_some(const void *from, size_t count)
 {
     mc_vector result = ZERO;
@@ -196,6 +200,7 @@ static float largest_of_vectors(const float *x, size_t count)
 static void softmax(float *scores, size_t count)
 {
     const size_t padded = mc_vector_ceil(count);
+    /* Padding must not raise the maximum, and exp_of takes no number above 0. */
     for (size_t j = count; j < padded; j++)
         scores[j] = scores[0];
     const float largest = largest_of_vectors(scores, padded);
@@ -224,7 +229,9 @@ static void attend(const mc_attention *a, size_t first, const head *h, float *ou
     const size_t n = a->size;
     const size_t left = a->query_count - first;
     const size_t count = left < MC_QUERIES ? left : MC_QUERIES;
+    /* Queries are scaled, not scores: there are fewer of them. */
     const float scale = 1 / sqrtf((float)n);
+    /* The rows of missing queries are multiplied too, and must hold numbers. */
     memset(h->queries, 0, MC_QUERIES * h->size * sizeof(float));
     for (size_t q = 0; q < count; q++)
         scale_row(h->queries + q * h->size, a->queries + (first + q) * a->stride, n, scale);
@@ -269,6 +276,7 @@ static float sum_of(const float *x, size_t width)
     return rest;
 }
 
+/* The mean is subtracted first: the difference of two large sums would lose digits. */
 static float squares_of(const float *x, float mean, size_t width)
 {
     mc_vector total = ZERO;
@@ -289,6 +297,7 @@ static void add(float *out, const float *in, size_t count)
         out[i] += in[i];
 }
 
+/* Everything reads `out` once it holds the sum, so out may be one of the inputs. */
 static void normalize(float *out, const float *in, const float *added, size_t rows, size_t width,
                       const float *gain, const float *shift, float epsilon)
 {
@@ -320,6 +329,7 @@ static inline mc_vector relu(mc_vector x)
     return select((mc_vector_bits)(x < 0), ZERO, x);
 }
 
+/* 1 / (1 + e^−x) for x ≥ 0, e^x / (1 + e^x) below: exp_of takes no number above 0. */
 static inline mc_vector sigmoid(mc_vector x)
 {
     const mc_vector e = exp_of(minus_abs(x));
@@ -395,6 +405,10 @@ static void quantize(uint8_t *out, float *scales, const float *in, size_t rows, 
 {
     for (size_t row = 0; row < rows; row++, in += width, out += width) {
         const float largest = largest_of(in, width);
+        /*
+         * The factor of 0 is infinite, and that of numbers below about 4e-37 too large: the row
+         * counts as zeros.
+         */
         const float factor = 127 / largest;
         scales[row] = largest / 127;
         quantize_row(out, in, factor < 3e38F ? factor : 0, width);

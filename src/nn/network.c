@@ -252,6 +252,9 @@ static stream stream_again(builder *b, const stream *s)
 static int add_block(builder *b, int block, const stream *s, int in, int tokens, int key, int value)
 {
     const architecture *const a = b->a;
+    /*
+     * Without `plain`, both are the same values: a block writes over those of the block before it.
+     */
     const stream first = stream_again(b, s), second = stream_again(b, s);
     const int keys = again(b, key), values = again(b, value);
     b->block = block;
@@ -363,6 +366,7 @@ static mc_status set_limits(mc_network *n, const builder *b, const char *file, m
     n->heads = s->heads;
     n->epsilon = s->epsilon;
     n->padding = s->padding;
+    /* RoBERTa numbers tokens from padding + 1 on: the rows before are of no token. */
     const int skipped = n->positions == MC_POSITIONS_OFFSET ? s->padding + 1 : 0;
     n->max_length = s->positions - skipped;
     if (n->max_length < 1)

@@ -89,6 +89,7 @@ static void finish_grams(const mc_network *n, mc_observed *out)
         const mc_op *const op = &n->ops[i];
         if (op->kind != MC_OP_PRODUCT || !out->arrays[op->weights[0]])
             continue;
+        /* The head's products have one row per sequence. */
         const bool tokens = n->values[op->in[0]].rows == MC_ROWS_TOKENS;
         finish_gram(out->arrays[op->weights[0]], (size_t)n->weights[op->weights[0]].shape[1],
                     tokens ? out->tokens : out->examples);
@@ -148,6 +149,15 @@ static void label_factor(const double *p, size_t labels, size_t factor, double *
         v[j] = -p[j] * sqrt(p[factor] / (rest * tail));
 }
 
+/*
+ * Seeds of a backward pass: derivatives by logits z. Squares of gradients are added, so their sign
+ * does not matter. y is the label, p the softmax, s the sigmoid.
+ *
+ *              own label       expectation over labels
+ *   softmax    pⱼ − [j = y]    a column of label_factor per pass
+ *   sigmoid    sⱼ − [j = y]    √(sⱼ (1 − sⱼ)) for one label per pass, 0 for the others
+ *   normal     2 (z − y)       1; the likelihood of the squared error
+ */
 typedef struct fisher {
     mc_gradients_of form;
     mc_likelihood likelihood;

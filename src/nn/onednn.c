@@ -96,6 +96,7 @@ static __typeof__(omp_set_num_threads) *omp_set_num_threads_;
 #endif
 #endif
 
+/* load_once fills it; afterwards it is only read. Every call of oneDNN follows mc_onednn_begin. */
 static struct {
     pthread_once_t once;
     mc_status status;
@@ -127,6 +128,7 @@ static mc_status load(mc_error *error)
 
 static void load_once(void)
 {
+    /* Each later caller gets a copy of this error. */
     library.error.offset = -1;
     library.status = load(&library.error);
     if (library.status == MC_OK && engine_create_(&library.engine, dnnl_cpu, 0) != dnnl_success)
@@ -272,6 +274,7 @@ static description_ref description_of(dnnl_primitive_t primitive, dnnl_query_t w
 
 /* The objects that creating a block takes; destroyed afterwards. */
 typedef struct block_parts {
+    /* any: W in an order that oneDNN chooses; plain: W as mc_packed_set gets it. */
     description x, any, plain, bias, y;
     int made; /* of the five, in this order */
     dnnl_post_ops_t after;
@@ -287,6 +290,7 @@ static dnnl_status_t describe(block_parts *m, const mc_product *p, size_t rows)
                       transposed = {1, is_padded(p) ? p->in : s->stride};
     const dnnl_data_type_t inputs = data_type(s->inputs);
     const bool int8 = s->inputs == MC_I8;
+    /* `made` counts the descriptions that exist: destroy_parts destroys no other. */
     dnnl_status_t status = describe_tag(&m->x, 2, x, int8 ? dnnl_u8 : inputs, dnnl_ab);
     m->made += status == dnnl_success;
     if (status == dnnl_success)
@@ -376,6 +380,7 @@ static dnnl_status_t make_block(mc_product *p, block_parts *m, size_t rows)
     status = describe_product(m, p->shape.inputs == MC_I8, weights);
     if (status != dnnl_success)
         return status;
+    /* The caller owns scratch, so a product is immutable and several threads can use it. */
     const size_t scratch = memory_desc_get_size_(
         primitive_desc_query_md_(m->multiply, dnnl_query_scratchpad_md, 0));
     block *const made = &p->blocks[p->block_count];
@@ -530,6 +535,7 @@ static mc_status reorder_weights(mc_packed *packed, const void *weights, mc_erro
     return check(status, "reorder weights", error);
 }
 
+/* The product has columns and rows that W lacks: zeros, which add nothing to a sum. */
 static mc_status reorder_padded(mc_packed *packed, const float *weights, mc_error *error)
 {
     const mc_product *const p = packed->product;
@@ -568,6 +574,7 @@ static dnnl_status_t start(running *r, const mc_product *p, void *scratch)
 {
     dnnl_status_t status = stream_create_(&r->stream, library.engine, dnnl_stream_default_flags);
     for (int i = 0; i < p->block_count && status == dnnl_success; i++) {
+        /* x and y differ from block to block; run_block sets their addresses. */
         status = describe_memory(&r->x[i], &p->blocks[i], dnnl_query_src_md, DNNL_MEMORY_NONE);
         if (status == dnnl_success)
             status = describe_memory(&r->y[i], &p->blocks[i], dnnl_query_dst_md, DNNL_MEMORY_NONE);
@@ -622,6 +629,7 @@ static dnnl_status_t run_all(const running *r, const mc_packed *packed, size_t r
     size_t row = 0;
     while (row < rows) {
         const size_t left = rows - row;
+        /* The large block while it is full, the small one for the rest. */
         const int kind = p->block_count > 1 && left >= p->blocks[1].rows;
         const size_t taken = p->blocks[kind].rows;
         const char *const from = x + bytes_of_rows(row, s->in, s->inputs);
@@ -751,10 +759,12 @@ static mc_status make(mc_product *p, mc_error *error)
     if (status == dnnl_success)
         status = make_reorder(p, &small);
     if (status == dnnl_success && gains_by_large_blocks(&p->shape))
+        /* A gain of speed only: without it, all rows are computed in small blocks. */
         (void)make_block(p, &large, MC_PRODUCT_ROWS_MOST);
     destroy_parts(&small);
     destroy_parts(&large);
     MC_TRY(check(status, "multiply matrices", error));
+    /* Sums of int8 are exact, so blocks of any size agree. */
     return p->block_count > 1 && p->shape.inputs != MC_I8 ? compare_blocks(p, error) : MC_OK;
 }
 

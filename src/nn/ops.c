@@ -9,6 +9,7 @@ typedef struct part {
 } part;
 
 /* This member's share of `count` items. */
+/* Shares differ by one item at most and cover all items without overlap. */
 static part part_of(const mc_group *g, size_t count)
 {
     const size_t members = (size_t)mc_team_size(g->team), member = (size_t)g->member;
@@ -103,6 +104,7 @@ static void finish_block(void *user, size_t first, size_t count, const void *sum
     const size_t width = width_of(g, out), row = p->first + first;
     const mc_stored_weight *const w = &g->weights->stored[p->op->weights[0]];
     const mc_int8_columns columns = {w->scales, w->zeros, mc_packed_bias(w->packed[0])};
+    /* A result that only a product reads is rounded while the block is in the cache. */
     float *const kept = g->values->floats[out];
     float *const to = kept ? kept + row * width : g->workspace->block;
     g->kernels->dequantize(to, sums, mc_group_scales(g, p->op->in[0]) + row, count, &columns, width,
@@ -116,6 +118,7 @@ static char *panel_at(const mc_group *g, int value, void *from, mc_dtype dtype, 
                       size_t row)
 {
     const int panels = g->network->values[value].panels;
+    /* A panel has room for all rows of the value, then the next one follows. */
     const size_t before = panels > 1 ? (size_t)panel * mc_group_room(g, value) : 0;
     const int64_t columns = g->network->values[value].width / panels;
     const size_t pitch = (size_t)mc_product_pitch(dtype, columns);
@@ -139,6 +142,7 @@ static mc_status product(const mc_group *g, const mc_op *op, mc_error *error)
     const size_t rows = mc_group_rows(g, out);
     const mc_stored_weight *const stored = &g->weights->stored[op->weights[0]];
     const size_t block = rows_of_blocks(stored);
+    /* Members share whole blocks: a product also writes the rows that fill up the last one. */
     const part blocks = part_of(g, (rows + block - 1) / block);
     if (blocks.first == blocks.end)
         return MC_OK;
@@ -165,6 +169,7 @@ static void attend(const mc_group *g, const mc_op *op, size_t sequence, size_t h
 {
     float *const *const floats = g->values->floats;
     const size_t width = width_of(g, op->out), size = width / (size_t)g->network->heads;
+    /* In the last block there is one query per sequence, its first token. */
     const bool all = g->network->values[op->in[0]].rows == MC_ROWS_TOKENS;
     const size_t start = mc_group_start(g, sequence);
     const size_t length = mc_group_start(g, sequence + 1) - start;
@@ -184,6 +189,7 @@ static mc_status attention(const mc_group *g, const mc_op *op, mc_error *error)
 {
     (void)error;
     const size_t heads = (size_t)g->network->heads;
+    /* Sequences and heads are independent of each other. */
     const part items = part_of(g, g->count * heads);
     for (size_t i = items.first; i < items.end; i++)
         attend(g, op, i / heads, i % heads);
@@ -279,6 +285,10 @@ mc_status mc_group_run(const mc_group *group, mc_error *error)
         if (!mc_team_barrier(group->team, status == MC_OK))
             return status;
         if (has_both(group, op)) {
+            /*
+             * Every row of the float32 result is complete here; the next operation waits for the
+             * rounded ones.
+             */
             narrow(group, op);
             (void)mc_team_barrier(group->team, true);
         }

@@ -15,6 +15,15 @@ enum { GROUP_TOKENS = 1024 };
 
 /* ---- groups ---------------------------------------------------------------------------------- */
 
+/*
+ * Two ways to share a batch among threads. compute_all takes the one with fewer blocks in a row.
+ *
+ *   apart (compute)                      together (compute_together)
+ *
+ *   thread 0: group 0 ──▶ group 2        thread 0: ┐ op ┐ op ┐     values of worker 0
+ *   thread 1: group 1 ──▶ group 3        thread 1: ┘    ┘    ┘     a barrier after each op
+ *   values of its own worker             group after group
+ */
 typedef struct run {
     mc_group whole; /* what all groups share */
     size_t *cuts;   /* [groups + 1]: the first sequence of each group */
@@ -45,6 +54,7 @@ static mc_group group_of(const run *r, size_t index)
 
 static mc_status copy_logits(const mc_group *g, float *out, mc_error *error)
 {
+    /* Groups have different sequences, so threads write different parts of `out`. */
     const size_t labels = (size_t)g->network->labels;
     const float *const found = g->values->floats[g->network->result];
     if (!g->kernels->finite(found, g->count * labels))
@@ -63,6 +73,7 @@ static mc_status compute(void *user, int index, size_t item, mc_error *error)
     g.calls_back = index == 0;
     MC_TRY(mc_group_reserve_values(&g, &r->workers[index], error));
     MC_TRY(mc_group_reserve_workspace(&g, &r->workers[index], error));
+    /* Per thread: OpenMP keeps the number of threads for each calling thread. */
     int restore;
     MC_TRY(mc_onednn_begin(&restore, error));
     const mc_status status = mc_group_run(&g, error);
@@ -97,9 +108,14 @@ static mc_status compute_together(void *user, int member, int members, mc_error 
         g.calls_back = member == 0;
         if (status == MC_OK)
             status = prepare(r, &g, error);
+        /* Nobody may write values before member 0 has made room for them. */
         if (!mc_team_barrier(team, status == MC_OK))
             break;
         status = mc_group_run(&g, error);
+        /*
+         * Logits are copied when all members have computed their share. Member 0 copies them before
+         * it can reserve values for the next group.
+         */
         if (!mc_team_barrier(team, status == MC_OK))
             break;
         if (member == 0)

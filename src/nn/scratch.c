@@ -34,6 +34,7 @@ mc_status mc_scratch_reserve(mc_scratch *scratch, int count, mc_error *error)
     mc_worker *const workers = mc_realloc(scratch->workers, (size_t)count * sizeof *workers);
     if (!workers)
         return mc_fail_memory(error);
+    /* Zeros: a worker without memory. The others keep theirs, which their groups reuse. */
     memset(workers + scratch->count, 0, (size_t)(count - scratch->count) * sizeof *workers);
     scratch->workers = workers;
     scratch->count = count;

@@ -22,6 +22,14 @@
 
 #include <mergecraft/state_dict.h>
 
+/*
+ * A trace goes through these states; a new group starts over.
+ *
+ *   new ──▶ load ──▶ begin ──▶ forward ──▶ backward ──┐
+ *                      ▲          │            ▲      │ other seeds
+ *                      │          │            └──────┤
+ *                      └──────────┴───────────────────┘ next group
+ */
 #define MC_TRACE_KEPT ((size_t)512 << 20)
 
 /* How a backward pass adds the gradients of a group's sequences to what it is given. */

@@ -15,6 +15,7 @@ typedef struct valued {
     double value, slope;
 } valued;
 
+/* d/dx x·s(fx) = s + f·x·s·(1 − s) */
 static valued swish(double x, double factor)
 {
     const double s = sigmoid(factor * x);
@@ -30,6 +31,7 @@ static valued gelu_tanh(double x)
 
 static valued gelu(double x)
 {
+    /* erfc keeps its digits where Φ(x) is close to 0. */
     const double phi = erfc(-x * 0.70710678118654752440) / 2;
     return (valued){x * phi, phi + x * exp(-x * x / 2) * 0.39894228040143267794};
 }

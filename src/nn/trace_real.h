@@ -53,6 +53,10 @@ typedef struct TYPE trace;
 
 /* ---- making one ------------------------------------------------------------------------------ */
 
+/*
+ * A value lies in its block's memory if only that block uses it. Each value is written before it is
+ * read, so the writer sets the block and a reader elsewhere moves the value to the group.
+ */
 static void find_places(trace *t)
 {
     const mc_network *const n = &t->network;
@@ -235,6 +239,7 @@ static size_t longest_of(const mc_batch *batch, size_t first, size_t count)
 static mc_status reserve_scratch(trace *t, mc_error *error)
 {
     const size_t scores = 2 * t->longest * t->longest, pieces = 2 * PIECE * PIECE;
+    /* Attention needs p and dp; rows of normalisations and embeddings need a few more. */
     size_t size = (scores > pieces ? scores : pieces) + 4 * width_of(t, 0) + LANES;
     for (int i = 0; i < t->threads && size > t->scratch_size; i++) {
         mc_free(t->scratch[i]);
@@ -337,6 +342,7 @@ static mc_status share(void *arg, int index, int count, mc_error *error)
 {
     const work *const w = arg;
     (void)error;
+    /* No item writes what another one does, so the order of items does not matter. */
     for (size_t i = (size_t)index; i < w->items; i += (size_t)count)
         w->item(w, i, w->t->scratch[index]);
     return MC_OK;
@@ -370,6 +376,10 @@ static void multiply(const trace *t, bool ta, bool tb, size_t m, size_t n, size_
 {
     const REAL one = 1;
     const int im = (int)m, in = (int)n, ik = (int)k, ia = (int)lda, ib = (int)ldb, ic = (int)ldc;
+    /*
+     * BLAS has columns: row-major C is its Cᵀ = op(B)ᵀ op(A)ᵀ. The last two are lengths of the
+     * texts, which Fortran passes last.
+     */
     t->blas->GEMM(tb ? "T" : "N", ta ? "T" : "N", &in, &im, &ik, &one, b, &ib, a, &ia, &beta, c,
                   &ic, 1, 1);
 }
@@ -448,6 +458,10 @@ static void embed_back_item(const work *w, size_t index, REAL *scratch)
         int64_t *const rows = t->rows + index * t->longest;
         int64_t last = 0;
         for (size_t i = 0; i < count; i++)
+            /*
+             * A word that comes several times in a sequence has one gradient there, which is
+             * squared as a whole. −1 marks tokens that an earlier one has included.
+             */
             rows[i] = row_of_token(t, (int)index, t->batch->starts[t->first + s] + i, &last);
         for (size_t i = 0; i < count; i++) {
             if (rows[i] < 0)
@@ -529,6 +543,13 @@ static void normalize_item(const work *w, size_t index, REAL *x)
 }
 
 /* A row: gradients of its inputs, and of gain and shift, which are summed over the sequence. */
+/*
+ * y = x·gain + shift, with x standardised. With dx = dy·gain:
+ *
+ *   d gain = Σ dy·x      d shift = Σ dy      d in = (dx − mean(dx) − x·mean(dx·x)) / deviation
+ *
+ * Both inputs get the same gradient, since they are added.
+ */
 static void normalize_row_back(const work *w, size_t row, REAL *x, REAL *gains, REAL *shifts)
 {
     trace *const t = w->t;
@@ -536,6 +557,7 @@ static void normalize_row_back(const work *w, size_t row, REAL *x, REAL *gains, 
     const REAL *const gain = t->weights[w->op->weights[0]];
     const REAL *const dy = t->gradients[w->op->out] + row * width;
     REAL *const dx = x + width;
+    /* Computed again: keeping x would take as much memory as the value itself. */
     const REAL scale = standardize(t, w->op, row, x);
     for (size_t j = 0; j < width; j++) {
         gains[j] += dy[j] * x[j];
@@ -594,6 +616,7 @@ static void product_item(const work *w, size_t index, REAL *scratch)
     const REAL *const bias = t->weights[op->weights[1]] + column;
     REAL *const y = t->values[op->out] + row * out + column;
     for (size_t i = 0; i < m; i++)
+        /* The bias first: the product is added to it. */
         memcpy(y + i * out, bias, n * sizeof *y);
     multiply(t, false, true, m, n, in, t->values[op->in[0]] + row * in, in,
              t->weights[op->weights[0]] + column * in, in, 1, y, out);
@@ -671,6 +694,7 @@ static void bias_item(const work *w, size_t index, REAL *scratch)
             sum[j] += t->gradients[w->op->out][row * out + j];
 }
 
+/* y = x Wᵀ + b: dW = dyᵀ x, db = Σ dy over rows, dx = dy W. */
 static mc_status product_back(const work *w, mc_error *error)
 {
     trace *const t = w->t;
@@ -762,6 +786,13 @@ static void softmax_back(const head *h, const REAL *p, REAL *dp)
     }
 }
 
+/*
+ * o = p v with p = softmax(q kᵀ / √size):
+ *
+ *   dv = pᵀ do      dp = do vᵀ      ds as in softmax_back      dq = ds k      dk = dsᵀ q
+ *
+ * Scores are computed again: kept, they would take memory quadratic in the length of a sequence.
+ */
 static void attention_back_item(const work *w, size_t index, REAL *p)
 {
     trace *const t = w->t;
@@ -811,6 +842,7 @@ static void gram_item(const work *w, size_t index, REAL *scratch)
     const size_t row = index / across * GRAM_PIECE, column = index % across * GRAM_PIECE;
     const size_t m = piece_at(in, row, GRAM_PIECE), n = piece_at(in, column, GRAM_PIECE);
     const REAL *const x = t->values[w->op->in[0]];
+    /* The matrix is symmetric; finish_gram copies the upper triangle. */
     if (column < row)
         return;
     multiply(t, true, false, m, n, rows_of(t, w->op->in[0]), x + row, in, x + column, in, 0,
@@ -920,6 +952,10 @@ static mc_status backward_run(trace *t, size_t first, size_t end, mc_gradient_ki
     if (t->network.ops[first].block >= 0) {
         if (!t->keeps_blocks)
             MC_TRY(forward(t, first, end, NULL, error));
+        /*
+         * The first operation of a block writes a value of the block, at offset `at`: this clears
+         * all of the block's gradients, which functions of the backward pass add to.
+         */
         memset(t->gradients[t->network.ops[first].out] - t->places[t->network.ops[first].out].at, 0,
                t->block_size * sizeof(REAL));
     }
