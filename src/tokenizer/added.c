@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+/* A search for whole texts. */
 static const mc_prefix no_prefix = {.text = "", .hash = MC_HASH_START};
 
 void mc_added_free(mc_added *added)
@@ -30,12 +31,19 @@ static mc_status add_text(mc_finder *finder, const char *text, size_t size, size
     return mc_vocabulary_add(&finder->texts, text, size, (int32_t)index, &old, error);
 }
 
-/* Normalises the texts to find into one block; lengths[i] is 0 for tokens that stay as they are. */
+/*
+ * Normalises the texts to find into one block, which the finder points into. lengths[i] is 0 for
+ * tokens that stay as they are.
+ */
 static mc_status normalize_texts(mc_added *added, const mc_normalizer *normalizer, size_t *lengths,
                                  mc_error *error)
 {
     size_t total = 1;
     for (size_t i = 0; i < added->count; i++)
+        /*
+         * The most that normalisation can make of a text, so that no text moves once it is in the
+         * finder.
+         */
         total += added->tokens[i].size * MC_UNICODE_GROWTH;
     char *end = added->normalized_texts = mc_alloc(total);
     mc_buffer buffer = {0};
@@ -44,9 +52,13 @@ static mc_status normalize_texts(mc_added *added, const mc_normalizer *normalize
         const mc_added_token *const token = &added->tokens[i];
         if (!token->normalized)
             continue;
+        /*
+         * Text is searched for these tokens after it was normalised, so they are normalised, too.
+         */
         if (!mc_normalize(normalizer, token->text, token->size, &buffer, &lengths[i])) {
             status = mc_fail_memory(error);
         } else if (lengths[i] == 0) {
+            /* An empty text would be found everywhere. */
             status = mc_fail(error, MC_UNSUPPORTED,
                              "nothing is left of the added token '%s' when it is normalised",
                              token->text);
@@ -82,6 +94,10 @@ mc_status mc_added_prepare(mc_added *added, const mc_normalizer *normalizer, mc_
         return mc_fail_memory(error);
     mc_status status = normalize_texts(added, normalizer, lengths, error);
     if (status == MC_OK)
+        /*
+         * Special tokens first: of two tokens with the same normalised text, the first one added is
+         * found.
+         */
         status = add_texts(added, lengths, true, error);
     if (status == MC_OK)
         status = add_texts(added, lengths, false, error);
@@ -126,6 +142,10 @@ static bool stands_alone(const char *text, const char *end, const char *start, c
     return stop == end || !(flags_at(stop) & MC_WORD);
 }
 
+/*
+ * Passes the text on in order: at each byte the longest token that begins there, and the text
+ * between tokens. `at` may be inside of a character; a token is valid UTF-8, so none begins there.
+ */
 bool mc_added_find(const mc_added *added, const mc_finder *finder, const char *text, size_t size,
                    const mc_added_walk *walk)
 {
@@ -143,9 +163,14 @@ bool mc_added_find(const mc_added *added, const mc_finder *finder, const char *t
         }
         const mc_added_token *const token = &added->tokens[found];
         const char *start = at, *stop = at + length;
+        /* `length` is that of the token: the search goes on behind it. */
         if (token->single_word && !stands_alone(text, end, start, stop))
             continue;
         if (token->left_strip)
+            /*
+             * The blanks may belong to the token before, up to `done`: then no text is between
+             * them.
+             */
             start = blanks_before(text, start);
         if (token->right_strip)
             stop = blanks_after(stop, end);

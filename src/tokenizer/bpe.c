@@ -13,7 +13,10 @@ struct mc_bpe_symbol {
     int32_t before, after; /* indices; −1: none */
 };
 
-/* A merge of a symbol and its successor; outdated if one of them has changed since. */
+/*
+ * A merge of a symbol and its successor. Candidates stay in the heap when a symbol changes;
+ * is_current drops them when they are popped, which is cheaper than removing them.
+ */
 struct mc_bpe_candidate {
     uint64_t order; /* rank << 32 | symbol: the smallest first */
     int32_t merged;
@@ -34,6 +37,10 @@ struct mc_bpe_cached {
 
 uint32_t mc_bpe_character(unsigned char byte)
 {
+    /*
+     * GPT-2's mapping: printable Latin-1 bytes stand for themselves, the others for U+0100 on in
+     * their order. So no token of a vocabulary file has a blank or a control character.
+     */
     if ((byte >= '!' && byte <= '~') || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae)
         return byte;
     if (byte <= ' ')
@@ -45,6 +52,7 @@ mc_status mc_bpe_reserve(mc_bpe *bpe, size_t count, mc_error *error)
 {
     size_t capacity = 16;
     while (capacity < count * 2)
+        /* At most half full: probes stay short. */
         capacity *= 2;
     bpe->merges = mc_alloc(capacity * sizeof *bpe->merges);
     if (!bpe->merges)
@@ -64,6 +72,7 @@ void mc_bpe_free(mc_bpe *bpe)
 /* The slot of a pair, or the free slot for it; NULL: none within MOST_PROBES. */
 static mc_bpe_merge *merge_of(const mc_bpe *bpe, int32_t left, int32_t right)
 {
+    /* Fibonacci hashing: the upper half of the product depends on all bits of both ids. */
     const uint64_t hash = ((uint64_t)(uint32_t)left << 32 | (uint32_t)right) *
                           UINT64_C(0x9e3779b97f4a7c15);
     for (size_t i = 0; i < MOST_PROBES; i++) {
@@ -77,6 +86,7 @@ static mc_bpe_merge *merge_of(const mc_bpe *bpe, int32_t left, int32_t right)
 mc_status mc_bpe_add(mc_bpe *bpe, mc_bpe_merge merge, mc_error *error)
 {
     mc_bpe_merge *const slot = merge_of(bpe, merge.left, merge.right);
+    /* A table with long chains would make every lookup slow: a vocabulary may come from anybody. */
     if (!slot)
         return mc_fail(error, MC_FORMAT, "its merges were chosen so that they are slow to find");
     *slot = merge;
@@ -85,6 +95,7 @@ mc_status mc_bpe_add(mc_bpe *bpe, mc_bpe_merge merge, mc_error *error)
 
 /* ---- the heap -------------------------------------------------------------------------------- */
 
+/* A binary heap: the children of entry i are 2 i + 1 and 2 i + 2. */
 static void push(mc_bpe_scratch *scratch, mc_bpe_candidate candidate, mc_ids *ids)
 {
     if (!MC_GROW(scratch->heap, scratch->heap_count, scratch->heap_capacity)) {
@@ -139,9 +150,15 @@ static bool is_current(const mc_bpe *bpe, const mc_bpe_symbol *symbols, mc_bpe_c
     if (symbol->id == MC_NO_TOKEN || symbol->after < 0)
         return false;
     const mc_bpe_merge *const merge = merge_of(bpe, symbol->id, symbols[symbol->after].id);
+    /* One of the two may be another token by now, whose merge was queued as well. */
     return merge && merge->left != MC_NO_TOKEN && merge->merged == candidate.merged;
 }
 
+/*
+ * The merge of the lowest rank first, of equal ranks the leftmost. With a heap this takes n log n
+ * steps; searching the word again after each merge takes n², which one long word without blanks
+ * makes slow.
+ */
 static void apply_merges(const mc_bpe *bpe, mc_bpe_scratch *scratch, size_t count, mc_ids *ids)
 {
     mc_bpe_symbol *const symbols = scratch->symbols;
@@ -158,6 +175,7 @@ static void apply_merges(const mc_bpe *bpe, mc_bpe_scratch *scratch, size_t coun
         symbols[gone].id = MC_NO_TOKEN;
         if (symbols[at].after >= 0)
             symbols[symbols[at].after].before = at;
+        /* The new token has two new neighbours: it may merge with either. */
         consider(bpe, scratch, symbols[at].before, ids);
         consider(bpe, scratch, at, ids);
     }
@@ -199,6 +217,7 @@ static size_t spell(const mc_bpe *bpe, const char *word, size_t size, mc_bpe_sym
 static void merge_word(const mc_bpe *bpe, const char *word, size_t size, mc_bpe_scratch *scratch,
                        mc_ids *ids)
 {
+    /* Symbols are numbered by int32_t, and the low half of a candidate's order holds the number. */
     if (size > INT32_MAX / 4 || !reserve_symbols(scratch, size)) {
         ids->failed = true;
         return;
@@ -215,6 +234,7 @@ static int32_t find_word(const mc_tokenizer *tokenizer, const char *word, size_t
 {
     if (size > MC_TOKEN_BYTES)
         return MC_NO_TOKEN;
+    /* A byte is spelled with one or two bytes. */
     if (!mc_buffer_reserve(&scratch->spelling, 2 * MC_TOKEN_BYTES)) {
         ids->failed = true;
         return MC_NO_TOKEN;
@@ -257,6 +277,7 @@ static bool prepare_cache(mc_bpe_scratch *scratch, uint64_t serial)
 
 static mc_bpe_cached *cached(const mc_bpe_scratch *scratch, const char *word, size_t size)
 {
+    /* FNV-1a. */
     uint64_t hash = size;
     for (size_t i = 0; i < size; i++)
         hash = (hash ^ (unsigned char)word[i]) * UINT64_C(0x100000001b3);
@@ -266,6 +287,7 @@ static mc_bpe_cached *cached(const mc_bpe_scratch *scratch, const char *word, si
 static void encode_cached(const mc_tokenizer *tokenizer, const char *word, size_t size,
                           mc_bpe_scratch *scratch, mc_ids *ids)
 {
+    /* Longer words are rare, and would make all entries larger. */
     if (size > CACHED_BYTES) {
         encode_word(tokenizer, word, size, scratch, ids);
         return;
@@ -279,6 +301,7 @@ static void encode_cached(const mc_tokenizer *tokenizer, const char *word, size_
     const size_t before = ids->count;
     encode_word(tokenizer, word, size, scratch, ids);
     const size_t count = ids->count - before;
+    /* Incomplete tokens must not be cached. */
     if (ids->failed || count > CACHED_IDS)
         return;
     entry->size = (uint8_t)size;
@@ -314,6 +337,7 @@ void mc_bpe_encode(const mc_tokenizer *tokenizer, const char *text, size_t size,
                    mc_bpe_scratch *scratch, mc_ids *ids)
 {
     const mc_bpe *const bpe = &tokenizer->bpe;
+    /* The first word of a text is then the same token as inside of a sentence. */
     if (bpe->prefix_space && text[0] != ' ')
         text = with_blank(&scratch->text, text, size++);
     if (!text || !prepare_cache(scratch, tokenizer->serial)) {

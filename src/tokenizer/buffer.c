@@ -6,6 +6,7 @@ bool mc_buffer_reserve(mc_buffer *buffer, size_t size)
 {
     if (size <= buffer->capacity)
         return true;
+    /* Not mc_realloc: the contents are not needed, so nothing is copied. */
     char *const bytes = mc_alloc(size);
     if (!bytes)
         return false;

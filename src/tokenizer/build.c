@@ -36,6 +36,7 @@ mc_status mc_build_token(const json_t *block, int32_t id, mc_added_token *token,
     MC_TRY(mc_build_flag(block, "lstrip", false, &token->left_strip, error));
     MC_TRY(mc_build_flag(block, "rstrip", false, &token->right_strip, error));
     MC_TRY(mc_build_flag(block, "single_word", false, &token->single_word, error));
+    /* The default of the package `tokenizers`: special tokens are searched in the raw text. */
     return mc_build_flag(block, "normalized", !token->special, &token->normalized, error);
 }
 
@@ -149,6 +150,7 @@ mc_status mc_build_find(const mc_tokenizer *tokenizer, const char *what, const c
 {
     const size_t size = strlen(token);
     const mc_added *const added = &tokenizer->added;
+    /* An added token hides a token of the vocabulary with the same text. */
     const int32_t index = mc_vocabulary_find(&added->texts, token, size);
     *id = index == MC_NO_TOKEN ? mc_vocabulary_find(&tokenizer->vocabulary, token, size)
                                : added->tokens[index].id;
@@ -181,6 +183,7 @@ void mc_build_bpe(mc_tokenizer *tokenizer)
     for (unsigned byte = 0; byte < 256; byte++) {
         char text[4];
         const char *const end = mc_utf8_put(text, mc_bpe_character((unsigned char)byte));
+        /* A vocabulary may lack bytes: those are unknown, or dropped. */
         bpe->bytes[byte] = mc_vocabulary_find(&tokenizer->vocabulary, text, (size_t)(end - text));
     }
 }
@@ -233,10 +236,9 @@ mc_status mc_build_added_reserve(mc_tokenizer *tokenizer, size_t count, mc_error
                          : mc_fail_memory(error);
 }
 
-/* The id of a new token that is not in the vocabulary. */
 /*
- * New tokens follow the vocabulary, or the largest added id where files left a gap, as the
- * tokenizers package numbers them.
+ * Returns the id of a new token that is not in the vocabulary. It follows the vocabulary, or the
+ * largest added id where files left a gap, as the package `tokenizers` numbers them.
  */
 static int32_t next_id(const mc_tokenizer *tokenizer)
 {
@@ -247,6 +249,10 @@ static int32_t next_id(const mc_tokenizer *tokenizer)
 mc_status mc_build_added(mc_tokenizer *tokenizer, mc_added_token token, mc_error *error)
 {
     mc_added *const added = &tokenizer->added;
+    /*
+     * The package numbers tokens itself; a file that states another id would have other rows of the
+     * embedding than the model was trained with.
+     */
     const int32_t stated = token.id;
     int32_t old;
     char *const text = mc_strdup(token.text);
@@ -258,6 +264,7 @@ mc_status mc_build_added(mc_tokenizer *tokenizer, mc_added_token token, mc_error
     const bool known = token.id != MC_NO_TOKEN;
     if (!known)
         token.id = next_id(tokenizer);
+    /* Stored before the checks, so that mc_added_free also frees the text after an error. */
     added->tokens[added->count++] = token;
     added->largest = token.id > added->largest ? token.id : added->largest;
     if (token.size == 0)
@@ -269,6 +276,7 @@ mc_status mc_build_added(mc_tokenizer *tokenizer, mc_added_token token, mc_error
         mc_vocabulary_add(&added->texts, text, token.size, (int32_t)added->count - 1, &old, error));
     if (old != MC_NO_TOKEN)
         return mc_fail(error, MC_FORMAT, "added token '%s' is there twice", text);
+    /* A token of the vocabulary has its place in the table already. */
     return known ? MC_OK : set_token(tokenizer, token.id, text, error);
 }
 

@@ -1,7 +1,10 @@
 /*
- * The pattern is, with its alternatives in order:
+ * GPT-2's pattern, which splits a text into words. Its alternatives, in the order in which they are
+ * tried:
  *
  *     's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
+ *
+ * It is matched by hand: every alternative is decided by the kinds of the next characters.
  */
 #include "tokenizer/byte_level.h"
 
@@ -21,6 +24,7 @@ static unsigned kind_at(const char *at, size_t *length)
 /* Bytes of a contraction such as 's or 're; 0: none. */
 static size_t contraction(const char *text, size_t size)
 {
+    /* strchr also finds the terminator, hence the second condition. */
     if (size >= 2 && strchr("stmd", text[1]) && text[1])
         return 2;
     if (size >= 3 && (memcmp(text + 1, "re", 2) == 0 || memcmp(text + 1, "ve", 2) == 0 ||
@@ -58,6 +62,7 @@ size_t mc_byte_level_word(const char *text, size_t size)
     const size_t short_form = text[0] == '\'' ? contraction(text, size) : 0;
     if (short_form)
         return short_form;
+    /* " ?" of the pattern: one blank belongs to the word that follows. */
     const size_t start = text[0] == ' ' && size > 1;
     const unsigned kind = kind_at(text + start, &length);
     if (kind != MC_SPACE)

@@ -87,11 +87,13 @@ mc_status mc_tokenizer_config_read(const mc_tokenizer_config_paths *paths, mc_to
     if (!out->values && !(out->values = json_object()))
         return mc_fail_memory(error);
     MC_TRY(find_class(paths->model_config, out, error));
+    /* This member replaces the two older files, as in transformers. */
     if (json_object_get(out->values, "added_tokens_decoder"))
         return MC_OK;
     MC_TRY(mc_tokenizer_config_load(paths->added_tokens, false, &out->added, error));
     const mc_status status = mc_tokenizer_config_load(paths->special_tokens_map, false, &special,
                                                       error);
+    /* special_tokens_map.json wins over tokenizer_config.json. */
     const bool merged = status != MC_OK || !special ||
                         json_object_update(out->values, special) == 0;
     json_decref(special);
@@ -101,6 +103,7 @@ mc_status mc_tokenizer_config_read(const mc_tokenizer_config_paths *paths, mc_to
 const char *mc_tokenizer_config_text(const mc_tokenizer_config *config, const char *name)
 {
     const json_t *const value = json_object_get(config->values, name);
+    /* A special token is a text, or an object with attributes. */
     const json_t *const content = json_object_get(value, "content");
     return json_string_value(content ? content : value);
 }

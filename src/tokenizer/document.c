@@ -103,6 +103,7 @@ static mc_status read_table(mc_document *d, const json_t *vocab, mc_error *error
 static mc_status read_pieces(mc_document *d, const json_t *vocab, mc_error *error)
 {
     for (size_t i = 0; i < json_array_size(vocab); i++) {
+        /* An id of Unigram is the place in the list. */
         const json_t *const piece = json_array_get(vocab, i), *const score = json_array_get(piece,
                                                                                             1);
         const char *const text = json_string_value(json_array_get(piece, 0));
@@ -253,6 +254,7 @@ static void write_vocabulary(const mc_document *d, const mc_document_token *toke
     const bool pieces = strcmp(d->model, "Unigram") == 0;
     mc_text_add(to, pieces ? "[" : "{");
     for (size_t i = 0; i < count; i++) {
+        /* The indentation of the package `tokenizers`, so that a diff shows changes only. */
         mc_text_add(to, "%s\n      %s", i ? "," : "", pieces ? "[\n        " : "");
         add_string(to, tokens[i].text);
         if (pieces) {
@@ -288,6 +290,7 @@ static void write_added(const mc_document_added *tokens, size_t count, mc_text *
 }
 
 /* Takes over the parts of a document that was parsed from the new text. */
+/* Everything is checked on a new document first, so an error leaves the old one unchanged. */
 static void replace(mc_document *d, mc_document *by)
 {
     const mc_document old = *d;
@@ -317,6 +320,7 @@ static mc_status parse_with(const mc_document *d, bool in_model, const char *nam
 
 static const char *part_of_merge(const json_t *merge, size_t part, char *buffer)
 {
+    /* A merge is "a b" in older files and ["a", "b"] in newer ones. */
     const char *const text = json_string_value(merge);
     const char *const blank = text ? strchr(text, ' ') : NULL;
     if (!text)

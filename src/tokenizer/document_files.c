@@ -19,6 +19,7 @@ static json_t *vocab_of_lines(const char *text)
         const size_t length = strcspn(at, "\n");
         const size_t size = length > 0 && at[length - 1] == '\r' ? length - 1 : length;
         char *const token = mc_strndup(at, size);
+        /* mc_json_put passes a failure on: NULL for the value makes the object NULL. */
         if (!token || !json_object_get(vocab, token))
             vocab = mc_json_put(vocab, token ? token : "", token ? json_integer(id) : NULL);
         mc_free(token);
@@ -78,6 +79,7 @@ static bool has_token(const mc_document *d, const additions *a, const char *text
 {
     size_t count;
     const mc_document_token *const tokens = mc_document_tokens(d, &count);
+    /* Tokens are in the order of their ids. */
     size_t low = 0, high = count;
     while (low < high) {
         const size_t middle = (low + high) / 2;
@@ -103,6 +105,7 @@ static void add_missing(const mc_document *d, additions *a, const char *text, lo
         .text = text,
         .id = (int32_t)id,
         .special = json_is_true(json_object_get(block, "special")),
+        /* A token of added_tokens.json has no attributes: it is an ordinary one. */
         .normalized = !block || json_is_true(json_object_get(block, "normalized")),
         .left_strip = json_is_true(json_object_get(block, "lstrip")),
         .right_strip = json_is_true(json_object_get(block, "rstrip")),

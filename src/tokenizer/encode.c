@@ -56,8 +56,13 @@ static mc_status tokenize(passage *p, const char *text, size_t size, mc_error *e
 {
     const mc_added *const added = &p->tokenizer->added;
     const mc_added_walk walk = {normalize_piece, add_token, p};
+    /*
+     * Text and pair have a list of their own: truncation needs both lengths before any id is
+     * placed.
+     */
     p->ids->count = 0;
     p->ids->failed = false;
+    /* Each wrong byte becomes U+FFFD, three bytes. All later stages rely on valid UTF-8. */
     if (mc_utf8_valid(text, size) < size) {
         mc_buffer *const buffer = &p->scratch->repaired;
         if (size > SIZE_MAX / 3 || !mc_buffer_reserve(buffer, size * 3))

@@ -55,8 +55,10 @@ static void put(writer *w, uint32_t code)
     const uint32_t *lowered = &code;
     if (w->steps->lower && (character.flags & MC_LOWERED))
         lowered = mc_unicode_lowered(code, &count);
+    /* Marks are only reordered where stripping has decomposed the text (NFD). */
     if (!character.combining || !w->steps->strip)
         end_run(w);
+    /* A run that is in order needs no sorting, which takes memory. */
     w->unordered |= character.combining < w->last;
     for (size_t i = 0; i < count; i++)
         w->end = mc_utf8_put(w->end, lowered[i]);
@@ -138,6 +140,7 @@ static void put_ascii(writer *w, int16_t byte)
 {
     if (byte < 0)
         return;
+    /* Only behind marks there is a run to end: ASCII is the common case. */
     if (w->run != w->end)
         end_run(w);
     *w->end++ = (char)byte;
@@ -147,6 +150,7 @@ static void put_ascii(writer *w, int16_t byte)
 bool mc_normalize(const mc_normalizer *normalizer, const char *text, size_t size, mc_buffer *out,
                   size_t *length)
 {
+    /* Room for the most that a text can grow, so that the writer needs no checks. */
     if (size > SIZE_MAX / MC_UNICODE_GROWTH || !mc_buffer_reserve(out, size * MC_UNICODE_GROWTH))
         return false;
     writer w = {.steps = normalizer, .end = out->bytes, .run = out->bytes};

@@ -19,6 +19,9 @@ static bool is_type(const json_t *block, const char *type)
     return strcmp(type_of(block), type) == 0;
 }
 
+/*
+ * Parts that are not implemented are rejected: skipping one would give other ids without any error.
+ */
 static mc_status not_known(const char *part, const json_t *block, const char *known,
                            mc_error *error)
 {
@@ -48,6 +51,7 @@ static mc_status read_normalizer(mc_tokenizer *tokenizer, const json_t *json, mc
     MC_TRY(mc_build_flag(block, "clean_text", true, &steps->clean, error));
     MC_TRY(mc_build_flag(block, "handle_chinese_chars", true, &steps->chinese, error));
     MC_TRY(mc_build_flag(block, "lowercase", true, &steps->lower, error));
+    /* null follows `lowercase`, as in the package `tokenizers`. */
     return mc_build_flag(block, "strip_accents", steps->lower, &steps->strip, error);
 }
 
@@ -80,6 +84,7 @@ static mc_status check_bpe(const json_t *model, mc_error *error)
         if (text && *text)
             return mc_fail(error, MC_UNSUPPORTED, "BPE with '%s' is not known", texts[i]);
     }
+    /* Dropout makes ids random; it is meant for training. */
     if (json_number_value(json_object_get(model, "dropout")) != 0)
         return mc_fail(error, MC_UNSUPPORTED, "BPE with 'dropout' is not known");
     MC_TRY(mc_build_flag(model, "byte_fallback", false, &fallback, error));
@@ -221,6 +226,7 @@ static mc_status read_template(mc_template *template, const json_t *block, const
     for (size_t i = 0; i < json_array_size(parts); i++)
         MC_TRY(read_part(template, json_array_get(parts, i),
                          json_object_get(block, "special_tokens"), error));
+    /* Truncation counts each sequence once. */
     if (count_parts(template, MC_PART_TEXT) != 1 || count_parts(template, MC_PART_PAIR) != pairs)
         return mc_fail(error, MC_UNSUPPORTED, "post_processor: expected '%s' to have %s", name,
                        pairs ? "the sequences A and B once each" : "the sequence A, once");

@@ -49,6 +49,7 @@ mc_status mc_tokenizer_make_roberta(mc_tokenizer *tokenizer, const mc_tokenizer_
 {
     mc_bpe *const bpe = &tokenizer->bpe;
     int32_t cls, sep;
+    /* RobertaTokenizer always splits by GPT-2's pattern. */
     bpe->split = true;
     MC_TRY(mc_build_flag(config->values, "add_prefix_space", false, &bpe->prefix_space, error));
     MC_TRY(mc_special_add(tokenizer, config, added_tokens, error));
@@ -73,6 +74,7 @@ static mc_status load_text(const char *path, char **text, size_t *size, mc_error
 mc_status mc_tokenizer_read_vocab_txt(mc_tokenizer *tokenizer, const char *path,
                                       const mc_tokenizer_config *config, mc_error *error)
 {
+    /* vocab.txt has no settings of its own: the class decides, also where no file names it. */
     mc_tokenizer_config bert = *config;
     size_t size = 0;
     MC_TRY(check_class(config, MC_TOKENIZER_BERT, "vocab.txt", error));

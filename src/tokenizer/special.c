@@ -228,6 +228,7 @@ static mc_status add_with_ids(mc_tokenizer *tokenizer, const mc_tokenizer_config
     }
     qsort(list->items, list->count, sizeof *list->items, by_id);
     for (size_t i = 0; i < list->count; i++) {
+        /* by_id puts equal ids in the order in which they were found. */
         if (i + 1 < list->count && list->items[i].id == list->items[i + 1].id)
             continue;
         MC_TRY(add_found(tokenizer, config, &list->items[i], error));
@@ -256,12 +257,14 @@ mc_status mc_special_add(mc_tokenizer *tokenizer, const mc_tokenizer_config *con
     const size_t with_ids = json_array_size(added_tokens) + json_object_size(config->added) +
                             json_object_size(
                                 json_object_get(config->values, "added_tokens_decoder"));
+    /* An upper bound: texts that repeat are added once. */
     const size_t most = json_array_size(added_tokens) + with_ids + NAMES +
                         json_array_size(further) + json_object_size(further) +
                         json_object_size(config->values);
     if (added_tokens && !json_is_array(added_tokens))
         return mc_fail(error, MC_FORMAT, "added_tokens: expected a list");
     MC_TRY(mc_build_added_reserve(tokenizer, most, error));
+    /* Those of a known class are added below, with those of other files. */
     if (config->class == MC_TOKENIZER_AS_STORED)
         MC_TRY(add_stored(tokenizer, added_tokens, error));
     found_list list = {.items = mc_alloc_zero(with_ids, sizeof *list.items)};
@@ -269,6 +272,7 @@ mc_status mc_special_add(mc_tokenizer *tokenizer, const mc_tokenizer_config *con
                                   : mc_fail_memory(error);
     mc_free(list.items);
     MC_TRY(status);
+    /* Tokens with ids come first: a token that is new gets the next free id. */
     MC_TRY(add_named(tokenizer, config, error));
     return add_further(tokenizer, config, error);
 }

@@ -20,6 +20,7 @@ static size_t skip_blanks(const char *text, size_t at, size_t end)
 static size_t skip_string(const char *text, size_t at, size_t end)
 {
     for (at++; at < end && text[at] != '"'; at++)
+        /* The character behind a backslash never ends the string. */
         at += text[at] == '\\';
     return at < end ? at + 1 : end;
 }
@@ -67,12 +68,14 @@ bool mc_splice_find(const char *text, mc_span within, const char *name, mc_span 
         return false;
     size_t at = skip_blanks(text, within.first + 1, end);
     while (at < end && text[at] == '"') {
+        /* Names are compared as they are written: those that are searched need no escapes. */
         const size_t key = at + 1;
         at = skip_string(text, at, end);
         const bool same = at - key == length + 1 && memcmp(text + key, name, length) == 0;
         at = skip_blanks(text, at, end) + 1; /* the colon */
         at = skip_blanks(text, at, end);
         const mc_span value = {at, skip_value(text, at, end)};
+        /* No break: of a name that appears twice the last value counts, as for JSON parsers. */
         if (same)
             *out = value;
         found |= same;

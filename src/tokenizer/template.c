@@ -24,6 +24,10 @@ static void cut(size_t *first, size_t *second, size_t most)
         return;
     size_t *const shorter = *first <= *second ? first : second;
     size_t *const longer = *first <= *second ? second : first;
+    /*
+     * "longest_first" of the package `tokenizers`. Of an odd number, the longer text keeps one
+     * token more.
+     */
     if (*shorter < most - *shorter && *shorter <= most) {
         *longer = most - *shorter;
     } else {
@@ -36,6 +40,7 @@ static bool reserve(mc_encoding *out, size_t count)
 {
     if (count <= out->capacity)
         return true;
+    /* An encoding is reused for many texts: it grows by half, so that it seldom grows. */
     const size_t capacity = count + count / 2 + 64;
     int32_t *const ids = mc_realloc(out->ids, capacity * sizeof *ids);
     if (!ids)
@@ -77,6 +82,7 @@ mc_status mc_template_apply(const mc_tokenizer *tokenizer, const mc_ids *text, c
     for (size_t i = 0; i < template->count; i++) {
         const mc_template_part *const part = &template->parts[i];
         const int side = part->kind == MC_PART_PAIR;
+        /* Truncation on the left keeps the end of a text. */
         const size_t skipped = tokenizer->cut_left ? sides[side]->count - kept[side] : 0;
         if (part->kind == MC_PART_TOKEN)
             add(out, &part->id, 1, part->type);

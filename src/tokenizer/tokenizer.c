@@ -82,12 +82,14 @@ static void read_config(mc_tokenizer *tokenizer, const json_t *config)
     const json_t *const stated = json_object_get(config, "model_max_length");
     const double length = json_number_value(stated ? stated : json_object_get(config, "max_len"));
     const char *const side = json_string_value(json_object_get(config, "truncation_side"));
+    /* A limit beyond any model means none. */
     if (length >= 1 && length <= 1 << 24)
         tokenizer->max_length = (size_t)length;
     tokenizer->cut_left = side && strcmp(side, "left") == 0;
 }
 
 /* Drops unused ids from the end of the table. */
+/* The table grows by doubling. */
 static void trim(mc_tokenizer *tokenizer)
 {
     while (tokenizer->token_count && !tokenizer->tokens[tokenizer->token_count - 1])
@@ -111,6 +113,10 @@ static mc_status check_template(const mc_tokenizer *tokenizer, const mc_template
 static mc_status finish(mc_tokenizer *tokenizer, mc_error *error)
 {
     static atomic_uint_least64_t serial;
+    /*
+     * Unique in the process: the address of a closed tokenizer may be used again, and a cache of
+     * words would take the new one for it.
+     */
     tokenizer->serial = ++serial;
     trim(tokenizer);
     mc_normalizer_prepare(&tokenizer->normalizer);
@@ -122,6 +128,7 @@ static mc_status finish(mc_tokenizer *tokenizer, mc_error *error)
 static mc_status read_files(mc_tokenizer *tokenizer, tokenizer_files *files, mc_error *error)
 {
     char *const *const paths = files->paths;
+    /* tokenizer.json has everything; transformers prefers it, too. */
     const char *const main_file = paths[JSON]        ? paths[JSON]
                                   : paths[VOCAB_TXT] ? paths[VOCAB_TXT]
                                                      : paths[VOCAB_JSON];

@@ -12,6 +12,7 @@ typedef struct mapping {
 static const uint32_t *replacement(const mapping *map, uint32_t code, size_t *count)
 {
     size_t low = 0, high = map->count;
+    /* The caller asks only for characters with the flag, so the code is in the table. */
     while (high - low > 1) {
         const size_t middle = (low + high) / 2;
         if (map->codes[middle] <= code)

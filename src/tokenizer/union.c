@@ -34,6 +34,7 @@ static int32_t find(const mc_vocabulary *vocabulary, const char *text)
     return mc_vocabulary_find(vocabulary, text, strlen(text));
 }
 
+/* A tokenizer may have tokens for which the model has no row of its embedding. */
 static bool has_row(const mc_union_input *input, int32_t id)
 {
     return input->rows == 0 || (size_t)id < input->rows;
@@ -49,6 +50,7 @@ static mc_status reserve(builder *b, mc_error *error)
         mc_document_added_tokens(b->inputs[i].document, &count);
         added += count;
     }
+    /* mc_vocabulary_reserve takes the final number, so the texts are counted first. */
     all += b->options->wanted_count;
     b->tokens = mc_alloc((all + added) * sizeof *b->tokens);
     if (!b->tokens)
@@ -71,6 +73,7 @@ static mc_status add_base(builder *b, mc_error *error)
                            tokens[i].text, base->rows, tokens[i].id);
         MC_TRY(mc_vocabulary_add(&b->ids, tokens[i].text, strlen(tokens[i].text), tokens[i].id,
                                  &old, error));
+        /* Tokens are in the order of ids, so the last one has the largest. */
         b->next = tokens[i].id + 1;
     }
     const mc_document_added *const added = mc_document_added_tokens(base->document, &count);
@@ -153,6 +156,7 @@ static mc_status add_wanted(builder *b, const char *text, mc_error *error)
     mc_document_added token = {.text = text, .normalized = true};
     if (find(&b->ids, text) != MC_NO_TOKEN)
         return MC_OK;
+    /* From the last input on, so that the attributes of the first one stay. */
     for (size_t i = b->count; i-- > 0;) {
         const mc_document_added *const added = find_added(b->inputs[i].document, text);
         if (added)
@@ -187,6 +191,7 @@ static mc_status finish(builder *b, mc_error *error)
     const char *const text = mc_document_text(base, &size);
     mc_document_added_tokens(base, &before);
     MC_TRY(mc_document_parse(text, size, &out->document, error));
+    /* Without new tokens the document stays byte for byte. */
     if (b->token_count > before)
         MC_TRY(mc_document_set_added(out->document, b->tokens, b->token_count, error));
     out->count = (size_t)b->next;
@@ -201,6 +206,10 @@ static mc_status finish(builder *b, mc_error *error)
 
 static mc_status build(builder *b, mc_error *error)
 {
+    /*
+     * Ordinary tokens of all models before added ones: an added token with the text of an ordinary
+     * one gets its id.
+     */
     const bool all = !b->options->base_only;
     MC_TRY(reserve(b, error));
     MC_TRY(add_base(b, error));

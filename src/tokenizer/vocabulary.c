@@ -36,6 +36,7 @@ mc_status mc_vocabulary_reserve(mc_vocabulary *vocabulary, size_t count, mc_erro
 {
     size_t capacity = 16;
     while (capacity < count * 2)
+        /* At most half full: probes stay short. */
         capacity *= 2;
     vocabulary->slots = mc_alloc_zero(capacity, sizeof *vocabulary->slots);
     if (!vocabulary->slots)
@@ -76,6 +77,7 @@ mc_status mc_vocabulary_add(mc_vocabulary *vocabulary, const char *text, size_t 
 {
     static const mc_prefix none = {.text = "", .size = 0};
     const uint64_t hash = hash_of(MC_HASH_START, text, size);
+    /* mc_vocabulary_longest keeps a hash per byte on the stack. */
     if (size > MC_TOKEN_BYTES)
         return mc_fail(error, MC_FORMAT, "expected tokens of at most %d bytes, found one of %zu",
                        MC_TOKEN_BYTES, size);
@@ -105,6 +107,7 @@ int32_t mc_vocabulary_find(const mc_vocabulary *vocabulary, const char *text, si
 int32_t mc_vocabulary_longest(const mc_vocabulary *vocabulary, const mc_prefix *prefix,
                               const char *text, size_t size, size_t *length)
 {
+    /* hashes[i]: of the prefix and the first i bytes. */
     uint64_t hashes[MC_TOKEN_BYTES + 1];
     const size_t longest = vocabulary->longest > prefix->size ? vocabulary->longest - prefix->size
                                                               : 0;
@@ -112,6 +115,7 @@ int32_t mc_vocabulary_longest(const mc_vocabulary *vocabulary, const mc_prefix *
     hashes[0] = prefix->hash;
     for (size_t i = 0; i < most; i++)
         hashes[i + 1] = next_hash(hashes[i], text[i]);
+    /* The longest first. Each try costs a lookup, not another pass over the text. */
     for (size_t i = most; i > 0; i--) {
         const mc_vocabulary_slot *const slot = slot_of(vocabulary, prefix, text, i, hashes[i]);
         if (slot && slot->text) {

@@ -16,6 +16,7 @@ static void encode_word(const mc_tokenizer *tokenizer, const char *word, size_t 
     const mc_wordpiece *const model = &tokenizer->wordpiece;
     const size_t before = ids->count;
     const mc_prefix *prefix = &no_prefix;
+    /* As in BERT. It also bounds the time for a text without blanks. */
     if (characters > model->most_characters) {
         mc_ids_add(ids, model->unknown);
         return;
@@ -24,6 +25,7 @@ static void encode_word(const mc_tokenizer *tokenizer, const char *word, size_t 
         const int32_t id = mc_vocabulary_longest(&tokenizer->vocabulary, prefix, word + at,
                                                  size - at, &length);
         if (id == MC_NO_TOKEN) {
+            /* One unknown token for the word, not one per part. */
             ids->count = before;
             mc_ids_add(ids, model->unknown);
             return;
