@@ -20,6 +20,7 @@ typedef struct cursor {
 } cursor;
 
 /* Consumes what ends a field: a comma, or the end of line or file. False for anything else. */
+/* "\r" alone is not an end of line, so it stays in the field. */
 static bool end_field(cursor *c)
 {
     if (c->at < c->end && *c->at == '\r' && (c->at + 1 == c->end || c->at[1] == '\n'))
@@ -42,8 +43,13 @@ static bool move_to_quote(cursor *c, char **to)
 {
     char *const quote = memchr(c->at, '"', (size_t)(c->end - c->at));
     const size_t size = (size_t)((quote ? quote : c->end) - c->at);
+    /* Quoted fields may hold line ends; error texts count lines of the file. */
     for (const char *b = c->at; (b = memchr(b, '\n', (size_t)(c->at + size - b))); b++)
         c->line++;
+    /*
+     * The text becomes shorter with each doubled quote, so it is moved to the left, over bytes that
+     * have been read.
+     */
     memmove(*to, c->at, size);
     *to += size;
     c->at += size;
@@ -53,6 +59,7 @@ static bool move_to_quote(cursor *c, char **to)
 /* Unquotes in place. */
 static mc_status read_quoted(cursor *c, field *out, mc_error *error)
 {
+    /* An open quote runs to the end of the file: the line where it begins is the one to look at. */
     const size_t first_line = c->line;
     char *to = ++c->at;
     *out = (field){to, 0};
@@ -92,6 +99,7 @@ static mc_status read_field(cursor *c, field *out, mc_error *error)
 
 static bool skip_blank_lines(cursor *c)
 {
+    /* Files often end with blank lines. */
     for (; c->at < c->end && (*c->at == '\n' || *c->at == '\r'); c->at++)
         c->line += *c->at == '\n';
     return c->at < c->end;

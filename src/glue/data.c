@@ -28,6 +28,7 @@ struct mc_glue_data {
 
 /* ---- cells to examples ---- */
 
+/* A column that the file lacks has no cells; each of its values is null. */
 static mc_cell cell_at(const mc_table *table, mc_glue_role role, size_t row)
 {
     const mc_column *const column = &table->columns[role];
@@ -89,6 +90,7 @@ static int64_t read_index(const mc_table *table, size_t row, size_t place)
                               : NAN;
     if (cell.kind == MC_CELL_INTEGER)
         return cell.integer;
+    /* Above 2^53 a double skips integers. */
     return number == floor(number) && fabs(number) < 0x1p53 ? (int64_t)number : (int64_t)place;
 }
 
@@ -128,6 +130,7 @@ mc_glue_format mc_glue_format_of(const char *name, const char *bytes, size_t siz
     } endings[] = {{".parquet", MC_GLUE_PARQUET}, {".tsv", MC_GLUE_TSV},
                    {".csv", MC_GLUE_CSV},         {".jsonl", MC_GLUE_JSONL},
                    {".json", MC_GLUE_JSONL},      {".ndjson", MC_GLUE_JSONL}};
+    /* The content decides where it can: names of cached files may have no ending. */
     if (size >= 4 && (memcmp(bytes, "PAR1", 4) == 0 || memcmp(bytes, "PARE", 4) == 0))
         return MC_GLUE_PARQUET;
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
@@ -135,6 +138,7 @@ mc_glue_format mc_glue_format_of(const char *name, const char *bytes, size_t siz
             return endings[i].format;
     if (size > 0 && (*bytes == '{' || *bytes == '['))
         return MC_GLUE_JSONL;
+    /* The first line has the names of the columns: a tab, or else a comma, separates them. */
     const char *const end = memchr(bytes, '\n', size);
     const size_t length = end ? (size_t)(end - bytes) : size;
     return memchr(bytes, '\t', length) || !memchr(bytes, ',', length) ? MC_GLUE_TSV : MC_GLUE_CSV;
@@ -143,6 +147,7 @@ mc_glue_format mc_glue_format_of(const char *name, const char *bytes, size_t siz
 static mc_status read_table(mc_table *table, mc_glue_format format, char *bytes, size_t size,
                             mc_error *error)
 {
+    /* A clone without Git LFS has such texts in place of files. */
     static const char pointer[] = "version https://git-lfs.github.com/spec/";
     if (size > sizeof pointer && memcmp(bytes, pointer, sizeof pointer - 1) == 0)
         return mc_fail(error, MC_UNSUPPORTED, "expected a data file, found a Git LFS pointer");
@@ -178,6 +183,7 @@ mc_status mc_glue_data_add(mc_glue_data *data, mc_glue_format format, char *byte
                            mc_error *error)
 {
     if (!MC_GROW(data->parts, data->part_count, data->part_capacity)) {
+        /* data takes over the bytes, also if it fails. */
         mc_free(bytes);
         return mc_fail_memory(error);
     }
@@ -188,6 +194,7 @@ mc_status mc_glue_data_add(mc_glue_data *data, mc_glue_format format, char *byte
                             .row_limit = data->row_limit - data->count}};
     MC_TRY(read_table(&one->table, format, bytes, size, error));
     MC_TRY(add_examples(data, &one->table, error));
+    /* The limit holds for all files of a data set together. */
     data->byte_limit = one->table.byte_limit;
     keep_texts(one);
     return MC_OK;
@@ -300,6 +307,7 @@ void mc_glue_limit(mc_glue_data *data, size_t count)
     if (count >= data->count)
         return;
     data->count = count;
+    /* Counted again, since labels may be missing in any place. */
     data->labelled = 0;
     for (size_t i = 0; i < count; i++)
         data->labelled += !isnan(data->examples[i].label);

@@ -8,6 +8,7 @@
 #include <zstd.h>
 #include <zstd_errors.h>
 
+/* CompressionCodec of the Parquet format, in its order. */
 enum { UNCOMPRESSED, SNAPPY, GZIP, LZO, BROTLI, LZ4, ZSTD, LZ4_RAW, CODECS };
 
 static const char *const codec_names[CODECS] = {"none",   "snappy", "gzip", "LZO",
@@ -34,6 +35,7 @@ static mc_status read_snappy(const unsigned char *bytes, size_t size, unsigned c
 {
     const char *const from = (const char *)bytes;
     size_t length = 0;
+    /* snappy writes as much as the data claim to hold: the length is checked before. */
     if (snappy_uncompressed_length(from, size, &length) != SNAPPY_OK || length != out_size ||
         snappy_uncompress(from, size, (char *)out, &length) != SNAPPY_OK)
         return fail_data(SNAPPY, out_size, error);
@@ -56,6 +58,7 @@ static void zlib_free(voidpf user, voidpf memory)
 static mc_status read_gzip(const unsigned char *bytes, size_t size, unsigned char *out,
                            size_t out_size, mc_error *error)
 {
+    /* A window of 2^15 bytes; 32: the header tells which of the two it is. */
     enum { ZLIB_OR_GZIP = 15 + 32 };
     z_stream stream = {.zalloc = zlib_alloc, .zfree = zlib_free};
     if (inflateInit2(&stream, ZLIB_OR_GZIP) != Z_OK)
@@ -67,6 +70,7 @@ static mc_status read_gzip(const unsigned char *bytes, size_t size, unsigned cha
     int result = inflate(&stream, Z_FINISH);
     while (result == Z_STREAM_END && stream.avail_in > 0 && inflateReset(&stream) == Z_OK)
         result = inflate(&stream, Z_FINISH);
+    /* Neither input nor room may be left: the page header stated both sizes. */
     const bool complete = result == Z_STREAM_END && stream.avail_in == 0 && stream.avail_out == 0;
     inflateEnd(&stream);
     return complete                ? MC_OK

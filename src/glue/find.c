@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+/* MOST_PARTS: five digits, as names on the Hub have them. */
 enum { MOST_NAMES = 5, MOST_PARTS = 99999 };
 
 void mc_glue_files_free(mc_glue_files *files)
@@ -64,6 +65,7 @@ static unsigned parts_in_name(const char *name, const char *stem)
     const size_t length = strlen(stem);
     unsigned part = 0, count = 0;
     int end = 0;
+    /* %n is reached only if all of the text before it matched. */
     if (strncmp(name, stem, length) != 0 ||
         sscanf(name + length, "-%5u-of-%5u.parquet%n", &part, &count, &end) != 2 || end == 0 ||
         name[length + (size_t)end] != '\0')
@@ -91,6 +93,7 @@ static mc_status add_parts(const char *folder, const char *stem, mc_glue_files *
 {
     unsigned count = 0;
     MC_TRY(count_parts(folder, stem, &count, error));
+    /* Every part must exist: a score of some of the examples would look like one of all. */
     for (unsigned part = 0; part < count; part++) {
         char *const path = path_of_part(folder, stem, part, count);
         MC_TRY(mc_glue_files_add(out, path, error));
@@ -133,6 +136,7 @@ static mc_status search_folder(const mc_glue_task *task, const char *folder, con
 static mc_status search_folders(const mc_glue_task *task, const char *folder, const char *split,
                                 mc_glue_files *out, mc_error *error)
 {
+    /* The Hub has both halves of MNLI in one folder. */
     const char *const whole = strncmp(task->name, "mnli_", 5) == 0 ? "mnli" : task->name;
     const char *const names[] = {"", task->name, whole, task->folder};
     for (size_t i = 0; out->count == 0 && i < sizeof names / sizeof *names; i++) {

@@ -9,6 +9,7 @@
 /* Whole numbers of few digits, as nearly all labels are: much faster than mc_parse_number. */
 static bool plain_number(const char *bytes, size_t size, double *number)
 {
+    /* Integers of 15 digits are exact in a double. */
     enum { EXACT = 15 };
     const bool negative = size > 1 && *bytes == '-';
     int64_t value = 0;
@@ -29,6 +30,7 @@ double mc_glue_number_in(const char *bytes, size_t size)
         return number;
     memcpy(text, bytes, size);
     text[size] = '\0';
+    /* A NUL inside of the text would end it early. */
     return strlen(text) == size && mc_parse_number(text, &number) ? number : NAN;
 }
 

@@ -29,6 +29,7 @@ typedef struct moments {
 
 static void add_value(moments *m, double value)
 {
+    /* One pass, and no difference of large sums, which would lose digits. */
     const double before = value - m->mean;
     m->mean += before / (double)++m->count;
     m->squares += before * (value - m->mean);
@@ -77,6 +78,10 @@ static void count_example(class_counts *c, double prediction, double label, doub
 
 static double f1_of(const class_counts *c, size_t class)
 {
+    /*
+     * 2 · right / (predicted + labelled) is the harmonic mean of precision and recall. Without any
+     * such example it counts as 0, as in scikit-learn.
+     */
     const double all = c->predicted[class] + c->labelled[class];
     return all > 0 ? 2 * c->right[class] / all : 0;
 }
@@ -110,6 +115,7 @@ static double matthews_correlation(const class_counts *c)
         x -= c->predicted[k] * c->predicted[k];
         y -= c->labelled[k] * c->labelled[k];
     }
+    /* Predictions or labels of one class only: no correlation, 0 by convention. */
     return x * y > 0 ? both / sqrt(x * y) : 0;
 }
 
@@ -128,6 +134,10 @@ static bool score_classes(const pairs *p, size_t label_count,
         count_example(&c, p->predictions[i], p->labels[i], 1);
     out->value = metric(&c);
     for (size_t i = 0; i < p->count; i++) {
+        /*
+         * Weights are whole numbers, so that taking an example out and in again leaves the counts
+         * exact.
+         */
         count_example(&c, p->predictions[i], p->labels[i], -1);
         add_value(&left_out, metric(&c));
         count_example(&c, p->predictions[i], p->labels[i], 1);
@@ -220,6 +230,7 @@ static void pearson(pairs *p, mc_metric *out)
         return;
     for (size_t i = 0; i < p->count; i++)
         sum += x[i] * y[i];
+    /* Rounding may leave a value a little outside of −1 to 1. */
     out->value = isnan(sum) ? NAN : fmax(-1, fmin(1, sum));
     for (size_t i = 0; i < p->count && p->count > 2; i++)
         add_value(&left_out, correlation_update(p, sum, i));
@@ -261,6 +272,7 @@ static double rank_loss(double rank, double removed)
 static double rank_correlation_without(const pairs *p, size_t left)
 {
     const double *const x = p->predictions, *const y = p->labels;
+    /* Ranks from 0 to n − 1 have this mean, also with ties. */
     const double n = (double)p->count - 1, mean = (n - 1) / 2;
     double xy = 0, xx = 0, yy = 0;
     for (size_t i = 0; i < p->count; i++) {
@@ -289,6 +301,10 @@ static bool spearman(pairs *p, mc_metric *out)
     mc_free(sorted);
     for (size_t i = 0; i < p->count && p->count <= MOST_EXAMPLES; i++)
         add_value(&left_out, rank_correlation_without(p, i));
+    /*
+     * Spearman's correlation is Pearson's of the ranks. It changes them, so the jackknife comes
+     * first.
+     */
     pearson(p, out);
     out->standard_error = left_out.count > 2 && !isnan(out->value) ? jackknife_error(&left_out)
                                                                    : NAN;
@@ -392,6 +408,10 @@ static double binomial_half(size_t k, size_t n)
 {
     int sign;
     double sum = 0;
+    /*
+     * By logarithms: n! and 2^n overflow from some 170 and 1,000 on. lgamma_r, since lgamma writes
+     * a global variable.
+     */
     const double whole = lgamma_r((double)n + 1, &sign) - (double)n * log(2);
     for (size_t i = 0; i <= k; i++)
         sum += exp(whole - lgamma_r((double)i + 1, &sign) - lgamma_r((double)(n - i) + 1, &sign));
@@ -411,9 +431,14 @@ mc_mcnemar mc_glue_mcnemar(const double *first, const double *second, const doub
         result.second_only += !a && b;
         result.neither += !a && !b;
     }
+    /*
+     * The exact test: if both models are equally good, each example on which they differ is a fair
+     * coin.
+     */
     const size_t differ = result.first_only + result.second_only;
     const size_t fewer = result.first_only < result.second_only ? result.first_only
                                                                 : result.second_only;
+    /* Two-sided. With equal halves both tails would count the middle twice, and exceed 1. */
     result.p_value = 2 * fewer >= differ ? 1 : fmin(1, 2 * binomial_half(fewer, differ));
     return result;
 }

@@ -62,11 +62,13 @@ static void set_metrics(own_task *own)
 static bool fill(own_task *own, const char *name, const mc_glue_columns *columns,
                  const char *const *labels, size_t label_count)
 {
+    /* A model with one output is a regression. */
     const size_t count = label_count > 1 ? label_count : 0;
     if (!copy_text(name, &own->texts[0]) || !copy_text(columns->text, &own->texts[1]) ||
         !copy_text(columns->pair, &own->texts[2]) || !copy_text(columns->label, &own->texts[3]) ||
         (count && !copy_labels(own, labels, count)))
         return false;
+    /* labels were set by copy_labels. */
     own->task = (mc_glue_task){.name = own->texts[0],
                                .help = "data of your own",
                                .columns = {own->texts[1], own->texts[2]},

@@ -46,6 +46,7 @@ static uint32_t get32(const unsigned char *b)
 
 static mc_status find_footer(const unsigned char *bytes, size_t size, footer *f, mc_error *error)
 {
+    /* PARE begins a file with an encrypted footer. */
     if (size < MAGIC_BYTES || (memcmp(bytes, "PAR1", 4) != 0 && memcmp(bytes, "PARE", 4) != 0))
         return mc_fail(error, MC_FORMAT,
                        "expected a Parquet file, which begins with PAR1, found %s",
@@ -56,6 +57,10 @@ static mc_status find_footer(const unsigned char *bytes, size_t size, footer *f,
         return mc_fail(error, MC_FORMAT,
                        "expected PAR1 at the end of the Parquet file; it is truncated");
     const size_t length = get32(bytes + size - TAIL_BYTES);
+    /*
+     * The footer lies between the first magic and its own length. The limit bounds what a crafted
+     * file makes this reader allocate.
+     */
     if (length > size - MAGIC_BYTES - TAIL_BYTES || length > FOOTER_LIMIT)
         return mc_fail(error, MC_FORMAT,
                        "expected a Parquet footer within %zu bytes, found a length of %zu", size,
@@ -96,6 +101,7 @@ static element read_element(mc_thrift *t)
     element e = {.type = -1, .converted = -1, .logical = -1};
     mc_thrift_field field = {0};
     while (mc_thrift_next(t, &field)) {
+        /* Numbers of fields are those of SchemaElement in parquet.thrift. */
         if (field.id == 1)
             e.type = mc_thrift_integer(t, &field);
         else if (field.id == 3)
@@ -134,6 +140,10 @@ static bool is_group(const element *e)
 static size_t skip_group(mc_thrift *t, int64_t children, size_t *left)
 {
     size_t leaves = 0;
+    /*
+     * The schema is a tree in preorder: a group states how many children follow it. `open` counts
+     * the elements that are still to come; *left, those that the list has.
+     */
     for (uint64_t open = children > 0 ? (uint64_t)children : 0; open > 0 && *left > 0;
          open--, (*left)--) {
         const element e = read_element(t);
@@ -153,6 +163,10 @@ static void read_columns(mc_thrift *t, footer *f, size_t left)
         left--;
         f->columns[f->column_count++] = (mc_parquet_column){
             .name = keep_name(f, &e, &used),
+            /*
+             * A row group has a chunk per leaf, also for leaves of nested columns: those are
+             * counted, not read.
+             */
             .leaf = f->leaf_count,
             .type = group ? -1 : e.type,
             .converted = e.converted,
@@ -191,6 +205,7 @@ static mc_status read_footer(footer *f, mc_error *error)
             f->row_count = mc_thrift_integer(&t, &field);
         else
             mc_thrift_skip(&t, field.type);
+        /* Field 8 is encryption_algorithm: columns are encrypted, the footer is not. */
         f->encrypted = f->encrypted || field.id == 8;
     }
     MC_TRY(footer_status(&t, error));
@@ -325,6 +340,7 @@ static group read_group_metadata(mc_thrift *t, const mc_table *table, const foot
 static mc_status check_group(const mc_table *table, const footer *f, const group *g,
                              mc_error *error)
 {
+    /* The place in the list decides the column: chunks are in the order of the leaves. */
     if (g->chunk_count != f->leaf_count)
         return mc_fail(error, MC_FORMAT,
                        "expected %zu columns in a row group, as in the schema, found %zu",

@@ -84,6 +84,7 @@ static void read_header(mc_thrift *t, page_header *h)
 {
     mc_thrift_field field = {0};
     while (mc_thrift_next(t, &field)) {
+        /* The type comes before the details, as fields are in the order of their numbers. */
         if (field.id >= 5 && field.id == details_of(h->type)) {
             mc_thrift_struct(t, &field);
             (h->type == DATA_PAGE_V2 ? read_v2 : read_v1)(t, h);
@@ -120,6 +121,7 @@ static mc_status take_page(mc_span *in, page_header *h, mc_span *data, mc_error 
             left, (long long)h->stored_size, (long long)h->size);
     *data = (mc_span){t.at, (size_t)h->stored_size};
     *in = (mc_span){t.at + h->stored_size, left - (size_t)h->stored_size};
+    /* The checksum is that of the data as stored, compressed. */
     if (h->has_crc && crc32_z(0, data->bytes, data->size) != (uint32_t)h->crc)
         return mc_fail(error, MC_FORMAT, "checksum mismatch of a page");
     if (h->type != INDEX_PAGE && !h->has_details)
@@ -238,6 +240,10 @@ static mc_status count_values(const uint32_t *levels, size_t count, size_t *pres
 /* Moves the values from the front to their rows, with nulls in between. */
 static void spread(const uint32_t *levels, size_t count, size_t present, mc_cell *cells)
 {
+    /*
+     * From the end: each value moves to the right or stays, and none is overwritten before it has
+     * moved.
+     */
     for (size_t i = count; i-- > 0;)
         cells[i] = levels[i] ? cells[--present] : (mc_cell){.kind = MC_CELL_NULL};
 }

@@ -42,6 +42,7 @@ static bool take_varint(mc_span *in, uint64_t *out)
 {
     const unsigned char *byte;
     *out = 0;
+    /* LEB128: seven bits per byte, the lowest first; the highest bit means that more follow. */
     for (unsigned shift = 0; shift < 64 && take(in, 1, &byte); shift += 7) {
         *out |= (uint64_t)(*byte & 0x7f) << shift;
         if (!(*byte & 0x80))
@@ -54,6 +55,7 @@ static bool take_zigzag(mc_span *in, uint64_t *out)
 {
     if (!take_varint(in, out))
         return false;
+    /* Zigzag: the lowest bit is the sign. */
     *out = *out >> 1 ^ (0 - (*out & 1));
     return true;
 }
@@ -83,7 +85,9 @@ static bool read_packed_run(mc_span *in, unsigned width, uint64_t groups, size_t
     const unsigned char *packed;
     const size_t left = count - *done;
     const size_t numbers = groups > left / 8 ? left : (size_t)groups * 8;
+    /* `groups` comes from the file: compared first, so that the product cannot overflow. */
     const size_t bytes = groups > in->size ? in->size : (size_t)groups * width;
+    /* Some writers leave out the padding of the last group. */
     const size_t there = bytes < in->size ? bytes : in->size;
     if (!take(in, there, &packed) || (numbers * width + 7) / 8 > there)
         return false;
@@ -114,6 +118,13 @@ mc_status mc_parquet_read_runs(mc_span in, unsigned width, size_t count, uint32_
 {
     if (width > 32)
         return mc_fail(error, MC_FORMAT, "expected numbers of at most 32 bits, found %u", width);
+    /*
+     * The hybrid of run lengths and bit packing, of the Parquet format:
+     *
+     *   run = header (varint), then
+     *     lowest bit 1:  header >> 1 groups of eight numbers, packed
+     *     lowest bit 0:  one number, header >> 1 times
+     */
     for (size_t done = 0; done < count;) {
         uint64_t head;
         if (!take_varint(&in, &head) || !(head & 1 ? read_packed_run : read_repeated_run)(
@@ -210,6 +221,15 @@ static mc_status run_bools(const mc_parquet_page *page, size_t count, mc_cell *o
 
 /* ---- differences ---- */
 
+/*
+ * DELTA_BINARY_PACKED:
+ *
+ *   page  = numbers per block, miniblocks per block, count, first number, then blocks
+ *   block = smallest difference, a width in bits for each miniblock, then the miniblocks
+ *   miniblock = differences minus the smallest one, packed with its width
+ *
+ * Sums wrap around, as the format says: unsigned arithmetic does so in C.
+ */
 typedef struct delta_header {
     uint64_t block, miniblocks, count, first;
 } delta_header;
@@ -235,6 +255,7 @@ static bool read_miniblock(mc_span *in, unsigned width, uint64_t size, uint64_t 
                            size_t count, uint64_t *out, size_t *done)
 {
     const unsigned char *packed;
+    /* The product fits: blocks are below 2^32 numbers. */
     if (width > 64 || !take(in, (size_t)(size / 8 * width), &packed))
         return false;
     for (size_t i = 0; i < size && *done < count; i++, (*done)++)
@@ -252,6 +273,7 @@ static mc_status read_deltas(mc_span *in, size_t count, uint64_t *out, mc_error 
         uint64_t smallest;
         const unsigned char *widths;
         bool ok = take_zigzag(in, &smallest) && take(in, (size_t)h.miniblocks, &widths);
+        /* The last block may lack miniblocks that no number needs. */
         for (uint64_t m = 0; ok && m < h.miniblocks && done < count; m++)
             ok = read_miniblock(in, widths[m], h.block / h.miniblocks, smallest, count, out, &done);
         if (!ok)
@@ -324,6 +346,7 @@ static mc_status join_texts(mc_table *table, const uint64_t *prefixes, size_t co
                             mc_error *error)
 {
     uint64_t total = 0, before = 0;
+    /* Prefixes make texts longer than the page: the total is bounded before memory is allocated. */
     for (size_t i = 0; i < count && total <= table->byte_limit; i++) {
         if (prefixes[i] > before)
             return mc_fail(error, MC_FORMAT,
@@ -388,6 +411,7 @@ static mc_status dictionary_values(const mc_parquet_page *page, size_t count, mc
     const unsigned char *width;
     if (!page->dictionary)
         return mc_fail(error, MC_FORMAT, "expected a dictionary before a page that refers to it");
+    /* The width of an index in bits, then runs. */
     if (!take(&in, 1, &width))
         return fail_short("RLE_DICTIONARY", error);
     uint32_t *const indices = mc_alloc(count * sizeof *indices);

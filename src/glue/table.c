@@ -28,10 +28,12 @@ static mc_status find_column(const mc_table *table, mc_glue_role role, const cha
     const char *wanted[MC_COLUMN_NAMES];
     mc_glue_column_names(table->task, role, wanted);
     *found = MC_NO_COLUMN;
+    /* Names in the order of preference: the Hub's, then those of other files. */
     for (size_t w = 0; *found == MC_NO_COLUMN && wanted[w]; w++)
         for (size_t i = 0; i < count; i++) {
             if (!is_name(table->task, names[i], wanted[w]))
                 continue;
+            /* The first of two would be a guess. */
             if (*found != MC_NO_COLUMN)
                 return mc_fail(error, MC_FORMAT, "expected one column '%s', found two", wanted[w]);
             *found = i;

@@ -168,6 +168,7 @@ static int own_label(const mc_glue_task *task, const char *name, size_t size)
     for (size_t i = 0; i < task->label_count; i++)
         if (strlen(task->labels[i]) == size && memcmp(task->labels[i], name, size) == 0)
             return (int)i;
+    /* An exact name wins, so that labels that differ in case only can be told apart. */
     for (size_t i = 0; i < task->label_count; i++)
         if (mc_glue_same_name(name, size, task->labels[i]))
             return (int)i;
@@ -208,6 +209,7 @@ const char *mc_glue_split_find(const mc_glue_task *task, const char *name)
         {"validation", "validation_matched"},
         {"test", "test_matched"},
     };
+    /* The first split is the one that is scored. */
     if (!name)
         return task->splits[0];
     const char *found = own_split(task, name);

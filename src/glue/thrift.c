@@ -164,6 +164,7 @@ static void skip_list(mc_thrift *t, unsigned depth)
 static void skip_map(mc_thrift *t, unsigned depth)
 {
     const size_t length = check_length(t, read_varint(t));
+    /* An empty map has no byte for the types of keys and values. */
     const unsigned types = length > 0 ? read_byte(t) : 0;
     for (size_t left = length; left > 0 && !t->problem; left--) {
         skip_element(t, types >> 4, depth);

@@ -88,6 +88,7 @@ static mc_status add_row(mc_table *table, field line, size_t number, mc_error *e
             cells[role] = (mc_cell){.kind = MC_CELL_TEXT, .text = {one.bytes, one.size}};
     }
     bool complete = true;
+    /* The index may be missing; it only numbers examples. */
     for (mc_glue_role role = 0; role < MC_COLUMN_INDEX; role++)
         complete = complete &&
                    (table->chosen[role] == MC_NO_COLUMN || cells[role].kind != MC_CELL_NULL);
@@ -110,6 +111,7 @@ mc_status mc_tsv_read(mc_table *table, char *bytes, size_t size, mc_error *error
     if (is_cola_line(table, line)) {
         const char *const names[] = {"source", "label", "judgement", "sentence"};
         MC_TRY(mc_table_choose(table, names, 4, error));
+        /* The first line is an example, too. */
         c = (cursor){.at = bytes, .end = end};
     } else {
         MC_TRY(choose_by_header(table, line, error));
