@@ -55,6 +55,7 @@ static void report(meter *m, size_t done)
 {
     const size_t total = total_tokens(m);
     m->last = mc_seconds();
+    /* The total is an estimate until all texts are tokenized, and may fall below what is done. */
     m->run->progress(done < total ? done : total, total, m->run->user);
 }
 
@@ -147,12 +148,16 @@ static int longest_first(const void *left, const void *right)
     const sequence *const a = left, *const b = right;
     if (a->count != b->count)
         return a->count < b->count ? 1 : -1;
+    /* qsort is not stable. The same order in every run gives the same batches. */
     return a->text > b->text ? 1 : -1;
 }
 
 /* ---- batches --------------------------------------------------------------------------------- */
 
-/* The number of sequences, at least one, that make a batch from `first` on. */
+/*
+ * The number of sequences that make a batch from `first` on. At least one: a sequence longer than a
+ * batch is a batch of its own.
+ */
 static size_t batch_size(const window *w, size_t first, size_t batch_tokens)
 {
     size_t count = 0, tokens = 0;
@@ -192,6 +197,7 @@ static mc_status run_batch(const mc_pipeline *pipeline, window *w, size_t first,
                              w->scratch, w->logits, error));
     m->done += w->starts[count];
     for (size_t i = 0; i < count; i++)
+        /* Back to the order of the texts. */
         memcpy(out + w->sequences[first + i].text * labels, w->logits + i * labels,
                labels * sizeof *out);
     return MC_OK;
@@ -207,6 +213,7 @@ static mc_status check_cancel(const mc_pipeline_run *run, mc_error *error)
 static mc_status run_window(const mc_pipeline *pipeline, window *w, meter *m, float *out,
                             mc_error *error)
 {
+    /* Sequences of a batch then have about the same length, and the threads about the same work. */
     qsort(w->sequences, w->count, sizeof *w->sequences, longest_first);
     for (size_t first = 0; first < w->count;) {
         const size_t count = batch_size(w, first, pipeline->options.batch_tokens);
@@ -224,6 +231,7 @@ static mc_status read_window(const mc_pipeline *pipeline, const mc_text_input *t
 {
     w->used = w->count = 0;
     for (size_t i = first; i < count && i < first + WINDOW; i++) {
+        /* Tokenizing takes no callback, so it is checked between texts. */
         MC_TRY(check_cancel(m->run, error));
         MC_TRY(add_text(pipeline, &texts[i], i, w, truncated, error));
         m->bytes_read += bytes_of(&texts[i]);

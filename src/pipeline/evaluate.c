@@ -19,6 +19,7 @@ static size_t largest(const float *row, size_t count)
 {
     size_t best = 0;
     for (size_t i = 1; i < count; i++)
+        /* Of equal logits the first counts, as for argmax of numpy. */
         if (row[i] > row[best])
             best = i;
     return best;
@@ -49,6 +50,10 @@ static void predict(const mc_pipeline *pipeline, const mc_glue_task *task, const
         out->predictions[i] = task->label_count
                                   ? (double)map[largest(out->scores + i * labels, labels)]
                                   : (double)out->scores[i];
+    /*
+     * Predictions are found in the logits: the order of scores is the same, but rounding could make
+     * two of them equal.
+     */
     if (task->label_count)
         mc_scores(mc_pipeline_scoring(pipeline), out->scores, out->examples, labels);
 }
@@ -109,8 +114,10 @@ static mc_status evaluate(const mc_pipeline *pipeline, const mc_glue_task *task,
     counting.truncated = &out->truncated;
     if (!map || !out->predictions || !out->scores)
         return mc_fail_memory(error);
+    /* Before the logits, which may take minutes. */
     MC_TRY(mc_match_labels(pipeline, task, map, &out->guessed, error));
     MC_TRY(take_texts(data, texts, error));
+    /* Seconds are those of tokenizer and encoder, without the scores. */
     const double start = mc_seconds();
     MC_TRY(mc_pipeline_logits(pipeline, *texts, out->examples, &counting, out->scores, error));
     out->seconds = mc_seconds() - start;

@@ -68,10 +68,15 @@ mc_status mc_match_labels(const mc_pipeline *pipeline, const mc_glue_task *task,
         map[i] = i;
     if (task->label_count == 0 || match_names(pipeline, task, map))
         return MC_OK;
+    /* Some names match and others do not: the model was trained for another task. */
     if (tells_something(pipeline, task))
         return fail(pipeline, task, error);
     for (size_t i = 0; i < pipeline->label_count; i++)
         map[i] = i;
+    /*
+     * Names without a meaning: the order is assumed to be that of the task, which the caller
+     * reports.
+     */
     *guessed = true;
     return MC_OK;
 }

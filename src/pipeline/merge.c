@@ -20,6 +20,7 @@ static mc_status merge_weights(const mc_method *method, const mc_pipeline *const
         return mc_fail(error, MC_USAGE, "the base's pipeline: expected weights, found none");
     all.models = models;
     all.model_count = count;
+    /* A base of the input counts if no pipeline is given. */
     all.base = base ? base->weights : all.base;
     return mc_model_merge(method, &all, out, report, error);
 }
@@ -49,7 +50,9 @@ mc_status mc_pipeline_merge(const mc_method *method, const mc_pipeline *const *p
                                               &merged, report, error)
                               : mc_fail_memory(error);
     if (status == MC_OK)
+        /* As in a merge of models: the last one gives configuration, labels and tokenizer. */
         status = pipeline_like(pipelines[count - 1], merged, out, error);
+    /* The pipeline has a state dict of its own, which keeps the sources. */
     mc_state_dict_free(merged);
     mc_free(models);
     return status;
@@ -64,6 +67,7 @@ static mc_status load_plan(const mc_plan *plan, mc_pipeline *pipeline, mc_error 
     mc_status status = mc_pipeline_load(pipeline, weights, error);
     mc_state_dict_free(weights);
     if (status == MC_OK)
+        /* Afterwards: a model that changed while it was read would give a mixture of both. */
         status = mc_plan_check_models(plan, error);
     return status;
 }

@@ -22,6 +22,15 @@
 #define FORMAT_VERSION "1"
 
 /* What an observation holds on to. */
+/*
+ * Steps of an observation. A file in the cache is named by a hash of everything that its values
+ * depend on, so a file that exists holds these values.
+ *
+ *   digests of the weights ──▶ key ──▶ cached? ──▶ done
+ *                                         │ no
+ *                                         ▼
+ *   tokens ──▶ labels (empirical) ──▶ Gram matrices ──▶ Fisher information ──▶ file
+ */
 typedef struct observation {
     const mc_pipeline *pipeline;
     const mc_state_dict *weights;
@@ -60,6 +69,7 @@ static mc_status reserve(observation *o, size_t count, mc_error *error)
         return MC_OK;
     const size_t capacity = 2 * count;
     int32_t *const ids = mc_realloc(o->ids, capacity * sizeof *ids);
+    /* Stored at once: after a failure of the second allocation the old pointer is invalid. */
     o->ids = ids ? ids : o->ids;
     uint8_t *const types = mc_realloc(o->types, capacity * sizeof *types);
     o->types = types ? types : o->types;
@@ -166,6 +176,7 @@ static mc_status add_array(observation *o, const char *side, const mc_weight *w,
                                              *array, mc_free, *array, &source, error)
                             : mc_fail_memory(error);
     if (status == MC_OK)
+        /* The source owns the array now; mc_observed_free must not free it. */
         *array = NULL;
     if (status == MC_OK)
         status = mc_state_dict_set(o->out, name, source, error);
@@ -178,6 +189,10 @@ static mc_status add_arrays(observation *o, const char *side, const mc_network *
                             mc_observed *found, mc_error *error)
 {
     for (size_t i = 0; i < n->weight_count; i++) {
+        /*
+         * Layers that read the same value have one Gram matrix; the file names its owner for the
+         * others.
+         */
         const size_t owner = found->owner[i];
         if (owner != i)
             o->shared = mc_json_put(o->shared, n->weights[i].name,
@@ -201,6 +216,7 @@ static mc_likelihood likelihood_of(const mc_pipeline *pipeline)
     return MC_LIKELIHOOD_NORMAL;
 }
 
+/* XᵀX of fewer rows than columns has no full rank. */
 static void note_singular(observation *o, const mc_network *n)
 {
     for (size_t i = 0; i < n->weight_count; i++)
@@ -229,6 +245,7 @@ static mc_status observe(observation *o, bool grams, mc_error *error)
     if (status == MC_OK)
         status = add_arrays(o, grams ? "grams" : "fishers", mc_trace_network_f32(trace), &found,
                             error);
+    /* Progress of the next kind begins where this one ended. */
     o->done += (double)o->result->tokens;
     mc_observed_free(&found);
     mc_trace_free_f32(trace);
@@ -257,6 +274,10 @@ static uint64_t hash_data(const mc_glue_data *data)
     uint64_t hash = MC_HASH_START;
     for (size_t i = 0; i < mc_glue_count(data); i++) {
         const mc_glue_example e = mc_glue_example_at(data, i);
+        /*
+         * Sizes come first, so that "ab" + "c" and "a" + "bc" differ; one more tells an empty pair
+         * from none.
+         */
         const uint64_t sizes[] = {e.size, e.pair ? e.pair_size + 1 : 0};
         hash = mc_hash_bytes(hash, sizes, sizeof sizes);
         hash = mc_hash_bytes(hash, e.text, e.size);
@@ -290,6 +311,7 @@ static mc_status find_key(const observation *o, uint64_t *out, mc_error *error)
 
 static mc_status make_folder(const char *path, mc_error *error)
 {
+    /* For the user only: statistics reveal something about the data. */
     if (mc_system->mkdir(path, 0700) == 0 || errno == EEXIST)
         return MC_OK;
     return mc_fail_errno(error, path, "cannot create the folder for statistics");
@@ -385,12 +407,14 @@ static mc_status run_all(observation *o, mc_error *error)
 static mc_status observe_to(observation *o, const char *path, mc_error *error)
 {
     struct stat status;
+    /* The digests also go into the file: they tell for which weights it is. */
     MC_TRY(find_digests(o, error));
     if (!path)
         MC_TRY(cache_path(o, error));
     else if (snprintf(o->result->path, sizeof o->result->path, "%s", path) >=
              (int)sizeof o->result->path)
         return mc_fail(error, MC_USAGE, "expected a shorter path for the statistics");
+    /* A path that the user names is always written. */
     o->result->cached = !path && mc_system->stat(o->result->path, &status) == 0;
     return o->result->cached ? MC_OK : run_all(o, error);
 }

@@ -139,6 +139,7 @@ mc_status mc_pipeline_load(mc_pipeline *pipeline, const mc_state_dict *weights, 
     mc_state_dict *kept = NULL;
     MC_TRY(mc_rename_old(weights, &kept, error));
     mc_state_dict_free(pipeline->weights);
+    /* If loading fails, the encoder has no weights either. */
     pipeline->weights = NULL;
     const mc_status status = mc_encoder_load(pipeline->encoder, kept, pipeline->options.threads,
                                              pipeline->options.cancel, error);
@@ -160,6 +161,7 @@ mc_status mc_pipeline_open(const mc_model *model, const mc_pipeline_options *opt
         mc_pipeline_new(mc_model_config(model), mc_model_folder(model), options, &pipeline, error));
     mc_status status = mc_pipeline_load(pipeline, mc_model_state_dict(model), error);
     if (status == MC_OK)
+        /* A file that changed while it was read gave a mixture of both. */
         status = mc_model_check(model, error);
     if (status != MC_OK) {
         mc_pipeline_close(pipeline);

@@ -10,11 +10,16 @@ mc_scoring mc_pipeline_scoring(const mc_pipeline *pipeline)
     const char *const type = json_string_value(json_object_get(pipeline->config, "problem_type"));
     if (type && strcmp(type, "regression") == 0)
         return MC_SCORE_PLAIN;
+    /*
+     * The rules of pipelines in transformers: a function by problem_type, else by the number of
+     * labels.
+     */
     if (pipeline->label_count == 1 || (type && strcmp(type, "multi_label_classification") == 0))
         return MC_SCORE_SIGMOID;
     return MC_SCORE_SOFTMAX;
 }
 
+/* In double, so that a score is rounded once, at the end. */
 static void softmax(float *row, size_t count)
 {
     float largest = row[0];
