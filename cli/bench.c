@@ -32,6 +32,7 @@ static void say_step(size_t done, size_t total, const char *what, void *user)
     const common_options *const common = user;
     if (common->quiet)
         return;
+    /* `done` merges are complete, so the one that begins now has the next number. */
     char *const text = format_text("%zu of %zu: %s", done + 1, total, what);
     say("merge", text);
     free(text);
@@ -57,6 +58,7 @@ static mc_status bench(const bench_settings *settings, const char *path, mc_erro
     mc_bench_result *result = NULL;
     fetch_display display = fetch_begin(&settings->common);
     const mc_hub_options hub = fetch_options(&display);
+    /* `user` loses const, since the library takes any pointer; say_step only reads. */
     const mc_bench_options run = {.folder = settings->output,
                                   .threads = (int)settings->threads,
                                   .memory = settings->memory,
@@ -67,6 +69,7 @@ static mc_status bench(const bench_settings *settings, const char *path, mc_erro
     mc_status status = mc_suite_open(path, &suite, error);
     if (status == MC_OK)
         status = mc_bench_run(suite, &run, &result, error);
+    /* Before anything is printed: a bar may still be drawn. */
     fetch_end(&display);
     if (status == MC_OK)
         status = print_result(settings, result, error);

@@ -60,12 +60,17 @@ static mc_status check(const check_settings *settings, const char *name, mc_erro
     mc_plan *plan = NULL;
     fetch_display display = fetch_begin(&settings->common);
     const mc_hub_options hub = fetch_options(&display);
+    /* Of models on the Hub only headers are fetched: a check takes seconds and needs no space. */
     const mc_recipe_options chosen = {
         .hub = &hub, .headers_only = true, .strict = settings->strict};
     mc_status status = mc_recipe_open(name, &recipe, error);
     if (status == MC_OK)
         status = mc_recipe_plan(recipe, &chosen, &plan, error);
     fetch_end(&display);
+    /*
+     * Warnings also go to standard error with --json, whose object is the only output of standard
+     * output.
+     */
     const mc_report *const report = plan ? mc_plan_report(plan) : NULL;
     for (size_t i = 0; report && !settings->common.quiet && i < mc_report_count(report); i++)
         say("warning", mc_report_line(report, i));

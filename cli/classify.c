@@ -10,7 +10,10 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Number of lines of standard input that are computed together. */
+/*
+ * Lines of standard input that are computed together: enough to fill the batches of the encoder,
+ * few enough that results of a slow producer appear soon.
+ */
 enum { BLOCK = 256 };
 
 typedef struct classify_settings {
@@ -53,6 +56,7 @@ static int best_first(const void *left, const void *right)
     const scored_label *const a = left, *const b = right;
     if (a->score != b->score)
         return a->score < b->score ? 1 : -1;
+    /* qsort is not stable: equal scores keep the order of the labels. */
     return a->index < b->index ? -1 : 1;
 }
 
@@ -141,6 +145,7 @@ static mc_text_input make_text(const char *text, const char *pair)
 /* Splits "text<TAB>pair\n". */
 static mc_text_input split_line(char *line, size_t length)
 {
+    /* Files from other systems end lines with "\r\n"; the last line may have no end. */
     while (length > 0 && (line[length - 1] == '\n' || line[length - 1] == '\r'))
         line[--length] = '\0';
     char *const tab = memchr(line, '\t', length);
@@ -180,6 +185,10 @@ static mc_status classify_input(classify_job *job, const volatile int *cancel, m
             status = classify_texts(job, texts, count, cancel, error);
         for (size_t i = 0; i < count; i++)
             free(lines[i]);
+        /*
+         * Results of a block appear before the next one is read, which may take as long as its
+         * producer.
+         */
         fflush(stdout);
     }
     if (status == MC_OK && *cancel)
@@ -207,6 +216,7 @@ static void finish(classify_job *job)
 static mc_status run_job(classify_job *job, const text_list *operands, const volatile int *cancel,
                          mc_error *error)
 {
+    /* Waiting for input must end at Ctrl-C. Everywhere else, interrupted system calls restart. */
     if (operands->count == 1)
         return classify_input(job, catch_signals_in_reads(), error);
     const mc_text_input text = make_text(operands->items[1],
@@ -224,6 +234,7 @@ static mc_status open_pipeline(const classify_settings *settings, const char *na
         status = open_model(name, &settings->common, &model, error);
     if (status == MC_OK)
         status = mc_pipeline_open(model, &with, out, error);
+    /* The pipeline has copies of the weights, and keeps what it needs of the model. */
     mc_model_close(model);
     return status;
 }
@@ -237,6 +248,7 @@ static mc_status check_arguments(const text_list *operands, mc_error *error)
                        "expected a model, a text and its pair, found %zu arguments",
                        operands->count);
     const char *const *const given = operands->items;
+    /* A first argument that does not exist and a second one that does are in the wrong order. */
     if (operands->count > 1 && access(given[0], F_OK) != 0 && access(given[1], F_OK) == 0)
         return mc_fail(
             error, MC_USAGE,

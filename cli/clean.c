@@ -44,6 +44,7 @@ static mc_status clean(const common_options *common, const text_list *operands, 
         else if (status == MC_OK && !common->quiet)
             print_removed(operands->items[i], &result);
     }
+    /* "O" adds a reference; the list's own is released below in either case. */
     if (status == MC_OK && cleaned)
         print_json(json_pack("{s:O}", "cleaned", cleaned));
     json_decref(cleaned);

@@ -37,6 +37,7 @@ static const option options[] = {
 /* ---- rows ------------------------------------------------------------------------------------ */
 
 /* One row of the table: a tensor, or the sum of those of one block or role. */
+/* `memory` belongs to `sum`: mc_compared_add keeps its sums there. Freed by free_groups. */
 typedef struct group {
     char *label;
     mc_compared sum;
@@ -62,6 +63,10 @@ static char *label_of(const char *by, const mc_compared *one)
 /* The rows of a block need not be neighbours; a tensor has one row (`unique`). */
 static group *group_of(groups *all, bool unique, char *label, size_t size)
 {
+    /*
+     * From the end: consecutive tensors mostly belong to the same block, so the search ends at
+     * once.
+     */
     for (size_t i = unique ? 0 : all->count; i-- > 0;)
         if (strcmp(all->items[i].label, label) == 0) {
             free(label);
@@ -83,6 +88,10 @@ static int compare_labels(const void *a, const void *b)
     return (left > right) - (left < right);
 }
 
+/*
+ * Sums of squares and products are additive, so rows need one pass over the tensors. `by` decides
+ * the label; equal labels share a row.
+ */
 static groups group_by(const char *by, const mc_comparison *comparison)
 {
     groups all = {0};
@@ -116,6 +125,7 @@ static double mean_cosine(const mc_compared *one)
     size_t pairs = 0;
     for (size_t a = 0; a < one->models; a++)
         for (size_t b = a + 1; b < one->models; b++) {
+            /* A model that equals the base has a zero task vector, and no direction. */
             const double cosine = mc_compared_cosine(one, a, b);
             if (!isnan(cosine)) {
                 sum += cosine;
@@ -281,6 +291,10 @@ static void print_task_vectors(const char *by, const groups *all)
     titles[models + 1] = format_text("COSINE");
     titles[models + 2] = format_text("AGREE");
     titles[models + 3] = format_text("CONFLICT");
+    /*
+     * Every column but the first is numeric. The mask has 32 bits: tables that are wider are
+     * aligned to the left.
+     */
     table rows = {.titles = (const char *const *)titles,
                   .columns = models + 4,
                   .right = models < 28 ? ~1U : 0};
@@ -324,6 +338,9 @@ static void print_differences(const char *by, const mc_comparison *comparison, c
     table rows = {.titles = titles, .columns = 5, .right = 0x1c};
     for (size_t i = 0; i < all->count; i++) {
         const mc_compared *const one = &all->items[i].sum;
+        /*
+         * A checkpoint has hundreds of tensors; those that are equal would hide those that differ.
+         */
         if (most_different(one) == 0 && strcmp(by, "tensor") == 0)
             continue;
         for (size_t m = 0; m < one->models; m++) {
@@ -350,6 +367,7 @@ static void print_result(const compare_settings *settings, const char *by,
         say("note", mc_report_line(report, i));
     if (settings->common.json) {
         print_object(comparison, &rows);
+        /* No tensor was compared: the tables and the CSV header need a first row. */
     } else if (rows.count == 0) {
         puts("different");
     } else if (settings->csv) {
@@ -416,6 +434,7 @@ static mc_status compare(const compare_settings *settings, const text_list *oper
     for (size_t i = 0; i < operands->count; i++)
         names[i] = operands->items[i];
     if (settings->base)
+        /* The base is opened with the models, so that all downloads share one progress display. */
         names[count - 1] = settings->base;
     status = open_models(names, count, &settings->common, false, models, error);
     const size_t opened = status == MC_OK ? count : 0;
@@ -444,6 +463,7 @@ static int run(const subcommand *self, const char *const *arguments)
     if (parse_options(self, arguments, &settings, &operands, &status)) {
         if (compare(&settings, &operands, &same, &error) != MC_OK) {
             status = report_failure(self, &settings.common, &error);
+            /* 1 means "different" here. */
             status = status == EXIT_FAILED ? EXIT_USAGE : status;
         } else if (!settings.base && !same) {
             status = EXIT_FAILED;

@@ -36,6 +36,7 @@ static mc_status find_examples(const char *name, const char *split, const char *
     if (status == MC_OK)
         status = find_split(task, split, &found, error);
     if (status == MC_OK)
+        /* On the Hub each split of GLUE is one file of this name. */
         *out = format_text("%s/%s-00000-of-00001.parquet", task->name, found);
     return status;
 }
@@ -132,6 +133,7 @@ static mc_status download(const download_settings *settings, const text_list *op
     }
     if (status == MC_OK)
         status = fetch(settings, specs, count, error);
+    /* specs point to paths, so paths are freed after the download. */
     while (made > 0)
         free((char *)(uintptr_t)paths[--made]);
     free(paths);

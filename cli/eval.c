@@ -105,6 +105,10 @@ static mc_status eval(eval_settings *settings, const text_list *operands, mc_err
         return status;
     settings->score.task = operands->count == 2 ? operands->items[1] : NULL;
     settings->score.dtype_option = "--dtype";
+    /*
+     * Task, split, precision and examples are checked before a model is opened, which may be a
+     * download.
+     */
     status = score_prepare(&settings->score, &settings->common, &job, error);
     job.options.cancel = catch_signals();
     if (status == MC_OK)

@@ -10,8 +10,13 @@
 #include <string.h>
 #include <strings.h>
 
+/*
+ * Widths in characters. SIZES_WIDTH is what a line of a file has beside its name: blanks, the bytes
+ * done and the total.
+ */
 enum { MOST_LINES = 8, WIDEST_NAME = 44, NARROWEST_NAME = 8, SIZES_WIDTH = 24 };
 
+/* huggingface_hub turns its bars off for these values; scripts set the variable for all tools. */
 static bool bars_are_off(void)
 {
     const char *const value = getenv("HF_HUB_DISABLE_PROGRESS_BARS");
@@ -53,6 +58,10 @@ static double rate_of(fetch_display *display, const mc_hub_progress *progress)
 }
 
 /* The end of a text: at most this many bytes, whole characters only. */
+/*
+ * The end of a path identifies a file; repositories and folders at its start repeat. Bytes 0x80 to
+ * 0xbf continue a character.
+ */
 static const char *last_part(const char *text, size_t bytes)
 {
     const size_t length = strlen(text);
@@ -67,6 +76,7 @@ static void print_cut(const char *line, size_t width)
 {
     size_t bytes = 0;
     for (size_t column = 1; column < width && line[bytes]; column++)
+        /* One character: its first byte, then those that continue it. */
         do
             bytes++;
         while (((unsigned char)line[bytes] & 0xc0) == 0x80);
@@ -79,6 +89,7 @@ static void draw_file(const mc_hub_file *file, size_t width)
     const size_t room = width > SIZES_WIDTH + NARROWEST_NAME ? width - SIZES_WIDTH - 1
                                                              : NARROWEST_NAME;
     const size_t name_width = room < WIDEST_NAME ? room : WIDEST_NAME;
+    /* Names come from a server: control characters must not reach the terminal. */
     char *const repository = visible_text(file->repository), *const path = visible_text(file->path);
     char *const name = format_text("%s/%s", repository, path);
     char *const waiting = file->waiting ? visible_text(file->waiting) : NULL;
@@ -106,6 +117,7 @@ static void draw(fetch_display *display, const mc_hub_progress *progress, double
     progress_line(&all, NULL, rate, width, line, sizeof line);
     fprintf(stderr, "%s\n", line);
     display->drawn = 1;
+    /* The total's line counts too, so MOST_LINES files fit below it. */
     for (size_t i = 0; i < progress->file_count && display->drawn <= MOST_LINES; i++)
         if (progress->files[i].active) {
             draw_file(&progress->files[i], width);
@@ -117,9 +129,11 @@ static void on_progress(const mc_hub_progress *progress, void *user)
 {
     fetch_display *const display = user;
     char line[256];
+    /* Sizes are not known yet, or everything was cached. */
     if (progress->bytes_total == 0)
         return;
     const double rate = rate_of(display, progress);
+    /* Plus one, so that less than 10 bytes do not divide by 0. */
     const int64_t tenths = progress->bytes_done / (progress->bytes_total / 10 + 1);
     if (display->bar) {
         draw(display, progress, rate);
@@ -135,6 +149,7 @@ static void on_progress(const mc_hub_progress *progress, void *user)
 static void on_note(const char *text, void *user)
 {
     fetch_display *const display = user;
+    /* The bar is drawn again below the note at the next report. */
     erase(display);
     if (!display->quiet)
         say("note", text);

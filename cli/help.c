@@ -25,6 +25,7 @@ static int run(const subcommand *self, const char *const *arguments)
     mc_error error = MC_ERROR_NONE;
     if (parse_options(self, arguments, &settings, &operands, &status) &&
         help(&operands, &error) != MC_OK)
+        /* The hint then points to the list of subcommands. */
         status = report_failure(&main_command, &settings, &error);
     free_options(self, &settings, &operands);
     return status;

@@ -19,12 +19,17 @@ static bool exists(const char *path)
     return stat(path, &status) == 0;
 }
 
+/* Hidden files are not suggested; ".NAME.merging" of an interrupted merge would be near to NAME. */
 static int is_listed(const struct dirent *entry)
 {
     return entry->d_name[0] != '.';
 }
 
 /* The name in a folder that is nearest to `word`; NULL if none is. The caller frees it. */
+/*
+ * mc_suggest decides how near is near enough. Entries are sorted, so that the result does not
+ * depend on the file system.
+ */
 static char *nearest_entry(const char *folder, const char *word)
 {
     struct dirent **entries = NULL;
@@ -68,6 +73,7 @@ static char *nearest_path(const char *path)
     free(folder);
     free(word);
     free(entry);
+    /* Only one part is corrected: with the rest missing, too, the guess would be wild. */
     if (nearest && exists(nearest))
         return nearest;
     free(nearest);
@@ -100,6 +106,7 @@ static mc_status check_name(const char *name, mc_error *error)
 {
     if (!*name)
         return mc_fail(error, MC_USAGE, "expected a model, found ''");
+    /* ORG/NAME@REVISION is not a likely path; it asks for the Hub explicitly. */
     if (exists(name) || !mc_hub_is_name(name) || strchr(name, '@'))
         return MC_OK;
     char *const near = nearest_path(name);
@@ -128,6 +135,7 @@ static void explain_name(const char *name, mc_error *error)
 mc_status open_models(const char *const *names, size_t count, const common_options *common,
                       bool headers_only, mc_model **out, mc_error *error)
 {
+    /* All names are checked before the first model is opened. */
     for (size_t i = 0; i < count; i++) {
         const mc_status status = check_name(names[i], error);
         if (status != MC_OK)
@@ -137,6 +145,7 @@ mc_status open_models(const char *const *names, size_t count, const common_optio
     const mc_hub_options hub = fetch_options(&display);
     const mc_status status = mc_models_open(names, count, &hub, headers_only, out, error);
     fetch_end(&display);
+    /* The error names one of the models; explain_name changes it for that one only. */
     for (size_t i = 0; (status == MC_NOT_FOUND || status == MC_IO) && i < count; i++)
         explain_name(names[i], error);
     return status;
@@ -163,6 +172,7 @@ static mc_status unknown_method(const char *text, mc_error *error)
     char **const names = allocate(count * sizeof *names);
     for (size_t i = 0; i < count; i++) {
         const mc_method *const method = mc_method_at(i);
+        /* Compared in the form that the user typed: with a family, or without. */
         names[i] = strchr(text, ':')
                        ? format_text("%s:%s", method->family ? method->family : "mergecraft",
                                      method->name)
@@ -194,6 +204,7 @@ static bool is_plugin_file(const char *text, size_t length)
 /* How much of "./methods.so:median" is the file's name: all of it if no method is named. */
 static size_t file_length(const char *text)
 {
+    /* The last one, and only if the whole text is not a file: a path may have a colon. */
     const char *const colon = strrchr(text, ':');
     const size_t length = colon ? (size_t)(colon - text) : strlen(text);
     return colon && !exists(text) && is_plugin_file(text, length) ? length : strlen(text);
@@ -221,6 +232,7 @@ static mc_status choose_from_plugin(const char *file, const char *name, method_c
 {
     const size_t count = mc_plugin_method_count(choice->plugin);
     if (!name) {
+        /* With several methods the caller decides: one to list all, another to ask for a name. */
         choice->method = count == 1 ? mc_plugin_method(choice->plugin, 0) : NULL;
         return MC_OK;
     }
@@ -257,6 +269,7 @@ static mc_status find_in_file(const char *text, method_choice *choice, mc_error 
 
 mc_status find_method(const char *text, method_choice *choice, mc_error *error)
 {
+    /* No built-in name has a slash or such an ending. */
     if (strchr(text, '/') || is_plugin_file(text, file_length(text)))
         return find_in_file(text, choice, error);
     choice->method = mc_method_find(text);

@@ -83,6 +83,7 @@ typedef struct lora_job {
 
 static void close_job(lora_job *job)
 {
+    /* Plans first: they read adapters and models until they are freed. */
     mc_lora_plan_free(job->plan);
     mc_plan_free(job->baking);
     for (size_t i = 0; i < job->adapter_count; i++)
@@ -116,6 +117,7 @@ static mc_status find_rank(const lora_settings *settings, mc_lora_rank *rank, mc
                            .exact = settings->exact,
                            .seed = settings->seed};
     if (settings->energy) {
+        /* NaN fails both comparisons and is rejected, too. */
         rank->energy = strtod(settings->energy, &end);
         if (end == settings->energy || *end || !(rank->energy > 0 && rank->energy <= 1))
             return mc_fail(error, MC_USAGE,
@@ -134,6 +136,7 @@ static mc_status check_options(const lora_job *job, mc_error *error)
 {
     const lora_settings *const s = job->settings;
     const bool merge = strcmp(job->verb, "merge") == 0, extract = strcmp(job->verb, "extract") == 0;
+    /* An option that has no effect is an error, since its user expects one. */
     const struct {
         const char *name;
         bool given, allowed;
@@ -200,6 +203,7 @@ static mc_status plan_merge(lora_job *job, const text_list *operands, mc_error *
     for (size_t i = 2; status == MC_OK && i < operands->count; i++) {
         status = open_adapter(operands->items[i], &settings->common,
                               &job->adapters[job->adapter_count], error);
+        /* close_job must close exactly those that were opened. */
         job->adapter_count += status == MC_OK;
     }
     input.method = operands->items[1];
@@ -253,6 +257,9 @@ static mc_status name_baked(lora_job *job, const text_list *operands, mc_error *
         name = longer;
     }
     job->name = name;
+    /*
+     * One operand without --base is BASE+ADAPTER, or an adapter whose configuration names its base.
+     */
     if (base || operands->count == 2)
         return MC_OK;
     /* Several adapters of one base, which the first names. */
@@ -274,6 +281,7 @@ static mc_status name_baked(lora_job *job, const text_list *operands, mc_error *
 
 static mc_status plan_bake(lora_job *job, const text_list *operands, mc_error *error)
 {
+    /* Opening BASE+ADAPTER applies the adapters; the merge of one model copies the result. */
     mc_plan_input input = {.method = mc_method_find("mergekit:passthrough"),
                            .strict = job->settings->strict,
                            .model_count = 1};
@@ -378,6 +386,7 @@ static void print_blocks(const mc_lora_plan *plan)
     char *text = NULL;
     if (mc_lora_plan_json(plan, &text, NULL) != MC_OK)
         return;
+    /* The plan's JSON is the public interface to energies per block. */
     json_t *const json = json_loads(text, 0, NULL), *const blocks = json_object_get(json, "blocks");
     mc_plan_json_free(text);
     for (size_t i = 0; i < json_array_size(blocks); i++) {
@@ -401,6 +410,7 @@ static mc_status print_result(const lora_job *job, const mc_run_result *result, 
     if (job->settings->common.quiet)
         return MC_OK;
     char *const folder = visible_text(job->settings->output);
+    /* The size is that of the adapter, also if an earlier run wrote a part of it. */
     printf("%s: %zu tensor%s, %s in %.2f s\n", folder, result->tensors,
            plural((int64_t)result->tensors),
            mc_format_bytes(result->bytes_written + result->bytes_resumed, bytes, sizeof bytes),

@@ -74,5 +74,6 @@ int main(int argc, char **argv)
     const subcommand *const linked = argc > 0 ? named_by_link(argv[0]) : NULL;
     const int status = linked ? linked->run(linked, arguments) : run_command(arguments);
     const bool written = finish_output();
+    /* A full disk or a closed output is a failure, but does not hide an earlier one. */
     return status != EXIT_DONE || written ? status : EXIT_FAILED;
 }

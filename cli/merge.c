@@ -168,10 +168,12 @@ static mc_status run_plan(merge_job *job, mc_run_options *run, mc_error *error)
 {
     const merge_settings *const settings = job->settings;
     mc_run_result result = {0};
+    /* Warnings of the plan were printed before the run; the run may add some. */
     const size_t printed = mc_report_count(mc_plan_report(job->plan));
     mc_status status = settings->output ? write_result(job, run, &result, error) : MC_OK;
     if (status == MC_OK && settings->score.task)
         status = score_result(job, &result, error);
+    /* After scoring: the scores are part of the files that are written. */
     if (status == MC_OK && settings->score.task && settings->output)
         status = record_scores(job, error);
     if (status != MC_OK)
@@ -203,6 +205,10 @@ static int run(const subcommand *self, const char *const *arguments)
         settings.score.overwrite = settings.overwrite;
         merge_job job = {.settings = &settings, .own_settings = &settings};
         mc_error error = MC_ERROR_NONE;
+        /*
+         * In this order: the record gives the operands, the merge writes, and the result is
+         * compared with the record. Each step needs the one before it.
+         */
         if ((settings.from && merge_take_record(&settings, &operands, &record, &error) != MC_OK) ||
             merge(&job, &operands, &error) != MC_OK ||
             (record && settings.output && !settings.dry_run &&

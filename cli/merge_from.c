@@ -23,6 +23,7 @@ static mc_status load(const merge_settings *settings, json_t **out, mc_error *er
 {
     json_error_t problem;
     *out = json_load_file(settings->from, 0, &problem);
+    /* A missing file is reported as everywhere else, with a status of its own. */
     if (!*out && access(settings->from, R_OK) != 0) {
         mc_fail(error, MC_NOT_FOUND, "no such file");
         snprintf(error->file, sizeof error->file, "%s", settings->from);
@@ -38,6 +39,10 @@ static mc_status load(const merge_settings *settings, json_t **out, mc_error *er
 
 /* ---- from the record to arguments ----------------------------------------------------------- */
 
+/*
+ * Lists of parse_options have room for the arguments only, so each append makes a new array.
+ * Records have few entries.
+ */
 static void append(text_list *list, const char *text)
 {
     const char **const items = allocate((list->count + 1) * sizeof *items);
@@ -82,6 +87,7 @@ static void add_params(const json_t *record, merge_settings *settings)
     json_t *value;
     json_object_foreach(json_object_get(record, "parameters"), name, value)
     {
+        /* 17 digits give back the same double, and so the same bits of the result. */
         char *const text = json_is_string(value)
                                ? format_text("%s", json_string_value(value))
                                : json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
@@ -122,6 +128,7 @@ static void add_lists(const json_t *record, merge_settings *settings)
 
 static void take_numbers(const json_t *record, merge_settings *settings)
 {
+    /* Seeds above 2^63 − 1 are texts: JSON integers are signed here. */
     const json_t *const seed = json_object_get(record, "seed");
     settings->seed = json_is_string(seed) ? strtoull(json_string_value(seed), NULL, 10)
                                           : (uint64_t)json_integer_value(seed);
@@ -156,6 +163,7 @@ static mc_status method_argument(const json_t *record, const merge_settings *set
         *out = format_text("%s:%s", family, method);
         return MC_OK;
     }
+    /* A file has a hash; without one, the source is a Python function. */
     if (!json_is_string(json_object_get(source, "hash")))
         return fail_record(settings, "the method is a function of a program: run that program",
                            error);
@@ -175,6 +183,10 @@ static mc_status method_argument(const json_t *record, const merge_settings *set
 static mc_status check_given(const merge_settings *settings, const text_list *operands,
                              mc_error *error)
 {
+    /*
+     * Any of these would make another merge than the one that is recorded. Options for output,
+     * memory and threads do not change the result and are allowed.
+     */
     const char *const given = settings->base                ? "base"
                               : settings->params.count      ? "param"
                               : settings->passthrough.count ? "passthrough"
@@ -241,6 +253,7 @@ static mc_status take_record(const json_t *record, merge_settings *settings, tex
     settings->pad_vocabulary = padding > 0 ? (uint64_t)padding : 0;
     add_texts(tokenizer, "tokens", &settings->tokens);
     settings->dtype = short_dtype(json_string_value(json_object_get(record, "dtype")));
+    /* The patterns were accepted when the merge was recorded. */
     settings->allow_unused = true;
     return MC_OK;
 }

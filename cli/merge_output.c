@@ -21,6 +21,7 @@ static json_t *json_plan(const merge_job *job, const mc_run_options *run, mc_err
     return object;
 }
 
+/* More digits would be noise. */
 static double to_milliseconds(double seconds)
 {
     return round(seconds * 1000) / 1000;
@@ -32,6 +33,7 @@ static mc_status print_result_json(const merge_job *job, const mc_run_result *re
     json_t *const object = json_plan(job, NULL, error);
     if (!object)
         return MC_NO_MEMORY;
+    /* A result reports figures of the run in place of estimates. */
     json_object_del(object, "memory");
     json_object_del(object, "plan");
     json_object_set_new(object, "tensors", json_integer((json_int_t)result->tensors));
@@ -65,6 +67,7 @@ static void print_summary(const merge_job *job, const mc_run_result *result)
 {
     char written[16], resumed[16], rate[16];
     char *const folder = visible_text(job->settings->output);
+    /* A resumed merge may have nothing left to do. */
     const double seconds = result->seconds > 1e-6 ? result->seconds : 1e-6;
     mc_format_bytes(result->bytes_written, written, sizeof written);
     mc_format_bytes(result->bytes_resumed, resumed, sizeof resumed);

@@ -62,12 +62,14 @@ static mc_status name_all(merge_job *job, const text_list *operands, mc_error *e
     for (size_t i = 0; i < sides && status == MC_OK; i++)
         status = name_side(job, i, error);
     job->name_count = job->all.count;
+    /* The count served as that of names; from here on it counts models that are open. */
     job->all.count = 0;
     return status;
 }
 
 static void close_models(merge_job *job)
 {
+    /* The plan reads the models, so it goes first. */
     mc_plan_free(job->plan);
     job->plan = NULL;
     for (size_t i = 0; i < job->all.count; i++)
@@ -101,6 +103,10 @@ bool merge_is_complete(const merge_job *job)
 
 void merge_close(merge_job *job)
 {
+    /*
+     * In the reverse order of their making: a plan goes before the models and the recipe that it
+     * reads.
+     */
     mc_evaluation_free(&job->evaluation);
     mc_pipeline_close(job->pipeline);
     score_free(&job->score);
@@ -147,6 +153,7 @@ static mc_status check_needs(const merge_settings *settings, const mc_method *me
         error->hint = MC_HINT_BASE;
         return MC_USAGE;
     }
+    /* add_statistics makes these side inputs later. */
     const bool computed = settings->stats || settings->observe.data;
     for (const mc_side_input *side = method->sides; side && side->name; side++)
         if (!has_side(settings, side->name) && !computed) {
@@ -263,6 +270,7 @@ static mc_status observe_all(const merge_job *job, const text_list *operands, ch
     const merge_settings *const settings = job->settings;
     observe_request request = settings->observe;
     for (const mc_side_input *side = job->method.method->sides; side->name; side++) {
+        /* Only what the method reads is computed: gradients take much longer than activations. */
         request.what.grams = request.what.grams || strcmp(side->name, "grams") == 0;
         request.what.fishers = request.what.fishers || strcmp(side->name, "fishers") == 0;
     }
@@ -303,6 +311,7 @@ static mc_status add_statistics(merge_job *job, const text_list *operands, mc_er
 /* The models of side inputs; of statistics, the tensors of that side input. */
 static mc_status take_sides(merge_job *job, mc_error *error)
 {
+    /* Behind the models and the base, as name_all lists them. */
     size_t at = job->model_count + (job->settings->base != NULL);
     for (size_t k = 0; k < job->sides.count; k++)
         for (size_t i = 0; i < job->side_sizes[k]; i++, at++) {
@@ -319,6 +328,7 @@ static mc_status find_kept(const merge_job *job, size_t *place, mc_error *error)
 {
     const char *const kept = job->settings->keep;
     *place = 0;
+    /* Of models with the same name, the last one counts. */
     for (size_t i = 0; kept && i < job->model_count; i++)
         if (strcmp(mc_model_name(job->all.models[i]), kept) == 0)
             *place = i + 1;
@@ -437,6 +447,7 @@ mc_status merge_prepare(merge_job *job, const text_list *operands, mc_error *err
         status = check_data(job->own_settings, job->method.method, error);
     if (status == MC_OK)
         status = check_needs(settings, job->method.method, error);
+    /* Checked now, before downloads; make_plan looks them up again. */
     const mc_method *ignored[MERGE_MAX_THEN];
     if (status == MC_OK)
         status = find_add_ons(settings, ignored, error);
@@ -447,6 +458,10 @@ mc_status merge_prepare(merge_job *job, const text_list *operands, mc_error *err
     if (status == MC_OK)
         status = name_all(job, operands, error);
     if (status == MC_OK)
+        /*
+         * First with headers only: names, shapes and the output folder are checked before values
+         * are downloaded.
+         */
         status = open_and_plan(job, true, error);
     const mc_run_options run = merge_run_options(settings);
     if (status == MC_OK && settings->output)

@@ -17,6 +17,10 @@ static mc_status check_recipe_arguments(const merge_settings *settings, const te
                                         mc_error *error)
 {
     mc_dtype ignored;
+    /*
+     * The options that change how tensors are made belong into the recipe, which is recorded with
+     * the result.
+     */
     const char *const ignored_option = settings->base                ? "base"
                                        : settings->params.count      ? "param"
                                        : settings->passthrough.count ? "passthrough"
@@ -50,6 +54,7 @@ static mc_status plan_recipe(merge_job *job, bool headers_only, mc_error *error)
                                 .convert = settings->dtype != NULL};
     mc_status status = settings->dtype ? merge_parse_dtype(settings->dtype, &chosen.dtype, error)
                                        : MC_OK;
+    /* Planned twice if models are on the Hub: with headers, then with values. */
     mc_plan_free(job->plan);
     job->plan = NULL;
     if (status == MC_OK)

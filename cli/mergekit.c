@@ -18,6 +18,7 @@ typedef struct mergekit_settings {
 } mergekit_settings;
 
 #define AT(field_) offsetof(mergekit_settings, field_)
+/* Accepted so that scripts that were written for mergekit run unchanged. */
 #define NO_EFFECT(name_)                                                                           \
     {                                                                                              \
         name_, '\0', OPTION_SWITCH, AT(ignored), NULL, "no effect"                                 \
@@ -131,6 +132,7 @@ static mc_status run_multi(const mergekit_settings *settings, recipe_run *r,
                            const text_list *operands, mc_error *error)
 {
     const size_t count = mc_recipe_stage_count(r->recipe);
+    /* No document can read the one without a name, so it comes last. */
     const bool unnamed = !mc_recipe_stage_name(r->recipe, count - 1);
     if (unnamed && !settings->output)
         return mc_fail(error, MC_USAGE, "%s: expected --out-path for the document without a name",
@@ -151,6 +153,7 @@ static mc_status run_multi(const mergekit_settings *settings, recipe_run *r,
 static mc_status run_pytorch(const mergekit_settings *settings, recipe_run *r,
                              const text_list *operands, mc_error *error)
 {
+    /* Its inputs are files of weights, and it writes no model card. */
     r->options.raw = true;
     r->options.no_card = true;
     r->options.missing = settings->intersection   ? MC_MISSING_DROP
@@ -164,6 +167,7 @@ static mc_status run_config(const mergekit_settings *settings, const text_list *
 {
     recipe_run r = run_of(settings);
     mc_status status = check_settings(settings, error);
+    /* The Hub's code reads this variable when a model is opened. */
     if (settings->cache && setenv("HF_HUB_CACHE", settings->cache, 1) != 0)
         status = mc_fail(error, MC_NO_MEMORY, "no memory");
     if (status == MC_OK)
@@ -180,6 +184,7 @@ static mc_status run_config(const mergekit_settings *settings, const text_list *
 
 static int run_as(const subcommand *self, const char *const *arguments, size_t expected, runner run)
 {
+    /* The defaults of mergekit's commands; --no-NAME clears them. */
     mergekit_settings settings = {
         .copy_tokenizer = true, .write_card = true, .safe_serialization = true, .lazy = true};
     text_list operands = {0};

@@ -26,6 +26,7 @@ static const char *const type_names[] = {
 
 static bool has_range(const mc_param *param)
 {
+    /* A method without limits leaves both at 0. */
     return param->type != MC_FLAG && param->type != MC_CHOICE &&
            (param->minimum != 0 || param->maximum != 0);
 }

@@ -53,6 +53,7 @@ static const option options[] = {
 
 static const char *task_of(const observe_request *r)
 {
+    /* --task names the task of a file; without it, --data may name a task itself. */
     return r->task ? r->task : mc_glue_task_find(r->data) ? r->data : NULL;
 }
 
@@ -83,6 +84,7 @@ static mc_status load_task(const observe_request *r, const common_options *commo
         status = find_split(*task, r->split, &split, error);
     if (status != MC_OK)
         return status;
+    /* With --task, --data is a file or a folder. */
     if (r->task)
         return mc_glue_load(*task, r->data, split, data, error);
     fetch_display display = fetch_begin(common);
@@ -167,6 +169,10 @@ mc_status observe_model(const observe_request *r, const char *name, const char *
 {
     mc_model *model = NULL;
     mc_pipeline *pipeline = NULL;
+    /*
+     * Without weights: observing reads them from the model in the form that gradients need, and a
+     * pipeline's packed copy would take their memory again.
+     */
     const mc_pipeline_options plain = {.threads = (int)r->threads};
     mc_status status = open_model(name, common, &model, error);
     if (status == MC_OK && !mc_model_config(model))

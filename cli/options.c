@@ -40,6 +40,7 @@ bool parse_size(const char *text, int64_t *bytes)
         return false;
     if (*unit == ' ')
         unit++;
+    /* At most 2^62: sums of a few sizes fit in 63 bits. */
     if (!size_unit(unit, &factor) || amount * factor < 1 || amount * factor > 0x1p62)
         return false;
     *bytes = (int64_t)(amount * factor);
@@ -60,6 +61,7 @@ bool parse_shard_size(const char *text, int64_t *bytes)
         return parse_size(text, bytes);
     for (size_t i = 0; i < sizeof units / sizeof *units; i++)
         if ((text[digits] | 0x20) == units[i].letter) {
+            /* mergekit's B is a billion, not a byte; parse_size knows KB, MB and GB. */
             *bytes = amount > INT64_MAX / units[i].factor ? 0 : amount * units[i].factor;
             return *bytes > 0;
         }
@@ -68,6 +70,7 @@ bool parse_shard_size(const char *text, int64_t *bytes)
 
 static bool parse_whole(const char *text, uint64_t minimum, uint64_t maximum, uint64_t *number)
 {
+    /* strtoull alone would also accept blanks and a sign, and wrap −1. */
     if (!*text || strspn(text, "0123456789") != strlen(text))
         return false;
     errno = 0;
@@ -197,6 +200,7 @@ static mc_status parse_long(parser *p, const char *name)
     const size_t length = strcspn(name, "=");
     const char *const text = name[length] == '=' ? name + length + 1 : NULL;
     const option *const o = find_long(p->self->options, name, length);
+    /* An option that is really called "no-…" comes first. */
     if (!o && !text && clear_switch(p, name, length))
         return MC_OK;
     if (!o)
@@ -230,6 +234,7 @@ static mc_status parse_all(parser *p)
     while (*p->next) {
         const char *const argument = *p->next++;
         mc_status status = MC_OK;
+        /* "-" alone is an operand: standard input. */
         if (only_operands || argument[0] != '-' || !argument[1])
             add_text(p->operands, argument, p->room);
         else if (strcmp(argument, "--") == 0)
@@ -262,6 +267,7 @@ bool parse_options(const subcommand *self, const char *const *arguments, void *s
         p.room++;
     const mc_status parsed = parse_all(&p);
     *status = EXIT_DONE;
+    /* Also if an option behind it is wrong. */
     if (common->help) {
         print_help(self, stdout);
         return false;
@@ -272,6 +278,7 @@ bool parse_options(const subcommand *self, const char *const *arguments, void *s
     }
     if (parsed == MC_OK)
         return true;
+    /* Parsing stopped at the error, so --json may not have been seen yet. */
     common->json = wants_json(arguments);
     *status = report_failure(self, common, &error);
     return false;
@@ -293,6 +300,7 @@ static void print_option(const option *o, FILE *out)
     snprintf(left, sizeof left, "%c%c%c --%s%s%s", o->letter ? '-' : ' ',
              o->letter ? o->letter : ' ', o->letter ? ',' : ' ', o->name, o->argument ? " " : "",
              o->argument ? o->argument : "");
+    /* Help begins in column 32; after a longer option, on the next line. */
     fprintf(out, "  %-29s%s", left, strlen(left) > 29 ? "\n                                " : " ");
     fputs(o->help, out);
     if (o->type == OPTION_TEXTS)

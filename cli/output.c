@@ -8,6 +8,7 @@
 
 /* ---- memory ---------------------------------------------------------------------------------- */
 
+/* The command may exit, unlike the library: a merge that ends here can resume. */
 static void *checked(void *memory)
 {
     if (memory)
@@ -55,6 +56,7 @@ static size_t character_length(const unsigned char *c)
     for (size_t i = 1; i < length; i++)
         if ((c[i] & 0xc0) != 0x80)
             return 0;
+    /* The rules of RFC 3629: the shortest form, no surrogates, at most U+10FFFF. */
     const bool overlong = (c[0] == 0xe0 && c[1] < 0xa0) || (c[0] == 0xf0 && c[1] < 0x90);
     const bool outside = (c[0] == 0xed && c[1] >= 0xa0) || (c[0] == 0xf4 && c[1] >= 0x90);
     return overlong || outside ? 0 : length;
@@ -67,6 +69,10 @@ static bool is_control(const unsigned char *c)
 
 char *visible_text(const char *text)
 {
+    /*
+     * Names come from files and servers. Bytes that a terminal would obey are printed as \xNN, four
+     * for one.
+     */
     char *const shown = allocate(strlen(text) * 4 + 1);
     char *end = shown;
     for (const unsigned char *c = (const unsigned char *)text; *c;) {
@@ -95,6 +101,7 @@ static bool has_colours(FILE *stream)
 {
     const char *const no_color = getenv("NO_COLOR");
     const char *const terminal = getenv("TERM");
+    /* See no-color.org: any value but the empty one turns colours off. */
     return !(no_color && *no_color) && terminal && strcmp(terminal, "dumb") != 0 &&
            isatty(fileno(stream));
 }
@@ -134,6 +141,7 @@ json_t *json_text(const char *text)
     json_t *const string = json_string(text);
     if (string)
         return string;
+    /* jansson rejects invalid UTF-8. Each wrong byte becomes U+FFFD, three bytes. */
     char *const valid = allocate(strlen(text) * 3 + 1);
     char *end = valid;
     for (const unsigned char *c = (const unsigned char *)text; *c;) {
@@ -228,6 +236,7 @@ int report_failure(const subcommand *self, const common_options *common, const m
 
 bool finish_output(void)
 {
+    /* Output is buffered: errors of printf show at the latest when the rest is flushed. */
     const bool failed = ferror(stdout) != 0;
     if (fflush(stdout) == 0 && !failed)
         return true;
@@ -278,8 +287,10 @@ static size_t width_of(const char *cell)
 static void print_row(const table *rows, const char *const *cells, const size_t *widths, FILE *out)
 {
     for (size_t i = 0; i < rows->columns; i++) {
+        /* printf pads bytes, so that characters of several bytes would shift columns. */
         const int padding = (int)(widths[i] - width_of(cells[i]));
         const bool right = rows->right >> i & 1, last = i + 1 == rows->columns;
+        /* No blanks at the end of a line. */
         fprintf(out, "%*s%s%*s", (int)(i ? 2 : rows->indent) + (right ? padding : 0), "", cells[i],
                 right || last ? 0 : padding, "");
     }

@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+/* A bar of fewer characters would show hardly anything. Seconds: see progress_display.marks. */
 enum { NARROWEST_BAR = 10, WIDEST_BAR = 40, MARK_SECONDS = 5 };
 
 progress_display progress_begin(const common_options *common)
@@ -47,6 +48,7 @@ static double share_done(const mc_progress *progress)
 
 static void add(char *out, size_t width, const char *text)
 {
+    /* A part that does not fit is left out. */
     if (strlen(out) + strlen(text) <= width)
         strcat(out, text);
 }
@@ -90,6 +92,7 @@ void progress_line(const mc_progress *progress, const char *unit, double rate, s
              format_amount(progress->bytes_total, unit, total, sizeof total), unit ? " " : "",
              unit ? unit : "");
     add(out, room, text);
+    /* Everything is computed; flushing to disk may take a while. */
     if (progress->bytes_done >= progress->bytes_total) {
         add(out, room, "  finishing");
     } else if (rate > 0) {
@@ -130,6 +133,7 @@ void progress_update(const mc_progress *progress, void *user)
     const int64_t tenths = (int64_t)(share_done(progress) * 10);
     if (display->bar) {
         progress_line(progress, display->unit, rate, terminal_width(), line, sizeof line);
+        /* Back to the start of the line, and clear what a longer line left. */
         fprintf(stderr, "\r%s\033[K", line);
     } else if (display->lines && tenths > display->tenths) {
         display->tenths = tenths;

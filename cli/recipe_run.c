@@ -68,6 +68,7 @@ static mc_status run_plan(recipe_run *r, const mc_plan *plan, const char *output
 mc_status recipe_write(recipe_run *r, size_t stage, const char *output, mc_error *error)
 {
     mc_plan *plan = NULL;
+    /* With headers only, so that errors show before values are downloaded. */
     mc_status status = plan_stage(r, stage, true, &plan, error);
     if (status == MC_OK)
         status = mc_plan_check_target(plan, output, &r->run, error);
@@ -93,6 +94,7 @@ static mc_status write_stage(recipe_run *r, size_t index, const char *folder, bo
     char *const path = format_text("%s/%s", folder, mc_recipe_stage_name(r->recipe, index));
     mc_status status = MC_OK;
     if (!keep || !exists(path)) {
+        /* Stage 0 is the last document, so documents are counted from 1 here. */
         status = recipe_write(r, index + 1, path, error);
     } else if (!r->common->quiet) {
         char *const text = format_text("%s exists and is not merged again", path);
@@ -107,6 +109,7 @@ mc_status recipe_write_stages(recipe_run *r, const char *folder, bool all, bool 
                               mc_error *error)
 {
     const size_t count = mc_recipe_stage_count(r->recipe);
+    /* Documents that follow read the results from there. */
     r->options.stages = folder;
     for (size_t i = 0; i < (all ? count : count - 1); i++) {
         const char *const name = mc_recipe_stage_name(r->recipe, i);

@@ -16,6 +16,7 @@
 
 static mc_status fail_write(const char *path, mc_error *error)
 {
+    /* Kept: mc_fail may change errno. */
     const int code = errno;
     mc_fail(error, code == ENOSPC ? MC_NO_SPACE : MC_IO, "cannot write: %s", strerror(code));
     snprintf(error->file, sizeof error->file, "%s", path);
@@ -51,8 +52,7 @@ static mc_status check_folder_of(const char *path, mc_error *error)
     return status;
 }
 
-/* Fails early if the file of predictions cannot be written. */
-/* Before models are opened and minutes are spent on scores that cannot be written. */
+/* Fails before models are opened and minutes are spent on scores that cannot be written. */
 static mc_status check_predictions(const score_settings *settings, mc_error *error)
 {
     const char *const path = settings->predictions;
@@ -62,6 +62,7 @@ static mc_status check_predictions(const score_settings *settings, mc_error *err
                        "--predictions: expected a file, such as /dev/stdout, found '%s'", path);
     if (stat(path, &status) != 0)
         return check_folder_of(path, error);
+    /* The predictions would replace the examples. */
     if (settings->data && stat(settings->data, &data) == 0 && is_same(&status, &data))
         return mc_fail(error, MC_USAGE,
                        "--predictions: expected another file than that of the examples, found '%s'",
@@ -75,6 +76,7 @@ static mc_status check_predictions(const score_settings *settings, mc_error *err
     }
     if (S_ISREG(status.st_mode))
         return check_folder_of(path, error);
+    /* For fail_write: access succeeds for a folder. */
     errno = EISDIR;
     return !S_ISDIR(status.st_mode) && access(path, W_OK) == 0 ? MC_OK : fail_write(path, error);
 }
@@ -159,6 +161,7 @@ static bool write_lines(const score_job *job, const mc_evaluation *result, FILE 
     bool written = true;
     for (size_t i = 0; i < result->examples && written; i++) {
         json_t *const line = json_prediction(job, result, i);
+        /* 9 digits give back the same float. */
         written = line && json_dumpf(line, file, JSON_COMPACT | JSON_REAL_PRECISION(9)) == 0 &&
                   fputc('\n', file) != EOF;
         json_decref(line);
@@ -173,8 +176,10 @@ static mc_status write_file(const char *path, const score_job *job, const mc_eva
     char *const target = follow_links(path);
     /* The process id keeps two runs apart; rename replaces the target in one step. */
     char *const partial = format_text("%s.%ld.partial", target, (long)getpid());
+    /* "e": closed in programs that are started. */
     FILE *const file = fopen(partial, "we");
     bool written = file && write_lines(job, result, file);
+    /* A full disk may show only when the buffer is flushed. */
     if (file && fclose(file) != 0)
         written = false;
     const mc_status status = written && rename(partial, target) == 0 ? MC_OK

@@ -3,12 +3,16 @@
 #include <signal.h>
 #include <stddef.h>
 
-/* An int, as in mc_run_options: it is stored atomically on every CPU. */
+/*
+ * The type is that of mc_run_options.cancel. Stores and loads of an int are atomic on every CPU
+ * that is supported.
+ */
 static volatile int cancelled;
 
 static void on_signal(int number)
 {
     (void)number;
+    /* A handler may do hardly anything else; the workers poll the value. */
     cancelled = 1;
 }
 
@@ -16,8 +20,10 @@ static const volatile int *catch_with(int flags)
 {
     static const int signals[] = {SIGINT, SIGTERM};
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+        /* SA_RESETHAND: the second signal has its default action and kills. */
         struct sigaction before,
             after = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND | flags};
+        /* nohup and shells ignore signals for background jobs; that stays. */
         if (sigaction(signals[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
             sigaction(signals[i], &after, NULL);
     }

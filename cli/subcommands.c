@@ -11,6 +11,7 @@ const subcommand *const subcommands[] = {
     SUBCOMMANDS(X)
 #undef X
         NULL};
+/* The list ends with NULL, for the generators of completion files and manual pages. */
 enum { SUBCOMMAND_COUNT = sizeof subcommands / sizeof *subcommands - 1 };
 
 static void print_subcommands(FILE *out)

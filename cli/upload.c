@@ -126,6 +126,7 @@ static mc_status upload(const upload_settings *settings, const text_list *operan
                        "argument%s",
                        operands->count, plural((int64_t)operands->count));
     const char *const name = operands->items[1];
+    /* ORG/NAME@BRANCH names a branch too. */
     if (settings->branch && strchr(name, '@'))
         return mc_fail(error, MC_USAGE, "--branch: expected a name without '@', found '%s'", name);
     char *const full = settings->branch ? format_text("%s@%s", name, settings->branch)
