@@ -5,15 +5,19 @@
  * Everything here uses the limited API of Python 3.11, and only the public headers of mergecraft.
  * Calls that may take long run without the interpreter lock (GIL).
  *
- * Rules that all types here share: `new_…` and `core_…` functions that take over a C object free it
- * if the Python object cannot be allocated. PyType_GenericAlloc clears the object, so dealloc sees
- * NULL where nothing was stored.
+ * Functions that take over a C object free it if the Python object cannot be allocated.
+ * PyType_GenericAlloc clears the object, so dealloc sees NULL where nothing was stored.
  *
  * The limited API has no access to tp_free: dealloc asks for the slot. Since Python 3.8 an instance
  * of a heap type owns a reference to its type. dealloc gives it up last, after the memory is gone.
  *
  * Strings that PyArg_ParseTuple and PyBytes_AsString return are borrowed. The object that owns them
- * must stay until a call without the lock has returned.
+ * must stay until a call without the lock has returned. The same holds for objects that "O"
+ * returns.
+ *
+ * Casts: a function with METH_KEYWORDS takes three arguments and is cast by way of void (*)(void),
+ * which -Wcast-function-type accepts. A cast by way of uintptr_t removes const, which -Wcast-qual
+ * would warn of. Lists of keywords are char *, not const char *, in this version of the API.
  */
 #ifndef MC_PYTHON_CORE_H
 #define MC_PYTHON_CORE_H
@@ -82,6 +86,7 @@ PyObject *core_metrics(const mc_metric *metrics, size_t count);
 /* A long call: stops at Ctrl-C and reports its progress to a Python function. */
 typedef struct core_run {
     PyObject *progress; /* borrowed; called with (done, total), None: nobody */
+    /* Written with the interpreter lock, read by threads of the library without it. */
     volatile int cancel;
     PyObject *type, *value, *traceback; /* the exception that stopped it */
 } core_run;

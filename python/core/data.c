@@ -45,6 +45,7 @@ static void data_dealloc(PyObject *object)
 {
     data_object *const self = (data_object *)object;
     PyTypeObject *const type = Py_TYPE(object);
+    /* In this order: the data refer to their task. */
     mc_glue_data_free(self->data);
     mc_glue_task_free(self->own);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(object);
@@ -106,6 +107,7 @@ static PyObject *own_data(PyObject *module, PyObject *args)
     mc_status status = MC_OK;
     if (names)
         status = mc_glue_task_new(name, &columns, names, (size_t)count, &task, &error);
+    /* Not interruptible: the file is the user's own, so nothing is downloaded. */
     if (names && status == MC_OK) {
         Py_BEGIN_ALLOW_THREADS status = mc_glue_load(task, PyBytes_AsString(path), NULL, &data,
                                                      &error);
@@ -129,6 +131,9 @@ static PyObject *data_examples(PyObject *self, PyObject *ignored)
     for (size_t i = 0; list && i < mc_glue_count(data); i++) {
         const mc_glue_example e = mc_glue_example_at(data, i);
         PyObject *const text = PyUnicode_DecodeUTF8(e.text, (Py_ssize_t)e.size, "replace");
+        /*
+         * Bytes that are not UTF-8 become U+FFFD: a data set is not rejected because of one text.
+         */
         PyObject *const pair = e.pair ? PyUnicode_DecodeUTF8(e.pair, (Py_ssize_t)e.pair_size,
                                                              "replace")
                                       : Py_NewRef(Py_None);
@@ -167,6 +172,10 @@ static int numbers_of(PyObject *list, size_t count, double *out)
         PyErr_Format(PyExc_ValueError, "expected a list of %zu numbers", count);
         return 0;
     }
+    /*
+     * PyFloat_AsDouble returns −1 after an error, which may also be a value: only PyErr_Occurred
+     * tells.
+     */
     for (size_t i = 0; i < count && !PyErr_Occurred(); i++)
         out[i] = PyFloat_AsDouble(PyList_GetItem(list, (Py_ssize_t)i));
     return !PyErr_Occurred();

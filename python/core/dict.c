@@ -115,6 +115,7 @@ static PyObject *dict_materialize(PyObject *self, PyObject *args, PyObject *keyw
         mc_state_dict_free(made);
         return NULL;
     }
+    /* In memory: it needs no model or plan. */
     return core_dict(made, NULL);
 }
 

@@ -119,6 +119,7 @@ static PyObject *lora_apply(PyObject *module, PyObject *args)
     Py_ssize_t count = 0;
     mc_model *model = NULL;
     mc_error error = MC_ERROR_NONE;
+    /* It stays so if an argument is of another type: the exception is set. */
     mc_status status = MC_USAGE;
     if (!PyArg_ParseTuple(args, "OO", &base, &list))
         return NULL;
@@ -190,6 +191,7 @@ static PyObject *lora_merge(PyObject *module, PyObject *args)
                                  .rank = rank_of(&a),
                                  .strict = a.strict != 0,
                                  .convert = a.dtype != NULL};
+    /* False with an exception. */
     const bool ready = params && (!a.dtype || core_dtype(a.dtype, &input.dtype));
     if (ready) {
         Py_BEGIN_ALLOW_THREADS status = mc_lora_merge(&input, &plan, &error);
@@ -197,6 +199,7 @@ static PyObject *lora_merge(PyObject *module, PyObject *args)
     }
     PyMem_Free((void *)(uintptr_t)loras);
     PyMem_Free((void *)(uintptr_t)params);
+    /* The list keeps the adapters alive. */
     return plan ? new_plan(plan, list) : NULL;
 }
 
@@ -279,6 +282,7 @@ static PyObject *get_json(PyObject *self, void *closure)
     mc_error error = MC_ERROR_NONE;
     if (mc_lora_plan_json(of(self), &text, &error) != MC_OK)
         return core_raise(&error);
+    /* A copy, so the text can be freed. */
     PyObject *const json = PyUnicode_FromString(text);
     mc_plan_json_free(text);
     return json;

@@ -126,6 +126,7 @@ static PyObject *new_method(PyTypeObject *type, PyObject *args, PyObject *keywor
                                 .name = Py_NewRef(name),
                                 .help = Py_NewRef(help),
                                 .kept = &self->kept};
+    /* The address is stable: Python never moves an object. */
     self->method = &self->own.method;
     return (PyObject *)self;
 }
@@ -153,6 +154,7 @@ static PyObject *get_name(PyObject *self, void *closure)
 static PyObject *get_family(PyObject *self, void *closure)
 {
     (void)closure;
+    /* A descriptor without a family is one of mergecraft. */
     return PyUnicode_FromString(of(self)->family ? of(self)->family : "mergecraft");
 }
 
@@ -221,6 +223,7 @@ static PyObject *describe(const mc_param *param)
     PyObject *const choices = names_list(param->choices);
     if (!choices)
         return NULL;
+    /* "N" takes over choices, also if Py_BuildValue fails. */
     return Py_BuildValue("{s:s,s:s,s:s,s:d,s:d,s:d,s:N,s:O,s:O}", "name", param->name, "type",
                          types[param->type], "help", param->help ? param->help : "", "default",
                          param->fallback, "minimum", param->minimum, "maximum", param->maximum,
@@ -292,6 +295,7 @@ static PyObject *open_plugin(PyObject *module, PyObject *args)
     if (!PyArg_ParseTuple(args, "O&", PyUnicode_FSConverter, &path))
         return NULL;
     const char *const text = PyBytes_AsString(path);
+    /* No `cancel`: Ctrl-C in a terminal reaches the compiler, too, and ends it. */
     Py_BEGIN_ALLOW_THREADS status = mc_plugin_open(text, NULL, &plugin, &error);
     Py_END_ALLOW_THREADS Py_DECREF(path);
     if (status != MC_OK)

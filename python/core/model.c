@@ -107,8 +107,10 @@ static int open_all(PyObject *paths, PyObject *progress, mc_model **models)
     mc_error error = MC_ERROR_NONE;
     mc_status status;
     if (!names)
+        /* PyErr_NoMemory always returns NULL: false. */
         return PyErr_NoMemory() != NULL;
     for (size_t i = 0; i < count; i++)
+        /* Borrowed: `paths` is a list of our own, which nobody else changes. */
         names[i] = PyBytes_AsString(PyList_GetItem(paths, (Py_ssize_t)i));
     Py_BEGIN_ALLOW_THREADS status = mc_models_open(names, count, &hub, false, models, &error);
     Py_END_ALLOW_THREADS PyMem_Free((void *)(uintptr_t)names);
@@ -126,6 +128,9 @@ static PyObject *paths_of(PyObject *list)
     PyObject *const paths = PyList_New(0);
     for (Py_ssize_t i = 0; paths && i < PyList_Size(list); i++) {
         PyObject *path = NULL;
+        /*
+         * Accepts str, bytes and os.PathLike, and gives bytes in the encoding of the file system.
+         */
         const int added = PyUnicode_FSConverter(PyList_GetItem(list, i), &path) &&
                           PyList_Append(paths, path) == 0;
         Py_XDECREF(path);

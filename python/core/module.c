@@ -14,10 +14,15 @@ int core_shape(PyObject *sequence, int64_t shape[MC_MAX_RANK])
     if (rank > MC_MAX_RANK)
         PyErr_Format(PyExc_ValueError, "expected at most %d dimensions, found %zd", MC_MAX_RANK,
                      rank);
+    /* A negative size means that PySequence_Size has set an exception. */
     if (rank < 0 || rank > MC_MAX_RANK)
         return -1;
     for (Py_ssize_t i = 0; i < rank; i++) {
         PyObject *const item = PySequence_GetItem(sequence, i);
+        /*
+         * −1 may be a value or an error: only PyErr_Occurred tells. The library rejects negative
+         * dimensions.
+         */
         shape[i] = item ? PyLong_AsLongLong(item) : -1;
         Py_XDECREF(item);
         if (PyErr_Occurred())
@@ -31,10 +36,12 @@ const char **core_strings(PyObject *list, Py_ssize_t *count)
     *count = PyList_Size(list);
     if (*count < 0)
         return NULL;
+    /* One more: the array ends with NULL. */
     const char **const strings = PyMem_Calloc((size_t)*count + 1, sizeof *strings);
     if (!strings)
         return (const char **)PyErr_NoMemory();
     for (Py_ssize_t i = 0; i < *count; i++) {
+        /* A str caches its UTF-8, so the pointer stays valid as long as the str. */
         strings[i] = PyUnicode_AsUTF8AndSize(PyList_GetItem(list, i), NULL);
         if (!strings[i]) {
             PyMem_Free((void *)(uintptr_t)strings);

@@ -166,6 +166,7 @@ static PyObject *run_texts(PyObject *self, PyObject *args, PyObject *keywords,
         Py_END_ALLOW_THREADS
     }
     PyMem_Free(texts);
+    /* Without memory an exception is set, and nothing was run. */
     if (!memory || core_run_end(&run, status, &error) == 0)
         return memory;
     Py_DECREF(memory);
@@ -242,6 +243,10 @@ static PyObject *pipeline_evaluate(PyObject *self, PyObject *args, PyObject *key
     Py_END_ALLOW_THREADS PyObject *const found = core_run_end(&run, status, &error) == 0
                                                      ? evaluation_of(&evaluation)
                                                      : NULL;
+    /*
+     * After an error there is nothing to free. After a signal there may be: the call can have
+     * succeeded.
+     */
     if (status == MC_OK)
         mc_evaluation_free(&evaluation);
     return found;

@@ -24,6 +24,7 @@ static const mc_model **models_of(PyObject *list, Py_ssize_t *count)
     if (!models)
         return (const mc_model **)PyErr_NoMemory();
     for (Py_ssize_t i = 0; i < *count; i++) {
+        /* PyList_GetItem returns a borrowed reference. */
         models[i] = core_model_of(PyList_GetItem(list, i));
         if (!models[i]) {
             PyMem_Free((void *)(uintptr_t)models);
@@ -58,6 +59,7 @@ static mc_plan *make_plan(const plan_arguments *a, mc_plan_input *input)
     input->tokenizer = a->tokenizer;
     input->chat_template = a->chat_template;
     input->pad_vocabulary = a->pad_vocabulary;
+    /* An exception is set: an object of another type, or an unknown dtype. */
     if (!input->method || (a->base != Py_None && !input->base) ||
         (a->dtype && !core_dtype(a->dtype, &input->dtype)))
         return NULL;
@@ -223,6 +225,7 @@ static void plan_dealloc(PyObject *object)
 {
     plan_object *const self = (plan_object *)object;
     PyTypeObject *const type = Py_TYPE(object);
+    /* The plan reads models until it is freed, so their references go after it. */
     mc_plan_free(self->plan);
     Py_XDECREF(self->models);
     Py_XDECREF(self->base);

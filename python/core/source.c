@@ -250,6 +250,10 @@ static mc_status read_computed(void *cookie, int64_t first, int64_t count, void 
     computation *const c = cookie;
     mc_status status = MC_OK;
     const PyGILState_STATE lock = PyGILState_Ensure();
+    /*
+     * The function may release the lock; another thread can then make the result as well, which
+     * make_result drops.
+     */
     if (c->made || make_result(c)) {
         memcpy(out, (const char *)c->result.buf + first * c->width, (size_t)(count * c->width));
         if (first + count == c->count)
@@ -297,8 +301,12 @@ static PyObject *compute(PyObject *module, PyObject *args)
         return core_raise(&error);
     }
     Py_INCREF(function);
+    /*
+     * Only now: release_computed is not called if the source cannot be made. Nobody has read yet.
+     */
     c->function = function;
     c->count = mc_source_count(source);
+    /* The form in which the library asks for computed elements. */
     c->width = dtype == MC_F64 ? 8 : 4;
     return made_source(source);
 }
