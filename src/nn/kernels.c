@@ -14,6 +14,10 @@ const mc_nn_kernels *mc_nn_kernels_now(void)
 #endif
 }
 
+/*
+ * The arrays of lay_out in kernels_level.c: keys and values, and scores, queries and results of
+ * MC_QUERIES queries.
+ */
 size_t mc_attention_scratch(size_t key_count, size_t size)
 {
     const size_t keys = mc_vector_ceil(key_count), padded = mc_vector_ceil(size);

@@ -447,6 +447,10 @@ finish_row(float *out, const int32_t *sums, float scale, const mc_int8_columns *
     }
 }
 
+/*
+ * always_inline and a constant function: the activation is compiled into each loop. A call per
+ * vector would keep its numbers in memory.
+ */
 static void dequantize(float *out, const int32_t *sums, const float *row_scales, size_t rows,
                        const mc_int8_columns *all, size_t width, mc_activation activation)
 {
@@ -471,6 +475,7 @@ static bool all_finite(const float *values, size_t count)
     for (size_t i = 0; i < count; i++) {
         int32_t bits;
         memcpy(&bits, &values[i], sizeof bits);
+        /* An exponent of all ones is infinity or NaN. */
         bad |= (bits & 0x7F800000) == 0x7F800000;
     }
     return !bad;
@@ -478,6 +483,10 @@ static bool all_finite(const float *values, size_t count)
 
 /* ---- derivatives ----------------------------------------------------------------------------- */
 
+/*
+ * f′(x) of each activation f. With s = sigmoid: s′ = s (1 − s), and of x · s(a x): s + a x s (1 −
+ * s).
+ */
 #define SLOPE(name_) static inline mc_vector name_##_slope(mc_vector x)
 
 SLOPE(linear)
@@ -515,6 +524,7 @@ SLOPE(quick_gelu)
     return s + 1.702F * x * s * (1 - s);
 }
 
+/* x · s(y) with y = 2 √(2/π) · x · (1 + 0.044715 x²), so s + x · s · (1 − s) · y′. */
 SLOPE(gelu_tanh)
 {
     const mc_vector s = sigmoid(1.5957691216F * x * (1 + .044715F * x * x));

@@ -23,6 +23,10 @@ typedef struct architecture {
     mc_activation head_activation;
 } architecture;
 
+/*
+ * Names in config.json, and the defaults of the configuration classes of transformers: a
+ * config.json may leave settings out.
+ */
 #define BERT_SETTINGS(vocabulary_, padding_)                                                       \
     {                                                                                              \
         "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",            \
@@ -123,6 +127,7 @@ static void add_op(builder *b, mc_op op)
     }
     for (int i = 0; i < 3; i++)
         if (op.in[i] >= 0) {
+            /* Who reads a value decides in which forms it is kept. */
             mc_nn_value *const value = &n->values[op.in[i]];
             value->inputs = value->inputs || op.kind == MC_OP_PRODUCT;
             value->floats = value->floats || op.kind != MC_OP_PRODUCT;
@@ -184,6 +189,7 @@ static void add_product(builder *b, int block, const char *name, int in, int out
     if (b->failed)
         return;
     if (b->plain && activation != MC_ACTIVATION_LINEAR) {
+        /* The derivative of an activation needs its input, which a fused product would not keep. */
         const int linear = again(b, out);
         add_product(b, block, name, in, linear, MC_ACTIVATION_LINEAR);
         add_op(b, (mc_op){MC_OP_ACTIVATE, {linear, -1, -1}, out, {-1, -1, -1}, activation, -1});
@@ -344,6 +350,7 @@ static mc_status find(const json_t *config, const char *file, const architecture
     const char *const type = json_string_value(json_object_get(config, "model_type"));
     for (size_t i = 0; i < ARCHITECTURES; i++) {
         const architecture *const a = &architectures[i];
+        /* A name decides alone: "bert" with another head is another network. */
         if (name ? strcmp(name, a->name) == 0 : type && strcmp(type, a->model_type) == 0) {
             *out = a;
             return MC_OK;

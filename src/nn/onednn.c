@@ -168,6 +168,7 @@ int mc_onednn_version(void)
 
 static bool has(unsigned extensions)
 {
+    /* "Effective": also bounded by ONEDNN_MAX_CPU_ISA of the environment. */
     return ((unsigned)get_effective_cpu_isa_() & extensions) == extensions; /* one bit each */
 }
 
@@ -397,6 +398,7 @@ static dnnl_status_t make_reorder(mc_product *p, block_parts *m)
 {
     const description_ref packed = primitive_desc_query_md_(m->multiply, dnnl_query_weights_md, 0);
     p->packed_bytes = memory_desc_get_size_(packed);
+    /* In bf16 the reorder also rounds: W is given in float32. */
     const dnnl_status_t status = reorder_primitive_desc_create_(
         &m->reorder, REF(m->plain), library.engine, packed, library.engine, NULL);
     return status == dnnl_success ? primitive_create_(&p->reorder, m->reorder) : status;
@@ -476,6 +478,7 @@ mc_status mc_packed_new(const mc_product *product, mc_packed **out, mc_error *er
     if (!packed)
         return mc_fail_memory(error);
     packed->product = product;
+    /* 64 more bytes for the alignment. Zeros: the bias that nobody sets, and its padding. */
     packed->block = mc_alloc_zero(1, bias_bytes + product->packed_bytes + 64);
     mc_status status = MC_OK;
     if (packed->block) {
@@ -608,6 +611,7 @@ static dnnl_status_t run_block(const running *r, const mc_packed *packed, int ki
                                          {DNNL_ARG_DST, r->y[kind]},
                                          {DNNL_ARG_SCRATCHPAD, r->scratch[kind]},
                                          {DNNL_ARG_BIAS, packed->bias_memory}};
+    /* In int8 the caller adds the bias. */
     const int count = packed->bias_memory ? 5 : 4;
     return status == dnnl_success ? primitive_execute_(packed->product->blocks[kind].multiply,
                                                        r->stream, count, arguments)
@@ -676,6 +680,10 @@ static void fill(float *numbers, size_t count)
 {
     uint32_t state = 1;
     for (size_t i = 0; i < count; i++) {
+        /*
+         * A linear congruential generator: signs and magnitudes vary, so that sums in another order
+         * have other bits.
+         */
         state = state * 1664525 + 1013904223;
         numbers[i] = (float)(int32_t)state * 0x1p-31F;
     }

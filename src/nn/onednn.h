@@ -23,7 +23,7 @@
  */
 enum { MC_PRODUCT_ROWS = 24, MC_PRODUCT_ROWS_MOST = 192 };
 
-/* The most columns whose sum of int8 products fits an int32. */
+/* The most columns whose sum of int8 products fits an int32: 65,536 · 255 · 127 is below 2^31. */
 enum { MC_PRODUCT_INT8_COLUMNS = 65536 };
 
 /*

@@ -146,6 +146,7 @@ static mc_status product(const mc_group *g, const mc_op *op, mc_error *error)
     const part blocks = part_of(g, (rows + block - 1) / block);
     if (blocks.first == blocks.end)
         return MC_OK;
+    /* The last block may end behind the last row. */
     const size_t first = blocks.first * block, end = blocks.end * block;
     const size_t count = (end < rows ? end : rows) - first;
     const mc_dtype dtype = g->network->dtype, result = g->network->weights[op->weights[0]].result;
@@ -260,6 +261,7 @@ static mc_status check_cancel(const mc_group *g, mc_error *error)
 static void report_step(const mc_group *g)
 {
     const mc_watch *const watch = g->meter->watch;
+    /* All members of a team work on the same tokens. */
     const size_t added = g->member == 0 ? g->tokens : 0;
     const size_t steps = atomic_fetch_add(&g->meter->steps, added) + added;
     if (watch && watch->progress && g->calls_back)
@@ -268,6 +270,7 @@ static void report_step(const mc_group *g)
 
 static mc_status run_op(const mc_group *g, const mc_op *op, mc_error *error)
 {
+    /* MC_OP_ACTIVATE occurs in networks for derivatives only, which trace_real.h computes. */
     static mc_status (*const functions[])(const mc_group *, const mc_op *, mc_error *) = {
         [MC_OP_EMBED] = embed,         [MC_OP_NORMALIZE] = normalize, [MC_OP_PRODUCT] = product,
         [MC_OP_ATTENTION] = attention, [MC_OP_FIRST] = first,
@@ -290,6 +293,7 @@ mc_status mc_group_run(const mc_group *group, mc_error *error)
              * rounded ones.
              */
             narrow(group, op);
+            /* Rounding cannot fail. */
             (void)mc_team_barrier(group->team, true);
         }
         report_step(group);

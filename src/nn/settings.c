@@ -43,6 +43,7 @@ static mc_status read_epsilon(const json_t *config, const char *file, const char
     return MC_OK;
 }
 
+/* The names of transformers. Several name the same function, computed in another way. */
 static mc_status read_activation(const json_t *config, const char *file, const char *name,
                                  mc_activation *out, mc_error *error)
 {

@@ -61,6 +61,11 @@ static bool same_shape(const mc_product_shape *a, const mc_product_shape *b)
 static mc_status find_product(mc_weights *weights, const mc_weight *w, int panel,
                               const mc_product **out, mc_error *error)
 {
+    /*
+     * Matrices of the same shape share their kernels: a model has a few shapes, and each takes time
+     * to compile. Of parts by columns, the first writes y and the others add to it. In int8,
+     * dequantize applies the activation.
+     */
     const mc_product_shape shape = {.in = w->shape[1] / w->column_panels,
                                     .out = w->shape[0] / w->row_panels,
                                     .stride = w->shape[1],
@@ -174,8 +179,13 @@ static mc_status read_rounded(const mc_source *source, int64_t first, int64_t co
 {
     const mc_dtype dtype = mc_source_dtype(source);
     const int64_t bytes = mc_dtype_bytes(dtype, count), room = count * (int64_t)sizeof *out;
+    /* float32 and wider numbers are read as float32 directly. */
     if (bytes >= room)
         return mc_source_read_f32(source, first, count, out, error);
+    /*
+     * At the end of the room, since these numbers are narrower: mc_widen_in_place fills it from the
+     * start.
+     */
     MC_TRY(mc_source_read_raw(source, mc_dtype_bytes(dtype, first), bytes,
                               (char *)out + room - bytes, error));
     mc_widen_in_place(dtype, MC_F32, out, (size_t)count);
@@ -201,12 +211,18 @@ static void quantize(const mc_weight *w, float *values, const mc_stored_weight *
 {
     const size_t columns = (size_t)w->shape[1];
     for (int64_t row = 0; row < w->shape[0]; row++) {
+        /* In place: a row of bytes ends before the float32 row that follows it begins. */
         uint8_t *const to = (uint8_t *)values + (size_t)row * columns;
         mc_nn_kernels_now()->quantize(to, &stored->scales[row], values + (size_t)row * columns, 1,
                                       columns);
+        /*
+         * Inputs are stored plus 128: Σ (x + 128) w = Σ x w + 128 Σ w. The last term is subtracted
+         * from the sums of a product.
+         */
         int32_t sum = 0;
         for (size_t i = 0; i < columns; i++) {
             sum += to[i] - 128;
+            /* From w + 128 without a sign to w with one. */
             to[i] ^= 128;
         }
         stored->zeros[row] = 128 * sum;
@@ -217,6 +233,10 @@ static mc_status pack(const mc_weight *w, const mc_stored_weight *stored, const 
                       mc_error *error)
 {
     const size_t rows = (size_t)(w->shape[0] / w->row_panels), columns = (size_t)w->shape[1];
+    /*
+     * Parts of rows follow each other. Parts of columns begin within the first row, and their rows
+     * are `columns` apart.
+     */
     const size_t step = w->row_panels > 1 ? rows * columns : columns / (size_t)w->column_panels;
     for (int i = 0; i < stored->panels; i++)
         MC_TRY(mc_packed_set(stored->packed[i], values + (size_t)i * step, error));
@@ -239,6 +259,10 @@ static mc_status read_bias(const loading *l, const mc_source *source, size_t ind
     const mc_weights *const weights = l->weights;
     float *const values = weights->stored[index].values;
     MC_TRY(read_finite(l, source, values, error));
+    /*
+     * The matrix before it. Another thread may pack it meanwhile: weights and bias are separate
+     * memory.
+     */
     set_bias(&weights->network->weights[index - 1], &weights->stored[index - 1], values);
     return MC_OK;
 }
@@ -274,6 +298,7 @@ static mc_status read_one(void *user, int worker, size_t index, mc_error *error)
                              : w->kind == MC_WEIGHT_BIAS
                                  ? read_bias(l, source, index, error)
                                  : read_finite(l, source, stored->values, error);
+    /* These two are not about a tensor. */
     return status == MC_NO_MEMORY || status == MC_INTERRUPTED
                ? status
                : mc_in_tensor(error, w->name, status);
@@ -283,6 +308,7 @@ mc_status mc_weights_load(mc_weights *weights, const mc_state_dict *from, int th
                           const volatile int *cancel, mc_error *error)
 {
     weights->loaded = false;
+    /* All shapes first: reading takes long, and memory for impossible shapes may not exist. */
     MC_TRY(check_all(weights->network, from, error));
     if (!weights->stored) {
         int restore;
