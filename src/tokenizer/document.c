@@ -121,6 +121,7 @@ static mc_status read_vocabulary(mc_document *d, const json_t *vocab, mc_error *
     if (!(pieces ? json_is_array(vocab) : json_is_object(vocab)))
         return mc_fail(error, MC_FORMAT, "expected a vocabulary in model '%s', found none",
                        d->model);
+    /* Of an object the ids are checked; of a list they are places, so its length is. */
     if (json_array_size(vocab) >= MC_MOST_TOKENS)
         return mc_fail(error, MC_FORMAT, "expected fewer than %d tokens, found %zu", MC_MOST_TOKENS,
                        json_array_size(vocab));
@@ -207,6 +208,7 @@ mc_status mc_document_parse(const char *text, size_t size, mc_document **out, mc
         return mc_fail_memory(error);
     }
     memcpy(copy, text, size);
+    /* A terminator for mc_document_text, whose size does not count it. */
     copy[size] = '\0';
     d->text = copy;
     d->size = size;
@@ -300,6 +302,7 @@ static void replace(mc_document *d, mc_document *by)
 }
 
 /* Parses the text with `value` as a member of the root, or of its model. */
+/* The new text is parsed as a whole, so that it is checked by the same rules as a file. */
 static mc_status parse_with(const mc_document *d, bool in_model, const char *name,
                             const mc_text *value, mc_document **out, mc_error *error)
 {
@@ -363,6 +366,10 @@ static mc_status check_ids(const mc_document *d, const mc_document_token *tokens
     return MC_OK;
 }
 
+/*
+ * The text was made of the caller's tokens: what the parser rejects is the caller's error, not a
+ * malformed file.
+ */
 static mc_status as_usage(mc_status status, mc_error *error)
 {
     if (status == MC_FORMAT && error)
@@ -380,6 +387,7 @@ mc_status mc_document_set_vocabulary(mc_document *document, const mc_document_to
     mc_status status = parse_with(document, true, "vocab", &vocab, &made, error);
     mc_text_free(&vocab);
     MC_TRY(as_usage(status, error));
+    /* A JSON object keeps one of two equal names, so the count shows repeated texts. */
     const json_t *const written = json_object_get(json_object_get(made->root, "model"), "vocab");
     if (json_object_size(written) + json_array_size(written) != count)
         status = mc_fail(error, MC_USAGE, "expected %zu different tokens, found %zu", count,

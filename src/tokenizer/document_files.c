@@ -35,6 +35,7 @@ static mc_status document_of_vocab(const char *model, json_t *vocab, mc_document
     json_t *inner = mc_json_put(json_object(), "type", json_string(model));
     inner = mc_json_put(inner, "vocab", vocab);
     root = mc_json_put(root, "model", inner);
+    /* A document is text, so one is written for files that have another form. */
     char *const text = root ? mc_json_write(root, JSON_COMPACT) : NULL;
     json_decref(root);
     const mc_status status = text ? mc_document_parse(text, strlen(text), out, error)
@@ -130,6 +131,7 @@ static mc_status add_all(mc_document *d, const json_t *decoder, const json_t *ad
         d, &a, json_string_value(json_object_get(value, "content")), strtol(name, NULL, 10), value);
     json_object_foreach((json_t *)(uintptr_t)added, name, value) add_missing(
         d, &a, name, json_is_integer(value) ? (long)json_integer_value(value) : -1, NULL);
+    /* Without new tokens the document stays byte for byte. */
     const mc_status status = a.count > a.before ? mc_document_set_added(d, a.tokens, a.count, error)
                                                 : MC_OK;
     mc_free(a.tokens);

@@ -108,6 +108,7 @@ static mc_status read_merge(mc_tokenizer *tokenizer, const json_t *merge, int32_
 
 static mc_status read_merges(mc_tokenizer *tokenizer, const json_t *merges, mc_error *error)
 {
+    /* A merge's place in the list is its rank. */
     const size_t count = json_array_size(merges);
     if (!json_is_array(merges))
         return mc_fail(error, MC_FORMAT, "expected a list 'merges', found none");
@@ -199,6 +200,7 @@ static mc_status read_part(mc_template *template, const json_t *part, const json
     const json_t *const block = token ? token : json_object_get(part, "Sequence");
     const char *const id = json_string_value(json_object_get(block, "id"));
     const json_t *const type = json_object_get(block, "type_id");
+    /* Types are stored as bytes. */
     if (!id || !json_is_integer(type) || json_integer_value(type) < 0 ||
         json_integer_value(type) > UINT8_MAX)
         return malformed_template(error);
@@ -242,6 +244,9 @@ static mc_status read_pair_id(const json_t *block, const char *name, int32_t *id
 
 static mc_status read_processor(mc_tokenizer *tokenizer, const json_t *block, mc_error *error)
 {
+    /*
+     * TemplateProcessing states its ids in full; the two older types are templates of two tokens.
+     */
     int32_t cls = 0, sep = 0;
     if (is_type(block, "TemplateProcessing")) {
         MC_TRY(read_template(&tokenizer->single, block, "single", 0, error));
@@ -296,6 +301,7 @@ static mc_status read_vocabulary(mc_tokenizer *tokenizer, const json_t *json,
     const bool bert = config->class == MC_TOKENIZER_BERT;
     if (!json_is_object(model))
         return mc_fail(error, MC_FORMAT, "expected an object 'model', found none");
+    /* The class would read the vocabulary of another model as its own. */
     if (!(bert ? is_wordpiece(model) : is_bpe(model)))
         return mc_fail(error, MC_UNSUPPORTED,
                        "expected a model '%s' for tokenizer_class '%s', "

@@ -99,6 +99,7 @@ static mc_status read_lines(mc_tokenizer *tokenizer, const char *text, size_t si
         const char *stop = next ? next : end;
         if (stop > line && stop[-1] == '\r')
             stop--;
+        /* Also behind the first line, as in the package `tokenizers`. */
         if (strncmp(line, "#version", 8) != 0)
             MC_TRY(mc_build_merge_text(tokenizer, line, (size_t)(stop - line), rank++, error));
         line = next ? next + 1 : end;

@@ -174,6 +174,7 @@ static mc_status map_ids(builder *b, size_t index, mc_error *error)
     if (!ids)
         return mc_fail_memory(error);
     for (size_t i = 0; i < b->out->count; i++)
+        /* −1 stays where the model has no such token; the caller decides what such a row holds. */
         ids[i] = -1;
     for (size_t i = 0; i < count; i++) {
         const int32_t id = find(&b->ids, tokens[i].text);
