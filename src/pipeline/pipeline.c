@@ -44,6 +44,7 @@ static mc_status read_labels(mc_pipeline *pipeline, mc_error *error)
         char id[24];
         snprintf(id, sizeof id, "%zu", i);
         const char *const name = json_string_value(json_object_get(map, id));
+        /* Names count only if there is one for each label. */
         pipeline->named &= name != NULL;
         pipeline->labels[i] = name ? mc_strdup(name) : mc_format("LABEL_%zu", i);
         if (!pipeline->labels[i])
@@ -91,6 +92,10 @@ static mc_status check_vocabulary(const mc_pipeline *pipeline, mc_error *error)
                       tokens);
 }
 
+/*
+ * Order of members does not matter to mc_pipeline_close, which accepts a pipeline that is half
+ * made.
+ */
 static mc_status fill(mc_pipeline *pipeline, const char *config, const char *folder,
                       const mc_pipeline_options *options, mc_error *error)
 {
@@ -108,7 +113,12 @@ static mc_status fill(mc_pipeline *pipeline, const char *config, const char *fol
                                 &pipeline->encoder, error);
     mc_free(file);
     MC_TRY(status);
+    /*
+     * After the encoder: an architecture that is not known is reported without reading the
+     * tokenizer.
+     */
     MC_TRY(mc_tokenizer_open(folder, &pipeline->tokenizer, error));
+    /* The tokenizer truncates to the smaller limit; 0 is none. */
     pipeline->max_length = smaller_limit(mc_tokenizer_max_length(pipeline->tokenizer),
                                          (size_t)mc_encoder_max_length(pipeline->encoder));
     MC_TRY(check_vocabulary(pipeline, error));
@@ -118,6 +128,7 @@ static mc_status fill(mc_pipeline *pipeline, const char *config, const char *fol
 mc_status mc_pipeline_new(const char *config, const char *folder,
                           const mc_pipeline_options *options, mc_pipeline **out, mc_error *error)
 {
+    /* The value indexes a table, and may come from another version of the header. */
     if (options && (size_t)options->precision >= sizeof dtypes / sizeof *dtypes)
         return mc_fail(error, MC_USAGE, "expected a precision of pipeline.h, found %d",
                        (int)options->precision);
