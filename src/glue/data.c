@@ -168,6 +168,7 @@ static void keep_texts(part *one)
         one->table.columns[role] = (mc_column){0};
     }
     mc_free(one->table.lines.cells);
+    /* Examples have copies of what the cells held. */
     one->table.lines = (mc_column){0};
     if (one->table.points_into_file)
         return;
