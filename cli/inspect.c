@@ -219,6 +219,7 @@ static mc_status inspect(const inspect_settings *settings, const text_list *oper
     if (operands->count > 1)
         return mc_fail(error, MC_USAGE, "expected one model, found %zu", operands->count);
     mc_model *model = NULL;
+    /* Headers only: of a model on the Hub, some kilobytes are downloaded. */
     const mc_status status = open_models(operands->items, 1, &settings->common, true, &model,
                                          error);
     if (status == MC_OK)

@@ -135,6 +135,7 @@ static mc_status find_rank(const lora_settings *settings, mc_lora_rank *rank, mc
 static mc_status check_options(const lora_job *job, mc_error *error)
 {
     const lora_settings *const s = job->settings;
+    /* One table of options serves three verbs, so --help shows all of them. */
     const bool merge = strcmp(job->verb, "merge") == 0, extract = strcmp(job->verb, "extract") == 0;
     /* An option that has no effect is an error, since its user expects one. */
     const struct {
@@ -235,6 +236,7 @@ static mc_status plan_extract(lora_job *job, const text_list *operands, mc_error
         status = find_rank(settings, &input.rank, error);
     const char *const names[] = {operands->items[1], settings->base};
     if (status == MC_OK)
+        /* Together, so that both are downloaded at once. */
         status = open_models(names, 2, &settings->common, false, job->models, error);
     input.model = job->models[0];
     input.base = job->models[1];

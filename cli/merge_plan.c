@@ -51,6 +51,7 @@ static mc_status name_all(merge_job *job, const text_list *operands, mc_error *e
     const size_t sides = job->sides.count;
     job->side_names = allocate(sides * sizeof *job->side_names);
     job->side_sizes = allocate(sides * sizeof *job->side_sizes);
+    /* merge_close frees them also if an error comes before all are named. */
     for (size_t i = 0; i < sides; i++)
         job->side_names[i] = NULL;
     for (size_t i = 1; i < operands->count; i++)

@@ -71,6 +71,7 @@ static void add_default(table *rows, const mc_param *param)
 
 static void add_models(table *rows, const mc_method *method)
 {
+    /* 0 means no limit; a merge has at least one model. */
     const size_t least = method->min_models ? method->min_models : 1;
     table_add(rows, "models");
     if (method->max_models == 0)
@@ -249,6 +250,7 @@ static void print_methods(const mc_method *const *methods, size_t count,
 }
 
 /* The built-in methods, or those of a file. */
+/* A file may hold several methods; find_method then leaves the choice open. */
 static void print_all(const mc_plugin *plugin, const methods_settings *settings)
 {
     const size_t count = plugin ? mc_plugin_method_count(plugin) : mc_method_count();

@@ -116,6 +116,7 @@ static mc_status load_examples(const observe_request *r, const common_options *c
 
 static void say_what_was_noticed(const observe_request *r, const mc_observe_result *result)
 {
+    /* The run that wrote the file printed these notes. */
     if (result->cached)
         return;
     if (r->examples > result->examples) {

@@ -260,6 +260,7 @@ bool wants_json(const char *const *arguments)
 bool parse_options(const subcommand *self, const char *const *arguments, void *settings,
                    text_list *operands, int *status)
 {
+    /* Every settings struct begins with common_options. */
     common_options *const common = settings;
     mc_error error = MC_ERROR_NONE;
     parser p = {self, arguments, 0, settings, operands, &error};

@@ -19,6 +19,10 @@ static mc_status plan_stage(recipe_run *r, size_t stage, bool headers_only, mc_p
     options.hub = &hub;
     options.headers_only = headers_only;
     options.stage = stage;
+    /*
+     * A recipe opens its models anew: a plan of the earlier ones must be gone before
+     * (mc_recipe_plan).
+     */
     mc_plan_free(*plan);
     *plan = NULL;
     const mc_status status = mc_recipe_plan(r->recipe, &options, plan, error);
@@ -111,6 +115,7 @@ mc_status recipe_write_stages(recipe_run *r, const char *folder, bool all, bool 
     const size_t count = mc_recipe_stage_count(r->recipe);
     /* Documents that follow read the results from there. */
     r->options.stages = folder;
+    /* The order is that of mc_recipe_stage_name: a document comes after those that it reads. */
     for (size_t i = 0; i < (all ? count : count - 1); i++) {
         const char *const name = mc_recipe_stage_name(r->recipe, i);
         mc_status status = MC_OK;

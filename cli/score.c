@@ -37,6 +37,7 @@ static bool is_standard_output(const struct stat *status)
 /* The target of a link: it is replaced, and the link stays. The caller frees it. */
 static char *follow_links(const char *path)
 {
+    /* NULL if the target does not exist yet; the path is then used as it is. */
     char *const real = realpath(path, NULL);
     return real ? real : format_text("%s", path);
 }
@@ -45,6 +46,7 @@ static mc_status check_folder_of(const char *path, mc_error *error)
 {
     char *const folder = follow_links(path), *const slash = strrchr(folder, '/');
     if (slash)
+        /* "/NAME" lies in "/". */
         slash[slash == folder] = '\0';
     const int result = access(slash ? folder : ".", W_OK | X_OK);
     const mc_status status = result == 0 ? MC_OK : fail_write(path, error);

@@ -107,6 +107,7 @@ static mc_status upload_to(const upload_settings *settings, const char *folder, 
                                        .dry_run = settings->dry_run};
     mc_hub_upload_result result;
     const mc_status status = mc_hub_upload(folder, name, &how, &hub, &result, error);
+    /* Before anything is printed: a bar may still be drawn. */
     fetch_end(&display);
     if (status != MC_OK)
         return status;

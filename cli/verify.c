@@ -55,6 +55,7 @@ static mc_status verify_folder(const common_options *common, const char *folder,
         print_json_result(folder, &result, report);
     else if (status == MC_OK && !common->quiet)
         print_result(folder, &result);
+    /* Differences are printed also with --quiet: they are the result. */
     for (size_t i = 0; i < mc_report_count(report); i++)
         say("differs", mc_report_line(report, i));
     return status;
