@@ -133,7 +133,7 @@ static PyObject *lora_apply(PyObject *module, PyObject *args)
 
 /* ---- plans ----------------------------------------------------------------------------------- */
 
-/* What both functions take. */
+/* The arguments that lora_merge and lora_extract share. */
 typedef struct rank_arguments {
     long long rank, max_rank;
     double energy;

@@ -97,7 +97,7 @@ static PyGetSetDef model_properties[] = {
     {"dict", get_dict, NULL, "its tensors", NULL},
     {0}};
 
-/* Opens what is named by the bytes objects of a list; false with an exception. */
+/* Opens the models that a list of bytes objects names; false with an exception. */
 static int open_all(PyObject *paths, PyObject *progress, mc_model **models)
 {
     const size_t count = (size_t)PyList_Size(paths);
@@ -122,7 +122,7 @@ static int open_all(PyObject *paths, PyObject *progress, mc_model **models)
     return 0;
 }
 
-/* A list of bytes objects of what Python takes for paths; NULL with an exception. */
+/* Converts a list of paths (str, bytes or os.PathLike) to bytes objects; NULL with an exception. */
 static PyObject *paths_of(PyObject *list)
 {
     PyObject *const paths = PyList_New(0);

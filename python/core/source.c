@@ -17,7 +17,7 @@ PyObject *core_source(mc_source *source)
     return (PyObject *)self;
 }
 
-/* As core_source, for a source that was just made: its reference is given up. */
+/* As core_source, but gives up the caller's reference, for a source that was just made. */
 static PyObject *made_source(mc_source *source)
 {
     PyObject *const object = core_source(source);
@@ -104,7 +104,9 @@ static PyObject *read_new(const mc_source *source, mc_dtype as, int64_t size)
     return core_raise_kept(&error);
 }
 
-/* Elements of whole bytes must lie at multiples of their size, as arrays want them. */
+/*
+ * Arrays need elements at multiples of their size. Elements smaller than a byte have no such rule.
+ */
 static int is_aligned(const mc_source *source, int64_t offset)
 {
     const mc_dtype dtype = mc_source_dtype(source);
