@@ -45,7 +45,7 @@ static void *take(char *base, size_t *used, size_t size)
     return at;
 }
 
-/* Places all values from `base` on; returns the bytes that takes. base NULL: only counts. */
+/* Places all values from `base` on; returns the bytes that they take. base NULL: only counts. */
 static size_t place_values(const mc_group *g, char *base)
 {
     const mc_network *const n = g->network;

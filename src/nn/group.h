@@ -45,7 +45,7 @@ mc_status mc_group_reserve_workspace(mc_group *group, mc_worker *worker, mc_erro
 
 /* Rows of a value. */
 size_t mc_group_rows(const mc_group *group, int value);
-/* Rows that there is room for: products write whole blocks. */
+/* Rows that a value has memory for: products write whole blocks. */
 size_t mc_group_room(const mc_group *group, int value);
 /* int8: the scale of each row of a value. */
 float *mc_group_scales(const mc_group *group, int value);

@@ -250,10 +250,10 @@ struct mc_product {
 };
 
 /*
- * oneDNN's AMX kernels read the last columns of a row of x in whole tiles of 32 bf16 numbers. Where
- * the width is no multiple of that, some versions (3.7 to 3.14) read on into the next row,
- * or behind the matrix, and multiply what they find by zeros: NaN and infinity become NaN. So it
- * never sees such a width (tests/nn/amx_tail.c shows the fault without this library).
+ * oneDNN's AMX kernels read the last columns of a row of x in whole tiles of 32 bf16 numbers. If
+ * the width is not a multiple of 32, some versions (3.7 to 3.14) read on into the next row, or
+ * behind the matrix, and multiply these numbers by zeros: NaN and infinity become NaN. Therefore
+ * oneDNN never gets such a width (tests/nn/amx_tail.c shows the fault without this library).
  */
 int64_t mc_product_pitch(mc_dtype dtype, int64_t columns)
 {

@@ -210,7 +210,7 @@ static mc_status first(const mc_group *g, const mc_op *op, mc_error *error)
 
 /* ---- all ------------------------------------------------------------------------------------- */
 
-/* Whether a float32 result is also needed in the form for products. */
+/* Returns whether a float32 result is also needed in the form for products. */
 static bool has_both(const mc_group *g, const mc_op *op)
 {
     const mc_nn_value *const v = &g->network->values[op->out];

@@ -6,13 +6,16 @@
 
 #include <stdint.h>
 
-/* The values of a network, for one group. Products write whole blocks of rows: there is room. */
+/*
+ * The values of a network, for one group, with memory for whole blocks of rows, as products write
+ * them.
+ */
 typedef struct mc_values {
     float **floats; /* [value_count]; NULL: not kept in this form */
     void **inputs;  /* in the form that products read */
 } mc_values;
 
-/* What a thread needs besides the values. */
+/* Memory of one thread, besides the values. */
 typedef struct mc_nn_workspace {
     float *attention;
     void *product;
