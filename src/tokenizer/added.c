@@ -111,7 +111,7 @@ static uint16_t flags_at(const char *at)
     return mc_unicode_character(mc_utf8_next(at, &length)).flags;
 }
 
-/* The start of the blanks before `end`. */
+/* Returns the start of the blanks before `end`. */
 static const char *blanks_before(const char *text, const char *end)
 {
     while (end > text) {
@@ -134,7 +134,7 @@ static const char *blanks_after(const char *at, const char *end)
     return at;
 }
 
-/* Whether no letter, digit or mark is beside [start, stop). */
+/* Returns whether no letter, digit or mark is beside [start, stop). */
 static bool stands_alone(const char *text, const char *end, const char *start, const char *stop)
 {
     if (start > text && (flags_at(mc_utf8_before(start)) & MC_WORD))

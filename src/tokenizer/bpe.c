@@ -69,7 +69,7 @@ void mc_bpe_free(mc_bpe *bpe)
     *bpe = (mc_bpe){0};
 }
 
-/* The slot of a pair, or the free slot for it; NULL: none within MOST_PROBES. */
+/* Returns the slot of a pair, or the free slot for it; NULL if there is none within MOST_PROBES. */
 static mc_bpe_merge *merge_of(const mc_bpe *bpe, int32_t left, int32_t right)
 {
     /* Fibonacci hashing: the upper half of the product depends on all bits of both ids. */
@@ -143,7 +143,7 @@ static void consider(const mc_bpe *bpe, mc_bpe_scratch *scratch, int32_t at, mc_
              ids);
 }
 
-/* Whether the two symbols of a candidate are unchanged since it was queued. */
+/* Returns whether the two symbols of a candidate are unchanged since it was queued. */
 static bool is_current(const mc_bpe *bpe, const mc_bpe_symbol *symbols, mc_bpe_candidate candidate)
 {
     const mc_bpe_symbol *const symbol = &symbols[(uint32_t)candidate.order];
@@ -193,7 +193,10 @@ static bool reserve_symbols(mc_bpe_scratch *scratch, size_t count)
     return true;
 }
 
-/* Splits a word into byte symbols, unknown ones as the model says. Returns their number. */
+/*
+ * Splits a word into symbols of one byte each; the model decides what becomes of unknown ones.
+ * Returns their number.
+ */
 static size_t spell(const mc_bpe *bpe, const char *word, size_t size, mc_bpe_symbol *symbols)
 {
     size_t count = 0;
@@ -228,7 +231,10 @@ static void merge_word(const mc_bpe *bpe, const char *word, size_t size, mc_bpe_
         mc_ids_add(ids, scratch->symbols[i].id);
 }
 
-/* The token whose text is the whole word, in the vocabulary's spelling; MC_NO_TOKEN: none. */
+/*
+ * Returns the token whose text is the whole word, in the vocabulary's spelling; MC_NO_TOKEN if none
+ * is.
+ */
 static int32_t find_word(const mc_tokenizer *tokenizer, const char *word, size_t size,
                          mc_bpe_scratch *scratch, mc_ids *ids)
 {

@@ -48,7 +48,7 @@ static mc_tokenizer_class class_of(const char *name)
     return is_class(name, "RobertaTokenizer") ? MC_TOKENIZER_ROBERTA : MC_TOKENIZER_AS_STORED;
 }
 
-/* What transformers takes for a model whose files do not name a class. */
+/* The class that transformers uses for a model whose files do not name one. */
 static const char *class_of_model(const char *model_type)
 {
     if (model_type && (strcmp(model_type, "bert") == 0 || strcmp(model_type, "distilbert") == 0))

@@ -1,7 +1,7 @@
 /*
- * What the files beside a vocabulary say of a tokenizer, resolved as transformers 5 does it: its
- * class builds the tokenizer from tokenizer_config.json, and takes little more than the vocabulary
- * from tokenizer.json.
+ * The settings of a tokenizer in the files beside its vocabulary, resolved as transformers 5 does:
+ * its class builds the tokenizer from tokenizer_config.json, and takes little more than the
+ * vocabulary from tokenizer.json.
  */
 #ifndef MC_TOKENIZER_CONFIG_H
 #define MC_TOKENIZER_CONFIG_H
@@ -13,8 +13,8 @@
 #define MC_TOKENIZER_FILE_BYTES (INT64_C(64) << 20)
 
 /*
- * The class that transformers would create. AS_STORED: the tokenizer is what tokenizer.json says;
- * for PreTrainedTokenizerFast, unknown classes, and where no file names a class.
+ * The class that transformers would create. AS_STORED: the tokenizer is that of tokenizer.json.
+ * This holds for PreTrainedTokenizerFast, for unknown classes, and if no file names a class.
  */
 typedef enum mc_tokenizer_class {
     MC_TOKENIZER_AS_STORED,
@@ -47,7 +47,10 @@ void mc_tokenizer_config_free(mc_tokenizer_config *config);
 /* Reads a JSON object; *out stays NULL if path is NULL. Numbers are reals if `reals` is true. */
 mc_status mc_tokenizer_config_load(const char *path, bool reals, json_t **out, mc_error *error);
 
-/* The text of a special token such as "cls_token"; NULL: the configuration does not name it. */
+/*
+ * Returns the text of a special token such as "cls_token"; NULL if the configuration does not name
+ * it.
+ */
 const char *mc_tokenizer_config_text(const mc_tokenizer_config *config, const char *name);
 
 #endif

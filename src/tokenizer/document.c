@@ -56,7 +56,7 @@ const mc_document_added *mc_document_added_tokens(const mc_document *document, s
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-/* Files of old versions do not name the model's type; then its members tell it. */
+/* Files of old versions do not name the type of the model; its members show it. */
 static mc_status find_model(mc_document *d, const json_t **model, mc_error *error)
 {
     static const char *const known[] = {"BPE", "WordPiece", "WordLevel", "Unigram"};

@@ -10,7 +10,7 @@
 /* Call when its steps are set. */
 void mc_normalizer_prepare(mc_normalizer *normalizer);
 
-/* Whether it has any step. */
+/* Returns whether it has any step. */
 static inline bool mc_normalizer_changes(const mc_normalizer *normalizer)
 {
     return normalizer->clean || normalizer->chinese || normalizer->strip || normalizer->lower;

@@ -8,7 +8,7 @@
 
 /* ---- special tokens by name ------------------------------------------------------------------ */
 
-/* What a class has where the configuration does not name it; NULL: none. */
+/* The token of each class if the configuration does not name one; NULL: none. */
 typedef struct special_name {
     const char *name, *bert, *roberta;
 } special_name;
@@ -186,7 +186,7 @@ static mc_status find_stored(const json_t *added_tokens, found_list *list, mc_er
     return MC_OK;
 }
 
-/* Whether added_tokens.json has a token that is a special one by its text. */
+/* Returns whether added_tokens.json has a token that is a special one by its text. */
 static bool is_special(const mc_tokenizer_config *config, const char *text)
 {
     const json_t *const further = further_tokens(config);
@@ -236,7 +236,9 @@ static mc_status add_with_ids(mc_tokenizer *tokenizer, const mc_tokenizer_config
     return MC_OK;
 }
 
-/* Those of tokenizer.json are the tokenizer's own: one that is there twice is an error. */
+/*
+ * The tokens of tokenizer.json belong to the tokenizer itself: it is an error if one appears twice.
+ */
 static mc_status add_stored(mc_tokenizer *tokenizer, const json_t *added_tokens, mc_error *error)
 {
     for (size_t i = 0; i < json_array_size(added_tokens); i++) {

@@ -21,7 +21,9 @@
 mc_status mc_special_add(mc_tokenizer *tokenizer, const mc_tokenizer_config *config,
                          const json_t *added_tokens, mc_error *error);
 
-/* The text of a special token, or what its class has where the configuration does not name it. */
+/*
+ * Returns the text of a special token, or that of its class if the configuration does not name one.
+ */
 const char *mc_special_text(const mc_tokenizer_config *config, const char *name);
 
 #endif

@@ -16,7 +16,7 @@ void mc_union_free(mc_union *united)
     mc_free(united);
 }
 
-/* What is collected: the union's ids by text, and its added tokens. */
+/* The union while it is built: its ids by text, and its added tokens. */
 typedef struct builder {
     const mc_union_input *inputs;
     size_t count, base;

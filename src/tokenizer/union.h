@@ -25,7 +25,7 @@ typedef struct mc_union {
     size_t conflicting; /* added tokens whose attributes differ between models; the first's count */
 } mc_union;
 
-/* What becomes of the tokens. */
+/* Which tokens the union has. */
 typedef struct mc_union_options {
     size_t base;               /* index of the input whose tokens keep their ids */
     bool base_only;            /* the tokens of the other inputs are not added */

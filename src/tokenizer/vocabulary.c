@@ -59,7 +59,7 @@ static inline bool is_text(const mc_vocabulary_slot *slot, const mc_prefix *pref
            (!prefix->size || memcmp(slot->text, prefix->text, prefix->size) == 0);
 }
 
-/* The slot of a text, or the free slot for it; NULL: none within MOST_PROBES. */
+/* Returns the slot of a text, or the free slot for it; NULL if there is none within MOST_PROBES. */
 static inline mc_vocabulary_slot *slot_of(const mc_vocabulary *vocabulary, const mc_prefix *prefix,
                                           const char *text, size_t size, uint64_t hash)
 {

@@ -25,7 +25,7 @@ typedef struct mc_vocabulary {
     size_t longest; /* bytes of the longest text */
 } mc_vocabulary;
 
-/* What a search starts with: a prefix that is not part of the text ("##"). */
+/* The start of a search: a prefix that is not part of the text ("##"). */
 typedef struct mc_prefix {
     const char *text;
     size_t size;
@@ -46,7 +46,7 @@ mc_status mc_vocabulary_add(mc_vocabulary *vocabulary, const char *text, size_t 
                             int32_t *old, mc_error *error);
 void mc_vocabulary_free(mc_vocabulary *vocabulary);
 
-/* The id of a text; MC_NO_TOKEN: not in the set. */
+/* Returns the id of a text; MC_NO_TOKEN if it is not in the set. */
 int32_t mc_vocabulary_find(const mc_vocabulary *vocabulary, const char *text, size_t size);
 /*
  * Finds the longest text of the set that is `prefix` followed by the first bytes of `text`, at
