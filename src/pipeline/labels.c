@@ -29,7 +29,9 @@ static bool is_number(const char *name)
     return *name && name[strspn(name, "0123456789")] == '\0';
 }
 
-/* Whether any label has a name of the task; then the order of the labels cannot be assumed. */
+/*
+ * Returns whether any label has a name of the task; then the order of the labels cannot be assumed.
+ */
 static bool tells_something(const mc_pipeline *pipeline, const mc_glue_task *task)
 {
     for (size_t i = 0; i < pipeline->label_count; i++)

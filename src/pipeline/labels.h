@@ -5,8 +5,8 @@
 #include <mergecraft/pipeline.h>
 
 /*
- * Sets map[i], i < mc_pipeline_label_count, to the task's label that the model's label i means, and
- * *guessed if their names do not tell.
+ * Sets map[i], i < mc_pipeline_label_count, to the label of the task that label i of the model
+ * means. Sets *guessed if the names do not show it.
  *
  * Errors: MC_MISMATCH: they cannot be the task's labels
  */

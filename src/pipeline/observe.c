@@ -21,7 +21,7 @@
 /* Files of another version have other values or names. */
 #define FORMAT_VERSION "1"
 
-/* What an observation holds on to. */
+/* The state of an observation; close() frees it. */
 /*
  * Steps of an observation. A file in the cache is named by a hash of everything that its values
  * depend on, so a file that exists holds these values.
@@ -407,7 +407,7 @@ static mc_status run_all(observation *o, mc_error *error)
 static mc_status observe_to(observation *o, const char *path, mc_error *error)
 {
     struct stat status;
-    /* The digests also go into the file: they tell for which weights it is. */
+    /* The digests are also stored in the file: they identify the weights. */
     MC_TRY(find_digests(o, error));
     if (!path)
         MC_TRY(cache_path(o, error));
