@@ -16,7 +16,7 @@ typedef struct mc_glue_files {
 mc_status mc_glue_find(const mc_glue_task *task, const char *folder, const char *split,
                        mc_glue_files *out, mc_error *error);
 void mc_glue_files_free(mc_glue_files *files);
-/* Takes the path, also if it fails. A path of NULL fails: no memory. */
+/* Takes over the path, also if it fails. A path of NULL is a failed allocation: MC_NO_MEMORY. */
 mc_status mc_glue_files_add(mc_glue_files *files, char *path, mc_error *error);
 
 #endif

@@ -88,7 +88,7 @@ static bool label_from_number(const mc_glue_task *task, double number, double *l
 
 /* ---- cells ---- */
 
-/* Whether the text is exactly a label's name, which may be a number. */
+/* Returns whether the text is exactly a label's name, which may be a number. */
 static bool is_name(const mc_glue_task *task, const char *bytes, size_t size)
 {
     for (size_t i = 0; i < task->label_count; i++)

@@ -4,7 +4,7 @@
 
 #include "glue/table.h"
 
-/* Returns whether the cell is a label or, with *label NaN, says that there is none. */
+/* Returns whether the cell holds a label, or no label at all, which sets *label to NaN. */
 bool mc_glue_label_from_cell(const mc_glue_task *task, const mc_cell *cell, double *label);
 
 /* "'entailment', 'not_entailment' or 0 to 1": what mc_glue_label_from_cell accepts. */

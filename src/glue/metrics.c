@@ -119,7 +119,7 @@ static double matthews_correlation(const class_counts *c)
     return x * y > 0 ? both / sqrt(x * y) : 0;
 }
 
-/* A metric that depends on the counts only. False without memory. */
+/* Computes a metric that depends on the counts only. Returns false if there is no memory. */
 static bool score_classes(const pairs *p, size_t label_count,
                           double (*metric)(const class_counts *), mc_metric *out)
 {

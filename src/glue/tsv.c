@@ -15,7 +15,7 @@ typedef struct field {
     size_t size;
 } field;
 
-/* The next line without its end, "\n" or "\r\n"; false at the end of the file. */
+/* Reads the next line, without its end ("\n" or "\r\n"); false at the end of the file. */
 static bool next_line(cursor *c, field *line)
 {
     if (c->at == c->end)
