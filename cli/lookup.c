@@ -49,8 +49,8 @@ static char *nearest_entry(const char *folder, const char *word)
 }
 
 /*
- * The path with its first part that does not exist replaced by the nearest that does; NULL if there
- * is none or the rest is not there. The caller frees it.
+ * Replaces the first part of the path that does not exist by the nearest name in its folder.
+ * Returns NULL if there is none, or if the result does not exist either. The caller frees it.
  */
 static char *nearest_path(const char *path)
 {
@@ -99,8 +99,8 @@ static bool has_parent(const char *path)
 }
 
 /*
- * ORG/NAME is taken for a mistyped path if the folder ORG exists here or a similar path does: a
- * request to the Hub would take seconds and tell the server the name of a local file.
+ * Takes ORG/NAME for a mistyped path if the folder ORG exists here or a similar path does: a
+ * request to the Hub would take seconds and reveal the name of a local file to the server.
  */
 static mc_status check_name(const char *name, mc_error *error)
 {
@@ -201,7 +201,10 @@ static bool is_plugin_file(const char *text, size_t length)
     return ends_with(text, length, ".c") || ends_with(text, length, ".so");
 }
 
-/* How much of "./methods.so:median" is the file's name: all of it if no method is named. */
+/*
+ * Returns the length of the file's name in "./methods.so:median"; of the whole text if it names no
+ * method.
+ */
 static size_t file_length(const char *text)
 {
     /* The last one, and only if the whole text is not a file: a path may have a colon. */

@@ -1,4 +1,4 @@
-/* From what people write to methods, models and tasks, with a suggestion when there is none. */
+/* Finds methods, models and tasks by what the user typed, and suggests a name if there is none. */
 #ifndef CLI_LOOKUP_H
 #define CLI_LOOKUP_H
 
@@ -20,12 +20,14 @@ typedef struct method_choice {
 mc_status find_method(const char *text, method_choice *choice, mc_error *error);
 void close_method(method_choice *choice);
 
-/* The name that find_method takes: with its family where it is needed. The caller frees it. */
+/*
+ * Returns the name that find_method takes, with the family where it is needed. The caller frees it.
+ */
 char *method_name(const mc_method *method);
 
 /*
- * As mc_models_open, with what is shown while something is downloaded; a path that does not exist
- * comes back with the nearest one that does.
+ * As mc_models_open, with a progress display of downloads. If a path does not exist, the error
+ * suggests the nearest one that does.
  */
 mc_status open_models(const char *const *names, size_t count, const common_options *common,
                       bool headers_only, mc_model **out, mc_error *error);
@@ -40,7 +42,7 @@ mc_status find_task(const char *name, const mc_glue_task **task, mc_error *error
 mc_status find_split(const mc_glue_task *task, const char *name, const char **split,
                      mc_error *error);
 
-/* What the option `name` says about the dtype of evaluation, "f32", "bf16" or "int8"; NULL: f32. */
+/* Parses the value of the option `name`: "f32", "bf16" or "int8"; NULL is f32. */
 mc_status parse_precision(const char *name, const char *text, mc_precision *precision,
                           mc_error *error);
 

@@ -69,7 +69,7 @@ static const option options[] = {
                    "mergecraft-merge(1))."),
     {NULL}};
 
-/* What a run of any of the three holds on to. */
+/* The objects of a run, of any of the three verbs; close_job frees them. */
 typedef struct lora_job {
     const lora_settings *settings;
     const char *verb;

@@ -1,4 +1,4 @@
-/* What the files of mergecraft merge share: its settings, and what a merge holds on to. */
+/* Shared by the files of mergecraft merge: its settings, and the objects of a run. */
 #ifndef CLI_MERGE_H
 #define CLI_MERGE_H
 
@@ -30,7 +30,7 @@ typedef struct model_list {
     size_t count;
 } model_list;
 
-/* Everything that a merge holds on to. */
+/* The objects of a run; merge_close frees them. */
 typedef struct merge_job {
     const merge_settings *settings;
     merge_settings *own_settings; /* the same, until it is known what --data is for */
@@ -73,7 +73,7 @@ mc_status merge_compare_record(const merge_settings *settings, const json_t *rec
                                mc_error *error);
 void merge_free_record(merge_settings *settings, json_t *record);
 
-/* What is printed (merge_output.c). */
+/* Output (merge_output.c). */
 /* Prints the lines of the report from number `first` on. */
 void merge_print_warnings(const merge_job *job, size_t first);
 mc_status merge_print_plan(const merge_job *job, const mc_run_options *run, mc_error *error);

@@ -7,7 +7,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* What plan and result have in common, and all of the plan. NULL: no memory. */
+/* Returns the plan as JSON, with the output folder; results are added to it. NULL: no memory. */
 static json_t *json_plan(const merge_job *job, const mc_run_options *run, mc_error *error)
 {
     char *text = NULL;
@@ -48,13 +48,13 @@ static mc_status print_result_json(const merge_job *job, const mc_run_result *re
     return MC_OK;
 }
 
-/* What made the result, in new memory. */
+/* Returns the method's name, or "recipe". The caller frees it. */
 static char *job_name(const merge_job *job)
 {
     return job->recipe ? format_text("recipe") : method_name(job->method.method);
 }
 
-/* What was merged in memory, to be scored. */
+/* Of a merge without an output folder, whose result is only scored. */
 static void print_memory_summary(const merge_job *job, const mc_run_result *result)
 {
     char *const method = job_name(job);

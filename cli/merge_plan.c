@@ -44,7 +44,10 @@ static mc_status name_side(merge_job *job, size_t index, mc_error *error)
     return MC_OK;
 }
 
-/* All names, in the order models, base, sides: what has to be downloaded is, together. */
+/*
+ * Lists all names in the order models, base, sides. They are opened together, so that downloads run
+ * at once.
+ */
 static mc_status name_all(merge_job *job, const text_list *operands, mc_error *error)
 {
     const merge_settings *const settings = job->settings;

@@ -6,7 +6,7 @@
 
 #include <mergecraft/observe.h>
 
-/* What is observed, and on which examples. */
+/* The statistics to compute, and the examples. */
 typedef struct observe_request {
     const char *data; /* a GLUE task, or a file */
     const char *task, *split;
@@ -15,7 +15,7 @@ typedef struct observe_request {
     mc_observe_options what;
 } observe_request;
 
-/* What can be seen to be wrong before anything is opened. */
+/* Checks the options before anything is opened. */
 mc_status observe_check(const observe_request *request, mc_error *error);
 
 /* Observes a model; `path` NULL: into the cache. Prints notes unless --quiet. */

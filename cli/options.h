@@ -96,7 +96,9 @@ bool parse_options(const subcommand *self, const char *const *arguments, void *s
                    text_list *operands, int *status);
 void free_options(const subcommand *self, void *settings, text_list *operands);
 
-/* Whether --json is among the arguments: errors in options before it are reported as JSON, too. */
+/*
+ * Returns whether --json is among the arguments: errors in options before it are reported as JSON, too.
+ */
 bool wants_json(const char *const *arguments);
 
 void print_help(const subcommand *self, FILE *out);

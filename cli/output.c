@@ -193,7 +193,7 @@ static int exit_status(mc_status status)
                                       : EXIT_FAILED;
 }
 
-/* What can be done about an error, in terms of the command; NULL if there is nothing. */
+/* Returns what the user can do about an error, in terms of options; NULL if there is nothing. */
 static const char *hint_text(mc_hint hint)
 {
     switch (hint) {
