@@ -5,6 +5,11 @@
 /*
  * The exceptions of callbacks that nobody has taken yet. The interpreter lock protects the list.
  *
+ *   any thread       callback raises ──▶ core_callback_failed: keeps it, numbers the error
+ *                                             │ the library stops and returns the error
+ *                                             ▼
+ *   calling thread   core_raise_kept: finds the exception by the number and raises it
+ *
  * An error carries the number of its exception, not its address: the owner may be freed between the
  * callback and the function that raises the error.
  */
@@ -88,6 +93,13 @@ PyObject *core_raise_kept(const mc_error *error)
 
 /* ---- runs ------------------------------------------------------------------------------------ */
 
+/*
+ * An exception of a step ends a run in three steps:
+ *
+ *   core_run_step   an exception ──▶ stored in the run, cancel = 1
+ *   library         sees `cancel`, stops its threads, returns MC_INTERRUPTED
+ *   core_run_end    raises the stored exception
+ */
 static bool step(core_run *run, int64_t done, int64_t total)
 {
     /*

@@ -93,8 +93,11 @@ static PyObject *wrap_lora(PyObject *module, PyObject *args)
     return new_lora(lora);
 }
 
-/* An array of the adapters of a list; NULL with an exception. */
-/* The adapters stay alive through the list, which a plan keeps as its inputs. */
+/*
+ * An array of the adapters of a list; NULL with an exception.
+ *
+ * The adapters stay alive through the list, which a plan keeps as its inputs.
+ */
 static const mc_lora **loras_of(PyObject *list, Py_ssize_t *count)
 {
     *count = PyList_Size(list);

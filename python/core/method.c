@@ -182,8 +182,11 @@ static PyObject *get_counts(PyObject *self, void *closure)
     return Py_BuildValue("nn", (Py_ssize_t)of(self)->min_models, (Py_ssize_t)of(self)->max_models);
 }
 
-/* Adds what Py_BuildValue made, or fails. */
-/* PyList_Append adds a reference of its own, so this one is given up in either case. */
+/*
+ * Adds what Py_BuildValue made, or fails.
+ *
+ * PyList_Append adds a reference of its own, so this one is given up in either case.
+ */
 static int append(PyObject *list, PyObject *item)
 {
     const int status = item ? PyList_Append(list, item) : -1;

@@ -19,7 +19,7 @@ static const mc_plan *of(PyObject *object)
 static const mc_model **models_of(PyObject *list, Py_ssize_t *count)
 {
     *count = PyList_Size(list);
-    /* At least one element: no memory and no models must differ. */
+    /* At least one element, so that NULL always means that memory ran out. */
     const mc_model **const models = PyMem_Calloc((size_t)(*count > 0 ? *count : 1), sizeof *models);
     if (!models)
         return (const mc_model **)PyErr_NoMemory();
