@@ -45,7 +45,13 @@ static void *take(char *base, size_t *used, size_t size)
     return at;
 }
 
-/* Places all values from `base` on; returns the bytes that they take. base NULL: only counts. */
+/*
+ * Places all values from `base` on; returns the bytes that they take. base NULL: only counts.
+ *
+ * The memory of a group's values, each part aligned to 64 bytes. A value has one part or both:
+ *
+ *   │ float32 [room][width] │ rows in the dtype of products, scales (int8) │ next value …
+ */
 static size_t place_values(const mc_group *g, char *base)
 {
     const mc_network *const n = g->network;

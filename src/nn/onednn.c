@@ -445,6 +445,10 @@ size_t mc_product_scratch(const mc_product *product)
 /*
  * In 2.x, creating a memory object over padded weights writes the padding; so they are created
  * once.
+ *
+ * One block of memory, each part aligned to 64 bytes:
+ *
+ *   block │ bias: float32[out], padded │ W in the product's order │
  */
 struct mc_packed {
     const mc_product *product;

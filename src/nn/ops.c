@@ -8,8 +8,11 @@ typedef struct part {
     size_t first, end;
 } part;
 
-/* This member's share of `count` items. */
-/* Shares differ by one item at most and cover all items without overlap. */
+/*
+ * This member's share of `count` items.
+ *
+ * Shares differ by one item at most and cover all items without overlap.
+ */
 static part part_of(const mc_group *g, size_t count)
 {
     const size_t members = (size_t)mc_team_size(g->team), member = (size_t)g->member;

@@ -22,14 +22,6 @@
 
 #include <mergecraft/state_dict.h>
 
-/*
- * A trace goes through these states; a new group starts over.
- *
- *   new ──▶ load ──▶ begin ──▶ forward ──▶ backward ──┐
- *                      ▲          │            ▲      │ other seeds
- *                      │          │            └──────┤
- *                      └──────────┴───────────────────┘ next group
- */
 #define MC_TRACE_KEPT ((size_t)512 << 20)
 
 /* How a backward pass adds the gradients of a group's sequences to what it is given. */
@@ -58,6 +50,13 @@ typedef enum mc_gradient_kind {
                                      mc_error *error);
 
 /*
+ * A trace goes through these states; a new group starts over.
+ *
+ *   new ──▶ load ──▶ begin ──▶ forward ──▶ backward ──┐
+ *                      ▲          │            ▲      │ other seeds
+ *                      │          │            └──────┤
+ *                      └──────────┴───────────────────┘ next group
+ *
  * mc_trace_new       builds the network that a config.json describes; `whole` as in
  *                    mc_network_build_plain. MC_UNSUPPORTED also if BLAS is not installed.
  * mc_trace_load      reads the weights of a state dict. MC_NOT_FOUND, MC_MISMATCH, MC_FORMAT (NaN,

@@ -542,8 +542,9 @@ static void normalize_item(const work *w, size_t index, REAL *x)
     }
 }
 
-/* A row: gradients of its inputs, and of gain and shift, which are summed over the sequence. */
 /*
+ * A row: gradients of its inputs, and of gain and shift, which are summed over the sequence.
+ *
  * y = x·gain + shift, with x standardised. With dx = dy·gain:
  *
  *   d gain = Σ dy·x      d shift = Σ dy      d in = (dx − mean(dx) − x·mean(dx·x)) / deviation
