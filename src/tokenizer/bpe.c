@@ -158,6 +158,13 @@ static bool is_current(const mc_bpe *bpe, const mc_bpe_symbol *symbols, mc_bpe_c
  * The merge of the lowest rank first, of equal ranks the leftmost. With a heap this takes n log n
  * steps; searching the word again after each merge takes n², which one long word without blanks
  * makes slow.
+ *
+ * An example, with the merges "l o", "lo w" and "e r" of ranks 0, 1 and 2:
+ *
+ *   l  o  w  e  r      candidates: lo (0), er (2)
+ *   lo .  w  e  r      popped lo (0); queued low (1)
+ *   low.  .  e  r      popped low (1)
+ *   low.  .  er .      popped er (2)        a dot is a symbol that was merged into the one before
  */
 static void apply_merges(const mc_bpe *bpe, mc_bpe_scratch *scratch, size_t count, mc_ids *ids)
 {

@@ -291,8 +291,11 @@ static void write_added(const mc_document_added *tokens, size_t count, mc_text *
     mc_text_add(to, "%s]", count ? "\n  " : "");
 }
 
-/* Takes over the parts of a document that was parsed from the new text. */
-/* Everything is checked on a new document first, so an error leaves the old one unchanged. */
+/*
+ * Takes over the parts of a document that was parsed from the new text.
+ *
+ * Everything is checked on a new document first, so an error leaves the old one unchanged.
+ */
 static void replace(mc_document *d, mc_document *by)
 {
     const mc_document old = *d;
@@ -301,8 +304,11 @@ static void replace(mc_document *d, mc_document *by)
     mc_document_free(by);
 }
 
-/* Parses the text with `value` as a member of the root, or of its model. */
-/* The new text is parsed as a whole, so that it is checked by the same rules as a file. */
+/*
+ * Parses the text with `value` as a member of the root, or of its model.
+ *
+ * The new text is parsed as a whole, so that it is checked by the same rules as a file.
+ */
 static mc_status parse_with(const mc_document *d, bool in_model, const char *name,
                             const mc_text *value, mc_document **out, mc_error *error)
 {

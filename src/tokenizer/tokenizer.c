@@ -88,8 +88,11 @@ static void read_config(mc_tokenizer *tokenizer, const json_t *config)
     tokenizer->cut_left = side && strcmp(side, "left") == 0;
 }
 
-/* Drops unused ids from the end of the table. */
-/* The table grows by doubling. */
+/*
+ * Drops unused ids from the end of the table.
+ *
+ * The table grows by doubling.
+ */
 static void trim(mc_tokenizer *tokenizer)
 {
     while (tokenizer->token_count && !tokenizer->tokens[tokenizer->token_count - 1])
