@@ -21,8 +21,9 @@
 /* Files of another version have other values or names. */
 #define FORMAT_VERSION "1"
 
-/* The state of an observation; close() frees it. */
 /*
+ * The state of an observation; close() frees it.
+ *
  * Steps of an observation. A file in the cache is named by a hash of everything that its values
  * depend on, so a file that exists holds these values.
  *
