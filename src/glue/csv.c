@@ -19,8 +19,11 @@ typedef struct cursor {
     bool in_record; /* the last field was followed by a comma */
 } cursor;
 
-/* Consumes what ends a field: a comma, or the end of line or file. False for anything else. */
-/* "\r" alone is not an end of line, so it stays in the field. */
+/*
+ * Consumes what ends a field: a comma, or the end of line or file. False for anything else.
+ *
+ * "\r" alone is not an end of line, so it stays in the field.
+ */
 static bool end_field(cursor *c)
 {
     if (c->at < c->end && *c->at == '\r' && (c->at + 1 == c->end || c->at[1] == '\n'))

@@ -183,7 +183,14 @@ static mc_status read_dictionary(reader *r, const page_header *h, mc_span stored
     return mc_parquet_decode(r->table, &page, r->dictionary_count, r->dictionary, error);
 }
 
-/* Splits a page of version 1 into definition levels, which their size precedes, and values. */
+/*
+ * Splits a page of version 1 into definition levels, which their size precedes, and values.
+ *
+ * Data pages of both versions; [ ] is compressed:
+ *
+ *   version 1   header │ [ size of levels │ levels │ values ]   both only if optional
+ *   version 2   header │ levels │ [ values ]                 the header has the size of levels
+ */
 static mc_status split_v1(const reader *r, const page_header *h, mc_span stored, mc_span *levels,
                           mc_span *values, mc_error *error)
 {
