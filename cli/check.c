@@ -67,10 +67,7 @@ static mc_status check(const check_settings *settings, const char *name, mc_erro
     if (status == MC_OK)
         status = mc_recipe_plan(recipe, &chosen, &plan, error);
     fetch_end(&display);
-    /*
-     * Warnings also go to standard error with --json, whose object is the only output of standard
-     * output.
-     */
+    /* With --json, too, warnings go to standard error: standard output holds one object. */
     const mc_report *const report = plan ? mc_plan_report(plan) : NULL;
     for (size_t i = 0; report && !settings->common.quiet && i < mc_report_count(report); i++)
         say("warning", mc_report_line(report, i));

@@ -36,8 +36,11 @@ static const option options[] = {
 
 /* ---- rows ------------------------------------------------------------------------------------ */
 
-/* One row of the table: a tensor, or the sum of those of one block or role. */
-/* `memory` belongs to `sum`: mc_compared_add keeps its sums there. Freed by free_groups. */
+/*
+ * One row of the table: a tensor, or the sum of those of one block or role.
+ *
+ * `memory` belongs to `sum`: mc_compared_add keeps its sums there. Freed by free_groups.
+ */
 typedef struct group {
     char *label;
     mc_compared sum;
@@ -280,7 +283,11 @@ static char *title_of(const char *by)
     return title;
 }
 
-/* Task vectors: norms relative to the base's, cosines, signs. */
+/*
+ * Task vectors: norms relative to the base's, cosines, signs.
+ *
+ * Model names do not fit above columns, so models are numbered; print_cosines lists the names.
+ */
 static void print_task_vectors(const char *by, const groups *all)
 {
     const size_t models = all->items[0].sum.models;

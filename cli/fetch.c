@@ -57,8 +57,9 @@ static double rate_of(fetch_display *display, const mc_hub_progress *progress)
     return seconds > 0 ? (double)(progress->bytes_done - display->first_bytes) / seconds : 0;
 }
 
-/* The end of a text: at most this many bytes, whole characters only. */
 /*
+ * The end of a text: at most this many bytes, whole characters only.
+ *
  * The end of a path identifies a file; repositories and folders at its start repeat. Bytes 0x80 to
  * 0xbf continue a character.
  */
@@ -106,6 +107,12 @@ static void draw_file(const mc_hub_file *file, size_t width)
     free(repository);
 }
 
+/*
+ * Each drawing replaces the lines of the one before:
+ *
+ *    45 %  123.4 MB of 270.0 MB  12.3 MB/s  0:12 left [####......]
+ *     ORG/NAME/model.safetensors    123.4 MB of 270.0 MB
+ */
 static void draw(fetch_display *display, const mc_hub_progress *progress, double rate)
 {
     char line[256];

@@ -25,8 +25,9 @@ static int is_listed(const struct dirent *entry)
     return entry->d_name[0] != '.';
 }
 
-/* The name in a folder that is nearest to `word`; NULL if none is. The caller frees it. */
 /*
+ * The name in a folder that is nearest to `word`; NULL if none is. The caller frees it.
+ *
  * mc_suggest decides how near is near enough. Entries are sorted, so that the result does not
  * depend on the file system.
  */

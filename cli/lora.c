@@ -281,6 +281,7 @@ static mc_status name_baked(lora_job *job, const text_list *operands, mc_error *
     return status;
 }
 
+/* Baking is a merge of one model by a method that copies it. */
 static mc_status plan_bake(lora_job *job, const text_list *operands, mc_error *error)
 {
     /* Opening BASE+ADAPTER applies the adapters; the merge of one model copies the result. */

@@ -73,8 +73,11 @@ mc_status merge_compare_record(const merge_settings *settings, const json_t *rec
                                mc_error *error);
 void merge_free_record(merge_settings *settings, json_t *record);
 
-/* Output (merge_output.c). */
-/* Prints the lines of the report from number `first` on. */
+/*
+ * Output (merge_output.c).
+ *
+ * Prints the lines of the report from number `first` on.
+ */
 void merge_print_warnings(const merge_job *job, size_t first);
 mc_status merge_print_plan(const merge_job *job, const mc_run_options *run, mc_error *error);
 mc_status merge_print_result(const merge_job *job, const mc_run_result *result, mc_error *error);

@@ -436,7 +436,13 @@ mc_run_options merge_run_options(const merge_settings *settings)
     return run;
 }
 
-/* From the command line to a plan. */
+/*
+ * From the command line to a plan. Cheap checks come first, downloads of values last:
+ *
+ *   arguments ──▶ method ──▶ options ──▶ examples ──▶ statistics ──▶ headers ──▶ plan ──▶ target
+ *                                                                                           │
+ *                                               values ──▶ plan ◀── if a model has no values ┘
+ */
 mc_status merge_prepare(merge_job *job, const text_list *operands, mc_error *error)
 {
     const merge_settings *const settings = job->settings;

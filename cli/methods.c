@@ -249,8 +249,11 @@ static void print_methods(const mc_method *const *methods, size_t count,
         print_list(methods, count);
 }
 
-/* The built-in methods, or those of a file. */
-/* A file may hold several methods; find_method then leaves the choice open. */
+/*
+ * The built-in methods, or those of a file.
+ *
+ * A file may hold several methods; find_method then leaves the choice open.
+ */
 static void print_all(const mc_plugin *plugin, const methods_settings *settings)
 {
     const size_t count = plugin ? mc_plugin_method_count(plugin) : mc_method_count();

@@ -97,7 +97,8 @@ bool parse_options(const subcommand *self, const char *const *arguments, void *s
 void free_options(const subcommand *self, void *settings, text_list *operands);
 
 /*
- * Returns whether --json is among the arguments: errors in options before it are reported as JSON, too.
+ * Returns whether --json is among the arguments: errors in options before it are reported as JSON,
+ * too.
  */
 bool wants_json(const char *const *arguments);
 

@@ -174,6 +174,7 @@ json_t *json_shape(int rank, const int64_t *shape)
 
 /* ---- errors ---------------------------------------------------------------------------------- */
 
+/* The name of a status is a part of the JSON interface: scripts test it. */
 static const char *status_name(mc_status status)
 {
     switch (status) {
@@ -188,6 +189,10 @@ static const char *status_name(mc_status status)
 
 static int exit_status(mc_status status)
 {
+    /*
+     * Three cases that scripts tell apart: wrong usage, an interruption that can be resumed, a
+     * failure.
+     */
     return status == MC_USAGE         ? EXIT_USAGE
            : status == MC_INTERRUPTED ? EXIT_INTERRUPTED
                                       : EXIT_FAILED;

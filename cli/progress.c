@@ -118,6 +118,7 @@ static double current_rate(progress_display *display, const mc_progress *now)
     if (!display->begun)
         display->marks[0] = display->marks[1] = *now;
     display->begun = true;
+    /* marks[1] becomes the older mark, so marks[0] is 5 to 10 seconds old. */
     if (now->seconds - display->marks[1].seconds >= MARK_SECONDS) {
         display->marks[0] = display->marks[1];
         display->marks[1] = *now;

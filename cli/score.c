@@ -204,6 +204,13 @@ static mc_status write_stream(const char *path, const score_job *job, const mc_e
     return written ? MC_OK : fail_write(path, error);
 }
 
+/*
+ * Where predictions go:
+ *
+ *   no such file, a regular file   a partial file beside it, renamed when it is complete
+ *   standard output                stdout, before the score is printed
+ *   a device or pipe               opened and written directly
+ */
 static mc_status write_predictions(const char *path, const score_job *job,
                                    const mc_evaluation *result, mc_error *error)
 {
