@@ -173,8 +173,8 @@ static int numbers_of(PyObject *list, size_t count, double *out)
         return 0;
     }
     /*
-     * PyFloat_AsDouble returns −1 after an error, which may also be a value: only PyErr_Occurred
-     * tells.
+     * PyFloat_AsDouble returns −1 after an error, which may also be a value: PyErr_Occurred
+     * decides.
      */
     for (size_t i = 0; i < count && !PyErr_Occurred(); i++)
         out[i] = PyFloat_AsDouble(PyList_GetItem(list, (Py_ssize_t)i));

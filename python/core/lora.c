@@ -182,10 +182,7 @@ static PyObject *lora_merge(PyObject *module, PyObject *args)
         return NULL;
     const mc_lora **const loras = loras_of(list, &count);
     const char **const params = loras ? core_strings(settings, &param_count) : NULL;
-    /*
-     * The adapter strings and arrays are needed for this call only; the plan keeps the adapters
-     * themselves.
-     */
+    /* Strings and arrays are needed for this call only; the plan keeps the adapters themselves. */
     mc_lora_merge_input input = {.method = method,
                                  .adapters = loras,
                                  .adapter_count = (size_t)count,

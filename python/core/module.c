@@ -20,7 +20,7 @@ int core_shape(PyObject *sequence, int64_t shape[MC_MAX_RANK])
     for (Py_ssize_t i = 0; i < rank; i++) {
         PyObject *const item = PySequence_GetItem(sequence, i);
         /*
-         * −1 may be a value or an error: only PyErr_Occurred tells. The library rejects negative
+         * −1 may be a value or an error: PyErr_Occurred decides. The library rejects negative
          * dimensions.
          */
         shape[i] = item ? PyLong_AsLongLong(item) : -1;
