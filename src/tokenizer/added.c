@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-/* A search for whole texts. */
+/* Searches here are for whole texts: the prefix is empty. */
 static const mc_prefix no_prefix = {.text = "", .hash = MC_HASH_START};
 
 void mc_added_free(mc_added *added)

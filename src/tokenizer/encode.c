@@ -62,7 +62,10 @@ static mc_status tokenize(passage *p, const char *text, size_t size, mc_error *e
      */
     p->ids->count = 0;
     p->ids->failed = false;
-    /* Each wrong byte becomes U+FFFD, three bytes. All later stages rely on valid UTF-8. */
+    /*
+     * What is not UTF-8 becomes U+FFFD, at most three bytes per byte. All later stages rely on
+     * valid UTF-8.
+     */
     if (mc_utf8_valid(text, size) < size) {
         mc_buffer *const buffer = &p->scratch->repaired;
         if (size > SIZE_MAX / 3 || !mc_buffer_reserve(buffer, size * 3))

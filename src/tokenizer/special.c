@@ -266,7 +266,7 @@ mc_status mc_special_add(mc_tokenizer *tokenizer, const mc_tokenizer_config *con
     if (added_tokens && !json_is_array(added_tokens))
         return mc_fail(error, MC_FORMAT, "added_tokens: expected a list");
     MC_TRY(mc_build_added_reserve(tokenizer, most, error));
-    /* Those of a known class are added below, with those of other files. */
+    /* For a known class, this list is read below, with the tokens of other files. */
     if (config->class == MC_TOKENIZER_AS_STORED)
         MC_TRY(add_stored(tokenizer, added_tokens, error));
     found_list list = {.items = mc_alloc_zero(with_ids, sizeof *list.items)};
