@@ -276,8 +276,8 @@ static uint64_t hash_data(const mc_glue_data *data)
     for (size_t i = 0; i < mc_glue_count(data); i++) {
         const mc_glue_example e = mc_glue_example_at(data, i);
         /*
-         * Sizes come first, so that "ab" + "c" and "a" + "bc" differ; one more tells an empty pair
-         * from none.
+         * Sizes come first, so that "ab" + "c" and "a" + "bc" differ. The size of a pair is raised
+         * by one, so that an empty pair differs from none.
          */
         const uint64_t sizes[] = {e.size, e.pair ? e.pair_size + 1 : 0};
         hash = mc_hash_bytes(hash, sizes, sizeof sizes);
