@@ -58,7 +58,7 @@ static void zlib_free(voidpf user, voidpf memory)
 static mc_status read_gzip(const unsigned char *bytes, size_t size, unsigned char *out,
                            size_t out_size, mc_error *error)
 {
-    /* A window of 2^15 bytes; 32: the header tells which of the two it is. */
+    /* A window of 2^15 bytes; 32: the header decides which of the two it is. */
     enum { ZLIB_OR_GZIP = 15 + 32 };
     z_stream stream = {.zalloc = zlib_alloc, .zfree = zlib_free};
     if (inflateInit2(&stream, ZLIB_OR_GZIP) != Z_OK)
