@@ -294,7 +294,7 @@ static void print_row(const table *rows, const char *const *cells, const size_t 
     for (size_t i = 0; i < rows->columns; i++) {
         /* printf pads bytes, so that characters of several bytes would shift columns. */
         const int padding = (int)(widths[i] - width_of(cells[i]));
-        const bool right = rows->right >> i & 1, last = i + 1 == rows->columns;
+        const bool right = i < 32 && (rows->right >> i & 1), last = i + 1 == rows->columns;
         /* No blanks at the end of a line. */
         fprintf(out, "%*s%s%*s", (int)(i ? 2 : rows->indent) + (right ? padding : 0), "", cells[i],
                 right || last ? 0 : padding, "");
@@ -304,7 +304,7 @@ static void print_row(const table *rows, const char *const *cells, const size_t 
 
 void table_finish(table *rows, FILE *out)
 {
-    size_t widths[8] = {0};
+    size_t *const widths = allocate(rows->columns * sizeof *widths);
     for (size_t i = 0; i < rows->columns; i++)
         widths[i] = rows->titles ? width_of(rows->titles[i]) : 0;
     for (size_t i = 0; i < rows->count; i++) {
@@ -322,6 +322,7 @@ void table_finish(table *rows, FILE *out)
     for (size_t i = 0; i < rows->count; i++)
         free(rows->cells[i]);
     free(rows->cells);
+    free(widths);
     rows->cells = NULL;
     rows->count = rows->capacity = 0;
 }

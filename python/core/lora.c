@@ -112,6 +112,8 @@ static const mc_lora **loras_of(PyObject *list, Py_ssize_t *count)
         }
         loras[i] = ((lora_object *)item)->lora;
     }
+    if (*count >= 0 && !loras)
+        PyErr_NoMemory();
     return loras;
 }
 

@@ -761,33 +761,41 @@ static mc_status make_config(const merging *m, mc_error *error)
     return config ? MC_OK : mc_fail_memory(error);
 }
 
-/* The mean of a whole tensor over the adapters that have it, weighted if the weights allow it. */
-static mc_status mean_of(const merging *m, const char *name, mc_source **out, mc_error *error)
+/* The sum of the weights of the adapters that have a whole tensor; their number without weights. */
+static double weight_of_owners(const merging *m, const char *name, bool weighted)
 {
     double total = 0;
+    for (size_t i = 0; i < m->count; i++)
+        if (mc_state_dict_find(m->adapters[i]->adapter.whole, name))
+            total += weighted ? m->weights[i] : 1;
+    return total;
+}
+
+/*
+ * The mean of a whole tensor over the adapters that have it. It is weighted unless their weights
+ * have a sum of 0 or less, which no mean can be divided by.
+ */
+static mc_status mean_of(const merging *m, const char *name, mc_source **out, mc_error *error)
+{
+    const bool weighted = m->weights && weight_of_owners(m, name, true) > 0;
+    const double total = weight_of_owners(m, name, weighted);
     mc_source *sum = NULL;
-    for (int pass = 0; pass < 2; pass++)
-        for (size_t i = 0; i < m->count; i++) {
-            mc_source *const one = mc_state_dict_find(m->adapters[i]->adapter.whole, name);
-            mc_source *scaled = NULL, *next = NULL;
-            const double weight = m->weights && total > 0 ? m->weights[i] : 1;
-            if (!one)
-                continue;
-            if (pass == 0) {
-                total += weight;
-                continue;
-            }
-            mc_status status = mc_source_combine_number(MC_MULTIPLY, one, weight / total, false,
-                                                        &scaled, error);
-            if (status == MC_OK && sum)
-                status = mc_source_combine(MC_ADD, sum, scaled, &next, error);
-            else
-                next = mc_source_ref(scaled);
-            mc_source_unref(scaled);
-            mc_source_unref(sum);
-            sum = next;
-            MC_TRY(status);
-        }
+    for (size_t i = 0; i < m->count; i++) {
+        mc_source *const one = mc_state_dict_find(m->adapters[i]->adapter.whole, name);
+        mc_source *scaled = NULL, *next = NULL;
+        if (!one)
+            continue;
+        const double share = (weighted ? m->weights[i] : 1) / total;
+        mc_status status = mc_source_combine_number(MC_MULTIPLY, one, share, false, &scaled, error);
+        if (status == MC_OK && sum)
+            status = mc_source_combine(MC_ADD, sum, scaled, &next, error);
+        else if (status == MC_OK)
+            next = mc_source_ref(scaled);
+        mc_source_unref(scaled);
+        mc_source_unref(sum);
+        sum = next;
+        MC_TRY(status);
+    }
     *out = sum;
     return MC_OK;
 }

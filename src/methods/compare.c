@@ -34,7 +34,7 @@ static mc_real largest_of(const mc_real *absolute, size_t count)
 {
     mc_real largest = 0;
     for (size_t i = 0; i < count; i++)
-        largest = !(absolute[i] <= largest) ? absolute[i] : largest;
+        largest = absolute[i] > largest || absolute[i] != absolute[i] ? absolute[i] : largest;
     return largest;
 }
 
@@ -66,7 +66,7 @@ static mc_status accumulate(const mc_layer *layer, void *partial)
         mc_tile_absolute(absolute, vector, count);
         own[COMPARE_ABSOLUTE] += mc_tile_total(absolute, count);
         const double largest = (double)largest_of(absolute, count);
-        own[COMPARE_LARGEST] = !(largest <= own[COMPARE_LARGEST]) ? largest : own[COMPARE_LARGEST];
+        own[COMPARE_LARGEST] = compare_larger(own[COMPARE_LARGEST], largest);
         mc_tile_maximum(high, high, vector, count);
         mc_tile_minimum(low, low, vector, count);
         for (size_t k = 0; k <= m; k++)

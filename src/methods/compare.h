@@ -33,6 +33,12 @@ static inline size_t compare_size(size_t models)
     return compare_products(models) + models * models;
 }
 
+/* The larger of two; NaN if one of them is. */
+static inline double compare_larger(double a, double b)
+{
+    return b > a || b != b ? b : a;
+}
+
 /* Adds sums; the largest is the larger of two. */
 static inline void compare_add(double *into, const double *from, size_t models)
 {
@@ -42,8 +48,8 @@ static inline void compare_add(double *into, const double *from, size_t models)
                                place % COMPARE_PER_MODEL == COMPARE_LARGEST;
         if (!is_largest)
             into[i] += from[i];
-        else if (!(from[i] <= into[i])) /* also if it is NaN */
-            into[i] = from[i];
+        else
+            into[i] = compare_larger(into[i], from[i]);
     }
 }
 

@@ -41,6 +41,10 @@ done
 # shellcheck disable=SC2086
 expect 0 mergecraft compare $models --base base.safetensors
 
+# More columns than a terminal has room for.
+# shellcheck disable=SC2086
+expect 0 mergecraft compare $models $models --base base.safetensors --by total
+
 # Without a base.
 expect 0 mergecraft compare a.safetensors a.safetensors
 expect 1 mergecraft compare a.safetensors c.safetensors

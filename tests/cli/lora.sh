@@ -27,6 +27,18 @@ for method in ties_svd dare_linear_svd knots_ties core_ties; do
     same $method $method-1
 done
 expect 0 mergecraft lora merge median $plain patterns plain --energy .9 -o median -q
+
+# Whole tensors are averaged by the weights: .3 · (1, 2) + .7 · (11, 12).
+for i in 1 11; do
+    mkdir whole$i
+    helper model whole$i/adapter_model.safetensors base_model.model.q.lora_A.weight:1x2:1 \
+        base_model.model.q.lora_B.weight:2x1:1 base_model.model.head.weight:1x2:$i
+    echo '{"peft_type": "LORA", "r": 1, "lora_alpha": 1, "target_modules": ["q"],
+           "modules_to_save": ["head"]}' > whole$i/adapter_config.json
+done
+expect 0 mergecraft lora merge cat whole1 whole11 -p weights=.3,.7 -o whole -q
+helper values whole/adapter_model.safetensors base_model.model.head.weight
+
 expect 0 mergecraft lora bake $plain --base base -o baked
 mergecraft merge mergekit:passthrough base+$plain -o merged -q
 cmp baked/model.safetensors merged/model.safetensors || fail 'baked differs from merged'
