@@ -17,7 +17,7 @@ FUZZ_EXECUTIONS ?= 20000000
 # libcurl, which the sysroot does not have. merge_plugin_cache starts compilers from six threads at
 # once: qemu-user 7.2 then forks while another thread holds the lock of its path names, and the
 # child waits forever.
-ARM64_SKIP_CLI = cli_(kills|classify|eval|examples|hub|merge_eval|predictions)
+ARM64_SKIP_CLI = cli_(bench|kills|classify|eval|examples|hub|merge_eval|observe|predictions|upload)
 ARM64_SKIP_EXAMPLES = examples_(median|tutorial|demo)
 ARM64_SKIP_LIBRARY = linalg$$|methods_ties$$|checkpoint_crafted|hub|nn|pipeline$$
 ARM64_SKIP_MERGE = merge_(execute|plugin_cache)

@@ -87,8 +87,11 @@ END
 expect 0 mergecraft mergekit-pytorch task.yml task
 expect 0 mergecraft inspect task/model.safetensors
 
-# A link with the name of a command is the command.
-ln -s "$(command -v mergecraft)" mergekit-yaml
-expect 0 ./mergekit-yaml linear.yml linked -q
-cmp merged/model.safetensors linked/model.safetensors || fail 'a link gives other bits'
-expect 2 ./mergekit-yaml linear.yml
+# A link with the name of a command is the command. An emulator does not see the name.
+if [ "$(head -c 2 "$(command -v mergecraft)")" != '#!' ]; then
+    ln -s "$(command -v mergecraft)" mergekit-yaml
+    ./mergekit-yaml linear.yml linked -q || fail 'a link'
+    cmp merged/model.safetensors linked/model.safetensors || fail 'a link gives other bits'
+    ./mergekit-yaml linear.yml 2> said && fail 'a link without a folder'
+    grep -q 'see mergecraft mergekit-yaml --help' said || fail "a link: $(cat said)"
+fi
