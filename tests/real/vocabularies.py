@@ -135,7 +135,7 @@ def main(mergecraft, recipes=None):
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
     mergecraft = os.path.abspath(mergecraft)
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = pathlib.Path(name)
         models = folder / "models"
         making = recipes and subprocess.Popen(
