@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "merge/report.h"
+#include "tensor/convert.h"
 
 #include <math.h>
 #include <string.h>
@@ -13,33 +14,6 @@ void mc_nonfinite_free(mc_nonfinite *found)
 }
 
 /* ---- counting ------------------------------------------------------------------------------- */
-
-/*
- * Whether any number is NaN or infinite: then all bits of its exponent are set, and adding one at
- * its lowest bit carries into the sign. Almost no tile has one, so each tile is first tested this
- * way, at three instructions per vector; values are counted only if it matters.
- */
-static bool has_any_32(const float *values, size_t count)
-{
-    uint32_t seen = 0;
-    for (size_t i = 0; i < count; i++) {
-        uint32_t bits;
-        memcpy(&bits, values + i, sizeof bits);
-        seen |= (bits & 0x7f800000) + 0x00800000;
-    }
-    return seen >> 31;
-}
-
-static bool has_any_64(const double *values, size_t count)
-{
-    uint64_t seen = 0;
-    for (size_t i = 0; i < count; i++) {
-        uint64_t bits;
-        memcpy(&bits, values + i, sizeof bits);
-        seen |= (bits & UINT64_C(0x7ff0000000000000)) + UINT64_C(0x0010000000000000);
-    }
-    return seen >> 63;
-}
 
 static mc_nonfinite_source count_values(const void *values, size_t count, mc_dtype real)
 {
@@ -88,7 +62,8 @@ mc_status mc_nonfinite_scan(mc_nonfinite *found, const mc_job *job, const mc_wor
     for (size_t i = 0; i < job->model_count + job->has_base; i++) {
         const void *const tile = i < job->model_count ? workspace->layer.models[i]
                                                       : workspace->layer.base;
-        if (job->real == MC_F64 ? has_any_64(tile, count) : has_any_32(tile, count))
+        /* Almost no tile has one: values are counted only if it matters. */
+        if (!mc_are_finite(job->real, tile, count))
             MC_TRY(add(found, job->inputs[i], count_values(tile, count, job->real), error));
     }
     return MC_OK;

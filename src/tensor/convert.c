@@ -125,6 +125,12 @@ bool mc_unify_nan(mc_dtype real, void *values, size_t count)
                           : table()->unify_nan_f32(values, count);
 }
 
+bool mc_are_finite(mc_dtype real, const void *values, size_t count)
+{
+    return real == MC_F64 ? table()->are_finite_f64(values, count)
+                          : table()->are_finite_f32(values, count);
+}
+
 /*
  * The largest finite number of a dtype whose range is exceeded in practice. 0 for others: bfloat16
  * has the range of float32.

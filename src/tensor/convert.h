@@ -19,6 +19,9 @@ void mc_widen_in_place(mc_dtype from, mc_dtype to, void *buffer, size_t count);
  */
 bool mc_unify_nan(mc_dtype real, void *values, size_t count);
 
+/* Whether none of count values of `real` is NaN or infinite. */
+bool mc_are_finite(mc_dtype real, const void *values, size_t count);
+
 /*
  * Counts the finite values of `real` that are infinite or NaN in `out`, where they lie as dtype
  * `to`.

@@ -253,6 +253,22 @@ static bool unify_nan_f64(double *values, size_t count)
     return finite;
 }
 
+static bool are_finite_f32(const float *values, size_t count)
+{
+    int finite = 1;
+    for (size_t i = 0; i < count; i++)
+        finite &= fabsf(values[i]) <= FLT_MAX;
+    return finite;
+}
+
+static bool are_finite_f64(const double *values, size_t count)
+{
+    int64_t finite = 1;
+    for (size_t i = 0; i < count; i++)
+        finite &= fabs(values[i]) <= DBL_MAX;
+    return finite;
+}
+
 static bool exceeds_f32(const float *values, size_t count, float limit)
 {
     int found = 0;
@@ -283,6 +299,8 @@ const mc_convert_table MC_CONVERT_TABLE = {
     .to_float_odd = to_float_odd,
     .unify_nan_f32 = unify_nan_f32,
     .unify_nan_f64 = unify_nan_f64,
+    .are_finite_f32 = are_finite_f32,
+    .are_finite_f64 = are_finite_f64,
     .exceeds_f32 = exceeds_f32,
     .exceeds_f64 = exceeds_f64,
 };

@@ -19,6 +19,9 @@ typedef struct mc_convert_table {
      */
     bool (*unify_nan_f32)(float *values, size_t count);
     bool (*unify_nan_f64)(double *values, size_t count);
+    /* Whether no value is NaN or infinite. */
+    bool (*are_finite_f32)(const float *values, size_t count);
+    bool (*are_finite_f64)(const double *values, size_t count);
     /* Whether a magnitude, infinity included, is above the limit. */
     bool (*exceeds_f32)(const float *values, size_t count, float limit);
     bool (*exceeds_f64)(const double *values, size_t count, double limit);
