@@ -34,7 +34,8 @@ class Adapter:
     @property
     def config(self) -> dict[str, Any]:
         """adapter_config.json."""
-        return json.loads(self._plan.config)
+        config: dict[str, Any] = json.loads(self._plan.config)
+        return config
 
     @property
     def tensors(self) -> StateDict:
@@ -44,7 +45,8 @@ class Adapter:
     @property
     def info(self) -> dict[str, Any]:
         """Modules with rank and energy, energy per block, saved tensors; energies after save()."""
-        return json.loads(self._plan.json)
+        info: dict[str, Any] = json.loads(self._plan.json)
+        return info
 
     def save(
         self,
