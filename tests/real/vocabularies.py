@@ -98,8 +98,10 @@ def check_texts(case, ours, theirs, count, same_order):
                                loaded(texts)["input_ids"]):
         same = not same_order or a.tokens == b.tokens or normal(a.tokens) == normal(b.tokens)
         assert same, f"{case}: {text!r}: {a.tokens}, not {b.tokens}"
-        same = a.ids == ids or normal(a.tokens) == normal(map(mine.id_to_token, ids))
-        assert same, f"{case}: {text!r}: {a.ids}, in transformers {ids}"
+        same = a.ids == ids or (normal(map(mine.id_to_token, a.ids)) ==
+                                normal(map(mine.id_to_token, ids)))
+        assert same, (f"{case}: {text!r}: {a.tokens}, in transformers "
+                      f"{[mine.id_to_token(i) for i in ids]}")
 
 
 def run_both(mergecraft, recipe, folder):
