@@ -38,6 +38,18 @@ static inline void searches_combine(const threshold_search *searches, size_t cou
 }
 
 /*
+ * mc_statistics.combine for a partial result that is a count (uint64_t) and then one search per
+ * model; layer->model_state begins with the searches.
+ */
+static inline void searches_combine_counted(const mc_layer *layer, void *into, const void *from)
+{
+    uint64_t *const counted = into;
+    const uint64_t *const more = from;
+    *counted += *more;
+    searches_combine(layer->model_state, layer->model_count, counted + 1, more + 1);
+}
+
+/*
  * Digests a round of all searches, of which `places` are the wanted order statistics. True if
  * another round is needed. Parts of a partial result move when a search changes its phase, so each
  * is found before its search moves on.

@@ -39,14 +39,6 @@ static mc_status accumulate(const mc_layer *layer, void *partial)
     return MC_OK;
 }
 
-static void combine(const mc_layer *layer, void *into, const void *from)
-{
-    uint64_t *const counted = into;
-    const uint64_t *const more = from;
-    *counted += *more;
-    searches_combine(layer->model_state, layer->model_count, counted + 1, more + 1);
-}
-
 static mc_status next(const mc_layer *layer, int round, void *state, const void *total, bool *more)
 {
     threshold_search *const searches = state;
@@ -71,7 +63,7 @@ static const mc_statistics statistics = {.state_size = state_size,
                                          .partial_size = partial_size,
                                          .order_free = true,
                                          .accumulate = accumulate,
-                                         .combine = combine,
+                                         .combine = searches_combine_counted,
                                          .next = next};
 
 MC_LAYER_MERGE(
