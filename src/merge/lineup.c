@@ -51,8 +51,8 @@ static mc_status check_count(const mc_method *method, size_t count, mc_error *er
     if (count >= least && count <= most)
         return MC_OK;
     if (least == most)
-        return mc_fail(error, MC_USAGE, "%s: expected exactly %zu models, found %zu", method->name,
-                       least, count);
+        return mc_fail(error, MC_USAGE, "%s: expected exactly %zu model%s, found %zu", method->name,
+                       least, least == 1 ? "" : "s", count);
     return mc_fail(error, MC_USAGE, "%s: expected at %s %zu model%s, found %zu", method->name,
                    count < least ? "least" : "most", count < least ? least : most,
                    (count < least ? least : most) == 1 ? "" : "s", count);
