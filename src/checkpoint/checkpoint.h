@@ -21,6 +21,8 @@ typedef struct mc_checkpoint {
     char **aliases;
     char **tied_to;
     size_t alias_count;
+    /* Set before opening: which of several tied tensors is kept (tied.h); NULL: the first. */
+    bool (*is_input_embedding)(const char *name);
     bool dequantized; /* FP8 tensors are read as products with their scales */
     mc_notes notes;   /* what was ignored, skipped or converted */
 } mc_checkpoint;
@@ -32,7 +34,8 @@ mc_status mc_checkpoint_folder(const char *path, char **out, mc_error *error);
  * Opens a file, a shard index, or a folder (see folder.h). `config` is the model's configuration,
  * NULL if there is none. Tied tensors are kept once (tied.h), unless the configuration unties them.
  * Quantised weights are rejected, or dequantised lazily (quantization.h); then quantization_config
- * is removed from `config`. Zero-initialise *out; close it also after a failure.
+ * is removed from `config`. Zero-initialise *out but for what is set before opening; close it also
+ * after a failure.
  */
 mc_status mc_checkpoint_open(const char *path, json_t *config, mc_checkpoint *out, mc_error *error);
 void mc_checkpoint_close(mc_checkpoint *checkpoint);

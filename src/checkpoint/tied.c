@@ -1,7 +1,6 @@
 #include "checkpoint/tied.h"
 
 #include "base/memory.h"
-#include "base/text.h"
 #include "checkpoint/stored.h"
 
 #include <stdlib.h>
@@ -14,25 +13,6 @@ bool mc_tied_is_off(const json_t *config)
     if (!tie)
         tie = json_object_get(json_object_get(config, "text_config"), "tie_word_embeddings");
     return json_is_false(tie);
-}
-
-/* Endings of input embeddings; a tied output layer is a copy of one. */
-static const char *const embeddings[] = {
-    "embeddings.word_embeddings.weight",
-    "embed_tokens.weight",
-    "wte.weight",
-    "shared.weight",
-    "word_embedding.weight",
-    "tok_embeddings.weight",
-    "embed_in.weight",
-};
-
-static bool is_embedding(const char *name)
-{
-    for (size_t i = 0; i < sizeof embeddings / sizeof *embeddings; i++)
-        if (mc_ends_with(name, embeddings[i]))
-            return true;
-    return false;
 }
 
 typedef struct candidate {
@@ -68,7 +48,8 @@ static mc_status collect_group(mc_checkpoint *checkpoint, const candidate *candi
                                size_t last, mc_error *error)
 {
     size_t kept = first;
-    while (kept < last && !is_embedding(candidates[kept].name))
+    while (kept < last && !(checkpoint->is_input_embedding &&
+                            checkpoint->is_input_embedding(candidates[kept].name)))
         kept++;
     if (kept == last)
         kept = first;

@@ -6,6 +6,7 @@
 #include "base/system.h"
 #include "base/text.h"
 #include "checkpoint/folder.h"
+#include "model/parts.h"
 #include "tensor/source.h"
 
 #include <errno.h>
@@ -101,11 +102,17 @@ static mc_status rewrite_config(mc_model *model, mc_error *error)
     return MC_OK;
 }
 
+static bool is_input_embedding(const char *name)
+{
+    return mc_part_of(NULL, name).role == MC_PART_INPUT_EMBEDDING;
+}
+
 /* The configuration comes first: it decides how the weights are read. */
 static mc_status open_at(mc_model *model, const char *path, mc_error *error)
 {
     MC_TRY(mc_checkpoint_folder(path, &model->folder, error));
     MC_TRY(read_config(model, error));
+    model->checkpoint.is_input_embedding = is_input_embedding;
     MC_TRY(mc_checkpoint_open(path, model->config, &model->checkpoint, error));
     if (mc_checkpoint_is_adapter(&model->checkpoint))
         return mc_folder_refuse_adapter(path, model->folder, error);

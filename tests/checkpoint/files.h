@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "checkpoint/checkpoint.h"
+#include "model/parts.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -77,6 +78,12 @@ static inline void remove_folder(char *folder)
     closedir(listing);
     assert_int_equal(rmdir(folder), 0);
     free(folder);
+}
+
+/* Which of several tied tensors a model keeps. */
+static inline bool is_input_embedding(const char *name)
+{
+    return mc_part_of(NULL, name).role == MC_PART_INPUT_EMBEDDING;
 }
 
 /*

@@ -24,6 +24,7 @@ static char *checkpoint_path(const char *folder, const char *expected)
 static void open_checkpoint(const char *path, mc_checkpoint *out)
 {
     mc_error error = MC_ERROR_NONE;
+    out->is_input_embedding = is_input_embedding;
     if (mc_checkpoint_open(path, NULL, out, &error) != MC_OK)
         fail_msg("%s", message_of(&error));
 }

@@ -80,6 +80,7 @@ static void open_folder(const char *config, mc_checkpoint *out)
 {
     mc_error error = MC_ERROR_NONE;
     json_t *const json = parsed(config);
+    out->is_input_embedding = is_input_embedding;
     if (mc_checkpoint_open(folder, json, out, &error) != MC_OK)
         fail_msg("%s", message_of(&error));
     json_decref(json);
