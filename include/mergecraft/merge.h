@@ -57,7 +57,10 @@ typedef struct mc_merge_input {
      */
     const char *const *matrices;
     size_t matrix_count;
-    /* Report patterns that no name matches; otherwise they are wrong usage. */
+    /*
+     * Report patterns that no name matches; otherwise they are wrong usage, unless they match the
+     * usual name of a head, such as "classifier.weight".
+     */
     bool allow_unused;
     /* Set by the library for methods of scope MC_MODEL; read them by mc_input_number. */
     const mc_param *method_params;

@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "merge/report.h"
+#include "model/parts.h"
 
 #include <fnmatch.h>
 #include <string.h>
@@ -472,7 +473,8 @@ static bool fits_any(const mc_merge_input *input, const char *pattern)
 
 /*
  * A pattern that matches no name is probably mistyped. Silence would merge by the method what the
- * user meant to keep.
+ * user meant to keep. The name of a usual head is not mistyped: scripts use one pattern for models
+ * of many architectures, some of which have another head or none. That is a warning.
  */
 static mc_status report_patterns(work *w, const char *option, const char *const *patterns,
                                  size_t count, mc_error *error)
@@ -482,7 +484,7 @@ static mc_status report_patterns(work *w, const char *option, const char *const 
         const char *const pattern = patterns[i];
         if (fits_any(input, pattern))
             continue;
-        if (!input->allow_unused)
+        if (!input->allow_unused && !mc_pattern_names_head(pattern))
             return mc_with_hint(error, MC_HINT_UNUSED,
                                 mc_fail(error, MC_USAGE,
                                         "no tensor name matches the %s pattern '%s'", option,

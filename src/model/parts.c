@@ -1,6 +1,8 @@
 #include "model/parts.h"
 
 #include <ctype.h>
+#include <fnmatch.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -397,35 +399,46 @@ static bool is_norm(const path *p)
     return ends_with(p, p->modules - 1, "norm") || IS_ANY(p, p->modules - 1, names);
 }
 
-/*
- * Whether a module is put on top of an encoder for a task. Such words have other meanings inside
- * blocks.
- */
+/* Modules on top of an encoder for a task. Such words have other meanings inside blocks. */
+static const char *const heads[] = {"classifier",
+                                    "classification_head",
+                                    "pre_classifier",
+                                    "score",
+                                    "pooler",
+                                    "qa_outputs",
+                                    "cls",
+                                    "head",
+                                    "lm_head",
+                                    "vocab_transform",
+                                    "summary",
+                                    "projector",
+                                    "visual_projection",
+                                    "text_projection",
+                                    "discriminator_predictions",
+                                    "generator_predictions",
+                                    "seq_relationship",
+                                    "v_head",
+                                    "logits_proj",
+                                    "dense_head"};
+enum { HEADS = sizeof heads / sizeof *heads };
+
 static bool is_head(const path *p)
 {
-    static const char *const names[] = {"classifier",
-                                        "classification_head",
-                                        "pre_classifier",
-                                        "score",
-                                        "pooler",
-                                        "qa_outputs",
-                                        "cls",
-                                        "head",
-                                        "lm_head",
-                                        "vocab_transform",
-                                        "summary",
-                                        "projector",
-                                        "visual_projection",
-                                        "text_projection",
-                                        "discriminator_predictions",
-                                        "generator_predictions",
-                                        "seq_relationship",
-                                        "v_head",
-                                        "logits_proj",
-                                        "dense_head"};
     for (size_t i = 0; i < p->modules; i++)
-        if (IS_ANY(p, i, names))
+        if (IS_ANY(p, i, heads))
             return true;
+    return false;
+}
+
+bool mc_pattern_names_head(const char *pattern)
+{
+    static const char *const ends[] = {"weight", "bias"};
+    char name[64];
+    for (size_t i = 0; i < 2 * HEADS; i++) {
+        snprintf(name, sizeof name, "%s.%s", heads[i / 2], ends[i % 2]);
+        if (fnmatch(pattern, name, 0) == 0)
+            return true;
+    }
     return false;
 }
 

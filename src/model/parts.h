@@ -64,6 +64,9 @@ mc_part mc_part_of(const char *model_type, const char *name);
 /* "query, key, value": static. */
 const char *mc_part_role_text(mc_part_role role);
 
+/* Whether a shell pattern matches the usual name of a head, such as "classifier.weight". */
+bool mc_pattern_names_head(const char *pattern);
+
 /*
  * What the names of the encoder begin with in models of this type that have a head: "bert.". "" if
  * they have no prefix; NULL if the type is unknown.

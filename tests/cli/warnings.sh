@@ -12,6 +12,9 @@ expect 1 mergecraft merge median a b extra.safetensors -o strict --strict
 expect 2 mergecraft merge median a b -o strict --passthrough 'classifer.*' --passthrough 'encoder.*'
 expect 0 mergecraft merge median a b -o out3 --passthrough 'classifer.*' --allow-unused
 expect 1 mergecraft merge median a b -o strict --passthrough 'classifer.*' --allow-unused --strict
+# The usual name of a head that these models do not have is not a mistyped one.
+expect 0 mergecraft merge median a b -o out4 --passthrough 'score*'
+expect 1 mergecraft merge median a b -o strict --passthrough 'score*' --strict
 # The same model twice, under another name, too; a base that is one of the models; one model only.
 ln -s a link
 for models in 'a b link' 'a --base a b' 'a'; do
