@@ -432,6 +432,7 @@ static mc_status write_result(lora_job *job, mc_error *error)
     mc_run_result result = {0};
     progress_display display = progress_begin(&job->settings->common);
     run.cancel = catch_signals();
+    signals_report_folder(job->settings->output);
     if (display.bar || display.lines) {
         run.progress = progress_update;
         run.user = &display;

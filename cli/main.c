@@ -1,5 +1,6 @@
 /* The command: finds the subcommand and runs it. */
 #include "output.h"
+#include "signals.h"
 #include "subcommands.h"
 
 #include <fcntl.h>
@@ -71,6 +72,7 @@ int main(int argc, char **argv)
     /* A file that reaches the size limit is reported as an error. */
     signal(SIGXFSZ, SIG_IGN);
     const char *const *const arguments = (const char *const *)argv + (argc > 0);
+    signals_report_json(wants_json(arguments));
     const subcommand *const linked = argc > 0 ? named_by_link(argv[0]) : NULL;
     const int status = linked ? linked->run(linked, arguments) : run_command(arguments);
     const bool written = finish_output();

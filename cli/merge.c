@@ -114,6 +114,7 @@ static mc_status write_result(const merge_job *job, mc_run_options *run, mc_run_
 {
     progress_display display = progress_begin(&job->settings->common);
     run->cancel = catch_signals();
+    signals_report_folder(job->settings->output);
     if (display.bar || display.lines) {
         run->progress = progress_update;
         run->user = &display;

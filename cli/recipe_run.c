@@ -52,6 +52,7 @@ static mc_status run_plan(recipe_run *r, const mc_plan *plan, const char *output
     progress_display display = progress_begin(r->common);
     mc_run_result result = {0};
     r->run.cancel = catch_signals();
+    signals_report_folder(output);
     if (display.bar || display.lines) {
         r->run.progress = progress_update;
         r->run.user = &display;

@@ -346,6 +346,14 @@ MC_API mc_status mc_plan_run(const mc_plan *plan, const char *folder, const mc_r
 /* Makes a lazy state dict of the outputs, in their dtypes. Free it before the models are closed. */
 MC_API mc_status mc_plan_state_dict(const mc_plan *plan, mc_state_dict **out, mc_error *error);
 
+/*
+ * Writes the path of the hidden folder into which a merge with the target `folder` writes. It does
+ * not have to exist.
+ *
+ * Errors: MC_USAGE  `folder` is not a name, such as "..", or `size` is too small
+ */
+MC_API mc_status mc_unfinished_folder(const char *folder, char *out, size_t size, mc_error *error);
+
 /* What mc_clean removed: the path of the folder, empty if there was none, and the files in it. */
 typedef struct mc_clean_result {
     char path[4096];

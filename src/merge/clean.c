@@ -71,6 +71,20 @@ static mc_status remove_work(const mc_folder *folder, mc_clean_result *out, mc_e
     return status;
 }
 
+mc_status mc_unfinished_folder(const char *target, char *out, size_t size, mc_error *error)
+{
+    mc_folder folder = {.fd = -1};
+    char *parent = NULL;
+    mc_status status = mc_folder_names(target, &folder, &parent, error);
+    if (status == MC_OK && (size_t)snprintf(out, size, "%s", folder.work) >= size)
+        status = mc_fail(error, MC_USAGE, "expected room for %zu bytes, found %zu",
+                         strlen(folder.work) + 1, size);
+    mc_free(folder.target);
+    mc_free(folder.work);
+    mc_free(parent);
+    return status;
+}
+
 mc_status mc_clean(const char *target, mc_clean_result *out, mc_error *error)
 {
     mc_folder folder = {.fd = -1};
