@@ -25,8 +25,9 @@ static const option options[] = {
          "merged by the method. Use it for a classifier head."},
     {"allow-unused", '\0', OPTION_FLAG, AT(allow_unused), NULL,
      "accept patterns that no name matches",
-     .details = "Without it, such a pattern of --passthrough or --exclude is wrong usage, unless it "
-                "matches the usual name of a head, such as classifier.weight."},
+     .details =
+         "Without it, such a pattern of --passthrough or --exclude is wrong usage, unless it "
+         "matches the usual name of a head, such as classifier.weight."},
     {"exclude", '\0', OPTION_TEXTS, AT(exclude), "PATTERN", "do not merge matching tensors",
      .details = "Tensors whose names match this shell pattern are copied from one model. Use it "
                 "for heads of different sizes."},
