@@ -62,6 +62,27 @@ MC_API mc_status mc_pipeline_observe(const mc_pipeline *pipeline, const mc_state
                                      const mc_observe_options *options, const mc_pipeline_run *run,
                                      const char *path, mc_observe_result *result, mc_error *error);
 
+/* Statistics that other code has computed, of a model of any architecture. */
+typedef struct mc_statistics_file {
+    const mc_state_dict *values;  /* "grams/NAME" and "fishers/NAME" */
+    const mc_state_dict *weights; /* the model's: merges compare it with them */
+    /* Pairs of names: a tensor, and another one whose Gram matrix is also its own. */
+    const char *const (*shared)[2];
+    size_t shared_count;
+    const char *model, *data; /* where they are from; may be NULL */
+    mc_fisher_form form;
+    size_t examples, tokens;
+    void *reserved[4]; /* must be zero */
+} mc_statistics_file;
+
+/*
+ * Writes statistics to a file like those of mc_pipeline_observe.
+ *
+ * Errors: MC_IO  the file cannot be written
+ */
+MC_API mc_status mc_statistics_save(const mc_statistics_file *statistics, const char *path,
+                                    mc_error *error);
+
 MC_END_DECLS
 
 #endif

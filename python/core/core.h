@@ -134,6 +134,7 @@ int core_add_model(PyObject *module);
 int core_add_method(PyObject *module);
 int core_add_plan(PyObject *module);
 int core_add_lora(PyObject *module);
+int core_add_observe(PyObject *module);
 int core_add_pipeline(PyObject *module);
 int core_add_data(PyObject *module);
 

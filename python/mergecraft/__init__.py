@@ -35,6 +35,7 @@ from ._merge import Merge, dict_map, layer_merge, model_merge
 from ._methods import Method, load_methods
 from ._pipeline import Pipeline
 from ._state_dict import StateDict
+from ._statistics import observe
 
 __all__ = [
     "ArgumentError",
@@ -63,5 +64,6 @@ __all__ = [
     "layer_merge",
     "load_methods",
     "model_merge",
+    "observe",
     *_builtin.__all__,
 ]

@@ -237,3 +237,26 @@ def own_data(
 def mcnemar(
     first: list[float], second: list[float], labels: list[float], /
 ) -> tuple[int, int, int, int, float]: ...
+def observe(
+    model: Model,
+    data: Data,
+    grams: bool,
+    fishers: bool,
+    empirical: bool,
+    threads: int = 0,
+    path: str | os.PathLike[str] | None = None,
+    progress: _Progress = None,
+) -> dict[str, Any]: ...
+def take_side(model: Model, side: str, /) -> None: ...
+def save_statistics(
+    path: str | os.PathLike[str],
+    values: Dict,
+    weights: Dict,
+    shared: list[str],
+    model: str | None,
+    data: str | None,
+    empirical: bool,
+    examples: int,
+    tokens: int,
+    /,
+) -> None: ...

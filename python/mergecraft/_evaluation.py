@@ -344,12 +344,12 @@ def _glue(task: str, path: str | None, options: _Options) -> _core.Data:
         ) from None
 
 
-def _own(path: str, columns: tuple[str, str | None, str], subject: _Subject) -> _core.Data:
+def _own(path: str, columns: tuple[str, str | None, str | None], subject: Any) -> _core.Data:
     text, pair, label = columns
     return _core.own_data(os.path.basename(path), path, text, pair, label, subject.labels)
 
 
-def _written(data: Any, columns: tuple[str, str | None, str], subject: _Subject) -> _core.Data:
+def _written(data: Any, columns: tuple[str, str | None, str | None], subject: Any) -> _core.Data:
     """Writes rows as JSON lines, which the library reads with all its checks."""
     import json
     import tempfile

@@ -11,7 +11,9 @@ from ._callee import pickled
 from ._errors import ArgumentError, UsageError, unknown_keyword, warn
 from ._inputs import Input, find_kept, open_inputs, split_base
 from ._merge import Merge
+from ._modules import NAME
 from ._outputs import check_task
+from ._statistics import OBSERVED, sides_of
 
 TYPE_CHECKING = False  # spares the import of typing at run time
 if TYPE_CHECKING:
@@ -60,7 +62,14 @@ class Method(Merge):
     def _names(self) -> list[str]:
         """The method's own arguments after `models`, in order."""
         first = ["base_index"] if self._core.needs_base else []
-        return [*first, *self._core.sides, *self._params]
+        data = ["dataset"] if self._observed else []
+        statistics = ["statistics"] if self._observed else []
+        return [*first, *data, *self._core.sides, *self._params, *statistics]
+
+    @property
+    def _observed(self) -> bool:
+        """Whether its side inputs can be observed on a dataset."""
+        return bool(self._core.sides) and all(side in OBSERVED for side in self._core.sides)
 
     @property
     def __signature__(self) -> inspect.Signature:
@@ -70,6 +79,8 @@ class Method(Merge):
         made = [Parameter("models", plain, annotation="Sequence[Any]")]
         if self._core.needs_base:
             made.append(Parameter("base_index", plain, default=0, annotation="int | None"))
+        if self._observed:
+            made.append(Parameter("dataset", plain, default=None, annotation="Any"))
         for name in self._core.sides:
             made.append(Parameter(name, plain, default=None, annotation="Sequence[Any] | None"))
         for name, param in self._params.items():
@@ -77,6 +88,9 @@ class Method(Merge):
             if param["per_input"]:
                 kind = f"{kind} | Sequence[{kind}] | None"
             made.append(Parameter(name, plain, default=self._default(param), annotation=kind))
+        if self._observed:
+            kind = "Sequence[str | os.PathLike[str]] | None"
+            made.append(Parameter("statistics", plain, default=None, annotation=kind))
         taken = [p.name for p in made]
         made += [
             Parameter(n, Parameter.KEYWORD_ONLY, default=None) for n in COMMON if n not in taken
@@ -96,11 +110,15 @@ class Method(Merge):
             lines.append(
                 "    base_index: index of the models' common ancestor; or give base_model=."
             )
+        if self._observed:
+            lines.append("    dataset: examples to observe each model on; see mergecraft.observe.")
         lines += [
             f"    {name}: one per model (without the base): dicts of tensors, or paths."
             for name in self._core.sides
         ]
         lines += [f"    {name}: {self._describe(param)}." for name, param in self._params.items()]
+        if self._observed:
+            lines.append("    statistics: files of mergecraft.observe, one per model.")
         lines += ["    Others: the keywords of every merge; see mergecraft.Merge.", ""]
         lines += [
             "Returns:",
@@ -122,14 +140,27 @@ class Method(Merge):
 
     def __call__(self, models: Any, *args: Any, **kwargs: Any) -> Any:
         own = self._own(args, kwargs)
+        if own.get("dataset") is None and own.get("statistics") is None:
+            if self._observed and all(own.get(side) is None for side in self._core.sides):
+                raise ArgumentError(
+                    f"{self.__name__}(): expected a dataset, statistics=[FILE, …] or "
+                    f"{self._core.sides[0]}=[…], found none"
+                )
+            return self._merged(models, own, kwargs, None)
+        import tempfile
+
+        with tempfile.TemporaryDirectory(prefix="mergecraft-") as folder:
+            return self._merged(models, own, kwargs, folder)
+
+    def _merged(
+        self, models: Any, own: dict[str, Any], kwargs: Mapping[str, Any], folder: str | None
+    ) -> Any:
+        """Merges. folder: of statistics of a dataset, if there is one."""
         given = {name: kwargs[name] for name in COMMON if name in kwargs}
         options = Options(given, self.__name__)
         to_folder = options.out is not None
-        sides = [
-            (name, self._side(name, own.pop(name), options.verbose))
-            for name in self._core.sides
-            if own.get(name) is not None
-        ]
+        sides = self._sides(own, options.verbose)
+        data, statistics = own.pop("dataset", None), own.pop("statistics", None)
         inputs = open_inputs(models, options.verbose, to_folder)
         base_model = kwargs.get("base_model")
         index = own.pop("base_index", None)
@@ -147,6 +178,14 @@ class Method(Merge):
             last = find_kept(options.given.get("keep"), inputs, rest, self.__name__)
         if not to_folder:
             options.given["task"] = check_task(last, options.given.get("task"))
+        if folder is not None:
+            if sides:
+                raise UsageError(
+                    f"{self.__name__}(): expected a dataset, statistics or {sides[0][0]}, "
+                    "found several"
+                )
+            names = self._core.sides
+            sides = sides_of(names, rest, data, statistics, folder, options.verbose)
         plan = _core.Plan(
             method=self._core,
             models=[each.core for each in rest],
@@ -162,18 +201,32 @@ class Method(Merge):
             keep=rest.index(last) + 1 if options.exclude else 0,
             then=options.then,
             matrices=options.matrices,
-            sides=[(name, [each.core for each in items]) for name, items in sides],
+            sides=sides,
             **options.vocabulary,
         )
         return self._finish(plan, last, options, {}, None)
+
+    def _sides(
+        self, own: dict[str, Any], verbose: bool | None
+    ) -> list[tuple[str, list[_core.Model]]]:
+        """Takes the side inputs out of the arguments and returns those that are set."""
+        given = {name: own.pop(name, None) for name in self._core.sides}
+        return [
+            (name, [each.core for each in self._side(name, values, verbose)])
+            for name, values in given.items()
+            if values is not None
+        ]
 
     def _side(self, name: str, values: Any, verbose: bool | None) -> list[Input]:
         """Returns a side input of the method: one model per input model."""
         if isinstance(values, (str, os.PathLike, Mapping)) or not hasattr(values, "__iter__"):
             found = type(values).__name__
             raise ArgumentError(f"{self.__name__}(): {name}: expected a list, found {found}")
-        items = list(values)
-        return [Input(item, f"{name}[{i}]", verbose=verbose) for i, item in enumerate(items)]
+        items = [Input(v, f"{name}[{i}]", verbose=verbose) for i, v in enumerate(list(values))]
+        for each in items:
+            if each.kind == NAME:  # of a file of mergecraft.observe
+                _core.take_side(each.core, name)
+        return items
 
     def _counted(self, inputs: list[Input], index: Any, options: Options) -> list[Input]:
         """Returns the models of a method that has no base, although base_index names one.
@@ -244,7 +297,7 @@ class Method(Merge):
         for name, value in kwargs.items():
             if name in own:
                 raise ArgumentError(f"{self.__name__}() got multiple values for argument '{name}'")
-            if name in self._params or name in self._core.sides or name == "base_index":
+            if name in names or name == "base_index":
                 own[name] = value
             elif name in _OBSOLETE:
                 warn(f"{self.__name__}(): {name} has no effect")

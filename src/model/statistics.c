@@ -9,6 +9,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- digests --------------------------------------------------------------------------------- */
@@ -215,5 +216,45 @@ mc_status mc_statistics_check(const mc_model *side, const mc_model *model, mc_er
         status = compare(side, model, found, error);
     json_decref(found);
     mc_free(names);
+    return status;
+}
+
+/* ---- writing --------------------------------------------------------------------------------- */
+
+/* An object as one text: metadata hold texts only. */
+static json_t *as_text(const json_t *object)
+{
+    char *const text = json_dumps(object, JSON_COMPACT);
+    json_t *const value = text ? json_string(text) : NULL;
+    free(text);
+    return value;
+}
+
+static json_t *number_text(size_t number)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%zu", number);
+    return json_string(text);
+}
+
+mc_status mc_statistics_write(const char *path, const mc_state_dict *values,
+                              const mc_statistics_origin *origin, const json_t *digests,
+                              const json_t *shared, mc_error *error)
+{
+    json_t *m = json_object();
+    m = mc_json_put(m, "format", json_string("pt"));
+    m = mc_json_put(m, "kind", json_string(MC_STATISTICS_KIND));
+    m = mc_json_put(m, "version", json_string(MC_STATISTICS_VERSION));
+    m = mc_json_put(m, "model", mc_json_text(origin->model ? origin->model : ""));
+    m = mc_json_put(m, "task", mc_json_text(origin->task ? origin->task : ""));
+    m = mc_json_put(m, "data", mc_json_text(origin->data ? origin->data : ""));
+    m = mc_json_put(m, "examples", number_text(origin->examples));
+    m = mc_json_put(m, "tokens", number_text(origin->tokens));
+    m = mc_json_put(m, "form", json_string(origin->form));
+    m = mc_json_put(m, "digests", as_text(digests));
+    m = mc_json_put(m, "shared", as_text(shared));
+    const mc_status status = m ? mc_safetensors_save(path, values, m, error)
+                               : mc_fail_memory(error);
+    json_decref(m);
     return status;
 }

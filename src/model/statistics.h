@@ -17,6 +17,14 @@
 #include <mergecraft/model.h>
 
 #define MC_STATISTICS_KIND "mergecraft statistics"
+/* Files of another version have other values or names. */
+#define MC_STATISTICS_VERSION "1"
+
+/* What a file is from. Texts may be NULL. */
+typedef struct mc_statistics_origin {
+    const char *model, *task, *data, *form;
+    size_t examples, tokens;
+} mc_statistics_origin;
 
 /* A hash of a tensor's dtype, shape and bytes. */
 mc_status mc_tensor_digest(const mc_source *source, uint64_t *out, mc_error *error);
@@ -30,5 +38,10 @@ mc_status mc_digests(const mc_state_dict *dict, const char *const *names, size_t
  * one name have the digests in the file. MC_OK for models without statistics.
  */
 mc_status mc_statistics_check(const mc_model *side, const mc_model *model, mc_error *error);
+
+/* Writes a file. `digests` and `shared` are the objects above; the caller keeps them. */
+mc_status mc_statistics_write(const char *path, const mc_state_dict *values,
+                              const mc_statistics_origin *origin, const json_t *digests,
+                              const json_t *shared, mc_error *error);
 
 #endif

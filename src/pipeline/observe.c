@@ -1,6 +1,7 @@
 /* Statistics of a model: texts → tokens → activations and gradients → a file. */
 #include <mergecraft/observe.h>
 
+#include "base/cpu.h"
 #include "base/hash.h"
 #include "base/memory.h"
 #include "base/system.h"
@@ -17,9 +18,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Files of another version have other values or names. */
-#define FORMAT_VERSION "1"
 
 /*
  * The state of an observation; close() frees it.
@@ -288,9 +286,9 @@ static uint64_t hash_data(const mc_glue_data *data)
     return hash;
 }
 
-static const char *form_name(const mc_observe_options *options)
+static const char *form_name(mc_fisher_form form)
 {
-    return options->form == MC_FISHER_EMPIRICAL ? "empirical" : "exact";
+    return form == MC_FISHER_EMPIRICAL ? "empirical" : "exact";
 }
 
 /* Everything that the values depend on. */
@@ -299,7 +297,7 @@ static mc_status find_key(const observation *o, uint64_t *out, mc_error *error)
     char *const digests = json_dumps(o->digests, JSON_COMPACT);
     if (!digests)
         return mc_fail_memory(error);
-    uint64_t hash = mc_hash_text(MC_HASH_START, FORMAT_VERSION);
+    uint64_t hash = mc_hash_text(MC_HASH_START, MC_STATISTICS_VERSION);
     hash = mc_hash_text(hash, digests);
     hash = mc_hash_text(hash, o->pipeline->config_text);
     const uint64_t numbers[] = {hash_data(o->data), o->options->grams, o->options->fishers,
@@ -353,40 +351,15 @@ static mc_status cache_path(const observation *o, mc_error *error)
     return status;
 }
 
-/* An object as one text: metadata hold texts only. */
-static json_t *as_text(const json_t *object)
-{
-    char *const text = json_dumps(object, JSON_COMPACT);
-    json_t *const value = text ? json_string(text) : NULL;
-    free(text);
-    return value;
-}
-
-static json_t *number_text(size_t number)
-{
-    char text[32];
-    snprintf(text, sizeof text, "%zu", number);
-    return json_string(text);
-}
-
 static mc_status save(observation *o, mc_error *error)
 {
-    json_t *m = json_object();
-    m = mc_json_put(m, "format", json_string("pt"));
-    m = mc_json_put(m, "kind", json_string(MC_STATISTICS_KIND));
-    m = mc_json_put(m, "version", json_string(FORMAT_VERSION));
-    m = mc_json_put(m, "model", mc_json_text(o->pipeline->folder));
-    m = mc_json_put(m, "task", mc_json_text(o->task->name));
-    m = mc_json_put(m, "data", mc_json_text(mc_glue_path(o->data)));
-    m = mc_json_put(m, "examples", number_text(o->result->examples));
-    m = mc_json_put(m, "tokens", number_text(o->result->tokens));
-    m = mc_json_put(m, "form", json_string(form_name(o->options)));
-    m = mc_json_put(m, "digests", as_text(o->digests));
-    m = mc_json_put(m, "shared", as_text(o->shared));
-    const mc_status status = m ? mc_safetensors_save(o->result->path, o->out, m, error)
-                               : mc_fail_memory(error);
-    json_decref(m);
-    return status;
+    const mc_statistics_origin origin = {.model = o->pipeline->folder,
+                                         .task = o->task->name,
+                                         .data = mc_glue_path(o->data),
+                                         .form = form_name(o->options->form),
+                                         .examples = o->result->examples,
+                                         .tokens = o->result->tokens};
+    return mc_statistics_write(o->result->path, o->out, &origin, o->digests, o->shared, error);
 }
 
 /* ---- all together ---------------------------------------------------------------------------- */
@@ -442,5 +415,41 @@ mc_status mc_pipeline_observe(const mc_pipeline *pipeline, const mc_state_dict *
     const mc_status status = observe_to(&o, path, error);
     o.result->seconds = mc_seconds() - start;
     close(&o);
+    return status;
+}
+
+/* ---- statistics of others -------------------------------------------------------------------- */
+
+static mc_status digests_of(const mc_state_dict *weights, json_t **out, mc_error *error)
+{
+    const size_t count = mc_state_dict_count(weights);
+    const char **const names = mc_alloc((count + 1) * sizeof *names);
+    if (!names)
+        return mc_fail_memory(error);
+    for (size_t i = 0; i < count; i++)
+        names[i] = mc_state_dict_name(weights, i);
+    const mc_status status = mc_digests(weights, names, count, mc_cpu_count(), out, error);
+    mc_free(names);
+    return status;
+}
+
+mc_status mc_statistics_save(const mc_statistics_file *statistics, const char *path,
+                             mc_error *error)
+{
+    const mc_statistics_origin origin = {.model = statistics->model,
+                                         .data = statistics->data,
+                                         .form = form_name(statistics->form),
+                                         .examples = statistics->examples,
+                                         .tokens = statistics->tokens};
+    json_t *digests = NULL, *shared = json_object();
+    for (size_t i = 0; i < statistics->shared_count; i++)
+        shared = mc_json_put(shared, statistics->shared[i][0],
+                             mc_json_text(statistics->shared[i][1]));
+    mc_status status = shared ? digests_of(statistics->weights, &digests, error)
+                              : mc_fail_memory(error);
+    if (status == MC_OK)
+        status = mc_statistics_write(path, statistics->values, &origin, digests, shared, error);
+    json_decref(digests);
+    json_decref(shared);
     return status;
 }

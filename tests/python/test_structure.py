@@ -45,7 +45,7 @@ def test_lines_have_100_columns():
 
 
 def test_module_paths_of_0x():
-    for name in ("dare", "slerp", "soup", "stock", "task", "ties"):
+    for name in ("dare", "fisher", "slerp", "soup", "stock", "task", "ties"):
         module = importlib.import_module(f"mergecraft.merging.{name}")
         assert getattr(module, name) is getattr(mergecraft, name)
     for path, names in {

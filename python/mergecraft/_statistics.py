@@ -1,0 +1,356 @@
+"""Statistics of models on data: what data-driven methods take beside the models."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+
+from . import _core, _evaluation, _hooks, _modules, _tensors, _transformers
+from ._arguments import whole
+from ._errors import ArgumentError, ExistsError, UnsupportedError, UsageError, warn
+from ._inputs import Input
+from ._modules import MODULE, NAME, OWN, PIPELINE, kind_of
+from ._outputs import pipeline_of
+from ._progress import Progress, open_models
+from ._state_dict import StateDict
+
+TYPE_CHECKING = False  # spares the import of typing at run time
+if TYPE_CHECKING:
+    from typing import Any
+
+# The side inputs of methods that can be observed.
+OBSERVED = ("grams", "fishers")
+# Columns of texts that are recognised, in this order, and of the second texts of pairs.
+_PAIRS = {
+    "text": ("text_pair", "pair"),
+    "sentence1": ("sentence2",),
+    "premise": ("hypothesis",),
+    "question1": ("question2",),
+    "question": ("sentence",),
+    "sentence": (),
+}
+
+
+class _Request:
+    """What to observe, and of which examples."""
+
+    def __init__(
+        self,
+        data: Any,
+        grams: bool,
+        fishers: bool,
+        form: str = "exact",
+        columns: tuple[str | None, str | None, str | None] = (None, None, None),
+        split: str = "validation",
+        examples: int | None = None,
+        threads: int = 0,
+        verbose: bool | None = None,
+    ) -> None:
+        if form not in ("exact", "empirical"):
+            raise UsageError(f"form: expected 'exact' or 'empirical', found {form!r}")
+        if not grams and not fishers:
+            raise UsageError("observe(): expected grams or fishers to observe, found neither")
+        self.data, self.grams, self.fishers = data, grams, fishers
+        self.empirical = form == "empirical"
+        self.columns, self.split, self.verbose = columns, split, verbose
+        self.examples = None if examples is None else whole("examples", examples, 1)
+        self.threads = whole("threads", threads)
+
+
+def observe(
+    model: Any,
+    data: Any,
+    *,
+    grams: bool = True,
+    fishers: bool = True,
+    form: str = "exact",
+    out: str | os.PathLike[str] | None = None,
+    text: str | None = None,
+    pair: str | None = None,
+    label: str | None = None,
+    split: str = "validation",
+    examples: int | None = None,
+    overwrite: bool = False,
+    threads: int = 0,
+    verbose: bool | None = None,
+) -> str:
+    """Computes statistics of a model on data and returns the path of their file.
+
+    BERT, RoBERTa and DistilBERT for text classification run in C. Pipelines of other models, and
+    modules, run in torch.
+
+    Args:
+        model: a folder, an id of the Hub, a pipeline, or a torch.nn.Module.
+        data: for texts a GLUE task's name, a file, rows as dicts, a dict of columns, a
+            pandas.DataFrame, or a list of texts or of pairs of texts; for other pipelines a list of
+            what they are called with, such as images; for modules batches, such as those of a
+            DataLoader: a tensor, (inputs, labels), or a dict of keywords of forward.
+        grams: Gram matrices [in, in] of the inputs of linear layers, means over tokens without
+            padding. fishers: diagonal Fisher information, in the shape of each parameter, a mean
+            over examples; of classifiers, whose logits are [examples, labels].
+        form: of the Fisher information: 'exact', the expectation over the model's labels, or
+            'empirical', of the examples' labels.
+        out: file of the statistics, required for what runs in torch; by default one in the user's
+            cache, named by the contents of model and data, which is not computed again.
+        text, pair, label: columns of data of your own; by default those with usual names.
+        split: of a GLUE task. examples: observe the first examples only.
+        overwrite: replace the file `out`.
+
+    Raises:
+        UnsupportedError: logits of another shape. ExistsError: `out` exists.
+        UsageError, NotFoundError, FormatError: the data.
+    """
+    path = None if out is None else _tensors.path_of(out, "out")
+    if path is not None and os.path.exists(path) and not overwrite:
+        raise ExistsError(f"{path}: exists already: overwrite=True replaces it")
+    request = _Request(
+        data, grams, fishers, form, (text, pair, label), split, examples, threads, verbose
+    )
+    return _observed(model, request, path)
+
+
+def sides_of(
+    names: Sequence[str],
+    models: Sequence[Input],
+    data: Any,
+    statistics: Any,
+    folder: str,
+    verbose: bool | None,
+) -> list[tuple[str, list[_core.Model]]]:
+    """Returns the side inputs of a method, from files, or by observing the models.
+
+    folder: of files that the user's cache does not hold; it must outlive the side inputs.
+    """
+    if data is not None and statistics is not None:
+        raise UsageError("expected a dataset or statistics, found both")
+    if statistics is None:
+        if hasattr(data, "__next__"):  # every model sees all examples
+            data = list(data)
+        request = _Request(data, "grams" in names, "fishers" in names, verbose=verbose)
+        statistics = [
+            _observed(model.value, request, None, os.path.join(folder, f"{i}.stats"))
+            for i, model in enumerate(models)
+        ]
+    if isinstance(statistics, (str, os.PathLike)) or len(statistics) != len(models):
+        raise UsageError(f"statistics: expected {len(models)} files, one per model")
+    found = []
+    for name in names:
+        opened = open_models([os.fspath(each) for each in statistics], verbose)
+        for each in opened:
+            _core.take_side(each, name)
+        found.append((name, opened))
+    return found
+
+
+# ---- models --------------------------------------------------------------------------------------
+
+
+def _observed(model: Any, r: _Request, out: str | None, of_torch: str | None = None) -> str:
+    """Observes a model and returns the file: `out`, or `of_torch` if torch runs it."""
+    kind = kind_of(model)
+    if kind == MODULE:
+        return _by_torch(None, model, r, out or of_torch)
+    if kind not in (NAME, OWN, PIPELINE):
+        found = kind or type(model).__name__
+        raise ArgumentError(
+            f"expected an id, a path, a module or a pipeline to observe, found {found}"
+        )
+    core, kept = _core_of(model, r.verbose)
+    pipeline = model if kind == PIPELINE else None
+    if core is not None:
+        try:
+            return _in_c(core, r, out)
+        except UnsupportedError:
+            if kind == OWN or not _transformers.is_installed():
+                raise
+    if pipeline is None:
+        pipeline = pipeline_of(StateDict._of(core.dict), core, None)
+    if _tensors.is_module(pipeline):
+        raise UnsupportedError(f"{model}: expected a model with a pipeline; observe its module")
+    del kept
+    return _by_torch(pipeline, pipeline.model, r, out or of_torch)
+
+
+def _core_of(model: Any, verbose: bool | None) -> tuple[Any, Any]:
+    """Returns the library's model, and what keeps the files of its tokenizer.
+
+    None for pipelines that compute something other than their class does.
+    """
+    kind = kind_of(model)
+    if kind == NAME:
+        return open_models([os.fspath(model)], verbose)[0], None
+    if kind == OWN:
+        return model._model, None
+    if _evaluation.changed(model.model) is not None:
+        return None, None
+    given = Input(model, "pipeline", to_folder=True)
+    return given.core, given
+
+
+# ---- in C ----------------------------------------------------------------------------------------
+
+
+def _in_c(core: _core.Model, r: _Request, out: str | None) -> str:
+    found = _examples(r, _labels(core.config))
+    with Progress("observing", r.verbose, "tokens") as progress:
+        result = _core.observe(
+            core, found, r.grams, r.fishers, r.empirical, r.threads, out, progress
+        )
+    if result["truncated"]:
+        warn(f"observe(): {result['truncated']} examples were truncated")
+    if result["singular"] and r.grams:
+        warn("observe(): fewer tokens than inputs of a layer: its Gram matrix is singular")
+    path: str = result["path"]
+    return path
+
+
+def _labels(config: str | None) -> list[str]:
+    import json
+
+    names = json.loads(config or "{}").get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
+    return [str(names[key]) for key in sorted(names, key=int)]
+
+
+# ---- in torch ------------------------------------------------------------------------------------
+
+
+def _by_torch(pipeline: Any, module: Any, r: _Request, out: str | None) -> str:
+    if out is None:
+        raise UsageError(
+            f"observe(): out: expected a file for the statistics of a {type(module).__name__}, "
+            "which runs in torch"
+        )
+    module = _modules.unwrap(module)
+    batches = r.data if pipeline is None else _batches(pipeline, r)
+    single = isinstance(batches, (str, os.PathLike, Mapping)) or _tensors.is_tensor(batches)
+    if single or not hasattr(batches, "__iter__"):
+        kind = type(batches).__name__
+        raise ArgumentError(f"data: expected batches for a module, found {kind}")
+    with Progress("observing", r.verbose, "examples") as progress:
+        found = _hooks.observe(
+            module, batches, r.grams, r.fishers, r.empirical, r.examples, progress
+        )
+    values, weights = _core.Dict(), _core.Dict()
+    shared = found.shared()
+    for name, tensor in found.grams.items():
+        if name not in shared:
+            values.set(f"grams/{name}", _tensors.to_source(tensor))
+    for name, tensor in _modules.on_disk(module, found.fishers).items():
+        values.set(f"fishers/{name}", _tensors.to_source(tensor.contiguous()))
+    for name, tensor in _modules.on_disk(module, _modules.tensors_of(module)).items():
+        weights.set(name, _tensors.to_source(tensor))
+    pairs = [name for pair in shared.items() for name in pair]
+    label = getattr(getattr(module, "config", None), "_name_or_path", "") or type(module).__name__
+    data = os.fspath(r.data) if isinstance(r.data, (str, os.PathLike)) else None
+    _core.save_statistics(
+        out, values, weights, pairs, label, data, r.empirical, found.examples, found.tokens
+    )
+    return out
+
+
+def _batches(pipeline: Any, r: _Request) -> Iterator[dict[str, Any]]:
+    """Yields what a pipeline makes of each example."""
+    import inspect
+
+    forward = inspect.signature(_modules.unwrap(pipeline.model).forward).parameters
+    is_text = getattr(pipeline, "tokenizer", None) is not None
+    options = {"truncation": True} if is_text else {}
+    for item, label in _labelled(pipeline, r) if is_text else [(i, None) for i in _listed(r.data)]:
+        made = pipeline.preprocess(item, **options)
+        for inputs in made if hasattr(made, "__next__") else [made]:
+            batch = {n: v for n, v in inputs.items() if n in forward and _tensors.is_torch(v)}
+            if r.empirical and label is not None:
+                batch["labels"] = [label]
+            yield batch
+
+
+def _labelled(pipeline: Any, r: _Request) -> Iterator[tuple[dict[str, str], float | None]]:
+    """Yields texts as a pipeline takes them, and their labels in the order of its logits."""
+    labels = _evaluation._labels_of(pipeline)
+    read = _examples(r, labels)
+    mapped = [read.label(label) for label in labels]
+    if sorted(mapped) != list(range(len(mapped))):
+        mapped = list(range(len(mapped)))
+    for text, pair, label in read.examples():
+        item = {"text": text} if pair is None else {"text": text, "text_pair": pair}
+        if label != label:  # none
+            yield item, None
+        else:
+            yield item, mapped.index(int(label)) if read.label_count else label
+
+
+# ---- examples ------------------------------------------------------------------------------------
+
+
+def _examples(r: _Request, labels: list[str]) -> _core.Data:
+    """Returns texts or pairs of texts."""
+    found = _texts(r, labels)
+    if r.examples is not None:
+        found.limit(r.examples)
+    return found
+
+
+def _texts(r: _Request, labels: list[str]) -> _core.Data:
+    options = _evaluation._Options(r.split, None, "float32", 0, r.verbose)
+    subject: Any = _Labels(labels)
+    text, pair, label = r.columns
+    if isinstance(r.data, str) and (r.data in _core.glue_tasks() or not os.path.exists(r.data)):
+        return _evaluation._glue(r.data, None, options)
+    if isinstance(r.data, (str, os.PathLike)):
+        label = label or ("label" if r.empirical else None)
+        columns = (text or "text", pair, label)
+        return _evaluation._own(os.fspath(r.data), columns, subject)
+    rows = _rows(r.data)
+    names = list(rows[0]) if rows else []
+    if text is None:
+        text, pair = _columns(names)
+    label = label or ("label" if r.empirical else None)
+    return _evaluation._written(rows, (text, pair, label), subject)
+
+
+class _Labels:
+    """What reading data of one's own needs of a model."""
+
+    def __init__(self, labels: list[str]) -> None:
+        self.labels = labels
+
+
+def _listed(data: Any) -> list[Any]:
+    if hasattr(data, "__iter__"):
+        return list(data)
+    if hasattr(data, "__getitem__") and hasattr(data, "__len__"):  # a Dataset of torch
+        return [data[i] for i in range(len(data))]
+    raise ArgumentError(f"data: expected examples, found {type(data).__name__}")
+
+
+def _rows(data: Any) -> list[Mapping[str, Any]]:
+    """Returns rows: of texts, pairs of texts, dicts, columns or a pandas.DataFrame."""
+    if isinstance(data, Mapping) or hasattr(data, "columns"):
+        return list(_evaluation._rows(data))
+    rows: list[Mapping[str, Any]] = []
+    for i, item in enumerate(_listed(data)):
+        if isinstance(item, str):
+            rows.append({"text": item})
+        elif isinstance(item, (tuple, list)) and len(item) == 2:
+            rows.append({"text": item[0], "text_pair": item[1]})
+        elif isinstance(item, Mapping):
+            rows.append(item)
+        else:
+            raise ArgumentError(
+                f"data[{i}]: expected a text, a pair of texts or a dict, "
+                f"found {type(item).__name__}"
+            )
+    return rows
+
+
+def _columns(names: list[str]) -> tuple[str, str | None]:
+    """Returns the columns of texts and of second texts among those of the data."""
+    for text, seconds in _PAIRS.items():
+        if text in names:
+            found = [second for second in seconds if second in names]
+            return text, found[0] if found else None
+    expected = ", ".join(f"'{name}'" for name in _PAIRS)
+    raise UsageError(
+        f"data: text: expected the name of a column, or one of {expected}, "
+        f"found {', '.join(names) or 'none'}"
+    )

@@ -1,0 +1,188 @@
+"""Statistics of models, and the methods that take them."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import EXAMPLES, needs_transformers
+
+import mergecraft
+from mergecraft import ArgumentError, MismatchError, StateDict, UsageError
+
+ROWS = [
+    {"sentence1": "Every surgeon slept.", "sentence2": "A medic slept.", "label": "entailment"},
+    {"sentence1": "Lena is a poet.", "sentence2": "A medic slept.", "label": "not_entailment"},
+    {"sentence1": "A red ball is here.", "sentence2": "The box is green.", "label": "entailment"},
+]
+PAIRS = [(row["sentence1"], row["sentence2"]) for row in ROWS]
+NAMES = [str(EXAMPLES / f"rte-{i}") for i in (1, 2)]
+
+pytestmark = pytest.mark.filterwarnings("ignore::mergecraft.MergeWarning")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def observed(tmp_path, data, **keywords):
+    return [
+        mergecraft.observe(name, data, out=tmp_path / f"{i}.stats", **keywords)
+        for i, name in enumerate(NAMES)
+    ]
+
+
+def merged(method, *arguments, **keywords):
+    folder = keywords.pop("folder")
+    method(NAMES, *arguments, out=folder, **keywords)
+    return (folder / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("method", [mergecraft.fisher, mergecraft.regmean])
+def test_dataset_or_statistics(method, tmp_path):
+    files = observed(tmp_path, ROWS)
+    first = merged(method, ROWS, folder=tmp_path / "a")
+    assert first == merged(method, dataset=PAIRS, folder=tmp_path / "b")
+    assert first == merged(method, statistics=files, folder=tmp_path / "c")
+    assert first != merged(method, PAIRS[:1], folder=tmp_path / "d")
+
+
+def test_equal_models_stay(tmp_path):
+    made = tmp_path / "same"
+    mergecraft.fisher([NAMES[0]] * 2, ROWS, out=made)
+    before, after = StateDict.from_hf(NAMES[0]), StateDict.from_hf(str(made))
+    assert all((after[name] - before[name]).abs().max() < 1e-6 for name in before)
+
+
+def test_cache(tmp_path):
+    path = mergecraft.observe(NAMES[0], PAIRS)
+    assert path.startswith(str(tmp_path / "cache"))
+    assert mergecraft.observe(NAMES[0], ROWS, fishers=True) == path
+    assert mergecraft.observe(NAMES[1], ROWS) != path
+    assert mergecraft.observe(NAMES[0], ROWS, form="empirical") != path
+
+
+def test_errors(tmp_path):
+    files = observed(tmp_path, ROWS, fishers=False)
+    with pytest.raises(MismatchError, match="found those of another model"):
+        mergecraft.regmean(NAMES, statistics=files[::-1], out=tmp_path / "out")
+    with pytest.raises(mergecraft.NotFoundError, match="'fishers'"):
+        mergecraft.fisher(NAMES, statistics=files, out=tmp_path / "out")
+    with pytest.raises(ArgumentError, match="expected a dataset, statistics"):
+        mergecraft.fisher(NAMES)
+    with pytest.raises(UsageError, match="form"):
+        mergecraft.observe(NAMES[0], ROWS, form="other")
+    with pytest.raises(UsageError, match="column"):
+        mergecraft.observe(NAMES[0], [{"a": "b"}])
+    with pytest.raises(UsageError, match="one per model"):
+        mergecraft.fisher(NAMES, statistics=files[:1])
+
+
+@needs_transformers
+def test_pipelines_as_in_0x(tmp_path):
+    from transformers import pipeline
+
+    merged(mergecraft.fisher, ROWS, folder=tmp_path / "a")
+    made = mergecraft.fisher([pipeline("text-classification", name) for name in NAMES], ROWS)
+    expected = StateDict.from_hf(str(tmp_path / "a"))
+    found = made.model.state_dict()
+    assert all((found[name] == expected[name]).all() for name in expected)
+
+
+# ---- torch ---------------------------------------------------------------------------------------
+
+
+@needs_transformers
+def test_torch_computes_what_c_does(tmp_path):
+    from transformers import pipeline
+
+    for form in ("exact", "empirical"):
+        in_c = mergecraft.observe(NAMES[0], ROWS, out=tmp_path / f"c-{form}", form=form, label="label")
+        called = pipeline("text-classification", NAMES[0])
+        called.model.register_forward_hook(lambda *_: None)  # the pipeline's own model is observed
+        in_torch = mergecraft.observe(called, ROWS, out=tmp_path / f"t-{form}", form=form, label="label")
+        a, b = StateDict.from_hf(in_c), StateDict.from_hf(in_torch)
+        assert a.keys() == b.keys()
+        for name in a:
+            assert (a[name] - b[name]).norm() <= 1e-4 * a[name].norm() + 1e-12, name
+        for method in (mergecraft.fisher, mergecraft.regmean):
+            found = [
+                StateDict.from_hf(method([NAMES[0]] * 2, statistics=[s] * 2, out=tmp_path / f"{form}{i}{method.__name__}"))
+                for i, s in enumerate((in_c, in_torch))
+            ]
+            assert all((found[0][n] - found[1][n]).abs().max() < 1e-5 for n in found[0])
+
+
+def network(seed, outputs=3):
+    import torch
+
+    torch.manual_seed(seed)
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(2, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Dropout(), torch.nn.Linear(16, outputs)
+    )
+
+
+@needs_transformers
+def test_modules_of_any_architecture(tmp_path):
+    import torch
+
+    models = [network(seed) for seed in (1, 2)]
+    models[0][0].weight.requires_grad_(False)
+    batches = [(torch.randn(5, 2, 4, 4), torch.zeros(5)), (torch.randn(3, 2, 4, 4), torch.zeros(3))]
+    path = mergecraft.observe(models[0], iter(batches), out=tmp_path / "a.stats")
+    assert models[0].training and not models[0][0].weight.requires_grad
+    found = StateDict.from_hf(path)
+    models[0].eval()
+    inputs = torch.cat([x for x, _ in batches])
+    with torch.no_grad():
+        hidden = models[0][:3](inputs)
+    torch.testing.assert_close(found["grams/4.weight"], hidden.T @ hidden / 8)
+    total = {name: torch.zeros_like(p) for name, p in models[0].named_parameters()}
+    models[0][0].weight.requires_grad_(True)
+    for x in inputs:
+        logs = models[0](x[None]).log_softmax(-1)[0]
+        for log in logs:
+            models[0].zero_grad()
+            log.backward(retain_graph=True)
+            for name, p in models[0].named_parameters():
+                total[name] += log.detach().exp() * p.grad.square() / 8
+    for name, expected in total.items():
+        torch.testing.assert_close(found[f"fishers/{name}"], expected)
+    merged = mergecraft.fisher(models, (batch for batch in batches))
+    others = [path, mergecraft.observe(models[1], batches, out=tmp_path / "b.stats")]
+    again = mergecraft.fisher(models, statistics=others)
+    assert all(torch.equal(p, q) for p, q in zip(merged.parameters(), again.parameters()))
+    assert not torch.equal(merged[4].weight, mergecraft.soup(models)[4].weight)
+    with pytest.raises(MismatchError, match="another model"):
+        mergecraft.fisher(models, statistics=others[::-1])
+    with pytest.raises(mergecraft.ExistsError):
+        mergecraft.observe(models[0], batches, out=path)
+    with pytest.raises(UsageError, match="out: expected a file"):
+        mergecraft.observe(models[0], batches)
+    with pytest.raises(mergecraft.UnsupportedError, match=r"logits of shape \[examples, labels\]"):
+        mergecraft.observe(models[0][:2], batches, out=tmp_path / "c.stats")
+
+
+@needs_transformers
+def test_padding_does_not_count(tmp_path):
+    import torch
+    import transformers
+
+    torch.manual_seed(0)
+    config = transformers.ElectraConfig(
+        hidden_size=8, embedding_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, vocab_size=20
+    )
+    model = transformers.ElectraForSequenceClassification(config).eval()
+    ids = torch.tensor([[3, 4, 5, 6], [7, 8, 0, 0]])
+    mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])
+    padded = [{"input_ids": ids, "attention_mask": mask, "labels": torch.tensor([0, 1])}]
+    single = [{"input_ids": ids[:1]}, {"input_ids": ids[1:, :2]}]
+    a, b = (
+        StateDict.from_hf(mergecraft.observe(model, data, out=tmp_path / str(i)))
+        for i, data in enumerate((padded, single))
+    )
+    assert a.keys() == b.keys() and any("query" in n for n in a) and not any("grams/electra.encoder.layer.0.attention.self.key" in n for n in a)
+    for name in a:
+        torch.testing.assert_close(a[name], b[name], rtol=1e-4, atol=1e-6)
+    half = mergecraft.observe(model, padded, out=tmp_path / "half", examples=1)
+    assert "grams/classifier.dense.weight" in StateDict.from_hf(half)
