@@ -1,6 +1,8 @@
-/* tokenizer.json as a document: read, written with other tokens, and read again. */
-#include "tokenizer/document.h"
+/* Vocabularies as documents: read, written with other tokens, and read again. */
 #include "fuzz.h"
+#include "tokenizer/document_files.h"
+
+#include "base/memory.h"
 
 #include <string.h>
 
@@ -16,6 +18,52 @@ static void check_same(const mc_document *a, const mc_document *b)
         fuzz_require(x[i].id == y[i].id && strcmp(x[i].text, y[i].text) == 0, "the same tokens");
 }
 
+static void check_found(const mc_document *document)
+{
+    size_t count;
+    const mc_document_token *const tokens = mc_document_tokens(document, &count);
+    for (size_t i = 0; i < count; i++)
+        fuzz_require(mc_document_find(document, tokens[i].text) == tokens[i].id,
+                     "every token is found by its text");
+}
+
+/* The other files that list a vocabulary: the input as one of them. */
+static void check_file(const uint8_t *data, size_t size, mc_document_files *files,
+                       mc_document_file *file)
+{
+    mc_error error = MC_ERROR_NONE;
+    mc_document *document = NULL;
+    bool own = true;
+    char *const text = mc_alloc(size + 1);
+    if (!text)
+        return;
+    memcpy(text, data, size);
+    text[size] = '\0';
+    *file = (mc_document_file){text, size};
+    const uint64_t key = mc_document_files_key(files);
+    fuzz_require(key == mc_document_files_key(files), "a key depends on the files only");
+    const mc_status status = mc_document_of_files(files, &document, &own, &error);
+    fuzz_check_status(status, &error);
+    fuzz_require(!own, "not of a tokenizer.json");
+    if (document)
+        check_found(document);
+    mc_document_free(document);
+    mc_document_files_free(files);
+}
+
+static void check_files(const uint8_t *data, size_t size)
+{
+    mc_document_files lines = {0}, object = {0}, added = {0}, config = {0};
+    check_file(data, size, &lines, &lines.vocab_txt);
+    check_file(data, size, &object, &object.vocab_json);
+    added.vocab_txt.text = mc_strdup("a");
+    check_file(data, size, &added, &added.added);
+    config.vocab_txt.text = mc_strdup("a");
+    check_file(data, size, &config, &config.config);
+    mc_document_files_free(&added);
+    mc_document_files_free(&config);
+}
+
 void fuzz_input(const uint8_t *data, size_t size)
 {
     mc_document *document = NULL, *again = NULL;
@@ -23,8 +71,10 @@ void fuzz_input(const uint8_t *data, size_t size)
     size_t count, written;
     mc_status status = mc_document_parse((const char *)data, size, &document, &error);
     fuzz_check_status(status, &error);
+    check_files(data, size);
     if (status != MC_OK)
         return;
+    check_found(document);
     const char *text = mc_document_text(document, &written);
     fuzz_require(written == size && memcmp(text, data, size) == 0, "unchanged, byte for byte");
     fuzz_require(mc_document_model(document)[0] != '\0', "its model has a name");

@@ -2,6 +2,7 @@
 #include "fuzz.h"
 
 #include "base/json.h"
+#include "base/json_scan.h"
 #include "base/memory.h"
 
 #include <string.h>
@@ -20,12 +21,29 @@ static void check_again(const json_t *value)
     json_decref(again);
 }
 
+/* The scanner accepts what the parser accepts, but for numbers that it cannot store. */
+static void check_scanned(const uint8_t *data, size_t size, mc_status status, const mc_error *error)
+{
+    mc_scan scan = mc_scan_begin((const char *)data, 0, size);
+    /* jansson takes lists and objects only. */
+    const char first = mc_scan_peek(&scan);
+    mc_scan_skip(&scan);
+    mc_scan_end(&scan);
+    if (status == MC_OK)
+        fuzz_require(!scan.problem, "the scanner accepts what the parser accepts");
+    else if (status == MC_FORMAT && size < 4300 && (first == '[' || first == '{') &&
+             !strstr(error->text, "overflow") && !strstr(error->text, "too big") &&
+             !strstr(error->text, "depth"))
+        fuzz_require(scan.problem, "the scanner rejects what the parser rejects");
+}
+
 void fuzz_input(const uint8_t *data, size_t size)
 {
     mc_error error = MC_ERROR_NONE;
     json_t *value = NULL, *unique = NULL;
     const mc_status status = mc_json_parse((const char *)data, size, &value, &error);
     fuzz_check_status(status, &error); /* memory works again from here on */
+    check_scanned(data, size, status, &error);
     if (status == MC_OK)
         check_again(value);
     else if (status != MC_NO_MEMORY)

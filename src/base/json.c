@@ -194,3 +194,27 @@ size_t mc_json_shortest(const json_t *value)
 {
     return JSON_REAL_PRECISION(most_digits(value));
 }
+
+void mc_json_add_text(mc_text *to, const char *text)
+{
+    static const char from[] = "\b\f\n\r\t", letters[] = "bfnrt";
+    mc_text_append(to, "\"", 1);
+    for (const char *at = text; *at;) {
+        size_t plain = 0;
+        while ((unsigned char)at[plain] >= 0x20 && at[plain] != '"' && at[plain] != '\\')
+            plain++;
+        mc_text_append(to, at, plain);
+        at += plain;
+        if (!*at)
+            break;
+        const char *const known = strchr(from, *at);
+        if (known)
+            mc_text_add(to, "\\%c", letters[known - from]);
+        else if ((unsigned char)*at < 0x20)
+            mc_text_add(to, "\\u%04x", (unsigned)*at);
+        else
+            mc_text_add(to, "\\%c", *at);
+        at++;
+    }
+    mc_text_append(to, "\"", 1);
+}

@@ -3,6 +3,7 @@
 #define MC_BASE_JSON_H
 
 #include "base/error.h"
+#include "base/text.h"
 
 #include <jansson.h>
 
@@ -43,6 +44,9 @@ json_t *mc_json_put(json_t *object, const char *name, json_t *value);
 
 /* A string of any bytes: what is not UTF-8 becomes U+FFFD. NULL gives null. */
 json_t *mc_json_text(const char *text);
+
+/* Appends a JSON string, non-ASCII characters as they are. */
+void mc_json_add_text(mc_text *to, const char *text);
 
 /*
  * Returns the flags with which json_dumps writes the numbers in a value as short as they can be and

@@ -16,9 +16,11 @@ void mc_token_map_free(mc_token_map *v)
 {
     if (!v)
         return;
-    for (size_t i = 0; v->documents && i < v->choice.count; i++)
-        mc_document_free(v->documents[i]);
+    for (size_t i = 0; v->documents && v->shared && i < v->choice.count; i++)
+        if (v->shared[i] == i)
+            mc_document_free(v->documents[i]);
     mc_free(v->documents);
+    mc_free(v->shared);
     mc_free(v->own);
     mc_free(v->rows);
     mc_free(v->rules);
@@ -83,7 +85,9 @@ static mc_status take_for_target(mc_token_map *v, size_t index, mc_report *repor
         MC_TRY(note(v, report, error,
                     "'%s' has no tokenizer files: its vocabulary is taken for that of '%s'",
                     model->name, target->name));
-    return mc_tokenizer_document(target, &v->documents[index], &v->own[index], error);
+    v->documents[index] = v->documents[v->choice.target];
+    v->shared[index] = v->choice.target;
+    return MC_OK;
 }
 
 /*
@@ -106,18 +110,67 @@ static mc_status check_unlisted(const mc_token_map *v, mc_error *error)
     return MC_OK;
 }
 
+/*
+ * The model whose document was made of equal files; `index` itself if there is none. Its own
+ * tokenizer.json is the only text that is needed later: that of the target.
+ */
+static size_t find_equal(const mc_token_map *v, const uint64_t *keys, size_t index)
+{
+    for (size_t i = 0; i < v->choice.count; i++)
+        if (i != index && v->documents[i] && v->shared[i] == i && keys[i] == keys[index])
+            return i;
+    return index;
+}
+
+static mc_status read_document(mc_token_map *v, uint64_t *keys, size_t index, mc_error *error)
+{
+    const mc_tokenizer_owner *const model = &v->choice.models[index];
+    mc_document_files files;
+    MC_TRY(mc_tokenizer_load(model, &files, error));
+    keys[index] = mc_document_files_key(&files);
+    v->own[index] = files.tokenizer.text != NULL;
+    v->shared[index] = find_equal(v, keys, index);
+    mc_status status = MC_OK;
+    if (v->shared[index] != index)
+        v->documents[index] = v->documents[v->shared[index]];
+    else
+        status = mc_tokenizer_parse(model, &files, &v->documents[index], &v->own[index], error);
+    mc_document_files_free(&files);
+    if (status == MC_OK && v->documents[index] && v->own[index] && v->shared[index] == index)
+        status = mc_in_file(error, model->name,
+                            mc_document_check_numbers(v->documents[index], error));
+    /* The texts of several vocabularies would be most of the memory. */
+    if (status == MC_OK && v->documents[index] && index != v->choice.target &&
+        v->shared[index] == index)
+        mc_document_drop_text(v->documents[index]);
+    return status;
+}
+
+static mc_status read_all(mc_token_map *v, uint64_t *keys, mc_error *error)
+{
+    /* The target first: a model with equal files shares its document, whose text is kept. */
+    MC_TRY(read_document(v, keys, v->choice.target, error));
+    for (size_t i = 0; i < v->choice.count; i++)
+        if (i != v->choice.target)
+            MC_TRY(read_document(v, keys, i, error));
+    return MC_OK;
+}
+
 static mc_status read_documents(mc_token_map *v, mc_report *report, mc_error *error)
 {
     const size_t count = v->choice.count;
+    uint64_t *const keys = mc_alloc_zero(count, sizeof *keys);
     v->documents = mc_alloc_zero(count, sizeof *v->documents);
+    v->shared = mc_alloc_zero(count, sizeof *v->shared);
     v->own = mc_alloc_zero(count, sizeof *v->own);
     v->rows = mc_alloc_zero(count, sizeof *v->rows);
-    if (!v->documents || !v->own || !v->rows)
-        return mc_fail_memory(error);
-    for (size_t i = 0; i < count; i++) {
+    mc_status status = keys && v->documents && v->shared && v->own && v->rows
+                           ? read_all(v, keys, error)
+                           : mc_fail_memory(error);
+    mc_free(keys);
+    MC_TRY(status);
+    for (size_t i = 0; i < count; i++)
         v->rows[i] = rows_of(v->choice.models[i].model);
-        MC_TRY(mc_tokenizer_document(&v->choice.models[i], &v->documents[i], &v->own[i], error));
-    }
     if (!v->documents[v->choice.target])
         return check_unlisted(v, error);
     for (size_t i = 0; i < count; i++)
@@ -140,22 +193,14 @@ static mc_status unite(mc_token_map *v, mc_error *error)
         .base = c->target, .base_only = !c->unite, .wanted = wanted, .wanted_count = c->rule_count};
     if (status == MC_OK)
         status = mc_union_new(inputs, c->count, &options, &v->united, error);
+    if (status == MC_OK && v->united->made && v->own[c->target])
+        status = mc_document_check_numbers(v->united->made, error);
     mc_free(inputs);
     mc_free(wanted);
     return mc_in_file(error, c->models[c->target].name, status);
 }
 
 /* ---- rules of tokens ------------------------------------------------------------------------- */
-
-static int32_t id_of(const mc_document *document, const char *text)
-{
-    size_t count;
-    const mc_document_token *const tokens = mc_document_tokens(document, &count);
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(tokens[i].text, text) == 0)
-            return tokens[i].id;
-    return -1;
-}
 
 static bool anyone_has(const mc_token_map *v, int32_t row)
 {
@@ -180,7 +225,7 @@ static mc_status row_of_model(const mc_token_map *v, const mc_token_rule *rule, 
     }
     const char *const text = rule->kind == MC_TOKEN_SAME ? rule->token : rule->other;
     *from = rule->kind == MC_TOKEN_SAME ? v->united->ids[rule->model][row]
-                                        : id_of(v->documents[rule->model], text);
+                                        : mc_document_find(v->documents[rule->model], text);
     if (*from < 0 || (rows && (size_t)*from >= rows))
         return mc_fail(error, MC_MISMATCH,
                        "token '%s': expected its row in '%s', which has no token '%s'%s",
@@ -191,7 +236,8 @@ static mc_status row_of_model(const mc_token_map *v, const mc_token_rule *rule, 
 static mc_status make_rule(const mc_token_map *v, const mc_token_rule *rule, mc_gather_rule *out,
                            mc_error *error)
 {
-    *out = (mc_gather_rule){.row = id_of(v->united->document, rule->token), .force = rule->force};
+    *out = (mc_gather_rule){.row = mc_document_find(v->united->document, rule->token),
+                            .force = rule->force};
     switch (rule->kind) {
     case MC_TOKEN_DEFAULT:
         if (!anyone_has(v, out->row))

@@ -53,6 +53,7 @@ typedef struct mc_token_map_choice {
 typedef struct mc_token_map {
     mc_token_map_choice choice;
     mc_document **documents; /* per model; NULL: no file lists its vocabulary */
+    size_t *shared;          /* per model: the one that owns its document; equal files share one */
     bool *own;               /* per model: its document is its tokenizer.json */
     size_t *rows;            /* per model: of its embeddings, by its configuration; 0: unknown */
     mc_union *united;        /* NULL: the vocabularies are the same, though no file lists them */

@@ -74,17 +74,6 @@ static mc_status take_all(const dresser *d)
 
 /* ---- files with more tokens ------------------------------------------------------------------ */
 
-/* Finds an added token by its id. New tokens have the highest ids and are last in the list. */
-static const mc_document_added *find_added(const mc_document *document, int32_t id)
-{
-    size_t count;
-    const mc_document_added *const added = mc_document_added_tokens(document, &count);
-    for (size_t i = count; i-- > 0;)
-        if (added[i].id == id)
-            return &added[i];
-    return NULL;
-}
-
 typedef mc_status (*token_visitor)(const dresser *d, const mc_document_added *token, json_t *into);
 
 static mc_status each_new_token(const dresser *d, token_visitor visit, json_t *into)
@@ -93,7 +82,8 @@ static mc_status each_new_token(const dresser *d, token_visitor visit, json_t *i
     size_t count;
     const mc_document_token *const all = mc_document_tokens(map->united->document, &count);
     for (size_t i = count - map->added; i < count; i++) {
-        const mc_document_added *const token = find_added(map->united->document, all[i].id);
+        const mc_document_added *const token = mc_document_find_added(map->united->document,
+                                                                      all[i].text);
         if (token)
             MC_TRY(visit(d, token, into));
     }

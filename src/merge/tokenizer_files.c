@@ -3,7 +3,6 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "model/model.h"
-#include "tokenizer/document_files.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -44,29 +43,37 @@ mc_status mc_tokenizer_text(const mc_tokenizer_owner *model, const char *name, c
     return status;
 }
 
-/* The texts that a document is made of. */
-enum { TOKENIZER, VOCAB_TXT, VOCAB_JSON, CONFIG, ADDED, TEXTS };
-
-mc_status mc_tokenizer_document(const mc_tokenizer_owner *model, mc_document **out, bool *own,
-                                mc_error *error)
+mc_status mc_tokenizer_load(const mc_tokenizer_owner *model, mc_document_files *out,
+                            mc_error *error)
 {
-    static const char *const names[TEXTS] = {"tokenizer.json", "vocab.txt", "vocab.json",
-                                             "tokenizer_config.json", "added_tokens.json"};
-    char *texts[TEXTS] = {0};
-    size_t sizes[TEXTS];
+    const struct {
+        const char *name;
+        mc_document_file *file;
+        bool lists; /* the whole vocabulary */
+    } all[] = {{"tokenizer.json", &out->tokenizer, true},
+               {"vocab.txt", &out->vocab_txt, true},
+               {"vocab.json", &out->vocab_json, true},
+               {"tokenizer_config.json", &out->config, false},
+               {"added_tokens.json", &out->added, false}};
+    bool listed = false;
     mc_status status = MC_OK;
-    for (int i = 0; status == MC_OK && i < TEXTS; i++)
-        status = mc_tokenizer_text(model, names[i], &texts[i], &sizes[i], error);
-    const mc_document_files files = {.tokenizer = texts[TOKENIZER],
-                                     .tokenizer_size = sizes[TOKENIZER],
-                                     .vocab_txt = texts[VOCAB_TXT],
-                                     .vocab_json = texts[VOCAB_JSON],
-                                     .config = texts[CONFIG],
-                                     .added = texts[ADDED]};
-    if (status == MC_OK)
-        status = mc_document_of_files(&files, out, own, error);
-    for (int i = 0; i < TEXTS; i++)
-        mc_free(texts[i]);
+    *out = (mc_document_files){0};
+    for (size_t i = 0; status == MC_OK && i < sizeof all / sizeof *all; i++) {
+        if (all[i].lists && listed)
+            continue;
+        status = mc_tokenizer_text(model, all[i].name, &all[i].file->text, &all[i].file->size,
+                                   error);
+        listed |= all[i].lists && all[i].file->text;
+    }
+    if (status != MC_OK)
+        mc_document_files_free(out);
+    return status;
+}
+
+mc_status mc_tokenizer_parse(const mc_tokenizer_owner *model, mc_document_files *files,
+                             mc_document **out, bool *own, mc_error *error)
+{
+    const mc_status status = mc_document_of_files(files, out, own, error);
     /* The parser knows the name of the file only; users of several models need the folder too. */
     if (status != MC_OK && error && mc_model_folder(model->model)) {
         char *const path = mc_format("%s/%s", mc_model_folder(model->model), error->file);
@@ -74,6 +81,16 @@ mc_status mc_tokenizer_document(const mc_tokenizer_owner *model, mc_document **o
             snprintf(error->file, sizeof error->file, "%s", path);
         mc_free(path);
     }
+    return status;
+}
+
+mc_status mc_tokenizer_document(const mc_tokenizer_owner *model, mc_document **out, bool *own,
+                                mc_error *error)
+{
+    mc_document_files files;
+    MC_TRY(mc_tokenizer_load(model, &files, error));
+    const mc_status status = mc_tokenizer_parse(model, &files, out, own, error);
+    mc_document_files_free(&files);
     return status;
 }
 

@@ -3,7 +3,7 @@
 #define MC_MERGE_TOKENIZER_FILES_H
 
 #include "merge/outfit.h"
-#include "tokenizer/document.h"
+#include "tokenizer/document_files.h"
 
 /* A model and where its tokenizer files are. */
 typedef struct mc_tokenizer_owner {
@@ -22,8 +22,15 @@ extern const char *const mc_sentencepiece_files[];
 mc_status mc_tokenizer_text(const mc_tokenizer_owner *model, const char *name, char **out,
                             size_t *size, mc_error *error);
 
+/* Reads the files that list the vocabulary. Free with mc_document_files_free. */
+mc_status mc_tokenizer_load(const mc_tokenizer_owner *model, mc_document_files *out,
+                            mc_error *error);
+/* mc_document_of_files, with the path of the file in errors. */
+mc_status mc_tokenizer_parse(const mc_tokenizer_owner *model, mc_document_files *files,
+                             mc_document **out, bool *own, mc_error *error);
+
 /*
- * The vocabulary; *out is NULL if no file lists it. *own: its text is that of tokenizer.json.
+ * Both. The vocabulary; *out is NULL if no file lists it. *own: its text is that of tokenizer.json.
  *
  * Errors: MC_FORMAT, with the path of the file
  */

@@ -7,7 +7,6 @@
 #include "model/model.h"
 #include "model/parts.h"
 #include "tensor/source.h"
-#include "tokenizer/vocabulary.h"
 
 #include <string.h>
 
@@ -25,16 +24,16 @@ typedef struct difference {
     mc_text text;       /* all this in words */
 } difference;
 
-static mc_status fill_table(const mc_document *document, mc_vocabulary *table, mc_error *error)
+/* Whether both list the same tokens with the same ids: the usual case, found without a search. */
+static bool is_same(const mc_document *a, const mc_document *b)
 {
-    size_t count;
-    int32_t old;
-    const mc_document_token *const tokens = mc_document_tokens(document, &count);
-    MC_TRY(mc_vocabulary_reserve(table, count, error));
-    for (size_t i = 0; i < count; i++)
-        MC_TRY(mc_vocabulary_add(table, tokens[i].text, strlen(tokens[i].text), tokens[i].id, &old,
-                                 error));
-    return MC_OK;
+    size_t count, other;
+    const mc_document_token *const mine = mc_document_tokens(a, &count);
+    const mc_document_token *const theirs = mc_document_tokens(b, &other);
+    bool same = count == other;
+    for (size_t i = 0; same && i < count; i++)
+        same = mine[i].id == theirs[i].id && strcmp(mine[i].text, theirs[i].text) == 0;
+    return same;
 }
 
 static void note_only(const mc_document_token **first, size_t *count,
@@ -45,31 +44,25 @@ static void note_only(const mc_document_token **first, size_t *count,
     ++*count;
 }
 
-static mc_status compare(const mc_document *a, const mc_document *b, difference *out,
-                         mc_error *error)
+static void compare(const mc_document *a, const mc_document *b, difference *out)
 {
     size_t a_count, b_count;
     const mc_document_token *const mine = mc_document_tokens(a, &a_count);
     const mc_document_token *const theirs = mc_document_tokens(b, &b_count);
-    mc_vocabulary a_ids = {0}, b_ids = {0};
-    mc_status status = fill_table(a, &a_ids, error);
-    if (status == MC_OK)
-        status = fill_table(b, &b_ids, error);
-    for (size_t i = 0; status == MC_OK && i < a_count; i++) {
-        const int32_t id = mc_vocabulary_find(&b_ids, mine[i].text, strlen(mine[i].text));
-        if (id == MC_NO_TOKEN) {
+    if (is_same(a, b))
+        return;
+    for (size_t i = 0; i < a_count; i++) {
+        const int32_t id = mc_document_find(b, mine[i].text);
+        if (id < 0) {
             note_only(out->first_only, &out->only, &mine[i]);
         } else if (id != mine[i].id && out->moved++ == 0) {
             out->first_moved = &mine[i];
             out->moved_from = id;
         }
     }
-    for (size_t i = 0; status == MC_OK && i < b_count; i++)
-        if (mc_vocabulary_find(&a_ids, theirs[i].text, strlen(theirs[i].text)) == MC_NO_TOKEN)
+    for (size_t i = 0; i < b_count; i++)
+        if (mc_document_find(a, theirs[i].text) < 0)
             note_only(out->first_only_reference, &out->only_reference, &theirs[i]);
-    mc_vocabulary_free(&a_ids);
-    mc_vocabulary_free(&b_ids);
-    return status;
 }
 
 static void add_only(mc_text *text, const char *name, const mc_document_token *const *first,
@@ -158,26 +151,56 @@ static mc_status compare_sentencepiece(const mc_tokenizer_owner *a, const mc_tok
     return MC_OK;
 }
 
-static mc_status compare_documents(const mc_tokenizer_owner *model,
-                                   const mc_tokenizer_owner *reference, difference *d,
-                                   mc_error *error)
+/* A model whose vocabulary is compared: its files, then the document that is made of them. */
+typedef struct side {
+    const mc_tokenizer_owner *model;
+    mc_document_files files;
+    uint64_t key;
+    bool parsed;
+    mc_document *document; /* NULL: no file lists the vocabulary, or not parsed yet */
+} side;
+
+static mc_status load_side(const mc_tokenizer_owner *model, side *out, mc_error *error)
 {
-    mc_document *mine = NULL, *theirs = NULL;
-    bool own, differ = false;
-    mc_status status = mc_tokenizer_document(model, &mine, &own, error);
-    if (status == MC_OK)
-        status = mc_tokenizer_document(reference, &theirs, &own, error);
-    if (status == MC_OK && mine && theirs) {
-        status = compare(mine, theirs, d, error);
+    *out = (side){.model = model};
+    MC_TRY(mc_tokenizer_load(model, &out->files, error));
+    out->key = mc_document_files_key(&out->files);
+    return MC_OK;
+}
+
+static void free_side(side *s)
+{
+    mc_document_files_free(&s->files);
+    mc_document_free(s->document);
+}
+
+/* Parsed when a file differs, and once. */
+static mc_status parse_side(side *s, mc_error *error)
+{
+    bool own;
+    if (s->parsed)
+        return MC_OK;
+    MC_TRY(mc_tokenizer_parse(s->model, &s->files, &s->document, &own, error));
+    s->parsed = true;
+    mc_document_files_free(&s->files);
+    if (s->document)
+        mc_document_drop_text(s->document);
+    return MC_OK;
+}
+
+static mc_status compare_sides(side *mine, side *reference, difference *d, mc_error *error)
+{
+    bool differ = false;
+    MC_TRY(parse_side(mine, error));
+    MC_TRY(parse_side(reference, error));
+    if (mine->document && reference->document) {
+        compare(mine->document, reference->document, d);
         describe(&d->text, d);
-    } else if (status == MC_OK) {
-        status = compare_sentencepiece(model, reference, &differ, error);
-        if (status == MC_OK && differ)
-            status = mc_fail(error, MC_UNSUPPORTED, "their SentencePiece models are not the same");
+        return MC_OK;
     }
-    mc_document_free(mine);
-    mc_document_free(theirs);
-    return status;
+    MC_TRY(compare_sentencepiece(mine->model, reference->model, &differ, error));
+    return differ ? mc_fail(error, MC_UNSUPPORTED, "their SentencePiece models are not the same")
+                  : MC_OK;
 }
 
 /*
@@ -194,17 +217,12 @@ static mc_status not_compared(const difference *d, const mc_error *reason, bool 
                   : mc_report_add(report, error, what, d->name, d->reference, text, "");
 }
 
-static mc_status compare_models(const mc_tokenizer_owner *model,
-                                const mc_tokenizer_owner *reference, const usage *u, bool strict,
+static mc_status compare_models(side *mine, side *reference, const usage *u, bool strict,
                                 mc_report *report, mc_error *error)
 {
-    difference d = {.name = model->name, .reference = reference->name};
+    difference d = {.name = mine->model->name, .reference = reference->model->name};
     mc_error reason = MC_ERROR_NONE;
-    bool same = false;
-    MC_TRY(mc_tokenizer_same_file(model, reference, "tokenizer.json", &same, error));
-    if (same)
-        return MC_OK;
-    mc_status status = compare_documents(model, reference, &d, &reason);
+    mc_status status = compare_sides(mine, reference, &d, &reason);
     if (status == MC_FORMAT || status == MC_UNSUPPORTED)
         status = not_compared(&d, &reason, strict, report, error);
     else if (status != MC_OK && error)
@@ -215,16 +233,58 @@ static mc_status compare_models(const mc_tokenizer_owner *model,
     return status;
 }
 
+/* Keys of files that need not be read again: they were compared with the reference. */
+typedef struct known_keys {
+    uint64_t *keys;
+    size_t count;
+} known_keys;
+
+static bool is_known(const known_keys *known, uint64_t key)
+{
+    size_t i = 0;
+    while (i < known->count && known->keys[i] != key)
+        i++;
+    return i < known->count;
+}
+
+/* Models with equal files are compared once; the first of them is named. */
+static mc_status compare_with(side *reference, const mc_tokenizer_owner *model, const usage *u,
+                              bool strict, known_keys *known, mc_report *report, mc_error *error)
+{
+    side mine;
+    mc_status status = load_side(model, &mine, error);
+    /* Without such files both keys are equal, though their SentencePiece models may not be. */
+    const bool lists = mine.files.tokenizer.text || mine.files.vocab_txt.text ||
+                       mine.files.vocab_json.text;
+    if (status == MC_OK && !(lists && is_known(known, mine.key)))
+        status = compare_models(&mine, reference, u, strict, report, error);
+    if (status == MC_OK && lists)
+        known->keys[known->count++] = mine.key;
+    free_side(&mine);
+    return status;
+}
+
 static mc_status compare_used(const mc_tokenizer_owner *models, size_t count, const usage *u,
                               bool strict, mc_report *report, mc_error *error)
 {
-    size_t reference = 0;
-    while (reference < count && !u->used[reference])
-        reference++;
-    for (size_t i = reference + 1; i < count; i++)
+    size_t first = 0;
+    while (first < count && !u->used[first])
+        first++;
+    if (first == count)
+        return MC_OK;
+    side reference;
+    known_keys known = {.keys = mc_alloc((count + 1) * sizeof *known.keys)};
+    mc_status status = load_side(&models[first], &reference, error);
+    if (status == MC_OK && !known.keys)
+        status = mc_fail_memory(error);
+    if (status == MC_OK)
+        known.keys[known.count++] = reference.key;
+    for (size_t i = first + 1; status == MC_OK && i < count; i++)
         if (u->used[i])
-            MC_TRY(compare_models(&models[i], &models[reference], u, strict, report, error));
-    return MC_OK;
+            status = compare_with(&reference, &models[i], u, strict, &known, report, error);
+    free_side(&reference);
+    mc_free(known.keys);
+    return status;
 }
 
 /*

@@ -1,30 +1,51 @@
 #include "tokenizer/document.h"
 
+#include "base/hash.h"
 #include "base/json.h"
+#include "base/json_scan.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "tokenizer/splice.h"
 #include "tokenizer/tokenizer.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
+/* Texts of tokens, with their NULs: pointers to them stay valid while more are added. */
+typedef struct chunk {
+    struct chunk *next;
+    size_t used, size;
+    char bytes[];
+} chunk;
+
+enum { CHUNK_BYTES = 1 << 16 };
+
 struct mc_document {
-    char *text;
+    char *text; /* NULL: dropped */
     size_t size;
-    json_t *root; /* what the texts below point into */
     const char *model;
+    mc_span vocab, merges; /* in `text`; empty: there is none */
+    chunk *chunks;
+    mc_index ids;    /* of tokens, by text */
+    mc_index places; /* in `added`, by text */
     mc_document_token *tokens;
-    size_t token_count;
+    size_t token_count, token_capacity;
+    size_t vocab_count; /* tokens of the vocabulary, without added ones */
     mc_document_added *added;
-    size_t added_count;
+    size_t added_count, added_capacity;
 };
 
 void mc_document_free(mc_document *document)
 {
     if (!document)
         return;
-    json_decref(document->root);
+    for (chunk *c = document->chunks, *next; c; c = next) {
+        next = c->next;
+        mc_free(c);
+    }
+    mc_index_free(&document->ids);
+    mc_index_free(&document->places);
     mc_free(document->tokens);
     mc_free(document->added);
     mc_free(document->text);
@@ -42,6 +63,13 @@ const char *mc_document_text(const mc_document *document, size_t *size)
     return document->text;
 }
 
+void mc_document_drop_text(mc_document *document)
+{
+    mc_free(document->text);
+    document->text = NULL;
+    document->size = 0;
+}
+
 const mc_document_token *mc_document_tokens(const mc_document *document, size_t *count)
 {
     *count = document->token_count;
@@ -54,199 +82,413 @@ const mc_document_added *mc_document_added_tokens(const mc_document *document, s
     return document->added;
 }
 
+int32_t mc_document_find(const mc_document *document, const char *text)
+{
+    const size_t id = mc_index_find(&document->ids, text);
+    return id == MC_INDEX_NONE ? -1 : (int32_t)id;
+}
+
+const mc_document_added *mc_document_find_added(const mc_document *document, const char *text)
+{
+    const size_t place = mc_index_find(&document->places, text);
+    return place == MC_INDEX_NONE ? NULL : &document->added[place];
+}
+
 /* ---- reading --------------------------------------------------------------------------------- */
 
+/* The document while it is read. */
+typedef struct parser {
+    mc_document *d;
+    mc_scan scan;
+    mc_error *error;
+    mc_span added;
+    mc_scan_text type;                     /* of the model */
+    bool has_model, has_merges, has_limit; /* limit: max_input_chars_per_word */
+} parser;
+
+/* Skips a value, and returns where it is. */
+static mc_span skip(mc_scan *s)
+{
+    mc_scan_peek(s);
+    const size_t first = s->at;
+    mc_scan_skip(s);
+    return (mc_span){first, s->at};
+}
+
+static void scan_model(parser *p)
+{
+    mc_scan *const s = &p->scan;
+    /* Of two members with one name the last counts. */
+    p->d->vocab = p->d->merges = (mc_span){0, 0};
+    p->type = (mc_scan_text){0};
+    p->has_merges = p->has_limit = false;
+    p->has_model = mc_scan_peek(s) == '{';
+    if (!p->has_model) {
+        mc_scan_skip(s);
+        return;
+    }
+    for (bool more = mc_scan_open(s, '{'); more; more = mc_scan_next(s, '}')) {
+        const mc_scan_text name = mc_scan_name(s);
+        if (mc_scan_is(name, "type") && mc_scan_peek(s) == '"') {
+            p->type = mc_scan_string(s);
+            continue;
+        }
+        const mc_span value = skip(s);
+        if (mc_scan_is(name, "vocab"))
+            p->d->vocab = value;
+        if (mc_scan_is(name, "merges"))
+            p->d->merges = value;
+        p->has_merges |= mc_scan_is(name, "merges");
+        p->has_limit |= mc_scan_is(name, "max_input_chars_per_word");
+    }
+}
+
+/* Checks that all of it is JSON, and finds the parts. */
+static mc_status scan_parts(parser *p)
+{
+    mc_scan *const s = &p->scan;
+    if (mc_scan_peek(s) != '{') {
+        mc_scan_skip(s);
+    } else {
+        for (bool more = mc_scan_open(s, '{'); more; more = mc_scan_next(s, '}')) {
+            const mc_scan_text name = mc_scan_name(s);
+            if (mc_scan_is(name, "model"))
+                scan_model(p);
+            else if (mc_scan_is(name, "added_tokens"))
+                p->added = skip(s);
+            else
+                mc_scan_skip(s);
+        }
+    }
+    mc_scan_end(s);
+    return mc_scan_check(s, p->error);
+}
+
 /* Files of old versions do not name the type of the model; its members show it. */
-static mc_status find_model(mc_document *d, const json_t **model, mc_error *error)
+static mc_status find_model(const parser *p)
 {
     static const char *const known[] = {"BPE", "WordPiece", "WordLevel", "Unigram"};
-    *model = json_object_get(d->root, "model");
-    const char *type = json_string_value(json_object_get(*model, "type"));
-    if (!json_is_object(*model))
-        return mc_fail(error, MC_FORMAT, "expected an object 'model', found none");
-    if (!type)
-        type = json_object_get(*model, "merges")                     ? "BPE"
-               : json_object_get(*model, "max_input_chars_per_word") ? "WordPiece"
-               : json_is_array(json_object_get(*model, "vocab"))     ? "Unigram"
-                                                                     : "WordLevel";
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (strcmp(type, known[i]) == 0)
+    mc_document *const d = p->d;
+    if (!p->has_model)
+        return mc_fail(p->error, MC_FORMAT, "expected an object 'model', found none");
+    if (!p->type.bytes)
+        d->model = p->has_merges                                                     ? "BPE"
+                   : p->has_limit                                                    ? "WordPiece"
+                   : d->vocab.end > d->vocab.first && d->text[d->vocab.first] == '[' ? "Unigram"
+                                                                                     : "WordLevel";
+    for (size_t i = 0; p->type.bytes && i < sizeof known / sizeof *known; i++)
+        if (mc_scan_is(p->type, known[i]))
             d->model = known[i];
     return d->model ? MC_OK
-                    : mc_fail(error, MC_UNSUPPORTED,
-                              "model '%s': expected BPE, WordPiece, WordLevel or Unigram", type);
+                    : mc_fail(p->error, MC_UNSUPPORTED,
+                              "model '%.*s': expected BPE, WordPiece, WordLevel or Unigram",
+                              (int)(p->type.size < 64 ? p->type.size : 64), p->type.bytes);
 }
 
-static mc_status read_id(const json_t *value, const char *token, int32_t *id, mc_error *error)
+/* A copy of a string in the document's memory. */
+static mc_status store(parser *p, mc_scan_text string, const char **out)
 {
-    const json_int_t number = json_integer_value(value);
-    if (!json_is_integer(value) || number < 0 || number >= MC_MOST_TOKENS)
-        return mc_fail(error, MC_FORMAT, "token '%s': expected an id of 0 to %d", token,
-                       MC_MOST_TOKENS - 1);
-    *id = (int32_t)number;
+    mc_document *const d = p->d;
+    chunk *c = d->chunks;
+    if (!c || c->size - c->used <= string.size) {
+        const size_t size = string.size < CHUNK_BYTES ? CHUNK_BYTES : string.size + 1;
+        c = mc_alloc(sizeof *c + size);
+        if (!c)
+            return mc_fail_memory(p->error);
+        *c = (chunk){.next = d->chunks, .size = size};
+        d->chunks = c;
+    }
+    char *const text = c->bytes + c->used;
+    const size_t length = mc_scan_decode(string, text);
+    text[length] = '\0';
+    c->used += length + 1;
+    *out = text;
     return MC_OK;
 }
 
-static mc_status read_table(mc_document *d, const json_t *vocab, mc_error *error)
+static mc_status add_token(parser *p, mc_document_token token)
 {
-    const char *text;
-    json_t *id;
-    json_object_foreach((json_t *)(uintptr_t)vocab, text, id)
-    {
-        mc_document_token *const token = &d->tokens[d->token_count++];
-        *token = (mc_document_token){.text = text};
-        MC_TRY(read_id(id, text, &token->id, error));
+    mc_document *const d = p->d;
+    if (!MC_GROW(d->tokens, d->token_count, d->token_capacity))
+        return mc_fail_memory(p->error);
+    d->tokens[d->token_count++] = token;
+    return mc_index_set(&d->ids, token.text, (size_t)token.id) ? MC_OK : mc_fail_memory(p->error);
+}
+
+static mc_status check_id(const parser *p, int64_t id, const char *token)
+{
+    return id >= 0 ? MC_OK
+                   : mc_fail(p->error, MC_FORMAT, "token '%s': expected an id of 0 to %d", token,
+                             MC_MOST_TOKENS - 1);
+}
+
+/* A value that must be an id; −1 if it is not. */
+static int64_t read_id(mc_scan *s)
+{
+    const char first = mc_scan_peek(s);
+    if (first != '-' && (first < '0' || first > '9')) {
+        mc_scan_skip(s);
+        return -1;
+    }
+    return mc_scan_integer(mc_scan_number(s), MC_MOST_TOKENS - 1);
+}
+
+static mc_status read_table(parser *p)
+{
+    mc_scan *const s = &p->scan;
+    for (bool more = mc_scan_open(s, '{'); more; more = mc_scan_next(s, '}')) {
+        mc_document_token token = {0};
+        MC_TRY(store(p, mc_scan_name(s), &token.text));
+        const int64_t id = read_id(s);
+        MC_TRY(check_id(p, id, token.text));
+        token.id = (int32_t)id;
+        MC_TRY(add_token(p, token));
     }
     return MC_OK;
 }
 
-static mc_status read_pieces(mc_document *d, const json_t *vocab, mc_error *error)
+/* A score: false if the value is not a number. */
+static bool read_score(mc_scan *s, double *score)
 {
-    for (size_t i = 0; i < json_array_size(vocab); i++) {
+    char copy[64];
+    const char first = mc_scan_peek(s);
+    if (first != '-' && (first < '0' || first > '9')) {
+        mc_scan_skip(s);
+        return false;
+    }
+    const mc_scan_text number = mc_scan_number(s);
+    if (number.size >= sizeof copy)
+        return false;
+    memcpy(copy, number.bytes, number.size);
+    copy[number.size] = '\0';
+    return mc_parse_number(copy, score);
+}
+
+/* ["token", −1.5]; false if it is something else. */
+static mc_status read_piece(parser *p, mc_document_token *token, bool *ok)
+{
+    mc_scan *const s = &p->scan;
+    size_t items = 0;
+    bool has_score = false;
+    *ok = mc_scan_peek(s) == '[';
+    if (!*ok) {
+        mc_scan_skip(s);
+        return MC_OK;
+    }
+    for (bool more = mc_scan_open(s, '['); more; more = mc_scan_next(s, ']'), items++)
+        if (items == 0 && mc_scan_peek(s) == '"')
+            MC_TRY(store(p, mc_scan_string(s), &token->text));
+        else if (items == 1)
+            has_score = read_score(s, &token->score);
+        else
+            mc_scan_skip(s);
+    *ok = items == 2 && token->text && has_score;
+    return MC_OK;
+}
+
+static mc_status read_pieces(parser *p)
+{
+    mc_scan *const s = &p->scan;
+    size_t i = 0;
+    for (bool more = mc_scan_open(s, '['); more; more = mc_scan_next(s, ']'), i++) {
         /* An id of Unigram is the place in the list. */
-        const json_t *const piece = json_array_get(vocab, i), *const score = json_array_get(piece,
-                                                                                            1);
-        const char *const text = json_string_value(json_array_get(piece, 0));
-        if (json_array_size(piece) != 2 || !text || !json_is_number(score))
-            return mc_fail(error, MC_FORMAT, "vocab, entry %zu: expected a token and a score", i);
-        d->tokens[d->token_count++] = (mc_document_token){text, (int32_t)i,
-                                                          json_number_value(score)};
+        mc_document_token token = {.id = (int32_t)i};
+        bool ok;
+        if (i >= MC_MOST_TOKENS)
+            return mc_fail(p->error, MC_FORMAT, "expected fewer than %d tokens, found more",
+                           MC_MOST_TOKENS);
+        MC_TRY(read_piece(p, &token, &ok));
+        if (!ok)
+            return mc_fail(p->error, MC_FORMAT, "vocab, entry %zu: expected a token and a score",
+                           i);
+        MC_TRY(add_token(p, token));
     }
     return MC_OK;
 }
 
-static mc_status read_vocabulary(mc_document *d, const json_t *vocab, mc_error *error)
+static mc_status read_vocabulary(parser *p)
 {
+    mc_document *const d = p->d;
     const bool pieces = strcmp(d->model, "Unigram") == 0;
-    if (!(pieces ? json_is_array(vocab) : json_is_object(vocab)))
-        return mc_fail(error, MC_FORMAT, "expected a vocabulary in model '%s', found none",
+    if (d->vocab.end == d->vocab.first || d->text[d->vocab.first] != (pieces ? '[' : '{'))
+        return mc_fail(p->error, MC_FORMAT, "expected a vocabulary in model '%s', found none",
                        d->model);
-    /* Of an object the ids are checked; of a list they are places, so its length is. */
-    if (json_array_size(vocab) >= MC_MOST_TOKENS)
-        return mc_fail(error, MC_FORMAT, "expected fewer than %d tokens, found %zu", MC_MOST_TOKENS,
-                       json_array_size(vocab));
-    return pieces ? read_pieces(d, vocab, error) : read_table(d, vocab, error);
+    p->scan = mc_scan_begin(d->text, d->vocab.first, d->vocab.end);
+    MC_TRY(pieces ? read_pieces(p) : read_table(p));
+    d->vocab_count = d->token_count;
+    return MC_OK;
 }
 
-static bool flag(const json_t *block, const char *name)
+/* An attribute: null and missing ones are false. */
+static void read_flag(mc_scan *s, mc_scan_text name, mc_document_added *token)
 {
-    return json_is_true(json_object_get(block, name));
+    const struct {
+        const char *name;
+        bool *flag;
+    } flags[] = {{"special", &token->special},
+                 {"normalized", &token->normalized},
+                 {"lstrip", &token->left_strip},
+                 {"rstrip", &token->right_strip},
+                 {"single_word", &token->single_word}};
+    const bool value = mc_scan_peek(s) == 't';
+    mc_scan_skip(s);
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
+        if (mc_scan_is(name, flags[i].name))
+            *flags[i].flag = value;
 }
 
-static mc_status read_added(mc_document *d, const json_t *list, mc_error *error)
+static mc_status read_added_token(parser *p, mc_document_added *token)
 {
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        const json_t *const block = json_array_get(list, i);
-        mc_document_added *const added = &d->added[d->added_count++];
-        *added = (mc_document_added){.text = json_string_value(json_object_get(block, "content")),
-                                     .special = flag(block, "special"),
-                                     .normalized = flag(block, "normalized"),
-                                     .left_strip = flag(block, "lstrip"),
-                                     .right_strip = flag(block, "rstrip"),
-                                     .single_word = flag(block, "single_word")};
-        if (!added->text)
-            return mc_fail(error, MC_FORMAT, "added_tokens: expected a 'content'");
-        MC_TRY(read_id(json_object_get(block, "id"), added->text, &added->id, error));
-        d->tokens[d->token_count++] = (mc_document_token){.text = added->text, .id = added->id};
+    mc_scan *const s = &p->scan;
+    int64_t id = -1;
+    if (mc_scan_peek(s) != '{')
+        return mc_fail(p->error, MC_FORMAT, "added_tokens: expected a 'content'");
+    for (bool more = mc_scan_open(s, '{'); more; more = mc_scan_next(s, '}')) {
+        const mc_scan_text name = mc_scan_name(s);
+        if (mc_scan_is(name, "content") && mc_scan_peek(s) == '"')
+            MC_TRY(store(p, mc_scan_string(s), &token->text));
+        else if (mc_scan_is(name, "id"))
+            id = read_id(s);
+        else
+            read_flag(s, name, token);
+    }
+    if (!token->text)
+        return mc_fail(p->error, MC_FORMAT, "added_tokens: expected a 'content'");
+    MC_TRY(check_id(p, id, token->text));
+    token->id = (int32_t)id;
+    return MC_OK;
+}
+
+/* An added token counts once, also if the vocabulary has it. */
+static mc_status count_added(parser *p, mc_document_added *token)
+{
+    const int32_t known = mc_document_find(p->d, token->text);
+    token->in_vocabulary = known >= 0;
+    if (known < 0)
+        return add_token(p, (mc_document_token){.text = token->text, .id = token->id});
+    /* The package `tokenizers` would use the former, and the model may be trained with either. */
+    return known == token->id
+               ? MC_OK
+               : mc_fail(p->error, MC_FORMAT, "added token '%s': expected one id, found %d and %d",
+                         token->text, known, token->id);
+}
+
+static mc_status read_added(parser *p)
+{
+    mc_document *const d = p->d;
+    if (p->added.end == p->added.first)
+        return MC_OK;
+    if (d->text[p->added.first] != '[')
+        return mc_fail(p->error, MC_FORMAT, "added_tokens: expected a list");
+    mc_scan *const s = &p->scan;
+    *s = mc_scan_begin(d->text, p->added.first, p->added.end);
+    for (bool more = mc_scan_open(s, '['); more; more = mc_scan_next(s, ']')) {
+        if (!MC_GROW(d->added, d->added_count, d->added_capacity))
+            return mc_fail_memory(p->error);
+        mc_document_added *const token = &d->added[d->added_count++];
+        *token = (mc_document_added){0};
+        MC_TRY(read_added_token(p, token));
+        MC_TRY(count_added(p, token));
+        if (!mc_document_find_added(d, token->text) &&
+            !mc_index_set(&d->places, token->text, d->added_count - 1))
+            return mc_fail_memory(p->error);
     }
     return MC_OK;
 }
 
-/* Of equal ids, that of the vocabulary first: it has a score. */
 static int by_id(const void *left, const void *right)
 {
     const mc_document_token *const a = left, *const b = right;
     if (a->id != b->id)
         return a->id < b->id ? -1 : 1;
-    return (a->score == 0) - (b->score == 0);
+    return strcmp(a->text, b->text);
 }
 
-/* Sorts by id and drops added tokens that the vocabulary has, too. */
+static bool is_ascending(const mc_document *d)
+{
+    for (size_t i = 1; i < d->token_count; i++)
+        if (d->tokens[i].id <= d->tokens[i - 1].id)
+            return false;
+    return true;
+}
+
+/*
+ * Sorts by id. Of a name that the vocabulary repeats the last id counts, as for JSON parsers, so
+ * the earlier ones are dropped.
+ */
 static mc_status order_tokens(mc_document *d, mc_error *error)
 {
     size_t kept = 0;
+    /* Most files are in order, and have no token twice. */
+    if (is_ascending(d) && d->ids.count == d->token_count)
+        return MC_OK;
     qsort(d->tokens, d->token_count, sizeof *d->tokens, by_id);
     for (size_t i = 0; i < d->token_count; i++) {
         const mc_document_token *const token = &d->tokens[i];
-        if (kept == 0 || d->tokens[kept - 1].id != token->id)
+        const mc_document_token *const last = kept > 0 ? &d->tokens[kept - 1] : NULL;
+        if (mc_document_find(d, token->text) != token->id)
+            continue;
+        if (!last || last->id != token->id)
             d->tokens[kept++] = *token;
-        else if (strcmp(d->tokens[kept - 1].text, token->text) != 0)
+        else if (strcmp(last->text, token->text) != 0)
             return mc_fail(error, MC_FORMAT, "id %d belongs to two tokens, '%s' and '%s'",
-                           token->id, d->tokens[kept - 1].text, token->text);
+                           token->id, last->text, token->text);
     }
+    /* Only the vocabulary can repeat a token. */
+    d->vocab_count -= d->token_count - kept;
     d->token_count = kept;
     return MC_OK;
 }
 
 static mc_status read_all(mc_document *d, mc_error *error)
 {
-    const json_t *model = NULL;
-    MC_TRY(mc_json_parse(d->text, d->size, &d->root, error));
-    MC_TRY(find_model(d, &model, error));
-    const json_t *const vocab = json_object_get(model, "vocab");
-    const json_t *const list = json_object_get(d->root, "added_tokens");
-    if (list && !json_is_array(list))
-        return mc_fail(error, MC_FORMAT, "added_tokens: expected a list");
-    const size_t added = json_array_size(list);
-    d->tokens = mc_alloc((json_object_size(vocab) + json_array_size(vocab) + added) *
-                         sizeof *d->tokens);
-    d->added = mc_alloc(added * sizeof *d->added);
-    if (!d->tokens || !d->added)
-        return mc_fail_memory(error);
-    MC_TRY(read_vocabulary(d, vocab, error));
-    MC_TRY(read_added(d, list, error));
+    parser p = {.d = d, .scan = mc_scan_begin(d->text, 0, d->size), .error = error};
+    MC_TRY(scan_parts(&p));
+    MC_TRY(find_model(&p));
+    MC_TRY(read_vocabulary(&p));
+    MC_TRY(read_added(&p));
     return order_tokens(d, error);
+}
+
+mc_status mc_document_take(char *text, size_t size, mc_document **out, mc_error *error)
+{
+    mc_document *const d = mc_alloc_zero(1, sizeof *d);
+    if (!d) {
+        mc_free(text);
+        return mc_fail_memory(error);
+    }
+    d->text = text;
+    d->size = size;
+    const mc_status status = read_all(d, error);
+    if (status == MC_OK)
+        *out = d;
+    else
+        mc_document_free(d);
+    return status;
 }
 
 mc_status mc_document_parse(const char *text, size_t size, mc_document **out, mc_error *error)
 {
-    mc_document *const d = mc_alloc_zero(1, sizeof *d);
     char *const copy = mc_alloc(size + 1);
-    if (!d || !copy) {
-        mc_free(d);
-        mc_free(copy);
+    if (!copy)
         return mc_fail_memory(error);
-    }
     memcpy(copy, text, size);
-    /* A terminator for mc_document_text, whose size does not count it. */
     copy[size] = '\0';
-    d->text = copy;
-    d->size = size;
-    const mc_status status = read_all(d, error);
-    if (status != MC_OK) {
-        mc_document_free(d);
-        return status;
-    }
-    *out = d;
-    return MC_OK;
+    return mc_document_take(copy, size, out, error);
 }
 
 /* ---- writing --------------------------------------------------------------------------------- */
-
-/* Appends a JSON string, non-ASCII characters as they are. */
-static void add_string(mc_text *to, const char *text)
-{
-    json_t *const value = json_string(text);
-    char *const dumped = value ? json_dumps(value, JSON_ENCODE_ANY) : NULL;
-    if (dumped)
-        mc_text_add(to, "%s", dumped);
-    else
-        to->failed = true;
-    free(dumped);
-    json_decref(value);
-}
 
 /* The shortest text that reads back as the same number, in any locale. */
 static void add_score(mc_text *to, double score)
 {
     json_t *const value = json_real(score);
-    char *const dumped = value ? json_dumps(value, JSON_ENCODE_ANY | mc_json_shortest(value))
-                               : NULL;
-    if (dumped)
-        mc_text_add(to, "%s", dumped);
+    char *const written = value ? mc_json_write(value, JSON_ENCODE_ANY) : NULL;
+    if (written)
+        mc_text_add(to, "%s", written);
     else
         to->failed = true;
-    free(dumped);
+    mc_free(written);
     json_decref(value);
 }
 
@@ -258,7 +500,7 @@ static void write_vocabulary(const mc_document *d, const mc_document_token *toke
     for (size_t i = 0; i < count; i++) {
         /* The indentation of the package `tokenizers`, so that a diff shows changes only. */
         mc_text_add(to, "%s\n      %s", i ? "," : "", pieces ? "[\n        " : "");
-        add_string(to, tokens[i].text);
+        mc_json_add_text(to, tokens[i].text);
         if (pieces) {
             mc_text_add(to, ",\n        ");
             add_score(to, tokens[i].score);
@@ -281,7 +523,7 @@ static void write_added(const mc_document_added *tokens, size_t count, mc_text *
     for (size_t i = 0; i < count; i++) {
         const mc_document_added *const t = &tokens[i];
         mc_text_add(to, "%s\n    {\n      \"id\": %d,\n      \"content\": ", i ? "," : "", t->id);
-        add_string(to, t->text);
+        mc_json_add_text(to, t->text);
         mc_text_add(to,
                     ",\n      \"single_word\": %s,\n      \"lstrip\": %s,\n      \"rstrip\": %s,\n"
                     "      \"normalized\": %s,\n      \"special\": %s\n    }",
@@ -320,44 +562,59 @@ static mc_status parse_with(const mc_document *d, bool in_model, const char *nam
     if (in_model && !mc_splice_find(d->text, within, "model", &within))
         return mc_fail(error, MC_FORMAT, "expected an object 'model', found none");
     MC_TRY(mc_splice_set(d->text, d->size, within, name, value->data, &text, &size, error));
-    const mc_status status = mc_document_parse(text, size, out, error);
-    mc_free(text);
-    return status;
+    return mc_document_take(text, size, out, error);
 }
 
 /* ---- checks ---------------------------------------------------------------------------------- */
 
-static const char *part_of_merge(const json_t *merge, size_t part, char *buffer)
+/*
+ * A merge is "a b" in older files and ["a", "b"] in newer ones: sets the texts of both, in buffers,
+ * empty where there is none.
+ */
+static void read_merge(mc_scan *s, char parts[2][MC_TOKEN_BYTES + 1])
 {
-    /* A merge is "a b" in older files and ["a", "b"] in newer ones. */
-    const char *const text = json_string_value(merge);
-    const char *const blank = text ? strchr(text, ' ') : NULL;
-    if (!text)
-        return json_string_value(json_array_get(merge, part));
-    if (!blank || blank - text >= MC_TOKEN_BYTES)
-        return NULL;
-    if (part == 1)
-        return blank + 1;
-    memcpy(buffer, text, (size_t)(blank - text));
-    buffer[blank - text] = '\0';
-    return buffer;
+    size_t count = 0;
+    parts[0][0] = parts[1][0] = '\0';
+    if (mc_scan_peek(s) == '[') {
+        for (bool more = mc_scan_open(s, '['); more; more = mc_scan_next(s, ']'), count++)
+            if (mc_scan_peek(s) != '"') {
+                mc_scan_skip(s);
+            } else {
+                const mc_scan_text part = mc_scan_string(s);
+                if (count < 2 && part.size <= MC_TOKEN_BYTES)
+                    parts[count][mc_scan_decode(part, parts[count])] = '\0';
+            }
+    } else if (mc_scan_peek(s) == '"') {
+        const mc_scan_text both = mc_scan_string(s);
+        const char *const blank = memchr(both.bytes, ' ', both.size);
+        const size_t left = blank ? (size_t)(blank - both.bytes) : both.size;
+        if (!blank || left > MC_TOKEN_BYTES || both.size - left - 1 > MC_TOKEN_BYTES)
+            return;
+        const mc_scan_text texts[] = {{both.bytes, left, both.escaped},
+                                      {blank + 1, both.size - left - 1, both.escaped}};
+        for (size_t i = 0; i < 2; i++)
+            parts[i][mc_scan_decode(texts[i], parts[i])] = '\0';
+    } else {
+        mc_scan_skip(s);
+    }
 }
 
 static mc_status check_merges(const mc_document *d, mc_error *error)
 {
-    const json_t *const model = json_object_get(d->root, "model");
-    const json_t *const merges = json_object_get(model, "merges");
-    const json_t *const vocab = json_object_get(model, "vocab");
-    char buffer[MC_TOKEN_BYTES];
-    for (size_t i = 0; i < json_array_size(merges); i++)
-        for (size_t part = 0; part < 2; part++) {
-            const char *const text = part_of_merge(json_array_get(merges, i), part, buffer);
-            if (!text || !json_object_get(vocab, text))
+    char parts[2][MC_TOKEN_BYTES + 1];
+    mc_scan scan = mc_scan_begin(d->text, d->merges.first, d->merges.end);
+    size_t i = 0;
+    if (mc_scan_peek(&scan) != '[')
+        return MC_OK;
+    for (bool more = mc_scan_open(&scan, '['); more; more = mc_scan_next(&scan, ']'), i++) {
+        read_merge(&scan, parts);
+        for (size_t part = 0; part < 2; part++)
+            if (mc_document_find(d, parts[part]) < 0)
                 return mc_fail(error, MC_MISMATCH,
                                "merge %zu: expected its tokens in the new vocabulary, found no "
                                "'%s'",
-                               i, text ? text : "token");
-        }
+                               i, *parts[part] ? parts[part] : "token");
+    }
     return MC_OK;
 }
 
@@ -393,11 +650,10 @@ mc_status mc_document_set_vocabulary(mc_document *document, const mc_document_to
     mc_status status = parse_with(document, true, "vocab", &vocab, &made, error);
     mc_text_free(&vocab);
     MC_TRY(as_usage(status, error));
-    /* A JSON object keeps one of two equal names, so the count shows repeated texts. */
-    const json_t *const written = json_object_get(json_object_get(made->root, "model"), "vocab");
-    if (json_object_size(written) + json_array_size(written) != count)
+    /* Of two equal names one counts, so the number shows repeated texts. */
+    if (made->vocab_count != count)
         status = mc_fail(error, MC_USAGE, "expected %zu different tokens, found %zu", count,
-                         json_object_size(written));
+                         made->vocab_count);
     if (status == MC_OK)
         status = check_merges(made, error);
     if (status == MC_OK)
@@ -407,45 +663,59 @@ mc_status mc_document_set_vocabulary(mc_document *document, const mc_document_to
     return status;
 }
 
-/* Each text once, and with the id that it has in the vocabulary. */
-static mc_status check_added(const mc_document *d, mc_error *error)
+static mc_status check_repeated(const mc_document_added *tokens, size_t count, mc_error *error)
 {
-    const json_t *const vocab = json_object_get(json_object_get(d->root, "model"), "vocab");
-    json_t *const seen = json_object();
-    mc_status status = seen ? MC_OK : mc_fail_memory(error);
-    for (size_t i = 0; i < d->added_count && status == MC_OK; i++) {
-        const mc_document_added *const t = &d->added[i];
-        const json_t *const id = json_object_get(vocab, t->text);
-        if (json_object_get(seen, t->text))
-            status = mc_fail(error, MC_USAGE, "added token '%s' appears twice", t->text);
-        else if (id && json_integer_value(id) != t->id)
-            status = mc_fail(error, MC_USAGE,
-                             "added token '%s': expected its id in the vocabulary, %d, found %d",
-                             t->text, (int)json_integer_value(id), t->id);
-        else if (json_object_set_new(seen, t->text, json_true()) != 0)
+    mc_index seen = {0};
+    mc_status status = MC_OK;
+    for (size_t i = 0; i < count && status == MC_OK; i++) {
+        const char *const text = tokens[i].text;
+        if (mc_index_find(&seen, text) != MC_INDEX_NONE)
+            status = mc_fail(error, MC_USAGE, "added token '%s' appears twice", text);
+        else if (!mc_index_set(&seen, text, i))
             status = mc_fail_memory(error);
     }
-    json_decref(seen);
+    mc_index_free(&seen);
     return status;
+}
+
+mc_status mc_document_with_added(const mc_document *document, const mc_document_added *tokens,
+                                 size_t count, mc_document **out, mc_error *error)
+{
+    mc_text list = {0};
+    for (size_t i = 0; i < count; i++)
+        if (tokens[i].id < 0 || tokens[i].id >= MC_MOST_TOKENS)
+            return mc_fail(error, MC_USAGE, "added token '%s': its id %d is out of range",
+                           tokens[i].text, tokens[i].id);
+    MC_TRY(check_repeated(tokens, count, error));
+    write_added(tokens, count, &list);
+    const mc_status status = parse_with(document, false, "added_tokens", &list, out, error);
+    mc_text_free(&list);
+    return as_usage(status, error);
 }
 
 mc_status mc_document_set_added(mc_document *document, const mc_document_added *tokens,
                                 size_t count, mc_error *error)
 {
     mc_document *made = NULL;
-    mc_text list = {0};
-    for (size_t i = 0; i < count; i++)
-        if (tokens[i].id < 0 || tokens[i].id >= MC_MOST_TOKENS)
-            return mc_fail(error, MC_USAGE, "added token '%s': its id %d is out of range",
-                           tokens[i].text, tokens[i].id);
-    write_added(tokens, count, &list);
-    mc_status status = parse_with(document, false, "added_tokens", &list, &made, error);
-    mc_text_free(&list);
-    MC_TRY(as_usage(status, error));
-    status = check_added(made, error);
-    if (status == MC_OK)
-        replace(document, made);
-    else
-        mc_document_free(made);
-    return status;
+    MC_TRY(mc_document_with_added(document, tokens, count, &made, error));
+    replace(document, made);
+    return MC_OK;
+}
+
+mc_status mc_document_check_numbers(const mc_document *document, mc_error *error)
+{
+    int64_t largest = -1;
+    for (size_t i = 0; i < document->added_count; i++) {
+        const mc_document_added *const t = &document->added[i];
+        const int64_t next = largest < (int64_t)document->vocab_count
+                                 ? (int64_t)document->vocab_count
+                                 : largest + 1;
+        if (!t->in_vocabulary && t->id != next)
+            return mc_fail(error, MC_FORMAT,
+                           "added token '%s': expected the id %" PRId64
+                           ", which the package tokenizers gives it, found %d",
+                           t->text, next, t->id);
+        largest = t->id > largest ? t->id : largest;
+    }
+    return MC_OK;
 }

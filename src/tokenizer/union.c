@@ -1,7 +1,7 @@
 #include "tokenizer/union.h"
 
+#include "base/hash.h"
 #include "base/memory.h"
-#include "tokenizer/vocabulary.h"
 
 #include <string.h>
 
@@ -12,26 +12,29 @@ void mc_union_free(mc_union *united)
     for (size_t i = 0; united->ids && i < united->input_count; i++)
         mc_free(united->ids[i]);
     mc_free(united->ids);
-    mc_document_free(united->document);
+    mc_document_free(united->made);
     mc_free(united);
 }
 
-/* The union while it is built: its ids by text, and its added tokens. */
+/* The union while it is built: the base, and what is appended to it. */
 typedef struct builder {
     const mc_union_input *inputs;
-    size_t count, base;
+    size_t count;
+    const mc_document *base;
     const mc_union_options *options;
-    mc_vocabulary ids;   /* of all tokens */
-    mc_vocabulary added; /* index in `tokens` of added ones */
-    mc_document_added *tokens;
-    size_t token_count;
+    mc_index ids;              /* of tokens that the base lacks */
+    mc_index places;           /* of all added tokens, in `tokens` */
+    mc_document_added *tokens; /* the base's added tokens, and new ones */
+    size_t token_count, token_capacity;
     int32_t next;
     mc_union *out;
 } builder;
 
-static int32_t find(const mc_vocabulary *vocabulary, const char *text)
+static int32_t find(const builder *b, const char *text)
 {
-    return mc_vocabulary_find(vocabulary, text, strlen(text));
+    const int32_t id = mc_document_find(b->base, text);
+    const size_t added = id < 0 ? mc_index_find(&b->ids, text) : MC_INDEX_NONE;
+    return added == MC_INDEX_NONE ? id : (int32_t)added;
 }
 
 /* A tokenizer may have tokens for which the model has no row of its embedding. */
@@ -40,74 +43,44 @@ static bool has_row(const mc_union_input *input, int32_t id)
     return input->rows == 0 || (size_t)id < input->rows;
 }
 
-static mc_status reserve(builder *b, mc_error *error)
+/* Keeps a token's text and attributes for the list of added tokens. */
+static mc_status keep(builder *b, const mc_document_added *token, mc_error *error)
 {
-    size_t all = 0, added = 0;
-    for (size_t i = 0; i < b->count; i++) {
-        size_t count;
-        mc_document_tokens(b->inputs[i].document, &count);
-        all += count;
-        mc_document_added_tokens(b->inputs[i].document, &count);
-        added += count;
-    }
-    /* mc_vocabulary_reserve takes the final number, so the texts are counted first. */
-    all += b->options->wanted_count;
-    b->tokens = mc_alloc((all + added) * sizeof *b->tokens);
-    if (!b->tokens)
+    if (!MC_GROW(b->tokens, b->token_count, b->token_capacity) ||
+        !mc_index_set(&b->places, token->text, b->token_count))
         return mc_fail_memory(error);
-    MC_TRY(mc_vocabulary_reserve(&b->ids, all, error));
-    return mc_vocabulary_reserve(&b->added, all + added, error);
+    b->tokens[b->token_count++] = *token;
+    return MC_OK;
 }
 
-static mc_status add_base(builder *b, mc_error *error)
+static mc_status add_base(builder *b, const mc_union_input *base, mc_error *error)
 {
-    const mc_union_input *const base = &b->inputs[b->base];
     size_t count;
-    int32_t old;
     const mc_document_token *const tokens = mc_document_tokens(base->document, &count);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
         if (!has_row(base, tokens[i].id))
             return mc_fail(error, MC_MISMATCH,
                            "token '%s' of the base: expected an id below vocab_size (%zu), "
                            "found %d",
                            tokens[i].text, base->rows, tokens[i].id);
-        MC_TRY(mc_vocabulary_add(&b->ids, tokens[i].text, strlen(tokens[i].text), tokens[i].id,
-                                 &old, error));
-        /* Tokens are in the order of ids, so the last one has the largest. */
-        b->next = tokens[i].id + 1;
-    }
+    /* Tokens are in the order of ids, so the last one has the largest. */
+    b->next = count > 0 ? tokens[count - 1].id + 1 : 0;
     const mc_document_added *const added = mc_document_added_tokens(base->document, &count);
-    for (size_t i = 0; i < count; i++) {
-        MC_TRY(mc_vocabulary_add(&b->added, added[i].text, strlen(added[i].text),
-                                 (int32_t)b->token_count, &old, error));
-        b->tokens[b->token_count++] = added[i];
-    }
+    for (size_t i = 0; i < count; i++)
+        MC_TRY(keep(b, &added[i], error));
     return MC_OK;
 }
 
 /* An added token of the union: with the id of its text, or with the next one. */
 static mc_status append(builder *b, mc_document_added token, mc_error *error)
 {
-    const size_t size = strlen(token.text);
-    int32_t old;
-    token.id = find(&b->ids, token.text);
-    if (token.id == MC_NO_TOKEN) {
+    token.id = find(b, token.text);
+    if (token.id < 0) {
         token.id = b->next++;
-        MC_TRY(mc_vocabulary_add(&b->ids, token.text, size, token.id, &old, error));
+        if (!mc_index_set(&b->ids, token.text, (size_t)token.id))
+            return mc_fail_memory(error);
     }
-    MC_TRY(mc_vocabulary_add(&b->added, token.text, size, (int32_t)b->token_count, &old, error));
-    b->tokens[b->token_count++] = token;
-    return MC_OK;
-}
-
-static const mc_document_added *find_added(const mc_document *document, const char *text)
-{
-    size_t count;
-    const mc_document_added *const added = mc_document_added_tokens(document, &count);
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(added[i].text, text) == 0)
-            return &added[i];
-    return NULL;
+    return keep(b, &token, error);
 }
 
 /* A text that only the model's vocabulary has is looked for in the raw text, as an added token. */
@@ -120,8 +93,7 @@ static mc_status add_ordinary(builder *b, const mc_union_input *input, mc_error 
             b->out->skipped++;
             continue;
         }
-        if (find(&b->ids, tokens[i].text) != MC_NO_TOKEN ||
-            find_added(input->document, tokens[i].text))
+        if (find(b, tokens[i].text) >= 0 || mc_document_find_added(input->document, tokens[i].text))
             continue;
         MC_TRY(append(b, (mc_document_added){.text = tokens[i].text, .normalized = true}, error));
     }
@@ -142,8 +114,8 @@ static mc_status add_added(builder *b, const mc_union_input *input, mc_error *er
     for (size_t i = 0; i < count; i++) {
         if (!has_row(input, added[i].id))
             continue;
-        const int32_t known = find(&b->added, added[i].text);
-        if (known == MC_NO_TOKEN)
+        const size_t known = mc_index_find(&b->places, added[i].text);
+        if (known == MC_INDEX_NONE)
             MC_TRY(append(b, added[i], error));
         else
             b->out->conflicting += !same_attributes(&b->tokens[known], &added[i]);
@@ -154,11 +126,11 @@ static mc_status add_added(builder *b, const mc_union_input *input, mc_error *er
 static mc_status add_wanted(builder *b, const char *text, mc_error *error)
 {
     mc_document_added token = {.text = text, .normalized = true};
-    if (find(&b->ids, text) != MC_NO_TOKEN)
+    if (find(b, text) >= 0)
         return MC_OK;
     /* From the last input on, so that the attributes of the first one stay. */
     for (size_t i = b->count; i-- > 0;) {
-        const mc_document_added *const added = find_added(b->inputs[i].document, text);
+        const mc_document_added *const added = mc_document_find_added(b->inputs[i].document, text);
         if (added)
             token = *added;
     }
@@ -177,8 +149,8 @@ static mc_status map_ids(builder *b, size_t index, mc_error *error)
         /* −1 stays where the model has no such token; the caller decides what such a row holds. */
         ids[i] = -1;
     for (size_t i = 0; i < count; i++) {
-        const int32_t id = find(&b->ids, tokens[i].text);
-        if (id != MC_NO_TOKEN && has_row(input, tokens[i].id))
+        const int32_t id = find(b, tokens[i].text);
+        if (id >= 0 && has_row(input, tokens[i].id))
             ids[id] = tokens[i].id;
     }
     return MC_OK;
@@ -187,14 +159,12 @@ static mc_status map_ids(builder *b, size_t index, mc_error *error)
 static mc_status finish(builder *b, mc_error *error)
 {
     mc_union *const out = b->out;
-    const mc_document *const base = b->inputs[b->base].document;
-    size_t size, before;
-    const char *const text = mc_document_text(base, &size);
-    mc_document_added_tokens(base, &before);
-    MC_TRY(mc_document_parse(text, size, &out->document, error));
+    size_t before;
+    mc_document_added_tokens(b->base, &before);
     /* Without new tokens the document stays byte for byte. */
     if (b->token_count > before)
-        MC_TRY(mc_document_set_added(out->document, b->tokens, b->token_count, error));
+        MC_TRY(mc_document_with_added(b->base, b->tokens, b->token_count, &out->made, error));
+    out->document = out->made ? out->made : b->base;
     out->count = (size_t)b->next;
     out->ids = mc_alloc_zero(b->count, sizeof *out->ids);
     if (!out->ids)
@@ -212,13 +182,13 @@ static mc_status build(builder *b, mc_error *error)
      * one gets its id.
      */
     const bool all = !b->options->base_only;
-    MC_TRY(reserve(b, error));
-    MC_TRY(add_base(b, error));
+    const size_t base = b->options->base;
+    MC_TRY(add_base(b, &b->inputs[base], error));
     for (size_t i = 0; all && i < b->count; i++)
-        if (i != b->base)
+        if (i != base)
             MC_TRY(add_ordinary(b, &b->inputs[i], error));
     for (size_t i = 0; all && i < b->count; i++)
-        if (i != b->base)
+        if (i != base)
             MC_TRY(add_added(b, &b->inputs[i], error));
     for (size_t i = 0; i < b->options->wanted_count; i++)
         MC_TRY(add_wanted(b, b->options->wanted[i], error));
@@ -228,14 +198,15 @@ static mc_status build(builder *b, mc_error *error)
 mc_status mc_union_new(const mc_union_input *inputs, size_t count, const mc_union_options *options,
                        mc_union **out, mc_error *error)
 {
-    builder b = {.inputs = inputs, .count = count, .base = options->base, .options = options};
-    if (b.base >= count)
+    builder b = {.inputs = inputs, .count = count, .options = options};
+    if (options->base >= count)
         return mc_fail(error, MC_USAGE, "union of %zu tokenizers: found no base %zu", count,
-                       b.base);
+                       options->base);
+    b.base = inputs[options->base].document;
     b.out = mc_alloc_zero(1, sizeof *b.out);
     const mc_status status = b.out ? build(&b, error) : mc_fail_memory(error);
-    mc_vocabulary_free(&b.ids);
-    mc_vocabulary_free(&b.added);
+    mc_index_free(&b.ids);
+    mc_index_free(&b.places);
     mc_free(b.tokens);
     if (status == MC_OK)
         *out = b.out;

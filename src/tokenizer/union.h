@@ -16,10 +16,12 @@ typedef struct mc_union_input {
     size_t rows;
 } mc_union_input;
 
+/* Borrows the documents of its inputs. */
 typedef struct mc_union {
-    mc_document *document; /* the base's, with more added tokens */
-    size_t count;          /* the largest id + 1 */
-    int32_t **ids;         /* [inputs][count]: the id of a token in a model; −1: it has none */
+    const mc_document *document; /* the base's, or `made` */
+    mc_document *made;           /* the base's with more added tokens; NULL: there are none */
+    size_t count;                /* the largest id + 1 */
+    int32_t **ids; /* [inputs][count]: the id of a token in a model; −1: it has none */
     size_t input_count;
     size_t skipped;     /* tokens of models that have no row */
     size_t conflicting; /* added tokens whose attributes differ between models; the first's count */
@@ -46,6 +48,7 @@ typedef struct mc_union_options {
  *
  * Errors: MC_USAGE     there are no inputs, or no such base
  *         MC_MISMATCH  a token of the base has no row
+ *         MC_FORMAT    the package `tokenizers` would give tokens of the union other ids
  */
 mc_status mc_union_new(const mc_union_input *inputs, size_t count, const mc_union_options *options,
                        mc_union **out, mc_error *error);

@@ -174,7 +174,7 @@ static void test_refused(void **state)
     const mc_document_token same[] = {{"a", 0, 0}, {"b", 1, 0}, {"a", 2, 0}};
     const mc_document_token missing[] = {{"a", 0, 0}, {"ab", 1, 0}};
     assert_int_equal(mc_document_set_vocabulary(document, twice, 3, &error), MC_USAGE);
-    assert_string_equal(error.text, "id 1 belongs to two tokens, 'b' and 'ab'");
+    assert_string_equal(error.text, "id 1 belongs to two tokens, 'ab' and 'b'");
     assert_int_equal(mc_document_set_vocabulary(document, same, 3, &error), MC_USAGE);
     assert_int_equal(mc_document_set_vocabulary(document, missing, 2, &error), MC_MISMATCH);
     assert_string_equal(error.text,
