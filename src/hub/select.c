@@ -15,10 +15,13 @@ static mc_file_role small_role(const char *path)
                                                : MC_FILE_SMALL;
 }
 
-/* Code is added if config.json refers to it: a repository may also hold training scripts. */
+/*
+ * Code is added if config.json refers to it: a repository may also hold training scripts. The model
+ * card has the licence and the ancestors, which the result's card names.
+ */
 static bool is_small(const char *path)
 {
-    return strcmp(path, "config.json") == 0 ||
+    return strcmp(path, "config.json") == 0 || strcmp(path, "README.md") == 0 ||
            (!strchr(path, '/') && mc_is_companion(path) && !mc_is_code(path));
 }
 

@@ -8,6 +8,7 @@
 
 #include <mergecraft/version.h>
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -183,9 +184,29 @@ static void add_licence(mc_text *card, const mc_card_values *licences, const mc_
 }
 
 /*
- * Base models are named by their Hub names, as any other is a broken link there; a local model
- * passes on what its own card names. The task is the one that all cards agree on, or else that of
- * the result's head.
+ * Whether a local name reads as a name on the Hub, where it would link to somebody else's model.
+ */
+static bool could_be_on_hub(const char *name)
+{
+    for (; *name; name++)
+        if (!isalnum((unsigned char)*name) && !strchr("-_.+", *name))
+            return false;
+    return true;
+}
+
+/* A local name that cannot be taken for one of the Hub is the only trace of the source. */
+static void gather_local_name(mc_text *card, mc_card_values *to, const mc_model *model)
+{
+    char *const name = public_name(model);
+    card->failed = card->failed || !name;
+    if (name && !could_be_on_hub(name))
+        gather_text(card, to, name);
+    mc_free(name);
+}
+
+/*
+ * Base models are named by their Hub names; a local model passes on what its own card names. The
+ * task is the one that all cards agree on, or else that of the result's head.
  */
 static void add_front_matter(mc_text *card, const mc_plan *plan)
 {
@@ -198,8 +219,10 @@ static void add_front_matter(mc_text *card, const mc_plan *plan)
         gather(card, &all.pipeline_tag, &own->pipeline_tag);
         if (mc_model_repository(plan->models[i]))
             gather_text(card, &all.base_model, mc_model_repository(plan->models[i]));
-        else
+        else if (own->base_model.count > 0)
             gather(card, &all.base_model, &own->base_model);
+        else
+            gather_local_name(card, &all.base_model, plan->models[i]);
     }
     const char *const task = task_of(mc_model_architecture(mc_plan_last(plan)));
     const char *const library = library_of(plan);

@@ -5,6 +5,7 @@ mkdir -p root/org/big
 helper model root/org/big/model.safetensors 'layer.*:500000x10:1'
 echo '{"model_type": "bert"}' > root/org/big/config.json
 echo '{}' > root/org/big/tokenizer.json
+printf -- '---\nlicense: mit\ntags: [a]\n---\n' > root/org/big/README.md
 size=$(wc -c < root/org/big/model.safetensors)
 
 # It ends with its standard input, which is open for as long as this shell is.
@@ -98,6 +99,7 @@ kept
 expect 0 mergecraft merge -q soup org/big -o out
 tail -c 20000000 root/org/big/model.safetensors > expected
 tail -c 20000000 out/model.safetensors | cmp - expected || fail 'the result is another one'
+sed -n 1,/^license/p out/README.md
 
 # Killed, while another one waits: that one goes on with what is there.
 cache killed

@@ -43,4 +43,9 @@ expect 1 mergecraft merge soup a b -o strict --strict
 sed -i s/apache-2.0/mit/ b/README.md
 expect 0 mergecraft merge soup a b -o out --overwrite --strict
 grep license out/README.md
+# A local model is named as an ancestor only if nothing on the Hub can have its name.
+rm a/README.md b/README.md
+mv b "b of mine"
+expect 0 mergecraft merge soup a "b of mine" -o out --overwrite
+sed -n '1,/^tags/p' out/README.md
 [ ! -e strict ] || fail 'strict was made'

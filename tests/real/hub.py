@@ -61,8 +61,8 @@ def repository(name: str, source: Path) -> Path:
     config.pop("dtype", None)
     config["torch_dtype"] = "float32"
     (folder / "config.json").write_text(json.dumps(config, indent=2))
+    (folder / "README.md").write_text("---\nlicense: mit\nlanguage: en\n---\n# A model\n")
     # What no merge needs.
-    (folder / "README.md").write_text("# A model\n")
     (folder / "flax_model.msgpack").write_bytes(b"\0" * 2_000_000)
     return folder
 
@@ -141,7 +141,7 @@ def same_trees(hub: Hub) -> None:
     a, b = tree(ours), tree(theirs)
     different = sorted(set(a.items()) ^ set(b.items()))
     check("the two caches are the same, name by name", a == b and len(a) > 30, str(different[:4]))
-    check("nothing but what a merge needs", not any("flax" in n or "README" in n for n in a))
+    check("nothing but what a merge needs", not any("flax" in n for n in a))
     offline = package(environment(hub, ours, HF_HUB_OFFLINE="1"), files)
     check("huggingface_hub uses our cache", offline.returncode == 0, offline.stderr[-300:])
     back = run(environment(hub, theirs, HF_HUB_OFFLINE="1"), "download", NAMES[0], NAMES[2], "--dataset", "rte", "--json")
@@ -338,6 +338,7 @@ def tutorial(hub: Hub) -> None:
     parents = provenance["models"] + [provenance["base"]]
     named = [(p["repository"], len(p["commit"])) for p in parents]
     check("card and provenance name the parents", named == [(n, 40) for n in [*NAMES, BASE]] and all(f'- "{n}"' in card for n in NAMES))
+    check("the card has licence and language of theirs", 'license: "mit"' in card and 'language: "en"' in card)
     local = WORK / "merged-local"
     paths = [str(next((WORK / "tutorial/hub" / f"models--{n.replace('/', '--')}" / "snapshots").iterdir())) for n in [*NAMES, BASE]]
     run(env, "merge", "ties", *paths[:5], "--base", paths[5], "-p", "k=.1", "--passthrough", "classifier.*", "-o", str(local))
