@@ -45,6 +45,23 @@ static mc_status note_ignored(const char *folder, const char *kept, const char *
                   : MC_OK;
 }
 
+/* A dangling link or a folder under a name that comes before the file that is read. */
+static mc_status note_unreadable(const char *folder, const char *kept, const char *name,
+                                 mc_notes *notes, mc_error *error)
+{
+    struct stat status;
+    char *const path = mc_format("%s/%s", folder, name);
+    if (!path)
+        return mc_fail_memory(error);
+    const mc_status result = mc_system->lstat(path, &status) == 0
+                                 ? mc_notes_add(notes, error,
+                                                "%s: not a file that can be read; reads %s", path,
+                                                kept)
+                                 : MC_OK;
+    mc_free(path);
+    return result;
+}
+
 /* ---- PEFT adapters ---- */
 
 /*
@@ -92,6 +109,8 @@ static mc_status find_usual(const char *folder, char **out, mc_notes *notes, mc_
 {
     for (size_t i = 0; i < MC_WEIGHT_FILES; i++) {
         MC_TRY(find_file(folder, mc_weight_files[i], out, error));
+        for (size_t j = 0; *out && j < i; j++)
+            MC_TRY(note_unreadable(folder, mc_weight_files[i], mc_weight_files[j], notes, error));
         /* The other files are noted: a user may have expected them to be read. */
         for (size_t j = i + 1; *out && j < MC_WEIGHT_FILES; j++)
             MC_TRY(note_ignored(folder, mc_weight_files[i], mc_weight_files[j], notes, error));

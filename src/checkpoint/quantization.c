@@ -23,6 +23,11 @@ static const struct {
     {".quant_state.bitsandbytes__nf4", "bitsandbytes (4 bit)"},
     {".quant_state.bitsandbytes__fp4", "bitsandbytes (4 bit)"},
     {".SCB", "bitsandbytes (8 bit)"},
+    {".W_q", "HQQ"},
+    {".q_weight", "EXL2"},
+    {".trellis", "EXL3"},
+    {".codebooks", "AQLM"},
+    {".weight._data", "quanto"},
     {"_blocks", "MXFP4"},
 };
 
@@ -278,12 +283,17 @@ static resolution begin(mc_state_dict *dict, const json_t *config, const json_t 
 static mc_status finish(const resolution *r, mc_checkpoint *checkpoint, json_t *config,
                         mc_error *error)
 {
-    if (r->count == 0)
+    if (r->count == 0 && !r->declared)
         return MC_OK;
     /* The output is not quantised: transformers must not look for scales in it. */
     checkpoint->dequantized = true;
     json_object_del(config, "quantization_config");
     json_object_del(json_object_get(config, "text_config"), "quantization_config");
+    if (r->count == 0)
+        return mc_notes_add(&checkpoint->notes, error,
+                            "%s: no tensor is FP8 as config.json declares; quantization_config is "
+                            "left out",
+                            checkpoint->folder);
     return mc_notes_add(&checkpoint->notes, error,
                         "%s: %zu FP8 tensors are dequantised with their scales, as %s",
                         checkpoint->folder, r->count, mc_dtype_torch_name(r->dtype));

@@ -161,6 +161,12 @@ static const char *const other_parts[] = {
  */
 static const char *const derived_keys[] = {"head_dim", "num_key_value_heads", "n_inner"};
 
+/*
+ * Keys that every class takes as false if they are missing: save_pretrained leaves them out then.
+ */
+static const char *const false_keys[] = {"is_decoder", "is_encoder_decoder", "add_cross_attention",
+                                         "tie_encoder_decoder", "use_sliding_window"};
+
 static bool is_in(const char *text, const char *const *list, size_t count)
 {
     for (size_t i = 0; i < count; i++)
@@ -218,7 +224,7 @@ static void add_difference(differences *d, const char *inside, const char *key, 
 /*
  * The settings of rotary embeddings as one object, a new reference: transformers 5 has
  * rope_parameters, earlier versions rope_theta and rope_scaling. Both forms become the new one, so
- * that a model saved by either version compares equal. NULL: none, or no memory.
+ * that a model saved by either version compares equal. Without any of them, the type is "default".
  */
 static json_t *rope_of(const json_t *config)
 {
@@ -226,8 +232,6 @@ static json_t *rope_of(const json_t *config)
     json_t *const theta = json_object_get(config, "rope_theta");
     if (json_is_object(modern))
         return json_deep_copy(modern);
-    if (!theta)
-        return NULL;
     json_t *const scaling = json_object_get(config, "rope_scaling");
     json_t *const rope = json_is_object(scaling) ? json_deep_copy(scaling) : json_object();
     json_t *const type = json_object_get(rope, "type");
@@ -236,7 +240,8 @@ static json_t *rope_of(const json_t *config)
     json_object_del(rope, "type");
     if (!json_object_get(rope, "rope_type"))
         json_object_set_new(rope, "rope_type", json_string("default"));
-    json_object_set(rope, "rope_theta", theta);
+    if (theta)
+        json_object_set(rope, "rope_theta", theta);
     return rope;
 }
 
@@ -256,8 +261,20 @@ static void compare_ropes(differences *d, const char *inside, const json_t *mine
     json_decref(b);
 }
 
+/* Of the keys that stand for false if they are missing, those that one configuration lacks. */
+static void compare_false(differences *d, const char *inside, const json_t *mine,
+                          const json_t *theirs)
+{
+    for (size_t i = 0; i < sizeof false_keys / sizeof *false_keys; i++) {
+        const json_t *const a = json_object_get(mine, false_keys[i]);
+        const json_t *const b = json_object_get(theirs, false_keys[i]);
+        if (!a != !b && (json_is_true(a) || json_is_true(b)))
+            add_difference(d, inside, false_keys[i], a ? a : json_false(), b ? b : json_false());
+    }
+}
+
 /*
- * Compares keys that both have: a missing key has a default that depends on the class. Objects such
+ * Compares keys that both have: most missing keys have a default that depends on the class. Objects such
  * as text_config and vision_config are compared too, one level deep, as configurations have it.
  */
 static void compare_configs(differences *d, const char *inside, const json_t *mine,
@@ -280,6 +297,7 @@ static void compare_configs(differences *d, const char *inside, const json_t *mi
             add_difference(d, inside, key, value, other);
         }
     }
+    compare_false(d, inside, mine, theirs);
     compare_ropes(d, inside, mine, theirs);
 }
 

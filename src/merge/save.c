@@ -48,6 +48,15 @@ static mc_status open_shard(folder_sink *s, size_t index, mc_error *error)
     return mc_write_all(s->files[index], shard->name, shard->header, shard->header_size, 0, error);
 }
 
+static mc_status close_shard(folder_sink *s, size_t index, mc_error *error)
+{
+    const int fd = s->files[index];
+    s->files[index] = -1;
+    if (fd >= 0 && mc_system->close(fd) != 0)
+        return mc_fail_errno(error, s->layout->shards[index].name, "cannot close it");
+    return MC_OK;
+}
+
 /*
  * Adds bytes to the shard's checksum while they are in the cache, which saves reading the file
  * again. What precedes them and is not added yet is read back: header, padding, what an earlier run
@@ -90,8 +99,9 @@ static mc_status folder_write(mc_sink *self, int64_t offset, const void *bytes, 
      * and a tensor to one shard.
      */
     const mc_layout *const layout = s->layout;
+    /* One shard is open at a time: there may be more of them than a process may open files. */
     while (offset >= layout->shards[s->at].start + layout->shards[s->at].bytes)
-        s->at++;
+        MC_TRY(close_shard(s, s->at++, error));
     while (s->tensor + 1 < layout->slot_count && layout->slots[s->tensor + 1].start <= offset)
         s->tensor++;
     const mc_slot slot = layout->slots[s->tensor];
@@ -170,7 +180,7 @@ static mc_status finish_sum(folder_sink *s, size_t index, mc_error *error)
                               error);
 }
 
-/* Every shard exists and is flushed, also those without tensors. */
+/* Every shard exists, is flushed and closed, also those without tensors. */
 static mc_status finish_shards(folder_sink *s, mc_error *error)
 {
     for (size_t i = 0; i < s->layout->count; i++) {
@@ -178,21 +188,16 @@ static mc_status finish_shards(folder_sink *s, mc_error *error)
         MC_TRY(finish_sum(s, i, error));
         if (s->sync && mc_system->fsync(s->files[i]) != 0)
             return mc_fail_errno(error, s->layout->shards[i].name, "cannot flush it to disk");
+        MC_TRY(close_shard(s, i, error));
     }
     return MC_OK;
 }
 
-static mc_status close_shards(folder_sink *s, mc_error *error)
+/* After a failure. */
+static void close_shards(folder_sink *s)
 {
-    mc_status status = MC_OK;
-    for (size_t i = 0; s->files && i < s->layout->count; i++) {
-        if (s->files[i] < 0)
-            continue;
-        if (mc_system->close(s->files[i]) != 0 && status == MC_OK)
-            status = mc_fail_errno(error, s->layout->shards[i].name, "cannot close it");
-        s->files[i] = -1;
-    }
-    return status;
+    for (size_t i = 0; i < s->layout->count; i++)
+        (void)close_shard(s, i, NULL);
 }
 
 static mc_status write_index(folder_sink *s, mc_error *error)
@@ -220,7 +225,6 @@ static mc_status run_in_folder(folder_sink *s, const mc_save *save, const mc_run
     MC_TRY(resume_or_start(s, save->fingerprint, error));
     MC_TRY(mc_execute(save->sources, save->count, &s->sink, options, save->found, result, error));
     MC_TRY(finish_shards(s, error));
-    MC_TRY(close_shards(s, error));
     MC_TRY(write_index(s, error));
     return save->finish ? save->finish(&s->folder, result, save->user, error)
                         : check_sources(save, error);
@@ -232,7 +236,7 @@ static mc_status run_in_folder(folder_sink *s, const mc_save *save, const mc_run
  */
 static mc_status end_run(folder_sink *s, const mc_save *save, mc_status status, mc_error *error)
 {
-    (void)close_shards(s, NULL);
+    close_shards(s);
     mc_journal_close(&s->journal);
     if (status == MC_OK)
         status = mc_journal_remove(&s->folder, error);

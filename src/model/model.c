@@ -107,6 +107,40 @@ static bool is_input_embedding(const char *name)
     return mc_part_of(NULL, name).role == MC_PART_INPUT_EMBEDDING;
 }
 
+/* Whether layers of adapters belong to the architecture, as in Phi-4-multimodal: "speech_lora". */
+static bool has_own_adapters(const json_t *config)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)config, key, value)
+    {
+        if (mc_ends_with(key, "_lora") && json_is_object(value))
+            return true;
+    }
+    return false;
+}
+
+/*
+ * Rejects the weights of a model inside PEFT, saved without merging its adapters: what a layer
+ * computes is W + B A, and merging A and B each on its own gives another product.
+ */
+static mc_status refuse_unmerged_adapters(const mc_model *model, const char *path, mc_error *error)
+{
+    static const char *const marks[] = {".lora_A.", ".lora_B.", ".lora_embedding_A.",
+                                        ".base_layer.", ".modules_to_save."};
+    if (has_own_adapters(model->config))
+        return MC_OK;
+    for (size_t i = 0; i < mc_state_dict_count(model->checkpoint.dict); i++) {
+        const char *const name = mc_state_dict_name(model->checkpoint.dict, i);
+        for (size_t j = 0; j < sizeof marks / sizeof *marks; j++)
+            if (strstr(name, marks[j]))
+                return mc_fail_at(error, MC_UNSUPPORTED, path, name, -1,
+                                  "expected the weights of a model, found an adapter that is not "
+                                  "merged into them: call merge_and_unload() before you save it");
+    }
+    return MC_OK;
+}
+
 /* The configuration comes first: it decides how the weights are read. */
 static mc_status open_at(mc_model *model, const char *path, mc_error *error)
 {
@@ -116,6 +150,7 @@ static mc_status open_at(mc_model *model, const char *path, mc_error *error)
     MC_TRY(mc_checkpoint_open(path, model->config, &model->checkpoint, error));
     if (mc_checkpoint_is_adapter(&model->checkpoint))
         return mc_folder_refuse_adapter(path, model->folder, error);
+    MC_TRY(refuse_unmerged_adapters(model, path, error));
     return model->checkpoint.dequantized ? rewrite_config(model, error) : MC_OK;
 }
 

@@ -154,6 +154,21 @@ static void test_stale_index(void **state)
     mc_checkpoint_close(&checkpoint);
 }
 
+/* A file that is gone from a cache must not be replaced by another one in silence. */
+static void test_dangling(void **state)
+{
+    (void)state;
+    mc_checkpoint checkpoint = {0};
+    char *const link = join(folder, "model.safetensors");
+    put_tensor("diffusion_pytorch_model.safetensors", "x", 2);
+    assert_int_equal(symlink("gone", link), 0);
+    free(link);
+    open_folder(NULL, &checkpoint);
+    expect_element(&checkpoint, "x", 2);
+    assert_true(has_note(&checkpoint, "not a file that can be read"));
+    mc_checkpoint_close(&checkpoint);
+}
+
 static void test_named_file(void **state)
 {
     (void)state;
@@ -325,6 +340,22 @@ static void test_other_quantisations(void **state)
     expect_error(folder, NULL, MC_UNSUPPORTED, "found GPTQ or AWQ");
     put_tensor("model.safetensors", "layer.weight.SCB", 1);
     expect_error(folder, NULL, MC_UNSUPPORTED, "bitsandbytes");
+    put_tensor("model.safetensors", "layer.W_q", 1);
+    expect_error(folder, NULL, MC_UNSUPPORTED, "HQQ");
+}
+
+/* A configuration left over from a model that was dequantised: the output would not be read. */
+static void test_declared_but_float(void **state)
+{
+    (void)state;
+    mc_checkpoint checkpoint = {0};
+    json_t *const config = parsed(FP8_CONFIG "\"bfloat16\"}");
+    put_tensor("model.safetensors", "layer.weight", 1);
+    assert_int_equal(mc_checkpoint_open(folder, config, &checkpoint, NULL), MC_OK);
+    assert_true(checkpoint.dequantized && has_note(&checkpoint, "no tensor is FP8"));
+    assert_null(json_object_get(config, "quantization_config"));
+    mc_checkpoint_close(&checkpoint);
+    json_decref(config);
 }
 
 /* ---- many files ---- */
@@ -379,6 +410,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_precedence, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_stale_index, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_named_file, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_dangling, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_adapters, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_untied_by_configuration, set_up, tear_down),
         cmocka_unit_test(test_notes_of_torch_files),
@@ -386,6 +418,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_fp8, set_up, tear_down),
         cmocka_unit_test(test_fp8_parts),
         cmocka_unit_test_setup_teardown(test_other_quantisations, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_declared_but_float, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_many_files, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("models", tests, NULL, NULL);

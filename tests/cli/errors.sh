@@ -20,3 +20,11 @@ expect 1 mergecraft merge median a -o out
 expect 1 mergecraft merge median a -o text/out
 expect 0 mergecraft merge -q median a -o deep/down/out
 [ -z "$(ls -A out)" ] || fail 'the folder was written to'
+
+# A model inside PEFT, saved without merging; an architecture that has such layers of its own.
+mkdir inside
+helper model inside/model.safetensors q.base_layer.weight:2x2:1 q.lora_A.default.weight:1x2:1 \
+    q.lora_B.default.weight:2x1:1
+expect 1 mergecraft merge soup inside inside -o out
+echo '{"speech_lora": {"r": 1}}' > inside/config.json
+expect 0 mergecraft merge soup inside inside -o own -q

@@ -15,6 +15,22 @@ expect 1 limited mergecraft merge -q soup a b -o limited/out
 [ ! -e limited ] || fail "left behind: $(ls -A limited)"
 expect 0 mergecraft merge -q soup a b -o limited/out
 
+# More shards than files that may be open, read and written.
+few()
+(
+    ulimit -n 24
+    "$@"
+)
+mkdir c d
+helper model c/model.safetensors 'layer.*:1000x100:1'
+helper model d/model.safetensors 'layer.*:1000x100:3'
+expect 0 few mergecraft merge -q soup c d -o shards --shard-size 4KB
+[ -e shards/model-00100-of-00100.safetensors ] || fail 'not 100 shards'
+expect 0 few mergecraft merge -q soup shards c -o again
+expect 0 mergecraft merge -q soup c d -o first
+expect 0 mergecraft merge -q soup first c -o second
+cmp again/model.safetensors second/model.safetensors || fail 'the shards are another model'
+
 # A disk of its own needs a right, or a name space in which one has it. Where there is neither, the
 # error is only made up (tests/merge/resume.c).
 apart=none

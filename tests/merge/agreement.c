@@ -67,6 +67,9 @@ static void test_configs(void **state)
     assert_configs("{\"sliding_window\": null}", "{\"sliding_window\": 4096}",
                    "sliding_window null, not 4096");
     assert_configs("{\"layer_norm_eps\": 1e-5}", "{\"layer_norm_eps\": 1e-12}", "layer_norm_eps");
+    /* What is false where it is missing. */
+    assert_configs("{\"is_decoder\": true}", "{\"a\": 1}", "is_decoder true, not false");
+    assert_configs("{\"a\": 1}", "{\"is_decoder\": false}", NULL);
     assert_configs("{\"text_config\": {\"rms_norm_eps\": 1}}",
                    "{\"text_config\": {\"rms_norm_eps\": 2}}", "text_config.rms_norm_eps 1, not 2");
     assert_configs("{\"a\": 1, \"b\": 1, \"c\": 1, \"d\": 1, \"e\": 1}",
@@ -82,6 +85,10 @@ static void test_rope(void **state)
     /* transformers 5 has both in one object */
     assert_configs(
         old, "{\"rope_parameters\": {\"rope_theta\": 10000, \"rope_type\": \"default\"}}", NULL);
+    /* Without any key, the type is the default one. */
+    assert_configs("{\"rope_scaling\": {\"type\": \"yarn\", \"factor\": 4}}", "{}",
+                   "rope_type \"yarn\", not \"default\"");
+    assert_configs(old, "{}", NULL);
     assert_configs(old, "{\"rope_parameters\": {\"rope_theta\": 10000, \"rope_type\": \"yarn\"}}",
                    "rope_type \"default\", not \"yarn\"");
     assert_configs(
