@@ -274,8 +274,9 @@ static void compare_false(differences *d, const char *inside, const json_t *mine
 }
 
 /*
- * Compares keys that both have: most missing keys have a default that depends on the class. Objects such
- * as text_config and vision_config are compared too, one level deep, as configurations have it.
+ * Compares keys that both have: most missing keys have a default that depends on the class.
+ * Objects such as text_config and vision_config are compared too, one level deep, as configurations
+ * have it.
  */
 static void compare_configs(differences *d, const char *inside, const json_t *mine,
                             const json_t *theirs)
