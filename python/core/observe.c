@@ -17,23 +17,43 @@ typedef struct observe_arguments {
 } observe_arguments;
 
 /* Opens a pipeline without weights, which is enough to observe those of the model. */
+static mc_status open_pipeline(const mc_model *model, int threads, mc_pipeline **out,
+                               mc_error *error)
+{
+    const mc_pipeline_options options = {.threads = threads};
+    if (!mc_model_config(model) || !mc_model_folder(model))
+        return mc_fail(error, MC_NOT_FOUND, "%s: expected config.json and a tokenizer, found none",
+                       mc_model_name(model));
+    return mc_pipeline_new(mc_model_config(model), mc_model_folder(model), &options, out, error);
+}
+
 static mc_status observe_model(const observe_arguments *a, const mc_model *model,
                                const mc_glue_task *task, const mc_glue_data *data,
                                const mc_pipeline_run *run, mc_observe_result *result,
                                mc_error *error)
 {
-    const mc_pipeline_options options = {.threads = a->threads};
     mc_pipeline *pipeline = NULL;
-    if (!mc_model_config(model) || !mc_model_folder(model))
-        return mc_fail(error, MC_NOT_FOUND, "%s: expected config.json and a tokenizer, found none",
-                       mc_model_name(model));
-    mc_status status = mc_pipeline_new(mc_model_config(model), mc_model_folder(model), &options,
-                                       &pipeline, error);
+    mc_status status = open_pipeline(model, a->threads, &pipeline, error);
     if (status == MC_OK)
         status = mc_pipeline_observe(pipeline, mc_model_state_dict(model), task, data, &a->options,
                                      run, a->path, result, error);
     mc_pipeline_close(pipeline);
     return status;
+}
+
+static PyObject *can_observe(PyObject *module, PyObject *object)
+{
+    const mc_model *const model = core_model_of(object);
+    mc_pipeline *pipeline = NULL;
+    mc_error error = MC_ERROR_NONE;
+    (void)module;
+    if (!model)
+        return NULL;
+    const mc_status status = open_pipeline(model, 1, &pipeline, &error);
+    mc_pipeline_close(pipeline);
+    if (status != MC_OK && status != MC_UNSUPPORTED && status != MC_NOT_FOUND)
+        return core_raise(&error);
+    return PyBool_FromLong(status == MC_OK);
 }
 
 static PyObject *run_observe(const observe_arguments *a)
@@ -139,6 +159,8 @@ static PyMethodDef functions[] = {
     {"observe", (PyCFunction)(void (*)(void))observe, METH_VARARGS | METH_KEYWORDS,
      "observe(model, data, grams, fishers, empirical, threads=0, path=None, progress=None)\n--\n\n"
      "Writes statistics of a model; returns path, cached, examples, truncated, singular."},
+    {"can_observe", can_observe, METH_O,
+     "can_observe(model)\n--\n\nReturns whether the architecture and the tokenizer are supported."},
     {"take_side", take_side, METH_VARARGS,
      "take_side(model, side)\n--\n\nKeeps the tensors of one side input of a file of statistics."},
     {"save_statistics", save_statistics, METH_VARARGS,

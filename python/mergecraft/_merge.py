@@ -378,8 +378,12 @@ class Merge:
         options: Options,
         made: Mapping[str, Tensor],
         threads: int | None,
+        first: Input,
     ) -> Any:
-        """Runs a plan, to a folder or to the kind of `last`. made: tensors that exist already."""
+        """Runs a plan, to a folder or to the kind of `last`. made: tensors that exist already.
+
+        first: the first of the user's models, which orders the names of a dict.
+        """
         before = plan.report
         for line in before:
             warn(line)
@@ -391,6 +395,9 @@ class Merge:
                     warn(line)
                 return options.out
             tensors = _materialize(plan, made, run, progress)
+        if first.kind == DICT:
+            order = [name for name in first.value if name in tensors]
+            tensors = tensors._picked(dict.fromkeys([*order, *tensors]))
         given = {**options.given, "dtype": options.dtype}
         return hand_back(tensors, last, options.given.get("device"), given)
 
@@ -493,7 +500,8 @@ class FunctionMerge(Merge):
             **options.vocabulary,
         )
         options.given["whole"] = last in rest
-        return self._finish(plan, last, options, call.made, 1 if call.lazy else None)
+        threads = 1 if call.lazy else None
+        return self._finish(plan, last, options, call.made, threads, inputs[0])
 
     def _own_keywords(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the keywords that the function is given."""

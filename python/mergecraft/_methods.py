@@ -204,7 +204,7 @@ class Method(Merge):
             sides=sides,
             **options.vocabulary,
         )
-        return self._finish(plan, last, options, {}, None)
+        return self._finish(plan, last, options, {}, None, inputs[0])
 
     def _sides(
         self, own: dict[str, Any], verbose: bool | None
@@ -251,9 +251,15 @@ class Method(Merge):
     ) -> Tensor:
         """Merges plain tensors, such as those a layer function gets: one per model.
 
+        The tensors have one shape, and one of torch's or numpy's float dtypes each; so has the
+        result, which has the widest of their dtypes, and no gradients.
+
         base: the base's tensor, for methods that need one. Further lists of the method, such as
-        fisher's `fishers`, are lists of tensors. layer_name: random numbers
-        depend on it and on the keyword `seed`.
+        fisher's `fishers`, are lists of tensors. layer_name: random numbers depend on it and on the
+        keyword `seed`.
+
+        Raises:
+            MismatchError: shapes differ. ArgumentError: not tensors. UsageError: a parameter.
         """
         seed = Options({"seed": params.pop("seed", None)}, self.__name__).seed
         own = self._own((), params)
@@ -266,6 +272,8 @@ class Method(Merge):
         ]
         if not models:
             raise UsageError(f"{self.__name__}.layer(): expected tensors, found an empty list")
+        if any(_tensors.is_computed(tensor) for tensor in [*tensors, base]):
+            warn(f"{self.__name__}.layer(): gradients do not flow through built-in methods")
         plan = _core.Plan(
             method=self._core,
             models=models,

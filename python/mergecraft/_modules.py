@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from . import _tensors
+from . import _core, _tensors
 from ._errors import MismatchError, UnsupportedError, counted, shown, warn
 
 TYPE_CHECKING = False  # spares the import of typing at run time
@@ -164,6 +164,8 @@ def with_tensors(
     if not names:
         raise MismatchError("the model has none of the state dict's names")
     report_dropped(others, own, type(module).__name__, strict)
+    if dtype is None:
+        _report_narrowed(own, {name: others[name] for name in names}, strict)
     with torch.no_grad():
         for name in names:
             memo[id(own[name])] = _placed(name, own[name], others[name], dtype)
@@ -186,6 +188,23 @@ def _placed(name: str, old: Any, tensor: Any, dtype: str | None) -> Any:
     if isinstance(old, torch.nn.Parameter):
         return torch.nn.Parameter(tensor, requires_grad=old.requires_grad)
     return tensor
+
+
+def _report_narrowed(own: Mapping[str, Any], others: Mapping[str, Any], strict: bool) -> None:
+    """Reports tensors that lose precision in a module."""
+    narrowed = {}
+    for name, tensor in others.items():
+        before, after = _tensors.dtype_of(tensor), _tensors.dtype_of(own[name])
+        floats = _core.is_float(before) and _core.is_float(after)
+        if floats and before != after and _core.widest(before, after) != after:
+            narrowed[name] = f"{before} to {after}"
+    if not narrowed:
+        return
+    how = next(iter(narrowed.values()))
+    text = f"{counted(narrowed)} rounded from {how} as the model has them: {shown(narrowed)}"
+    if strict:
+        raise MismatchError(f"{text} (strict)")
+    warn(text)
 
 
 def report_dropped(

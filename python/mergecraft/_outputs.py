@@ -110,10 +110,11 @@ def pipeline_of(tensors: StateDict, core: _core.Model, task: str | None) -> Any:
         return Pipeline._of(core, tensors)
     config = _transformers.configuration(core)
     wanted = task or _transformers.task_of(core, config)
-    model, missing = _transformers.load(
-        _transformers.class_for(core, config, wanted), config, tensors, _main_dtype(tensors)
-    )
+    kind = _transformers.class_for(core, config, wanted)
+    model, missing, dropped = _transformers.load(kind, config, tensors, _main_dtype(tensors))
     model.name_or_path = core.name
+    if dropped:
+        warn(f"{counted(dropped)} not in {kind.__name__} and left out: {shown(dropped)}")
     if missing:
         warn(f"{core.name}: {counted(missing)} in no model and random: {shown(missing)}")
     try:
@@ -210,7 +211,12 @@ def _into_module(module: Any, tensors: StateDict, strict: bool) -> Any:
     parameters = _modules.parameters_of(module)
     has_buffers = any(name in found for name in own if name not in parameters)
     kept = [n for n in own if n not in found and (n in parameters or has_buffers)]
-    ready = {name: given[its] for name, its in found.items() if name in own}
+    # Copies, as load_state_dict makes them: training the module must not change the state dict.
+    ready = {
+        name: _tensors.copy_as(given[its], given._dtype(its))
+        for name, its in found.items()
+        if name in own
+    }
     made = _modules.with_tensors(module, ready, None)
     _report([n for n in given if n not in used], kept, type(module).__name__, strict)
     return made
@@ -228,7 +234,7 @@ def _as_module_names(module: Any, tensors: StateDict) -> StateDict:
     found = _names.match(list(on_disk), tensors.keys())
     if len(found) <= len(_names.match(list(own), tensors.keys())):
         return tensors
-    loaded, missing = _transformers.load(
+    loaded, missing, _ = _transformers.load(
         type(module),
         module.config,
         {name: tensors[its] for name, its in found.items()},

@@ -31,6 +31,7 @@ _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "-": operator.sub,
     "*": operator.mul,
     "/": operator.truediv,
+    "**": operator.pow,
 }
 
 
@@ -40,11 +41,12 @@ class StateDict(_Dict):
     A checkpoint's tensors are mapped when they are first accessed and read when they are used. The
     mappings are private (copy-on-write): changing a tensor never changes the file.
 
-    Arithmetic (``+ - * /``, in place too, and unary minus) with a number, a tensor, another dict or
-    a module works name by name. Names of two dicts are matched as in merges: those of a bare
-    encoder match those of a model with a head. The result has the left operand's names. Names that
-    only one operand has are left out with a MergeWarning. In-place operations keep them,
-    and never write into tensors that others may hold.
+    Arithmetic (``+ - * / **``, the first four in place too, unary minus, abs) with a number, a
+    tensor, another dict or a module works name by name. Shapes must be equal, but an entry of a
+    dict may be a number or a tensor without dimensions: a coefficient per layer. Names of two dicts
+    are matched as in merges: those of a bare encoder match those of a model with a head. The result
+    has the left operand's names. Names that only one operand has are left out with a MergeWarning.
+    In-place operations keep them, and never write into tensors that others may hold.
 
     float16 and bfloat16 are computed in float32 and rounded once to the wider dtype of the
     operands; other dtypes follow torch. Gradients flow through arithmetic.
@@ -261,6 +263,11 @@ class StateDict(_Dict):
         value = self._entry(name)
         return _tensors.from_source(value) if type(value) is _core.Source else value
 
+    def _operand(self, name: str) -> Any:
+        """Returns a tensor to read from, or a number."""
+        value = dict.__getitem__(self, name)
+        return value if isinstance(value, (int, float)) else self._read(name)
+
     def _layer(self, name: str) -> Tensor:
         """Returns a tensor to compute with that nothing else holds; the entry is unchanged."""
         value = self._entry(name)
@@ -326,9 +333,9 @@ class StateDict(_Dict):
             left, right = dict.__getitem__(self, name), dict.__getitem__(other, its)
             plain = is_plain(left, right)
             if not plain:
-                left, right = self._read(name), other._read(its)
+                left, right = self._operand(name), other._operand(its)
             a, b = (right, left) if reflected else (left, right)
-            if left.shape != right.shape:
+            if not _fit(left, right):
                 raise MismatchError(
                     f"layer '{name}': shape {list(a.shape)} on the left of {symbol}, "
                     f"{list(b.shape)} on the right"
@@ -395,6 +402,12 @@ class StateDict(_Dict):
 
     def __itruediv__(self, other: Any) -> StateDict:
         return self._in_place("/", other)  # type: ignore[no-any-return]
+
+    def __pow__(self, other: Any) -> StateDict:
+        return self._operate("**", other)  # type: ignore[no-any-return]
+
+    def __abs__(self) -> StateDict:
+        return self.map(abs)
 
     def __neg__(self) -> StateDict:
         return self._operate("*", -1)  # type: ignore[no-any-return]
@@ -605,6 +618,12 @@ def _zeros(tensor: Tensor) -> Tensor:
     import numpy
 
     return numpy.zeros_like(tensor)
+
+
+def _fit(left: Any, right: Any) -> bool:
+    """Returns whether two operands have one shape, or one of them is a coefficient."""
+    shapes = [tuple(getattr(each, "shape", ())) for each in (left, right)]
+    return shapes[0] == shapes[1] or () in shapes
 
 
 def _combine(

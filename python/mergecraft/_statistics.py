@@ -156,15 +156,11 @@ def _observed(model: Any, r: _Request, out: str | None, of_torch: str | None = N
             f"expected an id, a path, a module or a pipeline to observe, found {found}"
         )
     core, kept = _core_of(model, r.verbose)
-    pipeline = model if kind == PIPELINE else None
-    if core is not None:
-        try:
-            return _in_c(core, r, out)
-        except UnsupportedError:
-            if kind == OWN or not _transformers.is_installed():
-                raise
-    if pipeline is None:
-        pipeline = pipeline_of(StateDict._of(core.dict), core, None)
+    if core is not None and (kind == OWN or _core.can_observe(core)):
+        return _in_c(core, r, out)
+    if kind == NAME and not _transformers.is_installed():
+        return _in_c(core, r, out)  # raises the reason
+    pipeline = model if kind == PIPELINE else pipeline_of(StateDict._of(core.dict), core, None)
     if _tensors.is_module(pipeline):
         raise UnsupportedError(f"{model}: expected a model with a pipeline; observe its module")
     del kept

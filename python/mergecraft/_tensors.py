@@ -229,6 +229,11 @@ def has_history(tensor: Tensor) -> bool:
     return is_torch(tensor) and bool(tensor.requires_grad)
 
 
+def is_computed(tensor: Any) -> bool:
+    """Returns whether a tensor is the result of a computation through which gradients flow."""
+    return is_torch(tensor) and tensor.grad_fn is not None
+
+
 # ---- arithmetic ----------------------------------------------------------------------------------
 
 
@@ -280,7 +285,7 @@ def at_once(symbol: str, lefts: list[Any], rights: Any) -> list[Tensor] | None:
     One call for many tensors takes half the time of a call for each. None if a tensor needs care
     or the shapes of a pair differ.
     """
-    operation = getattr(sys.modules.get("torch"), _AT_ONCE[symbol], None)
+    operation = getattr(sys.modules.get("torch"), _AT_ONCE.get(symbol, ""), None)
     pairs = isinstance(rights, list)
     if operation is None or plain_dtype(lefts + rights if pairs else lefts) is None:
         return None

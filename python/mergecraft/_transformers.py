@@ -158,8 +158,12 @@ def _dtype_keyword() -> str:
     return "dtype" if (major, minor) >= (4, 56) else "torch_dtype"
 
 
-def load(kind: Any, config: Any, tensors: Mapping[str, Any], dtype: Any) -> tuple[Any, list[str]]:
+def load(
+    kind: Any, config: Any, tensors: Mapping[str, Any], dtype: Any
+) -> tuple[Any, list[str], list[str]]:
     """Returns a model of a class with these tensors, and the names of its own that they lack.
+
+    The last list has the names of tensors that the model has no place for.
 
     Tensors have the names of files: the class renames and fuses them as it does for a checkpoint.
     """
@@ -171,7 +175,7 @@ def load(kind: Any, config: Any, tensors: Mapping[str, Any], dtype: Any) -> tupl
             output_loading_info=True,
             **{_dtype_keyword(): dtype},
         )
-    return model, sorted(info["missing_keys"])
+    return model, sorted(info["missing_keys"]), sorted(info["unexpected_keys"])
 
 
 def module_order(core: _core.Model) -> list[str]:

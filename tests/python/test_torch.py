@@ -62,7 +62,8 @@ def test_a_function_gets_its_own_tensors():
 
 
 def test_dtypes_of_modules():
-    merged = median([linear(1.0), linear(2.0, torch.bfloat16)])
+    with pytest.warns(mergecraft.MergeWarning, match="rounded from float32 to bfloat16"):
+        merged = median([linear(1.0), linear(2.0, torch.bfloat16)])
     assert {p.dtype for p in merged.parameters()} == {torch.bfloat16}  # the last module's
     merged = median([linear(1.0), linear(2.0)], dtype=torch.float16)
     assert {p.dtype for p in merged.parameters()} == {torch.float16}
