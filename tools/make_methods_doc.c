@@ -18,6 +18,15 @@ static const char introduction[] =
     "[coming from mergecraft 0.x](coming-from-mergecraft-python.md). Your own: "
     "[CONTRIBUTING](../CONTRIBUTING.md).\n"
     "\n"
+    "Methods that average models or task vectors have the parameter `weights`, one value per "
+    "model. The others\n"
+    "choose values (`median`, `max_magnitude`, `magmax`, `emr`), find the weights themselves "
+    "(`metagpt`), or make the\n"
+    "models' parts equal or orthogonal (`iso_c`, `iso_cts`, `opcm`, `knots`, `wudi`, "
+    "`localize_stitch`), which undoes\n"
+    "a weight. To weight a model there, merge it first with the base, as in "
+    "`mergecraft merge task A --base BASE -p scale=.3`.\n"
+    "\n"
     "| method | what | base | models |\n"
     "|---|---|---|---|\n";
 

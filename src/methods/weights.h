@@ -27,6 +27,34 @@ static inline mc_status check_weights(const mc_value *weights, mc_error *error)
     return check_weight_sum(weights, error);
 }
 
+/* The same for methods that drop some of the models: what is left must weigh something. */
+static inline mc_status check_positive_weights(const mc_value *weights, mc_error *error)
+{
+    for (size_t m = 0; m < weights->count; m++)
+        if (!(weights->numbers[m] > 0))
+            return mc_fail(error, MC_USAGE, "weights: expected weights above 0, found %g",
+                           weights->numbers[m]);
+    return check_weight_sum(weights, error);
+}
+
+/* Whether all models weigh the same, so that weights change nothing. */
+static inline bool equal_weights(const mc_layer *layer, const double *weights)
+{
+    for (size_t m = 1; m < layer->model_count; m++)
+        if (weights[m] != weights[0])
+            return false;
+    return true;
+}
+
+/* The weighted mean of the models; of equal weights, the plain mean without products. */
+static inline void mean_by_weights(mc_real *out, const mc_layer *layer, const double *weights)
+{
+    if (equal_weights(layer, weights))
+        mc_tile_mean(out, layer->models, layer->model_count, layer->count);
+    else
+        mc_tile_weighted_mean(out, layer->models, weights, layer->model_count, layer->count);
+}
+
 /* The sum of the weights. */
 static inline double sum_of_weights(const mc_layer *layer, const double *weights)
 {

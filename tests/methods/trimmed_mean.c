@@ -40,7 +40,11 @@ static double expected_of(const float *const *models, size_t model_count, size_t
 static void check(const float *const *models, size_t model_count, double trim)
 {
     const mc_method *const method = mc_method_find("trimmed_mean");
-    const mc_value value = {.numbers = &trim, .count = 1};
+    double weights[RUN_MODELS];
+    for (size_t m = 0; m < model_count; m++)
+        weights[m] = 1;
+    const mc_value values[] = {{.numbers = &trim, .count = 1},
+                               {.numbers = weights, .count = model_count}};
     float out[COUNT];
     const mc_layer layer = {.size = COUNT,
                             .count = COUNT,
@@ -48,7 +52,7 @@ static void check(const float *const *models, size_t model_count, double trim)
                             .models = models,
                             .model_count = model_count,
                             .params = method->params,
-                            .values = &value};
+                            .values = values};
     for (int level = 0; level < MC_CPU_LEVELS && mc_cpu_force((mc_cpu_level)level); level++) {
         run_check(mc_method_variant(method, false)->apply(&layer));
         for (size_t i = 0; i < COUNT; i++) {

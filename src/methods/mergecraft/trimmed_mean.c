@@ -1,4 +1,4 @@
-#include <mergecraft/method.h>
+#include "methods/weights.h"
 
 static mc_status check(const mc_value *values, size_t model_count, mc_error *error)
 {
@@ -6,7 +6,7 @@ static mc_status check(const mc_value *values, size_t model_count, mc_error *err
     if (values[0].numbers[0] >= .5)
         return mc_fail(error, MC_USAGE, "trim: expected less than 0.5, found %g: nothing is left",
                        values[0].numbers[0]);
-    return MC_OK;
+    return check_positive_weights(&values[1], error);
 }
 
 static size_t dropped_of(double trim, size_t model_count)
@@ -86,18 +86,53 @@ static void mean_by_rank(const mc_layer *layer, size_t dropped, size_t start, si
                                              mc_real_of_ordered(high[i]));
 }
 
+/*
+ * The weighted mean of the values that are kept. Which are dropped is decided by number, not by
+ * weight; equal values are ranked in the order of the models.
+ */
+static void weighted_mean(const mc_layer *layer, const double *weights, size_t dropped,
+                          size_t start, size_t count)
+{
+    const size_t models = layer->model_count;
+    double sum[MC_MEDIAN_BLOCK] = {0}, total[MC_MEDIAN_BLOCK] = {0};
+    for (size_t m = 0; m < models; m++) {
+        const mc_real *const own = layer->models[m] + start;
+        unsigned rank[MC_MEDIAN_BLOCK] = {0};
+        for (size_t k = 0; k < models; k++) {
+            const mc_real *const other = layer->models[k] + start;
+            for (size_t i = 0; i < count; i++)
+                rank[i] += (other[i] < own[i]) | ((k < m) & (other[i] == own[i]));
+        }
+        for (size_t i = 0; i < count; i++) {
+            const bool kept = rank[i] >= dropped && rank[i] < models - dropped;
+            /* A branch, since 0 times an infinity that is dropped is NaN. */
+            sum[i] += kept ? weights[m] * (double)own[i] : 0;
+            total[i] += kept ? weights[m] : 0;
+        }
+    }
+    for (size_t i = 0; i < count; i++)
+        layer->out[start + i] = (mc_real)(sum[i] / total[i]);
+}
+
 MC_LAYER_MERGE(trimmed_mean, .help = "mean without the smallest and the largest values",
                .scope = MC_ELEMENTWISE, .check = check, .note = note,
                .params = MC_PARAMS({"trim", MC_NUMBER,
                                     "share of the models that is dropped at each end, below 0.5",
-                                    .fallback = .2, .maximum = .5}))
+                                    .fallback = .2, .maximum = .5},
+                                   {"weights", MC_NUMBER,
+                                    "weight of each model among those that are kept", .fallback = 1,
+                                    .per_input = true}))
 {
     const size_t models = layer->model_count;
     const size_t dropped = dropped_of(mc_number(layer, "trim"), models);
+    const double *const weights = mc_numbers(layer, "weights");
+    const bool plain = equal_weights(layer, weights);
     for (size_t start = 0; start < layer->count; start += MC_MEDIAN_BLOCK) {
         const size_t left = layer->count - start;
         const size_t count = left < MC_MEDIAN_BLOCK ? left : MC_MEDIAN_BLOCK;
-        if (models <= MC_MEDIAN_NETWORK)
+        if (!plain)
+            weighted_mean(layer, weights, dropped, start, count);
+        else if (models <= MC_MEDIAN_NETWORK)
             mean_of_sorted(layer, dropped, start, count);
         else
             mean_by_rank(layer, dropped, start, count);

@@ -151,8 +151,9 @@ def slerp(base, models, tau=0.5):
     return first * a + second * b
 
 
-def stock(base, models):
-    mean = sum(m.astype(np.float64) for m in models) / len(models)
+def stock(base, models, weights=None):
+    shares = weights or [1] * len(models)
+    mean = sum(w * m.astype(np.float64) for w, m in zip(shares, models)) / sum(shares)
     n = len(models)
     c = np.clip(cosine(mean, base), 0, 1)
     t = n * c / (1 + (n - 1) * c)
@@ -200,10 +201,13 @@ def ties(base, models, k=0.1, weights=None, trim="layer", scale=1.0):
     return np.where(np.isnan(total), np.nan, base + scale * mean)
 
 
-def trimmed_mean(base, models, trim=0.2):
+def trimmed_mean(base, models, trim=0.2, weights=None):
     dropped = int(np.floor(trim * len(models)))
-    ordered = np.sort(np.stack(models).astype(np.float64), axis=0)
-    mean = ordered[dropped:len(models) - dropped].mean(axis=0)
+    values = np.stack(models).astype(np.float64)
+    order = np.argsort(values, axis=0, kind="stable")[dropped:len(models) - dropped]
+    mass = np.asarray(weights or [1] * len(models), np.float64)[order]
+    with np.errstate(invalid="ignore"):
+        mean = (np.take_along_axis(values, order, 0) * mass).sum(axis=0) / mass.sum(axis=0)
     return np.where(np.isnan(models).any(axis=0), np.nan, mean)
 
 
@@ -245,7 +249,7 @@ METHODS = {
              [{"scaling": "sum", "scale": 0.4}] +
              [{"weights": w, "scaling": m} for w in weights_of(n) for m in ("mean", "sum")]),
     "slerp": (slerp, False, (2,), lambda n: [{}] + [{"tau": t} for t in (0, 0.3, 1)]),
-    "stock": (stock, False, (1, 2, 3, 5, 8), lambda n: [{}]),
+    "stock": (stock, False, (1, 2, 3, 5, 8), lambda n: [{}] + [{"weights": w} for w in shares_of(n)]),
     "max_magnitude": (max_magnitude, True, (1, 2, 3, 5, 8), lambda n: [{}, {"scale": 0.3}]),
     "ties": (ties, False, (1, 2, 3, 5, 8),
              lambda n: [{}] + [{"k": k} for k in (0, 0.37, 0.8, 1)] +
@@ -255,7 +259,8 @@ METHODS = {
              lambda n: [{}, {"p": 0}, {"p": 1}, {"p": 0.8, "average": "models"}] +
              [{"weights": w, "average": a} for w in shares_of(n) for a in ("survivors", "models")]),
     "trimmed_mean": (trimmed_mean, False, (1, 2, 3, 5, 8, 11),
-                     lambda n: [{}] + [{"trim": t} for t in (0, 0.34, 0.49)]),
+                     lambda n: [{}] + [{"trim": t} for t in (0, 0.34, 0.49)] +
+                     [{"weights": w, "trim": t} for w in shares_of(n) for t in (0.2, 0.4)]),
 }
 
 
@@ -266,7 +271,7 @@ RESEARCH = {
     "iso_cts": (research.iso_cts, False, (1, 3), lambda n: [{}, {"common": 0.2}]),
     "tsvm": (research.tsvm, False, (1, 3),
              lambda n: [{}, {"weights": weights_of(n)[0], "alpha": 2}]),
-    "cart": (research.cart, False, (1, 3), lambda n: [{}, {"rank": 0.5, "scale": 1}]),
+    "cart": (research.cart, False, (1, 3), lambda n: [{}, {"rank": 0.5, "scale": 1}, {"rank": 0.3, "weights": shares_of(n)[0]}]),
     "wudi": (research.wudi, False, (2, 3), lambda n: [{"iterations": 20}, {"lr": 1e-3}]),
     "magmax": (research.magmax, False, (1, 2, 4), lambda n: [{}, {"scale": 1}]),
     "consensus": (research.consensus, False, (1, 2, 4), lambda n: [{}, {"lam": 0.6, "k": 1}]),

@@ -73,15 +73,17 @@ def iso_cts(base, models, alpha=1.0, common=0.8):
     return base + alpha * mean * polar(u, base.dtype) @ polar(vt, base.dtype)
 
 
-def cart(base, models, rank=0.04, scale=1.6):
-    mean = sum(model.astype(np.float64) for model in models) / len(models)
+def cart(base, models, rank=0.04, scale=1.6, weights=None):
+    shares = np.asarray(weights or [1] * len(models), np.float64)
+    shares /= shares.mean()
+    mean = sum(w * model.astype(np.float64) for w, model in zip(shares, models)) / len(models)
     if not is_matrix(base) or rank == 0 or base.size == 0:
         return mean
     kept = max(1, int(rank * min(base.shape)))
     total = np.zeros(base.shape)
-    for model in models:
+    for share, model in zip(shares, models):
         u, s, vt = np.linalg.svd(model.astype(np.float64) - mean, full_matrices=False)
-        total += (u[:, :kept] * s[:kept]) @ vt[:kept]
+        total += share * (u[:, :kept] * s[:kept]) @ vt[:kept]
     return mean + scale * total
 
 
