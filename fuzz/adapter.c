@@ -26,7 +26,6 @@ static void apply(const mc_adapter *adapter)
     mc_source *q = NULL, *e = NULL;
     mc_state_dict *dict = NULL;
     mc_error error = MC_ERROR_NONE;
-    size_t left_out = 0;
     fuzz_memory_back();
     fuzz_require(mc_source_wrap(MC_F32, 2, matrix, numbers, NULL, NULL, &q, NULL) == MC_OK &&
                      mc_source_wrap(MC_F32, 3, experts, numbers, NULL, NULL, &e, NULL) == MC_OK &&
@@ -34,7 +33,8 @@ static void apply(const mc_adapter *adapter)
                      mc_state_dict_set(dict, "m.q.weight", q, NULL) == MC_OK &&
                      mc_state_dict_set(dict, "m.e.down_proj", e, NULL) == MC_OK,
                  "there is memory");
-    const mc_status status = mc_adapter_apply(adapter, NULL, dict, &left_out, &error);
+    const mc_adapter_base base = {.label = "lora", .name = "base", .dict = dict};
+    const mc_status status = mc_adapter_apply(adapter, &base, &error);
     fuzz_check_status(status, &error);
     fuzz_check(status, &error, dict);
     mc_source_unref(q);

@@ -13,6 +13,7 @@
 #include "merge/report.h"
 #include "model/model.h"
 #include "model/parts.h"
+#include "model/tied_names.h"
 
 #include <mergecraft/random.h>
 
@@ -579,12 +580,6 @@ static const candidate *adapted_beside(const extracting *x, const candidate *ite
     return weight && weight->fate == ADAPTED ? weight : NULL;
 }
 
-static bool is_tied(const extracting *x)
-{
-    const json_t *const tied = json_object_get(x->models[0]->config, "tie_word_embeddings");
-    return !json_is_false(tied);
-}
-
 /*
  * Saves the modules that share the embedding under tied weights too. PEFT unties a module that it
  * saves, so that saving the embedding alone would leave the head with the base's weights.
@@ -592,23 +587,10 @@ static bool is_tied(const extracting *x)
 static mc_status save_partners(const extracting *x, const candidate *item, json_t **modules,
                                mc_error *error)
 {
-    static const char *const names[] = {"lm_head.weight", "encoder.embed_tokens.weight",
-                                        "decoder.embed_tokens.weight",
-                                        "cls.predictions.decoder.weight", "embed_out.weight"};
-    const mc_state_dict *const dict = x->aligned.dicts[0];
-    const char *const architecture = mc_model_architecture(x->models[0]);
-    const bool t5 = architecture && strstr(architecture, "T5");
-    const bool masked = architecture && strstr(architecture, "ForMaskedLM");
-    const bool causal = architecture && strstr(architecture, "CausalLM");
-    for (size_t i = 0; item->part.role == MC_PART_INPUT_EMBEDDING && is_tied(x) &&
-                       i < sizeof names / sizeof *names;
-         i++) {
-        const bool stack = strstr(names[i], "embed_tokens") != NULL;
-        const bool wanted = stack ? t5 : strstr(names[i], "cls.") ? masked : causal || t5;
-        const char *const partner = stack ? item->name : mc_tied_partner(x->type, dict, names[i]);
-        if (!wanted || mc_state_dict_find(dict, names[i]) || !partner ||
-            strcmp(partner, item->name) != 0 || strcmp(names[i], "embed_out.weight") == 0)
-            continue;
+    const char *names[MC_TIED_NAMES];
+    const size_t count = mc_tied_names(x->models[0]->config, x->aligned.dicts[0], item->name,
+                                       names);
+    for (size_t i = 0; i < count; i++) {
         char *const module = module_of(names[i]);
         *modules = mc_json_append(*modules, module ? mc_json_text(module) : NULL);
         mc_free(module);
@@ -888,11 +870,10 @@ static mc_status keep_tied_embeddings(const extracting *x, mc_error *error)
 {
     mc_names tied = {0};
     mc_status status = MC_OK;
-    const char *const architecture = mc_model_architecture(x->models[0]);
-    const bool generates = architecture &&
-                           (strstr(architecture, "LM") || strstr(architecture, "Generation"));
-    for (size_t i = 0; status == MC_OK && generates && is_tied(x) && i < x->count; i++)
-        if (x->items[i].fate == ADAPTED && x->items[i].part.role == MC_PART_INPUT_EMBEDDING) {
+    const char *names[MC_TIED_NAMES];
+    for (size_t i = 0; status == MC_OK && i < x->count; i++)
+        if (x->items[i].fate == ADAPTED &&
+            mc_tied_names(x->models[0]->config, x->aligned.dicts[0], x->items[i].name, names) > 0) {
             x->items[i].fate = WHOLE;
             status = mc_names_add(&tied, x->items[i].name, error);
         }

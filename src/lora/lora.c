@@ -85,17 +85,29 @@ const char *mc_lora_name(const mc_lora *lora)
 
 const char *mc_lora_base(const mc_lora *lora)
 {
-    return mc_adapter_base(&lora->adapter);
+    return mc_adapter_base_name(&lora->adapter);
 }
 
 static mc_status apply_all(const mc_model *base, const mc_lora *const *adapters, size_t count,
-                           mc_state_dict *dict, mc_error *error)
+                           mc_state_dict *dict, mc_notes *notes, mc_error *error)
 {
-    size_t left_out = 0;
-    for (size_t i = 0; i < count; i++)
-        MC_TRY(mc_in_file(
-            error, adapters[i]->name,
-            mc_adapter_apply(&adapters[i]->adapter, mc_model_type(base), dict, &left_out, error)));
+    for (size_t i = 0; i < count; i++) {
+        const mc_adapter_base to = {.label = adapters[i]->name,
+                                    .name = mc_model_name(base),
+                                    .config = base->config,
+                                    .dict = dict,
+                                    .notes = notes};
+        MC_TRY(mc_in_file(error, adapters[i]->name,
+                          mc_adapter_apply(&adapters[i]->adapter, &to, error)));
+    }
+    return MC_OK;
+}
+
+/* Copies notes to a model, whose report they end in. */
+static mc_status add_notes(mc_model *model, const mc_notes *notes, mc_error *error)
+{
+    for (size_t i = 0; i < notes->count; i++)
+        MC_TRY(mc_notes_add(&model->checkpoint.notes, error, "%s", notes->lines[i]));
     return MC_OK;
 }
 
@@ -103,12 +115,21 @@ mc_status mc_lora_apply(const mc_model *base, const mc_lora *const *adapters, si
                         mc_model **out, mc_error *error)
 {
     mc_state_dict *dict = NULL;
+    mc_model *model = NULL;
+    mc_notes notes = {0};
     mc_status status = mc_state_dict_copy(mc_model_state_dict(base), &dict, error);
     if (status == MC_OK)
-        status = apply_all(base, adapters, count, dict, error);
+        status = apply_all(base, adapters, count, dict, &notes, error);
     if (status == MC_OK)
         status = mc_model_wrap(mc_model_name(base), dict, mc_model_config(base),
-                               mc_model_folder(base), out, error);
+                               mc_model_folder(base), &model, error);
+    if (status == MC_OK)
+        status = add_notes(model, &notes, error);
+    if (status == MC_OK)
+        *out = model;
+    else
+        mc_model_close(model);
+    mc_notes_free(&notes);
     mc_state_dict_free(dict);
     return status;
 }
@@ -182,6 +203,7 @@ static mc_status add_member(const mc_lora *lora, size_t adapter, const mc_adapte
     if (!isfinite(scale))
         return mc_fail(error, MC_FORMAT, "expected a finite lora_alpha / r, found %g", scale);
     MC_TRY(measure(module, experts, &measured, error));
+    MC_TRY(mc_adapter_check_rank(&lora->adapter, module, experts, error));
     const size_t at = find(out, module, hint);
     if (at == out->count) {
         if (!MC_GROW(out->items, out->count, out->capacity))

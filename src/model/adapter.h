@@ -13,12 +13,13 @@
 
 /* The update of one weight: scale · B·A. Sources are owned. */
 typedef struct mc_adapter_module {
-    char *path;           /* of the module in the base model, "model.layers.0.self_attn.q_proj" */
-    mc_source *a, *b;     /* as they are stored */
-    mc_source *magnitude; /* DoRA; NULL without */
-    mc_source *alpha;     /* a scalar beside the factors (kohya); NULL: the configuration's */
-    bool embedding;       /* factors are those of an embedding: A [r, tokens], B [width, r] */
-    int outer;            /* how many `base_layer` the name had: wrappers around this one */
+    char *path;            /* of the module in the base model, "model.layers.0.self_attn.q_proj" */
+    mc_source *a, *b;      /* as they are stored */
+    mc_source *magnitude;  /* DoRA; NULL without */
+    mc_source *alpha;      /* a scalar beside the factors (kohya); NULL: the configuration's */
+    const char *parameter; /* of target_parameters, "down_proj"; owned by the configuration */
+    bool embedding;        /* factors are those of an embedding: A [r, tokens], B [width, r] */
+    int outer;             /* how many `base_layer` the name had: wrappers around this one */
 } mc_adapter_module;
 
 typedef struct mc_adapter {
@@ -53,7 +54,7 @@ mc_status mc_adapter_wrap(const mc_state_dict *dict, const char *config, mc_adap
                           mc_error *error);
 
 /* base_model_name_or_path; NULL if the adapter names none. */
-const char *mc_adapter_base(const mc_adapter *adapter);
+const char *mc_adapter_base_name(const mc_adapter *adapter);
 
 /*
  * What B·A of a module is multiplied by: alpha / r, or alpha / √r for rank-stabilised LoRA
@@ -73,14 +74,26 @@ mc_status mc_adapter_rank(const mc_adapter *adapter, const mc_adapter_module *mo
 mc_status mc_adapter_experts(const mc_adapter *adapter, const mc_adapter_module *module,
                              int64_t *experts, mc_error *error);
 
+/* MC_MISMATCH unless A has the rows that the configuration's rank and the experts ask for. */
+mc_status mc_adapter_check_rank(const mc_adapter *adapter, const mc_adapter_module *module,
+                                int64_t experts, mc_error *error);
+
+/* What an adapter is applied to. */
+typedef struct mc_adapter_base {
+    const char *label;    /* of the adapter, for notes */
+    const char *name;     /* of the base */
+    const json_t *config; /* its config.json; may be NULL */
+    mc_state_dict *dict;  /* its tensors, which are updated */
+    mc_notes *notes;      /* what a user should know; may be NULL */
+} mc_adapter_base;
+
 /*
- * Updates `dict`, the tensors of the base. `model_type` is that of the base's configuration and may
- * be NULL. *left_out counts the modules of a single file that belong to another component than this
- * base (a text encoder beside a UNet); in a PEFT folder those are errors.
+ * Updates the tensors of a base. Modules of a single file that belong to another component than
+ * this base (a text encoder beside a UNet) are left out and noted; in a PEFT folder those are
+ * errors.
  *
  * Errors: MC_MISMATCH  the base has no such tensor, or shapes do not fit
  */
-mc_status mc_adapter_apply(const mc_adapter *adapter, const char *model_type, mc_state_dict *dict,
-                           size_t *left_out, mc_error *error);
+mc_status mc_adapter_apply(const mc_adapter *adapter, const mc_adapter_base *base, mc_error *error);
 
 #endif

@@ -46,7 +46,7 @@ static mc_status from_folder(const char *name, reference *to, mc_error *error)
 {
     mc_adapter adapter = {0};
     mc_status status = mc_adapter_open(name, &adapter, error);
-    const char *const base = mc_adapter_base(&adapter);
+    const char *const base = mc_adapter_base_name(&adapter);
     if (status == MC_OK && !base)
         status = mc_fail_at(error, MC_USAGE, name, NULL, -1,
                             "expected an adapter that names its base model, found one that does "
@@ -109,38 +109,6 @@ static mc_status take_files(mc_model *model, const mc_adapter *adapter, mc_error
     return MC_OK;
 }
 
-static const char *last_part(const char *path)
-{
-    const char *const slash = strrchr(path, '/');
-    return slash && slash[1] ? slash + 1 : path;
-}
-
-/*
- * Notes what a user should know: another base than the adapter was made for, and tensors that are
- * new.
- */
-static mc_status note_adapter(mc_model *model, const mc_adapter *adapter, const char *name,
-                              size_t left_out, size_t tensors_before, mc_error *error)
-{
-    mc_notes *const notes = &model->checkpoint.notes;
-    const char *const base = mc_adapter_base(adapter);
-    const size_t tensors = mc_state_dict_count(model->checkpoint.dict);
-    /* Last parts only: one name may be a path and the other an id of the Hub. */
-    if (base && strcmp(last_part(base), last_part(model->name)) != 0)
-        MC_TRY(
-            mc_notes_add(notes, error, "adapter %s was made for the base model '%s'", name, base));
-    if (left_out > 0)
-        MC_TRY(mc_notes_add(notes, error,
-                            "adapter %s: %zu of %zu modules belong to another component and are "
-                            "left out",
-                            name, left_out, adapter->module_count));
-    /* New tensors are appended, so they are behind the others. */
-    for (size_t i = tensors_before; i < tensors; i++)
-        MC_TRY(mc_notes_add(notes, error, "adapter %s adds the tensor '%s', which %s lacks", name,
-                            mc_state_dict_name(model->checkpoint.dict, i), model->name));
-    return MC_OK;
-}
-
 /* The result also depends on the configuration, which is not among the weight files. */
 static mc_status hash_config(mc_model *model, const mc_adapter *adapter, mc_error *error)
 {
@@ -156,13 +124,14 @@ static mc_status hash_config(mc_model *model, const mc_adapter *adapter, mc_erro
 static mc_status apply(mc_model *model, const mc_adapter *adapter, const char *name,
                        mc_error *error)
 {
-    size_t left_out = 0;
-    const size_t before = mc_state_dict_count(model->checkpoint.dict);
-    MC_TRY(
-        mc_adapter_apply(adapter, mc_model_type(model), model->checkpoint.dict, &left_out, error));
+    const mc_adapter_base base = {.label = name,
+                                  .name = model->name,
+                                  .config = model->config,
+                                  .dict = model->checkpoint.dict,
+                                  .notes = &model->checkpoint.notes};
+    MC_TRY(mc_adapter_apply(adapter, &base, error));
     MC_TRY(take_files(model, adapter, error));
-    MC_TRY(hash_config(model, adapter, error));
-    return note_adapter(model, adapter, name, left_out, before, error);
+    return hash_config(model, adapter, error);
 }
 
 static mc_status adapt(mc_model *model, const char *path, const char *name, mc_error *error)

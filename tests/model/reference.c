@@ -71,7 +71,7 @@ static void copy_adapter(const char *folder, const char *base, int alpha)
     char command[4096];
     snprintf(command, sizeof command,
              "mkdir -p '%s' && cp '" PLAIN "/adapter/adapter_model.safetensors' '%s' && "
-             "printf '{\"peft_type\":\"LORA\",\"lora_alpha\":%d,"
+             "printf '{\"peft_type\":\"LORA\",\"r\":2,\"lora_alpha\":%d,"
              "\"base_model_name_or_path\":\"%s\"}' > '%s/adapter_config.json'",
              folder, folder, alpha, base, folder);
     assert_int_equal(system(command), 0);
