@@ -20,6 +20,7 @@ typedef struct merge_settings {
     int64_t shard_size, memory;
     uint64_t seed, threads, pad_vocabulary;
     bool strict, dry_run, overwrite, no_sync, allow_unused;
+    bool no_plan; /* models are opened and merge_job.input is filled: the caller makes plans */
     score_settings score;
     const char *stats;       /* files of statistics, one per model, with commas */
     observe_request observe; /* of --data without --eval */
@@ -44,6 +45,9 @@ typedef struct merge_job {
     size_t owned_sides; /* … which are the last of them */
     char **side_names;  /* as many as sides; so the next */
     size_t *side_sizes;
+    const mc_model *const **side_models; /* as many as sides */
+    const mc_method *then[MERGE_MAX_THEN];
+    mc_plan_input input; /* unless it is of a recipe */
     mc_plan *plan;
     score_job score;
     mc_pipeline *pipeline;    /* with the result, once it was scored */

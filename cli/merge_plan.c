@@ -125,6 +125,7 @@ void merge_close(merge_job *job)
     free(job->sides.items);
     free(job->names);
     free(job->side_names);
+    free(job->side_models);
     free(job->side_sizes);
     close_method(&job->method);
 }
@@ -219,7 +220,7 @@ static mc_status check_arguments(const merge_settings *settings, const text_list
     status = check_method_first(operands, error);
     if (status != MC_OK)
         return status;
-    if (!settings->output && !settings->dry_run && !settings->score.task)
+    if (!settings->output && !settings->dry_run && !settings->score.task && !settings->no_plan)
         return mc_fail(error, MC_USAGE, "expected an output folder: give it with -o DIR");
     if (settings->output && !*settings->output)
         return mc_fail(error, MC_USAGE, "--output: expected a folder, found ''");
@@ -367,50 +368,51 @@ static mc_status make_plan(merge_job *job, mc_error *error)
     const size_t side_count = job->sides.count;
     const mc_model *const *const models = (const mc_model *const *)job->all.models;
     const mc_model *const **const sides = allocate(side_count * sizeof *sides);
+    /* A plan that was made with headers only is made again with values. */
+    free(job->side_models);
+    job->side_models = sides;
     for (size_t i = 0, at = job->model_count + (settings->base != NULL); i < side_count; i++) {
         sides[i] = models + at;
         at += job->side_sizes[i];
     }
-    const mc_method *then[MERGE_MAX_THEN];
-    mc_status status = find_add_ons(settings, then, error);
-    mc_plan_input input = {.method = job->method.method,
-                           .then = then,
-                           .then_count = settings->then.count,
-                           .matrices = settings->matrices.items,
-                           .matrix_count = settings->matrices.count,
-                           .models = models,
-                           .model_count = job->model_count,
-                           .base = settings->base ? models[job->model_count] : NULL,
-                           .side_names = (const char *const *)job->side_names,
-                           .sides = sides,
-                           .side_count = side_count,
-                           .params = settings->params.items,
-                           .param_count = settings->params.count,
-                           .passthrough = settings->passthrough.items,
-                           .passthrough_count = settings->passthrough.count,
-                           .exclude = settings->exclude.items,
-                           .exclude_count = settings->exclude.count,
-                           .tokenizer = settings->tokenizer,
-                           .tokens = settings->tokens.items,
-                           .token_count = settings->tokens.count,
-                           .pad_vocabulary = (int64_t)settings->pad_vocabulary,
-                           .chat_template = settings->chat_template,
-                           .seed = settings->seed,
-                           .strict = settings->strict,
-                           .allow_unused = settings->allow_unused,
-                           .report_repeated = true,
-                           .convert = settings->dtype != NULL};
+    mc_status status = find_add_ons(settings, job->then, error);
+    job->input = (mc_plan_input){.method = job->method.method,
+                                 .then = job->then,
+                                 .then_count = settings->then.count,
+                                 .matrices = settings->matrices.items,
+                                 .matrix_count = settings->matrices.count,
+                                 .models = models,
+                                 .model_count = job->model_count,
+                                 .base = settings->base ? models[job->model_count] : NULL,
+                                 .side_names = (const char *const *)job->side_names,
+                                 .sides = sides,
+                                 .side_count = side_count,
+                                 .params = settings->params.items,
+                                 .param_count = settings->params.count,
+                                 .passthrough = settings->passthrough.items,
+                                 .passthrough_count = settings->passthrough.count,
+                                 .exclude = settings->exclude.items,
+                                 .exclude_count = settings->exclude.count,
+                                 .tokenizer = settings->tokenizer,
+                                 .tokens = settings->tokens.items,
+                                 .token_count = settings->tokens.count,
+                                 .pad_vocabulary = (int64_t)settings->pad_vocabulary,
+                                 .chat_template = settings->chat_template,
+                                 .seed = settings->seed,
+                                 .strict = settings->strict,
+                                 .allow_unused = settings->allow_unused,
+                                 .report_repeated = true,
+                                 .convert = settings->dtype != NULL};
     if (status == MC_OK && settings->dtype)
-        status = merge_parse_dtype(settings->dtype, &input.dtype, error);
+        status = merge_parse_dtype(settings->dtype, &job->input.dtype, error);
     for (size_t i = 0; i < side_count && status == MC_OK; i++)
         if (job->side_sizes[i] != job->model_count)
             status = mc_fail(error, MC_USAGE, "--side: expected %zu models in '%s', found %zu",
                              job->model_count, job->side_names[i], job->side_sizes[i]);
     if (status == MC_OK)
-        status = find_kept(job, &input.keep, error);
-    if (status == MC_OK)
-        status = mc_plan_new(&input, &job->plan, error);
-    free(sides);
+        status = find_kept(job, &job->input.keep, error);
+    if (status == MC_OK && !settings->no_plan)
+        status = mc_plan_new(&job->input, &job->plan, error);
     return status;
 }
 

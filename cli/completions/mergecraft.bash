@@ -110,6 +110,36 @@ _mergecraft_value()
     "mergekit-pytorch --lora-merge-cache") _mergecraft_offer "$3" folders ;;
     "mergekit-pytorch --lora-merge-dtype") ;;
     "mergekit-pytorch --write-threads") ;;
+    "search --output" | "search -o") _mergecraft_offer "$3" folders ;;
+    "search --space") ;;
+    "search --strategy") _mergecraft_offer "$3" words "random grid coordinate greedy nelder-mead bobyqa crs esch" ;;
+    "search --trials") ;;
+    "search --seed") ;;
+    "search --eval") ;;
+    "search --data") _mergecraft_offer "$3" files ;;
+    "search --split") ;;
+    "search --objective") _mergecraft_offer "$3" words "mean min relative worst-relative" ;;
+    "search --validate") _mergecraft_offer "$3" files ;;
+    "search --halving") ;;
+    "search --objective-command") ;;
+    "search --time-limit") ;;
+    "search --work") _mergecraft_offer "$3" folders ;;
+    "search --journal") _mergecraft_offer "$3" files ;;
+    "search --base") _mergecraft_offer "$3" files ;;
+    "search --param" | "search -p") ;;
+    "search --passthrough") ;;
+    "search --exclude") ;;
+    "search --keep-head") _mergecraft_offer "$3" files ;;
+    "search --then") ;;
+    "search --matrices") ;;
+    "search --side") _mergecraft_offer "$3" files ;;
+    "search --stats") _mergecraft_offer "$3" files ;;
+    "search --tokenizer") _mergecraft_offer "$3" files ;;
+    "search --dtype") _mergecraft_offer "$3" words "f32 f16 bf16" ;;
+    "search --merge-seed") ;;
+    "search --eval-dtype") _mergecraft_offer "$3" words "f32 bf16 int8" ;;
+    "search --memory") ;;
+    "search --threads") ;;
     "bench --output" | "bench -o") _mergecraft_offer "$3" folders ;;
     "bench --memory") ;;
     "bench --threads") ;;
@@ -162,6 +192,8 @@ _mergecraft_operand()
     "mergekit-multi 0") _mergecraft_offer "$3" files ;;
     "mergekit-pytorch 0") _mergecraft_offer "$3" files ;;
     "mergekit-pytorch 1") _mergecraft_offer "$3" files ;;
+    "search 0") _mergecraft_offer "$3" methods ;;
+    "search "*) _mergecraft_offer "$3" files ;;
     "bench 0") ;;
     "eval 0") _mergecraft_offer "$3" files ;;
     "eval 1") _mergecraft_offer "$3" words "cola sst2 mrpc qqp stsb mnli mnli_matched mnli_mismatched qnli rte wnli ax" ;;
@@ -177,7 +209,7 @@ _mergecraft_operand()
     "upload 0") _mergecraft_offer "$3" folders ;;
     "upload 1") ;;
     "clean "*) _mergecraft_offer "$3" folders ;;
-    "help 0") _mergecraft_offer "$3" words "merge lora check mergekit-yaml mergekit-multi mergekit-pytorch bench eval observe classify methods inspect compare verify download upload clean help" ;;
+    "help 0") _mergecraft_offer "$3" words "merge lora check mergekit-yaml mergekit-multi mergekit-pytorch search bench eval observe classify methods inspect compare verify download upload clean help" ;;
     esac
 }
 
@@ -191,6 +223,7 @@ _mergecraft_options()
     mergekit-yaml) _mergecraft_words "$2" " --out-shard-size --random-seed --num-threads -j --copy-tokenizer --write-model-card --safe-serialization --unsafe-truncate-embeddings --transformers-cache --allow-crimes --trust-remote-code --cuda --low-cpu-memory --lazy-unpickle --read-to-gpu --multi-gpu --gpu-rich --async-write --clone-tensors --device --lora-merge-cache --lora-merge-dtype --write-threads --json --quiet -q --verbose -v --help -h --version" ;;
     mergekit-multi) _mergecraft_words "$2" " --intermediate-dir -I --out-path --lazy --out-shard-size --random-seed --num-threads -j --copy-tokenizer --write-model-card --safe-serialization --unsafe-truncate-embeddings --transformers-cache --allow-crimes --trust-remote-code --cuda --low-cpu-memory --lazy-unpickle --read-to-gpu --multi-gpu --gpu-rich --async-write --clone-tensors --device --lora-merge-cache --lora-merge-dtype --write-threads --json --quiet -q --verbose -v --help -h --version" ;;
     mergekit-pytorch) _mergecraft_words "$2" " --tensor-intersection -i --tensor-union -u --out-shard-size --random-seed --num-threads -j --copy-tokenizer --write-model-card --safe-serialization --unsafe-truncate-embeddings --transformers-cache --allow-crimes --trust-remote-code --cuda --low-cpu-memory --lazy-unpickle --read-to-gpu --multi-gpu --gpu-rich --async-write --clone-tensors --device --lora-merge-cache --lora-merge-dtype --write-threads --json --quiet -q --verbose -v --help -h --version" ;;
+    search) _mergecraft_words "$2" " --output -o --space --strategy --trials --seed --eval --data --split --objective --validate --halving --parents --objective-command --time-limit --work --minimize --journal --resume --base --param -p --passthrough --allow-unused --exclude --keep-head --then --matrices --side --stats --tokenizer --dtype --merge-seed --strict --overwrite --eval-dtype --memory --threads --json --quiet -q --verbose -v --help -h --version" ;;
     bench) _mergecraft_words "$2" " --output -o --memory --threads --json --quiet -q --verbose -v --help -h --version" ;;
     eval) _mergecraft_words "$2" " --data --text --pair --label --limit --split --dtype --predictions --overwrite --threads --json --quiet -q --verbose -v --help -h --version" ;;
     observe) _mergecraft_words "$2" " --output -o --gram --fisher --form --data --task --text --pair --label --split --examples --overwrite --threads --json --quiet -q --verbose -v --help -h --version" ;;
@@ -206,7 +239,7 @@ _mergecraft_options()
     esac
 }
 
-_mergecraft_subcommands="merge lora check mergekit-yaml mergekit-multi mergekit-pytorch bench eval observe classify methods inspect compare verify download upload clean help --help -h --version"
+_mergecraft_subcommands="merge lora check mergekit-yaml mergekit-multi mergekit-pytorch search bench eval observe classify methods inspect compare verify download upload clean help --help -h --version"
 
 # Sets `operands` to the number of operands between the subcommand and the cursor.
 _mergecraft_count_operands()

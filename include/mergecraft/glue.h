@@ -125,6 +125,13 @@ MC_API void mc_glue_data_free(mc_glue_data *data); /* accepts NULL */
 /* Keeps the first `count` examples only. Call it before other threads use the data. */
 MC_API void mc_glue_limit(mc_glue_data *data, size_t count);
 
+/*
+ * Makes a data set of some examples of another, in the order of `indices`, each below
+ * mc_glue_count. The texts are shared: free it before `data`.
+ */
+MC_API mc_status mc_glue_select(const mc_glue_data *data, const size_t *indices, size_t count,
+                                mc_glue_data **out, mc_error *error);
+
 MC_API size_t mc_glue_count(const mc_glue_data *data);
 /* Returns the number of examples without a label; scores leave them out. */
 MC_API size_t mc_glue_unlabelled(const mc_glue_data *data);

@@ -17,6 +17,7 @@
  *     glue.h             GLUE: tasks, data sets, metrics
  *     pipeline.h         classify texts, score a model on GLUE
  *     bench.h            compare merge methods on several tasks
+ *     search.h           search for the parameters of the best merge
  *     testing.h          apply a layer method to arrays, to test it
  *     text.h             suggestions for typing errors, sizes for people
  */
@@ -38,6 +39,7 @@
 #include <mergecraft/plugin.h>
 #include <mergecraft/random.h>
 #include <mergecraft/recipe.h>
+#include <mergecraft/search.h>
 #include <mergecraft/source.h>
 #include <mergecraft/state_dict.h>
 #include <mergecraft/testing.h>

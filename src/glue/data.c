@@ -314,6 +314,26 @@ void mc_glue_limit(mc_glue_data *data, size_t count)
         data->labelled += !isnan(data->examples[i].label);
 }
 
+mc_status mc_glue_select(const mc_glue_data *data, const size_t *indices, size_t count,
+                         mc_glue_data **out, mc_error *error)
+{
+    mc_glue_data *some = NULL;
+    /* Without parts: the texts belong to `data`. */
+    MC_TRY(mc_glue_data_new(data->task, 0, 0, &some, error));
+    some->path = mc_strdup(data->path);
+    some->examples = mc_alloc(count * sizeof *some->examples);
+    if (!some->path || !some->examples) {
+        mc_glue_data_free(some);
+        return mc_fail_memory(error);
+    }
+    for (; some->count < count; some->count++) {
+        some->examples[some->count] = data->examples[indices[some->count]];
+        some->labelled += !isnan(some->examples[some->count].label);
+    }
+    *out = some;
+    return MC_OK;
+}
+
 size_t mc_glue_unlabelled(const mc_glue_data *data)
 {
     return data->count - data->labelled;

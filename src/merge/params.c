@@ -418,6 +418,25 @@ static mc_params *step_of(mc_params *params, const char **name)
     return params; /* which reports the name as unknown */
 }
 
+/* Cuts the model off "weights[2]", which counts from 1. */
+static mc_status cut_input(const mc_params *params, char *name, size_t *input, mc_error *error)
+{
+    char *const bracket = strchr(name, '[');
+    char *end = NULL;
+    if (!bracket)
+        return MC_OK;
+    errno = 0;
+    const unsigned long model = strtoul(bracket + 1, &end, 10);
+    if (!isdigit((unsigned char)bracket[1]) || strcmp(end, "]") != 0 || errno != 0 || model < 1 ||
+        model > params->model_count)
+        return mc_fail(error, MC_USAGE,
+                       "%s: parameter '%s': expected a model from 1 to %zu in the brackets",
+                       params->method->name, name, params->model_count);
+    *bracket = '\0';
+    *input = model - 1;
+    return MC_OK;
+}
+
 static mc_status parse_setting(mc_params *params, const char *setting, mc_error *error)
 {
     const char *const equals = strchr(setting, '=');
@@ -428,7 +447,10 @@ static mc_status parse_setting(mc_params *params, const char *setting, mc_error 
     char *const name = mc_strndup(begin, (size_t)(equals - begin));
     if (!name)
         return mc_fail_memory(error);
-    const mc_status status = mc_params_set_text(step, name, MC_ALL_INPUTS, equals + 1, error);
+    size_t input = MC_ALL_INPUTS;
+    mc_status status = cut_input(step, name, &input, error);
+    if (status == MC_OK)
+        status = mc_params_set_text(step, name, input, equals + 1, error);
     mc_free(name);
     return status;
 }
@@ -457,15 +479,39 @@ static mc_status add_steps(mc_params *params, const mc_method *const *then, size
     return MC_OK;
 }
 
+/* Parses without checking that the values fit together. */
+static mc_status parse_settings(const mc_method *method, const mc_method *const *then,
+                                size_t then_count, const char *const *settings, size_t count,
+                                size_t model_count, mc_params **out, mc_error *error)
+{
+    MC_TRY(mc_params_new(method, model_count, out, error));
+    mc_status status = add_steps(*out, then, then_count, error);
+    for (size_t i = 0; i < count && status == MC_OK; i++)
+        status = parse_setting(*out, settings[i], error);
+    if (status == MC_OK)
+        return MC_OK;
+    mc_params_unref(*out);
+    *out = NULL;
+    return status;
+}
+
+mc_status mc_params_check_settings(const mc_method *method, const mc_method *const *then,
+                                   size_t then_count, const char *const *settings, size_t count,
+                                   size_t model_count, mc_error *error)
+{
+    mc_params *params = NULL;
+    MC_TRY(parse_settings(method, then, then_count, settings, count, model_count, &params, error));
+    mc_params_unref(params);
+    return MC_OK;
+}
+
 mc_status mc_params_parse_chain(const mc_method *method, const mc_method *const *then,
                                 size_t then_count, const char *const *settings, size_t count,
                                 size_t model_count, mc_params **out, mc_error *error)
 {
     mc_params *params = NULL;
-    MC_TRY(mc_params_new(method, model_count, &params, error));
-    mc_status status = add_steps(params, then, then_count, error);
-    for (size_t i = 0; i < count && status == MC_OK; i++)
-        status = parse_setting(params, settings[i], error);
+    mc_status status = MC_OK;
+    MC_TRY(parse_settings(method, then, then_count, settings, count, model_count, &params, error));
     for (const mc_params *step = params; step && status == MC_OK; step = step->then)
         status = mc_params_check(step, error);
     if (status != MC_OK) {

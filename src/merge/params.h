@@ -38,7 +38,7 @@ mc_status mc_params_new(const mc_method *method, size_t model_count, mc_params *
 
 /*
  * Parses "NAME=VALUE" settings and checks the result. For a per_input parameter, VALUE may be a
- * list of model_count values: "0.3,0.7" or "[0.3, 0.7]".
+ * list of model_count values: "0.3,0.7" or "[0.3, 0.7]"; "NAME[2]=VALUE" is that of model 2.
  * Errors: MC_USAGE  an unknown name (with a suggestion), a value of another type or out of range, a
  *                   list of another length than the models, a required parameter that is missing
  */
@@ -52,6 +52,14 @@ mc_status mc_params_parse(const mc_method *method, const char *const *settings, 
 mc_status mc_params_parse_chain(const mc_method *method, const mc_method *const *then,
                                 size_t then_count, const char *const *settings, size_t count,
                                 size_t model_count, mc_params **out, mc_error *error);
+
+/*
+ * Checks settings each by itself: whether required ones are missing, or values do not fit together,
+ * is left open.
+ */
+mc_status mc_params_check_settings(const mc_method *method, const mc_method *const *then,
+                                   size_t then_count, const char *const *settings, size_t count,
+                                   size_t model_count, mc_error *error);
 
 /*
  * Sets one value, from text as the command line has it or from a number (MC_FLAG: 0 or 1,

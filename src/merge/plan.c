@@ -1,5 +1,6 @@
 #include "merge/plan.h"
 
+#include "base/json.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "merge/agreement.h"
@@ -25,6 +26,14 @@ mc_status mc_plan_check_models(const mc_plan *plan, mc_error *error)
     for (size_t i = 0; i < plan->all_count; i++)
         MC_TRY(mc_model_check(plan->models[i], error));
     return MC_OK;
+}
+
+mc_status mc_plan_set_search(mc_plan *plan, const json_t *search, mc_error *error)
+{
+    char *const text = mc_json_write(search, JSON_COMPACT);
+    mc_free(plan->search);
+    plan->search = text;
+    return text ? MC_OK : mc_fail_memory(error);
 }
 
 /* Works on a list that a failure cut short: what was not copied is NULL. */
@@ -54,6 +63,7 @@ void mc_plan_free(mc_plan *plan)
     mc_free(plan->models);
     mc_report_free(plan->report);
     mc_free(plan->recipe);
+    mc_free(plan->search);
     mc_free(plan->parameters);
     mc_free(plan->tokenizer);
     mc_free(plan->method_origin);

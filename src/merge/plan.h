@@ -27,6 +27,7 @@ struct mc_plan {
     size_t side_count;
 
     char *recipe; /* verbatim; NULL: the plan is of one method */
+    char *search; /* of a search that chose the parameters, as JSON; NULL: there was none */
     bool no_card; /* README.md is not written */
 
     /* Of a plan of one method, for mc_plan_bind, model card and provenance; else NULL. */
@@ -64,6 +65,9 @@ typedef struct mc_plan_rows {
  * mc_plan_bind rejects such a plan: bind rows with mc_outputs_bind.
  */
 mc_status mc_plan_from_rows(mc_plan_rows *rows, mc_plan **out, mc_error *error);
+
+/* Records in mergecraft.json that a search chose the parameters. */
+mc_status mc_plan_set_search(mc_plan *plan, const json_t *search, mc_error *error);
 
 /* The model whose configuration and tokenizer the result has: the last unless another is kept. */
 const mc_model *mc_plan_last(const mc_plan *plan);

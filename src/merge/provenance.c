@@ -155,6 +155,10 @@ static json_t *provenance_json(const mc_plan *plan, const mc_run_options *option
     object = mc_json_put(object, "strict", json_boolean(plan->strict));
     object = mc_json_put(object, "tensors", json_integer((json_int_t)plan->outputs.count));
     object = mc_json_put(object, "report", report_json(plan->report));
+    if (plan->search) {
+        json_error_t ignored;
+        object = mc_json_put(object, "search", json_loads(plan->search, 0, &ignored));
+    }
     return mc_json_put(object, "files", files_json(folder));
 }
 
