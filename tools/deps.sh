@@ -28,6 +28,7 @@ pkg-config --exists libcurl 2> /dev/null || need libcurl4-openssl-dev
 pkg-config --exists libcrypto 2> /dev/null || need libssl-dev
 [ -e /usr/include/dnnl.h ] || need libdnnl-dev
 ldconfig -p | grep -qE 'lib(openblas|lapack)\.so' || need libopenblas0-pthread
+ldconfig -p | grep -q 'libnlopt\.so\.' || need libnlopt0
 pkg-config --exists cmocka 2> /dev/null || need libcmocka-dev
 for extra in "$@"; do
     case $extra in
