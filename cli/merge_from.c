@@ -1,6 +1,7 @@
 /* mergecraft merge --from: the settings of an earlier merge, from its mergecraft.json. */
 #include "merge.h"
 #include "output.h"
+#include "record.h"
 
 #include <mergecraft/plugin.h>
 #include <mergecraft/version.h>
@@ -17,24 +18,6 @@ static mc_status fail_record(const merge_settings *settings, const char *what, m
     mc_fail(error, MC_FORMAT, "%s", what);
     snprintf(error->file, sizeof error->file, "%s", settings->from);
     return MC_FORMAT;
-}
-
-static mc_status load(const merge_settings *settings, json_t **out, mc_error *error)
-{
-    json_error_t problem;
-    *out = json_load_file(settings->from, 0, &problem);
-    /* A missing file is reported as everywhere else, with a status of its own. */
-    if (!*out && access(settings->from, R_OK) != 0) {
-        mc_fail(error, MC_NOT_FOUND, "no such file");
-        snprintf(error->file, sizeof error->file, "%s", settings->from);
-        return MC_NOT_FOUND;
-    }
-    if (!*out)
-        return fail_record(settings, problem.text, error);
-    return json_is_array(json_object_get(*out, "models"))
-               ? MC_OK
-               : fail_record(settings, "expected a mergecraft.json, found no list of models",
-                             error);
 }
 
 /* ---- from the record to arguments ----------------------------------------------------------- */
@@ -60,25 +43,11 @@ static const char *own(merge_settings *settings, char *text)
     return text;
 }
 
-/*
- * How to open a recorded model. One from the Hub is pinned to its commit: "ORG/NAME@COMMIT", with
- * the adapters that followed its name.
- */
-static char *model_reference(const json_t *model)
-{
-    const char *const name = json_string_value(json_object_get(model, "name"));
-    const char *const repository = json_string_value(json_object_get(model, "repository"));
-    const char *const commit = json_string_value(json_object_get(model, "commit"));
-    if (!name || !repository || !commit)
-        return format_text("%s", name ? name : "");
-    return format_text("%s@%s%s", repository, commit, name + strcspn(name, "+"));
-}
-
 static void add_models(const json_t *models, merge_settings *settings, text_list *list)
 {
     size_t i;
     const json_t *model;
-    json_array_foreach(models, i, model) append(list, own(settings, model_reference(model)));
+    json_array_foreach(models, i, model) append(list, own(settings, record_model(model)));
 }
 
 static void add_params(const json_t *record, merge_settings *settings)
@@ -116,7 +85,7 @@ static void add_lists(const json_t *record, merge_settings *settings)
         const json_t *model;
         json_array_foreach(models, i, model)
         {
-            char *const one = model_reference(model);
+            char *const one = record_model(model);
             char *const longer = format_text("%s%s%s", list, i ? "," : "", one);
             free(one);
             free(list);
@@ -244,7 +213,7 @@ static mc_status take_record(const json_t *record, merge_settings *settings, tex
     add_lists(record, settings);
     take_numbers(record, settings);
     const json_t *const base = json_object_get(record, "base");
-    settings->base = json_is_object(base) ? own(settings, model_reference(base)) : NULL;
+    settings->base = json_is_object(base) ? own(settings, record_model(base)) : NULL;
     settings->keep = json_string_value(json_object_get(record, "keep"));
     const json_t *const tokenizer = json_object_get(record, "tokenizer");
     const json_int_t padding = json_integer_value(json_object_get(tokenizer, "pad_vocabulary"));
@@ -263,7 +232,7 @@ mc_status merge_take_record(merge_settings *settings, text_list *operands, json_
 {
     mc_status status = check_given(settings, operands, error);
     if (status == MC_OK)
-        status = load(settings, record, error);
+        status = record_load(settings->from, record, error);
     if (status != MC_OK)
         return status;
     warn_of_version(*record, settings);

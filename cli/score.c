@@ -4,84 +4,13 @@
 #include "lookup.h"
 #include "output.h"
 #include "progress.h"
+#include "written.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 /* ---- preparation ----------------------------------------------------------------------------- */
-
-static mc_status fail_write(const char *path, mc_error *error)
-{
-    /* Kept: mc_fail may change errno. */
-    const int code = errno;
-    mc_fail(error, code == ENOSPC ? MC_NO_SPACE : MC_IO, "cannot write: %s", strerror(code));
-    snprintf(error->file, sizeof error->file, "%s", path);
-    return error->code;
-}
-
-static bool is_same(const struct stat *a, const struct stat *b)
-{
-    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
-}
-
-static bool is_standard_output(const struct stat *status)
-{
-    struct stat output;
-    return fstat(STDOUT_FILENO, &output) == 0 && is_same(status, &output);
-}
-
-/* The target of a link: it is replaced, and the link stays. The caller frees it. */
-static char *follow_links(const char *path)
-{
-    /* NULL if the target does not exist yet; the path is then used as it is. */
-    char *const real = realpath(path, NULL);
-    return real ? real : format_text("%s", path);
-}
-
-static mc_status check_folder_of(const char *path, mc_error *error)
-{
-    char *const folder = follow_links(path), *const slash = strrchr(folder, '/');
-    if (slash)
-        /* "/NAME" lies in "/". */
-        slash[slash == folder] = '\0';
-    const int result = access(slash ? folder : ".", W_OK | X_OK);
-    const mc_status status = result == 0 ? MC_OK : fail_write(path, error);
-    free(folder);
-    return status;
-}
-
-/* Fails before models are opened and minutes are spent on scores that cannot be written. */
-static mc_status check_predictions(const score_settings *settings, mc_error *error)
-{
-    const char *const path = settings->predictions;
-    struct stat status, data;
-    if (!*path || strcmp(path, "-") == 0)
-        return mc_fail(error, MC_USAGE,
-                       "--predictions: expected a file, such as /dev/stdout, found '%s'", path);
-    if (stat(path, &status) != 0)
-        return check_folder_of(path, error);
-    /* The predictions would replace the examples. */
-    if (settings->data && stat(settings->data, &data) == 0 && is_same(&status, &data))
-        return mc_fail(error, MC_USAGE,
-                       "--predictions: expected another file than that of the examples, found '%s'",
-                       path);
-    if (is_standard_output(&status))
-        return MC_OK;
-    if (S_ISREG(status.st_mode) && !settings->overwrite) {
-        mc_fail(error, MC_EXISTS, "the file of --predictions exists; --overwrite replaces it");
-        snprintf(error->file, sizeof error->file, "%s", path);
-        return MC_EXISTS;
-    }
-    if (S_ISREG(status.st_mode))
-        return check_folder_of(path, error);
-    /* For fail_write: access succeeds for a folder. */
-    errno = EISDIR;
-    return !S_ISDIR(status.st_mode) && access(path, W_OK) == 0 ? MC_OK : fail_write(path, error);
-}
 
 static mc_status load_default(score_job *job, const common_options *common, mc_error *error)
 {
@@ -103,7 +32,8 @@ mc_status score_prepare(const score_settings *settings, const common_options *co
     if (status == MC_OK && settings->task)
         status = find_split(job->task, settings->split, &job->split, error);
     if (status == MC_OK && settings->predictions)
-        status = check_predictions(settings, error);
+        status = written_check("--predictions", settings->predictions, settings->overwrite,
+                               settings->data, error);
     if (status != MC_OK || !settings->task)
         return status;
     status = settings->data ? mc_glue_load(job->task, settings->data, job->split, &job->data, error)
@@ -158,8 +88,15 @@ static json_t *json_prediction(const score_job *job, const mc_evaluation *result
                      json_value(job->task, result->predictions[index]), "scores", scores);
 }
 
-static bool write_lines(const score_job *job, const mc_evaluation *result, FILE *file)
+typedef struct scored {
+    const score_job *job;
+    const mc_evaluation *result;
+} scored;
+
+static bool write_lines(const void *arg, FILE *file)
 {
+    const score_job *const job = ((const scored *)arg)->job;
+    const mc_evaluation *const result = ((const scored *)arg)->result;
     bool written = true;
     for (size_t i = 0; i < result->examples && written; i++) {
         json_t *const line = json_prediction(job, result, i);
@@ -169,59 +106,6 @@ static bool write_lines(const score_job *job, const mc_evaluation *result, FILE 
         json_decref(line);
     }
     return written;
-}
-
-/* Writes to a temporary file and renames it when it is complete. */
-static mc_status write_file(const char *path, const score_job *job, const mc_evaluation *result,
-                            mc_error *error)
-{
-    char *const target = follow_links(path);
-    /* The process id keeps two runs apart; rename replaces the target in one step. */
-    char *const partial = format_text("%s.%ld.partial", target, (long)getpid());
-    /* "e": closed in programs that are started. */
-    FILE *const file = fopen(partial, "we");
-    bool written = file && write_lines(job, result, file);
-    /* A full disk may show only when the buffer is flushed. */
-    if (file && fclose(file) != 0)
-        written = false;
-    const mc_status status = written && rename(partial, target) == 0 ? MC_OK
-                                                                     : fail_write(path, error);
-    if (status != MC_OK && file)
-        unlink(partial);
-    free(partial);
-    free(target);
-    return status;
-}
-
-/* Devices and pipes are written to directly: they must not be replaced by a file. */
-static mc_status write_stream(const char *path, const score_job *job, const mc_evaluation *result,
-                              mc_error *error)
-{
-    FILE *const file = fopen(path, "we");
-    bool written = file && write_lines(job, result, file);
-    if (file && fclose(file) != 0)
-        written = false;
-    return written ? MC_OK : fail_write(path, error);
-}
-
-/*
- * Where predictions go:
- *
- *   no such file, a regular file   a partial file beside it, renamed when it is complete
- *   standard output                stdout, before the score is printed
- *   a device or pipe               opened and written directly
- */
-static mc_status write_predictions(const char *path, const score_job *job,
-                                   const mc_evaluation *result, mc_error *error)
-{
-    struct stat status;
-    if (stat(path, &status) != 0)
-        return write_file(path, job, result, error);
-    /* The score is printed after the predictions, also if standard output is a file. */
-    if (is_standard_output(&status))
-        return write_lines(job, result, stdout) ? MC_OK : fail_write(path, error);
-    return S_ISREG(status.st_mode) ? write_file(path, job, result, error)
-                                   : write_stream(path, job, result, error);
 }
 
 /* ---- the score ------------------------------------------------------------------------------- */
@@ -287,7 +171,7 @@ mc_status score_run(const score_settings *settings, const score_job *job,
     if (!common->quiet)
         say_what_was_noticed(job, pipeline, out);
     if (settings->predictions)
-        status = write_predictions(settings->predictions, job, out, error);
+        status = written_make(settings->predictions, write_lines, &(scored){job, out}, error);
     if (status != MC_OK)
         mc_evaluation_free(out);
     return status;
