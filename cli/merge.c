@@ -2,7 +2,9 @@
 #include "merge.h"
 #include "output.h"
 #include "progress.h"
+#include "report.h"
 #include "signals.h"
+#include "written.h"
 
 #include <stdlib.h>
 
@@ -101,6 +103,9 @@ static const option options[] = {
      "f32"},
     {"predictions", '\0', OPTION_TEXT, AT(score.predictions), "FILE",
      "write the predictions of --eval as JSON lines"},
+    {"report", '\0', OPTION_TEXT, AT(report), "FILE", "write an HTML report on the merge",
+     .details = "One page, as mergecraft report writes it. The models are read once more for the "
+                "comparison. Needs --output."},
     COMMON_OPTIONS("The object has output, method, parameters, models, base, sides, warnings, "
                    "tensors, bytes_read, "
                    "bytes_written, bytes_resumed and seconds; with --dry-run the plan and the "
@@ -182,14 +187,35 @@ static mc_status run_plan(merge_job *job, mc_run_options *run, mc_error *error)
     if (status != MC_OK)
         return status;
     merge_print_warnings(job, printed); /* what only the values show */
+    if (settings->report) {
+        const report_job report = {.common = &settings->common,
+                                   .folder = settings->output,
+                                   .output = settings->report,
+                                   .compare = true,
+                                   .threads = settings->threads};
+        status = report_write(&report, error);
+    }
+    if (status != MC_OK)
+        return status;
     return merge_print_result(job, &result, error);
+}
+
+static mc_status check_report(const merge_settings *settings, mc_error *error)
+{
+    if (settings->report && !settings->output)
+        return mc_fail(error, MC_USAGE, "--report needs an output folder: give it with -o DIR");
+    return settings->report
+               ? written_check("--report", settings->report, settings->overwrite, NULL, error)
+               : MC_OK;
 }
 
 static mc_status merge(merge_job *job, const text_list *operands, mc_error *error)
 {
     const merge_settings *const settings = job->settings;
     mc_run_options run = merge_run_options(settings);
-    const mc_status status = merge_prepare(job, operands, error);
+    mc_status status = check_report(settings, error);
+    if (status == MC_OK)
+        status = merge_prepare(job, operands, error);
     if (status != MC_OK)
         return status;
     merge_print_warnings(job, 0);

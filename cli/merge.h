@@ -15,6 +15,7 @@ enum { MERGE_MAX_THEN = 8 };
 typedef struct merge_settings {
     common_options common;
     const char *output, *base, *dtype, *keep, *from, *tokenizer, *chat_template, *stages;
+    const char *report; /* file of the HTML report */
     text_list params, passthrough, exclude, tokens, sides, then, matrices;
     text_list owned; /* texts of --from */
     int64_t shard_size, memory;

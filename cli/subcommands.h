@@ -8,8 +8,8 @@
 /* clang-format off */
 #define SUBCOMMANDS(X)                                                                             \
     X(merge) X(lora) X(check) X(mergekit_yaml) X(mergekit_multi) X(mergekit_pytorch) X(search)     \
-    X(bench) X(eval) X(observe) X(classify) X(methods) X(inspect) X(compare) X(verify) X(download) \
-    X(upload) X(clean) X(help)
+    X(bench) X(eval) X(observe) X(classify) X(methods) X(inspect) X(compare) X(report) X(verify)   \
+    X(download) X(upload) X(clean) X(help)
 /* clang-format on */
 
 #define X(name_) extern const subcommand subcommand_##name_;

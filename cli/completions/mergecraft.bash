@@ -71,6 +71,7 @@ _mergecraft_value()
     "merge --split") ;;
     "merge --eval-dtype") _mergecraft_offer "$3" words "f32 bf16 int8" ;;
     "merge --predictions") _mergecraft_offer "$3" files ;;
+    "merge --report") _mergecraft_offer "$3" files ;;
     "lora --output" | "lora -o") _mergecraft_offer "$3" folders ;;
     "lora --base") _mergecraft_offer "$3" files ;;
     "lora --param" | "lora -p") ;;
@@ -169,6 +170,9 @@ _mergecraft_value()
     "compare --by") _mergecraft_offer "$3" words "block role tensor total" ;;
     "compare --exclude") ;;
     "compare --threads") ;;
+    "report --output" | "report -o") _mergecraft_offer "$3" files ;;
+    "report --journal") _mergecraft_offer "$3" files ;;
+    "report --threads") ;;
     "download --dataset") _mergecraft_offer "$3" words "cola sst2 mrpc qqp stsb mnli mnli_matched mnli_mismatched qnli rte wnli ax" ;;
     "download --split") ;;
     "upload --branch") ;;
@@ -204,12 +208,13 @@ _mergecraft_operand()
     "methods 0") _mergecraft_offer "$3" methods ;;
     "inspect 0") _mergecraft_offer "$3" files ;;
     "compare "*) _mergecraft_offer "$3" files ;;
+    "report 0") _mergecraft_offer "$3" files ;;
     "verify 0") _mergecraft_offer "$3" folders ;;
     "download "*) ;;
     "upload 0") _mergecraft_offer "$3" folders ;;
     "upload 1") ;;
     "clean "*) _mergecraft_offer "$3" folders ;;
-    "help 0") _mergecraft_offer "$3" words "merge lora check mergekit-yaml mergekit-multi mergekit-pytorch search bench eval observe classify methods inspect compare verify download upload clean help" ;;
+    "help 0") _mergecraft_offer "$3" words "merge lora check mergekit-yaml mergekit-multi mergekit-pytorch search bench eval observe classify methods inspect compare report verify download upload clean help" ;;
     esac
 }
 
@@ -217,7 +222,7 @@ _mergecraft_operand()
 _mergecraft_options()
 {
     case $1 in
-    merge) _mergecraft_words "$2" " --output -o --from --base --param -p --passthrough --allow-unused --exclude --keep-head --then --matrices --side --tokenizer --token --pad-vocab --chat-template --stats --dtype --shard-size --keep-stages --seed --strict --dry-run --overwrite --no-sync --memory --threads --eval --data --task --text --pair --examples --split --eval-dtype --predictions --json --quiet -q --verbose -v --help -h --version" ;;
+    merge) _mergecraft_words "$2" " --output -o --from --base --param -p --passthrough --allow-unused --exclude --keep-head --then --matrices --side --tokenizer --token --pad-vocab --chat-template --stats --dtype --shard-size --keep-stages --seed --strict --dry-run --overwrite --no-sync --memory --threads --eval --data --task --text --pair --examples --split --eval-dtype --predictions --report --json --quiet -q --verbose -v --help -h --version" ;;
     lora) _mergecraft_words "$2" " --output -o --base --param -p --rank -r --energy --max-rank --exact --exclude --save --embeddings --dtype --shard-size --seed --strict --dry-run --overwrite --no-sync --memory --threads --json --quiet -q --verbose -v --help -h --version" ;;
     check) _mergecraft_words "$2" " --strict --json --quiet -q --verbose -v --help -h --version" ;;
     mergekit-yaml) _mergecraft_words "$2" " --out-shard-size --random-seed --num-threads -j --copy-tokenizer --write-model-card --safe-serialization --unsafe-truncate-embeddings --transformers-cache --allow-crimes --trust-remote-code --cuda --low-cpu-memory --lazy-unpickle --read-to-gpu --multi-gpu --gpu-rich --async-write --clone-tensors --device --lora-merge-cache --lora-merge-dtype --write-threads --json --quiet -q --verbose -v --help -h --version" ;;
@@ -231,6 +236,7 @@ _mergecraft_options()
     methods) _mergecraft_words "$2" " --names --json --quiet -q --verbose -v --help -h --version" ;;
     inspect) _mergecraft_words "$2" " --summary --json --quiet -q --verbose -v --help -h --version" ;;
     compare) _mergecraft_words "$2" " --base --by --exclude --csv --threads --json --quiet -q --verbose -v --help -h --version" ;;
+    report) _mergecraft_words "$2" " --output -o --journal --no-compare --overwrite --threads --json --quiet -q --verbose -v --help -h --version" ;;
     verify) _mergecraft_words "$2" " --json --quiet -q --verbose -v --help -h --version" ;;
     download) _mergecraft_words "$2" " --dataset --split --json --quiet -q --verbose -v --help -h --version" ;;
     upload) _mergecraft_words "$2" " --branch --message -m --private --dry-run --json --quiet -q --verbose -v --help -h --version" ;;
@@ -239,7 +245,7 @@ _mergecraft_options()
     esac
 }
 
-_mergecraft_subcommands="merge lora check mergekit-yaml mergekit-multi mergekit-pytorch search bench eval observe classify methods inspect compare verify download upload clean help --help -h --version"
+_mergecraft_subcommands="merge lora check mergekit-yaml mergekit-multi mergekit-pytorch search bench eval observe classify methods inspect compare report verify download upload clean help --help -h --version"
 
 # Sets `operands` to the number of operands between the subcommand and the cursor.
 _mergecraft_count_operands()

@@ -41,6 +41,9 @@ MC_API void mc_comparison_free(mc_comparison *comparison);
 
 /* Number of models that are compared, without the base or the first model in its place. */
 MC_API size_t mc_comparison_models(const mc_comparison *comparison);
+/* Whether there was a base; otherwise the first model took its place. */
+MC_API bool mc_comparison_has_base(const mc_comparison *comparison);
+/* The name of a model; of the base, or the first model, at index mc_comparison_models. */
 MC_API const char *mc_comparison_model(const mc_comparison *comparison, size_t index);
 
 /* One tensor, or the sum of several. The arrays are valid as long as their owner. */

@@ -10,6 +10,7 @@
  *     tile.h, random.h   arithmetic on tiles and random numbers, for methods
  *     merge.h            dict_map, model_merge, plans
  *     compare.h          how models differ
+ *     report.h           HTML reports on merges and searches
  *     lora.h             LoRA adapters: merged into one, extracted from a fine-tuned model
  *     recipe.h           recipes in YAML, as mergekit reads them
  *     plugin.h           methods from C files and shared objects
@@ -39,6 +40,7 @@
 #include <mergecraft/plugin.h>
 #include <mergecraft/random.h>
 #include <mergecraft/recipe.h>
+#include <mergecraft/report.h>
 #include <mergecraft/search.h>
 #include <mergecraft/source.h>
 #include <mergecraft/state_dict.h>

@@ -36,6 +36,7 @@ typedef struct pair_row {
 struct mc_comparison {
     const mc_model **models; /* compared ones, then the base */
     size_t model_count;      /* without the base */
+    bool has_base;           /* false: the first model is in its place */
     pair_row *rows;          /* in the order of the base's tensors */
     size_t count, capacity;
     mc_report *report;
@@ -345,6 +346,7 @@ static mc_status take_models(mc_comparison *c, const mc_compare_input *input, mc
         return mc_fail(error, MC_USAGE, "expected %s, found %zu",
                        input->base ? "models to compare with the base" : "two models or more",
                        input->model_count);
+    c->has_base = input->base != NULL;
     c->model_count = input->model_count - first;
     c->models = mc_alloc((c->model_count + 1) * sizeof *c->models);
     if (!c->models)
@@ -401,6 +403,11 @@ mc_status mc_compare(const mc_compare_input *input, const mc_run_options *option
 size_t mc_comparison_models(const mc_comparison *comparison)
 {
     return comparison->model_count;
+}
+
+bool mc_comparison_has_base(const mc_comparison *comparison)
+{
+    return comparison->has_base;
 }
 
 const char *mc_comparison_model(const mc_comparison *comparison, size_t index)

@@ -124,6 +124,16 @@ static json_t *add_method(json_t *object, const mc_plan *plan)
     return object;
 }
 
+/* Names of the tensors that were not merged but made by this action. */
+static json_t *names_json(const mc_plan *plan, mc_action action)
+{
+    json_t *names = json_array();
+    for (size_t i = 0; i < plan->outputs.count; i++)
+        if (plan->outputs.rows[i].action == action)
+            names = mc_json_append(names, mc_json_text(plan->outputs.rows[i].name));
+    return names;
+}
+
 /* The files of the result beside this one. */
 static json_t *files_json(const mc_folder *folder)
 {
@@ -154,6 +164,8 @@ static json_t *provenance_json(const mc_plan *plan, const mc_run_options *option
     object = mc_json_put(object, "shard_size", json_integer(mc_save_shard_size(options)));
     object = mc_json_put(object, "strict", json_boolean(plan->strict));
     object = mc_json_put(object, "tensors", json_integer((json_int_t)plan->outputs.count));
+    object = mc_json_put(object, "averaged", names_json(plan, MC_ACTION_MEAN));
+    object = mc_json_put(object, "copied", names_json(plan, MC_ACTION_COPY));
     object = mc_json_put(object, "report", report_json(plan->report));
     if (plan->search) {
         json_error_t ignored;

@@ -98,12 +98,16 @@ static mc_status make_card(const char *folder, const char *card, const mc_score 
 static json_t *scores_json(const mc_score *scores, size_t count)
 {
     json_t *list = json_array();
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
+        const mc_score *const one = &scores[i];
+        json_t *const error = isfinite(one->standard_error) ? json_real(one->standard_error)
+                                                            : json_null();
         list = mc_json_append(
             list,
-            json_pack("{s:o, s:o, s:I, s:o, s:f}", "task", mc_json_text(scores[i].task), "split",
-                      mc_json_text(scores[i].split), "examples", (json_int_t)scores[i].examples,
-                      "metric", mc_json_text(scores[i].metric), "value", scores[i].value));
+            json_pack("{s:o, s:o, s:I, s:o, s:f, s:o}", "task", mc_json_text(one->task), "split",
+                      mc_json_text(one->split), "examples", (json_int_t)one->examples, "metric",
+                      mc_json_text(one->metric), "value", one->value, "standard_error", error));
+    }
     return list;
 }
 
