@@ -1,9 +1,10 @@
-"""`mergecraft compare` of three checkpoints against the floor: reading them once on one thread (floor.c).
+"""`mergecraft compare` of three checkpoints against the floor: reading them once on one thread
+(floor.c).
 
 compare.py BUILD INPUTS [--runs N]    INPUTS: the folder of make_inputs.py, with llama-0 to llama-2
 
-Files in the page cache; floor and compare in turn; medians. `cpu` is processor time divided by the number of
-threads: what compare takes on a machine with nothing else to do.
+Files in the page cache; floor and compare in turn; medians. `cpu` is processor time divided by the
+number of threads: what compare takes on a machine with nothing else to do.
 """
 
 import argparse
@@ -51,7 +52,8 @@ def main() -> None:
     for name, taken in costs.items():
         wall = statistics.median(w for w, _ in taken)
         cpu = statistics.median(c for _, c in taken) / (1 if name == "floor" else threads)
-        measure.row([name, f"{wall:.2f}", f"{cpu:.2f}", f"{wall / floor:.2f}", f"{cpu / floor:.2f}"])
+        measure.row([name, f"{wall:.2f}", f"{cpu:.2f}", f"{wall / floor:.2f}",
+                     f"{cpu / floor:.2f}"])
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ def main() -> None:
     assert "default-src 'none'" in page.policy
     digest = base64.b64encode(hashlib.sha256(page.script.encode()).digest()).decode()
     assert not page.script or f"'sha256-{digest}'" in page.policy, f"the script has {digest}"
-    assert not re.search(r"url\(|@import|https?:", source.replace(page.policy, "")), "refers outside"
+    assert not re.search(r"url\(|@import|https?:", source), "refers to something outside"
     text = "".join(page.text)
     for wanted in sys.argv[2:]:
         assert wanted in text, f"not shown: {wanted}"
