@@ -25,6 +25,7 @@ TYPES = {
     "base_index": "int | None",
     "base_model": "Any",
     "out": "str | os.PathLike[str] | None",
+    "dry_run": "bool",
     "dtype": "Any",
     "seed": "int",
     "strict": "bool",

@@ -74,6 +74,7 @@ mc_state_dict *core_dict_of(PyObject *object);
 PyObject *core_model(mc_model *model); /* takes it over */
 const mc_model *core_model_of(PyObject *object);
 const mc_method *core_method_of(PyObject *object);
+PyObject *core_plan(mc_plan *plan, PyObject *keep); /* takes it over */
 /* The examples of a Data and their task; NULL with an exception. */
 const mc_glue_data *core_data_of(PyObject *object, const mc_glue_task **task);
 /* A dict of (value, standard error). */
@@ -133,6 +134,7 @@ int core_add_dict(PyObject *module);
 int core_add_model(PyObject *module);
 int core_add_method(PyObject *module);
 int core_add_plan(PyObject *module);
+int core_add_recipe(PyObject *module);
 int core_add_lora(PyObject *module);
 int core_add_observe(PyObject *module);
 int core_add_pipeline(PyObject *module);

@@ -221,6 +221,18 @@ static PyObject *new_plan(PyTypeObject *type, PyObject *args, PyObject *keywords
     return NULL;
 }
 
+PyObject *core_plan(mc_plan *plan, PyObject *keep)
+{
+    plan_object *const self = (plan_object *)PyType_GenericAlloc(plan_type, 0);
+    if (!self) {
+        mc_plan_free(plan);
+        return NULL;
+    }
+    self->plan = plan;
+    self->method = Py_NewRef(keep);
+    return (PyObject *)self;
+}
+
 static void plan_dealloc(PyObject *object)
 {
     plan_object *const self = (plan_object *)object;
@@ -307,12 +319,32 @@ static PyObject *plan_run(PyObject *self, PyObject *args, PyObject *keywords)
     Py_RETURN_NONE;
 }
 
-static PyMethodDef plan_methods[] = {{"run", (PyCFunction)(void (*)(void))plan_run,
-                                      METH_VARARGS | METH_KEYWORDS,
-                                      "run(folder, threads=0, memory=0, shard_size=0, "
-                                      "overwrite=False, sync=True, progress=None)\n--\n\n"
-                                      "Writes the merged model to a new folder."},
-                                     {0}};
+static PyObject *plan_json(PyObject *self, PyObject *args, PyObject *keywords)
+{
+    static char *names[] = {"threads", "memory", NULL};
+    core_run_arguments a = {.sync = 1, .progress = Py_None};
+    core_run run;
+    char *json = NULL;
+    mc_error error = MC_ERROR_NONE;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "|iL", names, &a.threads, &a.memory))
+        return NULL;
+    const mc_run_options options = core_run_options(&a, &run);
+    if (mc_plan_json(of(self), &options, &json, &error) != MC_OK)
+        return core_raise(&error);
+    PyObject *const text = PyUnicode_FromString(json);
+    mc_plan_json_free(json);
+    return text;
+}
+
+static PyMethodDef plan_methods[] = {
+    {"json", (PyCFunction)(void (*)(void))plan_json, METH_VARARGS | METH_KEYWORDS,
+     "json(threads=0, memory=0)\n--\n\n"
+     "The plan as the text of one JSON object."},
+    {"run", (PyCFunction)(void (*)(void))plan_run, METH_VARARGS | METH_KEYWORDS,
+     "run(folder, threads=0, memory=0, shard_size=0, "
+     "overwrite=False, sync=True, progress=None)\n--\n\n"
+     "Writes the merged model to a new folder."},
+    {0}};
 
 static PyType_Slot plan_slots[] = {{Py_tp_doc,
                                     "Plan(method, models, base, params, passthrough, seed, strict, "

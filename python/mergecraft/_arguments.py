@@ -29,6 +29,7 @@ COMMON = (
     "base_index",
     "base_model",
     "out",
+    "dry_run",
     "dtype",
     "seed",
     "strict",
@@ -65,6 +66,7 @@ class Options:
         self.seed = whole("seed", given.get("seed"), -(2**63), 2**64 - 1) % 2**64
         self.strict = bool(given.get("strict", False))
         self.verbose = given.get("verbose")
+        self.dry_run = bool(given.get("dry_run", False))
         self.out = None if given.get("out") is None else _tensors.path_of(given["out"], "out")
         self.run: dict[str, Any] = {
             name: whole(name, given[name], *limits)

@@ -120,6 +120,7 @@ class Plan:
     def lines(self) -> list[tuple[str, str, str]]: ...
     @property
     def dict(self) -> Dict: ...
+    def json(self, threads: int = 0, memory: int = 0) -> str: ...
     def run(
         self,
         folder: str | os.PathLike[str],
@@ -130,6 +131,24 @@ class Plan:
         sync: bool = True,
         progress: _Progress = None,
     ) -> None: ...
+
+@final
+class Recipe:
+    def __init__(self, name: str, text: str) -> None: ...
+    @property
+    def warnings(self) -> list[str]: ...
+    @property
+    def models(self) -> list[str]: ...
+    @property
+    def stages(self) -> list[str | None]: ...
+    def plan(
+        self,
+        seed: int,
+        headers_only: bool,
+        card: bool,
+        tokenizer: bool,
+        progress: _Progress = None,
+    ) -> Plan: ...
 
 class Lora:
     @property

@@ -326,6 +326,8 @@ class Merge:
         base_index: the index of the base in the list. base_model: a base outside the list.
         out: a folder to write the result to instead of returning it, as to_folder does. With it
             shard_size (bytes), overwrite, sync (False: do not flush data to the disk).
+        dry_run: return the plan as a dict instead of merging: method, parameters, models, warnings,
+            bytes, memory, and under 'plan' each tensor with its dtype, shape and how it is made.
         task: the pipeline to make ('text-classification'); by default that of the configuration.
         device: where the result goes. dtype: of the result's float tensors ('bf16'). seed: of
             methods that draw random numbers.
@@ -384,10 +386,14 @@ class Merge:
 
         first: the first of the user's models, which orders the names of a dict.
         """
+        import json
+
         before = plan.report
         for line in before:
             warn(line)
         run = {**options.run, **({"threads": threads} if threads else {})}
+        if options.dry_run:
+            return json.loads(plan.json(**run))
         with Progress(self.__name__, options.verbose) as progress:
             if options.out is not None:
                 plan.run(options.out, progress=progress, **run, **options.files)
@@ -508,7 +514,7 @@ class FunctionMerge(Merge):
         for name in kwargs:
             if name not in COMMON and not self.callee.accepts(name):
                 raise unknown_keyword(self.__name__, name, [*self.callee.names[1:], *COMMON])
-        hidden = ("passthrough_layers", "passthrough", "verbose", "out", "base_model")
+        hidden = ("passthrough_layers", "passthrough", "verbose", "out", "dry_run", "base_model")
         named = self.callee.names
         return {
             name: value

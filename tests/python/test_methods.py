@@ -231,6 +231,8 @@ def test_the_methods_of_mergekit():
 
     for name in mergecraft.mergekit.__all__:
         method = getattr(mergecraft.mergekit, name)
+        if not isinstance(method, mergecraft.Method):  # run_merge and its classes
+            continue
         assert method._core.family == "mergekit" and inspect.signature(method)
         assert pickle.loads(pickle.dumps(method)) is method
     models = vectors([1.0, 2.0], [3.0, 4.0])

@@ -1,0 +1,221 @@
+"""Recipes in Python: the classes and the function that mergekit's callers use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+
+from . import _core, _tensors
+from ._arguments import whole
+from ._errors import ArgumentError, UsageError, unknown_keyword, warn
+from ._progress import Progress
+
+TYPE_CHECKING = False  # spares the import of typing at run time
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from typing import Any
+
+_NAME = "recipe.yml"  # of a configuration in errors
+
+
+class MergeConfiguration:
+    """A recipe as mergekit's configuration: its keys are attributes.
+
+    Made from keywords, by model_validate(dict) or from_yaml(text). Checked when it is made; models
+    are opened by run_merge.
+
+    Raises:
+        FormatError (a ValueError): not a recipe. UnsupportedError: an unknown method.
+    """
+
+    def __init__(self, **fields: Any) -> None:
+        self._fields = {name: value for name, value in fields.items() if value is not None}
+        self._text = _yaml(self._fields)
+        self._parse()
+
+    @classmethod
+    def model_validate(cls, obj: Any) -> MergeConfiguration:
+        """Returns the configuration of a dict; a configuration stays as it is."""
+        if isinstance(obj, cls):
+            return obj
+        if not isinstance(obj, Mapping):
+            raise ArgumentError(f"expected a dict, found {type(obj).__name__}")
+        return cls(**obj)
+
+    @classmethod
+    def from_yaml(cls, text: str) -> MergeConfiguration:
+        """Returns the configuration of a recipe's text, which may have several documents."""
+        if not isinstance(text, str):
+            raise ArgumentError(f"expected a text, found {type(text).__name__}")
+        made = cls.__new__(cls)
+        made._fields, made._text = {}, text
+        made._parse()
+        return made
+
+    def _parse(self) -> _core.Recipe:
+        return _core.Recipe(_NAME, self._text)
+
+    def to_yaml(self) -> str:
+        """Returns the recipe's text, which is written to mergekit_config.yml."""
+        return self._text
+
+    def model_dump(self) -> dict[str, Any]:
+        """Returns the keys that were given."""
+        import copy
+
+        return copy.deepcopy(self._fields)
+
+    def referenced_models(self) -> list[str]:
+        """Returns the models that the recipe names, each once."""
+        return self._parse().models
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("_") and name in self._fields:
+            return self._fields[name]
+        raise AttributeError(f"the configuration has no '{name}'")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, MergeConfiguration) and self._text == other._text
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __reduce__(self) -> Any:
+        return MergeConfiguration.from_yaml, (self._text,), {"_fields": self._fields}
+
+    def __repr__(self) -> str:
+        return f"<MergeConfiguration of {len(self.referenced_models())} models>"
+
+
+class MergeOptions:
+    """mergekit's options; those about GPUs, adapters' caches and laziness have no effect here.
+
+    Attributes:
+        copy_tokenizer, write_model_card: what is written beside the weights.
+        out_shard_size: bytes of the largest file of weights. random_seed: of random methods.
+        num_threads: worker threads; None: all CPUs. transformers_cache: folder for downloads.
+        quiet: show no progress.
+
+    Raises:
+        UsageError: safe_serialization=False or unsafe_truncate_embeddings=True.
+    """
+
+    allow_crimes: bool = False
+    unsafe_truncate_embeddings: bool = False
+    transformers_cache: str | None = None
+    lora_merge_cache: str | None = None
+    lora_merge_dtype: str | None = None
+    cuda: bool = False
+    device: str | None = None
+    low_cpu_memory: bool = False
+    out_shard_size: int = 5_000_000_000
+    copy_tokenizer: bool = True
+    clone_tensors: bool = False
+    trust_remote_code: bool = False
+    random_seed: int | None = None
+    lazy_unpickle: bool = False
+    write_model_card: bool = True
+    safe_serialization: bool = True
+    verbosity: int = 0
+    quiet: bool = False
+    read_to_gpu: bool = False
+    multi_gpu: bool = False
+    num_threads: int | None = None
+    gpu_rich: bool = False
+    async_write: bool = False
+    write_threads: int = 1
+
+    def __init__(self, **values: Any) -> None:
+        for name, value in values.items():
+            if name not in MergeOptions.__annotations__:
+                raise unknown_keyword("MergeOptions", name, MergeOptions.__annotations__)
+            setattr(self, name, value)
+        if not self.safe_serialization:
+            raise UsageError("safe_serialization: only safetensors are written")
+        if self.unsafe_truncate_embeddings:
+            raise UsageError(
+                "unsafe_truncate_embeddings is not supported: align vocabularies with "
+                "'tokenizer_source' in the recipe"
+            )
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"MergeOptions({values})"
+
+
+def run_merge(
+    merge_config: MergeConfiguration | Mapping[str, Any],
+    out_path: str | os.PathLike[str],
+    options: MergeOptions | None = None,
+    config_source: str | None = None,
+) -> None:
+    """Merges what a recipe describes into a folder; a model in it is replaced.
+
+    config_source: the recipe's text, written to mergekit_config.yml in place of the
+    configuration's; by default the configuration is written as YAML.
+
+    Raises:
+        NotFoundError, FormatError, MismatchError: the models, with the line of the recipe.
+        ExistsError: the folder holds something else than a model.
+    """
+    config = MergeConfiguration.model_validate(merge_config)
+    if config_source is not None:
+        config = MergeConfiguration.from_yaml(config_source)
+    options = MergeOptions() if options is None else options
+    seed = whole("random_seed", options.random_seed, 0, 2**64 - 1)
+    folder = _tensors.path_of(out_path, "out_path")
+    run: dict[str, Any] = {
+        "threads": whole("num_threads", options.num_threads),
+        "shard_size": whole("out_shard_size", options.out_shard_size, 1, 2**63 - 1),
+    }
+    verbose = False if options.quiet else None
+    how = (bool(options.write_model_card), bool(options.copy_tokenizer))
+    with _cache(options.transformers_cache), Progress("downloading", verbose) as progress:
+        if not all(os.path.exists(name) for name in config.referenced_models()):
+            config._parse().plan(seed, True, *how)  # errors before values are downloaded
+        plan = config._parse().plan(seed, False, *how, progress)
+    for line in plan.report:
+        warn(line)
+    with Progress("merging", verbose) as progress:
+        plan.run(folder, overwrite=True, progress=progress, **run)
+
+
+def _cache(folder: str | None) -> AbstractContextManager[None]:
+    """Downloads to a folder meanwhile: the library reads the variable when it opens a model."""
+    import contextlib
+
+    @contextlib.contextmanager
+    def changed() -> Iterator[None]:
+        before = os.environ.get("HF_HUB_CACHE")
+        if folder is not None:
+            os.environ["HF_HUB_CACHE"] = os.fspath(folder)
+        try:
+            yield
+        finally:
+            if folder is not None:
+                os.environ.pop("HF_HUB_CACHE")
+                if before is not None:
+                    os.environ["HF_HUB_CACHE"] = before
+
+    return changed()
+
+
+def _yaml(fields: Mapping[str, Any]) -> str:
+    """Returns YAML: by PyYAML if it is installed, else JSON, which YAML includes."""
+    import json
+
+    # Through JSON: subclasses of dict and str, tuples, paths and dtypes become plain values.
+    text = json.dumps(fields, ensure_ascii=False, indent=2, default=_plain)
+    if not _tensors.is_installed("yaml"):
+        return text + "\n"
+    import yaml  # type: ignore[import-untyped, unused-ignore]
+
+    written: str = yaml.safe_dump(json.loads(text), sort_keys=False, allow_unicode=True)
+    return written
+
+
+def _plain(value: Any) -> Any:
+    """Returns what JSON holds of a model reference, a dtype, a path or a number of numpy."""
+    for convert in ("model_dump", "item"):
+        if hasattr(value, convert):
+            return getattr(value, convert)()
+    return str(value).removeprefix("torch.")

@@ -1,0 +1,148 @@
+"""mergecraft.mergekit: recipes as mergekit's callers run them, and its methods as functions."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+from conftest import EXAMPLES, HAS_TORCH
+
+import mergecraft
+from mergecraft import MergeWarning, StateDict
+from mergecraft.mergekit import MergeConfiguration, MergeOptions, run_merge
+
+A, B, BASE = (str(EXAMPLES / name) for name in ("rte-1", "rte-2", "base"))
+
+pytestmark = pytest.mark.filterwarnings("ignore::mergecraft.MergeWarning")
+
+METHODS = {
+    "linear": {"weight": 0.5},
+    "slerp": {"t": 0.3},
+    "nuslerp": {"weight": [0.5, 0.5]},
+    "multislerp": {"weight": 0.5},
+    "karcher": {},
+    "task_arithmetic": {"weight": 0.5},
+    "ties": {"weight": 0.5, "density": 0.5},
+    "dare_linear": {"weight": 0.5, "density": 0.5},
+    "dare_ties": {"weight": 0.5, "density": 0.5},
+    "della": {"weight": 0.5, "density": 0.5, "epsilon": 0.1},
+    "della_linear": {"weight": 0.5, "density": 0.5, "epsilon": 0.1},
+    "breadcrumbs": {"weight": 0.5, "density": 0.5, "gamma": 0.1},
+    "breadcrumbs_ties": {"weight": 0.5, "density": 0.5, "gamma": 0.1},
+    "sce": {"select_topk": 0.5},
+    "model_stock": {},
+    "nearswap": {"t": 0.1},
+    "arcee_fusion": {},
+    "ram": {},
+    "ramplus_tl": {},
+    "passthrough": {},
+}
+ONE_MODEL, BASE_ONLY = ("passthrough",), ("slerp", "nearswap", "arcee_fusion")
+WITHOUT_BASE = ("linear", "multislerp", "karcher", "passthrough", "nuslerp")
+
+
+def config_of(method, **parameters):
+    """As TRL's callback makes them."""
+    names = [A] if method in (*ONE_MODEL, *BASE_ONLY) else [A, B]
+    made = {"merge_method": method, "dtype": "float32", "models": [{"model": name} for name in names]}
+    if method not in WITHOUT_BASE:
+        made["base_model"] = BASE
+    if method in BASE_ONLY:  # their parameters belong to the merge
+        made["parameters"] = parameters
+        return made
+    for i, entry in enumerate(made["models"]):
+        entry["parameters"] = {n: v[i] if isinstance(v, list) else v for n, v in parameters.items()}
+    return made
+
+
+def functions():
+    return {n: m for n in dir(mergecraft.mergekit) if isinstance(m := getattr(mergecraft.mergekit, n), mergecraft.Method)}
+
+
+def test_every_method_is_a_function():
+    assert functions().keys() == METHODS.keys()
+    vectors = [StateDict.from_hf(name).filter("*attention.self.*") for name in (A, B, BASE)]
+    for name, method in functions().items():
+        given = vectors[:1] if name in (*ONE_MODEL, *BASE_ONLY) else vectors[:2]
+        base = {} if name in WITHOUT_BASE else {"base_model": vectors[2]}
+        made = method(given, **base, **METHODS[name])
+        assert made.keys() == vectors[0].keys(), name
+        assert all(abs(float(t.sum())) < 1e6 for t in made.values()), name
+
+
+@pytest.mark.parametrize("method", ["linear", "dare_ties", "slerp"])
+def test_as_trl_calls_it(method, tmp_path):
+    config = MergeConfiguration.model_validate(config_of(method, **METHODS[method]))
+    options = MergeOptions(cuda=True, copy_tokenizer=True, lazy_unpickle=True, low_cpu_memory=False)
+    assert run_merge(config, out_path=str(tmp_path / "merged"), options=options) is None
+    made = StateDict.from_hf(tmp_path / "merged")
+    parameters = dict(METHODS[method])
+    names = [A] if method == "slerp" else [A, B]
+    base = {} if method == "linear" else {"base_model": StateDict.from_hf(BASE)}
+    expected = getattr(mergecraft.mergekit, method)([StateDict.from_hf(n) for n in names], **base, **parameters)
+    for name in made.keys() & expected.keys():
+        assert abs(made[name] - expected[name]).max() < 1e-6, name
+    assert (tmp_path / "merged" / "mergekit_config.yml").read_text() == config.to_yaml()
+    run_merge(config_of("linear", weight=1), tmp_path / "merged")  # replaces the model
+
+
+def test_configurations():
+    config = MergeConfiguration.model_validate(config_of("ties", density=1e-5, weight=1))
+    assert config.merge_method == "ties" and config.base_model == BASE
+    assert sorted(config.referenced_models()) == sorted([A, B, BASE])
+    assert MergeConfiguration.from_yaml(config.to_yaml()) == config == pickle.loads(pickle.dumps(config))
+    assert MergeConfiguration(**config.model_dump()) == config
+    assert MergeConfiguration.model_validate(config) is config
+    with pytest.raises(AttributeError):
+        config.nothing
+    for wrong in ({"merge_method": "none", "models": [{"model": A}]}, {"models": [{"model": A}]}, {}):
+        with pytest.raises(ValueError, match="recipe.yml"):
+            MergeConfiguration.model_validate(wrong)
+    with pytest.raises(TypeError):
+        MergeConfiguration.model_validate([1])
+
+
+def test_options():
+    from mergecraft.mergekit.config import MergeConfiguration as from_config
+    from mergecraft.mergekit.merge import MergeOptions as from_merge
+    from mergecraft.mergekit.merge import run_merge as function
+
+    assert from_config is MergeConfiguration and from_merge is MergeOptions and function is run_merge
+    values = {name: getattr(MergeOptions, name) for name in MergeOptions.__annotations__}
+    assert len(values) == 24 and vars(MergeOptions(**values)) == values
+    with pytest.raises(TypeError, match="did you mean 'random_seed'"):
+        MergeOptions(random_sed=1)
+    for wrong in ({"safe_serialization": False}, {"unsafe_truncate_embeddings": True}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            MergeOptions(**wrong)
+
+
+def test_options_of_mergekit():
+    mergekit = pytest.importorskip("mergekit.options")
+    fields = mergekit.MergeOptions.model_fields
+    assert {n: f.default for n, f in fields.items()} == {n: getattr(MergeOptions, n) for n in MergeOptions.__annotations__}
+
+
+def test_seeds_and_warnings(tmp_path):
+    config = config_of("dare_ties", weight=0.5, density=0.5)
+    for seed in (1, 1, 2):
+        run_merge(config, tmp_path / f"{seed}", MergeOptions(random_seed=seed, write_model_card=False))
+    one, two = (StateDict.from_hf(tmp_path / name) for name in "12")
+    name = next(n for n in one if "query.weight" in n)
+    assert not (one[name] == two[name]).all() and not (tmp_path / "1" / "mergekit_config.yml").exists()
+    with pytest.warns(MergeWarning, match="densitty"):
+        wrong = config_of("linear", weight=0.5)
+        wrong["densitty"] = 0.5
+        run_merge(wrong, tmp_path / "warned")
+    with pytest.raises(mergecraft.NotFoundError):
+        run_merge(MergeConfiguration(merge_method="linear", dtype="float32", models=[{"model": "/nowhere", "parameters": {"weight": 1}}]), tmp_path / "x")
+
+
+@pytest.mark.skipif(not HAS_TORCH, reason="modules need torch")
+def test_dry_runs(tmp_path):
+    plan = mergecraft.ties([BASE, A, B], k=0.2, out=tmp_path / "x", dry_run=True)
+    assert not (tmp_path / "x").exists() and plan["method"] == "ties"
+    assert len(plan["plan"]) == plan["tensors"] and {"name", "dtype", "shape", "bytes", "how"} <= plan["plan"][0].keys()
+    assert plan["bytes_written"] > 0
+    plan = mergecraft.layer_merge(lambda models: models[0])([A, B], dry_run=True)
+    assert plan["tensors"] == len(plan["plan"])
