@@ -13,13 +13,14 @@ enum { LONGEST_NAME = 256, SHORTEST_TEMPLATE = 20 };
 /* ---- templates by name ----------------------------------------------------------------------- */
 static const char alpaca[] =
     "{%- for message in messages if message['role'] == 'system' %}"
-    "{%- if loop.last %}{{ message['content'] | trim }}{{ '\\n\\n' }}{% endif %}{%- endfor %}"
-    "{%- for message in messages %}"
-    "{%- if message['role'] == 'user' %}### Instruction:\n{{ message['content'] | trim }}\n\n"
-    "{%- elif message['role'] == 'assistant' %}### Response:\n{{ message['content'] | trim }}\n\n"
-    "{%- elif message['role'] == 'user_context' %}### Input:\n{{ message['content'] | trim }}\n\n"
-    "{%- endif %}{%- endfor %}"
-    "{%- if add_generation_prompt %}### Response:\n{% endif %}";
+    "{%- if loop.last %}{{ message['content'] | trim + '\\n\\n' }}{%- endif %}{%- endfor %}"
+    "{%- set titles = {'user': 'Instruction', 'assistant': 'Response', 'user_context': 'Input'} %}"
+    "{%- for message in messages if message['role'] in titles %}"
+    "{{ '### ' + titles[message['role']] + ':\\n' + message['content'] | trim }}"
+    "{%- if not loop.last or (add_generation_prompt and message['role'] != 'assistant') %}"
+    "{{ '\\n\\n' }}{%- endif %}{%- endfor %}"
+    "{%- if add_generation_prompt and messages[-1]['role'] != 'assistant' %}"
+    "{{ '### Response:\\n' }}{%- endif %}";
 
 static const char chatml[] =
     "{%- for message in messages %}"

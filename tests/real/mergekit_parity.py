@@ -5,34 +5,43 @@ rounding.
 
 Needs mergekit 0.1.5 with its torch and transformers. The models are small Llamas and T5s made here.
 mergekit runs with `dtype: float32`, so that it too rounds once; random methods are compared by
-their norms. Methods that keep the largest elements also run on models in float32, whose task
-vectors have no equal magnitudes: there no choice among equals hides a difference.
+their norms. arcee_fusion runs with float64: in float32 the noise of mergekit's softmax decides
+about elements near the threshold.
+
+Methods that keep the largest elements choose among equal magnitudes at the threshold, and task
+vectors of bfloat16 have many. mergekit's choice is arbitrary (torch.topk). The test finds those
+elements by sorting, and no others may differ. The same recipes also run on models in float32, whose
+task vectors have next to no equal magnitudes: there the elements that differ must be below 0.1 %.
 """
 
+import importlib.resources
 import json
 import logging
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import jinja2  # noqa: E402
 import torch  # noqa: E402
 import yaml  # noqa: E402
 from mergekit.config import MergeConfiguration  # noqa: E402
 from mergekit.merge import run_merge  # noqa: E402
 from mergekit.options import MergeOptions  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
+from tokenizers import Tokenizer  # noqa: E402
+from tokenizers.models import BPE  # noqa: E402
 from transformers import (  # noqa: E402
-    AutoModelForCausalLM, LlamaConfig, T5Config, T5ForConditionalGeneration)
+    AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration)
 
 NAMES = ("base", "one", "two", "three")
-# Shares of elements that may differ: of the methods that keep the largest, since mergekit chooses
-# among elements of equal magnitude arbitrarily (task vectors of bfloat16 have many), and of the
-# others. Difference of norms of random methods.
-AT_THRESHOLD, OTHERS, RANDOM = 5e-3, 1e-4, 5e-2
+# The share of elements that may differ by an arbitrary choice, of models in float32; the difference
+# of norms of random methods.
+CHOICES, RANDOM = 1e-3, 5e-2
 
 
 def make_models():
@@ -110,7 +119,7 @@ RECIPES["modules"] = {"merge_method": "linear", "parameters": {"weight": 1}, "mo
         {"sources": [{"model": "t5b", "layer_range": [1, 3]}]}]},
     "decoder": {"models": [{"model": "t5"}, {"model": "t5b", "parameters": {"weight": [0, 1]}}]},
     "shared": {"models": [{"model": "t5"}, {"model": "t5b"}]}}}
-CHOOSING = ("ties", "breadcrumbs", "breadcrumbs_ties", "sce")
+CHOOSING = ("ties", "breadcrumbs", "breadcrumbs_ties", "sce", "arcee_fusion")
 
 
 def in_float32(recipe):
@@ -130,9 +139,53 @@ def one_rounding(x, bits):
     return torch.exp2(torch.floor(torch.log2(x.abs().clamp_min(2.0**-60))) - (bits - 1))
 
 
-def compare(name, method, theirs, ours):
+def equal_to_the_ranks(keys, ranks, tolerance=0.0):
+    """Elements whose key equals that of a rank at which selection begins or ends, if the element
+    before that rank has it too."""
+    ordered, equal = keys.flatten().sort().values, torch.zeros_like(keys, dtype=torch.bool)
+    for rank in ranks:
+        if 0 < rank < len(ordered) and ordered[rank] - ordered[rank - 1] <= tolerance * ordered[rank]:
+            equal |= (keys - ordered[rank]).abs() <= tolerance * ordered[rank]
+    return equal
+
+
+def equal_to_the_outlier_limit(task, base):
+    """Elements of arcee_fusion that are as important as the limit: rounding decides about them."""
+    p, q = (torch.softmax(values, -1) + 1e-8 for values in (base + task, base))
+    keys = task.abs() * (p * (p / q).log()).sum(-1, keepdim=True)
+    low, median, high = (keys.flatten().sort().values[int(share * (keys.numel() - 1))] for share in (0.25, 0.5, 0.75))
+    return (keys - (median + 1.5 * (high - low))).abs() <= 1e-6 * keys.max()
+
+
+def arbitrary(recipe, tensor, inputs):
+    """The elements about which mergekit decides arbitrarily."""
+    method = recipe["merge_method"]
+    tasks = [inputs[entry["model"]][tensor].float() - inputs[recipe["base_model"]][tensor].float()
+             for entry in recipe["models"]]
+    size = tasks[0].numel()
+    if method == "sce":
+        keys = torch.stack(tasks).double().var(dim=0, correction=0)
+        kept = int(recipe["parameters"]["select_topk"] * int((keys > 0).sum()))
+        return equal_to_the_ranks(keys, [size - kept], 1e-6)
+    if method == "arcee_fusion":
+        return equal_to_the_outlier_limit(tasks[0].double(), inputs[recipe["base_model"]][tensor].double())
+    found = torch.zeros_like(tasks[0], dtype=torch.bool)
+    for task, entry in zip(tasks, recipe["models"]):
+        kept = int(entry["parameters"]["density"] * size)
+        top = int(entry["parameters"].get("gamma", 0) * size)
+        bottom = max(0, size - kept - top)
+        found |= equal_to_the_ranks(task.abs(), [bottom, bottom + kept])
+    return found
+
+
+def compare(name, recipe, theirs, ours):
+    """Numbers of elements that differ by an arbitrary choice, and of all."""
     assert set(theirs) == set(ours), (name, set(theirs) ^ set(ours))
-    wrong = total = 0
+    chosen = total = 0
+    method = recipe["merge_method"]
+    chooses = method in CHOOSING
+    named = [entry["model"] for entry in recipe["models"]] + [recipe["base_model"]] if chooses else []
+    inputs = {folder: load(folder) for folder in named}
     for tensor, reference in theirs.items():
         found = ours[tensor]
         assert found.shape == reference.shape and found.dtype == reference.dtype, (name, tensor)
@@ -142,25 +195,70 @@ def compare(name, method, theirs, ours):
             continue
         # Where the sum of large terms is small, rounding of the terms in float32 shows.
         allowed = torch.maximum(one_rounding(a, 8), one_rounding(b, 8)) * 1.001 + a.abs().max() * 1e-6
-        wrong += int(((a - b).abs() > allowed).sum())
+        differs = (a - b).abs() > allowed
+        if chooses:
+            excused = differs & arbitrary(recipe, tensor, inputs)
+            chosen += int(excused.sum())
+            differs &= ~excused
+        assert not differs.any(), (name, tensor, int(differs.sum()), a.numel())
         total += a.numel()
-    chooses = method.startswith(("ties", "breadcrumbs", "sce", "arcee")) and "32" not in name
-    assert wrong <= (AT_THRESHOLD if chooses else OTHERS) * total, (name, wrong, total)
-    return wrong, total
+    assert not name.endswith("32") or chosen <= CHOICES * total, (name, chosen, total)
+    return chosen, total
 
 
 def check(name, recipe, command):
-    recipe = {"merge_method": name, **recipe, "dtype": "float32", "out_dtype": "bfloat16"}
+    wide = "float64" if recipe.get("merge_method", name) == "arcee_fusion" else "float32"
+    recipe = {"merge_method": name, **recipe, "dtype": wide, "out_dtype": "bfloat16"}
     text = yaml.safe_dump(recipe, sort_keys=False)
     pathlib.Path(f"{name}.yml").write_text(text)
     run_merge(MergeConfiguration.model_validate(yaml.safe_load(text)), f"{name}.theirs",
               MergeOptions(random_seed=1, quiet=True, write_model_card=False, copy_tokenizer=False))
     subprocess.run([command, "merge", f"{name}.yml", "-o", f"{name}.ours", "-q"], check=True)
-    wrong, total = compare(name, recipe["merge_method"], load(f"{name}.theirs"), load(f"{name}.ours"))
+    chosen, total = compare(name, recipe, load(f"{name}.theirs"), load(f"{name}.ours"))
     theirs, ours = (json.loads(pathlib.Path(f"{name}.{who}/config.json").read_text()) for who in ("theirs", "ours"))
     for key in ("num_hidden_layers", "vocab_size", "architectures", "dtype"):
         assert theirs.get(key) == ours.get(key), (name, key, theirs.get(key), ours.get(key))
-    print(f"{name}: {wrong} of {total} elements beyond one rounding")
+    print(f"{name}: {chosen} of {total} elements differ, all of equal magnitude at a threshold")
+
+
+def render(template, conversation, prompt):
+    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True)
+    environment.globals["raise_exception"] = str
+    return environment.from_string(template).render(messages=conversation, add_generation_prompt=prompt, bos_token="<s>",
+                                                    eos_token="</s>")
+
+
+def give_tokenizer(folder):
+    tokens = ["<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>",
+              "[|system|]", "[|user|]", "[|assistant|]", "[|endofturn|]"]
+    tokenizer = Tokenizer(BPE({token: i for i, token in enumerate(tokens)}, []))
+    tokenizer.add_special_tokens(tokens)
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>").save_pretrained(folder)
+
+
+def check_templates(command):
+    """The named chat templates give the text of mergekit's, whose alpaca, exaone and llama3 have
+    white space that the models were not trained with."""
+    talk = [{"role": role, "content": text} for role, text in
+            (("system", "Be brief. "), ("user", " Hi\nthere"), ("assistant", "Hello "), ("user", "Bye"))]
+    for folder, source in (("chat1", "one"), ("chat2", "two")):
+        shutil.copytree(source, folder)
+        give_tokenizer(folder)
+    for name in ("alpaca", "chatml", "exaone", "llama3", "mistral"):
+        subprocess.run([command, "merge", "soup", "chat1", "chat2", "--chat-template", name, "-o", f"{name}.chat", "-q"], check=True)
+        ours = pathlib.Path(f"{name}.chat/chat_template.jinja").read_text()
+        theirs = (importlib.resources.files("mergekit") / f"_data/chat_templates/{name}.jinja").read_text()
+        for count in ((2, 4) if name == "mistral" else (1, 2, 3, 4)):
+            for conversation, prompt in ((talk[:count], True), (talk[:count], False), (talk[1:count], True)):
+                if not conversation:
+                    continue
+                both = [render(template, conversation, prompt) for template in (ours, theirs)]
+                if name not in ("chatml", "mistral"):
+                    both = ["".join(text.split()) for text in both]
+                assert both[0] == both[1], (name, *both)
+        if name == "alpaca":
+            assert render(ours, talk[:2], True) == "Be brief.\n\n### Instruction:\nHi\nthere\n\n### Response:\n"
+    print("chat templates: the same text")
 
 
 if __name__ == "__main__":
@@ -170,6 +268,7 @@ if __name__ == "__main__":
         os.chdir(folder)
         make_models()
         make_t5()
+        check_templates(program)
         for one, settings in RECIPES.items():
             check(one, settings, program)
         for one in CHOOSING:

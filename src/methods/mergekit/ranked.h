@@ -14,8 +14,12 @@
 
 #include <mergecraft/method.h>
 
-/* Bins cover eight binades below the largest magnitude; bin 0 takes all that is smaller. */
-enum { RANKED_BINS = 1024, RANKED_BINADES = 8 };
+/*
+ * Bins cover eight binades below the largest magnitude; bin 0 takes all that is smaller. A row of
+ * eight times as many elements as bins costs least: more bins take longer to clear and to sum up,
+ * fewer leave more elements undecided.
+ */
+enum { RANKED_MOST_BINS = 1024, RANKED_LEAST_BINS = 64, RANKED_ROW_PER_BIN = 8, RANKED_BINADES = 8 };
 
 /* Elements of a row: the last dimension. A vector is one row. */
 static inline size_t ranked_row(const mc_layer *layer)
@@ -61,6 +65,7 @@ static inline ranked_space ranked_space_of(const mc_layer *layer)
 typedef struct ranked_cut {
     mc_bits base; /* the largest key of bin 0 */
     unsigned shift;
+    size_t bins; /* a power of two */
 } ranked_cut;
 
 static inline ranked_cut ranked_cut_of(const mc_bits *keys, size_t count)
@@ -73,9 +78,14 @@ static inline ranked_cut ranked_cut_of(const mc_bits *keys, size_t count)
 #else
     const unsigned mantissa = 23;
 #endif
-    const unsigned shift = mantissa - 7; /* RANKED_BINS / RANKED_BINADES bins a binade */
-    const mc_bits span = (mc_bits)(RANKED_BINS - 1) << shift;
-    return (ranked_cut){largest > span ? largest - span : 0, shift};
+    size_t bins = RANKED_LEAST_BINS;
+    unsigned shift = mantissa;
+    while (bins < RANKED_MOST_BINS && bins * RANKED_ROW_PER_BIN < count)
+        bins *= 2;
+    for (size_t per_binade = bins / RANKED_BINADES; per_binade > 1; per_binade /= 2)
+        shift--;
+    const mc_bits span = (mc_bits)(bins - 1) << shift;
+    return (ranked_cut){largest > span ? largest - span : 0, shift, bins};
 }
 
 /* Keys and bins of a row. */
@@ -141,29 +151,35 @@ MC_PASS void ranked_limits(ranked_chance chance, const uint32_t *ranks, uint32_t
 }
 
 /*
- * Finds the ranks at which bins begin, begins[RANKED_BINS + 1]. Four sets of counters, as
- * increments of one counter would wait for each other.
+ * Finds the ranks at which bins begin, begins[bins + 1]. Four sets of counters, as increments of
+ * one counter would wait for each other; they are added up apart from the running sum, which
+ * compilers do not vectorise.
  */
-static inline void ranked_count(const ranked_space *space, size_t count, uint32_t *begins)
+static inline void ranked_count(const ranked_space *space, size_t bins, size_t count,
+                                uint32_t *begins)
 {
-    uint32_t counts[4][RANKED_BINS] = {{0}};
+    uint32_t counts[4][RANKED_MOST_BINS];
     size_t i = 0;
+    for (size_t k = 0; k < 4; k++)
+        memset(counts[k], 0, bins * sizeof **counts);
     for (; i + 4 <= count; i += 4)
         for (size_t k = 0; k < 4; k++)
             counts[k][space->bins[i + k]]++;
     for (; i < count; i++)
         counts[0][space->bins[i]]++;
+    for (size_t b = 0; b < bins; b++)
+        counts[0][b] += counts[1][b] + counts[2][b] + counts[3][b];
     begins[0] = 0;
-    for (size_t b = 0; b < RANKED_BINS; b++)
-        begins[b + 1] = begins[b] + counts[0][b] + counts[1][b] + counts[2][b] + counts[3][b];
+    for (size_t b = 0; b < bins; b++)
+        begins[b + 1] = begins[b] + counts[0][b];
 }
 
 /* Puts the elements into `members` in the order of their bins. */
-static inline void ranked_distribute(const ranked_space *space, size_t count,
+static inline void ranked_distribute(const ranked_space *space, size_t bins, size_t count,
                                      const uint32_t *begins)
 {
-    uint32_t next[RANKED_BINS];
-    memcpy(next, begins, sizeof next);
+    uint32_t next[RANKED_MOST_BINS];
+    memcpy(next, begins, bins * sizeof *next);
     for (size_t i = 0; i < count; i++)
         space->members[next[space->bins[i]]++] = (uint32_t)i;
 }
@@ -193,10 +209,11 @@ static inline bool ranked_undecided(const ranked_space *space, ranked_chance cha
 
 /* Decides all of a row in the order of the bins. */
 static inline void ranked_keep_in_order(const ranked_space *space, ranked_chance chance,
-                                        const uint32_t *begins, size_t count, mc_real *task)
+                                        const uint32_t *begins, size_t bins, size_t count,
+                                        mc_real *task)
 {
-    ranked_distribute(space, count, begins);
-    for (size_t b = 0; b < RANKED_BINS; b++) {
+    ranked_distribute(space, bins, count, begins);
+    for (size_t b = 0; b < bins; b++) {
         const size_t begin = begins[b], end = begins[b + 1];
         if (end > begin && ranked_undecided(space, chance, begin, end))
             ranked_keep_bin(space, chance, begin, end, task);
@@ -265,21 +282,23 @@ static inline void ranked_keep(const mc_layer *layer, size_t model, size_t start
     const size_t count = ranked_row(layer);
     const ranked_space space = ranked_space_of(layer);
     const ranked_chance chance = ranked_chance_of(layer, model, count);
-    uint32_t begins[RANKED_BINS + 1], lasts[RANKED_BINS], low[RANKED_BINS], high[RANKED_BINS];
+    uint32_t begins[RANKED_MOST_BINS + 1], lasts[RANKED_MOST_BINS];
+    uint32_t low[RANKED_MOST_BINS], high[RANKED_MOST_BINS];
     ranked_classify(task, space.keys, count);
-    ranked_find_bins(ranked_cut_of(space.keys, count), space.keys, space.bins, count);
+    const ranked_cut cut = ranked_cut_of(space.keys, count);
+    ranked_find_bins(cut, space.keys, space.bins, count);
     mc_random_u32(layer->random_key, (uint32_t)model, layer->first + (int64_t)start, count,
                   space.random);
-    ranked_count(&space, count, begins);
-    for (size_t b = 0; b < RANKED_BINS; b++)
+    ranked_count(&space, cut.bins, count, begins);
+    for (size_t b = 0; b < cut.bins; b++)
         lasts[b] = begins[b + 1] - (begins[b + 1] > begins[b]);
-    ranked_limits(chance, begins, low, RANKED_BINS);
-    ranked_limits(chance, lasts, high, RANKED_BINS);
+    ranked_limits(chance, begins, low, cut.bins);
+    ranked_limits(chance, lasts, high, cut.bins);
     memset(space.open + count, 0, 8);
     ranked_keep_decided(&space, low, high, task, space.open, count);
     const size_t open = ranked_list_open(space.open, count, space.members, RANKED_MOST_OPEN);
     if (open > RANKED_MOST_OPEN) {
-        ranked_keep_in_order(&space, chance, begins, count, task);
+        ranked_keep_in_order(&space, chance, begins, cut.bins, count, task);
         return;
     }
     for (size_t i = 0; i < open; i++) {
