@@ -397,6 +397,85 @@ static void test_tidied(void **state)
     free(parent);
 }
 
+/* ---- every method of recipes ------------------------------------------------------------------ */
+
+/* Parameters that make a method do all that it can. */
+static const struct {
+    const char *name, *params[2];
+    size_t models;
+    bool base;
+} recipe_methods[] = {
+    {"arcee_fusion", {0}, 1, true},
+    {"breadcrumbs", {"weight=0.5", "density=0.7"}, 2, true},
+    {"breadcrumbs_ties", {"weight=0.5", "density=0.7"}, 2, true},
+    {"dare_linear", {"weight=0.5", "density=0.4"}, 2, true},
+    {"dare_ties", {"weight=0.5", "density=0.4"}, 2, true},
+    {"della", {"weight=0.5", "density=0.5"}, 2, true},
+    {"della_linear", {"weight=0.5", "density=0.5"}, 2, true},
+    {"karcher", {0}, 2, false},
+    {"linear", {"weight=0.5"}, 2, false},
+    {"model_stock", {"filter_wise=true"}, 2, true},
+    {"multislerp", {"weight=0.5"}, 2, true},
+    {"nearswap", {"t=0.01"}, 1, true},
+    {"nuslerp", {"weight=0.5", "nuslerp_flatten=false"}, 2, true},
+    {"passthrough", {"scale=0.5"}, 1, false},
+    {"ram", {"epsilon=0.01"}, 2, true},
+    {"ramplus_tl", {"epsilon=0.01"}, 2, true},
+    {"sce", {"select_topk=0.3"}, 2, true},
+    {"slerp", {"t=0.3"}, 1, true},
+    {"task_arithmetic", {"weight=0.5"}, 2, true},
+    {"ties", {"weight=0.5", "density=0.4"}, 2, true},
+};
+
+enum { RECIPE_METHODS = sizeof recipe_methods / sizeof *recipe_methods };
+
+static mc_plan *recipe_plan(size_t i)
+{
+    char name[64];
+    mc_plan *made = NULL;
+    const mc_model *const models[] = {here.a, here.b};
+    snprintf(name, sizeof name, "mergekit:%s", recipe_methods[i].name);
+    size_t params = 0;
+    while (params < 2 && recipe_methods[i].params[params])
+        params++;
+    const mc_plan_input input = {.method = mc_method_find(name),
+                                 .models = models,
+                                 .model_count = recipe_methods[i].models,
+                                 .base = recipe_methods[i].base ? here.base : NULL,
+                                 .params = recipe_methods[i].params,
+                                 .param_count = params};
+    assert_non_null(input.method);
+    assert_done(mc_plan_new(&input, &made, &error));
+    return made;
+}
+
+/*
+ * Every method of recipes gives the same bits on one thread in little memory as on several that
+ * are killed half-way and resume.
+ */
+static void test_killed_recipes(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < RECIPE_METHODS; i++) {
+        mc_plan *const what = recipe_plan(i);
+        char *const parent = new_parent(), *const target = path_of(parent, "out");
+        char *const other = new_parent(), *const expected = path_of(other, "out");
+        const mc_run_options options = {
+            .threads = 1, .memory = 1 << 20, .shard_size = 1 << 20, .no_sync = true};
+        mc_run_result result;
+        assert_done(mc_plan_run(what, expected, &options, &result, &error));
+        assert_true(run_killed(what, target, 30));
+        assert_done(run(what, target, &result, &error));
+        assert_true(result.bytes_resumed > 0);
+        assert_same_folders(expected, target);
+        mc_plan_free(what);
+        free(expected);
+        free(other);
+        free(target);
+        free(parent);
+    }
+}
+
 /* What a killed run left of the small files does not show through shorter ones. */
 static void test_killed_late(void **state)
 {
@@ -894,6 +973,7 @@ int main(void)
         cmocka_unit_test(test_killed),
         cmocka_unit_test(test_killed_often),
         cmocka_unit_test(test_killed_late),
+        cmocka_unit_test(test_killed_recipes),
         cmocka_unit_test(test_tidied),
         cmocka_unit_test(test_interrupted),
         cmocka_unit_test(test_other_options),

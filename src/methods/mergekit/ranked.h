@@ -19,7 +19,12 @@
  * eight times as many elements as bins costs least: more bins take longer to clear and to sum up,
  * fewer leave more elements undecided.
  */
-enum { RANKED_MOST_BINS = 1024, RANKED_LEAST_BINS = 64, RANKED_ROW_PER_BIN = 8, RANKED_BINADES = 8 };
+enum {
+    RANKED_MOST_BINS = 1024,
+    RANKED_LEAST_BINS = 64,
+    RANKED_ROW_PER_BIN = 8,
+    RANKED_BINADES = 8
+};
 
 /* Elements of a row: the last dimension. A vector is one row. */
 static inline size_t ranked_row(const mc_layer *layer)
