@@ -397,7 +397,7 @@ static void test_tidied(void **state)
     free(parent);
 }
 
-/* ---- every method of recipes ------------------------------------------------------------------- */
+/* ---- every method of recipes ----------------------------------------------------------------- */
 
 /* Parameters that make a method do all that it can. */
 static const struct {
