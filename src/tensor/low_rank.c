@@ -44,6 +44,11 @@ static const mc_low_rank_table *table(void)
 #endif
 }
 
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
 static size_t real_bytes(mc_dtype real)
 {
     return real == MC_F64 ? sizeof(double) : sizeof(float);
@@ -157,18 +162,22 @@ static void arrange(const low_rank_source *low, mc_dtype real, void *a, void *b)
     }
 }
 
-static void add_row(const low_rank_source *low, mc_dtype real, int64_t row, int64_t first,
-                    int64_t count, void *x)
+/* Adds the update to columns first … first + count − 1 of rows of one expert; x [rows, columns]. */
+static void add_rows(const low_rank_source *low, mc_dtype real, int64_t row, int64_t rows,
+                     int64_t first, int64_t count, void *x)
 {
     const int64_t expert = row / low->rows;
     const void *const left = at(low->factors.left, real, row * low->rank);
     const void *const right = at(low->factors.right, real,
                                  expert * low->rank * low->columns + first);
-    const size_t stride = (size_t)low->columns, rank = (size_t)low->rank;
+    const mc_low_rank_block block = {.rows = (size_t)rows,
+                                     .count = (size_t)count,
+                                     .stride = (size_t)low->columns,
+                                     .rank = (size_t)low->rank};
     if (real == MC_F64)
-        table()->add_f64(x, left, right, stride, rank, low->parts.scale, (size_t)count);
+        table()->add_f64(&block, left, right, low->parts.scale, x);
     else
-        table()->add_f32(x, left, right, stride, rank, (float)low->parts.scale, (size_t)count);
+        table()->add_f32(&block, left, right, (float)low->parts.scale, x);
 }
 
 /*
@@ -190,7 +199,7 @@ static mc_status find_scales(low_rank_source *low, mc_dtype real, mc_error *erro
                                    error);
         if (status != MC_OK)
             break;
-        add_row(low, real, i, 0, low->columns, row);
+        add_rows(low, real, i, 1, 0, low->columns, row);
         for (int64_t j = 0; j < low->columns; j++)
             squares[by_column ? j : i] += number_at(row, real, j) * number_at(row, real, j);
     }
@@ -300,11 +309,15 @@ static mc_status low_rank_read(const mc_source *self, int64_t first, int64_t cou
     MC_TRY(acquire(low, as, error));
     for (int64_t done = 0; done < count;) {
         const int64_t row = (first + done) / low->columns, column = (first + done) % low->columns;
-        const int64_t left = low->columns - column;
-        const int64_t length = count - done < left ? count - done : left;
-        add_row(low, as, row, column, length, at(out, as, done));
-        scale_row(low, as, row, column, length, at(out, as, done));
-        done += length;
+        const int64_t length = least(low->columns - column, count - done);
+        /* Whole rows of one expert together, else the end or the beginning of one. */
+        const int64_t rows = length < low->columns ? 1
+                                                   : least((count - done) / low->columns,
+                                                           low->rows - row % low->rows);
+        add_rows(low, as, row, rows, column, length, at(out, as, done));
+        for (int64_t i = 0; i < rows; i++)
+            scale_row(low, as, row + i, column, length, at(out, as, done + i * low->columns));
+        done += rows > 1 ? rows * low->columns : length;
     }
     release(low);
     /* Which NaN a sum keeps depends on the compiler: all become the same. */

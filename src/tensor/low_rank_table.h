@@ -4,15 +4,21 @@
 
 #include <stddef.h>
 
+/* The extent of a block [rows, count]; rows of x and of right are `stride` elements apart. */
+typedef struct mc_low_rank_block {
+    size_t rows, count, stride, rank;
+} mc_low_rank_block;
+
 /*
- * x[j] += scale · Σ_k left[k] · right[k · stride + j] for j < count. The sum runs over k in order,
- * from zero, without fused operations, so every level gives the same bits.
+ * x[i, j] += scale · Σ_k left[i, k] · right[k, j] with left [rows, rank] and right [rank, count].
+ * The sum runs over k in order, from zero, without fused operations, so every level gives the same
+ * bits.
  */
 typedef struct mc_low_rank_table {
-    void (*add_f32)(float *x, const float *left, const float *right, size_t stride, size_t rank,
-                    float scale, size_t count);
-    void (*add_f64)(double *x, const double *left, const double *right, size_t stride, size_t rank,
-                    double scale, size_t count);
+    void (*add_f32)(const mc_low_rank_block *block, const float *left, const float *right,
+                    float scale, float *x);
+    void (*add_f64)(const mc_low_rank_block *block, const double *left, const double *right,
+                    double scale, double *x);
 } mc_low_rank_table;
 
 extern const mc_low_rank_table mc_low_rank_scalar, mc_low_rank_avx2, mc_low_rank_avx512;
