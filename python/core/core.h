@@ -114,6 +114,13 @@ typedef struct core_run_arguments {
 
 mc_run_options core_run_options(const core_run_arguments *arguments, core_run *run);
 
+/* Writes what `plan` describes to a folder; called without the interpreter's lock. */
+typedef mc_status core_runner(void *plan, const char *folder, const mc_run_options *options,
+                              mc_error *error);
+
+/* The method `run(folder, threads=0, …)` of a plan: None, or NULL with an exception. */
+PyObject *core_run_plan(void *plan, core_runner *runner, PyObject *args, PyObject *keywords);
+
 /* ---- values ---------------------------------------------------------------------------------- */
 
 /* A dtype by its name in torch; false with an exception if there is none. */

@@ -165,3 +165,26 @@ mc_run_options core_run_options(const core_run_arguments *arguments, core_run *r
                             .progress = on_progress,
                             .user = run};
 }
+
+PyObject *core_run_plan(void *plan, core_runner *runner, PyObject *args, PyObject *keywords)
+{
+    static char *names[] = {"folder",    "threads", "memory",   "shard_size",
+                            "overwrite", "sync",    "progress", NULL};
+    core_run_arguments a = {.sync = 1, .progress = Py_None};
+    core_run run;
+    PyObject *path;
+    mc_error error = MC_ERROR_NONE;
+    mc_status status;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O&|iLLppO", names, PyUnicode_FSConverter,
+                                     &path, &a.threads, &a.memory, &a.shard_size, &a.overwrite,
+                                     &a.sync, &a.progress))
+        return NULL;
+    /* Borrowed from `path`, which is released only after the run. */
+    const char *const folder = PyBytes_AsString(path);
+    const mc_run_options options = core_run_options(&a, &run);
+    Py_BEGIN_ALLOW_THREADS status = runner(plan, folder, &options, &error);
+    Py_END_ALLOW_THREADS Py_DECREF(path);
+    if (core_run_end(&run, status, &error) != 0)
+        return NULL;
+    Py_RETURN_NONE;
+}

@@ -307,26 +307,15 @@ static PyGetSetDef plan_properties[] = {
     {"dict", get_dict, NULL, "the lazy Dict of the adapter's tensors", NULL},
     {0}};
 
+static mc_status run_plan(void *plan, const char *folder, const mc_run_options *options,
+                          mc_error *error)
+{
+    return mc_lora_run(plan, folder, options, NULL, error);
+}
+
 static PyObject *plan_run(PyObject *self, PyObject *args, PyObject *keywords)
 {
-    static char *names[] = {"folder",    "threads", "memory",   "shard_size",
-                            "overwrite", "sync",    "progress", NULL};
-    core_run_arguments a = {.sync = 1, .progress = Py_None};
-    core_run run;
-    PyObject *path;
-    mc_error error = MC_ERROR_NONE;
-    mc_status status;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O&|iLLppO", names, PyUnicode_FSConverter,
-                                     &path, &a.threads, &a.memory, &a.shard_size, &a.overwrite,
-                                     &a.sync, &a.progress))
-        return NULL;
-    const char *const folder = PyBytes_AsString(path);
-    const mc_run_options options = core_run_options(&a, &run);
-    Py_BEGIN_ALLOW_THREADS status = mc_lora_run(of(self), folder, &options, NULL, &error);
-    Py_END_ALLOW_THREADS Py_DECREF(path);
-    if (core_run_end(&run, status, &error) != 0)
-        return NULL;
-    Py_RETURN_NONE;
+    return core_run_plan(of(self), run_plan, args, keywords);
 }
 
 static PyMethodDef plan_methods[] = {{"run", (PyCFunction)(void (*)(void))plan_run,

@@ -296,27 +296,15 @@ static PyGetSetDef plan_properties[] = {
     {"dict", get_dict, NULL, "the lazy Dict that the plan makes", NULL},
     {0}};
 
+static mc_status run_plan(void *plan, const char *folder, const mc_run_options *options,
+                          mc_error *error)
+{
+    return mc_plan_run(plan, folder, options, NULL, error);
+}
+
 static PyObject *plan_run(PyObject *self, PyObject *args, PyObject *keywords)
 {
-    static char *names[] = {"folder",    "threads", "memory",   "shard_size",
-                            "overwrite", "sync",    "progress", NULL};
-    core_run_arguments a = {.sync = 1, .progress = Py_None};
-    core_run run;
-    PyObject *path;
-    mc_error error = MC_ERROR_NONE;
-    mc_status status;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O&|iLLppO", names, PyUnicode_FSConverter,
-                                     &path, &a.threads, &a.memory, &a.shard_size, &a.overwrite,
-                                     &a.sync, &a.progress))
-        return NULL;
-    /* Borrowed from `path`, which is released only after the run. */
-    const char *const folder = PyBytes_AsString(path);
-    const mc_run_options options = core_run_options(&a, &run);
-    Py_BEGIN_ALLOW_THREADS status = mc_plan_run(of(self), folder, &options, NULL, &error);
-    Py_END_ALLOW_THREADS Py_DECREF(path);
-    if (core_run_end(&run, status, &error) != 0)
-        return NULL;
-    Py_RETURN_NONE;
+    return core_run_plan((void *)(uintptr_t)of(self), run_plan, args, keywords);
 }
 
 static PyObject *plan_json(PyObject *self, PyObject *args, PyObject *keywords)

@@ -67,11 +67,10 @@ def _is_peft(value: Any) -> bool:
 
 
 def _active(model: Any) -> str:
-    active = model.active_adapter
-    if isinstance(active, str):
-        return active
+    # `active_adapter` is the first one, even if several are active.
+    active = list(model.active_adapters)
     if len(active) != 1:
-        raise UsageError(f"expected a PEFT model with one active adapter, found {list(active)}")
+        raise UsageError(f"expected a PEFT model with one active adapter, found {active}")
     return str(active[0])
 
 
