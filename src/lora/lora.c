@@ -126,6 +126,9 @@ mc_status mc_lora_apply(const mc_model *base, const mc_lora *const *adapters, si
     if (status == MC_OK)
         status = add_notes(model, &notes, error);
     if (status == MC_OK)
+        status = mc_model_resize_vocabulary(model, mc_vocabulary_rows(mc_model_state_dict(base)),
+                                            error);
+    if (status == MC_OK)
         *out = model;
     else
         mc_model_close(model);

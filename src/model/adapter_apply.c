@@ -374,28 +374,41 @@ static mc_status apply_module(const finder *f, const mc_adapter_module *module,
                    module->path, parameter_of(module));
 }
 
+static bool is_adapted(const mc_adapter *adapter, const char *name)
+{
+    for (size_t i = 0; i < adapter->module_count; i++) {
+        const char *const path = adapter->modules[i].path;
+        const size_t length = strlen(path);
+        if (strncmp(name, path, length) == 0 && strcmp(name + length, ".weight") == 0)
+            return true;
+    }
+    return false;
+}
+
 /*
- * Keeps what is tied to an embedding that the adapter replaces: PEFT unties a module that it saves,
- * so the output head was trained with the base's values.
+ * Adds what is tied to an embedding that the adapter replaces. PEFT unties a module that it saves,
+ * so the output head keeps the base's values. An embedding that is updated, too, was saved as the
+ * base of its update, and the head is still tied to that.
  */
 static mc_status untie(const finder *f, const mc_adapter_base *base, const char *name,
-                       const mc_source *replacement, mc_error *error)
+                       const char *path, mc_source *replacement, mc_error *error)
 {
     const char *tied[MC_TIED_NAMES];
     mc_source *const old = mc_state_dict_find(f->dict, name);
+    mc_source *const kept = is_adapted(f->adapter, path) ? replacement : old;
     const size_t count = old ? mc_tied_names(base->config, f->dict, name, tied) : 0;
     for (size_t i = 0; i < count; i++) {
         if (mc_state_dict_find(f->adapter->whole, tied[i]))
             continue;
-        if (!mc_source_same_shape(old, replacement))
+        if (!mc_source_same_shape(kept, replacement))
             return mc_fail(error, MC_MISMATCH,
                            "expected '%s' in the adapter, too, which is tied to '%s' and has to "
                            "grow with it, found none",
                            tied[i], name);
-        MC_TRY(mc_state_dict_set(f->dict, tied[i], old, error));
+        MC_TRY(mc_state_dict_set(f->dict, tied[i], kept, error));
         MC_TRY(mc_notes_add(base->notes, error,
                             "the adapter replaces '%s', but not '%s', which is untied and keeps "
-                            "the base's values",
+                            "its values",
                             name, tied[i]));
     }
     return MC_OK;
@@ -410,7 +423,7 @@ static mc_status apply_whole(const finder *f, const mc_adapter_base *base, mc_er
         const char *name = NULL;
         MC_TRY(find_name(f, path, "", &name, error));
         if (name)
-            MC_TRY(untie(f, base, name, mc_state_dict_source(whole, i), error));
+            MC_TRY(untie(f, base, name, path, mc_state_dict_source(whole, i), error));
         MC_TRY(
             mc_state_dict_set(f->dict, name ? name : path, mc_state_dict_source(whole, i), error));
     }

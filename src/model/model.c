@@ -88,10 +88,7 @@ static mc_status read_config(mc_model *model, mc_error *error)
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-/*
- * Writes the configuration of a model that was quantised anew: it must fit the tensors as they are
- * read.
- */
+/* Writes the configuration anew after a change: it must fit the tensors as they are read. */
 static mc_status rewrite_config(mc_model *model, mc_error *error)
 {
     char *const text = model->config ? mc_json_write(model->config, JSON_INDENT(2)) : NULL;
@@ -105,6 +102,33 @@ static mc_status rewrite_config(mc_model *model, mc_error *error)
 static bool is_input_embedding(const char *name)
 {
     return mc_part_of(NULL, name).role == MC_PART_INPUT_EMBEDDING;
+}
+
+int64_t mc_vocabulary_rows(const mc_state_dict *dict)
+{
+    for (size_t i = 0; i < mc_state_dict_count(dict); i++)
+        if (is_input_embedding(mc_state_dict_name(dict, i)) &&
+            mc_state_dict_source(dict, i)->rank > 0)
+            return mc_state_dict_source(dict, i)->shape[0];
+    return 0;
+}
+
+mc_status mc_model_resize_vocabulary(mc_model *model, int64_t before, mc_error *error)
+{
+    static const char key[] = "vocab_size";
+    const int64_t rows = mc_vocabulary_rows(model->checkpoint.dict);
+    json_t *const objects[] = {model->config, json_object_get(model->config, "text_config")};
+    if (rows == before)
+        return MC_OK;
+    for (size_t i = 0; i < sizeof objects / sizeof *objects; i++)
+        if (json_integer_value(json_object_get(objects[i], key)) == before &&
+            json_object_set_new(objects[i], key, json_integer((json_int_t)rows)) != 0)
+            return mc_fail_memory(error);
+    MC_TRY(rewrite_config(model, error));
+    return mc_notes_add(&model->checkpoint.notes, error,
+                        "an adapter changes the vocabulary from %lld to %lld tokens: the tokenizer "
+                        "is the base's, unless you copy that of the adapter",
+                        (long long)before, (long long)rows);
 }
 
 /* Whether layers of adapters belong to the architecture, as in Phi-4-multimodal: "speech_lora". */

@@ -33,6 +33,12 @@ mc_status mc_model_open_path(const char *name, const char *path, mc_model **out,
 /* MC_CHANGED if a weight file is not what it was when the model was opened. */
 mc_status mc_model_check(const mc_model *model, mc_error *error);
 
+/* The rows of the input embedding; 0: there is none. */
+int64_t mc_vocabulary_rows(const mc_state_dict *dict);
+
+/* Writes a number of tokens other than `before` into the configuration, and notes it. */
+mc_status mc_model_resize_vocabulary(mc_model *model, int64_t before, mc_error *error);
+
 /*
  * A number that changes when the weight files do: size, time, inode, and the tensors in them.
  */

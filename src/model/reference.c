@@ -129,7 +129,9 @@ static mc_status apply(mc_model *model, const mc_adapter *adapter, const char *n
                                   .config = model->config,
                                   .dict = model->checkpoint.dict,
                                   .notes = &model->checkpoint.notes};
+    const int64_t rows = mc_vocabulary_rows(base.dict);
     MC_TRY(mc_adapter_apply(adapter, &base, error));
+    MC_TRY(mc_model_resize_vocabulary(model, rows, error));
     MC_TRY(take_files(model, adapter, error));
     return hash_config(model, adapter, error);
 }

@@ -33,7 +33,7 @@ def mixtral():
 
 
 # How results are compared: tensors and logits; with logits alone, since PEFT's merge differs from
-# its adapter; with tensors alone, since PEFT's files lack what its adapter does to tied tensors.
+# its adapter or needs a resized base; with tensors alone, since PEFT's files lack what its adapter does to tied tensors.
 BOTH, LOGITS, TENSORS, REFUSED = range(4)
 
 CASES = {
@@ -86,6 +86,13 @@ CASES = {
         r=3, target_modules=["q_proj"], target_parameters=["mlp.gate.weight"])),
     "experts of Mixtral": (mixtral, BOTH, dict(
         r=3, lora_alpha=5, target_modules=["q_proj"], target_parameters=EXPERTS)),
+    "grown vocabulary": (lora.llama, LOGITS, dict(
+        QKV, modules_to_save=["embed_tokens", "lm_head"], tokens=70)),
+    "grown vocabulary, resized only": (lora.llama, LOGITS, dict(QKV, tokens=70)),
+    "grown tied vocabulary": (lora.llama_tied, LOGITS, dict(
+        r=4, target_modules=["q_proj", "embed_tokens"], tokens=70)),
+    "grown and saved tied vocabulary": (lora.llama_tied, LOGITS, dict(
+        QKV, modules_to_save=["embed_tokens"], tokens=70)),
     "biases in factors": (lora.bert, REFUSED, dict(
         r=4, target_modules=["query"], lora_bias=True, task_type="SEQ_CLS")),
     "trained tokens": (lora.llama, REFUSED, dict(QKV, trainable_token_indices=[1, 2])),
@@ -94,21 +101,26 @@ CASES = {
 
 
 def make(build, settings, folder):
-    """A base and an adapter of it, both random."""
+    """A base and an adapter of it, both random; `tokens`: of the vocabulary that it was given."""
+    settings = dict(settings)
+    tokens = settings.pop("tokens", None)
     torch.manual_seed(1)
     base = build()
     for name, parameter in base.named_parameters():
         norm = "norm" in name.lower() and "weight" in name
         parameter.data = torch.randn_like(parameter) * 0.2 + norm
     base.save_pretrained(folder / "base")
-    model = peft.get_peft_model(lora.load(build, folder / "base"), peft.LoraConfig(**settings))
+    base = lora.load(build, folder / "base")
+    if tokens:
+        base.resize_token_embeddings(tokens, mean_resizing=False)
+    model = peft.get_peft_model(base, peft.LoraConfig(**settings))
     torch.manual_seed(7)
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             noise = torch.rand_like(parameter) + 0.5 if "magnitude" in name else (
                 parameter.data + torch.randn_like(parameter) * 0.3)
             parameter.data = noise
-    model.save_pretrained(folder / "adapter")
+    model.save_pretrained(folder / "adapter", save_embedding_layers=bool(tokens) or "auto")
     return model
 
 
