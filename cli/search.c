@@ -3,7 +3,9 @@
 #include "merge.h"
 #include "output.h"
 #include "progress.h"
+#include "report.h"
 #include "signals.h"
+#include "written.h"
 
 #include <mergecraft/search.h>
 #include <mergecraft/text.h>
@@ -17,7 +19,7 @@
 typedef struct search_settings {
     merge_settings merge; /* begins with the common options */
     const char *output, *space, *strategy, *objective, *validate, *journal, *split, *eval_dtype;
-    const char *command, *work;
+    const char *command, *work, *report;
     text_list evals, data;
     uint64_t trials, seed, halving, time_limit;
     bool resume, minimize, parents;
@@ -66,6 +68,8 @@ static const option options[] = {
     {"journal", '\0', OPTION_TEXT, AT(journal), "FILE", "file of the trials", "search.jsonl"},
     {"resume", '\0', OPTION_FLAG, AT(resume), NULL, "go on with the journal",
      .details = "Its trials are not made again. --trials may be larger than before."},
+    {"report", '\0', OPTION_TEXT, AT(report), "FILE", "write an HTML report on the search",
+     .details = "One page, as mergecraft report writes it: with the best merge if there is -o."},
     {"base", '\0', OPTION_TEXT, AT(merge.base), "MODEL", "pretrained ancestor of the models"},
     {"param", 'p', OPTION_TEXTS, AT(merge.params), "NAME=VALUE", "fixed parameter of the method"},
     {"passthrough", '\0', OPTION_TEXTS, AT(merge.passthrough), "PATTERN",
@@ -469,13 +473,28 @@ static mc_status write_best(const search_job *job, mc_error *error)
 
 /* ---- the subcommand -------------------------------------------------------------------------- */
 
+static const char *journal_path(const search_settings *settings)
+{
+    return settings->journal ? settings->journal : "search.jsonl";
+}
+
+static mc_status write_report(const search_settings *settings, mc_error *error)
+{
+    const report_job report = {.common = &settings->merge.common,
+                               .folder = settings->output,
+                               .journal = journal_path(settings),
+                               .output = settings->report,
+                               .compare = true,
+                               .threads = settings->merge.threads};
+    return report_write(&report, error);
+}
+
 static mc_status run_search(search_job *job, mc_error *error)
 {
     const search_settings *const settings = job->settings;
     const common_options *const common = &settings->merge.common;
     display shown = {.common = common, .progress = progress_begin(common), .begin = seconds_now()};
-    const mc_search_options how = {.journal = settings->journal ? settings->journal
-                                                                : "search.jsonl",
+    const mc_search_options how = {.journal = journal_path(settings),
                                    .resume = settings->resume,
                                    .threads = (int)settings->merge.threads,
                                    .memory = settings->merge.memory,
@@ -492,9 +511,14 @@ static mc_status run_search(search_job *job, mc_error *error)
 static mc_status search(search_job *job, const text_list *operands, mc_error *error)
 {
     const common_options *const common = &job->settings->merge.common;
+    const char *const report = job->settings->report;
+    mc_status status = report ? written_check("--report", report, job->settings->merge.overwrite,
+                                              NULL, error)
+                              : MC_OK;
     job->fetch = fetch_begin(common);
     job->hub = fetch_options(&job->fetch);
-    mc_status status = prepare(job, operands, error);
+    if (status == MC_OK)
+        status = prepare(job, operands, error);
     fetch_end(&job->fetch);
     if (status == MC_OK)
         status = run_search(job, error);
@@ -506,6 +530,8 @@ static mc_status search(search_job *job, const text_list *operands, mc_error *er
         print_result(job);
     if (status == MC_OK && job->settings->output)
         status = write_best(job, error);
+    if (status == MC_OK && report)
+        status = write_report(job->settings, error);
     return status;
 }
 

@@ -215,6 +215,7 @@ complete -c mergecraft -n '__fish_seen_subcommand_from search' -l work -r -F -d 
 complete -c mergecraft -n '__fish_seen_subcommand_from search' -l minimize -d 'smaller scores are better'
 complete -c mergecraft -n '__fish_seen_subcommand_from search' -l journal -r -F -d 'file of the trials'
 complete -c mergecraft -n '__fish_seen_subcommand_from search' -l resume -d 'go on with the journal'
+complete -c mergecraft -n '__fish_seen_subcommand_from search' -l report -r -F -d 'write an HTML report on the search'
 complete -c mergecraft -n '__fish_seen_subcommand_from search' -l base -r -F -d 'pretrained ancestor of the models'
 complete -c mergecraft -n '__fish_seen_subcommand_from search' -s p -l param -x -d 'fixed parameter of the method'
 complete -c mergecraft -n '__fish_seen_subcommand_from search' -l passthrough -x -d 'average matching tensors instead'

@@ -155,7 +155,8 @@ static void add_importance(mc_text *page, const mc_trials *t, const weighed *ord
                 "<figure><figcaption><h3>Importance of parameters</h3><p>The share of the variance "
                 "of scores between up to eight bins of a parameter's values, less what chance "
                 "explains. A parameter that only matters together with another has a small "
-                "one.</p></figcaption><table class=\"bars\"><thead><tr><th "
+                "one.</p></figcaption><div class=\"scroll\" role=\"region\" tabindex=\"0\" "
+                "aria-label=\"Importance\"><table class=\"bars\"><thead><tr><th "
                 "scope=\"col\">parameter</th><th class=\"n\" scope=\"col\">share</th><th "
                 "aria-hidden=\"true\"></th></tr></thead><tbody>\n");
     for (size_t i = 0; i < t->dimension_count; i++) {
@@ -171,7 +172,7 @@ static void add_importance(mc_text *page, const mc_trials *t, const weighed *ord
         mc_html_coordinate(page, isfinite(order[i].share) ? 260 * order[i].share : 0);
         mc_text_add(page, "\"/></svg></td></tr>\n");
     }
-    mc_text_add(page, "</tbody></table></figure>\n");
+    mc_text_add(page, "</tbody></table></div></figure>\n");
 }
 
 static void add_scatter(mc_text *page, const mc_trials *t, const weighed *which)

@@ -35,6 +35,13 @@ expect 0 mergecraft report large --journal search.jsonl -o large.html
 [ "$(wc -c < large.html)" -le 2000000 ] || fail "$(wc -c < large.html) bytes"
 check large.html 'block 199, query'
 
+# With a search.
+expect 0 mergecraft search task models/rte-1 models/rte-2 --base models/base --space scale=.1:2 \
+    --trials 9 --journal found.jsonl -o best -q --report found.html \
+    --objective-command 'echo $MERGECRAFT_TRIAL # {}'
+check found.html 'trial 9: 9' 'What was searched' 'models/rte-2'
+rm -r best found.html
+
 # What names contain is shown and not interpreted.
 python3 "$SOURCE/tests/report/journal.py" 60 hostile.jsonl hostile
 expect 0 mergecraft report hostile.jsonl -o hostile.html --no-compare
