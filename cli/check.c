@@ -9,10 +9,13 @@
 
 typedef struct check_settings {
     common_options common;
+    char *output;
     bool strict;
 } check_settings;
 
 static const option options[] = {
+    {"output", 'o', OPTION_TEXT, offsetof(check_settings, output), "DIR",
+     "also check that DIR is new and its disk has room"},
     {"strict", '\0', OPTION_FLAG, offsetof(check_settings, strict), NULL,
      "treat warnings as errors"},
     COMMON_OPTIONS("The object has models, warnings, tensors, bytes_read, bytes_written and "
@@ -67,6 +70,8 @@ static mc_status check(const check_settings *settings, const char *name, mc_erro
     if (status == MC_OK)
         status = mc_recipe_plan(recipe, &chosen, &plan, error);
     fetch_end(&display);
+    if (status == MC_OK && settings->output)
+        status = mc_plan_check_target(plan, settings->output, NULL, error);
     /* With --json, too, warnings go to standard error: standard output holds one object. */
     const mc_report *const report = plan ? mc_plan_report(plan) : NULL;
     for (size_t i = 0; report && !settings->common.quiet && i < mc_report_count(report); i++)
@@ -103,8 +108,9 @@ const subcommand subcommand_check = {
     .arguments = "RECIPE.yml [options]",
     .help = "Check a recipe.",
     .text = "Reads headers and configurations only: compares names, shapes, dtypes,\n"
-            "parameters, block ranges and vocabularies, and writes nothing. Of models on\n"
-            "the Hub only the headers are downloaded.\n",
+            "parameters, block ranges, vocabularies, chat templates, special tokens and\n"
+            "licences, and writes nothing. Of models on the Hub only the headers are\n"
+            "downloaded.\n",
     .example = "  mergecraft check examples/ties.yml\n",
     .options = options,
     .run = run};

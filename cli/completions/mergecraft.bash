@@ -85,6 +85,7 @@ _mergecraft_value()
     "lora --seed") ;;
     "lora --memory") ;;
     "lora --threads") ;;
+    "check --output" | "check -o") _mergecraft_offer "$3" folders ;;
     "mergekit-yaml --out-shard-size") ;;
     "mergekit-yaml --random-seed") ;;
     "mergekit-yaml --num-threads" | "mergekit-yaml -j") ;;
@@ -225,7 +226,7 @@ _mergecraft_options()
     case $1 in
     merge) _mergecraft_words "$2" " --output -o --from --base --param -p --passthrough --allow-unused --exclude --keep-head --then --matrices --side --tokenizer --token --pad-vocab --chat-template --stats --dtype --shard-size --keep-stages --seed --strict --dry-run --overwrite --no-sync --memory --threads --eval --data --task --text --pair --examples --split --eval-dtype --predictions --report --json --quiet -q --verbose -v --help -h --version" ;;
     lora) _mergecraft_words "$2" " --output -o --base --param -p --rank -r --energy --max-rank --exact --exclude --save --embeddings --dtype --shard-size --seed --strict --dry-run --overwrite --no-sync --memory --threads --json --quiet -q --verbose -v --help -h --version" ;;
-    check) _mergecraft_words "$2" " --strict --json --quiet -q --verbose -v --help -h --version" ;;
+    check) _mergecraft_words "$2" " --output -o --strict --json --quiet -q --verbose -v --help -h --version" ;;
     mergekit-yaml) _mergecraft_words "$2" " --out-shard-size --random-seed --num-threads -j --copy-tokenizer --write-model-card --safe-serialization --unsafe-truncate-embeddings --transformers-cache --allow-crimes --trust-remote-code --cuda --low-cpu-memory --lazy-unpickle --read-to-gpu --multi-gpu --gpu-rich --async-write --clone-tensors --device --lora-merge-cache --lora-merge-dtype --write-threads --json --quiet -q --verbose -v --help -h --version" ;;
     mergekit-multi) _mergecraft_words "$2" " --intermediate-dir -I --out-path --lazy --out-shard-size --random-seed --num-threads -j --copy-tokenizer --write-model-card --safe-serialization --unsafe-truncate-embeddings --transformers-cache --allow-crimes --trust-remote-code --cuda --low-cpu-memory --lazy-unpickle --read-to-gpu --multi-gpu --gpu-rich --async-write --clone-tensors --device --lora-merge-cache --lora-merge-dtype --write-threads --json --quiet -q --verbose -v --help -h --version" ;;
     mergekit-pytorch) _mergecraft_words "$2" " --tensor-intersection -i --tensor-union -u --out-shard-size --random-seed --num-threads -j --copy-tokenizer --write-model-card --safe-serialization --unsafe-truncate-embeddings --transformers-cache --allow-crimes --trust-remote-code --cuda --low-cpu-memory --lazy-unpickle --read-to-gpu --multi-gpu --gpu-rich --async-write --clone-tensors --device --lora-merge-cache --lora-merge-dtype --write-threads --json --quiet -q --verbose -v --help -h --version" ;;

@@ -94,6 +94,7 @@ complete -c mergecraft -n '__fish_seen_subcommand_from lora' -s v -l verbose -d 
 complete -c mergecraft -n '__fish_seen_subcommand_from lora' -s h -l help -d 'print this help'
 complete -c mergecraft -n '__fish_seen_subcommand_from lora' -l version -d 'print the version'
 
+complete -c mergecraft -n '__fish_seen_subcommand_from check' -s o -l output -r -F -d 'also check that DIR is new and its disk has room'
 complete -c mergecraft -n '__fish_seen_subcommand_from check' -l strict -d 'treat warnings as errors'
 complete -c mergecraft -n '__fish_seen_subcommand_from check' -l json -d 'print one JSON object to standard output'
 complete -c mergecraft -n '__fish_seen_subcommand_from check' -s q -l quiet -d 'print no messages except errors'

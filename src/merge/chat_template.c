@@ -94,11 +94,7 @@ static const char *template_in(const json_t *config)
     return json_string_value(value);
 }
 
-/*
- * A model's chat template in new memory; NULL if it has none. chat_template.jinja takes precedence,
- * as in transformers.
- */
-static mc_status template_of_model(const mc_tokenizer_owner *model, char **out, mc_error *error)
+mc_status mc_chat_template_of(const mc_tokenizer_owner *model, char **out, mc_error *error)
 {
     char *text = NULL;
     size_t size = 0;
@@ -122,7 +118,7 @@ static mc_status template_of_model(const mc_tokenizer_owner *model, char **out, 
 mc_status mc_chat_template_exists(const mc_tokenizer_owner *model, bool *exists, mc_error *error)
 {
     char *text = NULL;
-    const mc_status status = template_of_model(model, &text, error);
+    const mc_status status = mc_chat_template_of(model, &text, error);
     *exists = text != NULL;
     mc_free(text);
     return status;
@@ -164,7 +160,7 @@ static mc_status choose(const mc_tokenizer_owner *models, size_t count, char **o
     char **const texts = mc_alloc_zero(count, sizeof *texts);
     mc_status status = texts ? MC_OK : mc_fail_memory(error);
     for (size_t i = 0; status == MC_OK && i < count; i++)
-        status = template_of_model(&models[i], &texts[i], error);
+        status = mc_chat_template_of(&models[i], &texts[i], error);
     const char *const best = status == MC_OK ? most_frequent(texts, count) : NULL;
     if (best && !(*out = mc_strdup(best)))
         status = mc_fail_memory(error);

@@ -18,6 +18,12 @@ mc_status mc_chat_template_set(const char *text, const mc_tokenizer_owner *model
                                const mc_model *donor, bool strict, mc_outfit *outfit,
                                mc_report *report, mc_error *error);
 
+/*
+ * A model's chat template; *out is NULL if it has none. chat_template.jinja takes precedence, as in
+ * transformers. mc_free it.
+ */
+mc_status mc_chat_template_of(const mc_tokenizer_owner *model, char **out, mc_error *error);
+
 /* Whether a model has a chat template. */
 mc_status mc_chat_template_exists(const mc_tokenizer_owner *model, bool *exists, mc_error *error);
 

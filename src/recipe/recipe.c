@@ -7,6 +7,7 @@
 #include "merge/align.h"
 #include "merge/plan.h"
 #include "merge/report.h"
+#include "recipe/conflicts.h"
 #include "recipe/outfit.h"
 #include "recipe/rows.h"
 #include "recipe/schema.h"
@@ -544,6 +545,9 @@ static mc_status fill_plan(mc_recipe *recipe, const mc_recipe_stage *stage,
         MC_TRY(mc_outfit_untie(&plan->outfit, plan->report, error));
     MC_TRY(mc_recipe_dress(recipe->schema, stage, &models, options, rows, donor, &plan->outfit,
                            plan->report, error));
+    if (is_last && !options->no_tokenizer)
+        MC_TRY(mc_recipe_report_conflicts(stage, &models, donor, options->strict, &plan->outfit,
+                                          plan->report, error));
     MC_TRY(resolve(all, &rows->outputs, error));
     plan->models = all->models;
     plan->model_count = all->merged;

@@ -65,6 +65,13 @@ cache inspected
 expect 0 mergecraft inspect org/big --summary
 mergecraft inspect org/big --json | helper json files
 
+# A recipe is checked by headers, too: of 20 MB less than 100 KB travel.
+cache checked
+printf 'merge_method: linear\nmodels: [{model: org/big, parameters: {weight: 1}}]\n' > hub.yml
+expect 0 mergecraft check hub.yml -o new
+[ "$(du -sb "$HF_HOME" | cut -f 1)" -lt 100000 ] || fail 'check downloads weights'
+grep -q '"range": "bytes=0-' log || fail 'check does not ask for a range'
+
 # A disk that is full, by the size that files may have: in blocks of 512 bytes.
 limited()
 (

@@ -113,4 +113,28 @@ expect 1 mergecraft check misplaced.yml --strict -q
 expect 0 mergecraft check stages.yml --json > json
 tail -n +2 json | helper json models
 expect 1 mergecraft check wrong.yml
+expect 0 mergecraft check linear.yml -o new -q
+expect 1 mergecraft check linear.yml -o by_name
+# What models disagree about, and what cannot be merged.
+for i in 1 2; do
+    mkdir t$i
+    cp m$i/* t$i
+    printf '{"eos_token": "<%s>"}' $i > t$i/tokenizer_config.json
+    printf -- '---\nlicense: l-%s\n---\n' $i > t$i/README.md
+    echo "{{ messages }} template of $i" > t$i/chat_template.jinja
+done
+cat > conflicts.yml <<'END'
+merge_method: linear
+base_model: t1
+models: [{model: t1}, {model: t2}, {model: m3}]
+parameters: {weight: 1}
+END
+expect 0 mergecraft check conflicts.yml
+expect 1 mergecraft check conflicts.yml --strict
+sed -i '1i chat_template: auto' conflicts.yml
+expect 0 mergecraft check conflicts.yml
+cp -r t1 q
+echo '{"quantization_config": {"quant_method": "gptq", "bits": 4}}' > q/config.json
+sed 's/t2/q/' conflicts.yml > quantised.yml
+expect 1 mergecraft check quantised.yml
 expect 2 mergecraft check
