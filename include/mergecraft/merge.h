@@ -16,6 +16,7 @@
 #ifndef MERGECRAFT_MERGE_H
 #define MERGECRAFT_MERGE_H
 
+#include <mergecraft/comm.h>
 #include <mergecraft/method.h>
 #include <mergecraft/model.h>
 
@@ -139,7 +140,9 @@ typedef struct mc_run_options {
     /* Called about ten times per second from the thread that runs; may be NULL. */
     void (*progress)(const mc_progress *progress, void *user);
     void *user;
-    void *reserved[4]; /* must be zero */
+    /* Other processes that run the same plan, each a part of it; NULL: this one runs all. */
+    const mc_comm *comm;
+    void *reserved[3]; /* must be zero */
 } mc_run_options;
 
 #define MC_RUN_DEFAULT                                                                             \
@@ -308,6 +311,16 @@ MC_API const char *mc_plan_parameters(const mc_plan *plan);
  */
 MC_API void mc_plan_bytes(const mc_plan *plan, const mc_run_options *options, int64_t *read,
                           int64_t *written, int64_t *memory);
+
+/* What one of several processes (mergecraft/comm.h) does of a run. */
+typedef struct mc_plan_share {
+    int64_t bytes_read, bytes_written; /* as in mc_plan_bytes */
+    double cost; /* bytes to read, as often as they are read, and to write: what is balanced */
+} mc_plan_share;
+
+/* How `processes` processes share a run; `out` has one element for each. */
+MC_API mc_status mc_plan_shares(const mc_plan *plan, int processes, mc_plan_share *out,
+                                mc_error *error);
 
 /*
  * The plan as one JSON object: method, parameters, models, base, sides, warnings, tensors,

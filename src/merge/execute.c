@@ -55,7 +55,7 @@ typedef struct task {
     int64_t tile;      /* elements (bytes of opaque dtypes) in a tile of `apply` */
     int64_t units;     /* elements, or bytes */
     int64_t next;      /* the first unit that nobody has taken for `apply` */
-    int64_t skip;      /* units that an earlier run has written */
+    int64_t from, end; /* the units that are wanted */
     int64_t applying;  /* tiles that are taken and not computed */
     int64_t held;      /* bytes of a tile that counts against the memory bound; 0: it streams */
     phase phase;
@@ -63,6 +63,7 @@ typedef struct task {
     int64_t stat_tile;  /* elements in a tile of statistics */
     int64_t unfinished; /* tiles of this round that are taken, or not yet added */
     mc_reduction reduction;
+    const void *state; /* of the statistics; NULL until they are known */
 } task;
 
 /* The bytes of one tile until they are written to the sink. */
@@ -78,8 +79,7 @@ typedef struct run {
     pthread_mutex_t lock; /* guards all that follows, and the tasks */
     pthread_cond_t changed;
     const mc_run_options *options;
-    mc_sink *sink;
-    mc_nonfinite *found; /* NULL: not counted; has its own lock */
+    const mc_execution *what; /* its `found` has its own lock */
     task *tasks;
     size_t task_count;
     size_t cursor; /* the task whose tiles are applied */
@@ -91,8 +91,10 @@ typedef struct run {
     mc_team *team;         /* NULL unless a method works on whole tensors */
     bool team_busy;
     bool writing, stopping;
-    int64_t bytes_done, bytes_total;
-    int working; /* threads that have not ended */
+    int64_t part_begin;  /* where the wanted part begins, … */
+    int64_t bytes_done;  /* … where it is written up to, and … */
+    int64_t bytes_total; /* … where the stream ends */
+    int working;         /* threads that have not ended */
     mc_status status;
     mc_error error;
 } run;
@@ -200,7 +202,7 @@ static void set_up_task(task *t, mc_source *source, int64_t start, const mc_run_
     t->start = start;
     t->stat_tile = tile_size(t->job, options);
     t->tile = t->job ? mc_job_tile(t->job, t->stat_tile) : t->stat_tile;
-    t->units = copied(t) ? source->bytes : source->count;
+    t->units = t->end = copied(t) ? source->bytes : source->count;
     if (copied(t))
         /* Here units are bytes: as many as a tile of float32 has. */
         t->tile *= (int64_t)sizeof(float);
@@ -247,7 +249,9 @@ static void fail(run *r, mc_status status, const mc_error *error)
 static void begin_apply(task *t)
 {
     t->phase = APPLY;
-    t->next = t->skip;
+    t->next = t->from;
+    if (!t->state)
+        t->state = t->reduction.state;
     /* Partial results are digested; the state stays until the last tile is applied. */
     mc_free(t->reduction.nodes);
     t->reduction.nodes = NULL;
@@ -265,7 +269,7 @@ static void open_tasks(run *r)
         task *const t = &r->tasks[r->opened];
         mc_error error = MC_ERROR_NONE;
         mc_source_read_ahead(t->source, 0, AHEAD_BYTES);
-        if (t->job && mc_job_statistics(t->job)) {
+        if (!t->state && t->job && mc_job_statistics(t->job)) {
             const mc_status status = mc_reduction_begin(&t->reduction, t->job, t->stat_tile,
                                                         &error);
             if (status != MC_OK) {
@@ -350,7 +354,7 @@ static void take_tile(run *r, task *t, piece *out)
     /* The slot's share stays held until the slot is written; `release` returns the rest. */
     s->held = t->held ? bytes_of(t, least(t->tile, t->units)) : 0;
     r->held += t->held;
-    const int64_t count = least(t->tile, t->units - t->next);
+    const int64_t count = least(t->tile, t->end - t->next);
     *out = (piece){.task = t, .phase = APPLY, .first = t->next, .count = count, .slot = s};
     out->team = t->job ? take_team(r, t) : NULL;
     t->next += count;
@@ -368,7 +372,7 @@ static bool take_apply(run *r, piece *out)
         task *const t = &r->tasks[r->cursor];
         if (t->phase != APPLY || r->taken - r->written >= r->ring_size)
             return false;
-        if (t->next < t->units) {
+        if (t->next < t->end) {
             if (!is_admitted(r, t))
                 return false;
             take_tile(r, t, out);
@@ -484,9 +488,9 @@ static mc_status apply_job(worker *w, const piece *p, mc_error *error)
     const task *const t = p->task;
     const mc_job *const job = t->job;
     mc_layer *const layer = &w->workspace.layer;
-    MC_TRY(mc_workspace_load(&w->workspace, job, p->first, p->count, t->reduction.state, error));
-    if (w->run->found)
-        MC_TRY(mc_nonfinite_scan(w->run->found, job, &w->workspace, error));
+    MC_TRY(mc_workspace_load(&w->workspace, job, p->first, p->count, t->state, error));
+    if (w->run->what->found)
+        MC_TRY(mc_nonfinite_scan(w->run->what->found, job, &w->workspace, error));
     layer->team = p->team;
     if (t->source->dtype == job->real)
         /* The method writes into the slot directly: no rounding, no copy. */
@@ -527,7 +531,8 @@ static void write_out(run *r)
         mc_error error = MC_ERROR_NONE;
         r->writing = true;
         pthread_mutex_unlock(&r->lock);
-        const mc_status status = r->sink->write(r->sink, s->offset, s->bytes, s->size, &error);
+        const mc_status status = r->what->sink->write(r->what->sink, s->offset, s->bytes, s->size,
+                                                      &error);
         pthread_mutex_lock(&r->lock);
         r->writing = false;
         if (status != MC_OK) {
@@ -583,7 +588,7 @@ static void do_apply(worker *w, const piece *p)
     p->slot->full = true;
     assert(t->applying > 0);
     t->applying--;
-    if (t->applying == 0 && t->next >= t->units)
+    if (t->applying == 0 && t->next >= t->end)
         close_task(t);
     write_out(r);
 }
@@ -648,23 +653,38 @@ static void *work(void *argument)
 
 /* ---- a run ---------------------------------------------------------------------------------- */
 
-/*
- * Skips what an earlier run has written: whole tasks, and whole tiles of the task in which it
- * stopped. Statistics of that task run again, as nothing of them is stored.
- */
-static void skip_written(run *r, int64_t resume_at)
+/* Units before and at the end of a part's bytes, cut where the tensor can be computed alone. */
+static int64_t unit_at(const task *t, int64_t bytes, bool up)
 {
-    r->bytes_done = r->bytes_total;
+    const int64_t grain = t->job ? mc_job_grain(t->job) : 1;
+    const int64_t step = grain * bytes_of(t, 1);
+    return least((bytes + (up ? step - 1 : 0)) / step * grain, t->units);
+}
+
+/*
+ * Limits the run to the wanted part: whole tasks are left out, and units of the tasks in which the
+ * part begins and ends. Statistics of these cover the whole tensor.
+ */
+static void select_part(run *r)
+{
+    const mc_execution *const what = r->what;
     for (; r->cursor < r->task_count; r->cursor++) {
         task *const t = &r->tasks[r->cursor];
-        if (t->start + bytes_of(t, t->units) <= resume_at)
-            continue;
-        const int64_t bytes = resume_at > t->start ? resume_at - t->start : 0;
-        t->skip = bytes / bytes_of(t, 1) / t->tile * t->tile;
-        r->bytes_done = t->start + bytes_of(t, t->skip);
-        break;
+        if (t->start + bytes_of(t, t->units) > what->begin)
+            break;
     }
+    while (r->task_count > r->cursor && r->tasks[r->task_count - 1].start >= what->end)
+        r->task_count--;
     r->opened = r->cursor;
+    r->bytes_done = r->part_begin = least(what->begin, r->bytes_total);
+    if (r->cursor == r->task_count)
+        return;
+    task *const first = &r->tasks[r->cursor], *const last = &r->tasks[r->task_count - 1];
+    if (what->begin > first->start)
+        first->from = unit_at(first, what->begin - first->start, false);
+    if (what->end - last->start < bytes_of(last, last->units))
+        last->end = unit_at(last, what->end - last->start, true);
+    r->bytes_done = r->part_begin = first->start + bytes_of(first, first->from);
 }
 
 /* The smallest layer of a method that is not empty: a trial there costs least. */
@@ -828,20 +848,22 @@ static mc_status run_workers(run *r, int count, mc_error *error)
     return r->status;
 }
 
-static mc_status set_up(run *r, mc_source *const *tensors, mc_error *error)
+static mc_status set_up(run *r, mc_error *error)
 {
+    const mc_execution *const what = r->what;
     if (!r->tasks || !r->ring)
         return mc_fail_memory(error);
     for (size_t i = 0; i < r->task_count; i++) {
-        set_up_task(&r->tasks[i], tensors[i], r->bytes_total, r->options);
-        r->bytes_total += tensors[i]->bytes;
+        set_up_task(&r->tasks[i], what->tensors[i], r->bytes_total, r->options);
+        r->tasks[i].state = what->states ? what->states[i] : NULL;
+        r->bytes_total += what->tensors[i]->bytes;
     }
     /* Statistics of the whole model come first: any tile of `apply` may need them. */
     for (size_t i = 0; i < r->task_count; i++)
-        MC_TRY(mc_merged_survey(tensors[i], r->options, error));
+        MC_TRY(mc_merged_survey(what->tensors[i], r->options, error));
     MC_TRY(try_methods(r, error));
     make_team(r, thread_count(r->options));
-    skip_written(r, r->sink->resume_at);
+    select_part(r);
     open_tasks(r);
     if (r->status != MC_OK && error)
         *error = r->error;
@@ -850,7 +872,7 @@ static mc_status set_up(run *r, mc_source *const *tensors, mc_error *error)
 
 static void tear_down(run *r)
 {
-    for (size_t i = 0; r->tasks && i < r->task_count; i++)
+    for (size_t i = 0; r->tasks && i < r->what->count; i++)
         close_task(&r->tasks[i]);
     for (size_t i = 0; r->ring && i < r->ring_size; i++)
         mc_free(r->ring[i].bytes);
@@ -873,31 +895,28 @@ static void sum_overflow(const run *r, mc_run_result *result)
     }
 }
 
-mc_status mc_execute(mc_source *const *tensors, size_t count, mc_sink *sink,
-                     const mc_run_options *options, mc_nonfinite *found, mc_run_result *result,
+mc_status mc_execute(const mc_execution *what, const mc_run_options *options, mc_run_result *result,
                      mc_error *error)
 {
     const int threads = thread_count(options);
     run r = {.options = options,
-             .sink = sink,
-             .found = found,
-             .task_count = count,
+             .what = what,
+             .task_count = what->count,
              /* One slot per thread in work, and two more for finished tiles behind a slow one. */
              .ring_size = 3 * (size_t)threads,
              .lock = PTHREAD_MUTEX_INITIALIZER,
              .changed = PTHREAD_COND_INITIALIZER};
     const double start = mc_seconds();
     const int64_t read_before = mc_file_bytes_read();
-    r.tasks = mc_alloc_zero(count, sizeof *r.tasks);
+    r.tasks = mc_alloc_zero(what->count, sizeof *r.tasks);
     r.ring = mc_alloc_zero(r.ring_size, sizeof *r.ring);
-    mc_status status = set_up(&r, tensors, error);
-    const int64_t resumed = r.bytes_done;
+    mc_status status = set_up(&r, error);
     if (status == MC_OK)
         status = run_workers(&r, threads, error);
-    *result = (mc_run_result){.tensors = count,
+    *result = (mc_run_result){.tensors = what->count,
                               .bytes_read = mc_file_bytes_read() - read_before,
-                              .bytes_written = r.bytes_done - resumed,
-                              .bytes_resumed = resumed,
+                              .bytes_written = r.bytes_done - r.part_begin,
+                              .bytes_resumed = r.part_begin,
                               .seconds = mc_seconds() - start};
     sum_overflow(&r, result);
     tear_down(&r);

@@ -12,13 +12,29 @@
 #include "merge/sink.h"
 #include "tensor/source.h"
 
+/* What to compute. Everything is borrowed. */
+typedef struct mc_execution {
+    mc_source *const *tensors;
+    size_t count;
+    mc_sink *sink;
+    /*
+     * The part of the stream of all tensors' bytes that the sink wants. Inside a tensor, `begin` is
+     * rounded down and `end` up to what the tensor's method can compute alone.
+     */
+    int64_t begin, end; /* INT64_MAX: to the end of the stream */
+    /*
+     * Statistics that are known already, one state per tensor; NULL where they are not, and if none
+     * are.
+     */
+    const void *const *states;
+    mc_nonfinite *found; /* receives NaN and infinities of the inputs; NULL: they are not counted */
+} mc_execution;
+
 /*
  * Runs until the sink has every byte. Sets *result, also after a failure. Returns the error of the
- * first piece that failed. `found` receives the NaN and infinities in the inputs of merged layers;
- * NULL: they are not counted.
+ * first piece that failed.
  */
-mc_status mc_execute(mc_source *const *tensors, size_t count, mc_sink *sink,
-                     const mc_run_options *options, mc_nonfinite *found, mc_run_result *result,
+mc_status mc_execute(const mc_execution *what, const mc_run_options *options, mc_run_result *result,
                      mc_error *error);
 
 /* The largest number of bytes that tiles of these tensors take at the same time. */

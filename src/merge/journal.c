@@ -3,20 +3,27 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/memory.h"
+#include "base/text.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 /*
- * Bytes of a record: 20 digits, a blank, 16 hexadecimal digits and a line end. The header is one
- * padded line, so that records begin at a fixed position.
+ * Bytes of a record: two numbers of 20 digits, 16 hexadecimal digits, blanks and a line end. The
+ * header is one padded line, so that records begin at a fixed position.
  */
-enum { RECORD = 38, HEADER = 64 };
+enum { RECORD = 59, HEADER = 64, MAX_JOURNAL = 1 << 24 };
+
+#define NAME "journal"
 
 int64_t mc_journal_step = INT64_C(32) << 20;
+
+/* In place of a boot: what is recorded has been flushed to disk. */
+#define FLUSHED UINT64_C(1)
 
 /*
  * Identifies the boot of the machine; 0 if the system does not report it: then no journal is used.
@@ -33,93 +40,153 @@ static uint64_t boot_identity(void)
         fclose(file);
     const uint64_t identity = size ? mc_hash_bytes(MC_HASH_START, text, size) : 0;
     mc_free(text);
-    return identity;
+    return identity == FLUSHED ? 0 : identity;
 }
 
-static void header_text(uint64_t fingerprint, char text[HEADER + 1])
+static void header_text(uint64_t fingerprint, uint64_t boot, char text[HEADER + 1])
 {
     char words[HEADER];
-    snprintf(words, sizeof words, "mergecraft journal 1 %016" PRIx64 " %016" PRIx64, fingerprint,
-             boot_identity());
+    snprintf(words, sizeof words, "mergecraft journal 2 %016" PRIx64 " %016" PRIx64, fingerprint,
+             boot);
     snprintf(text, HEADER + 1, "%-*s\n", HEADER - 1, words);
 }
 
-/* A position with its hash: a record that was cut short by a crash does not match. */
-static void record_text(int64_t position, char text[RECORD + 1])
+/* A span with its hash: a record that was cut short by a crash does not match. */
+static void record_text(mc_span span, char text[RECORD + 1])
 {
-    const uint64_t check = mc_hash_mix((uint64_t)position + 1);
-    snprintf(text, RECORD + 1, "%020" PRId64 " %016" PRIx64 "\n", position, check);
+    const uint64_t check = mc_hash_mix(mc_hash_mix((uint64_t)span.begin + 1) ^
+                                       ((uint64_t)span.end + 1));
+    snprintf(text, RECORD + 1, "%020" PRId64 " %020" PRId64 " %016" PRIx64 "\n", span.begin,
+             span.end, check);
 }
 
+/* ---- reading --------------------------------------------------------------------------------- */
+
 /*
- * The furthest position. A journal is rewritten from its start without being cut, so old records
- * may follow the new ones. They are still true, as written bytes stay written.
+ * A journal is rewritten from its start without being cut, so old records may follow the new ones.
+ * They are still true, as written bytes stay written.
  */
-static int64_t last_position(const char *records, size_t size)
+static mc_status add_records(const char *records, size_t size, mc_spans *out, mc_error *error)
 {
-    int64_t position = 0;
     for (size_t at = 0; at + RECORD <= size; at += RECORD) {
-        char expected[RECORD + 1];
-        const int64_t found = strtoll(records + at, NULL, 10);
+        char expected[RECORD + 1], *rest = NULL;
+        mc_span found = {.begin = strtoll(records + at, &rest, 10)};
+        found.end = strtoll(rest, NULL, 10);
         record_text(found, expected);
         if (memcmp(expected, records + at, RECORD) != 0)
             break;
-        position = found > position ? found : position;
+        MC_TRY(mc_spans_add(out, found, error));
     }
-    return position;
+    return MC_OK;
 }
 
-static bool read_journal(const mc_folder *folder, uint64_t fingerprint, int64_t *position)
+static bool is_usable(const char *text, size_t size, uint64_t fingerprint)
 {
-    char expected[HEADER + 1];
+    char flushed[HEADER + 1], here[HEADER + 1];
+    const uint64_t boot = boot_identity();
+    header_text(fingerprint, FLUSHED, flushed);
+    header_text(fingerprint, boot, here);
+    return size >= HEADER &&
+           (memcmp(text, flushed, HEADER) == 0 || (boot != 0 && memcmp(text, here, HEADER) == 0));
+}
+
+static mc_status read_journal(const mc_folder *folder, const char *name, uint64_t fingerprint,
+                              mc_spans *out, mc_error *error)
+{
     char *text = NULL;
     size_t size = 0;
-    char *const path = mc_format("%s/%s", folder->work, MC_JOURNAL_NAME);
-    const bool read = path && mc_file_load(path, INT64_C(1) << 24, &text, &size, NULL) == MC_OK;
+    char *const path = mc_format("%s/%s", folder->work, name);
+    const bool read = path && mc_file_load(path, MAX_JOURNAL, &text, &size, NULL) == MC_OK;
+    const mc_status status = read && is_usable(text, size, fingerprint)
+                                 ? add_records(text + HEADER, size - HEADER, out, error)
+                                 : MC_OK;
     mc_free(path);
-    header_text(fingerprint, expected);
-    const bool mine = read && boot_identity() != 0 && size >= HEADER &&
-                      memcmp(text, expected, HEADER) == 0;
-    if (mine)
-        *position = last_position(text + HEADER, size - HEADER);
     mc_free(text);
-    return mine;
+    return status;
 }
 
-bool mc_journal_resume(const mc_folder *folder, uint64_t fingerprint, mc_journal *out)
+/* "journal", or "journal.3" of process 3. */
+static bool is_journal(const char *name)
 {
-    int64_t position = 0;
-    if (!read_journal(folder, fingerprint, &position))
-        return false;
-    /* Rewritten from the start, so that it does not grow from run to run. */
-    return mc_journal_start(folder, fingerprint, out, NULL) == MC_OK &&
-           mc_journal_record(out, position, NULL) == MC_OK;
+    const size_t length = sizeof NAME - 1;
+    return strncmp(name, NAME, length) == 0 && (name[length] == '\0' || name[length] == '.');
 }
 
-mc_status mc_journal_start(const mc_folder *folder, uint64_t fingerprint, mc_journal *out,
-                           mc_error *error)
+/* Calls `visit` with the name of each journal. */
+static mc_status for_each(const mc_folder *folder,
+                          mc_status (*visit)(const mc_folder *folder, const char *name, void *user,
+                                             mc_error *error),
+                          void *user, mc_error *error)
+{
+    const int fd = mc_system->open(folder->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    DIR *const entries = fd >= 0 ? mc_system->list(fd) : NULL;
+    if (!entries) {
+        const mc_status status = mc_fail_errno(error, folder->work, "cannot list it");
+        if (fd >= 0)
+            mc_system->close(fd);
+        return status;
+    }
+    mc_status status = MC_OK;
+    for (const char *name; status == MC_OK && (name = mc_next_entry(entries));)
+        if (is_journal(name))
+            status = visit(folder, name, user, error);
+    closedir(entries);
+    return status;
+}
+
+typedef struct reading {
+    uint64_t fingerprint;
+    mc_spans *out;
+} reading;
+
+static mc_status visit_reading(const mc_folder *folder, const char *name, void *user,
+                               mc_error *error)
+{
+    const reading *const r = user;
+    return read_journal(folder, name, r->fingerprint, r->out, error);
+}
+
+mc_status mc_journal_read(const mc_folder *folder, uint64_t fingerprint, mc_spans *out,
+                          mc_error *error)
+{
+    return for_each(folder, visit_reading, &(reading){fingerprint, out}, error);
+}
+
+/* ---- writing --------------------------------------------------------------------------------- */
+
+/* Process 0 has the plain name, as a process alone. NULL: no memory. */
+static char *name_of(int rank)
+{
+    return rank == 0 ? mc_strdup(NAME) : mc_format(NAME ".%d", rank);
+}
+
+mc_status mc_journal_start(const mc_folder *folder, uint64_t fingerprint, bool flushed, int rank,
+                           mc_journal *out, mc_error *error)
 {
     char header[HEADER + 1];
-    header_text(fingerprint, header);
-    out->fd = mc_folder_open(folder, MC_JOURNAL_NAME);
-    if (out->fd < 0)
-        return mc_fail_errno(error, folder->work, "cannot make a journal");
+    header_text(fingerprint, flushed ? FLUSHED : boot_identity(), header);
+    char *const name = name_of(rank);
+    out->fd = name ? mc_folder_open(folder, name) : -1;
+    const mc_status opened = !name ? mc_fail_memory(error)
+                             : out->fd < 0
+                                 ? mc_fail_errno(error, folder->work, "cannot make a journal")
+                                 : MC_OK;
+    mc_free(name);
+    MC_TRY(opened);
     out->end = HEADER;
-    out->position = 0;
     const mc_status status = mc_write_all(out->fd, folder->work, header, HEADER, 0, error);
     if (status != MC_OK)
         mc_journal_close(out);
     return status;
 }
 
-mc_status mc_journal_record(mc_journal *journal, int64_t position, mc_error *error)
+mc_status mc_journal_record(mc_journal *journal, mc_span span, mc_error *error)
 {
     char record[RECORD + 1];
-    record_text(position, record);
+    record_text(span, record);
     /* Not flushed: within one boot, what was written survives the process. */
-    MC_TRY(mc_write_all(journal->fd, MC_JOURNAL_NAME, record, RECORD, journal->end, error));
+    MC_TRY(mc_write_all(journal->fd, NAME, record, RECORD, journal->end, error));
     journal->end += RECORD;
-    journal->position = position;
     return MC_OK;
 }
 
@@ -130,9 +197,23 @@ void mc_journal_close(mc_journal *journal)
     journal->fd = -1;
 }
 
-mc_status mc_journal_remove(const mc_folder *folder, mc_error *error)
+/* ---- removing -------------------------------------------------------------------------------- */
+
+static mc_status visit_removing(const mc_folder *folder, const char *name, void *user,
+                                mc_error *error)
 {
-    if (mc_system->unlink(folder->fd, MC_JOURNAL_NAME, 0) != 0)
-        return mc_fail_errno(error, folder->work, "cannot remove the journal");
-    return MC_OK;
+    const char *const kept = user;
+    if ((kept && strcmp(name, kept) == 0) || mc_system->unlink(folder->fd, name, 0) == 0)
+        return MC_OK;
+    return mc_fail_errno(error, folder->work, "cannot remove the journal");
+}
+
+mc_status mc_journal_remove(const mc_folder *folder, int keep, mc_error *error)
+{
+    char *const kept = keep < 0 ? NULL : name_of(keep);
+    if (keep >= 0 && !kept)
+        return mc_fail_memory(error);
+    const mc_status status = for_each(folder, visit_removing, kept, error);
+    mc_free(kept);
+    return status;
 }

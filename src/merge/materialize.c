@@ -58,7 +58,9 @@ static mc_status fill(const mc_state_dict *dict, memory_sink *sink, mc_source **
     if (!sink->tensors || !sink->ends || !sources)
         return mc_fail_memory(error);
     MC_TRY(make_room(dict, sources, sink, into, error));
-    MC_TRY(mc_execute(sources, sink->count, &sink->sink, options, NULL, result, error));
+    const mc_execution all = {
+        .tensors = sources, .count = sink->count, .sink = &sink->sink, .end = INT64_MAX};
+    MC_TRY(mc_execute(&all, options, result, error));
     for (size_t i = 0; i < sink->count; i++)
         MC_TRY(
             mc_in_tensor(error, mc_state_dict_name(dict, i), mc_source_check(sources[i], error)));

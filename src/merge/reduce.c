@@ -231,29 +231,70 @@ void mc_reduction_add(mc_reduction *r, mc_partial *partial)
     partial->of = NULL;
 }
 
-/* ---- all in one thread ---------------------------------------------------------------------- */
+/* ---- all rounds ------------------------------------------------------------------------------ */
 
-static mc_status run_rounds(mc_reduction *r, mc_partial *partial, mc_workspace *workspace,
-                            mc_error *error)
+/*
+ * Combines the partial results that processes have found in any order: each sends its own in turn.
+ */
+static mc_status exchange_free(mc_reduction *r, const mc_comm *comm, mc_error *error)
+{
+    const mc_layer whole = mc_job_whole(r->job, r->state, error);
+    void *const total = mc_alloc(r->partial_size), *const part = mc_alloc(r->partial_size);
+    mc_status status = total && part ? MC_OK : mc_fail_memory(error);
+    if (status == MC_OK && r->partial_zeros > 0)
+        memset(total, 0, r->partial_zeros);
+    for (int root = 0; status == MC_OK && root < comm->size; root++) {
+        if (root == comm->rank)
+            memcpy(part, r->nodes, r->partial_size);
+        status = mc_comm_broadcast(comm, part, r->partial_size, root, error);
+        if (status == MC_OK)
+            r->statistics->combine(&whole, total, part);
+    }
+    mc_free(part);
+    if (status != MC_OK) {
+        mc_free(total);
+        return status;
+    }
+    mc_free(r->nodes);
+    r->nodes = total;
+    return MC_OK;
+}
+
+/* Whether a tile is in this process's part. */
+static bool is_mine(const mc_reduction *r, const mc_comm *comm, int64_t first)
+{
+    size_t begin, end;
+    const size_t tile = (size_t)(first / r->tile);
+    mc_comm_part(comm, tile_count(r), mc_comm_rank(comm), &begin, &end);
+    return tile >= begin && tile < end;
+}
+
+static mc_status run_rounds(mc_reduction *r, const mc_comm *comm, mc_partial *partial,
+                            mc_workspace *workspace, mc_error *error)
 {
     for (bool more = true; more;) {
         int64_t first, count;
         while (mc_reduction_take(r, &first, &count))
-            MC_TRY(mc_reduction_accumulate(r, partial, workspace, first, count, error));
+            if (is_mine(r, comm, first))
+                MC_TRY(mc_reduction_accumulate(r, partial, workspace, first, count, error));
         mc_reduction_add(r, partial);
+        if (comm)
+            MC_TRY(r->statistics->order_free
+                       ? exchange_free(r, comm, error)
+                       : mc_comm_gather(comm, r->nodes, tile_count(r), r->partial_size, error));
         MC_TRY(mc_reduction_end_round(r, &more, error));
     }
     return MC_OK;
 }
 
-mc_status mc_reduction_run(const mc_job *job, mc_workspace *workspace, void **state,
-                           mc_error *error)
+mc_status mc_reduction_run_together(const mc_job *job, const mc_comm *comm, mc_workspace *workspace,
+                                    void **state, mc_error *error)
 {
     mc_reduction reduction = {0};
     mc_partial partial = {0};
     mc_status status = mc_reduction_begin(&reduction, job, TILE, error);
     if (status == MC_OK)
-        status = run_rounds(&reduction, &partial, workspace, error);
+        status = run_rounds(&reduction, comm, &partial, workspace, error);
     if (status == MC_OK) {
         *state = reduction.state;
         reduction.state = NULL;
@@ -261,4 +302,10 @@ mc_status mc_reduction_run(const mc_job *job, mc_workspace *workspace, void **st
     mc_partial_free(&partial);
     mc_reduction_free(&reduction);
     return status;
+}
+
+mc_status mc_reduction_run(const mc_job *job, mc_workspace *workspace, void **state,
+                           mc_error *error)
+{
+    return mc_reduction_run_together(job, NULL, workspace, state, error);
 }

@@ -20,6 +20,7 @@
 #ifndef MC_MERGE_REDUCE_H
 #define MC_MERGE_REDUCE_H
 
+#include "base/comm.h"
 #include "merge/workspace.h"
 
 typedef struct mc_reduction {
@@ -74,5 +75,9 @@ mc_status mc_reduction_end_round(mc_reduction *reduction, bool *more, mc_error *
 /* Runs all rounds in this thread. *state: new memory that the caller frees. */
 mc_status mc_reduction_run(const mc_job *job, mc_workspace *workspace, void **state,
                            mc_error *error);
+
+/* The same, of which every process does a part; collective. Every process gets the state. */
+mc_status mc_reduction_run_together(const mc_job *job, const mc_comm *comm, mc_workspace *workspace,
+                                    void **state, mc_error *error);
 
 #endif

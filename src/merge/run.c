@@ -9,6 +9,7 @@
 #include "merge/provenance.h"
 #include "merge/report.h"
 #include "merge/save.h"
+#include "merge/together.h"
 #include "model/model.h"
 #include "tensor/gather.h"
 
@@ -177,6 +178,19 @@ static mc_status finish(mc_folder *folder, const mc_run_result *result, void *us
     return mc_provenance_write(plan, f->options, folder, error);
 }
 
+/* Different models or libraries on one machine would make a mixture that nobody would notice. */
+static mc_status check_together(const mc_plan *plan, const mc_comm *comm, uint64_t rows,
+                                mc_error *error)
+{
+    if (!comm)
+        return MC_OK;
+    MC_TRY(mc_together_check_build(comm, error));
+    for (size_t i = 0; i < plan->all_count; i++)
+        MC_TRY(mc_together_check(comm, mc_model_name(plan->models[i]),
+                                 mc_model_fingerprint(plan->models[i]), error));
+    return mc_together_check(comm, "plan", rows, error);
+}
+
 static mc_status run_into(finishing *f, const char *folder, mc_run_result *result, mc_error *error)
 {
     const mc_plan *const plan = f->plan;
@@ -193,6 +207,8 @@ static mc_status run_into(finishing *f, const char *folder, mc_run_result *resul
                           .found = &f->found,
                           .finish = finish,
                           .user = f};
+    if (status == MC_OK)
+        status = check_together(plan, f->options->comm, save.fingerprint, error);
     if (status == MC_OK)
         status = mc_save_run(&save, f->options, result, error);
     mc_free(names);

@@ -9,8 +9,6 @@
 typedef struct mc_sink mc_sink;
 
 struct mc_sink {
-    /* Bytes at the start of the stream that an earlier run has written. */
-    int64_t resume_at;
     /*
      * The next `size` bytes of the stream, at `offset`. Called by one thread at a time, offsets
      * without gaps.

@@ -1,5 +1,6 @@
 #include "merge/survey.h"
 
+#include "base/comm.h"
 #include "base/cpu.h"
 #include "base/memory.h"
 #include "base/team.h"
@@ -7,6 +8,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <string.h>
 
 /*
  * Elements of a run: long enough that taking one costs nothing. The number is part of the result,
@@ -39,6 +41,8 @@ typedef struct survey_work {
     const mc_statistics *statistics;
     run *runs;
     size_t count;
+    size_t first; /* of the runs that this process accumulates */
+    const mc_comm *comm;
     int threads;
     mc_workspace *workspaces; /* [threads] */
     char *partials;           /* one per run; one per thread if order_free */
@@ -196,6 +200,7 @@ static void release(survey_work *work, int64_t bytes)
 static mc_status accumulate(void *arg, int worker, size_t item, mc_error *error)
 {
     survey_work *const work = arg;
+    item += work->first;
     const run *const r = &work->runs[item];
     mc_workspace *const workspace = &work->workspaces[worker];
     const size_t slot = work->statistics->order_free ? (size_t)worker : item;
@@ -229,22 +234,51 @@ static mc_layer whole_of(const mc_survey *survey, mc_error *error)
     return layer;
 }
 
+/* Combines partial results 1 … count − 1 into the first. */
+static void combine(const survey_work *work, const mc_layer *whole, size_t count)
+{
+    for (size_t i = 1; i < count; i++)
+        work->statistics->combine(whole, work->partials, work->partials + i * work->partial_size);
+}
+
+/*
+ * Gives every process the partial results of all. Those per thread, which do not depend on the
+ * order, are first combined to one per process.
+ */
+static mc_status exchange(survey_work *work, const mc_layer *whole, size_t *slots, mc_error *error)
+{
+    if (!work->comm)
+        return MC_OK;
+    if (!work->statistics->order_free)
+        return mc_comm_gather(work->comm, work->partials, work->count, work->partial_size, error);
+    combine(work, whole, *slots);
+    *slots = (size_t)work->comm->size;
+    char *const all = mc_alloc_zero(*slots, work->partial_size);
+    if (!all)
+        return mc_fail_memory(error);
+    memcpy(all + (size_t)work->comm->rank * work->partial_size, work->partials, work->partial_size);
+    mc_free(work->partials);
+    work->partials = all;
+    return mc_comm_gather(work->comm, all, *slots, work->partial_size, error);
+}
+
 static mc_status run_round(survey_work *work, const mc_layer *whole, int round, bool *more,
                            mc_error *error)
 {
     const mc_statistics *const statistics = work->statistics;
-    const size_t slots = statistics->order_free ? (size_t)work->threads : work->count;
+    size_t end, slots = statistics->order_free ? (size_t)work->threads : work->count;
     mc_free(work->partials);
     work->partials = mc_alloc_zero(slots > 0 ? slots : 1, work->partial_size);
     if (!work->partials)
         return mc_fail_memory(error);
-    MC_TRY(mc_parallel(work->count, work->threads, accumulate, work, error));
+    mc_comm_part(work->comm, work->count, mc_comm_rank(work->comm), &work->first, &end);
+    MC_TRY(mc_parallel(end - work->first, work->threads, accumulate, work, error));
+    MC_TRY(exchange(work, whole, &slots, error));
     /*
-     * In the order of the layers, for the same bits with any number of threads. Partial results per
-     * thread are of statistics that do not depend on the order.
+     * In the order of the layers, for the same bits with any number of threads and processes.
+     * Partial results per thread are of statistics that do not depend on the order.
      */
-    for (size_t i = 1; i < slots; i++)
-        statistics->combine(whole, work->partials, work->partials + i * work->partial_size);
+    combine(work, whole, slots);
     *more = false;
     return statistics->next(whole, round, work->survey->state, work->partials, more);
 }
@@ -278,6 +312,7 @@ static mc_status compute(mc_survey *survey, const mc_run_options *options, mc_er
                         .statistics = survey->jobs[0].method->model_statistics,
                         .threads = wanted < MAX_THREADS ? wanted : MAX_THREADS,
                         .cancel = options->cancel,
+                        .comm = options->comm,
                         .lock = PTHREAD_MUTEX_INITIALIZER,
                         .changed = PTHREAD_COND_INITIALIZER,
                         .bound = options->memory > 0 ? options->memory : DEFAULT_MEMORY};

@@ -319,7 +319,8 @@ uint64_t mc_model_fingerprint(const mc_model *model)
     /* Adapters change the tensors without changing the base's files. */
     uint64_t hash = mc_hash_bytes(MC_HASH_START, &model->adapters, sizeof model->adapters);
     for (size_t i = 0; i < model->checkpoint.file_count; i++) {
-        const mc_file_identity identity = mc_file_identity_of(model->checkpoint.files[i]);
+        mc_file_identity identity = mc_file_identity_of(model->checkpoint.files[i]);
+        identity.device = 0; /* machines number a file system that they share differently */
         hash = mc_hash_bytes(hash, &identity, sizeof identity);
     }
     const mc_state_dict *const dict = model->checkpoint.dict;

@@ -1,0 +1,278 @@
+#include "merge/together.h"
+
+#include "base/build_id.h"
+#include "base/memory.h"
+#include "base/system.h"
+#include "merge/merged.h"
+#include "merge/reduce.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* ---- the folder ------------------------------------------------------------------------------ */
+
+/* The name of a file that only a process which sees this very folder can find. */
+typedef struct probe {
+    char name[64];
+} probe;
+
+static mc_status make_probe(const mc_folder *folder, probe *out, mc_error *error)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    snprintf(out->name, sizeof out->name, "shared.%ld.%lld.%09ld", (long)getpid(),
+             (long long)now.tv_sec, now.tv_nsec);
+    const int fd = mc_folder_create(folder, out->name);
+    if (fd < 0)
+        return mc_fail_errno(error, folder->work, "cannot create a file");
+    mc_system->close(fd);
+    return MC_OK;
+}
+
+mc_status mc_together_share(const mc_comm *comm, mc_status status, const mc_folder *folder,
+                            mc_error *error)
+{
+    probe p = {""};
+    if (!comm)
+        return status;
+    if (status == MC_OK)
+        status = make_probe(folder, &p, error);
+    MC_TRY(mc_comm_agree(comm, status, error));
+    MC_TRY(mc_comm_broadcast(comm, &p, sizeof p, 0, error));
+    status = mc_comm_agree(comm, MC_OK, error);
+    (void)mc_system->unlink(folder->fd, p.name, 0);
+    return status;
+}
+
+static mc_status join(const char *target, const probe *p, mc_folder *folder, mc_error *error)
+{
+    struct stat status;
+    char *parent = NULL;
+    const mc_status named = mc_folder_names(target, folder, &parent, error);
+    mc_free(parent);
+    MC_TRY(named);
+    folder->fd = mc_system->open(AT_FDCWD, folder->work,
+                                 O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+    char *const path = mc_format("%s/%s", folder->work, p->name);
+    if (!path)
+        return mc_fail_memory(error);
+    const bool seen = folder->fd >= 0 && mc_system->stat(path, &status) == 0;
+    mc_free(path);
+    return seen ? MC_OK
+                : mc_fail_at(error, MC_MISMATCH, folder->work, NULL, -1,
+                             "expected a folder on a file system that all processes share: this "
+                             "one does not see what process 0 has made");
+}
+
+mc_status mc_together_join(const mc_comm *comm, const char *target, bool sync, mc_folder *folder,
+                           mc_error *error)
+{
+    probe p = {""};
+    *folder = (mc_folder){.fd = -1, .sync = sync};
+    MC_TRY(mc_comm_agree(comm, MC_OK, error));
+    MC_TRY(mc_comm_broadcast(comm, &p, sizeof p, 0, error));
+    const mc_status status = mc_comm_agree(comm, join(target, &p, folder, error), error);
+    if (status != MC_OK)
+        mc_folder_keep(folder);
+    return status;
+}
+
+mc_status mc_together_spans(const mc_comm *comm, mc_spans *spans, mc_error *error)
+{
+    int64_t count = (int64_t)spans->count;
+    if (!comm)
+        return MC_OK;
+    MC_TRY(mc_comm_broadcast(comm, &count, sizeof count, 0, error));
+    for (int64_t i = 0; i < count; i++) {
+        mc_span span = comm->rank == 0 ? spans->items[i] : (mc_span){0};
+        MC_TRY(mc_comm_broadcast(comm, &span, sizeof span, 0, error));
+        if (comm->rank > 0)
+            MC_TRY(mc_spans_add(spans, span, error));
+    }
+    return MC_OK;
+}
+
+/* ---- statistics ------------------------------------------------------------------------------ */
+
+static mc_status share_reduction(mc_together *out, mc_source *tensor, size_t index,
+                                 const mc_comm *comm, mc_workspace *workspace, mc_error *error)
+{
+    const mc_job *const job = mc_merged_job(tensor);
+    if (!job || !mc_job_statistics(job))
+        return MC_OK;
+    return mc_reduction_run_together(job, comm, workspace, &out->states[index], error);
+}
+
+mc_status mc_together_statistics(mc_together *out, mc_source *const *tensors, size_t count,
+                                 const mc_shares *shares, const mc_run_options *options,
+                                 mc_error *error)
+{
+    mc_workspace workspace = {0};
+    mc_status status = MC_OK;
+    if (!options->comm)
+        return MC_OK;
+    out->states = mc_alloc_zero(count > 0 ? count : 1, sizeof *out->states);
+    if (!out->states)
+        return mc_fail_memory(error);
+    out->count = count;
+    /* Collective, so in one order: not when the executor of one process comes to a tensor. */
+    for (size_t i = 0; status == MC_OK && i < count; i++)
+        status = mc_merged_survey(tensors[i], options, error);
+    for (size_t i = 0; status == MC_OK && i < shares->cut_count; i++)
+        status = share_reduction(out, tensors[shares->cut[i]], shares->cut[i], options->comm,
+                                 &workspace, error);
+    mc_workspace_free(&workspace);
+    return status;
+}
+
+void mc_together_free(mc_together *together)
+{
+    for (size_t i = 0; i < together->count; i++)
+        mc_free(together->states[i]);
+    mc_free(together->states);
+    *together = (mc_together){0};
+}
+
+/* ---- results --------------------------------------------------------------------------------- */
+
+/* Inputs of all merged tensors, one after the other: a number that all processes know one by. */
+static size_t input_total(mc_source *const *tensors, size_t count)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < count; i++) {
+        const mc_job *const job = mc_merged_job(tensors[i]);
+        total += job ? job->input_count : 0;
+    }
+    return total;
+}
+
+static const mc_nonfinite_source *found_in(const mc_nonfinite *found, const mc_source *source)
+{
+    for (size_t i = 0; i < found->count; i++)
+        if (found->sources[i].source == source)
+            return &found->sources[i];
+    return NULL;
+}
+
+/* Calls `visit` for every input of every merged tensor with its pair of counts. */
+static void for_each_input(mc_source *const *tensors, size_t count, int64_t *counts,
+                           void (*visit)(mc_nonfinite *found, const mc_source *source,
+                                         int64_t *counts),
+                           mc_nonfinite *found)
+{
+    for (size_t i = 0; i < count; i++) {
+        const mc_job *const job = mc_merged_job(tensors[i]);
+        for (size_t k = 0; job && k < job->input_count; k++, counts += 2)
+            visit(found, job->inputs[k], counts);
+    }
+}
+
+static void take_counts(mc_nonfinite *found, const mc_source *source, int64_t *counts)
+{
+    const mc_nonfinite_source *const entry = found_in(found, source);
+    counts[0] = entry ? entry->nans : 0;
+    counts[1] = entry ? entry->infinities : 0;
+}
+
+static void give_counts(mc_nonfinite *found, const mc_source *source, int64_t *counts)
+{
+    if (counts[0] + counts[1] > 0 && found->count < found->capacity && !found_in(found, source))
+        found->sources[found->count++] = (mc_nonfinite_source){source, counts[0], counts[1]};
+}
+
+/* Almost no model has any: then one number is all that is exchanged. */
+static mc_status sum_nonfinite(const mc_comm *comm, mc_source *const *tensors, size_t count,
+                               mc_nonfinite *found, mc_error *error)
+{
+    int64_t any = (int64_t)found->count;
+    MC_TRY(mc_comm_sum(comm, &any, 1, error));
+    if (any == 0)
+        return MC_OK;
+    const size_t total = input_total(tensors, count);
+    int64_t *const counts = mc_alloc_zero(2 * total, sizeof *counts);
+    mc_nonfinite_source *const sources = mc_alloc_zero(total, sizeof *sources);
+    mc_status status = counts && sources ? MC_OK : mc_fail_memory(error);
+    if (status == MC_OK) {
+        for_each_input(tensors, count, counts, take_counts, found);
+        status = mc_comm_sum(comm, counts, 2 * total, error);
+    }
+    if (status == MC_OK) {
+        mc_free(found->sources);
+        found->sources = sources;
+        found->count = 0;
+        found->capacity = total;
+        for_each_input(tensors, count, counts, give_counts, found);
+    } else {
+        mc_free(sources);
+    }
+    mc_free(counts);
+    return status;
+}
+
+/* The lowest index among the processes that have one. */
+static mc_status lowest_overflow(const mc_comm *comm, mc_run_result *result, mc_error *error)
+{
+    int64_t *const all = mc_alloc_zero((size_t)comm->size, sizeof *all);
+    if (!all)
+        return mc_fail_memory(error);
+    /* One more, as 0 means none. */
+    all[comm->rank] = result->overflowed > 0 ? (int64_t)result->overflowed_first + 1 : 0;
+    const mc_status status = mc_comm_sum(comm, all, (size_t)comm->size, error);
+    for (int i = comm->size; i-- > 0;)
+        if (all[i] > 0)
+            result->overflowed_first = (size_t)all[i] - 1;
+    mc_free(all);
+    return status;
+}
+
+mc_status mc_together_result(const mc_comm *comm, mc_source *const *tensors, size_t count,
+                             mc_nonfinite *found, mc_run_result *result, mc_error *error)
+{
+    if (!comm)
+        return MC_OK;
+    if (found)
+        MC_TRY(sum_nonfinite(comm, tensors, count, found, error));
+    MC_TRY(lowest_overflow(comm, result, error));
+    int64_t sums[] = {result->bytes_read, result->bytes_written, result->overflowed,
+                      (int64_t)result->overflowed_tensors};
+    MC_TRY(mc_comm_sum(comm, sums, sizeof sums / sizeof *sums, error));
+    result->bytes_read = sums[0];
+    result->bytes_written = sums[1];
+    result->overflowed = sums[2];
+    result->overflowed_tensors = (size_t)sums[3];
+    return MC_OK;
+}
+
+/* ---- assumptions ----------------------------------------------------------------------------- */
+
+mc_status mc_together_check_build(const mc_comm *comm, mc_error *error)
+{
+    char build[128] = "";
+    snprintf(build, sizeof build, "%s", mc_build_id());
+    MC_TRY(mc_comm_broadcast(comm, build, sizeof build, 0, error));
+    const bool same = strcmp(build, mc_build_id()) == 0;
+    return mc_comm_agree(
+        comm,
+        same ? MC_OK
+             : mc_fail(error, MC_MISMATCH,
+                       "expected the same build of mergecraft as in process 0 (%.16s), found %.16s",
+                       build, mc_build_id()),
+        error);
+}
+
+mc_status mc_together_check(const mc_comm *comm, const char *what, uint64_t fingerprint,
+                            mc_error *error)
+{
+    uint64_t expected = fingerprint;
+    MC_TRY(mc_comm_broadcast(comm, &expected, sizeof expected, 0, error));
+    return mc_comm_agree(comm,
+                         expected == fingerprint
+                             ? MC_OK
+                             : mc_fail(error, MC_MISMATCH,
+                                       "%s: expected the same as in process 0, found another",
+                                       what),
+                         error);
+}
