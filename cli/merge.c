@@ -1,4 +1,5 @@
 /* mergecraft merge: merges several models into one folder. */
+#include "command_line.h"
 #include "merge.h"
 #include "output.h"
 #include "progress.h"
@@ -179,6 +180,9 @@ static mc_status run_plan(merge_job *job, mc_run_options *run, mc_error *error)
     /* Warnings of the plan were printed before the run; the run may add some. */
     const size_t printed = mc_report_count(mc_plan_report(job->plan));
     mc_status status = settings->output ? write_result(job, run, &result, error) : MC_OK;
+    /* One process scores what all have written. */
+    if (command_comm && command_comm->rank > 0)
+        return status;
     if (status == MC_OK && settings->score.task)
         status = score_result(job, &result, error);
     /* After scoring: the scores are part of the files that are written. */

@@ -1,4 +1,5 @@
 /* mergecraft merge: what is printed of plans and results. */
+#include "command_line.h"
 #include "merge.h"
 #include "output.h"
 
@@ -21,6 +22,23 @@ static json_t *json_plan(const merge_job *job, const mc_run_options *run, mc_err
     return object;
 }
 
+/* Adds the share of each process, if there are several. */
+static mc_status add_shares(const merge_job *job, json_t *object, mc_error *error)
+{
+    if (!command_comm)
+        return MC_OK;
+    mc_plan_share *const shares = allocate((size_t)command_comm->size * sizeof *shares);
+    const mc_status status = mc_plan_shares(job->plan, command_comm->size, shares, error);
+    json_t *const list = json_array();
+    for (int i = 0; status == MC_OK && i < command_comm->size; i++)
+        json_array_append_new(list, json_pack("{s:I, s:I}", "bytes_read",
+                                              (json_int_t)shares[i].bytes_read, "bytes_written",
+                                              (json_int_t)shares[i].bytes_written));
+    json_object_set_new(object, "processes", list);
+    free(shares);
+    return status;
+}
+
 /* More digits would be noise. */
 static double to_milliseconds(double seconds)
 {
@@ -36,6 +54,11 @@ static mc_status print_result_json(const merge_job *job, const mc_run_result *re
     /* A result reports figures of the run in place of estimates. */
     json_object_del(object, "memory");
     json_object_del(object, "plan");
+    const mc_status shared = add_shares(job, object, error);
+    if (shared != MC_OK) {
+        json_decref(object);
+        return shared;
+    }
     json_object_set_new(object, "tensors", json_integer((json_int_t)result->tensors));
     json_object_set_new(object, "bytes_read", json_integer(result->bytes_read));
     json_object_set_new(object, "bytes_written", json_integer(result->bytes_written));
@@ -105,17 +128,48 @@ static void print_plan(const merge_job *job, const mc_run_options *run)
            mc_format_bytes(memory, memory_text, sizeof memory_text), mc_plan_parameters(job->plan));
 }
 
+/* What each of several processes reads and writes, and how well that is balanced. */
+static mc_status print_shares(const merge_job *job, mc_error *error)
+{
+    static const char *const titles[] = {"PROCESS", "READS", "WRITES"};
+    table rows = {.titles = titles, .columns = 3, .right = 7};
+    if (!command_comm)
+        return MC_OK;
+    const int count = command_comm->size;
+    mc_plan_share *const shares = allocate((size_t)count * sizeof *shares);
+    const mc_status status = mc_plan_shares(job->plan, count, shares, error);
+    double most = 0, all = 0;
+    for (int i = 0; status == MC_OK && i < count; i++) {
+        char bytes[16];
+        table_add(&rows, "%d", i);
+        table_add(&rows, "%s", mc_format_bytes(shares[i].bytes_read, bytes, sizeof bytes));
+        table_add(&rows, "%s", mc_format_bytes(shares[i].bytes_written, bytes, sizeof bytes));
+        most = shares[i].cost > most ? shares[i].cost : most;
+        all += shares[i].cost;
+    }
+    table_finish(&rows, stdout);
+    if (status == MC_OK && all > 0)
+        printf("%d processes: the largest share is %.3f times the mean\n", count,
+               most * count / all);
+    free(shares);
+    return status;
+}
+
 mc_status merge_print_plan(const merge_job *job, const mc_run_options *run, mc_error *error)
 {
     if (!job->settings->common.json) {
         print_plan(job, run);
-        return MC_OK;
+        return print_shares(job, error);
     }
     json_t *const object = json_plan(job, run, error);
     if (!object)
         return MC_NO_MEMORY;
-    print_json(object);
-    return MC_OK;
+    const mc_status status = add_shares(job, object, error);
+    if (status == MC_OK)
+        print_json(object);
+    else
+        json_decref(object);
+    return status;
 }
 
 mc_status merge_print_result(const merge_job *job, const mc_run_result *result, mc_error *error)

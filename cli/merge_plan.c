@@ -1,4 +1,5 @@
 /* mergecraft merge: from the command line to a plan. */
+#include "command_line.h"
 #include "merge.h"
 #include "output.h"
 
@@ -435,6 +436,7 @@ mc_run_options merge_run_options(const merge_settings *settings)
     run.shard_size = settings->shard_size;
     run.overwrite = settings->overwrite;
     run.no_sync = settings->no_sync;
+    run.comm = command_comm;
     return run;
 }
 
