@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the packages that building and testing need (Debian 12 and 13, Ubuntu 24.04). On other
 # systems prints what is missing. Words add the packages of some checks:
-#   tools/deps.sh [format] [clang] [llvm] [c++] [arm64] [valgrind] [tidy] [python] [wheel]
+#   tools/deps.sh [format] [clang] [llvm] [c++] [arm64] [valgrind] [tidy] [python] [wheel] [mpi]
 set -eu
 
 missing=
@@ -48,10 +48,11 @@ for extra in "$@"; do
         command -v qemu-aarch64 > /dev/null || need qemu-user
         ;;
     valgrind) command -v valgrind > /dev/null || need valgrind ;;
+    mpi) command -v mpicc > /dev/null || need 'libopenmpi-dev openmpi-bin' ;;
     tidy) command -v clang-tidy > /dev/null || need clang-tidy ;;
     *)
-        echo "tools/deps.sh: expected format, clang, llvm, c++, arm64, valgrind, tidy, python or" \
-            "wheel, found '$extra'" >&2
+        echo "tools/deps.sh: expected format, clang, llvm, c++, arm64, valgrind, tidy, python," \
+            "wheel or mpi, found '$extra'" >&2
         exit 2
         ;;
     esac

@@ -29,9 +29,11 @@ bool mc_shard_index_probe(const unsigned char *head, size_t size)
     return size < 8 || head[7] != '\0';
 }
 
-static int compare_names(const void *a, const void *b)
+static int compare_entries(const void *a, const void *b)
 {
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
+    const mc_shard_entry *const x = a, *const y = b;
+    const int files = strcmp(x->file, y->file);
+    return files ? files : (x->place > y->place) - (x->place < y->place);
 }
 
 /*
@@ -47,11 +49,8 @@ static mc_status check_file_name(const char *name, mc_error *error)
     return MC_OK;
 }
 
-static mc_status collect_files(mc_shard_index *index, mc_error *error)
+static mc_status collect_entries(mc_shard_index *index, mc_error *error)
 {
-    index->files = mc_alloc_zero(json_object_size(index->weight_map), sizeof *index->files);
-    if (!index->files)
-        return mc_fail_memory(error);
     const char *tensor;
     json_t *file;
     size_t count = 0;
@@ -61,14 +60,31 @@ static mc_status collect_files(mc_shard_index *index, mc_error *error)
             return mc_fail_at(error, MC_FORMAT, NULL, tensor, -1,
                               "expected a file name in weight_map");
         /* Borrowed from the JSON, which the index keeps. */
-        index->files[count] = json_string_value(file);
-        MC_TRY(mc_in_tensor(error, tensor, check_file_name(index->files[count++], error)));
+        const char *const name = json_string_value(file);
+        MC_TRY(mc_in_tensor(error, tensor, check_file_name(name, error)));
+        index->entries[count] = (mc_shard_entry){name, tensor, count};
+        count++;
     }
-    /* Each file once. The compacted part never overtakes the part that is read. */
-    qsort(index->files, count, sizeof *index->files, compare_names);
+    return MC_OK;
+}
+
+static mc_status collect_files(mc_shard_index *index, mc_error *error)
+{
+    const size_t count = json_object_size(index->weight_map);
+    index->entries = mc_alloc_zero(count, sizeof *index->entries);
+    index->files = mc_alloc_zero(count, sizeof *index->files);
+    index->firsts = mc_alloc_zero(count + 1, sizeof *index->firsts);
+    if (!index->entries || !index->files || !index->firsts)
+        return mc_fail_memory(error);
+    MC_TRY(collect_entries(index, error));
+    /* By file: hundreds of shards of many tensors are compared with the index one by one. */
+    qsort(index->entries, count, sizeof *index->entries, compare_entries);
     for (size_t i = 0; i < count; i++)
-        if (i == 0 || strcmp(index->files[i], index->files[i - 1]) != 0)
-            index->files[index->count++] = index->files[i];
+        if (i == 0 || strcmp(index->entries[i].file, index->entries[i - 1].file) != 0) {
+            index->firsts[index->count] = i;
+            index->files[index->count++] = index->entries[i].file;
+        }
+    index->firsts[index->count] = count;
     return MC_OK;
 }
 
@@ -94,7 +110,9 @@ mc_status mc_shard_index_load(const char *path, mc_shard_index *out, mc_error *e
 
 void mc_shard_index_free(mc_shard_index *index)
 {
+    mc_free(index->entries);
     mc_free(index->files);
+    mc_free(index->firsts);
     json_decref(index->json);
     *index = (mc_shard_index){0};
 }

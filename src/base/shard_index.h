@@ -4,10 +4,18 @@
 
 #include "base/json.h"
 
+/* A tensor that the index lists. */
+typedef struct mc_shard_entry {
+    const char *file, *tensor; /* in json */
+    size_t place;              /* in the order of the index */
+} mc_shard_entry;
+
 typedef struct mc_shard_index {
     json_t *json;
-    json_t *weight_map; /* in json: tensor → file */
-    const char **files; /* each once, sorted; in json */
+    json_t *weight_map;      /* in json: tensor → file */
+    mc_shard_entry *entries; /* sorted by file */
+    const char **files;      /* each once, sorted; in json */
+    size_t *firsts;          /* [count + 1]: where the entries of each file begin */
     size_t count;
 } mc_shard_index;
 

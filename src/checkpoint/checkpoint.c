@@ -43,44 +43,39 @@ static mc_status add_file(mc_checkpoint *checkpoint, const char *path, mc_state_
  * Tensors that the index assigns to another shard are dropped. transformers does the same in both
  * cases.
  */
-static mc_status take_shard(const mc_shard_index *index, const char *file,
-                            const mc_state_dict *found, mc_state_dict *dict, mc_error *error)
+static mc_status take_shard(const mc_shard_index *index, size_t shard, const mc_state_dict *found,
+                            mc_state_dict *dict, mc_error *error)
 {
     for (size_t i = 0; i < mc_state_dict_count(found); i++) {
         const char *const name = mc_state_dict_name(found, i);
         const char *const owner = mc_shard_index_file(index, name);
-        if (owner ? strcmp(owner, file) == 0 : !mc_state_dict_find(dict, name))
+        if (owner ? strcmp(owner, index->files[shard]) == 0 : !mc_state_dict_find(dict, name))
             MC_TRY(mc_state_dict_set(dict, name, mc_state_dict_source(found, i), error));
     }
     /* A tensor that the index promises and the shard lacks means an incomplete copy. */
-    const char *name;
-    json_t *value;
-    json_object_foreach(index->weight_map, name, value)
-    {
-        if (strcmp(json_string_value(value), file) == 0 && !mc_state_dict_find(found, name))
-            return mc_fail_at(error, MC_FORMAT, NULL, name, -1,
+    for (size_t i = index->firsts[shard]; i < index->firsts[shard + 1]; i++)
+        if (!mc_state_dict_find(found, index->entries[i].tensor))
+            return mc_fail_at(error, MC_FORMAT, NULL, index->entries[i].tensor, -1,
                               "expected the tensor in this file, as the index lists it, but it is "
                               "missing");
-    }
     return MC_OK;
 }
 
 static mc_status read_shard(mc_checkpoint *checkpoint, const mc_shard_index *index,
-                            const char *path, const char *name, mc_state_dict *found,
-                            mc_error *error)
+                            const char *path, size_t shard, mc_state_dict *found, mc_error *error)
 {
     MC_TRY(add_file(checkpoint, path, found, error));
-    return mc_in_file(error, path, take_shard(index, name, found, checkpoint->dict, error));
+    return mc_in_file(error, path, take_shard(index, shard, found, checkpoint->dict, error));
 }
 
 static mc_status add_shard(mc_checkpoint *checkpoint, const char *folder,
-                           const mc_shard_index *index, const char *name, mc_error *error)
+                           const mc_shard_index *index, size_t shard, mc_error *error)
 {
     /* A dict per shard: only with it can a shard be compared with the index. */
     mc_state_dict *found = NULL;
     MC_TRY(mc_state_dict_new(&found, error));
-    char *const path = mc_format("%s/%s", folder, name);
-    const mc_status status = path ? read_shard(checkpoint, index, path, name, found, error)
+    char *const path = mc_format("%s/%s", folder, index->files[shard]);
+    const mc_status status = path ? read_shard(checkpoint, index, path, shard, found, error)
                                   : mc_fail_memory(error);
     mc_free(path);
     mc_state_dict_free(found);
@@ -95,7 +90,7 @@ static mc_status open_index(mc_checkpoint *checkpoint, const char *path, mc_erro
     if (status == MC_OK)
         status = mc_checkpoint_folder(path, &folder, error);
     for (size_t i = 0; status == MC_OK && i < index.count; i++)
-        status = add_shard(checkpoint, folder, &index, index.files[i], error);
+        status = add_shard(checkpoint, folder, &index, i, error);
     mc_free(folder);
     mc_shard_index_free(&index);
     return status;
