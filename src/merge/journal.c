@@ -127,9 +127,13 @@ static mc_status for_each(const mc_folder *folder,
         return status;
     }
     mc_status status = MC_OK;
-    for (const char *name; status == MC_OK && (name = mc_next_entry(entries));)
+    const char *name = NULL;
+    while (status == MC_OK && (name = mc_next_entry(entries)))
         if (is_journal(name))
             status = visit(folder, name, user, error);
+    /* A journal that is not found stays in the result, or lets bytes count that are not there. */
+    if (status == MC_OK && errno != 0)
+        status = mc_fail_errno(error, folder->work, "cannot list it");
     closedir(entries);
     return status;
 }
