@@ -1,6 +1,6 @@
 /* mergecraft merge: merges several models into one folder. */
-#include "command_line.h"
 #include "merge.h"
+#include "command_line.h"
 #include "output.h"
 #include "progress.h"
 #include "report.h"
