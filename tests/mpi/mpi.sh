@@ -35,7 +35,7 @@ same()
     done
 }
 
-# ---- every built-in method, on 2, 3 and 5 processes in turn, with one thread each or two ----------
+# ---- every built-in method, on 2, 3 and 5 processes in turn, with one thread each or two ----
 cat > "$folder/several" << EOF
 #!/bin/sh
 turn=\$(cat "$folder/turn")
@@ -47,7 +47,7 @@ chmod +x "$folder/several"
 echo 0 > "$folder/turn"
 sh "$top/tools/same_bits.sh" "$build/mergecraft" "$folder/several" all
 
-# ---- shards, statistics, statistics of the whole model: every number of processes -----------------
+# ---- shards, statistics, statistics of the whole model: every number of processes ----
 arguments="$models/rte-1 $models/rte-2 $models/rte-3 --base $models/base --shard-size 300kB -q
 --no-sync"
 for method in ties mergekit:della_linear; do
@@ -68,7 +68,7 @@ for method in ties mergekit:della_linear; do
     rm -rf "$folder/one"
 done
 
-# ---- a recipe of stages and slices ---------------------------------------------------------------
+# ---- a recipe of stages and slices ----
 cat > "$folder/recipe.yml" << EOF
 name: both
 merge_method: linear
@@ -91,7 +91,7 @@ EOF
 same "$folder/one" "$folder/by-three"
 rm -rf "$folder/one"
 
-# ---- killed processes: nothing half-written, and any number of processes resumes ------------------
+# ---- killed processes: nothing half-written, and any number of processes resumes ----
 "$build/mergecraft" merge soup "$models"/rte-[1-5] -q --no-sync -o "$folder/one" 2> /dev/null
 cat > "$folder/slow.c" << 'EOF'
 /* The mean, by a method that takes its time and is killed where a file says so. */
@@ -127,7 +127,7 @@ on 2 merge "$folder/slow.c" "$models"/rte-[1-5] -q --no-sync -o "$folder/killed"
 same "$folder/mean" "$folder/killed"
 [ ! -e "$folder/.killed.merging" ] || fail "something is left of the hidden folder"
 
-# ---- one process fails: one line names it and its machine -----------------------------------------
+# ---- one process fails: one line names it and its machine ----
 cat > "$folder/fails.c" << 'EOF'
 #include <mergecraft/method.h>
 #include <string.h>
@@ -146,13 +146,13 @@ grep -q "mergecraft-mpi: process [0-9] of 3 on $(hostname): .*not to my taste" "
     fail "the message names no process: $(cat "$folder/said")"
 [ ! -e "$folder/failed" ] || fail "a failed run left a folder"
 
-# ---- wrong usage is reported once ------------------------------------------------------------------
+# ---- wrong usage is reported once ----
 ! on 3 merge tis "$models"/rte-[1-2] -o "$folder/wrong" > /dev/null 2> "$folder/said" ||
     fail "expected an unknown method"
 [ "$(grep -c "unknown method 'tis'" "$folder/said")" -eq 1 ] ||
     fail "expected one message: $(cat "$folder/said")"
 
-# ---- a folder that is not shared -------------------------------------------------------------------
+# ---- a folder that is not shared ----
 mkdir "$folder/a" "$folder/b"
 ! "$launcher" "$flag" 2 sh -c '
     cd "$1/a"
@@ -164,7 +164,7 @@ grep -q 'process 1 on .*file system that all processes share' "$folder/said" ||
     fail "expected the folder's message: $(cat "$folder/said")"
 [ ! -e "$folder/a/out" ] && [ ! -e "$folder/a/.out.merging" ] || fail "a folder is left"
 
-# ---- the dry run shows the shares ------------------------------------------------------------------
+# ---- the dry run shows the shares ----
 on 3 merge soup "$models"/rte-[1-2] --dry-run --json -q -o "$folder/dry" 2> /dev/null |
     python3 -c '
 import json, sys
