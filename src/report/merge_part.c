@@ -45,6 +45,7 @@ static void add_value(mc_text *page, const json_t *value)
         }
     } else if (json_is_object(value)) {
         char *const text = json_dumps(value, JSON_COMPACT | JSON_REAL_PRECISION(6));
+        page->failed = page->failed || !text;
         mc_html_name(page, text ? text : "");
         free(text);
     } else if (json_is_real(value)) {

@@ -140,7 +140,7 @@ static void add_merge_tiles(mc_text *page, const json_t *record)
     const json_t *const scores = json_object_get(record, "scores");
     if (json_array_size(scores) > 0) {
         const json_t *const score = json_array_get(scores, 0);
-        add_score_tile(page, "score", mc_member_number(score, "value"),
+        add_score_tile(page, "score of the merge", mc_member_number(score, "value"),
                        mc_member_number(score, "standard_error"));
     }
     add_count_tile(page, "models", (int64_t)json_array_size(json_object_get(record, "models")));
