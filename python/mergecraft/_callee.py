@@ -139,6 +139,12 @@ class Callee:
             if required and parameter.name not in given:
                 raise ArgumentError(f"{self.name}() misses the argument '{parameter.name}'")
 
+    def caller(self, arguments: Mapping[str, Any]) -> Callable[..., Any]:
+        """Returns what to call with these arguments as keywords; `arguments` may be incomplete."""
+        if self._by_name and self.STAR not in arguments:
+            return self.function
+        return lambda **given: self(given)
+
     def __call__(self, arguments: Mapping[str, Any]) -> Any:
         if self._by_name and self.STAR not in arguments:
             return self.function(**arguments)
