@@ -81,7 +81,8 @@ MC_API double mc_compared_cosine(const mc_compared *one, size_t a, size_t b);
 
 /*
  * What was not compared, and in what configurations, labels and tokenizers differ: one line each.
- * `identical`: there is nothing of that kind, and no element, dtype or shape differs.
+ * Without a base these are all keys of config.json, and the files beside it byte for byte; with a
+ * base, what matters to a merge. `identical`: there is no line, and no element differs.
  */
 MC_API const mc_report *mc_comparison_report(const mc_comparison *comparison);
 MC_API bool mc_comparison_identical(const mc_comparison *comparison);

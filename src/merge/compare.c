@@ -6,6 +6,7 @@
 #include "base/team.h"
 #include "merge/agreement.h"
 #include "merge/align.h"
+#include "merge/folder_differences.h"
 #include "merge/reduce.h"
 #include "merge/report.h"
 #include "methods/compare.h"
@@ -361,6 +362,14 @@ static mc_status compare_files(mc_comparison *c, mc_error *error)
 {
     const mc_model *const base = c->models[c->model_count];
     const size_t count = c->model_count + 1;
+    /*
+     * Without a base the question is whether models are equal: every key and byte counts. With one
+     * it is whether their values can be merged.
+     */
+    for (size_t i = 0; !c->has_base && i < c->model_count; i++)
+        MC_TRY(mc_report_folder_differences(base, c->models[i], c->report, error));
+    if (!c->has_base)
+        return MC_OK;
     MC_TRY(mc_agree_on_labels(c->models, count, false, c->report, error));
     MC_TRY(mc_agree_on_configs(c->models, count, base, false, c->report, error));
     return mc_agree_on_tokens(c->models, count, base, false, c->report, error);

@@ -56,6 +56,25 @@ expect 1 mergecraft compare more.safetensors other.safetensors
 expect 1 mergecraft compare more.safetensors other.safetensors --exclude y --json | cut -c 1-120
 expect 0 mergecraft compare more.safetensors other.safetensors --exclude x
 
+# Folders with equal weights: every key of config.json and every byte of the tokenizer counts.
+model one 1
+cp -R one two
+echo '{"a": 1}' > one/tokenizer.json
+cp one/tokenizer.json two
+echo 'a card' > two/README.md
+expect 0 mergecraft compare one two
+echo '{"a": 2}' > two/tokenizer.json
+echo 'text' > two/vocab.txt
+echo '{}' > one/generation_config.json
+cat > two/config.json <<'END'
+{"model_type": "bert", "architectures": ["BertForSequenceClassification"], "max_length": 20,
+ "id2label": {"0": "entailment", "1": "neither"}}
+END
+expect 1 mergecraft compare one two
+mergecraft compare two one --json -q > json && fail 'equal?'
+helper json identical < json
+helper json report.0 < json
+
 # Errors.
 expect 2 mergecraft compare short.safetensors
 expect 2 mergecraft compare short.safetensors more.safetensors --by layer
