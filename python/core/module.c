@@ -161,7 +161,7 @@ PyMODINIT_FUNC PyInit__core(void)
         core_add_dict(module) == 0 && core_add_model(module) == 0 && core_add_method(module) == 0 &&
         core_add_plan(module) == 0 && core_add_lora(module) == 0 && core_add_recipe(module) == 0 &&
         core_add_observe(module) == 0 && core_add_pipeline(module) == 0 &&
-        core_add_data(module) == 0 &&
+        core_add_data(module) == 0 && core_add_search(module) == 0 &&
         PyModule_AddStringConstant(module, "version", mc_version()) == 0)
         return module;
     Py_DECREF(module);

@@ -324,7 +324,26 @@ static PyObject *plan_json(PyObject *self, PyObject *args, PyObject *keywords)
     return text;
 }
 
+static PyObject *plan_bind(PyObject *self, PyObject *list)
+{
+    Py_ssize_t count = 0;
+    mc_error error = MC_ERROR_NONE;
+    mc_status status;
+    const char **const params = core_strings(list, &count);
+    if (!params)
+        return NULL;
+    mc_plan *const plan = ((plan_object *)self)->plan;
+    Py_BEGIN_ALLOW_THREADS status = mc_plan_bind(plan, params, (size_t)count, &error);
+    Py_END_ALLOW_THREADS PyMem_Free((void *)(uintptr_t)params);
+    if (status != MC_OK)
+        return core_raise_kept(&error);
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef plan_methods[] = {
+    {"bind", plan_bind, METH_O,
+     "bind(params)\n--\n\nGives the plan other parameters: 'NAME=VALUE' each; others take "
+     "their defaults."},
     {"json", (PyCFunction)(void (*)(void))plan_json, METH_VARARGS | METH_KEYWORDS,
      "json(threads=0, memory=0)\n--\n\n"
      "The plan as the text of one JSON object."},

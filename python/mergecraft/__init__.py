@@ -34,6 +34,7 @@ from ._evaluation import Evaluation, Evaluations, McNemar, evaluate, evaluate_gl
 from ._merge import Merge, dict_map, layer_merge, model_merge
 from ._methods import Method, load_methods
 from ._pipeline import Pipeline
+from ._search import Search, Trial, search
 from ._state_dict import StateDict
 from ._statistics import observe
 
@@ -54,7 +55,9 @@ __all__ = [
     "NotFoundError",
     "OutOfMemoryError",
     "Pipeline",
+    "Search",
     "StateDict",
+    "Trial",
     "UnsupportedError",
     "UsageError",
     "__version__",
@@ -64,6 +67,7 @@ __all__ = [
     "layer_merge",
     "load_methods",
     "model_merge",
+    "search",
     "observe",
     *_builtin.__all__,
 ]

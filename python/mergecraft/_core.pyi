@@ -131,6 +131,7 @@ class Plan:
         sync: bool = True,
         progress: _Progress = None,
     ) -> None: ...
+    def bind(self, params: list[str], /) -> None: ...
 
 @final
 class Recipe:
@@ -280,3 +281,38 @@ def save_statistics(
     tokens: int,
     /,
 ) -> None: ...
+
+def search(
+    method: Method | None,
+    models: list[Model],
+    base: Model | None,
+    params: list[str],
+    passthrough: list[str],
+    exclude: list[str],
+    then: list[str],
+    matrices: list[str],
+    tasks: list[tuple[Data, Data | None, str, str | None, float]],
+    recipe: str | None,
+    space: str | None,
+    strategy: str | None,
+    objective: str,
+    command: str | None,
+    journal: str | None,
+    out: str | None,
+    dtype: str | None,
+    eval_dtype: str,
+    seed: int,
+    merge_seed: int,
+    keep: int,
+    trials: int,
+    halving: int,
+    validate: float,
+    time_limit: float,
+    strict: bool,
+    parents: bool,
+    minimize: bool,
+    resume: bool,
+    overwrite: bool,
+    threads: int,
+    progress: _Progress = None,
+) -> tuple[list[str], list[str], str | None]: ...
