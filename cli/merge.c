@@ -90,13 +90,17 @@ static const option options[] = {
     {"data", '\0', OPTION_TEXT, AT(score.data), "TASK|FILE|DIR|-",
      "examples for --eval, or to observe",
      .details = "Without --eval and for a method that needs statistics: a GLUE task, or a file "
-                "with --task or --text. Every model is observed on these examples; the "
-                "statistics are cached by the contents of model and data."},
-    {"task", '\0', OPTION_TEXT, AT(observe.task), "TASK", "GLUE task of a file to observe"},
+                "with --task or --text; or a list with commas, one per model. The models are "
+                "observed on these examples; the statistics are cached by the contents of models "
+                "and data. For greedy_soup, the examples that models are selected on."},
+    {"task", '\0', OPTION_TEXT, AT(observe.task), "TASK,...",
+     "GLUE task of the file to observe, or one per model"},
     {"text", '\0', OPTION_TEXT, AT(observe.columns.text), "COLUMN",
      "file to observe: column of the texts"},
     {"pair", '\0', OPTION_TEXT, AT(observe.columns.pair), "COLUMN",
      "file to observe: column of the second texts"},
+    {"label", '\0', OPTION_TEXT, AT(observe.columns.label), "COLUMN",
+     "file to observe: column of the labels"},
     {"examples", '\0', OPTION_NUMBER, AT(observe.examples), "N", "examples to observe", "all", 1,
      1 << 22},
     {"split", '\0', OPTION_TEXT, AT(score.split), "NAME", "split of these examples", "validation"},

@@ -63,6 +63,14 @@ void merge_add_name(merge_job *job, const char *name, size_t length);
 bool merge_is_complete(const merge_job *job);
 mc_status merge_parse_dtype(const char *text, mc_dtype *dtype, mc_error *error);
 
+/*
+ * What --data stands for (merge_data.c): statistics of every model, which *files lists with commas
+ * (free it), or, for methods that select models, their weights as a setting of the job.
+ */
+mc_status merge_observe(merge_job *job, const text_list *operands, char **files, mc_error *error);
+bool merge_selects_models(const mc_method *method);
+mc_status merge_check_examples(const merge_settings *settings, mc_error *error);
+
 /* The same for a recipe in the place of method and models (merge_recipe.c). */
 bool merge_is_recipe(const char *name);
 mc_status merge_prepare_recipe(merge_job *job, const text_list *operands, mc_error *error);

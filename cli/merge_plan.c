@@ -151,6 +151,16 @@ static bool has_side(const merge_settings *settings, const char *name)
     return false;
 }
 
+static bool has_setting(const merge_settings *settings, const char *name)
+{
+    const size_t length = strlen(name);
+    for (size_t i = 0; i < settings->params.count; i++)
+        if (strncmp(settings->params.items[i], name, length) == 0 &&
+            settings->params.items[i][length] == '=')
+            return true;
+    return false;
+}
+
 static mc_status check_needs(const merge_settings *settings, const mc_method *method,
                              mc_error *error)
 {
@@ -235,12 +245,14 @@ static mc_status check_arguments(const merge_settings *settings, const text_list
 static mc_status check_data(merge_settings *settings, const mc_method *method, mc_error *error)
 {
     const score_settings *const score = &settings->score;
-    const bool statistics = method->sides && !settings->stats && !settings->sides.count;
+    const bool selects = merge_selects_models(method) && !has_setting(settings, "weights");
+    const bool statistics = selects ||
+                            (method->sides && !settings->stats && !settings->sides.count);
     if (!score->task && score->data && statistics) {
         settings->observe.data = score->data;
         settings->observe.split = score->split;
         settings->observe.threads = settings->threads;
-        return observe_check(&settings->observe, error);
+        return merge_check_examples(settings, error);
     }
     if (settings->observe.examples || settings->observe.task || settings->observe.columns.text)
         return mc_fail(error, MC_USAGE,
@@ -248,6 +260,11 @@ static mc_status check_data(merge_settings *settings, const mc_method *method, m
                        settings->observe.examples ? "examples"
                        : settings->observe.task   ? "task"
                                                   : "text");
+    if (selects && !score->task)
+        return mc_fail(error, MC_USAGE,
+                       "%s: expected --data with held-out examples, or -p weights=..., found "
+                       "neither",
+                       method->name);
     if (settings->stats && !method->sides)
         return mc_fail(error, MC_USAGE, "--stats: %s takes no side inputs", method->name);
     if (!score->task && (score->data || score->split || score->dtype || score->predictions))
@@ -269,31 +286,6 @@ static void add_side(merge_job *job, const char *text, bool owned)
     job->owned_sides += owned;
 }
 
-/* Observes every model; *out: the files, with commas. */
-static mc_status observe_all(const merge_job *job, const text_list *operands, char **out,
-                             mc_error *error)
-{
-    const merge_settings *const settings = job->settings;
-    observe_request request = settings->observe;
-    for (const mc_side_input *side = job->method.method->sides; side->name; side++) {
-        /* Only what the method reads is computed: gradients take much longer than activations. */
-        request.what.grams = request.what.grams || strcmp(side->name, "grams") == 0;
-        request.what.fishers = request.what.fishers || strcmp(side->name, "fishers") == 0;
-    }
-    *out = format_text("%s", "");
-    for (size_t i = 1; i < operands->count; i++) {
-        mc_observe_result result;
-        const mc_status status = observe_model(&request, operands->items[i], NULL,
-                                               &settings->common, &result, error);
-        if (status != MC_OK)
-            return status;
-        char *const longer = format_text("%s%s%s", *out, i > 1 ? "," : "", result.path);
-        free(*out);
-        *out = longer;
-    }
-    return MC_OK;
-}
-
 /* Side inputs that --side does not give come from --stats or, by --data, from observing. */
 static mc_status add_statistics(merge_job *job, const text_list *operands, mc_error *error)
 {
@@ -306,8 +298,8 @@ static mc_status add_statistics(merge_job *job, const text_list *operands, mc_er
     if (settings->stats)
         files = format_text("%s", settings->stats);
     else if (settings->observe.data)
-        status = observe_all(job, operands, &files, error);
-    for (size_t k = 0; status == MC_OK && files && sides[k].name; k++)
+        status = merge_observe(job, operands, &files, error);
+    for (size_t k = 0; status == MC_OK && files && sides && sides[k].name; k++)
         if (!has_side(settings, sides[k].name))
             add_side(job, format_text("%s=%s", sides[k].name, files), true);
     free(files);

@@ -114,7 +114,7 @@ static mc_status load_examples(const observe_request *r, const common_options *c
 
 /* ---- a model --------------------------------------------------------------------------------- */
 
-static void say_what_was_noticed(const observe_request *r, const mc_observe_result *result)
+void observe_say(const observe_request *r, const mc_observe_result *result)
 {
     /* The run that wrote the file printed these notes. */
     if (result->cached)
@@ -140,15 +140,39 @@ static void say_what_was_noticed(const observe_request *r, const mc_observe_resu
     }
 }
 
-static mc_status run_pipeline(const observe_request *r, const mc_model *model,
-                              const mc_pipeline *pipeline, const char *path,
-                              const common_options *common, mc_observe_result *result,
-                              mc_error *error)
+void observe_close(observed *o)
 {
-    mc_glue_task *own = NULL;
-    const mc_glue_task *task = NULL;
-    mc_glue_data *data = NULL;
-    mc_status status = load_examples(r, common, pipeline, &own, &task, &data, error);
+    mc_glue_data_free(o->data);
+    mc_glue_task_free(o->own);
+    mc_pipeline_close(o->pipeline);
+    mc_model_close(o->model);
+    *o = (observed){0};
+}
+
+mc_status observe_open(const observe_request *r, const char *name, const common_options *common,
+                       observed *out, mc_error *error)
+{
+    /*
+     * Without weights: observing reads them from the model in the form that gradients need, and a
+     * pipeline's packed copy would take their memory again.
+     */
+    const mc_pipeline_options plain = {.threads = (int)r->threads};
+    mc_status status = open_model(name, common, &out->model, error);
+    if (status == MC_OK && !mc_model_config(out->model))
+        status = mc_fail(error, MC_NOT_FOUND, "%s: expected config.json, found none", name);
+    if (status == MC_OK)
+        status = mc_pipeline_new(mc_model_config(out->model), mc_model_folder(out->model), &plain,
+                                 &out->pipeline, error);
+    if (status == MC_OK)
+        status = load_examples(r, common, out->pipeline, &out->own, &out->task, &out->data, error);
+    return status;
+}
+
+mc_status observe_model(const observe_request *r, const char *name, const char *path,
+                        const common_options *common, mc_observe_result *result, mc_error *error)
+{
+    observed o = {0};
+    mc_status status = observe_open(r, name, common, &o, error);
     progress_display display = progress_begin(common);
     mc_pipeline_run run = {.cancel = catch_signals()};
     display.unit = "tokens";
@@ -157,36 +181,12 @@ static mc_status run_pipeline(const observe_request *r, const mc_model *model,
         run.user = &display;
     }
     if (status == MC_OK)
-        status = mc_pipeline_observe(pipeline, mc_model_state_dict(model), task, data, &r->what,
-                                     &run, path, result, error);
+        status = mc_pipeline_observe(o.pipeline, mc_model_state_dict(o.model), o.task, o.data,
+                                     &r->what, &run, path, result, error);
     progress_end(&display);
-    mc_glue_data_free(data);
-    mc_glue_task_free(own);
-    return status;
-}
-
-mc_status observe_model(const observe_request *r, const char *name, const char *path,
-                        const common_options *common, mc_observe_result *result, mc_error *error)
-{
-    mc_model *model = NULL;
-    mc_pipeline *pipeline = NULL;
-    /*
-     * Without weights: observing reads them from the model in the form that gradients need, and a
-     * pipeline's packed copy would take their memory again.
-     */
-    const mc_pipeline_options plain = {.threads = (int)r->threads};
-    mc_status status = open_model(name, common, &model, error);
-    if (status == MC_OK && !mc_model_config(model))
-        status = mc_fail(error, MC_NOT_FOUND, "%s: expected config.json, found none", name);
-    if (status == MC_OK)
-        status = mc_pipeline_new(mc_model_config(model), mc_model_folder(model), &plain, &pipeline,
-                                 error);
-    if (status == MC_OK)
-        status = run_pipeline(r, model, pipeline, path, common, result, error);
     if (status == MC_OK && !common->quiet)
-        say_what_was_noticed(r, result);
-    mc_pipeline_close(pipeline);
-    mc_model_close(model);
+        observe_say(r, result);
+    observe_close(&o);
     return status;
 }
 

@@ -18,8 +18,25 @@ typedef struct observe_request {
 /* Checks the options before anything is opened. */
 mc_status observe_check(const observe_request *request, mc_error *error);
 
+/* A model, and the examples that it is observed on. */
+typedef struct observed {
+    mc_model *model;
+    mc_pipeline *pipeline; /* without weights */
+    mc_glue_task *own;     /* NULL: a GLUE task */
+    const mc_glue_task *task;
+    mc_glue_data *data;
+} observed;
+
+/* Zero-initialise *out, and close it also after a failure. */
+mc_status observe_open(const observe_request *request, const char *model,
+                       const common_options *common, observed *out, mc_error *error);
+void observe_close(observed *opened);
+
 /* Observes a model; `path` NULL: into the cache. Prints notes unless --quiet. */
 mc_status observe_model(const observe_request *request, const char *model, const char *path,
                         const common_options *common, mc_observe_result *result, mc_error *error);
+
+/* Prints what was noticed while observing: truncated examples, singular Gram matrices. */
+void observe_say(const observe_request *request, const mc_observe_result *result);
 
 #endif

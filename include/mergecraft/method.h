@@ -222,15 +222,6 @@ typedef struct mc_statistics {
 
 struct mc_merge_input;
 
-/* All tensors of a merge, before line-up. */
-typedef struct mc_whole_input {
-    const mc_state_dict *const *models;
-    size_t model_count;
-    const mc_state_dict *base; /* NULL: none */
-    /* Per side input, in the order of mc_method.sides: a state dict per model. */
-    const mc_state_dict *const *const *sides;
-} mc_whole_input;
-
 /*
  * A method. Text is static. A method that is compiled elsewhere is recognised by its first field;
  * new fields are only added at the end.
@@ -273,12 +264,6 @@ typedef struct mc_method {
     mc_status (*apply)(const mc_layer *layer);
     /* Makes the whole state dict. MC_MODEL. */
     mc_status (*merge)(const struct mc_merge_input *input, mc_state_dict **out, mc_error *error);
-    /*
-     * Sets values of parameters that depend on all tensors together, such as norms of side inputs,
-     * before any layer is merged: values[parameter][0 … count − 1], which are what the user set.
-     * Layer scopes; NULL: there are none.
-     */
-    mc_status (*prepare)(const mc_whole_input *input, double *const *values, mc_error *error);
 } mc_method;
 
 #define MC_METHOD_API 2u
@@ -314,6 +299,7 @@ typedef struct mc_method {
     }
 
 /*
+ * MC_METHOD_NAME: the method's name as users write it, for one that is not a name of C.
  * MC_METHOD_SYMBOL and MC_METHOD_STORAGE: the name and storage class of a descriptor in C. A
  * program may define the storage (as nothing) to use a method in other files.
  * MC_METHOD_FAMILY_NAME: a string, or NULL. MC_METHOD_REGISTER: how a plug-in's method is found
@@ -324,6 +310,9 @@ typedef struct mc_method {
 #endif
 #ifndef MC_METHOD_SYMBOL
 #define MC_METHOD_SYMBOL(name_) name_
+#endif
+#ifndef MC_METHOD_NAME
+#define MC_METHOD_NAME(name_) #name_
 #endif
 #ifndef MC_METHOD_STORAGE
 #define MC_METHOD_STORAGE static MC_UNUSED
@@ -347,7 +336,7 @@ typedef struct mc_method {
     static mc_status name_##_apply_(const mc_layer *layer);                                        \
     MC_METHOD_STORAGE const mc_method MC_METHOD_SYMBOL(name_) = {.api = MC_METHOD_API,             \
                                                                  .real_size = sizeof(mc_real),     \
-                                                                 .name = #name_,                   \
+                                                                 .name = MC_METHOD_NAME(name_),    \
                                                                  .family = MC_METHOD_FAMILY_NAME,  \
                                                                  .apply = name_##_apply_,          \
                                                                  __VA_ARGS__};                     \
@@ -363,7 +352,7 @@ typedef struct mc_method {
                                     mc_error *error);                                              \
     MC_METHOD_STORAGE const mc_method MC_METHOD_SYMBOL(name_) = {.api = MC_METHOD_API,             \
                                                                  .real_size = sizeof(mc_real),     \
-                                                                 .name = #name_,                   \
+                                                                 .name = MC_METHOD_NAME(name_),    \
                                                                  .family = MC_METHOD_FAMILY_NAME,  \
                                                                  .scope = MC_MODEL,                \
                                                                  .merge = name_##_merge_,          \

@@ -1,12 +1,17 @@
 /*
  * Statistics of a model on a data set, which data-driven methods take as side inputs:
  *
- *     grams     XᵀX / rows of the inputs of every linear layer [in, in], a mean over tokens without
- *               padding (regmean)
- *     fishers   the diagonal of the Fisher information, in the shape of every weight (fisher)
+ *     grams             XᵀX / rows of the inputs of every linear layer [in, in], a mean over tokens
+ *                       without padding (regmean)
+ *     fishers           the diagonal of the Fisher information, in the shape of every weight
+ *                       (fisher)
+ *     propagated_grams  as grams, but the inputs of a block come from the merged blocks before it
+ *                       (regmean++)
+ *     coefficients      one number per tensor [1]: the factor of its task vector (adamerging)
  *
- * They are one safetensors file with tensors "SIDE/TENSOR", which also says which model and data
- * they are from. mc_model_open and mc_model_take_side open it as a side input of a plan.
+ * The last two depend on all models of a merge. Statistics of a model are one safetensors file with
+ * tensors "SIDE/TENSOR", which also says which model and data they are from. mc_model_open and
+ * mc_model_take_side open it as a side input of a plan.
  */
 #ifndef MERGECRAFT_OBSERVE_H
 #define MERGECRAFT_OBSERVE_H
@@ -39,6 +44,7 @@ typedef struct mc_observe_result {
     /* Tokens are fewer than the widest layer's inputs: its Gram matrix is singular. */
     bool singular;
     double seconds;
+    double entropy; /* of mc_learn_coefficients: the mean over tasks in the last step */
 } mc_observe_result;
 
 /*
@@ -82,6 +88,54 @@ typedef struct mc_statistics_file {
  */
 MC_API mc_status mc_statistics_save(const mc_statistics_file *statistics, const char *path,
                                     mc_error *error);
+
+/* A model of a merge, and the examples of its task. */
+typedef struct mc_observed_model {
+    const mc_model *model;
+    /* With the model's configuration and tokenizer; need not have weights. */
+    const mc_pipeline *pipeline;
+    const mc_glue_task *task;
+    const mc_glue_data *data;
+} mc_observed_model;
+
+/*
+ * Computes the propagated_grams of models of one architecture. Embeddings are averaged; then, block
+ * by block, the Gram matrices of each model's block are computed, the blocks are merged by
+ * regmean++, and every task's examples pass through the merged block. `params` are those of
+ * regmean++, "NAME=VALUE" each. `paths` has a file per model; NULL: in the cache. `results` has
+ * `count` elements.
+ *
+ * Errors: as mc_pipeline_observe; MC_MISMATCH also if the models' encoders have other shapes.
+ */
+MC_API mc_status mc_observe_propagated(const mc_observed_model *models, size_t count,
+                                       const char *const *params, size_t param_count,
+                                       const mc_pipeline_run *run, const char *const *paths,
+                                       mc_observe_result *results, mc_error *error);
+
+/*
+ * Learns the coefficients of adamerging: those for which the merged encoder, with each model's own
+ * head, has the least entropy of predictions on the examples, whose labels are not used. `params`
+ * are those of adamerging; everything else is as for mc_observe_propagated.
+ *
+ * Errors: also MC_UNSUPPORTED for models without at least two labels that exclude each other
+ */
+MC_API mc_status mc_learn_coefficients(const mc_observed_model *models, size_t count,
+                                       const mc_model *base, const char *const *params,
+                                       size_t param_count, const mc_pipeline_run *run,
+                                       const char *const *paths, mc_observe_result *results,
+                                       mc_error *error);
+
+/*
+ * Selects the models of a greedy soup of fine-tunes of one task: from the best one on, a model is
+ * added if that raises the score of the mean. Models are scored by the task's first metric on the
+ * last one's examples, which should not be those of the final evaluation. weights[count] are 1 and
+ * 0; scores[count] (may be NULL) are the models' own.
+ *
+ * Errors: as mc_pipeline_evaluate; MC_USAGE  examples without labels
+ */
+MC_API mc_status mc_greedy_soup(const mc_observed_model *models, size_t count,
+                                const mc_pipeline_run *run, double *weights, double *scores,
+                                mc_error *error);
 
 MC_END_DECLS
 

@@ -567,41 +567,9 @@ static mc_status check_something(const work *w, mc_error *error)
                    uses_base(w) ? " and the base" : "", others ? "of floats" : "name");
 }
 
-/*
- * Lets the method set values that depend on all tensors. It writes into the parsed parameters,
- * which are shared by all rows: this must precede every use of them.
- */
-static mc_status prepare(const mc_lineup *lineup, mc_error *error)
-{
-    const mc_method *const method = lineup->method;
-    size_t count = 0;
-    while (method->params && method->params[count].name)
-        count++;
-    if (!method->prepare || count == 0)
-        return MC_OK;
-    double **const values = mc_alloc(count * sizeof *values);
-    const mc_merge_input *const given = lineup->input;
-    const mc_state_dict *const **const sides = mc_alloc((given->side_count + 1) * sizeof *sides);
-    mc_status status = values && sides ? MC_OK : mc_fail_memory(error);
-    for (size_t i = 0; status == MC_OK && i < count; i++)
-        values[i] = (double *)(uintptr_t)lineup->params->values[i].numbers;
-    for (size_t k = 0; status == MC_OK && k < given->side_count; k++)
-        sides[k] = find_side(given, method->sides[k].name)->items;
-    const mc_whole_input input = {.models = given->models,
-                                  .model_count = given->model_count,
-                                  .base = given->base,
-                                  .sides = sides};
-    if (status == MC_OK)
-        status = method->prepare(&input, values, error);
-    mc_free((void *)(uintptr_t)sides);
-    mc_free(values);
-    return status;
-}
-
 static mc_status line_up(work *w, mc_error *error)
 {
     const mc_lineup *const lineup = w->lineup;
-    MC_TRY(prepare(lineup, error));
     if (lineup->method->scope == MC_MODEL)
         MC_TRY(call_model_method(w, error));
     MC_TRY(each_name(w, add_row, error));

@@ -2,6 +2,7 @@
  * The built-in methods, by family and name: src/methods/FAMILY/NAME.c. One per line, sorted: CMake
  * reads this file too.
  */
+MC_METHOD(mergecraft, adamerging)
 MC_METHOD(mergecraft, boost)
 MC_METHOD(mergecraft, breadcrumbs)
 MC_METHOD(mergecraft, cabs)
@@ -10,6 +11,7 @@ MC_METHOD(mergecraft, consensus)
 MC_METHOD(mergecraft, dare)
 MC_METHOD(mergecraft, emr)
 MC_METHOD(mergecraft, fisher)
+MC_METHOD(mergecraft, greedy_soup)
 MC_METHOD(mergecraft, iso_c)
 MC_METHOD(mergecraft, iso_cts)
 MC_METHOD(mergecraft, knots)
@@ -22,6 +24,7 @@ MC_METHOD(mergecraft, metagpt)
 MC_METHOD(mergecraft, opcm)
 MC_METHOD(mergecraft, pcb)
 MC_METHOD(mergecraft, regmean)
+MC_METHOD(mergecraft, regmean_plus)
 MC_METHOD(mergecraft, slerp)
 MC_METHOD(mergecraft, soup)
 MC_METHOD(mergecraft, stock)

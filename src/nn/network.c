@@ -421,3 +421,20 @@ void mc_network_free(mc_network *network)
     mc_free(network->ops);
     *network = (mc_network){0};
 }
+
+size_t mc_network_first(const mc_network *network, int block)
+{
+    const bool head = block == network->blocks;
+    const int searched = head ? block - 1 : block;
+    size_t first = 0;
+    while (network->ops[first].block != searched)
+        first++;
+    while (head && network->ops[first].block == searched)
+        first++;
+    return first;
+}
+
+int mc_network_state(const mc_network *network, int block)
+{
+    return network->ops[mc_network_first(network, block)].in[0];
+}

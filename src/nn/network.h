@@ -109,4 +109,12 @@ mc_status mc_network_build_plain(mc_network *network, const json_t *config, cons
                                  bool whole, mc_error *error);
 void mc_network_free(mc_network *network);
 
+/*
+ * The first operation of a block. Block −1: of those before the first block (embeddings); block
+ * `blocks`: of those after the last one (the head).
+ */
+size_t mc_network_first(const mc_network *network, int block);
+/* The value that a block turns into the next one's: the input of block 0 … blocks. */
+int mc_network_state(const mc_network *network, int block);
+
 #endif

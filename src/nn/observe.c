@@ -59,9 +59,11 @@ static size_t first_reader(const mc_network *n, size_t index)
     return index;
 }
 
-static mc_status new_grams(const mc_network *n, mc_observed *out, mc_error *error)
+/* Operations first … end − 1 of the network, such as those of a block. */
+static mc_status new_grams(const mc_network *n, size_t begin, size_t end, mc_observed *out,
+                           mc_error *error)
 {
-    for (size_t i = 0; i < n->op_count; i++) {
+    for (size_t i = begin; i < end; i++) {
         if (n->ops[i].kind != MC_OP_PRODUCT)
             continue;
         const size_t first = first_reader(n, i), weight = (size_t)n->ops[i].weights[0];
@@ -83,9 +85,9 @@ static void finish_gram(float *gram, size_t width, size_t rows)
         }
 }
 
-static void finish_grams(const mc_network *n, mc_observed *out)
+static void finish_grams(const mc_network *n, size_t begin, size_t end, mc_observed *out)
 {
-    for (size_t i = 0; i < n->op_count; i++) {
+    for (size_t i = begin; i < end; i++) {
         const mc_op *const op = &n->ops[i];
         if (op->kind != MC_OP_PRODUCT || !out->arrays[op->weights[0]])
             continue;
@@ -101,7 +103,7 @@ mc_status mc_observe_grams(mc_trace_f32 *trace, const mc_batch *batch, const mc_
 {
     const mc_network *const n = mc_trace_network_f32(trace);
     MC_TRY(new_arrays(n, batch, out, error));
-    MC_TRY(new_grams(n, out, error));
+    MC_TRY(new_grams(n, 0, n->op_count, out, error));
     for (size_t first = 0; first < batch->count;) {
         const size_t end = mc_trace_group(batch, first, GRAM_TOKENS);
         MC_TRY(check_cancel(watch, error));
@@ -110,7 +112,72 @@ mc_status mc_observe_grams(mc_trace_f32 *trace, const mc_batch *batch, const mc_
         report(watch, batch, end);
         first = end;
     }
-    finish_grams(n, out);
+    finish_grams(n, 0, n->op_count, out);
+    return MC_OK;
+}
+
+/* ---- block by block -------------------------------------------------------------------------- */
+
+static size_t end_of_block(const mc_network *n, int block)
+{
+    return block < n->blocks ? mc_network_first(n, block + 1) : n->op_count;
+}
+
+/* Where the states of a group of sequences lie in those of the batch. */
+static size_t state_at(const mc_network *n, const mc_batch *batch, size_t sequence)
+{
+    const size_t width = (size_t)n->values[mc_network_state(n, 0)].width;
+    return (batch->starts[sequence] - batch->starts[0]) * width;
+}
+
+/*
+ * Computes a block for sequences first … end − 1. `in` and `to` (either may be NULL) are the states
+ * of the whole batch before and after the block.
+ */
+static mc_status run_block(mc_trace_f32 *trace, const mc_batch *batch, int block, size_t first,
+                           size_t end, const float *in, float *to, float *const *grams,
+                           mc_error *error)
+{
+    const mc_network *const n = mc_trace_network_f32(trace);
+    const size_t at = state_at(n, batch, first), size = state_at(n, batch, end) - at;
+    MC_TRY(mc_trace_begin_f32(trace, batch, first, end - first, false, error));
+    if (in)
+        memcpy(mc_trace_value_f32(trace, mc_network_state(n, block)), in + at, size * sizeof *in);
+    MC_TRY(mc_trace_block_f32(trace, block, grams, error));
+    if (to)
+        memcpy(to + at, mc_trace_value_f32(trace, mc_network_state(n, block + 1)),
+               size * sizeof *to);
+    return MC_OK;
+}
+
+mc_status mc_observe_block(mc_trace_f32 *trace, const mc_batch *batch, int block,
+                           const float *states, const mc_watch *watch, mc_observed *out,
+                           mc_error *error)
+{
+    const mc_network *const n = mc_trace_network_f32(trace);
+    const size_t begin = mc_network_first(n, block), stop = end_of_block(n, block);
+    MC_TRY(new_arrays(n, batch, out, error));
+    MC_TRY(new_grams(n, begin, stop, out, error));
+    for (size_t first = 0; first < batch->count;) {
+        const size_t end = mc_trace_group(batch, first, GRAM_TOKENS);
+        MC_TRY(check_cancel(watch, error));
+        MC_TRY(run_block(trace, batch, block, first, end, states, NULL, out->arrays, error));
+        first = end;
+    }
+    finish_grams(n, begin, stop, out);
+    return MC_OK;
+}
+
+mc_status mc_advance_states(mc_trace_f32 *trace, const mc_batch *batch, int block, float *states,
+                            const mc_watch *watch, mc_error *error)
+{
+    for (size_t first = 0; first < batch->count;) {
+        const size_t end = mc_trace_group(batch, first, GRAM_TOKENS);
+        MC_TRY(check_cancel(watch, error));
+        MC_TRY(run_block(trace, batch, block, first, end, block < 0 ? NULL : states, states, NULL,
+                         error));
+        first = end;
+    }
     return MC_OK;
 }
 
@@ -264,5 +331,45 @@ mc_status mc_observe_fisher(mc_trace_f32 *trace, const mc_batch *batch, mc_gradi
     mc_free(seeds);
     if (status == MC_OK)
         divide(n, out);
+    return status;
+}
+
+/* ---- entropy --------------------------------------------------------------------------------- */
+
+/* H = −Σ p log p of a sequence and its derivatives by the logits z: −pⱼ (log pⱼ + H). */
+static double seed_entropy(const float *logits, size_t labels, double share, double *p,
+                           double *seeds)
+{
+    double entropy = 0;
+    softmax(logits, labels, p);
+    for (size_t j = 0; j < labels; j++)
+        entropy -= p[j] > 0 ? p[j] * log(p[j]) : 0;
+    for (size_t j = 0; j < labels; j++)
+        seeds[j] = p[j] > 0 ? -share * p[j] * (log(p[j]) + entropy) : 0;
+    return share * entropy;
+}
+
+mc_status mc_observe_entropy(mc_trace_f32 *trace, const mc_batch *batch, size_t first, size_t count,
+                             float *const *gradients, double *entropy, mc_error *error)
+{
+    const mc_network *const n = mc_trace_network_f32(trace);
+    const size_t labels = (size_t)n->labels, stop = first + count;
+    double *const seeds = mc_alloc((count + 1) * labels * sizeof *seeds);
+    mc_status status = seeds ? MC_OK : mc_fail_memory(error);
+    while (status == MC_OK && first < stop) {
+        const size_t group = mc_trace_group(batch, first, FISHER_TOKENS);
+        const size_t end = group < stop ? group : stop;
+        status = mc_trace_begin_f32(trace, batch, first, end - first, true, error);
+        if (status == MC_OK)
+            status = mc_trace_forward_f32(trace, NULL, error);
+        const float *const logits = mc_trace_value_f32(trace, n->result);
+        for (size_t i = 0; status == MC_OK && i < end - first; i++)
+            *entropy += seed_entropy(logits + i * labels, labels, 1 / (double)count,
+                                     seeds + count * labels, seeds + i * labels);
+        if (status == MC_OK)
+            status = mc_trace_backward_f32(trace, seeds, MC_GRADIENT_SUM, gradients, error);
+        first = end;
+    }
+    mc_free(seeds);
     return status;
 }

@@ -28,6 +28,28 @@ void mc_observed_free(mc_observed *observed);
 mc_status mc_observe_grams(mc_trace_f32 *trace, const mc_batch *batch, const mc_watch *watch,
                            mc_observed *out, mc_error *error);
 
+/*
+ * The same block by block, with inputs that the caller keeps between calls (RegMean++): for a model
+ * whose blocks are replaced one after the other. Blocks are numbered as for mc_network_first.
+ *
+ * mc_observe_block   adds the Gram matrices of the products of one block to `out`, which is empty at
+ *                    first, for the inputs states[tokens][width] of the block.
+ * mc_advance_states  replaces states by the block's outputs; block −1 fills them with embeddings.
+ */
+mc_status mc_observe_block(mc_trace_f32 *trace, const mc_batch *batch, int block,
+                           const float *states, const mc_watch *watch, mc_observed *out,
+                           mc_error *error);
+mc_status mc_advance_states(mc_trace_f32 *trace, const mc_batch *batch, int block, float *states,
+                            const mc_watch *watch, mc_error *error);
+
+/*
+ * Adds to gradients (as mc_trace_backward) those of the mean over sequences of the entropy of the
+ * softmax, and to *entropy the mean itself. The batch may be part of a larger one: sequences
+ * first … first + count − 1.
+ */
+mc_status mc_observe_entropy(mc_trace_f32 *trace, const mc_batch *batch, size_t first, size_t count,
+                             float *const *gradients, double *entropy, mc_error *error);
+
 /* As mc_fisher_form (mergecraft/observe.h). */
 typedef enum mc_gradients_of { MC_OF_LABELS, MC_OF_OWN_LABEL } mc_gradients_of;
 

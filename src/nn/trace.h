@@ -38,6 +38,10 @@ typedef enum mc_gradient_kind {
     mc_network *mc_trace_network_##S_(mc_trace_##S_ *trace);                                       \
     mc_status mc_trace_load_##S_(mc_trace_##S_ *trace, const mc_state_dict *from,                  \
                                  const volatile int *cancel, mc_error *error);                     \
+    mc_status mc_trace_load_block_##S_(mc_trace_##S_ *trace, const mc_state_dict *from, int block, \
+                                       mc_error *error);                                           \
+    mc_status mc_trace_load_weight_##S_(mc_trace_##S_ *trace, const mc_state_dict *from,           \
+                                        size_t index, mc_error *error);                            \
     REAL_ *mc_trace_weight_##S_(mc_trace_##S_ *trace, size_t index);                               \
     mc_status mc_trace_begin_##S_(mc_trace_##S_ *trace, const mc_batch *batch, size_t first,       \
                                   size_t count, bool backward, mc_error *error);                   \
@@ -61,13 +65,14 @@ typedef enum mc_gradient_kind {
  *                    mc_network_build_plain. MC_UNSUPPORTED also if BLAS is not installed.
  * mc_trace_load      reads the weights of a state dict. MC_NOT_FOUND, MC_MISMATCH, MC_FORMAT (NaN,
  *                    infinity), MC_INTERRUPTED.
+ * mc_trace_load_block the same for the weights of one block, numbered as for mc_network_first;
+ *                    mc_trace_load_weight for weight `index` of the network.
  * mc_trace_weight    weight `index` of the network, as the state dict has it; writable.
  * mc_trace_begin     takes sequences first … first + count − 1 of a batch, whose tokens are
  *                    checked. The batch must stay. `backward`: makes room for gradients, too.
  * mc_trace_forward   computes all values. `grams` (may be NULL): per weight of the network, NULL or
  *                    [in, in] to which the upper triangle of XᵀX of its inputs X is added.
- * mc_trace_block     computes the operations of one block only, or those outside (−1): before the
- *                    first block (embeddings).
+ * mc_trace_block     computes the operations of one block only, numbered as for mc_network_first.
  * mc_trace_value     a value of the group: rows · width numbers, valid until the next group.
  * mc_trace_backward  after mc_trace_forward: adds derivatives of Σ seeds · logits to gradients (per
  *                    weight of the network; NULL: not wanted). seeds[count][labels].

@@ -181,9 +181,27 @@ mc_status TRACE(load)(trace *t, const mc_state_dict *from, const volatile int *c
     for (size_t i = 0; i < t->network.weight_count; i++) {
         if (cancel && __atomic_load_n(cancel, __ATOMIC_RELAXED))
             return mc_fail(error, MC_INTERRUPTED, "interrupted");
-        MC_TRY(mc_in_tensor(error, t->network.weights[i].name, load_weight(t, i, from, error)));
+        MC_TRY(TRACE(load_weight)(t, from, i, error));
     }
+    return MC_OK;
+}
+
+mc_status TRACE(load_weight)(trace *t, const mc_state_dict *from, size_t index, mc_error *error)
+{
     t->computed = false;
+    return mc_in_tensor(error, t->network.weights[index].name, load_weight(t, index, from, error));
+}
+
+mc_status TRACE(load_block)(trace *t, const mc_state_dict *from, int block, mc_error *error)
+{
+    const mc_network *const n = &t->network;
+    const size_t first = mc_network_first(n, block);
+    for (size_t i = first; i < n->op_count && n->ops[i].block == n->ops[first].block; i++)
+        for (int k = 0; k < 3; k++) {
+            const int w = n->ops[i].weights[k];
+            if (w >= 0)
+                MC_TRY(TRACE(load_weight)(t, from, (size_t)w, error));
+        }
     return MC_OK;
 }
 
@@ -905,11 +923,8 @@ static size_t end_of_run(const trace *t, size_t first)
 
 mc_status TRACE(block)(trace *t, int block, float *const *grams, mc_error *error)
 {
-    size_t first = 0;
-    while (first < t->network.op_count && t->network.ops[first].block != block)
-        first++;
-    return first < t->network.op_count ? forward(t, first, end_of_run(t, first), grams, error)
-                                       : MC_OK;
+    const size_t first = mc_network_first(&t->network, block);
+    return forward(t, first, end_of_run(t, first), grams, error);
 }
 
 mc_status TRACE(forward)(trace *t, float *const *grams, mc_error *error)

@@ -5,17 +5,14 @@
 #include "base/hash.h"
 #include "base/memory.h"
 #include "base/system.h"
-#include "checkpoint/safetensors_file.h"
 #include "model/statistics.h"
 #include "nn/observe.h"
+#include "pipeline/batch.h"
 #include "pipeline/labels.h"
-#include "pipeline/pipeline.h"
 #include "pipeline/scores.h"
+#include "pipeline/statistics_cache.h"
 
-#include <errno.h>
-#include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,11 +34,8 @@ typedef struct observation {
     const mc_glue_data *data;
     const mc_observe_options *options;
     const mc_pipeline_run *run;
-    int32_t *ids;
-    uint8_t *types;
-    size_t *starts, capacity;
+    mc_token_batch tokens;
     double *labels; /* of MC_FISHER_EMPIRICAL: columns of the logits, or values */
-    mc_batch batch;
     json_t *digests, *shared;
     mc_state_dict *out;
     mc_observe_result *result;
@@ -51,9 +45,7 @@ typedef struct observation {
 
 static void close(observation *o)
 {
-    mc_free(o->ids);
-    mc_free(o->types);
-    mc_free(o->starts);
+    mc_token_batch_free(&o->tokens);
     mc_free(o->labels);
     json_decref(o->digests);
     json_decref(o->shared);
@@ -62,52 +54,13 @@ static void close(observation *o)
 
 /* ---- tokens and labels ----------------------------------------------------------------------- */
 
-static mc_status reserve(observation *o, size_t count, mc_error *error)
-{
-    if (count <= o->capacity)
-        return MC_OK;
-    const size_t capacity = 2 * count;
-    int32_t *const ids = mc_realloc(o->ids, capacity * sizeof *ids);
-    /* Stored at once: after a failure of the second allocation the old pointer is invalid. */
-    o->ids = ids ? ids : o->ids;
-    uint8_t *const types = mc_realloc(o->types, capacity * sizeof *types);
-    o->types = types ? types : o->types;
-    o->capacity = ids && types ? capacity : o->capacity;
-    return ids && types ? MC_OK : mc_fail_memory(error);
-}
-
-static mc_status add_example(observation *o, size_t index, mc_encoding *encoding, mc_error *error)
-{
-    const mc_glue_example e = mc_glue_example_at(o->data, index);
-    const mc_text_input text = {e.size ? e.text : "", e.size, e.pair && !e.pair_size ? "" : e.pair,
-                                e.pair_size};
-    const size_t start = o->starts[index];
-    MC_TRY(mc_pipeline_tokenize(o->pipeline, &text, encoding, error));
-    MC_TRY(reserve(o, start + encoding->count, error));
-    memcpy(o->ids + start, encoding->ids, encoding->count * sizeof *o->ids);
-    memcpy(o->types + start, encoding->types, encoding->count);
-    o->starts[index + 1] = start + encoding->count;
-    o->result->truncated += encoding->truncated;
-    return MC_OK;
-}
-
 static mc_status tokenize(observation *o, mc_error *error)
 {
-    const size_t count = mc_glue_count(o->data);
-    mc_encoding encoding = {0};
-    if (count == 0)
-        return mc_fail(error, MC_USAGE, "expected at least one example to observe, found none");
-    o->starts = mc_alloc_zero(count + 1, sizeof *o->starts);
-    mc_status status = o->starts ? MC_OK : mc_fail_memory(error);
-    for (size_t i = 0; status == MC_OK && i < count; i++)
-        status = add_example(o, i, &encoding, error);
-    mc_encoding_free(&encoding);
-    o->batch = (mc_batch){o->ids, o->types, o->starts, count};
-    if (status == MC_OK) {
-        o->result->examples = count;
-        o->result->tokens = o->starts[count];
-    }
-    return status;
+    MC_TRY(mc_token_batch_make(o->pipeline, o->data, false, &o->tokens, error));
+    o->result->truncated = o->tokens.truncated;
+    o->result->examples = o->tokens.batch.count;
+    o->result->tokens = o->tokens.starts[o->tokens.batch.count];
+    return MC_OK;
 }
 
 static double column_of(const size_t *map, size_t count, double label)
@@ -124,7 +77,7 @@ static mc_status read_labels(observation *o, size_t *map, mc_error *error)
     bool guessed;
     if (o->task->label_count > 0)
         MC_TRY(mc_match_labels(o->pipeline, o->task, map, &guessed, error));
-    for (size_t i = 0; i < o->batch.count; i++) {
+    for (size_t i = 0; i < o->tokens.batch.count; i++) {
         const double label = mc_glue_example_at(o->data, i).label;
         o->labels[i] = o->task->label_count > 0 ? column_of(map, labels, label) : label;
         if (isnan(o->labels[i]))
@@ -140,7 +93,7 @@ static mc_status find_labels(observation *o, mc_error *error)
     if (!o->options->fishers || o->options->form != MC_FISHER_EMPIRICAL)
         return MC_OK;
     size_t *const map = mc_alloc_zero(o->pipeline->label_count, sizeof *map);
-    o->labels = mc_alloc(o->batch.count * sizeof *o->labels);
+    o->labels = mc_alloc(o->tokens.batch.count * sizeof *o->labels);
     const mc_status status = map && o->labels ? read_labels(o, map, error) : mc_fail_memory(error);
     mc_free(map);
     return status;
@@ -238,8 +191,8 @@ static mc_status observe(observation *o, bool grams, mc_error *error)
     if (status == MC_OK && grams)
         note_singular(o, mc_trace_network_f32(trace));
     if (status == MC_OK)
-        status = grams ? mc_observe_grams(trace, &o->batch, &watch, &found, error)
-                       : mc_observe_fisher(trace, &o->batch, form, likelihood_of(o->pipeline),
+        status = grams ? mc_observe_grams(trace, &o->tokens.batch, &watch, &found, error)
+                       : mc_observe_fisher(trace, &o->tokens.batch, form, likelihood_of(o->pipeline),
                                            o->labels, &watch, &found, error);
     if (status == MC_OK)
         status = add_arrays(o, grams ? "grams" : "fishers", mc_trace_network_f32(trace), &found,
@@ -267,25 +220,6 @@ static mc_status find_digests(observation *o, mc_error *error)
     return status;
 }
 
-/* Texts, pairs and labels, in order. */
-static uint64_t hash_data(const mc_glue_data *data)
-{
-    uint64_t hash = MC_HASH_START;
-    for (size_t i = 0; i < mc_glue_count(data); i++) {
-        const mc_glue_example e = mc_glue_example_at(data, i);
-        /*
-         * Sizes come first, so that "ab" + "c" and "a" + "bc" differ. The size of a pair is raised
-         * by one, so that an empty pair differs from none.
-         */
-        const uint64_t sizes[] = {e.size, e.pair ? e.pair_size + 1 : 0};
-        hash = mc_hash_bytes(hash, sizes, sizeof sizes);
-        hash = mc_hash_bytes(hash, e.text, e.size);
-        hash = mc_hash_bytes(hash, e.pair ? e.pair : "", e.pair ? e.pair_size : 0);
-        hash = mc_hash_bytes(hash, &e.label, sizeof e.label);
-    }
-    return hash;
-}
-
 static const char *form_name(mc_fisher_form form)
 {
     return form == MC_FISHER_EMPIRICAL ? "empirical" : "exact";
@@ -300,55 +234,12 @@ static mc_status find_key(const observation *o, uint64_t *out, mc_error *error)
     uint64_t hash = mc_hash_text(MC_HASH_START, MC_STATISTICS_VERSION);
     hash = mc_hash_text(hash, digests);
     hash = mc_hash_text(hash, o->pipeline->config_text);
-    const uint64_t numbers[] = {hash_data(o->data), o->options->grams, o->options->fishers,
+    const uint64_t numbers[] = {mc_hash_examples(o->data), o->options->grams, o->options->fishers,
                                 o->options->fishers ? o->options->form : 0,
                                 o->pipeline->max_length};
     *out = mc_hash_bytes(hash, numbers, sizeof numbers);
     free(digests);
     return MC_OK;
-}
-
-static mc_status make_folder(const char *path, mc_error *error)
-{
-    /* For the user only: statistics reveal something about the data. */
-    if (mc_system->mkdir(path, 0700) == 0 || errno == EEXIST)
-        return MC_OK;
-    return mc_fail_errno(error, path, "cannot create the folder for statistics");
-}
-
-/* HOME, then mergecraft and mergecraft/statistics in it. */
-static mc_status make_folders(char *home, mc_error *error)
-{
-    char *const own = mc_format("%s/mergecraft", home);
-    char *const all = mc_format("%s/mergecraft/statistics", home);
-    mc_status status = own && all ? make_folder(home, error) : mc_fail_memory(error);
-    if (status == MC_OK)
-        status = make_folder(own, error);
-    if (status == MC_OK)
-        status = make_folder(all, error);
-    mc_free(own);
-    mc_free(all);
-    return status;
-}
-
-static mc_status cache_path(const observation *o, mc_error *error)
-{
-    const char *const cache = getenv("XDG_CACHE_HOME"), *const home = getenv("HOME");
-    uint64_t key = 0;
-    char *const folder = cache && cache[0] == '/' ? mc_strdup(cache)
-                         : home && home[0] == '/' ? mc_format("%s/.cache", home)
-                                                  : NULL;
-    if (!folder)
-        return mc_fail(error, MC_USAGE,
-                       "expected XDG_CACHE_HOME or HOME to keep statistics in, found neither");
-    mc_status status = make_folders(folder, error);
-    if (status == MC_OK)
-        status = find_key(o, &key, error);
-    if (status == MC_OK)
-        snprintf(o->result->path, sizeof o->result->path,
-                 "%s/mergecraft/statistics/%016" PRIx64 ".stats", folder, key);
-    mc_free(folder);
-    return status;
 }
 
 static mc_status save(observation *o, mc_error *error)
@@ -380,16 +271,11 @@ static mc_status run_all(observation *o, mc_error *error)
 
 static mc_status observe_to(observation *o, const char *path, mc_error *error)
 {
-    struct stat status;
+    uint64_t key = 0;
     /* The digests are also stored in the file: they identify the weights. */
     MC_TRY(find_digests(o, error));
-    if (!path)
-        MC_TRY(cache_path(o, error));
-    else if (snprintf(o->result->path, sizeof o->result->path, "%s", path) >=
-             (int)sizeof o->result->path)
-        return mc_fail(error, MC_USAGE, "expected a shorter path for the statistics");
-    /* A path that the user names is always written. */
-    o->result->cached = !path && mc_system->stat(o->result->path, &status) == 0;
+    MC_TRY(find_key(o, &key, error));
+    MC_TRY(mc_statistics_place(path, key, o->result, error));
     return o->result->cached ? MC_OK : run_all(o, error);
 }
 

@@ -7,9 +7,9 @@
 #include "base/error.h"
 #include "methods/weights.h"
 
-enum { FLOOR, FLOOR_MODE, NORMALIZE, NORMS, WEIGHTS }; /* parameters */
-enum { RELATIVE, ADD, CLAMP_SUM };                     /* floor_mode */
-enum { NONE, TENSOR, MODEL };                          /* normalize */
+enum { FLOOR, FLOOR_MODE, NORMALIZE, WEIGHTS }; /* parameters */
+enum { RELATIVE, ADD, CLAMP_SUM };              /* floor_mode */
+enum { NONE, TENSOR, MODEL };                   /* normalize */
 
 /* Of each model: the sum of its Fisher information and of its squares. */
 typedef struct moments {
@@ -58,14 +58,24 @@ static const mc_statistics statistics = {.state_size = moments_size,
                                          .combine = combine,
                                          .next = next};
 
+/* The same over all layers that are merged, for the norms of whole models. */
+static size_t model_moments_size(const mc_layer *layer)
+{
+    return mc_number(layer, "normalize") == MODEL ? moments_size(layer) : 0;
+}
+
+static const mc_statistics model_statistics = {.state_size = moments_size,
+                                               .partial_size = model_moments_size,
+                                               .accumulate = accumulate,
+                                               .combine = combine,
+                                               .next = next};
+
 /* The norm that a model's Fisher information is divided by. */
 static double norm_of(const mc_layer *layer, size_t t)
 {
-    const moments *const all = layer->state;
+    const moments *const own = layer->state, *const all = layer->model_state;
     const double kind = mc_number(layer, "normalize");
-    return kind == MODEL    ? mc_numbers(layer, "norms")[t]
-           : kind == TENSOR ? sqrt(all[t].squares)
-                            : 1;
+    return kind == MODEL ? sqrt(all[t].squares) : kind == TENSOR ? sqrt(own[t].squares) : 1;
 }
 
 /* The weight of a model is scale · f + added; the sum of weights is at least `least`. */
@@ -138,52 +148,12 @@ static mc_status check(const mc_value *values, size_t model_count, mc_error *err
     return check_weights(&values[WEIGHTS], error);
 }
 
-static mc_status add_squares(const mc_source *source, double *sum, mc_error *error)
-{
-    double values[MC_LEAF];
-    const int64_t step = MC_LEAF, count = mc_source_count(source);
-    for (int64_t first = 0; first < count; first += step) {
-        const int64_t taken = count - first < step ? count - first : step;
-        MC_TRY(mc_source_read_f64(source, first, taken, values, error));
-        for (int64_t i = 0; i < taken; i++)
-            *sum += values[i] * values[i];
-    }
-    return MC_OK;
-}
-
-/*
- * The norm over the tensors that are merged: those that all models have. Others do not take part in
- * the merge.
- */
-static mc_status find_norm(const mc_whole_input *input, size_t t, double *norm, mc_error *error)
-{
-    const mc_state_dict *const fishers = input->sides[0][t];
-    double sum = 0;
-    for (size_t i = 0; i < mc_state_dict_count(fishers); i++) {
-        size_t owners = 0;
-        for (size_t m = 0; m < input->model_count; m++)
-            owners += mc_state_dict_find(input->models[m], mc_state_dict_name(fishers, i)) != NULL;
-        if (owners == input->model_count)
-            MC_TRY(add_squares(mc_state_dict_source(fishers, i), &sum, error));
-    }
-    *norm = sqrt(sum);
-    return MC_OK;
-}
-
-static mc_status prepare(const mc_whole_input *input, double *const *values, mc_error *error)
-{
-    for (size_t t = 0; t < input->model_count && values[NORMALIZE][0] == MODEL; t++)
-        if (values[NORMS][t] == 0)
-            MC_TRY(find_norm(input, t, &values[NORMS][t], error));
-    return MC_OK;
-}
-
 MC_LAYER_MERGE(
     fisher, .help = "mean of the models, weighted by the Fisher information of each element",
     .paper = "Matena & Raffel 2022, Merging models with Fisher-weighted averaging, "
              "arXiv:2111.09832",
-    .scope = MC_ELEMENTWISE, .statistics = &statistics, .scratch_bytes = scratch_bytes,
-    .check = check, .prepare = prepare, .sides = MC_SIDES({"fishers"}),
+    .scope = MC_ELEMENTWISE, .statistics = &statistics, .model_statistics = &model_statistics,
+    .scratch_bytes = scratch_bytes, .check = check, .sides = MC_SIDES({"fishers"}),
     .params = MC_PARAMS(
         {"floor", MC_NUMBER, "least information of an element", .fallback = 1e-3, .maximum = 1e30},
         {"floor_mode", MC_CHOICE,
@@ -192,14 +162,9 @@ MC_LAYER_MERGE(
          .choices = MC_NAMES("relative", "add", "clamp_sum")},
         {"normalize", MC_CHOICE, "divide by the norm of each model's information",
          .choices = MC_NAMES("none", "tensor", "model")},
-        {"norms", MC_NUMBER, "these norms, for normalize=model; 0: computed", .fallback = 0,
-         .maximum = 1e30, .per_input = true},
         {"weights", MC_NUMBER, "weight of each model", .fallback = 1, .per_input = true}))
 {
     weighting *const w = layer->scratch;
-    if (mc_number(layer, "normalize") == MODEL && mc_numbers(layer, "norms")[0] == 0)
-        return mc_fail(layer->error, MC_UNSUPPORTED,
-                       "norms: expected a new plan for normalize=model, which knows all tensors");
     const double least = mc_number(layer, "floor_mode") == CLAMP_SUM ? mc_number(layer, "floor")
                                                                      : 0;
     find_weightings(layer, w);

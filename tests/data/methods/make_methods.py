@@ -123,6 +123,11 @@ def median(base, models):
     return ours
 
 
+def greedy_soup(base, models, weights):
+    members = [m.astype(np.float64) for m, w in zip(models, weights) if w > 0]
+    return sum(m / len(members) for m in members)
+
+
 def soup(base, models, weights=None):
     weights = weights or [1.0] * len(models)
     return sum(np.float64(w) * m.astype(np.float64) for w, m in zip(weights, models)) / sum(weights)
@@ -243,6 +248,9 @@ def shares_of(n):
 # method: (function, needs exact equality, model counts, what parameters are tried for n models)
 METHODS = {
     "median": (median, True, (1, 2, 3, 4, 5, 6, 7, 8, 9, 11), lambda n: [{}]),
+    "greedy_soup": (greedy_soup, False, (1, 2, 3, 5, 8),
+                    lambda n: [{"weights": [1] * n}, {"weights": [1] + [0] * (n - 1)},
+                               {"weights": [int(i % 2 == 0) for i in range(n)]}]),
     "soup": (soup, False, (1, 2, 3, 5, 8), lambda n: [{}] + [{"weights": w} for w in weights_of(n)]),
     "task": (task, False, (1, 2, 3, 5, 8),
              lambda n: [{}, {"scale": -0.7}] + [{"signs": s, "scale": 2} for s in signs_of(n)] +

@@ -1,0 +1,201 @@
+/*
+ * RegMean: the weights that, for every linear layer, come closest to the outputs of all models on
+ * their own inputs: W = (Σ W_t G_t) (Σ G_t)⁻¹ for W [out, in] and the inputs' Gram matrices
+ * G_t = XᵀX / rows [in, in].
+ */
+#ifndef MC_METHODS_REGMEAN_H
+#define MC_METHODS_REGMEAN_H
+
+#include "methods/matrix.h"
+#include "methods/weights.h"
+
+/* The parameters; `reduce_`: the default of the first. WEIGHTS: the index of that parameter. */
+#define REGMEAN_PARAMS(reduce_)                                                                    \
+    MC_PARAMS({"reduce", MC_NUMBER, "factor of the Gram matrices' off-diagonal elements",          \
+               .fallback = (reduce_), .maximum = 1},                                               \
+              {"weights", MC_NUMBER, "weight of each model", .fallback = 1, .per_input = true},    \
+              {"layout", MC_CHOICE,                                                                \
+               "layout of the weights; auto: by the Gram matrix and the model type",               \
+               .choices = MC_NAMES("auto", "out_in", "in_out")})
+enum { WEIGHTS = 1 };
+enum { AUTO, OUT_IN, IN_OUT }; /* layout */
+
+/* Of a layer that has Gram matrices: W is [m, n], n the side that they belong to. */
+typedef struct problem {
+    size_t m, n;
+    bool transposed; /* the tensor is Wᵀ, as a Conv1D stores it */
+} problem;
+
+static bool has_gram(const mc_layer *layer)
+{
+    return layer->side_count > 0 && layer->rank == 2;
+}
+
+static problem problem_of(const mc_layer *layer)
+{
+    const size_t rows = (size_t)layer->shape[0], columns = (size_t)layer->shape[1];
+    const double layout = mc_number(layer, "layout");
+    const bool square = rows == columns;
+    const int64_t *const gram = layer->sides[0].shape;
+    const bool only_rows = !square && layer->sides[0].rank == 2 && gram[0] == layer->shape[0] &&
+                           gram[1] == layer->shape[0];
+    const bool transposed = layout == AUTO ? only_rows || (square && layer->transposed)
+                                           : layout == IN_OUT;
+    return transposed ? (problem){columns, rows, true} : (problem){rows, columns, false};
+}
+
+/* Room for either layout, as the side inputs are not known here. */
+static size_t scratch_bytes(const mc_layer *layer)
+{
+    if (layer->rank != 2)
+        return 0;
+    const size_t rows = (size_t)layer->shape[0], columns = (size_t)layer->shape[1];
+    const size_t n = rows > columns ? rows : columns;
+    return (3 * n * n + 2 * rows * columns) * sizeof(double);
+}
+
+static mc_status check_gram(const mc_layer *layer, problem p)
+{
+    const mc_side *const grams = &layer->sides[0];
+    if (grams->rank == 2 && grams->shape[0] == grams->shape[1] && grams->shape[0] == (int64_t)p.n)
+        return MC_OK;
+    return mc_fail(
+        layer->error, MC_MISMATCH,
+        "side input '%s': expected [%zu, %zu], the layer's inputs, found [%lld, %lld]",
+        grams->name, p.n, p.n,
+        (long long)(grams->rank > 0 ? grams->shape[0] : 1),
+        (long long)(grams->rank > 1 ? grams->shape[1] : 1));
+}
+
+/* The weighted mean, of layers without a Gram matrix and of inputs that are 0 in all models. */
+static double mean_at(const mc_layer *layer, size_t i)
+{
+    const double *const weights = mc_numbers(layer, "weights");
+    double sum = 0;
+    for (size_t t = 0; t < layer->model_count; t++)
+        sum += weights[t] * (double)layer->models[t][i];
+    return sum / sum_of_weights(layer, weights);
+}
+
+/* to [m, n] = W_t − the mean, in the layout [out, in] */
+static void take_difference(const mc_layer *layer, problem p, size_t t, const double *mean,
+                            double *to)
+{
+    const mc_real *const model = layer->models[t];
+    for (size_t i = 0; i < p.m; i++)
+        for (size_t j = 0; j < p.n; j++) {
+            const size_t at = p.transposed ? j * p.m + i : i * p.n + j;
+            to[i * p.n + j] = (double)model[at] - mean[at];
+        }
+}
+
+/*
+ * to = the model's Gram matrix with its off-diagonal scaled by `reduce`, times the model's weight.
+ * Gram matrices are symmetric up to rounding; Cholesky reads one half.
+ */
+static void take_gram(const mc_layer *layer, problem p, size_t t, double *to)
+{
+    const mc_real *const gram = layer->sides[0].tiles[t];
+    const double reduce = mc_number(layer, "reduce"), weight = mc_numbers(layer, "weights")[t];
+    for (size_t i = 0; i < p.n; i++)
+        for (size_t j = 0; j < p.n; j++) {
+            const double x = (double)gram[i * p.n + j];
+            to[i * p.n + j] = weight * (i == j ? x : reduce * x);
+        }
+}
+
+/*
+ * sum = Σ G_t and right = Σ (W_t − mean) G_t: the solution is then the mean plus a correction,
+ * which is 0 for an input that no model has ever seen.
+ */
+static mc_status collect(const mc_layer *layer, problem p, const double *mean, double *sum,
+                         double *right, double *gram, double *difference)
+{
+    memset(sum, 0, p.n * p.n * sizeof *sum);
+    for (size_t t = 0; t < layer->model_count; t++) {
+        take_gram(layer, p, t, gram);
+        take_difference(layer, p, t, mean, difference);
+        for (size_t i = 0; i < p.n * p.n; i++)
+            sum[i] += gram[i];
+        MC_TRY(mc_product(MC_PLAIN, MC_PLAIN, p.m, p.n, p.n, 1, difference, gram, t > 0, right,
+                          layer->error));
+    }
+    return MC_OK;
+}
+
+/*
+ * Puts 1 on the diagonal of inputs that are 0 in all models: their row and column are zero, and the
+ * mean stays.
+ */
+static void fix_dead_inputs(double *sum, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (sum[i * n + i] == 0)
+            sum[i * n + i] = 1;
+}
+
+/*
+ * Solves X · sum = right into `right`. Of too few examples, and with reduce = 1, the sum may not be
+ * positive definite: then a ridge of 1e-8 of its mean diagonal is added, and more if that is not
+ * enough.
+ */
+static mc_status solve(const mc_layer *layer, problem p, double *sum, double *right, double *copy)
+{
+    double diagonal = 0;
+    int definite;
+    for (size_t i = 0; i < p.n; i++)
+        diagonal += sum[i * p.n + i] / (double)p.n;
+    fix_dead_inputs(sum, p.n);
+    for (double ridge = 0; ridge <= 1e-4; ridge = ridge > 0 ? 100 * ridge : 1e-8) {
+        memcpy(copy, sum, p.n * p.n * sizeof *copy);
+        for (size_t i = 0; i < p.n; i++)
+            copy[i * p.n + i] += ridge * diagonal;
+        MC_TRY(mc_solve_definite(p.m, p.n, copy, right, &definite, layer->error));
+        if (definite)
+            return MC_OK;
+    }
+    return mc_fail(
+        layer->error, MC_FORMAT,
+        "the sum of the Gram matrices is singular: expected statistics of more examples, "
+        "or reduce below 1");
+}
+
+static mc_status regmean_check(const mc_value *values, size_t model_count, mc_error *error)
+{
+    (void)model_count;
+    return check_weights(&values[WEIGHTS], error);
+}
+
+static void write(const mc_layer *layer, problem p, const double *mean, const double *correction)
+{
+    for (size_t i = 0; i < p.m; i++)
+        for (size_t j = 0; j < p.n; j++) {
+            const size_t at = p.transposed ? j * p.m + i : i * p.n + j;
+            layer->out[at] = (mc_real)(mean[at] + correction[i * p.n + j]);
+        }
+}
+
+static mc_status regmean_apply(const mc_layer *layer)
+{
+    if (!has_gram(layer)) {
+        for (size_t i = 0; i < layer->count; i++)
+            layer->out[i] = (mc_real)mean_at(layer, i);
+        return MC_OK;
+    }
+    const problem p = problem_of(layer);
+    double *scratch = layer->scratch;
+    double *const mean = matrix_take(&scratch, p.m * p.n);
+    double *const right = matrix_take(&scratch, p.m * p.n);
+    double *const sum = matrix_take(&scratch, p.n * p.n);
+    double *const gram = matrix_take(&scratch, p.n * p.n);
+    double *const difference = scratch;
+    MC_TRY(check_gram(layer, p));
+    for (size_t i = 0; i < layer->count; i++)
+        mean[i] = mean_at(layer, i);
+    MC_TRY(collect(layer, p, mean, sum, right, gram, difference));
+    MC_TRY(solve(layer, p, sum, right, gram));
+    write(layer, p, mean, right);
+    return MC_OK;
+}
+
+#endif
