@@ -5,7 +5,49 @@ from typing import Any, final
 
 from ._methods import Method
 
-__all__ = ["boost", "breadcrumbs", "cabs", "cart", "consensus", "dare", "emr", "fisher", "iso_c", "iso_cts", "knots", "lines", "localize_stitch", "magmax", "max_magnitude", "median", "metagpt", "opcm", "pcb", "regmean", "slerp", "soup", "stock", "svc", "task", "ties", "trimmed_mean", "tsvm", "wudi"]
+__all__ = ["adamerging", "boost", "breadcrumbs", "cabs", "cart", "consensus", "dare", "emr", "fisher", "greedy_soup", "iso_c", "iso_cts", "knots", "lines", "localize_stitch", "magmax", "max_magnitude", "median", "metagpt", "opcm", "pcb", "regmean", "regmean_plus", "slerp", "soup", "stock", "svc", "task", "ties", "trimmed_mean", "tsvm", "wudi"]
+
+@final
+class _Adamerging(Method):
+    def __call__(
+        self,
+        models: Sequence[Any],
+        base_index: int | None = 0,
+        coefficients: Sequence[Any] | None = None,
+        mode: str = 'layer',
+        steps: int = 500,
+        lr: float = 0.001,
+        batch: int = 32,
+        initial: float = 0.3,
+        clamp: bool = True,
+        *,
+        task: str | None = ...,
+        device: Any = ...,
+        verbose: bool | None = ...,
+        passthrough_layers: str | Iterable[str] | None = ...,
+        passthrough: str | Iterable[str] | None = ...,
+        exclude: str | Iterable[str] | None = ...,
+        keep: Any = ...,
+        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
+        matrices: str | Iterable[str] | None = ...,
+        tokenizer: str | None = ...,
+        tokens: str | Iterable[str] | None = ...,
+        pad_vocab: int = ...,
+        chat_template: str | None = ...,
+        base_index: int | None = ...,
+        base_model: Any = ...,
+        out: str | os.PathLike[str] | None = ...,
+        dtype: Any = ...,
+        seed: int = ...,
+        strict: bool = ...,
+        threads: int = ...,
+        memory: int = ...,
+        shard_size: int = ...,
+        overwrite: bool = ...,
+        sync: bool = ...,
+    ) -> Any: ...
+
+adamerging: _Adamerging
 
 @final
 class _Boost(Method):
@@ -280,7 +322,6 @@ class _Fisher(Method):
         floor: float = 0.001,
         floor_mode: str = 'relative',
         normalize: str = 'none',
-        norms: float | Sequence[float] | None = None,
         weights: float | Sequence[float] | None = None,
         statistics: Sequence[str | os.PathLike[str]] | None = None,
         *,
@@ -312,6 +353,41 @@ class _Fisher(Method):
     ) -> Any: ...
 
 fisher: _Fisher
+
+@final
+class _GreedySoup(Method):
+    def __call__(
+        self,
+        models: Sequence[Any],
+        weights: float | Sequence[float] | None = None,
+        *,
+        task: str | None = ...,
+        device: Any = ...,
+        verbose: bool | None = ...,
+        passthrough_layers: str | Iterable[str] | None = ...,
+        passthrough: str | Iterable[str] | None = ...,
+        exclude: str | Iterable[str] | None = ...,
+        keep: Any = ...,
+        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
+        matrices: str | Iterable[str] | None = ...,
+        tokenizer: str | None = ...,
+        tokens: str | Iterable[str] | None = ...,
+        pad_vocab: int = ...,
+        chat_template: str | None = ...,
+        base_index: int | None = ...,
+        base_model: Any = ...,
+        out: str | os.PathLike[str] | None = ...,
+        dtype: Any = ...,
+        seed: int = ...,
+        strict: bool = ...,
+        threads: int = ...,
+        memory: int = ...,
+        shard_size: int = ...,
+        overwrite: bool = ...,
+        sync: bool = ...,
+    ) -> Any: ...
+
+greedy_soup: _GreedySoup
 
 @final
 class _IsoC(Method):
@@ -756,6 +832,44 @@ class _Regmean(Method):
     ) -> Any: ...
 
 regmean: _Regmean
+
+@final
+class _RegmeanPlus(Method):
+    def __call__(
+        self,
+        models: Sequence[Any],
+        propagated_grams: Sequence[Any] | None = None,
+        reduce: float = 0.95,
+        weights: float | Sequence[float] | None = None,
+        layout: str = 'auto',
+        *,
+        task: str | None = ...,
+        device: Any = ...,
+        verbose: bool | None = ...,
+        passthrough_layers: str | Iterable[str] | None = ...,
+        passthrough: str | Iterable[str] | None = ...,
+        exclude: str | Iterable[str] | None = ...,
+        keep: Any = ...,
+        then: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = ...,
+        matrices: str | Iterable[str] | None = ...,
+        tokenizer: str | None = ...,
+        tokens: str | Iterable[str] | None = ...,
+        pad_vocab: int = ...,
+        chat_template: str | None = ...,
+        base_index: int | None = ...,
+        base_model: Any = ...,
+        out: str | os.PathLike[str] | None = ...,
+        dtype: Any = ...,
+        seed: int = ...,
+        strict: bool = ...,
+        threads: int = ...,
+        memory: int = ...,
+        shard_size: int = ...,
+        overwrite: bool = ...,
+        sync: bool = ...,
+    ) -> Any: ...
+
+regmean_plus: _RegmeanPlus
 
 @final
 class _Slerp(Method):

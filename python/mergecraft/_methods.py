@@ -372,7 +372,12 @@ def _wrapped(tensor: Tensor, name: str, label: str) -> _core.Model:
 
 def methods_of(family: str) -> dict[str, Method]:
     """Returns the built-in methods of a family by name."""
-    return {core.name: Method(core) for core in _core.methods() if core.family == family}
+    # "regmean++" is not a name in Python.
+    return {
+        core.name.replace("++", "_plus"): Method(core)
+        for core in _core.methods()
+        if core.family == family
+    }
 
 
 def load_methods(path: str | os.PathLike[str]) -> dict[str, Method]:

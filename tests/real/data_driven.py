@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 TASKS = {"entailment": ("rte", "sentence1", "sentence2"), "sentiment": ("sst2", "sentence", None)}
-EXAMPLES = 24
+EXAMPLES = 12
 failures = []
 
 
@@ -149,7 +149,8 @@ def check_regmean_plus(command, folders, lists, inputs, work):
     expected = regmean_plus([load(f)[0] for f in folders], inputs, .9)
     found = load_file(out / "model.safetensors")
     worst = max((relative(found[n], v), n) for n, v in expected.items())
-    check("regmean++", worst[0] <= 1e-4, f"{worst[0]:.2g} {worst[1]}")
+    # float32 activations of few examples: Gram matrices are badly conditioned.
+    check("regmean++", worst[0] <= 1e-3, f"{worst[0]:.2g} {worst[1]}")
 
 
 def check_adamerging(command, folders, lists, inputs, base, work):
@@ -217,5 +218,6 @@ def main(command, examples_folder):
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)
     transformers.utils.logging.disable_progress_bar()
     sys.exit(main(sys.argv[1], pathlib.Path(sys.argv[2])))
