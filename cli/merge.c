@@ -94,7 +94,7 @@ static const option options[] = {
                 "observed on these examples; the statistics are cached by the contents of models "
                 "and data. For greedy_soup, the examples that models are selected on."},
     {"task", '\0', OPTION_TEXT, AT(observe.task), "TASK,...",
-     "GLUE task of the file to observe, or one per model"},
+     "GLUE task of the file, or one per model"},
     {"text", '\0', OPTION_TEXT, AT(observe.columns.text), "COLUMN",
      "file to observe: column of the texts"},
     {"pair", '\0', OPTION_TEXT, AT(observe.columns.pair), "COLUMN",

@@ -148,13 +148,12 @@ static mc_status find_statistics(joint *j, char **files, mc_error *error)
     const merge_settings *const settings = j->job->settings;
     const text_list *const params = &settings->params;
     const bool learns = has_side(j->job->method.method, "coefficients");
-    const mc_status status = learns
-                                 ? mc_learn_coefficients(j->models, j->count, j->base,
-                                                         params->items, params->count, &j->run,
-                                                         NULL, j->results, error)
-                                 : mc_observe_propagated(j->models, j->count, params->items,
-                                                         params->count, &j->run, NULL, j->results,
-                                                         error);
+    const mc_status status = learns ? mc_learn_coefficients(j->models, j->count, j->base,
+                                                            params->items, params->count, &j->run,
+                                                            NULL, j->results, error)
+                                    : mc_observe_propagated(j->models, j->count, params->items,
+                                                            params->count, &j->run, NULL,
+                                                            j->results, error);
     for (size_t i = 0; status == MC_OK && i < j->count; i++)
         append(files, j->results[i].path);
     return status;

@@ -54,7 +54,7 @@ complete -c mergecraft -n '__fish_seen_subcommand_from merge' -l memory -x -d 'm
 complete -c mergecraft -n '__fish_seen_subcommand_from merge' -l threads -x -d 'worker threads'
 complete -c mergecraft -n '__fish_seen_subcommand_from merge' -l eval -x -a 'cola sst2 mrpc qqp stsb mnli mnli_matched mnli_mismatched qnli rte wnli ax' -d 'score the result on a GLUE task'
 complete -c mergecraft -n '__fish_seen_subcommand_from merge' -l data -r -F -d 'examples for --eval, or to observe'
-complete -c mergecraft -n '__fish_seen_subcommand_from merge' -l task -x -d 'GLUE task of the file to observe, or one per model'
+complete -c mergecraft -n '__fish_seen_subcommand_from merge' -l task -x -d 'GLUE task of the file, or one per model'
 complete -c mergecraft -n '__fish_seen_subcommand_from merge' -l text -x -d 'file to observe: column of the texts'
 complete -c mergecraft -n '__fish_seen_subcommand_from merge' -l pair -x -d 'file to observe: column of the second texts'
 complete -c mergecraft -n '__fish_seen_subcommand_from merge' -l label -x -d 'file to observe: column of the labels'

@@ -59,12 +59,10 @@ static mc_status check_gram(const mc_layer *layer, problem p)
     const mc_side *const grams = &layer->sides[0];
     if (grams->rank == 2 && grams->shape[0] == grams->shape[1] && grams->shape[0] == (int64_t)p.n)
         return MC_OK;
-    return mc_fail(
-        layer->error, MC_MISMATCH,
-        "side input '%s': expected [%zu, %zu], the layer's inputs, found [%lld, %lld]",
-        grams->name, p.n, p.n,
-        (long long)(grams->rank > 0 ? grams->shape[0] : 1),
-        (long long)(grams->rank > 1 ? grams->shape[1] : 1));
+    return mc_fail(layer->error, MC_MISMATCH,
+                   "side input '%s': expected [%zu, %zu], the layer's inputs, found [%lld, %lld]",
+                   grams->name, p.n, p.n, (long long)(grams->rank > 0 ? grams->shape[0] : 1),
+                   (long long)(grams->rank > 1 ? grams->shape[1] : 1));
 }
 
 /* The weighted mean, of layers without a Gram matrix and of inputs that are 0 in all models. */

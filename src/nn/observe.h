@@ -32,8 +32,8 @@ mc_status mc_observe_grams(mc_trace_f32 *trace, const mc_batch *batch, const mc_
  * The same block by block, with inputs that the caller keeps between calls (RegMean++): for a model
  * whose blocks are replaced one after the other. Blocks are numbered as for mc_network_first.
  *
- * mc_observe_block   adds the Gram matrices of the products of one block to `out`, which is empty at
- *                    first, for the inputs states[tokens][width] of the block.
+ * mc_observe_block   computes the Gram matrices of the products of one block into `out`, for the
+ *                    block's inputs states[tokens][width].
  * mc_advance_states  replaces states by the block's outputs; block −1 fills them with embeddings.
  */
 mc_status mc_observe_block(mc_trace_f32 *trace, const mc_batch *batch, int block,

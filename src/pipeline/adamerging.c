@@ -141,11 +141,11 @@ static mc_status read_run(const adaptation *a, size_t weight, size_t task, int64
 }
 
 /* One run of a merged tensor, or of the derivatives by its coefficients. */
-typedef mc_status use_run(adaptation *a, size_t weight, int64_t first, int64_t count, const stretch *r,
-                          mc_error *error);
+typedef mc_status use_run(adaptation *a, size_t weight, int64_t first, int64_t count,
+                          const stretch *r, mc_error *error);
 
-static mc_status merge_run(adaptation *a, size_t weight, int64_t first, int64_t count, const stretch *r,
-                           mc_error *error)
+static mc_status merge_run(adaptation *a, size_t weight, int64_t first, int64_t count,
+                           const stretch *r, mc_error *error)
 {
     float *const to = mc_trace_weight_f32(a->joint.traces[0], weight) + first;
     memcpy(to, r->base, (size_t)count * sizeof *to);
@@ -162,8 +162,8 @@ static mc_status merge_run(adaptation *a, size_t weight, int64_t first, int64_t 
     return MC_OK;
 }
 
-static mc_status slope_run(adaptation *a, size_t weight, int64_t first, int64_t count, const stretch *r,
-                           mc_error *error)
+static mc_status slope_run(adaptation *a, size_t weight, int64_t first, int64_t count,
+                           const stretch *r, mc_error *error)
 {
     const float *const gradient = a->gradients[weight] + first;
     for (size_t t = 0; t < a->count; t++) {
@@ -259,7 +259,9 @@ static void share_slopes(adaptation *a)
         }
 }
 
-/* Adam (Kingma & Ba 2014) with its usual constants. Where a coefficient is clamped it has no slope. */
+/*
+ * Adam (Kingma & Ba 2014) with its usual constants. A coefficient that is clamped has no slope.
+ */
 static void adam_step(adaptation *a, double lr, double decay1, double decay2)
 {
     for (size_t i = 0; i < a->weights * a->count; i++) {

@@ -3,8 +3,6 @@
 #include "base/hash.h"
 #include "base/memory.h"
 
-#include <mergecraft/random.h>
-
 #include <string.h>
 
 void mc_token_batch_free(mc_token_batch *batch)
@@ -47,9 +45,9 @@ static mc_status add_example(const mc_pipeline *pipeline, const mc_glue_example 
 /* Fisher and Yates' permutation. */
 static void shuffle(size_t *order, size_t count)
 {
-    uint64_t state = count;
+    uint64_t state = MC_HASH_START;
     for (size_t i = count; i > 1; i--) {
-        state = mc_random_mix(state + i);
+        state = mc_hash_bytes(state, &i, sizeof i);
         const size_t k = (size_t)(state % i), last = order[i - 1];
         order[i - 1] = order[k];
         order[k] = last;

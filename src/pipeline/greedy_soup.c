@@ -27,9 +27,9 @@ static mc_status score(soup_search *s, const mc_state_dict *weights, double *out
     const bool scored = evaluation.metric_count > 0;
     *out = scored ? evaluation.metrics[0].value : 0;
     mc_evaluation_free(&evaluation);
-    return scored ? MC_OK
-                  : mc_fail(error, MC_USAGE,
-                            "greedy_soup: expected examples with labels, found none");
+    return scored
+               ? MC_OK
+               : mc_fail(error, MC_USAGE, "greedy_soup: expected examples with labels, found none");
 }
 
 /* The score of the mean of the models whose weight is not 0. */

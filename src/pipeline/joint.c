@@ -126,11 +126,8 @@ mc_status mc_joint_new(const mc_observed_model *models, size_t count, const mc_m
                        const mc_pipeline_run *run, const char *const *paths,
                        mc_observe_result *results, mc_joint *out, bool *cached, mc_error *error)
 {
-    *out = (mc_joint){.models = models,
-                      .count = count,
-                      .has_base = base != NULL,
-                      .run = run,
-                      .results = results};
+    *out = (mc_joint){
+        .models = models, .count = count, .has_base = base != NULL, .run = run, .results = results};
     if (count == 0)
         return mc_fail(error, MC_USAGE, "expected models, found none");
     MC_TRY(align(out, base, error));

@@ -31,8 +31,8 @@ typedef struct mc_joint {
 
 /*
  * Aligns models (and a base, or NULL), parses the parameters of `method`, and looks whether the
- * results are in the cache: then *cached is set and nothing else has to be done. Call mc_joint_close
- * also after a failure.
+ * results are in the cache: then *cached is set and nothing else has to be done. Call
+ * mc_joint_close also after a failure.
  */
 mc_status mc_joint_new(const mc_observed_model *models, size_t count, const mc_model *base,
                        const mc_method *method, const char *const *params, size_t param_count,

@@ -191,9 +191,10 @@ static mc_status observe(observation *o, bool grams, mc_error *error)
     if (status == MC_OK && grams)
         note_singular(o, mc_trace_network_f32(trace));
     if (status == MC_OK)
-        status = grams ? mc_observe_grams(trace, &o->tokens.batch, &watch, &found, error)
-                       : mc_observe_fisher(trace, &o->tokens.batch, form, likelihood_of(o->pipeline),
-                                           o->labels, &watch, &found, error);
+        status = grams
+                     ? mc_observe_grams(trace, &o->tokens.batch, &watch, &found, error)
+                     : mc_observe_fisher(trace, &o->tokens.batch, form, likelihood_of(o->pipeline),
+                                         o->labels, &watch, &found, error);
     if (status == MC_OK)
         status = add_arrays(o, grams ? "grams" : "fishers", mc_trace_network_f32(trace), &found,
                             error);

@@ -167,7 +167,8 @@ def check_adamerging(command, folders, lists, inputs, base, work):
         for n, factors in expected.items():
             task = sum(k.item() * (s[n].double() - before[n].double())
                        for k, s in zip(factors, states))
-            if task.norm() > 0:
+            # A bias of keys changes no score of a row of softmax: its gradient is rounding.
+            if task.norm() > 0 and not n.endswith("key.bias"):
                 worst = max(worst, (relative(found[n].double() - before[n].double(), task), n))
         check(f"adamerging mode={mode}", worst[0] <= 1e-3, f"{worst[0]:.2g} {worst[1]}")
 

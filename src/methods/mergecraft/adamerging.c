@@ -8,16 +8,15 @@ MC_LAYER_MERGE(
     adamerging, .help = "base plus task vectors, with coefficients of least entropy on examples",
     .paper = "Yang et al. 2023, AdaMerging, arXiv:2310.02575", .scope = MC_TENSOR,
     .needs_base = true, .sides = MC_SIDES({"coefficients", .whole = true, .optional = true}),
-    .params = MC_PARAMS(
-        {"mode", MC_CHOICE, "one coefficient per tensor and model, or per model",
-         .choices = MC_NAMES("layer", "task")},
-        {"steps", MC_INTEGER, "steps of Adam", .fallback = 500, .maximum = 1000000},
-        {"lr", MC_NUMBER, "length of a step", .fallback = 1e-3, .maximum = 1},
-        {"batch", MC_INTEGER, "examples per task and step", .fallback = 32, .minimum = 1,
-         .maximum = 1 << 22},
-        {"initial", MC_NUMBER, "coefficients before the first step", .fallback = .3, .minimum = -10,
-         .maximum = 10},
-        {"clamp", MC_FLAG, "limit coefficients to [0, 1]", .fallback = 1}))
+    .params = MC_PARAMS({"mode", MC_CHOICE, "one coefficient per tensor and model, or per model",
+                         .choices = MC_NAMES("layer", "task")},
+                        {"steps", MC_INTEGER, "steps of Adam", .fallback = 500, .maximum = 1000000},
+                        {"lr", MC_NUMBER, "length of a step", .fallback = 1e-3, .maximum = 1},
+                        {"batch", MC_INTEGER, "examples per task and step", .fallback = 32,
+                         .minimum = 1, .maximum = 1 << 22},
+                        {"initial", MC_NUMBER, "coefficients before the first step", .fallback = .3,
+                         .minimum = -10, .maximum = 10},
+                        {"clamp", MC_FLAG, "limit coefficients to [0, 1]", .fallback = 1}))
 {
     for (size_t i = 0; i < layer->count; i++) {
         double sum = 0;

@@ -3,12 +3,13 @@
 
 #include "methods/regmean.h"
 
-MC_LAYER_MERGE(
-    regmean_plus, .help = "regmean, block by block: inputs come from the merged blocks before",
-    .paper = "Nguyen et al. 2025, RegMean++, arXiv:2508.03121", .scope = MC_TENSOR,
-    .reproducibility = MC_SAME_ON_MACHINE, .scratch_bytes = scratch_bytes, .check = regmean_check,
-    .sides = MC_SIDES({"propagated_grams", .whole = true, .optional = true}),
-    .params = REGMEAN_PARAMS(.95))
+MC_LAYER_MERGE(regmean_plus,
+               .help = "regmean, block by block: inputs come from the merged blocks before",
+               .paper = "Nguyen et al. 2025, RegMean++, arXiv:2508.03121", .scope = MC_TENSOR,
+               .reproducibility = MC_SAME_ON_MACHINE, .scratch_bytes = scratch_bytes,
+               .check = regmean_check,
+               .sides = MC_SIDES({"propagated_grams", .whole = true, .optional = true}),
+               .params = REGMEAN_PARAMS(.95))
 {
     return regmean_apply(layer);
 }
