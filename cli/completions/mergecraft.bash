@@ -64,9 +64,10 @@ _mergecraft_value()
     "merge --threads") ;;
     "merge --eval") _mergecraft_offer "$3" words "cola sst2 mrpc qqp stsb mnli mnli_matched mnli_mismatched qnli rte wnli ax" ;;
     "merge --data") _mergecraft_offer "$3" files ;;
-    "merge --task") _mergecraft_offer "$3" words "cola sst2 mrpc qqp stsb mnli mnli_matched mnli_mismatched qnli rte wnli ax" ;;
+    "merge --task") ;;
     "merge --text") ;;
     "merge --pair") ;;
+    "merge --label") ;;
     "merge --examples") ;;
     "merge --split") ;;
     "merge --eval-dtype") _mergecraft_offer "$3" words "f32 bf16 int8" ;;
@@ -224,7 +225,7 @@ _mergecraft_operand()
 _mergecraft_options()
 {
     case $1 in
-    merge) _mergecraft_words "$2" " --output -o --from --base --param -p --passthrough --allow-unused --exclude --keep-head --then --matrices --side --tokenizer --token --pad-vocab --chat-template --stats --dtype --shard-size --keep-stages --seed --strict --dry-run --overwrite --no-sync --memory --threads --eval --data --task --text --pair --examples --split --eval-dtype --predictions --report --json --quiet -q --verbose -v --help -h --version" ;;
+    merge) _mergecraft_words "$2" " --output -o --from --base --param -p --passthrough --allow-unused --exclude --keep-head --then --matrices --side --tokenizer --token --pad-vocab --chat-template --stats --dtype --shard-size --keep-stages --seed --strict --dry-run --overwrite --no-sync --memory --threads --eval --data --task --text --pair --label --examples --split --eval-dtype --predictions --report --json --quiet -q --verbose -v --help -h --version" ;;
     lora) _mergecraft_words "$2" " --output -o --base --param -p --rank -r --energy --max-rank --exact --exclude --save --embeddings --dtype --shard-size --seed --strict --dry-run --overwrite --no-sync --memory --threads --json --quiet -q --verbose -v --help -h --version" ;;
     check) _mergecraft_words "$2" " --output -o --strict --json --quiet -q --verbose -v --help -h --version" ;;
     mergekit-yaml) _mergecraft_words "$2" " --out-shard-size --random-seed --num-threads -j --copy-tokenizer --write-model-card --safe-serialization --unsafe-truncate-embeddings --transformers-cache --allow-crimes --trust-remote-code --cuda --low-cpu-memory --lazy-unpickle --read-to-gpu --multi-gpu --gpu-rich --async-write --clone-tensors --device --lora-merge-cache --lora-merge-dtype --write-threads --json --quiet -q --verbose -v --help -h --version" ;;
