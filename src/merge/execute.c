@@ -126,10 +126,13 @@ static int64_t least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-static int thread_count(const mc_run_options *options)
+/* The number of threads is looked up once: the system is asked for it, and there are many tasks. */
+static mc_run_options settled(const mc_run_options *options)
 {
+    mc_run_options result = *options;
     const int wanted = options->threads > 0 ? options->threads : mc_cpu_count();
-    return wanted < MAX_THREADS ? wanted : MAX_THREADS;
+    result.threads = wanted < MAX_THREADS ? wanted : MAX_THREADS;
+    return result;
 }
 
 /* The user's bound, or the default: bytes that buffers of all threads together may take. */
@@ -157,7 +160,7 @@ static int64_t element_bytes(const mc_job *job)
  */
 static int64_t tile_size(const mc_job *job, const mc_run_options *options)
 {
-    const int64_t mine = memory_bound(options) / thread_count(options);
+    const int64_t mine = memory_bound(options) / options->threads;
     const int64_t budget = least(mine, NEAR_BYTES);
     int64_t leaves = 1;
     while (leaves < MAX_LEAVES && 2 * leaves * MC_LEAF * element_bytes(job) <= budget)
@@ -192,7 +195,7 @@ static int64_t held_bytes(const task *t, const mc_run_options *options)
     if (!t->job || units <= t->stat_tile)
         return 0;
     const int64_t bytes = (int64_t)mc_workspace_bytes(t->job, units) + bytes_of(t, units);
-    return bytes > memory_bound(options) / thread_count(options) ? bytes : 0;
+    return bytes > memory_bound(options) / options->threads ? bytes : 0;
 }
 
 static void set_up_task(task *t, mc_source *source, int64_t start, const mc_run_options *options)
@@ -209,8 +212,9 @@ static void set_up_task(task *t, mc_source *source, int64_t start, const mc_run_
     t->held = held_bytes(t, options);
 }
 
-int64_t mc_execute_memory(mc_source *const *tensors, size_t count, const mc_run_options *options)
+int64_t mc_execute_memory(mc_source *const *tensors, size_t count, const mc_run_options *how)
 {
+    const mc_run_options settings = settled(how), *const options = &settings;
     int64_t streaming = 0, whole = 0, wholes = 0;
     for (size_t i = 0; i < count; i++) {
         task t = {0};
@@ -225,7 +229,7 @@ int64_t mc_execute_memory(mc_source *const *tensors, size_t count, const mc_run_
     const int64_t bound = memory_bound(options);
     /* A tensor beyond the bound is computed alone; others are admitted up to the bound. */
     const int64_t held = whole > bound ? whole : least(wholes, bound);
-    return streaming * thread_count(options) + held;
+    return streaming * options->threads + held;
 }
 
 /* ---- the state of a run; all with the lock held --------------------------------------------- */
@@ -862,7 +866,7 @@ static mc_status set_up(run *r, mc_error *error)
     for (size_t i = 0; i < r->task_count; i++)
         MC_TRY(mc_merged_survey(what->tensors[i], r->options, error));
     MC_TRY(try_methods(r, error));
-    make_team(r, thread_count(r->options));
+    make_team(r, r->options->threads);
     select_part(r);
     open_tasks(r);
     if (r->status != MC_OK && error)
@@ -895,11 +899,12 @@ static void sum_overflow(const run *r, mc_run_result *result)
     }
 }
 
-mc_status mc_execute(const mc_execution *what, const mc_run_options *options, mc_run_result *result,
+mc_status mc_execute(const mc_execution *what, const mc_run_options *how, mc_run_result *result,
                      mc_error *error)
 {
-    const int threads = thread_count(options);
-    run r = {.options = options,
+    const mc_run_options settings = settled(how);
+    const int threads = settings.threads;
+    run r = {.options = &settings,
              .what = what,
              .task_count = what->count,
              /* One slot per thread in work, and two more for finished tiles behind a slow one. */

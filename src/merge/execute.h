@@ -34,10 +34,10 @@ typedef struct mc_execution {
  * Runs until the sink has every byte. Sets *result, also after a failure. Returns the error of the
  * first piece that failed.
  */
-mc_status mc_execute(const mc_execution *what, const mc_run_options *options, mc_run_result *result,
+mc_status mc_execute(const mc_execution *what, const mc_run_options *how, mc_run_result *result,
                      mc_error *error);
 
 /* The largest number of bytes that tiles of these tensors take at the same time. */
-int64_t mc_execute_memory(mc_source *const *tensors, size_t count, const mc_run_options *options);
+int64_t mc_execute_memory(mc_source *const *tensors, size_t count, const mc_run_options *how);
 
 #endif
