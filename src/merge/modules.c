@@ -40,6 +40,16 @@ static mc_status open_module(mc_module *module, const mc_model *model, mc_error 
     return status;
 }
 
+mc_status mc_module_open(mc_module *module, const mc_model *model, bool *found, mc_error *error)
+{
+    *found = has_weights(model, module->folder);
+    if (!*found)
+        return MC_OK;
+    if (!MC_GROW(module->models, module->count, module->capacity))
+        return mc_fail_memory(error);
+    return open_module(module, model, error);
+}
+
 /*
  * Opens the module of each model that has it, then that of the base. *tuned: how many are of
  * models.
@@ -47,16 +57,11 @@ static mc_status open_module(mc_module *module, const mc_model *model, mc_error 
 static mc_status open_modules(mc_module *module, const mc_plan_input *input, size_t *tuned,
                               mc_error *error)
 {
-    module->models = mc_alloc_zero(input->model_count + 1, sizeof *module->models);
-    if (!module->models)
-        return mc_fail_memory(error);
+    bool found;
     for (size_t i = 0; i < input->model_count; i++)
-        if (has_weights(input->models[i], module->folder))
-            MC_TRY(open_module(module, input->models[i], error));
+        MC_TRY(mc_module_open(module, input->models[i], &found, error));
     *tuned = module->count;
-    return input->base && has_weights(input->base, module->folder)
-               ? open_module(module, input->base, error)
-               : MC_OK;
+    return input->base ? mc_module_open(module, input->base, &found, error) : MC_OK;
 }
 
 /* ---- a module's plan ---- */
@@ -66,7 +71,7 @@ static mc_status open_modules(mc_module *module, const mc_plan_input *input, siz
  * otherwise averaged over those that have it, as tensors are. With side inputs it is averaged too.
  */
 static mc_status plan_module(mc_module *module, const mc_plan_input *input, size_t tuned,
-                             mc_report *report, mc_error *error)
+                             bool *averaged, mc_error *error)
 {
     const bool whole = tuned == input->model_count && input->side_count == 0 &&
                        (!input->method->needs_base || module->count > tuned);
@@ -78,24 +83,37 @@ static mc_status plan_module(mc_module *module, const mc_plan_input *input, size
     all.models = (const mc_model *const *)module->models;
     all.model_count = tuned;
     all.base = module->count > tuned ? module->models[tuned] : NULL;
+    *averaged = !whole;
+    if (!whole && input->strict)
+        return mc_fail(error, MC_MISMATCH, "%s: not in all models and the base (strict)",
+                       module->folder);
     if (!whole) {
         all.method = mc_method_find("soup");
         all.base = NULL;
         all.param_count = all.side_count = 0;
-        MC_TRY(input->strict
-                   ? mc_fail(error, MC_MISMATCH, "%s: not in all models and the base (strict)",
-                             module->folder)
-                   : mc_report_add(report, error,
-                                   "%s: not in all models and the base, and averaged over %zu",
-                                   module->folder, tuned));
     }
     /* Patterns match names of the model's tensors, which a module's are not. */
     all.passthrough_count = all.exclude_count = all.keep = 0;
-    MC_TRY(mc_plan_new(&all, &module->plan, error));
-    for (size_t i = 0; i < mc_report_count(mc_plan_report(module->plan)); i++)
-        MC_TRY(mc_report_add(report, error, "%s: %s", module->folder,
-                             mc_report_line(mc_plan_report(module->plan), i)));
-    return MC_OK;
+    return mc_plan_new(&all, &module->plan, error);
+}
+
+/* For mc_modules_plan_by. */
+typedef struct planning {
+    const mc_plan_input *input;
+    mc_report *report;
+} planning;
+
+static mc_status plan_by_method(mc_module *module, void *user, mc_error *error)
+{
+    const planning *const p = user;
+    size_t tuned = 0;
+    bool averaged = false;
+    MC_TRY(open_modules(module, p->input, &tuned, error));
+    MC_TRY(plan_module(module, p->input, tuned, &averaged, error));
+    return averaged ? mc_report_add(p->report, error,
+                                    "%s: not in all models and the base, and averaged over %zu",
+                                    module->folder, tuned)
+                    : MC_OK;
 }
 
 static void free_module(mc_module *module)
@@ -116,26 +134,34 @@ static void remove_weights(mc_outfit *outfit, const char *folder)
     }
 }
 
+/* What the module's plan reports, with the name of its folder. */
+static mc_status report_module(const mc_module *module, mc_report *report, mc_error *error)
+{
+    const mc_report *const own = mc_plan_report(module->plan);
+    for (size_t i = 0; i < mc_report_count(own); i++)
+        MC_TRY(mc_report_add(report, error, "%s: %s", module->folder, mc_report_line(own, i)));
+    return MC_OK;
+}
+
 /*
  * Takes over the folder's name. A module that cannot be merged stays in the outfit as a copy, with
  * a warning. Its weights leave the outfit only once its plan exists.
  */
-static mc_status add_module(const mc_plan_input *input, char *folder, mc_outfit *outfit,
-                            mc_modules *out, mc_report *report, mc_error *error)
+static mc_status add_module(char *folder, mc_module_planner *plan, void *user, bool strict,
+                            mc_outfit *outfit, mc_modules *out, mc_report *report, mc_error *error)
 {
     mc_module module = {.folder = folder};
     mc_error why = MC_ERROR_NONE;
     char text[512];
-    size_t tuned = 0;
-    mc_status status = open_modules(&module, input, &tuned, &why);
+    mc_status status = plan(&module, user, &why);
     if (status == MC_OK)
-        status = plan_module(&module, input, tuned, report, &why);
+        status = report_module(&module, report, &why);
     if (status == MC_OK && MC_GROW(out->items, out->count, out->capacity)) {
         remove_weights(outfit, folder);
         out->items[out->count++] = module;
         return MC_OK;
     }
-    if (status == MC_OK || status == MC_NO_MEMORY || input->strict) {
+    if (status == MC_OK || status == MC_NO_MEMORY || strict) {
         free_module(&module);
         if (status == MC_OK || status == MC_NO_MEMORY)
             return mc_fail_memory(error);
@@ -143,11 +169,10 @@ static mc_status add_module(const mc_plan_input *input, char *folder, mc_outfit 
             *error = why;
         return status;
     }
-    status = mc_report_add(
-        report, error,
-        "%s: weights of a module in modules.json, copied from the last model and "
-        "not merged: %s",
-        folder, mc_error_message(&why, text, sizeof text));
+    status = mc_report_add(report, error,
+                           "%s: weights of a module in modules.json, copied from one model and not "
+                           "merged: %s",
+                           folder, mc_error_message(&why, text, sizeof text));
     free_module(&module);
     return status;
 }
@@ -175,23 +200,30 @@ static char *next_folder(const mc_outfit *outfit, size_t *at)
     return NULL;
 }
 
-mc_status mc_modules_plan(const mc_plan_input *input, const mc_model *last, mc_outfit *outfit,
-                          mc_modules *out, mc_report *report, mc_error *error)
+mc_status mc_modules_plan_by(mc_outfit *outfit, mc_module_planner *plan, void *user, bool strict,
+                             mc_modules *out, mc_report *report, mc_error *error)
 {
     size_t at = 0;
     char *folder = NULL;
-    if (!mc_model_is_complete(last))
-        return MC_OK; /* only headers are here */
     while ((folder = next_folder(outfit, &at))) {
         const size_t before = outfit->count;
         if (is_listed(out, folder))
             mc_free(folder);
         else
-            MC_TRY(add_module(input, folder, outfit, out, report, error));
+            MC_TRY(add_module(folder, plan, user, strict, outfit, out, report, error));
         /* A planned module has left the outfit, so that *at is the next file already. */
         at += before == outfit->count;
     }
     return MC_OK;
+}
+
+mc_status mc_modules_plan(const mc_plan_input *input, const mc_model *last, mc_outfit *outfit,
+                          mc_modules *out, mc_report *report, mc_error *error)
+{
+    planning p = {input, report};
+    if (!mc_model_is_complete(last))
+        return MC_OK; /* only headers are here */
+    return mc_modules_plan_by(outfit, plan_by_method, &p, input->strict, out, report, error);
 }
 
 void mc_modules_free(mc_modules *modules)

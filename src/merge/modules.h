@@ -12,7 +12,7 @@
 typedef struct mc_module {
     char *folder;      /* "2_Dense" */
     mc_model **models; /* opened here */
-    size_t count;
+    size_t count, capacity;
     mc_plan *plan;
 } mc_module;
 
@@ -22,10 +22,23 @@ typedef struct mc_modules {
 } mc_modules;
 
 /*
- * Makes a plan for each module whose weights are among the files of `outfit`, which belongs to the
- * model `last`, and removes the weights from the outfit. A module that cannot be merged stays there
- * as a copy, and is reported. Zero-initialise *out; free it also after a failure.
+ * Opens the module of `model`, whose folder has the same name, as the next of module->models.
+ * *found is false if the model has none.
  */
+mc_status mc_module_open(mc_module *module, const mc_model *model, bool *found, mc_error *error);
+
+/* Opens the module of each model and makes module->plan. */
+typedef mc_status mc_module_planner(mc_module *module, void *user, mc_error *error);
+
+/*
+ * Calls `plan` for each module whose weights are among the files of `outfit`, and removes the
+ * weights from the outfit. A module whose plan fails stays there as a copy, and is reported; under
+ * strict it is an error. Zero-initialise *out; free it also after a failure.
+ */
+mc_status mc_modules_plan_by(mc_outfit *outfit, mc_module_planner *plan, void *user, bool strict,
+                             mc_modules *out, mc_report *report, mc_error *error);
+
+/* The same with a plan of the input's method. The outfit belongs to the model `last`. */
 mc_status mc_modules_plan(const mc_plan_input *input, const mc_model *last, mc_outfit *outfit,
                           mc_modules *out, mc_report *report, mc_error *error);
 void mc_modules_free(mc_modules *modules);

@@ -221,22 +221,6 @@ static mc_status add_modules(mc_outfit *outfit, const char *folder, mc_report *r
     return status;
 }
 
-static bool is_module_weights(const char *name)
-{
-    return strchr(name, '/') && (mc_ends_with(name, ".safetensors") || mc_ends_with(name, ".bin"));
-}
-
-mc_status mc_outfit_report_weights(const mc_outfit *outfit, mc_report *report, mc_error *error)
-{
-    for (size_t i = 0; i < outfit->count; i++)
-        if (is_module_weights(outfit->files[i].name))
-            MC_TRY(mc_report_add(report, error,
-                                 "%s: weights of a module in modules.json, copied from one model "
-                                 "and not merged",
-                                 outfit->files[i].name));
-    return MC_OK;
-}
-
 mc_status mc_outfit_from_model(const mc_model *model, mc_outfit *out, mc_report *report,
                                mc_error *error)
 {

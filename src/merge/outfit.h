@@ -44,9 +44,6 @@ mc_status mc_outfit_untie(mc_outfit *outfit, mc_report *report, mc_error *error)
  */
 const char *mc_outfit_stem(const mc_outfit *outfit);
 
-/* Reports the weights of modules of sentence-transformers that are copied. */
-mc_status mc_outfit_report_weights(const mc_outfit *outfit, mc_report *report, mc_error *error);
-
 /* The file of that name; NULL if there is none. Valid until files are added or removed. */
 const mc_outfit_file *mc_outfit_find(const mc_outfit *outfit, const char *name);
 

@@ -8,6 +8,7 @@
 #include "merge/plan.h"
 #include "merge/report.h"
 #include "recipe/conflicts.h"
+#include "recipe/folders.h"
 #include "recipe/outfit.h"
 #include "recipe/rows.h"
 #include "recipe/schema.h"
@@ -540,7 +541,6 @@ static mc_status fill_plan(mc_recipe *recipe, const mc_recipe_stage *stage,
         MC_TRY(mc_outputs_convert(&rows->outputs, options->dtype, error));
     /* Vocabularies are checked before shapes: the error then names the option and not a tensor. */
     MC_TRY(mc_outfit_from_model(donor, &plan->outfit, plan->report, error));
-    MC_TRY(mc_outfit_report_weights(&plan->outfit, plan->report, error));
     if (untied)
         MC_TRY(mc_outfit_untie(&plan->outfit, plan->report, error));
     MC_TRY(mc_recipe_dress(recipe->schema, stage, &models, options, rows, donor, &plan->outfit,
@@ -573,7 +573,13 @@ static mc_status make_stage(mc_recipe *recipe, size_t index, const mc_recipe_opt
         status = fill_plan(recipe, stage, options, &all, index == final_stage(recipe->schema),
                            &rows, &plan, error);
     if (status == MC_OK) {
+        const mc_recipe_models models = {all.names, all.models, NULL, all.outfits, all.count};
+        mc_recipe_options own = *options;
+        own.convert = options->convert && index == final_stage(recipe->schema);
         status = mc_plan_from_rows(&plan, &recipe->made[index].plan, error);
+        if (status == MC_OK)
+            status = mc_recipe_plan_folders(recipe->schema, stage, &models, all.merged, &own,
+                                            recipe->made[index].plan, error);
     } else {
         mc_outputs_free(&plan.outputs);
         mc_outfit_free(&plan.outfit);

@@ -100,3 +100,26 @@ printf 'merge_method: passthrough\nslices: [{sources: [{model: a, layer_range: [
 sed 's/vision_tower/video_tower/' seen.yml | wrong
 sed 's/\[1, 3\]/[0, 0]/' seen.yml | wrong
 sed 's/\[1, 3\]/[1, 4]/' seen.yml | wrong
+
+# Modules of sentence-transformers have folders of their own, and are merged as the model is; one
+# that a model lacks is copied.
+dense()
+{
+    mkdir -p "$1/2_Dense"
+    helper model "$1/model.safetensors" "embeddings.weight:1x2:$2"
+    helper model "$1/2_Dense/model.safetensors" "linear.weight:1x2:$2"
+    echo '{"model_type": "bert"}' > "$1/config.json"
+    echo '[{"idx": 0, "path": ""}, {"idx": 1, "path": "2_Dense"}]' > "$1/modules.json"
+}
+dense s 0
+dense t 8
+cat > dense.yml <<'END'
+merge_method: linear
+models: [{model: s, parameters: {weight: 1}}, {model: t, parameters: {weight: 3}}]
+END
+expect 0 mergecraft merge dense.yml -o dense --strict
+expect 0 helper values dense/2_Dense/model.safetensors linear.weight
+rm -r t/2_Dense
+expect 0 mergecraft merge dense.yml -o copied
+expect 0 helper values copied/2_Dense/model.safetensors linear.weight
+expect 1 mergecraft merge dense.yml -o strict --strict
