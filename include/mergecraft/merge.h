@@ -121,7 +121,10 @@ MC_API mc_status mc_dict_map(const mc_method *method, const mc_merge_input *inpu
 MC_API mc_status mc_model_merge(const mc_method *method, const mc_merge_input *input,
                                 mc_state_dict **out, mc_report *report, mc_error *error);
 
-/* Progress of a whole run. */
+/*
+ * Progress of a whole run. A method that needs statistics of the whole model reads the models once
+ * or more before the merge; each time counts like the bytes of the output.
+ */
 typedef struct mc_progress {
     int64_t bytes_done, bytes_total; /* of the output */
     int64_t bytes_read;

@@ -94,6 +94,10 @@ typedef struct run {
     int64_t part_begin;  /* where the wanted part begins, … */
     int64_t bytes_done;  /* … where it is written up to, and … */
     int64_t bytes_total; /* … where the stream ends */
+    /* Bytes of statistics: of all surveys, and of the last one. */
+    int64_t surveyed, survey_total;
+    int64_t read_before; /* bytes that the process had read at the start … */
+    double start;        /* … at this time */
     int working;         /* threads that have not ended */
     mc_status status;
     mc_error error;
@@ -738,8 +742,8 @@ static void make_team(run *r, int threads)
 /* Reports progress without the lock, as the user's function may take any time. */
 static void report_progress(run *r, double start, int64_t read_before)
 {
-    const mc_progress progress = {.bytes_done = r->bytes_done,
-                                  .bytes_total = r->bytes_total,
+    const mc_progress progress = {.bytes_done = r->surveyed + r->bytes_done,
+                                  .bytes_total = r->surveyed + r->bytes_total,
                                   .bytes_read = mc_file_bytes_read() - read_before,
                                   .seconds = mc_seconds() - start};
     pthread_mutex_unlock(&r->lock);
@@ -836,8 +840,8 @@ static mc_status run_workers(run *r, int count, mc_error *error)
     worker *const workers = mc_alloc_zero((size_t)count, sizeof *workers);
     if (!workers)
         return mc_fail_memory(error);
-    const double start = mc_seconds();
-    const int64_t read_before = mc_file_bytes_read();
+    const double start = r->start;
+    const int64_t read_before = r->read_before;
     if (count == 1) {
         work_here(r, workers, start, read_before);
         free_worker(workers);
@@ -852,6 +856,34 @@ static mc_status run_workers(run *r, int count, mc_error *error)
     return r->status;
 }
 
+/* A survey's progress, with what earlier surveys did and the output that follows. */
+static void on_survey(const mc_progress *progress, void *user)
+{
+    run *const r = user;
+    const mc_progress whole = {.bytes_done = r->surveyed + progress->bytes_done,
+                               .bytes_total = r->surveyed + progress->bytes_total + r->bytes_total,
+                               .bytes_read = mc_file_bytes_read() - r->read_before,
+                               .seconds = progress->seconds - r->start};
+    r->survey_total = progress->bytes_total;
+    r->options->progress(&whole, r->options->user);
+}
+
+/* Statistics of the whole model come first: any tile of `apply` may need them. */
+static mc_status run_surveys(run *r, mc_error *error)
+{
+    mc_run_options options = *r->options;
+    if (options.progress) {
+        options.progress = on_survey;
+        options.user = r;
+    }
+    for (size_t i = 0; i < r->task_count; i++) {
+        r->survey_total = 0;
+        MC_TRY(mc_merged_survey(r->what->tensors[i], &options, error));
+        r->surveyed += r->survey_total;
+    }
+    return MC_OK;
+}
+
 static mc_status set_up(run *r, mc_error *error)
 {
     const mc_execution *const what = r->what;
@@ -862,9 +894,7 @@ static mc_status set_up(run *r, mc_error *error)
         r->tasks[i].state = what->states ? what->states[i] : NULL;
         r->bytes_total += what->tensors[i]->bytes;
     }
-    /* Statistics of the whole model come first: any tile of `apply` may need them. */
-    for (size_t i = 0; i < r->task_count; i++)
-        MC_TRY(mc_merged_survey(what->tensors[i], r->options, error));
+    MC_TRY(run_surveys(r, error));
     MC_TRY(try_methods(r, error));
     make_team(r, r->options->threads);
     select_part(r);
@@ -913,6 +943,8 @@ mc_status mc_execute(const mc_execution *what, const mc_run_options *how, mc_run
              .changed = PTHREAD_COND_INITIALIZER};
     const double start = mc_seconds();
     const int64_t read_before = mc_file_bytes_read();
+    r.start = start;
+    r.read_before = read_before;
     r.tasks = mc_alloc_zero(what->count, sizeof *r.tasks);
     r.ring = mc_alloc_zero(r.ring_size, sizeof *r.ring);
     mc_status status = set_up(&r, error);

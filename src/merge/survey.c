@@ -3,6 +3,7 @@
 #include "base/comm.h"
 #include "base/cpu.h"
 #include "base/memory.h"
+#include "base/system.h"
 #include "base/team.h"
 #include "merge/workspace.h"
 
@@ -47,8 +48,11 @@ typedef struct survey_work {
     mc_workspace *workspaces; /* [threads] */
     char *partials;           /* one per run; one per thread if order_free */
     size_t partial_size;
-    const volatile int *cancel;
-    pthread_mutex_t lock; /* guards `held` */
+    const mc_run_options *options;
+    int64_t planned;                  /* bytes of the rounds that have begun; for progress */
+    atomic_int_least64_t accumulated; /* of them, those that are done */
+    double reported;                  /* when progress was reported; of the calling thread */
+    pthread_mutex_t lock;             /* guards `held` */
     pthread_cond_t changed;
     int64_t held, bound; /* bytes of the workspaces of whole tensors, and the memory bound */
 } survey_work;
@@ -147,6 +151,12 @@ bool mc_survey_wide(const mc_survey *survey)
 
 /* ---- runs ----------------------------------------------------------------------------------- */
 
+/* Of the part in the first model. */
+static int64_t bytes_of(const mc_job *job, int64_t count)
+{
+    return job->inputs[0]->bytes / job->count * count;
+}
+
 static int64_t run_length(const mc_job *job)
 {
     return mc_job_grain(job) == job->count ? job->count : RUN;
@@ -197,6 +207,20 @@ static void release(survey_work *work, int64_t bytes)
     pthread_mutex_unlock(&work->lock);
 }
 
+/* About ten times per second, from the calling thread, which is worker 0. */
+static void report_progress(survey_work *work, int worker)
+{
+    const mc_run_options *const options = work->options;
+    const double now = mc_seconds();
+    if (!options->progress || worker != 0 || now - work->reported < .1)
+        return;
+    work->reported = now;
+    const mc_progress progress = {.bytes_done = atomic_load(&work->accumulated),
+                                  .bytes_total = work->planned,
+                                  .seconds = now};
+    options->progress(&progress, options->user);
+}
+
 static mc_status accumulate(void *arg, int worker, size_t item, mc_error *error)
 {
     survey_work *const work = arg;
@@ -204,7 +228,8 @@ static mc_status accumulate(void *arg, int worker, size_t item, mc_error *error)
     const run *const r = &work->runs[item];
     mc_workspace *const workspace = &work->workspaces[worker];
     const size_t slot = work->statistics->order_free ? (size_t)worker : item;
-    if (work->cancel && __atomic_load_n(work->cancel, __ATOMIC_RELAXED))
+    const volatile int *const cancel = work->options->cancel;
+    if (cancel && __atomic_load_n(cancel, __ATOMIC_RELAXED))
         return mc_fail(error, MC_INTERRUPTED, "interrupted");
     const int64_t bytes = admit(work, r);
     mc_status status = mc_workspace_load(workspace, r->job, r->first, r->count, NULL, error);
@@ -214,6 +239,8 @@ static mc_status accumulate(void *arg, int worker, size_t item, mc_error *error)
     if (r->count > RUN) /* a large tensor's buffers are not kept */
         mc_workspace_free(workspace);
     release(work, bytes);
+    atomic_fetch_add(&work->accumulated, bytes_of(r->job, r->count));
+    report_progress(work, worker);
     return status;
 }
 
@@ -272,6 +299,8 @@ static mc_status run_round(survey_work *work, const mc_layer *whole, int round, 
     if (!work->partials)
         return mc_fail_memory(error);
     mc_comm_part(work->comm, work->count, mc_comm_rank(work->comm), &work->first, &end);
+    for (size_t i = work->first; i < end; i++)
+        work->planned += bytes_of(work->runs[i].job, work->runs[i].count);
     MC_TRY(mc_parallel(end - work->first, work->threads, accumulate, work, error));
     MC_TRY(exchange(work, whole, &slots, error));
     /*
@@ -311,7 +340,7 @@ static mc_status compute(mc_survey *survey, const mc_run_options *options, mc_er
     survey_work work = {.survey = survey,
                         .statistics = survey->jobs[0].method->model_statistics,
                         .threads = wanted < MAX_THREADS ? wanted : MAX_THREADS,
-                        .cancel = options->cancel,
+                        .options = options,
                         .comm = options->comm,
                         .lock = PTHREAD_MUTEX_INITIALIZER,
                         .changed = PTHREAD_COND_INITIALIZER,

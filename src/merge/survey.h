@@ -26,7 +26,10 @@ mc_status mc_survey_new(const mc_merged_parts *layers, size_t count, mc_survey *
 mc_survey *mc_survey_ref(mc_survey *survey);
 void mc_survey_unref(mc_survey *survey);
 
-/* Computes the state unless that is done. After a failure it may be tried again. */
+/*
+ * Computes the state unless that is done. After a failure it may be tried again. Progress counts
+ * the bytes of the rounds that have begun, as how many there will be is not known.
+ */
 mc_status mc_survey_run(mc_survey *survey, const mc_run_options *options, mc_error *error);
 
 /* What is known so far; NULL before the survey has begun. */

@@ -39,3 +39,11 @@ for seed in 2 18446744073709551615; do
 done
 expect 0 mergecraft merge median m1 m2 m3 --base m1 -o with_base
 expect 0 helper values with_base/model.safetensors encoder.weight
+
+# Reading the models for statistics of all tensors counts as progress: 32 bytes are written.
+model s 1
+model t 2
+model u 3
+expect 0 mergecraft merge ties t u --base s -p trim=model --threads 1 -v -o surveyed 2> progress
+grep -q '^ *100 % .*finishing' progress || fail "$(cat progress)"
+! grep -q 'of 32 B' progress || fail "$(cat progress)"
