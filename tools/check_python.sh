@@ -92,6 +92,8 @@ run_tests_with_transformers()
     "$folder/bin/pip" install -q --disable-pip-version-check "transformers==$1"
     (cd build && "../$folder/bin/python" -m pytest -q -c "$root/pyproject.toml" \
         "$root/tests/python/test_torch.py" "$root/tests/python/test_evaluation.py")
+    (cd build && "../$folder/bin/python" -m pytest -q -c "$root/pyproject.toml" \
+        "$root/tests/python/test_research.py" -k "image or task or bare or tied")
 }
 
 if .venv/bin/python -c 'import transformers' 2> /dev/null; then

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
 
-_AFTER = 1.0  # seconds without a bar
+_AFTER = 0.5  # seconds without a bar
 
 
 def _someone_is_watching() -> bool:
@@ -26,7 +26,7 @@ def open_models(names: list[str], verbose: bool | None = None) -> list[_core.Mod
 
 
 class Progress:
-    """Called with (done, total); shows a bar after a second.
+    """Called with (done, total); shows a bar after half a second.
 
     verbose: True shows one, False does not, None does on a terminal and in a notebook.
     """

@@ -23,6 +23,7 @@ _PREFERRED = (
     "image-classification",
     "fill-mask",
     "automatic-speech-recognition",
+    "zero-shot-image-classification",
     "feature-extraction",
 )
 
@@ -224,6 +225,8 @@ def pipeline(model: Any, core: _core.Model, task: str | None) -> Any:
 
 def _loaded(components: Mapping[str, str]) -> dict[str, Any]:
     """Returns the components that this version of transformers can load from the folder."""
+    import inspect
+
     import transformers
 
     automatic = {
@@ -232,8 +235,11 @@ def _loaded(components: Mapping[str, str]) -> dict[str, Any]:
         "image_processor": "AutoImageProcessor",
         "processor": "AutoProcessor",
     }
+    taken = inspect.signature(transformers.pipeline).parameters  # "processor" is newer than 4.38
     found = {}
     for name, folder in components.items():
+        if name not in taken:
+            continue
         try:
             found[name] = getattr(transformers, automatic[name]).from_pretrained(folder)
         except Exception:  # preprocessor_config.json is that of one of three kinds

@@ -412,6 +412,18 @@ def test_ordered_dicts_and_flat_vectors(models):
 # ---- nothing is lost in silence ------------------------------------------------------------------
 
 
+def built_in():
+    """The methods that take two models and nothing else."""
+    methods = {n: m for n in mergecraft.__all__ if isinstance(m := getattr(mergecraft, n), mergecraft.Method)}
+    return {
+        name: method
+        for name, method in methods.items()
+        if not method._core.sides
+        and not any(param["required"] for param in method._core.params)
+        and method._core.counts[0] <= 2 - method._core.needs_base
+    }
+
+
 def operations(first, second):
     """Name → (operation, names that must be in its result unless it warns)."""
 
@@ -423,19 +435,41 @@ def operations(first, second):
     def whole(models):
         return sum(models) / len(models)
 
+    @dict_map(["models", "weights"])
+    def weighted(models, weights):
+        return models[0] * weights[0].sum()
+
     both, either = first.keys() | second.keys(), first.keys() | second.keys()
+    shared = {name: None for name in first.keys() & second.keys()}
     return {
         "+": (lambda: first + second, both),
         "-": (lambda: first - second, both),
         "*": (lambda: first * second, both),
         "/": (lambda: first / second, both),
         "r+": (lambda: dict(first) + second, both),
+        "r-": (lambda: dict(first) - second, both),
         "+=": (lambda: first.copy().__iadd__(second), both),
+        "-=": (lambda: first.copy().__isub__(second), both),
+        "*=": (lambda: first.copy().__imul__(second), both),
+        "/=": (lambda: first.copy().__itruediv__(second), both),
+        "**": (lambda: first**second, both),
+        "coefficients": (lambda: first * second.map(torch.Tensor.norm), both),
+        "dot": (lambda: (first.dot(second), shared)[1], both),
+        "cosine": (lambda: (first.cosine(second), shared)[1], both),
         "dict_map": (lambda: dict_map(lambda models: models[0])([first, second]), both),
         "layer_merge": (lambda: mean([first, second]), either),
         "model_merge": (lambda: whole([first, second]), either),
         "soup": (lambda: mergecraft.soup([first, second]), either),
         "task": (lambda: mergecraft.task([first, second]), either),
+        "base_model": (lambda: mergecraft.task([first], base_model=second), either),
+        "exclude": (lambda: mergecraft.soup([first, second], exclude="x"), either),
+        "passthrough": (lambda: mergecraft.soup([first, second], passthrough="x"), either),
+        "add-on": (lambda: mergecraft.task([first, second], then="lines"), either),
+        "lists": (lambda: weighted([first, first], weights=[second, second]), both),
+        **{
+            f"method {name}": (lambda method=method: method([first, second]), either)
+            for name, method in built_in().items()
+        },
         "to_model": (lambda: first.to_model(second), both),
         "or": (lambda: first | second, either),
         "copy": (first.copy, first.keys()),
@@ -455,6 +489,7 @@ def test_no_silent_loss(extra):
         first["a"] = torch.ones(1)
     if "b" in extra:
         second["b"] = torch.ones(1)
+    assert len(built_in()) > 15
     for name, (operation, expected) in operations(first, second).items():
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
