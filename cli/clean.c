@@ -1,5 +1,6 @@
 /* mergecraft clean: removes what an interrupted merge left behind. */
 #include "output.h"
+#include "subcommands.h"
 
 #include <mergecraft/merge.h>
 #include <mergecraft/text.h>
@@ -30,8 +31,9 @@ static json_t *json_removed(const char *target, const mc_clean_result *result)
                      (json_int_t)result->files, "bytes", (json_int_t)result->bytes);
 }
 
-static mc_status clean(const common_options *common, const text_list *operands, mc_error *error)
+static mc_status clean(const void *chosen, const text_list *operands, mc_error *error)
 {
+    const common_options *const common = chosen;
     if (operands->count == 0)
         return mc_fail(error, MC_USAGE, "expected the output folder of a merge, found none");
     json_t *const cleaned = common->json ? json_array() : NULL;
@@ -54,14 +56,7 @@ static mc_status clean(const common_options *common, const text_list *operands, 
 static int run(const subcommand *self, const char *const *arguments)
 {
     common_options settings = {0};
-    text_list operands = {0};
-    int status = EXIT_DONE;
-    mc_error error = MC_ERROR_NONE;
-    if (parse_options(self, arguments, &settings, &operands, &status) &&
-        clean(&settings, &operands, &error) != MC_OK)
-        status = report_failure(self, &settings, &error);
-    free_options(self, &settings, &operands);
-    return status;
+    return run_subcommand(self, arguments, &settings, clean);
 }
 
 const subcommand subcommand_clean = {

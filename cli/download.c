@@ -2,6 +2,7 @@
 #include "fetch.h"
 #include "lookup.h"
 #include "output.h"
+#include "subcommands.h"
 
 #include <mergecraft/hub.h>
 #include <mergecraft/text.h>
@@ -110,9 +111,9 @@ static mc_status fetch(const download_settings *settings, const mc_hub_spec *spe
     return status;
 }
 
-static mc_status download(const download_settings *settings, const text_list *operands,
-                          mc_error *error)
+static mc_status download(const void *chosen, const text_list *operands, mc_error *error)
 {
+    const download_settings *const settings = chosen;
     const size_t data = settings->datasets.count, count = operands->count + data;
     if (count == 0)
         return mc_fail(error, MC_USAGE, "expected the name of a model on the Hub, found none");
@@ -144,14 +145,7 @@ static mc_status download(const download_settings *settings, const text_list *op
 static int run(const subcommand *self, const char *const *arguments)
 {
     download_settings settings = {0};
-    text_list operands = {0};
-    int status = EXIT_DONE;
-    mc_error error = MC_ERROR_NONE;
-    if (parse_options(self, arguments, &settings, &operands, &status) &&
-        download(&settings, &operands, &error) != MC_OK)
-        status = report_failure(self, &settings.common, &error);
-    free_options(self, &settings, &operands);
-    return status;
+    return run_subcommand(self, arguments, &settings, download);
 }
 
 const subcommand subcommand_download = {

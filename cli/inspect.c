@@ -1,6 +1,7 @@
 /* mergecraft inspect: the contents of a checkpoint. */
 #include "lookup.h"
 #include "output.h"
+#include "subcommands.h"
 
 #include <mergecraft/text.h>
 
@@ -211,9 +212,9 @@ static void print_model(const mc_model *model, const inspect_settings *settings)
 
 /* ---- the subcommand -------------------------------------------------------------------------- */
 
-static mc_status inspect(const inspect_settings *settings, const text_list *operands,
-                         mc_error *error)
+static mc_status inspect(const void *chosen, const text_list *operands, mc_error *error)
 {
+    const inspect_settings *const settings = chosen;
     if (operands->count == 0)
         return mc_fail(error, MC_USAGE, "expected a model, found none");
     if (operands->count > 1)
@@ -231,14 +232,7 @@ static mc_status inspect(const inspect_settings *settings, const text_list *oper
 static int run(const subcommand *self, const char *const *arguments)
 {
     inspect_settings settings = {0};
-    text_list operands = {0};
-    int status = EXIT_DONE;
-    mc_error error = MC_ERROR_NONE;
-    if (parse_options(self, arguments, &settings, &operands, &status) &&
-        inspect(&settings, &operands, &error) != MC_OK)
-        status = report_failure(self, &settings.common, &error);
-    free_options(self, &settings, &operands);
-    return status;
+    return run_subcommand(self, arguments, &settings, inspect);
 }
 
 const subcommand subcommand_inspect = {.name = "inspect",

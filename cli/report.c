@@ -6,6 +6,7 @@
 #include "progress.h"
 #include "record.h"
 #include "signals.h"
+#include "subcommands.h"
 #include "written.h"
 
 #include <mergecraft/report.h>
@@ -245,8 +246,9 @@ static mc_status check(const report_settings *settings, const text_list *operand
                             : MC_OK;
 }
 
-static mc_status report(const report_settings *settings, const text_list *operands, mc_error *error)
+static mc_status report(const void *chosen, const text_list *operands, mc_error *error)
 {
+    const report_settings *const settings = chosen;
     page p = {0};
     mc_status status = check(settings, operands, error);
     if (status == MC_OK) {
@@ -270,16 +272,9 @@ static mc_status report(const report_settings *settings, const text_list *operan
 static int run(const subcommand *self, const char *const *arguments)
 {
     report_settings settings = {0};
-    text_list operands = {0};
-    int status = EXIT_DONE;
-    mc_error error = MC_ERROR_NONE;
     /* The models are those of a merge that was made: a report does not download them again. */
     setenv("HF_HUB_OFFLINE", "1", 1);
-    if (parse_options(self, arguments, &settings, &operands, &status) &&
-        report(&settings, &operands, &error) != MC_OK)
-        status = report_failure(self, &settings.common, &error);
-    free_options(self, &settings, &operands);
-    return status;
+    return run_subcommand(self, arguments, &settings, report);
 }
 
 const subcommand subcommand_report = {

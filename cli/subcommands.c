@@ -48,3 +48,17 @@ const subcommand *find_subcommand(const char *name, mc_error *error)
         mc_fail(error, MC_USAGE, "unknown subcommand '%s'", name);
     return NULL;
 }
+
+int run_subcommand(const subcommand *self, const char *const *arguments, void *settings,
+                   mc_status (*work)(const void *settings, const text_list *operands,
+                                     mc_error *error))
+{
+    text_list operands = {0};
+    int status = EXIT_DONE;
+    mc_error error = MC_ERROR_NONE;
+    if (parse_options(self, arguments, settings, &operands, &status) &&
+        work(settings, &operands, &error) != MC_OK)
+        status = report_failure(self, settings, &error);
+    free_options(self, settings, &operands);
+    return status;
+}

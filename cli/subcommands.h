@@ -25,4 +25,13 @@ extern const subcommand main_command;
 /* NULL and an error, with the nearest name as a hint, if there is none. */
 const subcommand *find_subcommand(const char *name, mc_error *error);
 
+/*
+ * What most subcommands do: parses the arguments into `settings`, which are zero and begin with
+ * common_options, calls `work` with them, reports its error, frees what was parsed. Returns the
+ * exit status.
+ */
+int run_subcommand(const subcommand *self, const char *const *arguments, void *settings,
+                   mc_status (*work)(const void *settings, const text_list *operands,
+                                     mc_error *error));
+
 #endif

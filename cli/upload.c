@@ -1,6 +1,7 @@
 /* mergecraft upload: sends a model folder to the Hub. */
 #include "fetch.h"
 #include "output.h"
+#include "subcommands.h"
 
 #include <mergecraft/hub.h>
 #include <mergecraft/text.h>
@@ -119,8 +120,9 @@ static mc_status upload_to(const upload_settings *settings, const char *folder, 
     return MC_OK;
 }
 
-static mc_status upload(const upload_settings *settings, const text_list *operands, mc_error *error)
+static mc_status upload(const void *chosen, const text_list *operands, mc_error *error)
 {
+    const upload_settings *const settings = chosen;
     if (operands->count != 2)
         return mc_fail(error, MC_USAGE,
                        "expected a folder and the name of a repository, found %zu "
@@ -140,14 +142,7 @@ static mc_status upload(const upload_settings *settings, const text_list *operan
 static int run(const subcommand *self, const char *const *arguments)
 {
     upload_settings settings = {0};
-    text_list operands = {0};
-    int status = EXIT_DONE;
-    mc_error error = MC_ERROR_NONE;
-    if (parse_options(self, arguments, &settings, &operands, &status) &&
-        upload(&settings, &operands, &error) != MC_OK)
-        status = report_failure(self, &settings.common, &error);
-    free_options(self, &settings, &operands);
-    return status;
+    return run_subcommand(self, arguments, &settings, upload);
 }
 
 const subcommand subcommand_upload = {

@@ -2,6 +2,7 @@
 #include "output.h"
 #include "progress.h"
 #include "signals.h"
+#include "subcommands.h"
 
 #include <mergecraft/merge.h>
 #include <mergecraft/text.h>
@@ -61,8 +62,9 @@ static mc_status verify_folder(const common_options *common, const char *folder,
     return status;
 }
 
-static mc_status verify(const common_options *common, const text_list *operands, mc_error *error)
+static mc_status verify(const void *chosen, const text_list *operands, mc_error *error)
 {
+    const common_options *const common = chosen;
     if (operands->count != 1)
         return mc_fail(error, MC_USAGE,
                        "expected the folder of a merged model, found %zu arguments",
@@ -78,14 +80,7 @@ static mc_status verify(const common_options *common, const text_list *operands,
 static int run(const subcommand *self, const char *const *arguments)
 {
     common_options settings = {0};
-    text_list operands = {0};
-    int status = EXIT_DONE;
-    mc_error error = MC_ERROR_NONE;
-    if (parse_options(self, arguments, &settings, &operands, &status) &&
-        verify(&settings, &operands, &error) != MC_OK)
-        status = report_failure(self, &settings, &error);
-    free_options(self, &settings, &operands);
-    return status;
+    return run_subcommand(self, arguments, &settings, verify);
 }
 
 const subcommand subcommand_verify = {
