@@ -86,6 +86,12 @@ _mergecraft_value()
     "lora --seed") ;;
     "lora --memory") ;;
     "lora --threads") ;;
+    "transplant --output" | "transplant -o") _mergecraft_offer "$3" folders ;;
+    "transplant --method" | "transplant -m") ;;
+    "transplant --neighbours" | "transplant -k") ;;
+    "transplant --shard-size") ;;
+    "transplant --memory") ;;
+    "transplant --threads") ;;
     "check --output" | "check -o") _mergecraft_offer "$3" folders ;;
     "mergekit-yaml --out-shard-size") ;;
     "mergekit-yaml --random-seed") ;;
@@ -193,6 +199,8 @@ _mergecraft_operand()
     "merge "*) _mergecraft_offer "$3" files ;;
     "lora 0") _mergecraft_offer "$3" words "merge extract bake" ;;
     "lora "*) ;;
+    "transplant 0") _mergecraft_offer "$3" files ;;
+    "transplant 1") ;;
     "check 0") ;;
     "mergekit-yaml 0") _mergecraft_offer "$3" files ;;
     "mergekit-yaml 1") _mergecraft_offer "$3" files ;;
@@ -217,7 +225,7 @@ _mergecraft_operand()
     "upload 0") _mergecraft_offer "$3" folders ;;
     "upload 1") ;;
     "clean "*) _mergecraft_offer "$3" folders ;;
-    "help 0") _mergecraft_offer "$3" words "merge lora check mergekit-yaml mergekit-multi mergekit-pytorch search bench eval observe classify methods inspect compare report verify download upload clean help" ;;
+    "help 0") _mergecraft_offer "$3" words "merge lora transplant check mergekit-yaml mergekit-multi mergekit-pytorch search bench eval observe classify methods inspect compare report verify download upload clean help" ;;
     esac
 }
 
@@ -227,6 +235,7 @@ _mergecraft_options()
     case $1 in
     merge) _mergecraft_words "$2" " --output -o --from --base --param -p --passthrough --allow-unused --exclude --keep-head --then --matrices --side --tokenizer --token --pad-vocab --chat-template --stats --dtype --shard-size --keep-stages --seed --strict --dry-run --overwrite --no-sync --memory --threads --eval --data --task --text --pair --label --examples --split --eval-dtype --predictions --report --json --quiet -q --verbose -v --help -h --version" ;;
     lora) _mergecraft_words "$2" " --output -o --base --param -p --rank -r --energy --max-rank --exact --exclude --save --embeddings --dtype --shard-size --seed --strict --dry-run --overwrite --no-sync --memory --threads --json --quiet -q --verbose -v --help -h --version" ;;
+    transplant) _mergecraft_words "$2" " --output -o --method -m --neighbours -k --shard-size --strict --dry-run --overwrite --no-sync --memory --threads --json --quiet -q --verbose -v --help -h --version" ;;
     check) _mergecraft_words "$2" " --output -o --strict --json --quiet -q --verbose -v --help -h --version" ;;
     mergekit-yaml) _mergecraft_words "$2" " --out-shard-size --random-seed --num-threads -j --copy-tokenizer --write-model-card --safe-serialization --unsafe-truncate-embeddings --transformers-cache --allow-crimes --trust-remote-code --cuda --low-cpu-memory --lazy-unpickle --read-to-gpu --multi-gpu --gpu-rich --async-write --clone-tensors --device --lora-merge-cache --lora-merge-dtype --write-threads --json --quiet -q --verbose -v --help -h --version" ;;
     mergekit-multi) _mergecraft_words "$2" " --intermediate-dir -I --out-path --lazy --out-shard-size --random-seed --num-threads -j --copy-tokenizer --write-model-card --safe-serialization --unsafe-truncate-embeddings --transformers-cache --allow-crimes --trust-remote-code --cuda --low-cpu-memory --lazy-unpickle --read-to-gpu --multi-gpu --gpu-rich --async-write --clone-tensors --device --lora-merge-cache --lora-merge-dtype --write-threads --json --quiet -q --verbose -v --help -h --version" ;;
@@ -248,7 +257,7 @@ _mergecraft_options()
     esac
 }
 
-_mergecraft_subcommands="merge lora check mergekit-yaml mergekit-multi mergekit-pytorch search bench eval observe classify methods inspect compare report verify download upload clean help --help -h --version"
+_mergecraft_subcommands="merge lora transplant check mergekit-yaml mergekit-multi mergekit-pytorch search bench eval observe classify methods inspect compare report verify download upload clean help --help -h --version"
 
 # Sets `operands` to the number of operands between the subcommand and the cursor.
 _mergecraft_count_operands()

@@ -13,6 +13,7 @@
  *     report.h           HTML reports on merges and searches
  *     lora.h             LoRA adapters: merged into one, extracted from a fine-tuned model
  *     recipe.h           recipes in YAML, as mergekit reads them
+ *     transplant.h       the vocabulary of one model given to another
  *     plugin.h           methods from C files and shared objects
  *     tokenizer.h        text → token ids, as a model reads them
  *     glue.h             GLUE: tasks, data sets, metrics
@@ -48,6 +49,7 @@
 #include <mergecraft/text.h>
 #include <mergecraft/tile.h>
 #include <mergecraft/tokenizer.h>
+#include <mergecraft/transplant.h>
 #include <mergecraft/version.h>
 
 #endif

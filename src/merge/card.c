@@ -291,17 +291,29 @@ static void add_method(mc_text *card, const mc_plan *plan)
     mc_text_add(card, ".\n");
 }
 
+static void add_transplant(mc_text *card, const mc_plan *plan)
+{
+    mc_text_add(card,
+                "The first model with the tokenizer of the second, transplanted with mergecraft "
+                "%s:\n\n```json\n%s\n```\n",
+                mc_version(), plan->transplant);
+}
+
 static void add_card(mc_text *card, const mc_plan *plan, const char *title)
 {
     add_front_matter(card, plan);
     mc_text_add(card, "\n# %s\n\n", title);
     if (plan->method)
         add_method(card, plan);
+    else if (plan->transplant)
+        add_transplant(card, plan);
     else
         mc_text_add(card, "Merged with mergecraft %s by the recipe below.\n", mc_version());
     mc_text_add(card, "\n| model | |\n|---|---|\n");
     for (size_t i = 0; i < plan->model_count; i++)
-        add_model(card, plan->models[i], "merged");
+        add_model(card, plan->models[i], plan->transplant ? "weights" : "merged");
+    if (plan->transplant)
+        add_model(card, plan->models[1], "tokenizer");
     if (plan->base)
         add_model(card, plan->base, "base");
     add_parameters(card, plan);
@@ -311,8 +323,10 @@ static void add_card(mc_text *card, const mc_plan *plan, const char *title)
         mc_text_add(card, "\n```yaml\n%s\n```\n", plan->recipe);
     add_warnings(card, plan->report);
     mc_text_add(card, "\n`mergecraft.json` records the inputs and checksums: `mergecraft verify` "
-                      "checks this folder, and\n`mergecraft merge --from mergecraft.json` makes it "
-                      "again.\n");
+                      "checks this folder");
+    mc_text_add(card, plan->transplant ? ".\n"
+                                       : ", and\n`mergecraft merge --from mergecraft.json` makes "
+                                         "it again.\n");
 }
 
 mc_status mc_card_write(const mc_plan *plan, mc_folder *folder, mc_error *error)

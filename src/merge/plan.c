@@ -64,6 +64,7 @@ void mc_plan_free(mc_plan *plan)
     mc_report_free(plan->report);
     mc_free(plan->recipe);
     mc_free(plan->search);
+    mc_free(plan->transplant);
     mc_free(plan->parameters);
     mc_free(plan->tokenizer);
     mc_free(plan->method_origin);
@@ -364,8 +365,10 @@ static mc_status fill_from_rows(const mc_plan_rows *rows, mc_plan *plan, mc_erro
 {
     plan->models = mc_alloc(rows->all_count * sizeof *plan->models);
     plan->recipe = rows->recipe ? mc_strdup(rows->recipe) : NULL;
+    plan->transplant = rows->transplant ? mc_strdup(rows->transplant) : NULL;
     plan->parameters = mc_strdup("{}");
-    if (!plan->models || !plan->parameters || (rows->recipe && !plan->recipe))
+    if (!plan->models || !plan->parameters || (rows->recipe && !plan->recipe) ||
+        (rows->transplant && !plan->transplant))
         return mc_fail_memory(error);
     for (size_t i = 0; i < rows->all_count; i++)
         plan->models[i] = rows->models[i];

@@ -26,8 +26,10 @@ struct mc_plan {
     const char **side_names;
     size_t side_count;
 
-    char *recipe; /* verbatim; NULL: the plan is of one method */
+    char *recipe; /* verbatim; NULL: the plan is of one method, or a transplant */
     char *search; /* of a search that chose the parameters, as JSON; NULL: there was none */
+    /* Of a transplant of models[1]'s vocabulary: its settings as JSON; NULL: it is none. */
+    char *transplant;
     bool no_card; /* README.md is not written */
 
     /* Of a plan of one method, for mc_plan_bind, model card and provenance; else NULL. */
@@ -54,8 +56,9 @@ typedef struct mc_plan_rows {
     const mc_model *const *models;
     size_t model_count, all_count;
     const mc_model *base;
-    const char *recipe; /* its text, for model card and provenance; copied */
-    bool no_card;       /* do not write README.md */
+    const char *recipe;     /* its text, for model card and provenance; copied */
+    const char *transplant; /* as in mc_plan; copied */
+    bool no_card;           /* do not write README.md */
     bool strict;
 } mc_plan_rows;
 

@@ -80,6 +80,8 @@ static json_t *plan_json(const mc_plan *plan, const mc_run_options *options)
     object = mc_json_put(object, "base",
                          mc_json_text(plan->base ? mc_model_name(plan->base) : NULL));
     object = mc_json_put(object, "sides", sides_json(plan));
+    if (plan->transplant)
+        object = mc_json_put(object, "transplant", json_loads(plan->transplant, 0, &ignored));
     object = mc_json_put(object, "warnings", report_json(plan->report));
     object = mc_json_put(object, "tensors", json_integer((json_int_t)plan->outputs.count));
     object = mc_json_put(object, "bytes_read", json_integer(read));

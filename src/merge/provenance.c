@@ -134,6 +134,13 @@ static json_t *names_json(const mc_plan *plan, mc_action action)
     return names;
 }
 
+static json_t *add_transplant(json_t *object, const mc_plan *plan)
+{
+    json_error_t ignored;
+    object = mc_json_put(object, "transplant", json_loads(plan->transplant, 0, &ignored));
+    return mc_json_put(object, "donor", model_json(plan->models[1]));
+}
+
 /* The files of the result beside this one. */
 static json_t *files_json(const mc_folder *folder)
 {
@@ -152,8 +159,9 @@ static json_t *provenance_json(const mc_plan *plan, const mc_run_options *option
                                const mc_folder *folder)
 {
     json_t *object = json_pack("{s:s}", "mergecraft", mc_version());
-    object = plan->method ? add_method(object, plan)
-                          : mc_json_put(object, "recipe", mc_json_text(plan->recipe));
+    object = plan->method       ? add_method(object, plan)
+             : plan->transplant ? add_transplant(object, plan)
+                                : mc_json_put(object, "recipe", mc_json_text(plan->recipe));
     object = mc_json_put(object, "models", models_json(plan->models, plan->model_count));
     object = mc_json_put(object, "base", plan->base ? model_json(plan->base) : json_null());
     object = mc_json_put(object, "sides", sides_json(plan));

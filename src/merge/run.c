@@ -107,6 +107,8 @@ static uint64_t fingerprint(const mc_plan *plan, const mc_run_options *options)
         const uint64_t model = mc_model_fingerprint(plan->models[i]);
         hash = mc_hash_bytes(hash, &model, sizeof model);
     }
+    /* Approximated rows depend on its settings. */
+    hash = mc_hash_text(hash, plan->transplant ? plan->transplant : "");
     hash = hash_matrices(hash, &plan->outputs);
     hash = hash_rows(hash, &plan->outputs, &failed);
     /* 0 means "never resume", so a hash of 0 becomes 1. */

@@ -60,8 +60,10 @@ static mc_status take_ids(const dresser *d)
     return MC_OK;
 }
 
-static mc_status take_all(const dresser *d)
+mc_status mc_outfit_take_tokenizer(mc_outfit *outfit, const mc_tokenizer_owner *from,
+                                   mc_report *report, mc_error *error)
 {
+    const dresser taken = {NULL, from, outfit, report, error}, *const d = &taken;
     bool generation = false;
     static const char *const generation_config[] = {"generation_config.json", NULL};
     for (size_t i = 0; mc_tokenizer_files[i]; i++)
@@ -221,18 +223,18 @@ static mc_status extend_all(const dresser *d)
  * The size in config.json counts padding, as the embedding does. Models of several parts keep it in
  * text_config; a copy outside is kept equal.
  */
-static mc_status set_rows(const dresser *d)
+mc_status mc_outfit_set_vocabulary(mc_outfit *outfit, size_t rows, mc_error *error)
 {
-    json_t *const config = d->outfit->config;
+    json_t *const config = outfit->config;
     json_t *const inner = json_object_get(config, "text_config");
-    const json_int_t rows = (json_int_t)d->map->padded;
+    const json_int_t size = (json_int_t)rows;
     if (!config)
         return MC_OK;
-    if (json_is_object(inner) && json_object_set_new(inner, "vocab_size", json_integer(rows)) != 0)
-        return mc_fail_memory(d->error);
+    if (json_is_object(inner) && json_object_set_new(inner, "vocab_size", json_integer(size)) != 0)
+        return mc_fail_memory(error);
     if ((!json_is_object(inner) || json_object_get(config, "vocab_size")) &&
-        json_object_set_new(config, "vocab_size", json_integer(rows)) != 0)
-        return mc_fail_memory(d->error);
+        json_object_set_new(config, "vocab_size", json_integer(size)) != 0)
+        return mc_fail_memory(error);
     return MC_OK;
 }
 
@@ -244,10 +246,10 @@ mc_status mc_token_map_dress(const mc_token_map *map, size_t donor, mc_outfit *o
     const mc_token_map_choice *const choice = &map->choice;
     const dresser d = {map, &choice->models[choice->target], outfit, report, error};
     if (choice->target != donor)
-        MC_TRY(take_all(&d));
+        MC_TRY(mc_outfit_take_tokenizer(outfit, d.target, report, error));
     if (!map->united)
         return MC_OK;
     if (map->added > 0)
         MC_TRY(extend_all(&d));
-    return set_rows(&d);
+    return mc_outfit_set_vocabulary(outfit, map->padded, error);
 }

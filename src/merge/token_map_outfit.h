@@ -16,4 +16,14 @@
 mc_status mc_token_map_dress(const mc_token_map *map, size_t donor, mc_outfit *outfit,
                              mc_report *report, mc_error *error);
 
+/*
+ * Gives an outfit the tokenizer files and generation_config.json of another model, and the ids of
+ * its special tokens, which are reported.
+ */
+mc_status mc_outfit_take_tokenizer(mc_outfit *outfit, const mc_tokenizer_owner *from,
+                                   mc_report *report, mc_error *error);
+
+/* Sets vocab_size of the configuration, or of its text model. */
+mc_status mc_outfit_set_vocabulary(mc_outfit *outfit, size_t rows, mc_error *error);
+
 #endif

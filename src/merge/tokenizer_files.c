@@ -9,12 +9,19 @@
 
 #define FILE_LIMIT (INT64_C(256) << 20)
 
-const char *const mc_tokenizer_files[] = {"tokenizer.json",     "tokenizer_config.json",
-                                          "tokenizer.model",    "special_tokens_map.json",
-                                          "added_tokens.json",  "vocab.json",
-                                          "vocab.txt",          "merges.txt",
-                                          "spiece.model",       "chat_template.jinja",
-                                          "chat_template.json", NULL};
+const char *const mc_tokenizer_files[] = {"tokenizer.json",
+                                          "tokenizer_config.json",
+                                          "tokenizer.model",
+                                          "special_tokens_map.json",
+                                          "added_tokens.json",
+                                          "vocab.json",
+                                          "vocab.txt",
+                                          "merges.txt",
+                                          "spiece.model",
+                                          "chat_template.jinja",
+                                          "chat_template.json",
+                                          "sentencepiece.bpe.model",
+                                          NULL};
 
 const char *const mc_sentencepiece_files[] = {"tokenizer.model", "spiece.model",
                                               "sentencepiece.bpe.model", NULL};
