@@ -4,8 +4,9 @@
 
 needs torch, transformers and peft. Models are tiny and random: Llama, BERT, T5, Qwen2-MoE. For each
 of them: every combination type of add_weighted_adapter (types that draw random numbers at density
-1, where nothing is random); results are loaded by PEFT, and logits compared; merge_and_unload
-against baking; an adapter that is extracted from a full fine-tune, loaded by PEFT.
+1, where nothing is random); KnOTS and Core Space against their definitions; results are loaded by
+PEFT, and logits compared; merge_and_unload against baking; an adapter that is extracted from a full
+fine-tune, loaded by PEFT.
 """
 import json
 import pathlib
@@ -16,6 +17,7 @@ import tempfile
 import peft
 import torch
 import transformers
+from peft.utils import merge_utils
 from safetensors.torch import load_file
 
 COMMAND = str(pathlib.Path(sys.argv[1]).resolve())
@@ -171,6 +173,44 @@ def compare_types(label, build, folder, adapters):
             verify(f"{label} {kind} {signs} logits", difference(logits(ours), wanted), 1e-5)
 
 
+def basis(matrix):
+    """The left singular vectors whose values are above rounding."""
+    u, s, _ = torch.linalg.svd(matrix, full_matrices=False)
+    return u[:, s > s[0] * max(matrix.shape) * torch.finfo(torch.float32).eps]
+
+
+def in_space(space, model, path, names, density):
+    """A module merged in the space of KnOTS or of Core Space, with PEFT's own TIES."""
+    module = model.get_submodule(path)
+    deltas = [module.get_delta_weight(name).double() for name in names]
+    if space == "knots":
+        left, right = basis(torch.cat(deltas, dim=1)), torch.eye(deltas[0].shape[1]).double()
+    else:
+        left = basis(torch.cat([module.lora_B[name].weight.double() * module.scaling[name]
+                                for name in names], dim=1))
+        right = basis(torch.cat([module.lora_A[name].weight.double() for name in names]).T)
+    coordinates = [left.T @ delta @ right for delta in deltas]
+    weights = torch.tensor(WEIGHTS, dtype=torch.float64)
+    merged = merge_utils.ties(coordinates, weights, density) if density else (
+        merge_utils.task_arithmetic(coordinates, weights))
+    return left @ merged @ right.T
+
+
+def compare_spaces(label, build, folder, adapters):
+    """KnOTS and Core Space against their definitions, at full rank."""
+    names = [f"a{i}" for i in range(len(adapters))]
+    model = with_adapters(build, folder, adapters)
+    for kind, density in (("knots_linear", 0), ("knots_ties", 0.4), ("core_linear", 0),
+                          ("core_ties", 0.4)):
+        parameters = ["-p", "weights=" + ",".join(map(str, WEIGHTS))]
+        parameters += ["-p", f"density={density}"] if density else []
+        run("lora", "merge", kind, *adapters, *parameters, "--rank", 48, "-o", folder / kind)
+        found = updates(peft.PeftModel.from_pretrained(load(build, folder / "base"), folder / kind))
+        worst = max(difference(update, in_space(kind.split("_")[0], model, path, names, density))
+                    for path, update in found.items())
+        verify(f"{label} {kind}", worst, 1e-5)
+
+
 def compare_ranks(label, build, targets, folder):
     """Adapters of different ranks, alphas and targets."""
     adapters = make_adapters(build, targets, folder, (2, 4, 8))
@@ -281,6 +321,8 @@ def main():
             adapters = make_adapters(build, targets, folder)
             if label != "llama_tied":
                 compare_types(label, build, folder, adapters)
+            if label == "llama":
+                compare_spaces(label, build, folder, adapters)
             compare_baking(label, build, folder, adapters)
             compare_extracting(label, build, folder)
             if label == "qwen2_moe":
