@@ -1,0 +1,85 @@
+# Models with different vocabularies: unions, tokens, padding, chat templates, what is rejected.
+
+# tokenizer FOLDER TOKENS [ADDED]: a tokenizer of words, and added tokens after them.
+tokenizer()
+{
+    mkdir -p "$1"
+    printf '{"model": {"type": "WordLevel", "vocab": {%s}}, "added_tokens": [%s]}' "$2" "$3" \
+        > "$1/tokenizer.json"
+    printf '{"model_type": "llama", "vocab_size": %s, "eos_token_id": 0}\n' "$4" > "$1/config.json"
+}
+rows()
+{
+    expect 0 helper values "$1/model.safetensors" model.embed_tokens.weight
+}
+
+tokenizer base '"a": 0, "b": 1' '' 2
+helper model base/model.safetensors model.embed_tokens.weight:2x1:0 model.norm.weight:1x1:1
+tokenizer moved '"b": 0, "a": 1, "c": 2' '' 3
+helper model moved/model.safetensors model.embed_tokens.weight:3x1:10 model.norm.weight:1x1:3
+tokenizer chat '"a": 0, "b": 1' '{"id": 2, "content": "<|im_start|>", "special": true},
+    {"id": 3, "content": "<|im_end|>", "special": true}' 8
+helper model chat/model.safetensors model.embed_tokens.weight:8x1:100 model.norm.weight:1x1:5
+echo '{"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|im_end|>"}' \
+    > chat/tokenizer_config.json
+
+expect 1 mergecraft merge soup base moved -o fail
+expect 1 mergecraft merge soup base chat -o fail
+
+# a b c <|im_start|> <|im_end|>: rows of the only model that has the token stand in for the others.
+expect 0 mergecraft merge soup moved chat base --tokenizer union -o union
+rows union
+expect 0 grep -o '"vocab_size": [0-9]*' union/config.json
+expect 0 sh -c 'grep -o "\"content\": \"[^\"]*\"" union/tokenizer.json'
+expect 0 mergecraft merge soup moved chat --base base --tokenizer base -o of-base
+rows of-base
+cmp base/tokenizer.json of-base/tokenizer.json || fail "an unchanged tokenizer.json differs"
+expect 0 mergecraft merge soup base moved chat --tokenizer chat -o of-chat
+rows of-chat
+cmp chat/tokenizer.json of-chat/tokenizer.json || fail "an unchanged tokenizer.json differs"
+cmp chat/tokenizer_config.json of-chat/tokenizer_config.json || fail "the configuration differs"
+
+# Rows of single tokens, and padding.
+expect 0 mergecraft merge soup base moved --tokenizer union --pad-vocab 8 \
+    --token '<x>=zero' --token '<y>=moved:c' --token '<z>=moved:#1' --token 'c=zero,force' -o tokens
+rows tokens
+expect 1 mergecraft merge soup base moved --tokenizer union --token '<x>' -o fail
+expect 1 mergecraft merge soup base moved --tokenizer union --token 'c=base' -o fail
+expect 1 mergecraft merge soup base moved --tokenizer union --token '<x>=base:c' -o fail
+expect 1 mergecraft merge soup base moved --tokenizer union --token '<x>=base:#2' -o fail
+expect 2 mergecraft merge soup base moved --tokenizer union --token '<x>=other' -o fail
+expect 2 mergecraft merge soup base moved --tokenizer other -o fail
+expect 2 mergecraft merge soup base moved --tokenizer base -o fail
+expect 2 mergecraft merge soup base moved --token '<x>=zero' -o fail
+
+# Chat templates.
+expect 0 mergecraft merge soup base chat --tokenizer union --chat-template chatml -o templated
+expect 0 head -n 1 templated/chat_template.jinja
+expect 1 mergecraft merge soup base moved --tokenizer union --chat-template chatml -o fail
+expect 2 mergecraft merge soup base chat --tokenizer union --chat-template magic -o fail
+
+# Tokens without a row, ids that contradict each other, one id for two tokens.
+tokenizer beyond '"a": 0, "b": 1, "c": 2, "d": 3' '' 3
+helper model beyond/model.safetensors model.embed_tokens.weight:3x1:20 model.norm.weight:1x1:3
+expect 0 mergecraft merge soup beyond base --tokenizer union -o beyond-union
+rows beyond-union
+expect 1 mergecraft merge soup beyond base --tokenizer union --strict -o fail
+expect 1 mergecraft merge soup base beyond --tokenizer union -o fail
+tokenizer twice '"a": 0, "b": 1' '{"id": 2, "content": "a"}' 3
+cp moved/model.safetensors twice
+expect 1 mergecraft merge soup base twice --tokenizer union -o fail
+tokenizer gap '"a": 0, "b": 1' '{"id": 3, "content": "<g>"}' 4
+cp moved/model.safetensors gap
+expect 1 mergecraft merge soup base gap --tokenizer union -o fail
+
+# BERT's words, lower case, with an added token: the union is scored.
+for i in 1 2; do
+    cp -r "$SOURCE/examples/models/rte-$i" bert$i
+done
+expect 0 mergecraft merge soup bert1 bert2 --tokenizer union --token '<extra>=zero' -o scored
+mergecraft merge soup bert1 bert2 -o plain -q
+data=$SOURCE/examples/models/data
+mergecraft eval scored rte --data "$data" --predictions scored.tsv -q > scored.txt ||
+    fail "the union is not scored"
+mergecraft eval plain rte --data "$data" --predictions plain.tsv -q > plain.txt
+cmp plain.tsv scored.tsv || fail "a token that no text has changes predictions"
