@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "checkpoint/writer.h"
+#include "linalg/linalg.h"
 #include "merge/report.h"
 #include "model/parts.h"
 
@@ -204,6 +205,21 @@ mc_status mc_lora_plan_finish(mc_lora_plan *plan, mc_error *error)
 {
     MC_TRY(set_ranks(plan, error));
     return make_tensors(plan, error);
+}
+
+mc_status mc_lora_rank_check(const mc_lora_rank *rank, mc_error *error)
+{
+    if (rank->rank > 0 && rank->energy > 0)
+        return mc_fail(error, MC_USAGE, "expected a rank or an energy, found both");
+    if (!(rank->energy >= 0 && rank->energy <= 1))
+        return mc_fail(error, MC_USAGE, "expected an energy above 0 and at most 1, found %g",
+                       rank->energy);
+    if (rank->max_rank > 0 && !(rank->energy > 0))
+        return mc_fail(error, MC_USAGE, "expected an energy with the largest rank, found none");
+    if (rank->rank < 0 || rank->max_rank < 0)
+        return mc_fail(error, MC_USAGE, "expected a rank of at least 1, found %lld",
+                       (long long)(rank->rank < 0 ? rank->rank : rank->max_rank));
+    return mc_linalg_check(error);
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */
