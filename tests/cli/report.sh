@@ -1,4 +1,5 @@
 # HTML reports: their structure, hostile names, and what is missing.
+command -v python3 > /dev/null || { echo 'needs python3' >&2; exit 77; }
 models=$SOURCE/examples/models
 check()
 {
