@@ -68,7 +68,13 @@ for version in 3.14 3.13 3.12; do
 done
 [ "${1-}" != environments ] || exit 0
 rm -rf build/dist
+tree=$(git status --porcelain 2> /dev/null || true)
 tools/python_wheel.sh .venv/bin/python build/dist
+[ "$(git status --porcelain 2> /dev/null || true)" = "$tree" ] || {
+    echo 'building the wheel left files in the source tree:'
+    git status --short
+    exit 1
+}
 for folder in $folders; do
     "$folder/bin/pip" install -q --no-deps --force-reinstall build/dist/mergecraft-*.whl
     run_tests "$folder/bin/python"

@@ -19,7 +19,7 @@ static const char *note(const mc_value *values, size_t model_count)
     const double trim = values[0].numbers[0];
     return trim > 0 && dropped_of(trim, model_count) == 0
                ? "trim times the number of models is below 1, so that no value is trimmed: the "
-                 "result is the plain mean"
+                 "result is the mean"
                : NULL;
 }
 
