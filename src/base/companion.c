@@ -26,7 +26,8 @@ bool mc_is_companion(const char *name)
         "tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt",
         "special_tokens_map.json", "added_tokens.json", "vocab.bpe", "bpe.codes", "dict.txt",
         "source.spm", "target.spm", "target_vocab.json", "normalizer.json", "emoji.json",
-        "entity_vocab.json", "word_shape.json", "word_pronunciation.json",
+        "entity_vocab.json", "word_shape.json", "word_pronunciation.json", "tekken.json",
+        "vocab-src.json", "vocab-tgt.json", "alphabet.json",
         /* what turns other things than text into inputs */
         "preprocessor_config.json", "processor_config.json", "image_processor_config.json",
         "video_preprocessor_config.json", "feature_extractor_config.json",

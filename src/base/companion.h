@@ -7,6 +7,9 @@
 
 #include <stdbool.h>
 
+/* The folder in which transformers 5 keeps chat templates other than the default one. */
+#define MC_CHAT_TEMPLATES "additional_chat_templates"
+
 /*
  * Whether a file of this name, in a model's own folder, is one of them: tokenizer, chat template,
  * generation settings, processors, sentence-transformers' modules, licences, code.

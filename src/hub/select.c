@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "base/weight_files.h"
 
+#include <fnmatch.h>
 #include <string.h>
 
 static mc_file_role small_role(const char *path)
@@ -22,6 +23,7 @@ static mc_file_role small_role(const char *path)
 static bool is_small(const char *path)
 {
     return strcmp(path, "config.json") == 0 || strcmp(path, "README.md") == 0 ||
+           fnmatch(MC_CHAT_TEMPLATES "/*.jinja", path, FNM_PATHNAME) == 0 ||
            (!strchr(path, '/') && mc_is_companion(path) && !mc_is_code(path));
 }
 

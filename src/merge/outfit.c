@@ -221,6 +221,18 @@ static mc_status add_modules(mc_outfit *outfit, const char *folder, mc_report *r
     return status;
 }
 
+static mc_status add_chat_templates(mc_outfit *outfit, const char *folder, mc_report *report,
+                                    mc_error *error)
+{
+    struct stat status;
+    char *const path = mc_format("%s/" MC_CHAT_TEMPLATES, folder);
+    if (!path)
+        return mc_fail_memory(error);
+    const bool exists = mc_system->stat(path, &status) == 0 && S_ISDIR(status.st_mode);
+    mc_free(path);
+    return exists ? add_folder(outfit, folder, MC_CHAT_TEMPLATES, report, error) : MC_OK;
+}
+
 mc_status mc_outfit_from_model(const mc_model *model, mc_outfit *out, mc_report *report,
                                mc_error *error)
 {
@@ -231,6 +243,7 @@ mc_status mc_outfit_from_model(const mc_model *model, mc_outfit *out, mc_report 
     if (folder) {
         MC_TRY(add_folder(out, folder, NULL, report, error));
         MC_TRY(add_modules(out, folder, report, error));
+        MC_TRY(add_chat_templates(out, folder, report, error));
     }
     if (out->count > 1)
         qsort(out->files, out->count, sizeof *out->files, compare_files);

@@ -100,6 +100,20 @@ static void test_not_files(void **state)
     folder_free(&f);
 }
 
+/* Chat templates other than the default one have a folder of their own. */
+static void test_chat_templates(void **state)
+{
+    (void)state;
+    model_folder f = folder_new();
+    char *const folder = path_of(f.path, "additional_chat_templates");
+    assert_int_equal(mkdir(folder, 0700), 0);
+    write_text(folder, "rag.jinja", "{{ messages }}");
+    folder_open(&f);
+    assert_non_null(mc_outfit_find(&f.outfit, "additional_chat_templates/rag.jinja"));
+    free(folder);
+    folder_free(&f);
+}
+
 /* Module folders go along whole; what would lead out of the model's folder does not. */
 static void test_modules(void **state)
 {
@@ -323,9 +337,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_files),          cmocka_unit_test(test_code),
-        cmocka_unit_test(test_not_files),      cmocka_unit_test(test_modules),
-        cmocka_unit_test(test_module_weights), cmocka_unit_test(test_diffusers),
-        cmocka_unit_test(test_changes),        cmocka_unit_test(test_plan_from_rows),
+        cmocka_unit_test(test_not_files),      cmocka_unit_test(test_chat_templates),
+        cmocka_unit_test(test_modules),        cmocka_unit_test(test_module_weights),
+        cmocka_unit_test(test_diffusers),      cmocka_unit_test(test_changes),
+        cmocka_unit_test(test_plan_from_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
