@@ -484,10 +484,12 @@ static inline void rank_next(const mc_layer *layer, const rank_wish *wish, rank_
     }
 }
 
-/* Whether an element is the found one or larger. */
-static inline bool rank_at_least(const rank_search *search, mc_bits key, uint64_t place)
+/* How many elements from `place` have a place up to that of the search's result. */
+static inline mc_bits rank_places(const rank_search *search, uint64_t place, size_t count)
 {
-    return key > search->key || (key == search->key && place <= search->place);
+    if (search->place < place)
+        return 0;
+    return search->place - place < count ? (mc_bits)(search->place - place + 1) : (mc_bits)count;
 }
 
 #endif

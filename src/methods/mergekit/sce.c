@@ -33,6 +33,30 @@ static size_t searches(const mc_layer *layer)
     return 1;
 }
 
+MC_PASS void add_task(double *sum, const mc_real *model, const mc_real *base, size_t count)
+{
+    MC_INDEPENDENT
+    for (size_t i = 0; i < count; i++)
+        sum[i] += (double)(model[i] - base[i]);
+}
+
+MC_PASS void add_square(double *sum, const double *mean, const mc_real *model, const mc_real *base,
+                        size_t count)
+{
+    MC_INDEPENDENT
+    for (size_t i = 0; i < count; i++) {
+        const double off = (double)(model[i] - base[i]) - mean[i];
+        sum[i] += off * off;
+    }
+}
+
+MC_PASS void divide(double *sum, double models, size_t count)
+{
+    MC_INDEPENDENT
+    for (size_t i = 0; i < count; i++)
+        sum[i] /= models;
+}
+
 /* The variance between the models' task vectors, in double, rounded once. */
 static void keys(const mc_layer *layer, size_t search, size_t start, size_t count, mc_bits *out)
 {
@@ -41,17 +65,13 @@ static void keys(const mc_layer *layer, size_t search, size_t start, size_t coun
     const mc_real *const base = layer->base + start;
     (void)search;
     for (size_t m = 0; m < layer->model_count; m++)
-        for (size_t i = 0; i < count; i++)
-            mean[i] += (double)(layer->models[m][start + i] - base[i]);
-    for (size_t i = 0; i < count; i++)
-        mean[i] /= models;
+        add_task(mean, layer->models[m] + start, base, count);
+    divide(mean, models, count);
     for (size_t m = 0; m < layer->model_count; m++)
-        for (size_t i = 0; i < count; i++) {
-            const double off = (double)(layer->models[m][start + i] - base[i]) - mean[i];
-            squares[i] += off * off;
-        }
+        add_square(squares, mean, layer->models[m] + start, base, count);
+    divide(squares, models, count);
     for (size_t i = 0; i < count; i++)
-        out[i] = mc_bits_of(mc_absolute((mc_real)(squares[i] / models)));
+        out[i] = mc_bits_of(mc_absolute((mc_real)squares[i]));
 }
 
 /*
@@ -68,20 +88,39 @@ static int64_t rank(const mc_layer *layer, size_t search, int64_t zeros)
 
 static const rank_wish wish = {searches, keys, rank};
 
+/* Makes masks of variances: all bits of what is selected. Nothing branches. */
+MC_PASS void make_masks(mc_bits *variances, mc_bits key, mc_bits places, size_t count)
+{
+    const mc_bits size = (mc_bits)count;
+    MC_INDEPENDENT
+    for (mc_bits i = 0; i < size; i++)
+        variances[i] = -(mc_bits)((variances[i] > key) | ((variances[i] == key) & (i < places)));
+}
+
+MC_PASS void mask(mc_real *task, const mc_bits *masks, size_t count)
+{
+    MC_INDEPENDENT
+    for (size_t i = 0; i < count; i++)
+        task[i] = mc_real_of(mc_bits_of(task[i]) & masks[i]);
+}
+
 /* Task vectors of a block, zero where nothing is selected: scratch + m · MC_TILE_BLOCK. */
 static mc_real *selected_tasks(const mc_layer *layer, size_t start, size_t count)
 {
     mc_real *const tasks = layer->scratch;
     const rank_search *const found = &state_of(layer)->search;
-    mc_bits variances[MC_TILE_BLOCK];
-    if (selects(layer))
-        keys(layer, 0, start, count, variances);
+    const bool some = selects(layer);
+    mc_bits masks[MC_TILE_BLOCK];
+    if (some) {
+        keys(layer, 0, start, count, masks);
+        make_masks(masks, found->key, rank_places(found, (uint64_t)layer->first + start, count),
+                   count);
+    }
     for (size_t m = 0; m < layer->model_count; m++) {
         mc_real *const task = tasks + m * MC_TILE_BLOCK;
         mc_tile_subtract(task, layer->models[m] + start, layer->base + start, count);
-        for (size_t i = 0; selects(layer) && i < count; i++)
-            if (!rank_at_least(found, variances[i], (uint64_t)layer->first + start + i))
-                task[i] = 0;
+        if (some)
+            mask(task, masks, count);
     }
     return tasks;
 }

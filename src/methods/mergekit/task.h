@@ -214,14 +214,6 @@ static inline size_t task_unit_at(const mc_layer *layer, size_t start)
     return left < whole ? left : whole;
 }
 
-/* How many elements of the unit at `place` have a place up to that of the search's result. */
-static inline mc_bits task_places(const rank_search *search, uint64_t place, size_t count)
-{
-    if (search->place < place)
-        return 0;
-    return search->place - place < count ? (mc_bits)(search->place - place + 1) : (mc_bits)count;
-}
-
 /*
  * Zeroes what the thresholds drop: below the element of `low`, and from that of `high` on. Keys,
  * indices and masks have one width, and nothing branches: so compilers vectorise it.
@@ -229,9 +221,9 @@ static inline mc_bits task_places(const rank_search *search, uint64_t place, siz
 MC_PASS void task_threshold(const rank_search *low, const rank_search *high, mc_real *task,
                             uint64_t place, size_t count)
 {
-    const mc_bits low_key = low->key, low_places = task_places(low, place, count);
+    const mc_bits low_key = low->key, low_places = rank_places(low, place, count);
     const mc_bits high_key = high->none ? ~(mc_bits)0 : high->key;
-    const mc_bits high_places = high->none ? 0 : task_places(high, place, count);
+    const mc_bits high_places = high->none ? 0 : rank_places(high, place, count);
     const mc_bits size = (mc_bits)count;
     MC_INDEPENDENT
     for (mc_bits i = 0; i < size; i++) {
