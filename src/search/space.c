@@ -226,6 +226,9 @@ static double within(const mc_dimension *d, double value)
 double mc_dimension_value(const mc_dimension *d, double unit)
 {
     const double u = unit > 0 ? fmin(unit, 1) : 0;
+    /* The ends as they were given, with all their digits. */
+    if (d->kind == MC_DIMENSION_REAL && (u == 0 || u == 1))
+        return u == 0 ? d->low : d->high;
     if (d->kind == MC_DIMENSION_REAL)
         return within(d, rounded(d->log ? exp(log(d->low) + u * (log(d->high) - log(d->low)))
                                         : d->low + u * (d->high - d->low)));
