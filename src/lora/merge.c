@@ -149,6 +149,7 @@ static mc_status add_row(const mc_merging *m, size_t index, int64_t rank,
     mc_lora_row *row;
     MC_TRY(mc_lora_plan_add(m->plan, module->path, &row, error));
     row->outer = module->outer;
+    row->parameter = module->members[0].module->parameter;
     row->embedding = module->embedding;
     row->rows = module->rows;
     row->columns = module->columns;

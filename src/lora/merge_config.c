@@ -108,7 +108,7 @@ static json_t *paths_of(const mc_merging *m)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < m->modules.count; i++)
-        if (m->modules.items[i].experts == 1)
+        if (!m->modules.items[i].members[0].module->parameter)
             list = mc_json_append(list, mc_json_text(m->modules.items[i].path));
     return list;
 }

@@ -189,9 +189,16 @@ static mc_status set_ranks(mc_lora_plan *plan, mc_error *error)
 {
     const int64_t common = common_rank(plan);
     json_t *pattern = json_object(), *config = json_incref(plan->config);
-    for (size_t i = 0; i < plan->count; i++)
-        if (plan->rows[i].rank != common)
-            pattern = mc_json_put(pattern, plan->rows[i].path, json_integer(plan->rows[i].rank));
+    for (size_t i = 0; i < plan->count; i++) {
+        const mc_lora_row *const row = &plan->rows[i];
+        if (row->rank == common)
+            continue;
+        /* PEFT matches the path of the parameter, where there is one. */
+        char *const key = mc_format("%s%s%s", row->path, row->parameter ? "." : "",
+                                    row->parameter ? row->parameter : "");
+        pattern = mc_json_put(pattern, key ? key : "", key ? json_integer(row->rank) : NULL);
+        mc_free(key);
+    }
     config = mc_json_put(config, "r", json_integer(common > 0 ? common : 1));
     config = mc_json_put(config, "lora_alpha", json_integer(common > 0 ? common : 1));
     config = mc_json_put(config, "rank_pattern", json_incref(pattern));

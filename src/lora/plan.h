@@ -22,6 +22,7 @@ typedef struct mc_energy {
 
 typedef struct mc_lora_row {
     char *path;
+    const char *parameter; /* of target_parameters; borrowed while the plan is made, else NULL */
     int outer; /* PEFT's wrappers around the one that has these factors: ".base_layer" each */
     bool embedding;
     bool plain_rank; /* of an expert: PEFT takes the configured rank, and no pattern */
