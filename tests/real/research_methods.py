@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 # A single tensor counts as a weight of a block; embeddings and heads are not decomposed.
 NAME = "block.0.weight"
 # Parameters of the file that state how the reference was run, not what the method computes.
-IGNORED = {"null", "layout"}
+IGNORED = {"null"}
 RENAMED = {"subspace_boost": "boost"}
 
 

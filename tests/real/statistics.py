@@ -16,7 +16,7 @@ import transformers
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-EXAMPLES, SCORED = 12, 60
+EXAMPLES, SCORED = 6, 40
 failures = []
 
 
@@ -34,7 +34,9 @@ def run(*arguments):
 
 
 def load(folder):
-    model = AutoModelForSequenceClassification.from_pretrained(folder, attn_implementation="eager")
+    # The files are float16; transformers would compute in it.
+    model = AutoModelForSequenceClassification.from_pretrained(folder, attn_implementation="eager",
+                                                               dtype=torch.float32)
     return model.eval(), AutoTokenizer.from_pretrained(folder)
 
 
@@ -117,7 +119,9 @@ def check_merge(command, method, folders, files, merged, work, rte):
     model, tokenizer = load(folders[-1])
     model.load_state_dict(merged)
     ours, _ = load(out)
-    worst = max((relative(ours.state_dict()[n], v.double()), n) for n, v in merged.items())
+    # The information of a bias of keys is rounding, see above.
+    worst = max((relative(ours.state_dict()[n], v.double()), n) for n, v in merged.items()
+                if not n.endswith("key.bias"))
     check(f"{method}: weights", worst[0] <= 1e-4, f"{worst[0]:.2g} {worst[1]}")
     pairs = rte[:SCORED]
     expected = predictions(model, tokenizer, pairs)
@@ -158,6 +162,6 @@ def main(command, models, data):
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     transformers.utils.logging.disable_progress_bar()
     sys.exit(main(sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])))

@@ -119,7 +119,7 @@ static int64_t rank(const mc_layer *layer, size_t search, int64_t zeros)
     return (int64_t)(quantiles[search] * (double)(layer->size - 1));
 }
 
-static const rank_wish wish = {searches, keys, rank};
+static const rank_selection selection = {searches, keys, rank};
 
 static mc_real threshold_of(const rank_search *found)
 {
@@ -154,7 +154,7 @@ static int64_t stride(const mc_layer *layer, int round)
 static mc_status accumulate(const mc_layer *layer, void *partial)
 {
     if (state_of(layer)->searching)
-        rank_accumulate(layer, &wish, state_of(layer)->searches, partial);
+        rank_accumulate(layer, &selection, state_of(layer)->searches, partial);
     else
         add_divergences(layer, partial);
     return MC_OK;
@@ -178,12 +178,12 @@ static mc_status next(const mc_layer *layer, int round, void *state, const void 
     (void)round;
     if (!s->searching) {
         memcpy(s->divergences, total, row_count(layer) * sizeof(double));
-        rank_begin(layer, &wish, s->searches);
+        rank_begin(layer, &selection, s->searches);
         s->searching = true;
         *more = true;
         return MC_OK;
     }
-    rank_next(layer, &wish, s->searches, total);
+    rank_next(layer, &selection, s->searches, total);
     *more = !rank_done(s->searches, SEARCHES);
     if (!*more)
         s->threshold = threshold_of(s->searches);

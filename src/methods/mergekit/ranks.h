@@ -46,13 +46,13 @@ typedef struct rank_search {
 } rank_search;
 
 /* What a method looks for. */
-typedef struct rank_wish {
+typedef struct rank_selection {
     size_t (*searches)(const mc_layer *layer);
     /* Writes the keys of elements start … start + count − 1 (count ≤ MC_TILE_BLOCK). */
     void (*keys)(const mc_layer *layer, size_t search, size_t start, size_t count, mc_bits *keys);
     /* The wanted rank of a search, of a tensor with so many zero keys; negative: none is. */
     int64_t (*rank)(const mc_layer *layer, size_t search, int64_t zeros);
-} rank_wish;
+} rank_selection;
 
 typedef struct rank_entry {
     uint64_t place;
@@ -142,15 +142,16 @@ static inline uint64_t rank_list_room(const mc_layer *layer, size_t searches)
 }
 
 /* Starts the searches of a method: what `begin` of its statistics does. */
-static inline void rank_begin(const mc_layer *layer, const rank_wish *wish, rank_search *searches)
+static inline void rank_begin(const mc_layer *layer, const rank_selection *selection,
+                              rank_search *searches)
 {
-    const size_t count = wish->searches(layer);
+    const size_t count = selection->searches(layer);
     const bool small = layer->size <= RANK_SMALL &&
                        (uint64_t)layer->size <= rank_list_room(layer, count);
     for (size_t s = 0; s < count; s++) {
         rank_search *const search = &searches[s];
-        const bool none = layer->size == 0 ||
-                          (wish->rank(layer, s, 0) < 0 && wish->rank(layer, s, layer->size) < 0);
+        const bool none = layer->size == 0 || (selection->rank(layer, s, 0) < 0 &&
+                                               selection->rank(layer, s, layer->size) < 0);
         *search = (rank_search){.none = none, .span = RANK_KEY_LIMIT - 1};
         search->phase = none                            ? RANK_DONE
                         : small                         ? RANK_LIST
@@ -247,10 +248,10 @@ static inline void rank_add_block(const rank_search *search, const mc_bits *keys
     *listed += collected;
 }
 
-static inline void rank_accumulate(const mc_layer *layer, const rank_wish *wish,
+static inline void rank_accumulate(const mc_layer *layer, const rank_selection *selection,
                                    const rank_search *searches, void *partial)
 {
-    const size_t count = wish->searches(layer);
+    const size_t count = selection->searches(layer);
     for (size_t s = 0; s < count; s++) {
         if (searches[s].phase == RANK_DONE)
             continue;
@@ -258,7 +259,7 @@ static inline void rank_accumulate(const mc_layer *layer, const rank_wish *wish,
         for (size_t start = 0; start < layer->count; start += MC_TILE_BLOCK) {
             const size_t length = mc_tile_block(start, layer->count);
             mc_bits keys[MC_TILE_BLOCK];
-            wish->keys(layer, s, start, length, keys);
+            selection->keys(layer, s, start, length, keys);
             rank_add_block(&searches[s], keys, (uint64_t)layer->first + start, length, &part);
         }
     }
@@ -464,10 +465,10 @@ static inline int64_t rank_zero_keys(const mc_layer *layer, const rank_search *s
 }
 
 /* Digests a round. When rank_done, all searches have their result. */
-static inline void rank_next(const mc_layer *layer, const rank_wish *wish, rank_search *searches,
-                             const void *total)
+static inline void rank_next(const mc_layer *layer, const rank_selection *selection,
+                             rank_search *searches, const void *total)
 {
-    const size_t count = wish->searches(layer);
+    const size_t count = selection->searches(layer);
     const uint64_t room = rank_list_room(layer, count);
     char *const partial = (char *)(uintptr_t)total;
     rank_part part = rank_part_of(searches, count, 0, partial);
@@ -479,7 +480,8 @@ static inline void rank_next(const mc_layer *layer, const rank_wish *wish, rank_
                                  part.list + rank_list_size(search) / sizeof(rank_entry)};
         if (search->phase != RANK_DONE)
             rank_next_one(layer, search, &part,
-                          wish->rank(layer, s, rank_zero_keys(layer, search, part.found)), room);
+                          selection->rank(layer, s, rank_zero_keys(layer, search, part.found)),
+                          room);
         part = after;
     }
 }

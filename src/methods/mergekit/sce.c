@@ -86,7 +86,7 @@ static int64_t rank(const mc_layer *layer, size_t search, int64_t zeros)
     return selects(layer) && selected > 0 ? layer->size - selected : -1;
 }
 
-static const rank_wish wish = {searches, keys, rank};
+static const rank_selection selection = {searches, keys, rank};
 
 /* Makes masks of variances: all bits of what is selected. Nothing branches. */
 MC_PASS void make_masks(mc_bits *variances, mc_bits key, mc_bits places, size_t count)
@@ -134,7 +134,7 @@ static size_t state_size(const mc_layer *layer)
 static void begin(const mc_layer *layer, void *state)
 {
     sce_state *const s = state;
-    rank_begin(layer, &wish, &s->search);
+    rank_begin(layer, &selection, &s->search);
     s->summing = s->search.phase == RANK_DONE;
 }
 
@@ -177,7 +177,7 @@ static mc_status accumulate(const mc_layer *layer, void *partial)
     if (state_of(layer)->summing)
         add_squares(layer, partial);
     else
-        rank_accumulate(layer, &wish, &state_of(layer)->search, partial);
+        rank_accumulate(layer, &selection, &state_of(layer)->search, partial);
     return MC_OK;
 }
 
@@ -218,7 +218,7 @@ static mc_status next(const mc_layer *layer, int round, void *state, const void 
         set_weights(layer, total, s->weights);
         return MC_OK;
     }
-    rank_next(layer, &wish, &s->search, total);
+    rank_next(layer, &selection, &s->search, total);
     s->summing = s->search.phase == RANK_DONE;
     *more = true;
     return MC_OK;

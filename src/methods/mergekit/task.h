@@ -171,7 +171,7 @@ static inline int64_t task_rank(const mc_layer *layer, size_t search, int64_t ze
     return first + kept < layer->size ? first + kept : -1;
 }
 
-static const rank_wish task_wish = {task_searches, task_keys, task_rank};
+static const rank_selection task_selection = {task_searches, task_keys, task_rank};
 
 /* ---- what is kept of one model --------------------------------------------------------------- */
 /* Searches, then what each model's kept elements are multiplied by. */
@@ -306,7 +306,7 @@ static inline void task_begin(const mc_layer *layer, void *state)
     for (size_t m = 0; m < layer->model_count; m++)
         task_scales(layer, state)[m] = 1;
     if (task_searches_per_model > 0)
-        rank_begin(layer, &task_wish, s->searches);
+        rank_begin(layer, &task_selection, s->searches);
     s->summing = task_searches_per_model == 0;
 }
 
@@ -369,7 +369,8 @@ static inline void task_add_norms(const mc_layer *layer, task_norms *norms)
 static inline mc_status task_accumulate(const mc_layer *layer, void *partial)
 {
     if (!task_sums(layer))
-        rank_accumulate(layer, &task_wish, ((const task_state *)layer->state)->searches, partial);
+        rank_accumulate(layer, &task_selection, ((const task_state *)layer->state)->searches,
+                        partial);
     else if (task_rescales(layer))
         task_add_norms(layer, partial);
     return MC_OK;
@@ -419,7 +420,7 @@ static inline mc_status task_next(const mc_layer *layer, int round, void *state,
             task_set_scales(layer, total, task_scales(layer, state));
         return MC_OK;
     }
-    rank_next(layer, &task_wish, s->searches, total);
+    rank_next(layer, &task_selection, s->searches, total);
     s->summing = rank_done(s->searches, task_searches(layer));
     *more = !s->summing || task_rescales(layer);
     return MC_OK;
