@@ -37,7 +37,8 @@ class Method(Merge):
     def __init__(self, core: _core.Method) -> None:
         self._core = core
         self._params = {_argument(param["name"]): param for param in core.params}
-        self.__name__ = self.__qualname__ = core.name
+        # "regmean++" is not a name in Python.
+        self.__name__ = self.__qualname__ = core.name.replace("++", "_plus")
         self.__module__ = "mergecraft" if core.family != "mergekit" else "mergecraft.mergekit"
 
     def __reduce__(self) -> Any:
@@ -372,12 +373,8 @@ def _wrapped(tensor: Tensor, name: str, label: str) -> _core.Model:
 
 def methods_of(family: str) -> dict[str, Method]:
     """Returns the built-in methods of a family by name."""
-    # "regmean++" is not a name in Python.
-    return {
-        core.name.replace("++", "_plus"): Method(core)
-        for core in _core.methods()
-        if core.family == family
-    }
+    made = [Method(core) for core in _core.methods() if core.family == family]
+    return {method.__name__: method for method in made}
 
 
 def load_methods(path: str | os.PathLike[str]) -> dict[str, Method]:

@@ -558,9 +558,10 @@ class StateDict(_Dict):
     ) -> Any:
         """Returns a copy of a model with these tensors: a module, a dict, a pipeline for an id.
 
-        Names are matched as in merges, and in a transformers module also as for a checkpoint. Names
-        that the model has and this dict lacks keep the model's values, with a MergeWarning; so do
-        names that the model does not have. strict: either is an error.
+        A module gets copies in its own dtypes, with a MergeWarning if precision is lost. Names are
+        matched as in merges, and in a transformers module also as for a checkpoint. Names that the
+        model has and this dict lacks keep the model's values, with a MergeWarning; so do names that
+        the model does not have. strict: either is an error.
 
         Raises:
             MismatchError: no common name, or a shape differs.

@@ -26,7 +26,7 @@ def test_signatures_are_the_originals():
         "soup": ["models", "weights"],
         "task": ["models", "base_index", "signs", "scale", "weights", "scaling"],
         "slerp": ["models", "tau", "eps"],
-        "stock": ["models", "base_index"],
+        "stock": ["models", "base_index", "weights"],
         "ties": ["models", "base_index", "k", "weights", "trim", "scale"],
         "dare": ["models", "base_index", "p", "average", "weights"],
         "median": ["models"],
@@ -104,7 +104,7 @@ def test_parameters_are_checked():
         mergecraft.ties(models, density=0.5)
     with pytest.raises(TypeError, match="did you mean 'passthrough_layers'"):
         mergecraft.ties(models, passthrough_layer=["x"])
-    with pytest.raises(TypeError, match="at most 2 positional arguments"):
+    with pytest.raises(TypeError, match="at most 3 positional arguments"):
         mergecraft.stock(models, 0, 0.1, 5)
     with pytest.raises(TypeError, match="multiple values for argument 'k'"):
         mergecraft.ties(models, 0, 0.1, k=0.1)
