@@ -233,18 +233,29 @@ static void note_parent(mc_trials *t, const json_t *scores)
     }
 }
 
-/* Scores one model as it is, or takes the journal's line. */
+/* The journal's line of a single model; NULL: none. */
+static const json_t *parent_line(const mc_trials *t, const char *name)
+{
+    size_t from = 0;
+    for (const json_t *line; (line = mc_search_journal_next(&t->journal, "parent", &from));) {
+        const char *const model = json_string_value(json_object_get(line, "model"));
+        if (model && strcmp(model, name) == 0)
+            return line;
+    }
+    return NULL;
+}
+
+/* Scores one model as it is, or takes its line, which may follow trials. */
 static mc_status score_parent(mc_trials *t, const mc_model *model, mc_error *error)
 {
-    json_t *line = (json_t *)(uintptr_t)mc_search_journal_next(&t->journal, "parent",
-                                                               &t->next_line);
+    const json_t *line = parent_line(t, mc_model_name(model));
     if (!line) {
         MC_TRY(mc_scorer_model(&t->scorer, model, t->options.cancel, t->scores, error));
-        line = mc_json_put(
+        json_t *const made = mc_json_put(
             json_pack("{s:s, s:o}", "type", "parent", "model", mc_json_text(mc_model_name(model))),
             "scores", mc_scorer_json(&t->scorer, t->scores));
-        MC_TRY(mc_search_journal_add(&t->journal, line, error));
-        t->next_line = t->journal.count;
+        MC_TRY(mc_search_journal_add(&t->journal, made, error));
+        line = made;
     }
     note_parent(t, json_object_get(line, "scores"));
     return MC_OK;

@@ -91,6 +91,11 @@ search --space 'scale=.1:2' --trials 12 --halving 3 --parents --journal halving.
     fail "exit status $?"
 grep -c '"type":"parent"' halving.jsonl
 [ "$(grep -c '"stopped":true' halving.jsonl)" -gt 2 ] || fail 'no trial was stopped'
+search --space 'scale=.1:2' --trials 3 --journal later.jsonl > /dev/null || fail "exit status $?"
+search --space 'scale=.1:2' --trials 3 --journal later.jsonl --resume --parents > /dev/null ||
+    fail "exit status $?"
+grep -c '"type":"trial"' later.jsonl
+grep -c '"type":"parent"' later.jsonl
 search --space 'scale=.1:2:4' --strategy grid --eval rte:loss --journal loss.jsonl 2> /dev/null \
     > /dev/null && fail 'metrics that cannot be combined'
 
