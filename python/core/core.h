@@ -143,6 +143,8 @@ int core_add_method(PyObject *module);
 int core_add_plan(PyObject *module);
 int core_add_recipe(PyObject *module);
 int core_add_lora(PyObject *module);
+/* transplant(model, donor, method, neighbours, threads, strict): a plan. */
+PyObject *core_transplant(PyObject *module, PyObject *args);
 int core_add_observe(PyObject *module);
 int core_add_pipeline(PyObject *module);
 int core_add_data(PyObject *module);

@@ -135,6 +135,10 @@ static PyMethodDef functions[] = {
      "widest(a, b)\n--\n\nThe narrowest float dtype that holds every value of both."},
     {"dtype_name", dtype_name, METH_O,
      "dtype_name(text)\n--\n\nThe name in torch of what people type: 'bf16', 'float16', 'F32'."},
+    {"transplant", core_transplant, METH_VARARGS,
+     "transplant(model, donor, method, neighbours, threads, strict)\n--\n\nThe plan of a model "
+     "with "
+     "another one's tokenizer."},
     {"is_float", is_float, METH_O, "is_float(dtype)\n--\n\nWhether tensors of it are merged."},
     {0}};
 

@@ -1,5 +1,7 @@
 #include "core.h"
 
+#include <mergecraft/transplant.h>
+
 #include <stdbool.h>
 
 typedef struct plan_object {
@@ -219,6 +221,37 @@ static PyObject *new_plan(PyTypeObject *type, PyObject *args, PyObject *keywords
         return (PyObject *)self;
     Py_DECREF(self);
     return NULL;
+}
+
+PyObject *core_transplant(PyObject *module, PyObject *args)
+{
+    (void)module;
+    PyObject *model, *donor;
+    mc_transplant_input input = {0};
+    long long neighbours;
+    int strict;
+    mc_plan *plan = NULL;
+    mc_error error = MC_ERROR_NONE;
+    mc_status status;
+    if (!PyArg_ParseTuple(args, "OOsLip", &model, &donor, &input.method, &neighbours,
+                          &input.threads, &strict))
+        return NULL;
+    input.model = core_model_of(model);
+    input.donor = input.model ? core_model_of(donor) : NULL;
+    if (!input.donor)
+        return NULL;
+    input.neighbours = neighbours;
+    input.strict = strict != 0;
+    Py_BEGIN_ALLOW_THREADS status = mc_transplant_plan(&input, &plan, &error);
+    Py_END_ALLOW_THREADS if (status != MC_OK) return core_raise(&error);
+    PyObject *const keep = PyTuple_Pack(2, model, donor);
+    if (!keep) {
+        mc_plan_free(plan);
+        return NULL;
+    }
+    PyObject *const object = core_plan(plan, keep);
+    Py_DECREF(keep);
+    return object;
 }
 
 PyObject *core_plan(mc_plan *plan, PyObject *keep)

@@ -37,6 +37,7 @@ from ._pipeline import Pipeline
 from ._search import Search, Trial, search
 from ._state_dict import StateDict
 from ._statistics import observe
+from ._transplant import transplant
 
 __all__ = [
     "ArgumentError",
@@ -69,5 +70,6 @@ __all__ = [
     "model_merge",
     "search",
     "observe",
+    "transplant",
     *_builtin.__all__,
 ]

@@ -63,3 +63,17 @@ def test_differing_vocabularies_without_a_tokenizer(pair, tmp_path):
         mergecraft.soup(pair, tokenizer="union")
     with pytest.raises(mergecraft.MismatchError, match="no model has it"):
         mergecraft.soup(pair, out=tmp_path / "out", tokenizer="union", tokens=["new"])
+
+
+def test_transplant(tmp_path):
+    model = write_model(tmp_path / "model", ["a", "b", "c", "d"], [1, 2, 3, 6])
+    donor = write_model(tmp_path / "donor", ["d", "x", "a"], [10, 20, 30])
+    with pytest.warns(mergecraft.MergeWarning, match="2 rows copied, 1 approximated"):
+        tensors = mergecraft.transplant(model, donor, method="mean")
+    assert numpy.asarray(tensors["embed_tokens.weight"]).tolist() == [[6], [3], [1]]
+    out = tmp_path / "out"
+    with pytest.warns(mergecraft.MergeWarning):
+        assert mergecraft.transplant(model, donor, neighbours=2, out=out) == str(out)
+    assert (out / "tokenizer.json").read_text() == (tmp_path / "donor/tokenizer.json").read_text()
+    with pytest.raises(mergecraft.UsageError, match="expected omp, common"):
+        mergecraft.transplant(model, donor, method="magic")

@@ -1,0 +1,43 @@
+"""The vocabulary of one model given to another."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from . import _core
+from ._errors import warn
+from ._inputs import Input
+from ._progress import Progress
+from ._state_dict import StateDict
+
+__all__ = ["transplant"]
+
+
+def transplant(
+    model: Any,
+    donor: Any,
+    *,
+    method: str = "omp",
+    neighbours: int = 64,
+    out: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    strict: bool = False,
+    threads: int = 0,
+    verbose: bool | None = None,
+) -> Any:
+    """Gives a model the tokenizer of a donor; rows of tokens that it lacks are approximated.
+
+    model, donor: ids or paths. method: omp, common, subword, mean or zero (docs/vocabularies.md).
+    Returns the path `out` if it is given, else a StateDict, whose tensors are computed when they
+    are read.
+    """
+    inputs = [Input(model, "model", verbose=verbose), Input(donor, "donor", verbose=verbose)]
+    plan = _core.transplant(inputs[0].core, inputs[1].core, method, neighbours, threads, strict)
+    for line in plan.report:
+        warn(line)
+    if out is None:
+        return StateDict._of(plan.dict)
+    with Progress("writing", verbose) as progress:
+        plan.run(out, threads=threads, overwrite=overwrite, progress=progress)
+    return os.fspath(out)
