@@ -115,7 +115,8 @@ def predictions(model, tokenizer, pairs):
 
 def check_merge(command, method, folders, files, merged, work, rte):
     out = work / method
-    run(command, "merge", method, *folders, "--stats", ",".join(map(str, files)), "-o", out, "-q")
+    run(command, "merge", method, *folders, "--stats", ",".join(map(str, files)), "--dtype", "f32",
+        "-o", out, "-q")
     model, tokenizer = load(folders[-1])
     model.load_state_dict(merged)
     ours, _ = load(out)
