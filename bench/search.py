@@ -8,7 +8,6 @@ write it: models as dicts in memory, merged by torch, load_state_dict, a pipelin
 """
 
 import argparse
-import statistics
 import time
 import warnings
 
@@ -21,6 +20,11 @@ def timed(function):
     wall, cpu = time.perf_counter(), time.process_time()
     result = function()
     return time.perf_counter() - wall, time.process_time() - cpu, result
+
+
+def median(numbers):
+    ordered = sorted(numbers)
+    return (ordered[len(ordered) // 2] + ordered[(len(ordered) - 1) // 2]) / 2
 
 
 def torch_trial(base, models, data, scale):
@@ -79,8 +83,8 @@ def main():
         trials.append(timed(lambda: trial(scale=0.5 + i / 10)))
         alone.append(timed(lambda: trial._pipeline.evaluate(trial._data, None)))
     for k, what in enumerate(("wall", "CPU")):
-        merged = statistics.median(t[k] for t in trials)
-        scored = statistics.median(t[k] for t in alone)
+        merged = median([t[k] for t in trials])
+        scored = median([t[k] for t in alone])
         print(f"{what}: trial {merged:.3f} s, scoring alone {scored:.3f} s, {merged / scored:.3f}")
     if options.torch:
         run = torch_trial(options.base, options.models, trial._data.examples(), 1.0)
