@@ -110,7 +110,7 @@ def main(command, rte, shape="12x768"):
               f"{gram / forward:.2f}")
         one = (observe("--fisher", "--examples", str(4 * FISHER + 1)) -
                observe("--fisher", "--examples", "1")) / (4 * FISHER)
-        tokenizer = transformers.BertTokenizerFast(work / "bert" / "vocab.txt")
+        tokenizer = transformers.BertTokenizerFast(str(work / "bert" / "vocab.txt"))
         inputs = [dict(tokenizer(*p, return_tensors="pt", truncation=True))
                   for p in pairs[:FISHER + 1]]
         torch_fisher(model, inputs[:1])
