@@ -21,7 +21,7 @@ if [ -x "$encoder" ]; then
     "$python" "$here/logits.py" "$encoder" "$work" "$data/glue/rte/validation.parquet" ||
         exec_status=$?
 fi
-"$python" -W ignore "$here/statistics.py" "$command" "$work" "$data/glue/rte" || exec_status=$?
+"$python" -W ignore "$here/observe.py" "$command" "$work" "$data/glue/rte" || exec_status=$?
 "$python" "$here/hub.py" "$command" "$work" "$data/glue" || exec_status=$?
 "$python" "$here/upload.py" "$command" || exec_status=$?
 exit $exec_status

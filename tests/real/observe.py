@@ -1,4 +1,4 @@
-"""Statistics of real fine-tunes against torch: statistics.py MERGECRAFT MODELS RTE_FOLDER
+"""Statistics of real fine-tunes against torch: observe.py MERGECRAFT MODELS RTE_FOLDER
 
 Gram matrices (1e-5) and exact Fisher information (1e-4 relative per tensor) of two fine-tuned
 MiniLM models on the first RTE pairs, from hooks and autograd in torch; then fisher and regmean
