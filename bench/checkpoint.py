@@ -20,8 +20,10 @@ def stored(values: np.ndarray, dtype: str) -> bytes:
     return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16).tobytes()
 
 
-def write(target: Path, dtype: str, shapes: dict[str, tuple[int, ...]], values: Callable[[str, int], np.ndarray]) -> None:
-    """`values` gives a tensor's elements by its name and their number. The file appears when it is complete."""
+def write(target: Path, dtype: str, shapes: dict[str, tuple[int, ...]],
+          values: Callable[[str, int], np.ndarray]) -> None:
+    """`values` gives a tensor's elements by its name and their number. The file appears when it
+    is complete."""
     header, at = {"__metadata__": {"format": "pt"}}, 0
     for name, shape in shapes.items():
         size = math.prod(shape) * WIDTHS[dtype]

@@ -1,8 +1,11 @@
-"""What the command costs besides merging: how long it takes to start, and what a method of one's own costs against the built-in.
+"""What the command costs besides merging: how long it takes to start, and what a method of one's
+own costs against the built-in.
 
-command.py BUILD_DIR INPUTS [RUNS] [--mergekit PYTHON]    INPUTS: a folder that make_inputs.py filled with bert-0 … bert-5
+command.py BUILD_DIR INPUTS [RUNS] [--mergekit PYTHON]    INPUTS: a folder that make_inputs.py
+filled with bert-0 … bert-5
 
-Whole processes, in turn, medians of RUNS runs (11). The `.c` files are compiled once before they are measured.
+Whole processes, in turn, medians of RUNS runs (11). The `.c` files are compiled once before they
+are measured.
 """
 
 import statistics
@@ -66,15 +69,18 @@ def own_methods(folder: Path) -> None:
         source.write_text(text)
         base = ["--base", str(INPUTS / "bert-0")] if "needs_base" in text else []
         def merge(name: str) -> list[str]:
-            return [str(BUILD / "mergecraft"), "merge", name, *models, *base, "-o", str(out), "-q", "--no-sync"]
+            return [str(BUILD / "mergecraft"), "merge", name, *models, *base, "-o", str(out), "-q",
+                    "--no-sync"]
         run(merge(str(source)), out)
         seconds = in_turn({"built-in": merge(method), "own": merge(str(source))}, out)
-        row([method, f"{seconds['built-in']:.3f}", f"{seconds['own']:.3f}", f"{seconds['own'] / seconds['built-in']:.2f}"])
+        row([method, f"{seconds['built-in']:.3f}", f"{seconds['own']:.3f}",
+             f"{seconds['own'] / seconds['built-in']:.2f}"])
 
 
 def starting(folder: Path) -> None:
     tool = str(BUILD / "mergecraft")
-    seconds = in_turn({"--help": [tool, "--help"], "methods": [tool, "methods"]}, folder / "none", 5 * RUNS)
+    seconds = in_turn({"--help": [tool, "--help"], "methods": [tool, "methods"]}, folder / "none",
+                      5 * RUNS)
     if MERGEKIT:
         peer = str(Path(MERGEKIT).parent / "mergekit-yaml")
         seconds |= in_turn({"mergekit-yaml --help": [peer, "--help"]}, folder / "none", 3)

@@ -2,9 +2,10 @@
 
 encoder.py BUILD_DIR MODEL DATA [--peers PYTHON] [--lengths]
 
-MODEL: a folder with BERT-base's config.json and weights (any: make_inputs.py). DATA: a Parquet file with sentence1, sentence2
-(GLUE's RTE validation split: 277 pairs). Needs transformers and pyarrow; PYTHON has torch, transformers, onnxruntime and
-ctranslate2. Token ids are made once; everybody starts with them. Two threads, one process after the other.
+MODEL: a folder with BERT-base's config.json and weights (any: make_inputs.py). DATA: a Parquet
+file with sentence1, sentence2 (GLUE's RTE validation split: 277 pairs). Needs transformers and
+pyarrow; PYTHON has torch, transformers, onnxruntime and ctranslate2. Token ids are made once;
+everybody starts with them. Two threads, one process after the other.
 """
 
 import argparse
@@ -31,14 +32,17 @@ def pairs(data: str, tokenizer: str) -> tuple[list[list[int]], list[list[int]]]:
     from transformers import AutoTokenizer
 
     table = pyarrow.parquet.read_table(data).to_pydict()
-    coded = AutoTokenizer.from_pretrained(tokenizer)(table["sentence1"], table["sentence2"], truncation=True)
+    coded = AutoTokenizer.from_pretrained(tokenizer)(table["sentence1"], table["sentence2"],
+                                                     truncation=True)
     order = sorted(range(len(coded["input_ids"])), key=lambda i: len(coded["input_ids"][i]))
     return [coded["input_ids"][i] for i in order], [coded["token_type_ids"][i] for i in order]
 
 
 def flops(config: dict, lengths: list[int]) -> float:
-    """Multiplications and additions of the products for the tokens that are there, and of attention; as if nothing were left out."""
-    width, wide, layers = config["hidden_size"], config["intermediate_size"], config["num_hidden_layers"]
+    """Multiplications and additions of the products for the tokens that are there, and of
+    attention; as if nothing were left out."""
+    width, wide, layers = config["hidden_size"], config["intermediate_size"], config[
+        "num_hidden_layers"]
     tokens = sum(lengths)
     products = 2 * tokens * (4 * width * width + 2 * width * wide)
     attention = sum(4 * n * n * width for n in lengths)
@@ -47,7 +51,8 @@ def flops(config: dict, lengths: list[int]) -> float:
 
 def output(*command: object, **environment: str) -> str:
     done = subprocess.run(
-        [str(c) for c in command], env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [str(c) for c in command], env={**os.environ, **environment}, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True
     )
     if done.returncode != 0:
         return ""
@@ -88,7 +93,8 @@ def main() -> None:
         speed = (before + product_speed(a.build, dtype)) / 2
         whole = ours["load"] + ours["run"]
         share = work_done / whole / 1e9 / speed
-        print(f"ours {dtype}: {json.dumps(ours)} products {speed:.0f} GFLOP/s, load and run {100 * share:.0f} % of that")
+        print(f"ours {dtype}: {json.dumps(ours)} products {speed:.0f} GFLOP/s, load and run "
+              f"{100 * share:.0f} % of that")
     for kind in a.kinds.split(",") if a.peers else ():
         line = output(a.peers, HERE / "encoder_peer.py", kind, a.model, file, work)
         began = time.monotonic()
@@ -99,8 +105,10 @@ def main() -> None:
             for count in (1, 8, 64):
                 one = numpy.random.default_rng(0).integers(0, 1000, (count, length)).tolist()
                 write_ids(work / "some.ids", one, [[0] * length] * count)
-                line = output(bench, a.model, work / "some.ids", "f32", 2, 5 if count * length < 4096 else 1)
-                print(f"length {length}, sequences {count}: {json.loads(line)['tokens_per_second']:.0f} tokens/s", flush=True)
+                line = output(bench, a.model, work / "some.ids", "f32", 2,
+                              5 if count * length < 4096 else 1)
+                print(f"length {length}, sequences {count}: "
+                      f"{json.loads(line)['tokens_per_second']:.0f} tokens/s", flush=True)
 
 
 main()

@@ -1,8 +1,12 @@
-"""A peer: the encoder as others compute it, on the same token ids. encoder_peer.py KIND MODEL IDS WORK [--once]
+"""A peer: the encoder as others compute it, on the same token ids. encoder_peer.py KIND MODEL
+IDS WORK [--once]
 
-KIND: single (torch, one sequence at a time: the pipeline's default), batches (torch, sorted, padded batches of 8), bf16 (the same in bfloat16),
-onnx (onnxruntime, such batches; needs the package onnx to convert), ct2-float32, ct2-int8 (CTranslate2, such batches; its encoder without the head). Two threads. Prints JSON:
-seconds of a run (after one to warm up, without --once), seconds of loading, peak resident MB. WORK keeps converted models.
+KIND: single (torch, one sequence at a time: the pipeline's default), batches (torch, sorted,
+padded batches of 8), bf16 (the same in bfloat16),
+onnx (onnxruntime, such batches; needs the package onnx to convert), ct2-float32, ct2-int8
+(CTranslate2, such batches; its encoder without the head). Two threads. Prints JSON: seconds of a
+run (after one to warm up, without --once), seconds of loading, peak resident MB. WORK keeps
+converted models.
 """
 
 import json
@@ -37,7 +41,8 @@ def batches(size):
         longest = max(len(ids) for ids, _ in some)
         ids, types, mask = (numpy.zeros((len(some), longest), numpy.int64) for _ in range(3))
         for row, (sequence, kinds) in enumerate(some):
-            ids[row, : len(sequence)], types[row, : len(sequence)], mask[row, : len(sequence)] = sequence, kinds, 1
+            ids[row, : len(sequence)], types[row, : len(sequence)], mask[row,
+                    : len(sequence)] = sequence, kinds, 1
         yield ids, types, mask
 
 
@@ -68,7 +73,8 @@ def onnx_run():
         import torch
         from transformers import AutoModelForSequenceClassification
 
-        model = AutoModelForSequenceClassification.from_pretrained(MODEL, dtype=torch.float32).eval()
+        model = AutoModelForSequenceClassification.from_pretrained(MODEL,
+                dtype=torch.float32).eval()
         example = tuple(torch.from_numpy(a) for a in next(batches(8)))
         names = ["input_ids", "token_type_ids", "attention_mask"]
         axes = {name: {0: "batch", 1: "length"} for name in names}
@@ -99,14 +105,16 @@ def ct2_run(kind):
         # Gone from transformers 5; CTranslate2 4.8's converter asks for it.
         BertConfig.position_embedding_type = "absolute"
         ctranslate2.converters.TransformersConverter(MODEL).convert(str(folder))
-    encoder = ctranslate2.Encoder(str(folder), compute_type=kind, inter_threads=1, intra_threads=THREADS)
+    encoder = ctranslate2.Encoder(str(folder), compute_type=kind, inter_threads=1,
+                                  intra_threads=THREADS)
 
     def run():
         every = sequences()
         for i in range(0, len(every), 8):
             some = every[i : i + 8]
             encoder.forward_batch(
-                [ids.tolist() for ids, _ in some], token_type_ids=[types.tolist() for _, types in some]
+                [ids.tolist() for ids, _ in some],
+                token_type_ids=[types.tolist() for _, types in some]
             )
 
     return run

@@ -1,6 +1,7 @@
 """How long a data set of QQP's size takes to load, in each form, and pyarrow for Parquet: medians.
 
-    bench/glue.py LIBRARY FOLDER [RUNS]      needs pyarrow; writes the files into FOLDER, about 250 MB
+    bench/glue.py LIBRARY FOLDER [RUNS]      needs pyarrow; writes the files into FOLDER, about
+    250 MB
 """
 
 import ctypes
@@ -15,24 +16,29 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-LIBRARY, FOLDER, RUNS = ctypes.CDLL(str(Path(sys.argv[1]).resolve())), Path(sys.argv[2]), int((sys.argv + [7])[3])
+LIBRARY, FOLDER, RUNS = ctypes.CDLL(str(Path(sys.argv[1]).resolve())), Path(sys.argv[2]), int((
+    sys.argv + [7])[3])
 LIBRARY.mc_glue_task_find.restype = ctypes.c_void_p
-LIBRARY.mc_glue_load.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_void_p]
+LIBRARY.mc_glue_load.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p,
+                                 ctypes.c_void_p]
 LIBRARY.mc_glue_count.argtypes = LIBRARY.mc_glue_data_free.argtypes = [ctypes.c_void_p]
 ROWS = 400_000
 
 
 def write_files() -> None:
     draw = random.Random(1)
-    words = ["".join(draw.choices("abcdefghijklmnopqrstuvwxyz", k=draw.randint(2, 9))) for _ in range(20000)]
+    words = ["".join(draw.choices("abcdefghijklmnopqrstuvwxyz", k=draw.randint(2, 9)))
+             for _ in range(20000)]
     question = lambda: " ".join(draw.choices(words, k=draw.randint(5, 16))) + "?"
     rows = [(question(), question(), draw.randint(0, 1), i) for i in range(ROWS)]
     names = ["question1", "question2", "label", "idx"]
     table = pa.table(dict(zip(names, map(list, zip(*rows)))))
     for codec in ["none", "snappy", "gzip", "zstd"]:
         pq.write_table(table, FOLDER / f"{codec}.parquet", compression=codec)
-    with open(FOLDER / "x.tsv", "w") as tsv, open(FOLDER / "x.csv", "w") as comma, open(FOLDER / "x.jsonl", "w") as lines:
-        tsv.write("\t".join(names) + "\n" + "".join("\t".join(map(str, row)) + "\n" for row in rows))
+    with open(FOLDER / "x.tsv", "w") as tsv, open(FOLDER / "x.csv", "w") as comma, open(FOLDER
+            / "x.jsonl", "w") as lines:
+        tsv.write("\t".join(names) + "\n" + "".join("\t".join(map(str, row)) + "\n"
+                                                    for row in rows))
         csv.writer(comma, quoting=csv.QUOTE_NONNUMERIC).writerows([names, *rows])
         lines.writelines(json.dumps(dict(zip(names, row))) + "\n" for row in rows)
 

@@ -1,12 +1,15 @@
-"""How the cost of a merge grows: with the number of models, their size, the threads; and what cold files cost.
+"""How the cost of a merge grows: with the number of models, their size, the threads; and what
+cold files cost.
 
 growth.py BUILD_DIR FOLDER inputs                          makes the checkpoints
-growth.py BUILD_DIR FOLDER models|sizes|threads|cold [RUNS]    measures; prints a table, adds to FOLDER/growth.json
+growth.py BUILD_DIR FOLDER models|sizes|threads|cold [RUNS]    measures; prints a table, adds to
+FOLDER/growth.json
 growth.py BUILD_DIR FOLDER plot SVG                            draws what was measured
 
-Checkpoints are f32 and random, 16 GB in all; what is missing is made. Needs numpy; matplotlib for the plot. The
-floor is reading the inputs once and writing the output on one thread (floor.c). Medians of RUNS runs (3); memory is
-the largest. `cold` drops the page cache before each run, which needs root.
+Checkpoints are f32 and random, 16 GB in all; what is missing is made. Needs numpy; matplotlib
+for the plot. The floor is reading the inputs once and writing the output on one thread
+(floor.c). Medians of RUNS runs (3); memory is the largest. `cold` drops the page cache before
+each run, which needs root.
 """
 
 import json
@@ -36,9 +39,11 @@ def model(index: int, size_mb: int) -> str:
     if (folder / "model.safetensors").exists():
         return str(folder)
     elements = size_mb * MB // 4
-    shapes = {f"layer.{at // CHUNK:04}.weight": (min(CHUNK, elements - at),) for at in range(0, elements, CHUNK)}
+    shapes = {f"layer.{at // CHUNK:04}.weight": (min(CHUNK, elements - at),)
+              for at in range(0, elements, CHUNK)}
     own = np.random.default_rng(1).standard_normal(CHUNK, np.float32) * np.float32(0.02)
-    own += np.random.default_rng(1000 + index).standard_normal(CHUNK, np.float32) * np.float32(0.002)
+    own += np.random.default_rng(1000 + index).standard_normal(CHUNK,
+                                                               np.float32) * np.float32(0.002)
     checkpoint.write(folder / "model.safetensors", "F32", shapes,
                      lambda name, count: np.roll(own, 977 * int(name.split(".")[1]))[:count])
     return str(folder)
@@ -53,11 +58,13 @@ def drop_caches() -> None:
     Path("/proc/sys/vm/drop_caches").write_text("3")
 
 
-def measure(label: str, models: list[str], base: str | None, method: str, extra: list[str], cold: bool = False) -> dict[str, float]:
+def measure(label: str, models: list[str], base: str | None, method: str, extra: list[str],
+            cold: bool = False) -> dict[str, float]:
     out = FOLDER / "out"
     inputs = models + [base] * (base is not None)
     size = os.path.getsize(weights(inputs)[0])
-    ours = [str(BUILD / "mergecraft"), "merge", method, *models, "-o", str(out), "-q", "--no-sync", *extra]
+    ours = [str(BUILD / "mergecraft"), "merge", method, *models, "-o", str(out), "-q", "--no-sync",
+            *extra]
     ours += ["--base", base] if base else []
     floor = [str(BUILD / "bench" / "floor"), str(out), str(size), *weights(inputs)]
     costs: dict[str, list[Cost]] = {"ours": [], "floor": []}
@@ -68,10 +75,14 @@ def measure(label: str, models: list[str], base: str | None, method: str, extra:
             costs[name].append(run(command, out, 0.05))
     run(["/bin/true"], out)  # removes it
     seconds = {name: statistics.median(c.seconds for c in found) for name, found in costs.items()}
-    result = {"input_mb": size * len(inputs) / MB, "floor": seconds["floor"], "ours": seconds["ours"],
-              "resident_mb": max(c.resident for c in costs["ours"]) / MB, "private_mb": max(c.private for c in costs["ours"]) / MB}
-    row([label, method, f"{result['input_mb']:.0f}", f"{result['floor']:.3f}", f"{result['ours']:.3f}",
-         f"{result['ours'] / result['floor']:.2f}", f"{result['resident_mb']:.0f}", f"{result['private_mb']:.0f}"])
+    result = {"input_mb": size * len(inputs) / MB, "floor": seconds["floor"],
+              "ours": seconds["ours"],
+              "resident_mb": max(c.resident for c in costs["ours"]) / MB,
+              "private_mb": max(c.private for c in costs["ours"]) / MB}
+    row([label, method, f"{result['input_mb']:.0f}", f"{result['floor']:.3f}",
+         f"{result['ours']:.3f}",
+         f"{result['ours'] / result['floor']:.2f}", f"{result['resident_mb']:.0f}",
+         f"{result['private_mb']:.0f}"])
     return result
 
 
@@ -86,7 +97,9 @@ def by_models() -> None:
     base = model(0, 32)
     all_of_them = [model(i + 1, 32) for i in range(max(MODELS))]
     for method in ("soup", "median", "ties"):
-        keep("models", method, {n: measure(f"{n} models", all_of_them[:n], base if method == "ties" else None, method, [])
+        keep("models", method,
+             {n: measure(f"{n} models", all_of_them[:n], base if method == "ties" else None, method,
+                         [])
                                 for n in MODELS})
 
 
@@ -103,7 +116,8 @@ def by_size() -> None:
 def by_threads() -> None:
     base, models = model(0, 256), [model(i, 256) for i in (1, 2, 3)]
     for method in ("median", "ties", "dare"):
-        keep("threads", method, {n: measure(f"{n} threads", models, None if method == "median" else base, method,
+        keep("threads", method,
+             {n: measure(f"{n} threads", models, None if method == "median" else base, method,
                                             ["--threads", str(n)]) for n in THREADS})
 
 
@@ -123,14 +137,16 @@ def plot(target: Path) -> None:
     plt.rcParams["svg.fonttype"] = "none"
     plt.rcParams["svg.hashsalt"] = "mergecraft"
     found = json.loads((FOLDER / "growth.json").read_text())
-    titles = {"models": "models of 32 MB", "sizes": "MB a model, two models", "threads": "threads, models of 256 MB"}
+    titles = {"models": "models of 32 MB", "sizes": "MB a model, two models",
+              "threads": "threads, models of 256 MB"}
     figure, axes = plt.subplots(1, 3, figsize=(11, 3.4))
     for axis, (name, title) in zip(axes, titles.items()):
         for method, points in found.get(name, {}).items():
             x = [int(n) for n in points]
             axis.plot(x, [p["ours"] for p in points.values()], "o-", label=method, markersize=3)
         method, points = next(iter(found[name].items()))
-        axis.plot([int(n) for n in points], [p["floor"] for p in points.values()], "k:", label=f"floor of {method}")
+        axis.plot([int(n) for n in points], [p["floor"] for p in points.values()], "k:",
+                  label=f"floor of {method}")
         axis.set_xscale("log", base=10 if name == "sizes" else 2)
         axis.set_yscale("log")
         axis.set_xlabel(title)
@@ -146,11 +162,13 @@ def main() -> None:
         return
     FOLDER.mkdir(parents=True, exist_ok=True)
     if WHAT == "inputs":
-        for size, count in {32: max(MODELS) + 1, 256: 4, **{size: 2 for size in SIZES if size != 256}}.items():
+        for size, count in {32: max(MODELS) + 1, 256: 4,
+                            **{size: 2 for size in SIZES if size != 256}}.items():
             for index in range(count):
                 model(index, size)
         return
-    table(["what", "method", "input MB", "floor s", "ours s", "× floor", "resident MB", "private MB"])
+    table(["what", "method", "input MB", "floor s", "ours s", "× floor", "resident MB",
+           "private MB"])
     {"models": by_models, "sizes": by_size, "threads": by_threads, "cold": cold}[WHAT]()
 
 

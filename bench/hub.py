@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""How fast a file comes from a Hub on the loopback interface: `mergecraft download`, which checks its sha256, against `curl -o`.
+"""How fast a file comes from a Hub on the loopback interface: `mergecraft download`, which
+checks its sha256, against `curl -o`.
 
-hub.py MERGECRAFT DIR [--gigabytes 1] [--runs 5]     DIR: a folder on a file system with room for twice the file
+hub.py MERGECRAFT DIR [--gigabytes 1] [--runs 5]     DIR: a folder on a file system with room for
+twice the file
 """
 
 import argparse
@@ -43,7 +45,8 @@ def main() -> None:
                 out.write(os.urandom(min(1 << 20, size - begin)))
     # A process of its own, so that server and client each have a processor.
     server = subprocess.Popen(
-        [sys.executable, str(Path(__file__).resolve().parent.parent / "tests/hub/server.py"), "--root", str(root), "--until-eof"],
+        [sys.executable, str(Path(__file__).resolve().parent.parent / "tests/hub/server.py"),
+         "--root", str(root), "--until-eof"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     endpoint = server.stdout.readline().strip()
     env = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(home)}
@@ -62,8 +65,10 @@ def main() -> None:
     server.communicate("")
     shutil.rmtree(home, ignore_errors=True)
     ratio = statistics.median(b / a for a, b in zip(ours, theirs))
-    print(f"mergecraft download {size / statistics.median(ours) / 1e9:.2f} GB/s, curl -o {size / statistics.median(theirs) / 1e9:.2f} GB/s, "
-          f"ratio {ratio:.2f} (median of {options.runs}), largest resident memory {memory / 1000:.0f} MB")
+    print(f"mergecraft download {size / statistics.median(ours) / 1e9:.2f} GB/s, curl -o "
+          f"{size / statistics.median(theirs) / 1e9:.2f} GB/s, "
+          f"ratio {ratio:.2f} (median of {options.runs}), largest resident memory "
+          f"{memory / 1000:.0f} MB")
 
 
 main()

@@ -1,12 +1,14 @@
 """Measures LoRA merging, extraction and baking against PEFT and mergekit-extract-lora.
 
-    python bench/lora.py [--blocks 1] [--adapters 8] [--rank 16] [--work DIR] [--only bake,svd,extract]
+    python bench/lora.py [--blocks 1] [--adapters 8] [--rank 16] [--work DIR] [--only
+    bake,svd,extract]
 
 Shapes are those of Llama 3.2 1B (hidden 2048, intermediate 8192, 8 of 32 heads for keys and values)
-with `--blocks` blocks and a vocabulary of 2,000: the matrices of a block are what counts. Weights are
-random, bfloat16. Every row is two whole processes on the same files, one after the other, ours
-three times (the fastest counts); the floor of baking copies the base (bench/floor). PEFT's svd and
-mergekit-extract-lora decompose every matrix in full, at some seven seconds per 2048 × 8192.
+with `--blocks` blocks and a vocabulary of 2,000: the matrices of a block are what counts.
+Weights are random, bfloat16. Every row is two whole processes on the same files, one after the
+other, ours three times (the fastest counts); the floor of baking copies the base (bench/floor).
+PEFT's svd and mergekit-extract-lora decompose every matrix in full, at some seven seconds per
+2048 × 8192.
 """
 
 import argparse

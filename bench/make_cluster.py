@@ -3,8 +3,8 @@
 make_cluster.py DIR deepseek-v3|llama-405b|qwen3-235b [COUNT]
 
 Writes COUNT models (4) of bf16 tensors in shards of 5 GB. Only the headers are written: the rest of
-each file is a hole, so 671 billion parameters take some megabytes of disk. Where models lie already,
-they stay.
+each file is a hole, so 671 billion parameters take some megabytes of disk. Where models lie
+already, they stay.
 """
 
 import json
@@ -35,7 +35,8 @@ def deepseek_v3() -> dict[str, tuple[int, ...]]:
     for block in range(61):
         at = f"model.layers.{block}"
         low = f"{at}.self_attn"
-        shapes |= {f"{low}.q_a_proj.weight": (1536, hidden), f"{low}.q_b_proj.weight": (24576, 1536),
+        shapes |= {f"{low}.q_a_proj.weight": (1536, hidden),
+                   f"{low}.q_b_proj.weight": (24576, 1536),
                    f"{low}.kv_a_proj_with_mqa.weight": (576, hidden),
                    f"{low}.kv_b_proj.weight": (32768, 512), f"{low}.o_proj.weight": (hidden, 16384)}
         if block < 3:
@@ -52,7 +53,8 @@ def llama_405b() -> dict[str, tuple[int, ...]]:
     hidden, shapes = 16384, {}
     for block in range(126):
         at = f"model.layers.{block}"
-        shapes |= attention(f"{at}.self_attn", hidden, 16384, 1024) | mlp(f"{at}.mlp", hidden, 53248)
+        shapes |= attention(f"{at}.self_attn", hidden, 16384, 1024) | mlp(f"{at}.mlp", hidden,
+                53248)
         for norm in ("input_layernorm", "post_attention_layernorm"):
             shapes[f"{at}.{norm}.weight"] = (hidden,)
     return shapes | ends(128256, hidden)

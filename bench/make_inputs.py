@@ -1,6 +1,7 @@
 """Checkpoints for the benchmarks: random weights in the shapes of real models.
 
-make_inputs.py DIR bert [COUNT]    bert-0 … : BERT-base, f32, 419 MB each (bert-0 serves as the base)
+make_inputs.py DIR bert [COUNT]    bert-0 … : BERT-base, f32, 419 MB each (bert-0 serves as the
+base)
 make_inputs.py DIR llama [COUNT]   llama-0 … : Llama 3.2 1B, bf16, 2.5 GB each
 
 Needs numpy. What is there already stays.
@@ -41,7 +42,8 @@ def llama_shapes() -> dict[str, tuple[int, ...]]:
     shapes = {"model.embed_tokens.weight": (128256, 2048), "model.norm.weight": (2048,)}
     parts = {"self_attn.q_proj": (2048, 2048), "self_attn.k_proj": (512, 2048),
              "self_attn.v_proj": (512, 2048), "self_attn.o_proj": (2048, 2048),
-             "mlp.gate_proj": (8192, 2048), "mlp.up_proj": (8192, 2048), "mlp.down_proj": (2048, 8192)}
+             "mlp.gate_proj": (8192, 2048), "mlp.up_proj": (8192, 2048),
+             "mlp.down_proj": (2048, 8192)}
     for layer in range(16):
         at = f"model.layers.{layer}."
         for name, shape in parts.items():
@@ -62,7 +64,8 @@ KINDS = {
 
 
 def make(folder: Path, kind: str, index: int) -> None:
-    """A model near the common ancestor: N(0, .02) shared by all, and a small difference of its own."""
+    """A model near the common ancestor: N(0, .02) shared by all, and a small difference of its
+    own."""
     shapes, dtype, config = KINDS[kind]
     common, own = np.random.default_rng(1), np.random.default_rng(1000 + index)
 

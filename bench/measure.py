@@ -1,4 +1,5 @@
-"""Runs one process at a time and says what it took: seconds, and the most resident and private memory."""
+"""Runs one process at a time and says what it took: seconds, and the most resident and private
+memory."""
 
 import os
 import shutil
@@ -20,11 +21,14 @@ def private_bytes(pid: int) -> int:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except OSError:  # it has ended
         return 0
-    return sum(int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("Private_"))
+    return sum(int(line.split()[1]) * 1024 for line in text.splitlines()
+               if line.startswith("Private_"))
 
 
-def run(command: list[str], out: Path, sample: float = 0.1, environment: dict[str, str] | None = None) -> Cost:
-    """One process that writes the folder or file `out`, which is removed first. `sample`: seconds between looks at its memory."""
+def run(command: list[str], out: Path, sample: float = 0.1,
+        environment: dict[str, str] | None = None) -> Cost:
+    """One process that writes the folder or file `out`, which is removed first. `sample`:
+    seconds between looks at its memory."""
     if out.is_dir():
         shutil.rmtree(out)
     out.unlink(missing_ok=True)

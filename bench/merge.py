@@ -1,13 +1,15 @@
 """How fast merges are: against reading the inputs and writing the output, and against other tools.
 
-merge.py BUILD_DIR INPUTS KIND [RUNS] [--methods A,B] [--no-peer] [--mergekit PYTHON] [--peer-runs N]
+merge.py BUILD_DIR INPUTS KIND [RUNS] [--methods A,B] [--no-peer] [--mergekit PYTHON]
+[--peer-runs N]
 
-INPUTS: the folder that make_inputs.py filled. KIND: bert (five f32 models, the peer is the same formula in torch, peer.py) or
-llama (three bf16 models of 1.2 billion parameters, the peer is mergekit, run by the Python that has it). Whole
-processes, files in the page cache, in turn (floor, ours, ours synced, peer) so that the machine's moods meet all of them; after a
-peer, which may have pushed the files out of the page cache, the floor is run once more without being timed;
-medians of RUNS runs (of N for the peer), ratios between them, the most resident memory, and for mergekit, which maps its
-inputs, the most private memory.
+INPUTS: the folder that make_inputs.py filled. KIND: bert (five f32 models, the peer is the same
+formula in torch, peer.py) or llama (three bf16 models of 1.2 billion parameters, the peer is
+mergekit, run by the Python that has it). Whole processes, files in the page cache, in turn
+(floor, ours, ours synced, peer) so that the machine's moods meet all of them; after a peer,
+which may have pushed the files out of the page cache, the floor is run once more without being
+timed; medians of RUNS runs (of N for the peer), ratios between them, the most resident memory,
+and for mergekit, which maps its inputs, the most private memory.
 """
 
 import argparse
@@ -68,12 +70,14 @@ def mergekit_config(options: argparse.Namespace, method: str, base: str, models:
     return path
 
 
-def peer_command(options: argparse.Namespace, method: str, out: Path, base: str, models: list[str]) -> list[str] | None:
+def peer_command(options: argparse.Namespace, method: str, out: Path, base: str,
+                 models: list[str]) -> list[str] | None:
     if options.no_peer:
         return None
     if options.kind == "llama" and options.mergekit:
         tool = str(Path(options.mergekit).parent / "mergekit-yaml")
-        return [tool, str(mergekit_config(options, method, base, models)), str(out), "--no-copy-tokenizer"]
+        return [tool, str(mergekit_config(options, method, base, models)), str(out),
+                "--no-copy-tokenizer"]
     if options.kind == "bert" and method in TORCH and find_spec("torch"):
         return [sys.executable, str(HERE / "peer.py"), method, str(out), base, *models]
     return None
@@ -83,10 +87,12 @@ def commands(options: argparse.Namespace, method: str, out: Path) -> dict[str, l
     models, base = models_of(options, method), str(options.inputs / f"{options.kind}-0")
     files = [f"{m}/model.safetensors" for m in models + [base] * (method in NEEDS_BASE)]
     settings = SETTINGS.get(method, []) if options.kind == "llama" else []
-    ours = [str(options.build / "mergecraft"), "merge", method, *models, "-o", str(out), "-q", *settings]
+    ours = [str(options.build / "mergecraft"), "merge", method, *models, "-o", str(out), "-q",
+            *settings]
     ours += ["--base", base] if method in NEEDS_BASE else []
     all_of_them = {
-        "floor": [str(options.build / "bench" / "floor"), str(out), str(os.path.getsize(files[0])), *files],
+        "floor": [str(options.build / "bench" / "floor"), str(out), str(os.path.getsize(files[0])),
+                  *files],
         "ours": [*ours, "--no-sync"],
         "synced": ours,
         "peer": peer_command(options, method, out, base, models),
@@ -109,7 +115,8 @@ def measure(options: argparse.Namespace, method: str) -> None:
     private = {name: max(c.private for c in found) / 1e6 for name, found in costs.items()}
     ours, floor, peer = seconds["ours"], seconds["floor"], seconds.get("peer")
     row([method, f"{floor:.2f}", f"{ours:.2f}", f"{ours / floor:.2f}", f"{seconds['synced']:.2f}",
-         f"{peer:.1f}" if peer else "–", f"{peer / ours:.1f}" if peer else "–", f"{resident['ours']:.0f}",
+         f"{peer:.1f}" if peer else "–", f"{peer / ours:.1f}" if peer else "–",
+         f"{resident['ours']:.0f}",
          f"{resident['peer']:.0f}, {private['peer']:.0f}" if peer else "–"])
     if out.is_dir():
         shutil.rmtree(out)
@@ -119,7 +126,8 @@ def measure(options: argparse.Namespace, method: str) -> None:
 def main() -> None:
     options = arguments()
     peer = "torch" if options.kind == "bert" else "mergekit"
-    table(["method", "floor s", "ours s", "× floor", "ours, synced s", f"{peer} s", f"{peer} / ours", "ours MB",
+    table(["method", "floor s", "ours s", "× floor", "ours, synced s", f"{peer} s",
+           f"{peer} / ours", "ours MB",
            f"{peer} MB resident, private"])
     for method in options.methods or METHODS[options.kind]:
         measure(options, method)

@@ -1,8 +1,9 @@
 """Speed of statistics and of RegMean beside torch: observe.py MERGECRAFT RTE_PARQUET [SHAPE]
 
 A BERT of random weights and BERT-base's shapes (SHAPE: layers x hidden, default 12x768). Prints
-CPU seconds on one thread, which other processes disturb little, of: the exact Fisher information, in torch one example at a time with two backward passes;
-Gram matrices of RTE pairs beside the forward pass of the same build; the solves of RegMean.
+CPU seconds on one thread, which other processes disturb little, of: the exact Fisher
+information, in torch one example at a time with two backward passes; Gram matrices of RTE pairs
+beside the forward pass of the same build; the solves of RegMean.
 """
 import os
 import pathlib

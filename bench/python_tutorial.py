@@ -1,14 +1,18 @@
-"""The tutorial's median of five BERT-base models on RTE, from ids to accuracy: the plain Python way beside mergecraft.
+"""The tutorial's median of five BERT-base models on RTE, from ids to accuracy: the plain Python
+way beside mergecraft.
 
 python_tutorial.py DIR TOKENIZER RTE [ROUNDS]
-    DIR: where five models are made if they are not there (2.2 GB); TOKENIZER: a folder with the tokenizer of bert-base-uncased;
-    RTE: a file or folder with RTE's validation split
+    DIR: where five models are made if they are not there (2.2 GB); TOKENIZER: a folder with the
+    tokenizer of bert-base-uncased; RTE: a file or folder with RTE's validation split
 
-Each way runs in a process of its own, in turn; times begin after the imports. Memory is the peak of the process: of what is resident,
-and of what is anonymous, that is without pages of mapped files, which the system can drop (sampled).
-    plain    transformers pipelines loaded one by one, torch per layer, the merged pipeline called on every pair
-    ours     the tutorial's cells: @dict_map, @model_merge, evaluate_glue_pipeline; with dtype='bf16' as well
-    folders  merge and save: plain loading, torch, save_pretrained; the tutorial's median to_folder; the built-in median
+Each way runs in a process of its own, in turn; times begin after the imports. Memory is the peak
+of the process: of what is resident, and of what is anonymous, that is without pages of mapped
+files, which the system can drop (sampled).
+    plain    transformers pipelines loaded one by one, torch per layer, the merged pipeline
+    called on every pair
+    ours     the tutorial's cells: @dict_map, @model_merge, evaluate_glue_pipeline; with
+    dtype='bf16' as well folders  merge and save: plain loading, torch, save_pretrained; the
+    tutorial's median to_folder; the built-in median
 """
 
 import json
@@ -46,7 +50,8 @@ def median_plainly(paths):
     pipelines = [pipeline("text-classification", model=path, device="cpu") for path in paths]
     layers = [dict(one.model.named_parameters()) for one in pipelines]
     with torch.no_grad():
-        merged = {n: torch.median(torch.stack([one[n] for one in layers]), dim=0).values for n in layers[0]}
+        merged = {n: torch.median(torch.stack([one[n] for one in layers]), dim=0).values
+                  for n in layers[0]}
     result = pipeline("text-classification", model=paths[-1], device="cpu")
     result.model.load_state_dict(merged, strict=False)
     return result
@@ -58,7 +63,8 @@ def accuracy_plainly(pipeline, rte):
 
     examples = _core.Glue("rte", "validation", rte).examples()
     right = sum(
-        (pipeline({"text": a, "text_pair": b})["label"] != "LABEL_0") == bool(label) for a, b, label in examples
+        (pipeline({"text": a, "text_pair": b})["label"] != "LABEL_0") == bool(label) for a, b,
+        label in examples
     )
     return right / len(examples)
 
@@ -95,7 +101,8 @@ def run(way: str, paths: list[str], rte: str, out: str) -> dict[str, float]:
         merged = median(paths, task="text-classification")
         result["merge"] = time.perf_counter() - start
         dtype = "bf16" if way.endswith("bf16") else "f32"
-        result["accuracy"] = evaluate_glue_pipeline(merged, "rte", data=rte, dtype=dtype)["accuracy"]
+        result["accuracy"] = evaluate_glue_pipeline(merged, "rte", data=rte,
+                                                    dtype=dtype)["accuracy"]
     elif way == "folder, own median":
         median.to_folder(paths, out, overwrite=True, sync=False)
     elif way == "folder, built-in median":
@@ -110,13 +117,15 @@ def anonymous_bytes(pid: int) -> int:
         text = Path(f"/proc/{pid}/status").read_text()
     except OSError:  # it has ended
         return 0
-    return sum(int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("RssAnon"))
+    return sum(int(line.split()[1]) * 1024 for line in text.splitlines()
+               if line.startswith("RssAnon"))
 
 
 def measured(arguments: list) -> dict[str, float]:
     """One way in a process of its own: what it says, and the most anonymous memory that it had."""
     command = [sys.executable, __file__, "--one", json.dumps(arguments)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                               text=True)
     peak, ended = 0, threading.Event()
 
     def watch() -> None:
@@ -134,7 +143,8 @@ def measured(arguments: list) -> dict[str, float]:
     return {**json.loads(output.splitlines()[-1]), "anonymous": peak / 1e6}
 
 
-WAYS = ("plain", "ours", "ours, bf16", "plain, to a folder", "folder, own median", "folder, built-in median")
+WAYS = ("plain", "ours", "ours, bf16", "plain, to a folder", "folder, own median",
+        "folder, built-in median")
 
 
 def main() -> None:
@@ -146,15 +156,19 @@ def main() -> None:
         for way in WAYS:
             found[way].append(measured([way, paths, rte, str(folder / "out")]))
             print(way, found[way][-1], file=sys.stderr, flush=True)
-    print("| way | seconds | of plain | merge s | peak MB | of plain | anonymous MB | of plain | accuracy |")
+    print("| way | seconds | of plain | merge s | peak MB | of plain | anonymous MB | of plain | "
+          "accuracy |")
     print("|---|---|---|---|---|---|---|---|---|")
     for way, runs in found.items():
         plain = found["plain, to a folder" if "folder" in way else "plain"]
         middle = {key: statistics.median(one[key] for one in runs) for key in runs[0]}
-        of_plain = {key: middle[key] / statistics.median(one[key] for one in plain) for key in ("seconds", "MB", "anonymous")}
+        of_plain = {key: middle[key] / statistics.median(one[key] for one in plain)
+                    for key in ("seconds", "MB", "anonymous")}
         print(
-            f"| {way} | {middle['seconds']:.2f} | {of_plain['seconds']:.3f} | {middle.get('merge', 0):.2f} | {middle['MB']:.0f} | "
-            f"{of_plain['MB']:.2f} | {middle['anonymous']:.0f} | {of_plain['anonymous']:.2f} | {middle.get('accuracy', 0):.4f} |"
+            f"| {way} | {middle['seconds']:.2f} | {of_plain['seconds']:.3f} | "
+            f"{middle.get('merge', 0):.2f} | {middle['MB']:.0f} | "
+            f"{of_plain['MB']:.2f} | {middle['anonymous']:.0f} | {of_plain['anonymous']:.2f} | "
+            f"{middle.get('accuracy', 0):.4f} |"
         )
 
 

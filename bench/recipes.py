@@ -53,7 +53,8 @@ def recipe_of(inputs: Path, method: str) -> dict[str, object]:
     recipe: dict[str, object] = {
         "merge_method": method, "dtype": "float32", "out_dtype": "bfloat16",
         "parameters": {name: value for name, value in parameters.items() if name not in PER_MODEL},
-        "models": [{"model": str(inputs / f"llama-{i}"), "parameters": own} for i in range(1, count + 1)]}
+        "models": [{"model": str(inputs / f"llama-{i}"), "parameters": own}
+                   for i in range(1, count + 1)]}
     if based:
         recipe["base_model"] = str(inputs / "llama-0")
     return recipe
@@ -68,10 +69,13 @@ def measure(options: argparse.Namespace, method: str) -> None:
     out, path = options.inputs / "out", options.inputs / "recipe.yml"
     path.write_text(json.dumps(recipe_of(options.inputs, method)))  # YAML is a superset of JSON
     _, count, based = METHODS[method]
-    files = [str(options.inputs / f"llama-{i}/model.safetensors") for i in range(0 if based else 1, count + 1)]
+    files = [str(options.inputs / f"llama-{i}/model.safetensors")
+             for i in range(0 if based else 1, count + 1)]
     commands = {
-        "floor": [str(options.build / "bench/floor"), str(out), str(os.path.getsize(files[0])), *files],
-        "ours": [str(options.build / "mergecraft"), "merge", str(path), "-o", str(out), "-q", "--no-sync"]}
+        "floor": [str(options.build / "bench/floor"), str(out), str(os.path.getsize(files[0])),
+                  *files],
+        "ours": [str(options.build / "mergecraft"), "merge", str(path), "-o", str(out), "-q",
+                 "--no-sync"]}
     seconds: dict[str, list[float]] = {"floor": [], "ours": []}
     resident = 0
     for _ in range(options.runs):

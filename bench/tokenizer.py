@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Compares the speed of bench_tokenizer with the tokenizers package, on one thread, in processor time.
+"""Compares the speed of bench_tokenizer with the tokenizers package, on one thread, in processor
+time.
 
     tokenizer.py BUILD DATA_DIR FOLDER...    DATA_DIR: with glue/rte; FOLDERs: with a tokenizer.json
 """
@@ -19,7 +20,8 @@ RUNS = 5
 
 def pairs(data):
     for name in ("train", "validation"):
-        table = pyarrow.parquet.read_table(os.path.join(data, f"glue/rte/{name}.parquet")).to_pydict()
+        table = pyarrow.parquet.read_table(os.path.join(data,
+                                                        f"glue/rte/{name}.parquet")).to_pydict()
         yield from zip(table["sentence1"], table["sentence2"])
 
 
@@ -48,16 +50,20 @@ def main():
             for _ in range(RUNS):
                 for name, way in ways.items():
                     theirs[name].append(timed(way))
-                lines = subprocess.run([os.path.join(build, "bench/bench_tokenizer"), folder, file.name, "10"],
-                                       capture_output=True, text=True, check=True).stdout.split("\n")
+                lines = subprocess.run([os.path.join(build, "bench/bench_tokenizer"), folder,
+                                        file.name, "10"],
+                                       capture_output=True, text=True,
+                                       check=True).stdout.split("\n")
                 seconds = [float(line.split()[0]) for line in lines if line]
                 first.append(seconds[0])
                 ours += seconds[1:]
             best = statistics.median(ours)
-            print(f"{folder}: {len(texts)} pairs, {size / 1e6:.2f} MB; ours {1e3 * best:.2f} ms ({size / best / 1e6:.0f} MB/s), "
+            print(f"{folder}: {len(texts)} pairs, {size / 1e6:.2f} MB; ours {1e3 * best:.2f} ms "
+                  f"({size / best / 1e6:.0f} MB/s), "
                   f"first time {1e3 * statistics.median(first):.2f} ms")
             for name, seconds in theirs.items():
-                print(f"  {name}: {1e3 * statistics.median(seconds):.1f} ms, {statistics.median(seconds) / best:.1f} times ours")
+                print(f"  {name}: {1e3 * statistics.median(seconds):.1f} ms, "
+                      f"{statistics.median(seconds) / best:.1f} times ours")
 
 
 main()

@@ -4,7 +4,8 @@
     python3 -m venv .venv && .venv/bin/pip install tokenizers==0.23.3
     .venv/bin/python tools/make_unicode.py
 
-Each property is found by asking the package about each code point, because its parts bring Unicode tables of different ages.
+Each property is found by asking the package about each code point, because its parts bring
+Unicode tables of different ages.
 """
 import os
 import sys
@@ -15,13 +16,15 @@ from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizer
 
 VERSION = "0.23.3"
 BLOCK = 64  # MC_UNICODE_BLOCK
-FLAGS = ("DROPPED", "BLANK", "SPACE", "PUNCTUATION", "CHINESE", "LETTER", "NUMBER", "WORD", "NONSPACING", "STRIPPED", "LOWERED")
+FLAGS = ("DROPPED", "BLANK", "SPACE", "PUNCTUATION", "CHINESE", "LETTER", "NUMBER", "WORD",
+         "NONSPACING", "STRIPPED", "LOWERED")
 # Hangul syllables are decomposed by arithmetic.
 HANGUL = range(0xAC00, 0xD7A4)
 
 
 def bert(**chosen):
-    options = dict(clean_text=False, handle_chinese_chars=False, strip_accents=False, lowercase=False)
+    options = dict(clean_text=False, handle_chinese_chars=False, strip_accents=False,
+                   lowercase=False)
     return normalizers.BertNormalizer(**{**options, **chosen}).normalize_str
 
 
@@ -67,7 +70,8 @@ def examine(code):
     """(flags, combining class, stripped, lowered) of a code point."""
     c = chr(code)
     flags = set()
-    cleaned, spaced, stripped, decomposed, lowered = clean(c), chinese(c), strip(c), decompose(c), lower(c)
+    cleaned, spaced, stripped, decomposed, lowered = clean(c), chinese(c), strip(c), decompose(
+        c), lower(c)
     assert cleaned in ("", " ", c) and spaced in (c, f" {c} ")
     if cleaned == "":
         flags.add("DROPPED")
@@ -135,7 +139,8 @@ def mapping(name, pairs):
         starts.append(len(texts))
         texts += [ord(c) for c in text]
     starts.append(len(texts))
-    return [*array("uint32_t", f"{name}_codes", codes), *array("uint16_t", f"{name}_starts", starts),
+    return [*array("uint32_t", f"{name}_codes", codes),
+            *array("uint16_t", f"{name}_starts", starts),
             *array("uint32_t", f"{name}_texts", texts)]
 
 
@@ -156,17 +161,20 @@ def main():
             lowered.append((code, lower_to))
         size = len(chr(code).encode())
         final = len("".join(lower(c) for c in strip_to).encode())
-        growth = max(growth, (final + 2 * ("CHINESE" in flags)) / size, len(lower_to.encode()) / size)
+        growth = max(growth, (final + 2 * ("CHINESE" in flags)) / size,
+                     len(lower_to.encode()) / size)
     blocks, index = {}, []
     for start in range(0, len(classes), BLOCK):
         index.append(blocks.setdefault(tuple(classes[start:start + BLOCK]), len(blocks)))
     assert len(records) < 256 and len(blocks) < 65536 and growth <= 3
     out = [
         f"/* Written by tools/make_unicode.py from what tokenizers {VERSION} does: do not edit. */",
-        "#ifndef MC_TOKENIZER_UNICODE_TABLES_H", "#define MC_TOKENIZER_UNICODE_TABLES_H", "", "#include <stdint.h>", "",
+        "#ifndef MC_TOKENIZER_UNICODE_TABLES_H", "#define MC_TOKENIZER_UNICODE_TABLES_H", "",
+        "#include <stdint.h>", "",
         "/* clang-format off */", "",
         "/* Flags (MC_… of unicode.h) and canonical combining class of each record. */",
-        *array("uint16_t", "record_flags", (sum(1 << FLAGS.index(f) for f in flags) for flags, _ in records), True),
+        *array("uint16_t", "record_flags", (sum(1 << FLAGS.index(f) for f in flags) for flags,
+                                            _ in records), True),
         *array("uint8_t", "record_classes", (kind for _, kind in records), True),
         "/* The block of code points >> 6, and the records of the blocks. */",
         *array("uint16_t", "block_of", index, True),
@@ -176,7 +184,8 @@ def main():
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     with open(os.path.join(root, "src/tokenizer/unicode_tables.h"), "w", encoding="utf-8") as file:
         file.write("\n".join(out) + "\n")
-    print(f"{len(records)} records, {len(blocks)} blocks, {len(stripped)} stripped, {len(lowered)} lowered, growth {growth:.2f}")
+    print(f"{len(records)} records, {len(blocks)} blocks, {len(stripped)} stripped, {len(lowered)} "
+          f"lowered, growth {growth:.2f}")
 
 
 main()

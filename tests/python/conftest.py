@@ -1,4 +1,5 @@
-"""What the tests have in common. They run with torch and without: where it is missing, tensors are arrays of numpy."""
+"""What the tests have in common. They run with torch and without: where it is missing, tensors
+are arrays of numpy."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ HAS_TORCH = importlib.util.find_spec("torch") is not None
 HAS_TRANSFORMERS = HAS_TORCH and importlib.util.find_spec("transformers") is not None
 
 needs_torch = pytest.mark.skipif(not HAS_TORCH, reason="torch is not installed")
-needs_transformers = pytest.mark.skipif(not HAS_TRANSFORMERS, reason="transformers is not installed")
+needs_transformers = pytest.mark.skipif(not HAS_TRANSFORMERS,
+                                        reason="transformers is not installed")
 
 
 # What cannot be tested here, for want of torch or transformers, is no test here: nothing is
@@ -31,7 +33,8 @@ def pytest_collection_modifyitems(config, items):
     """Leaves out the tests whose conditions do not hold."""
     unfit = [item for item in items if any(mark.args[0] for mark in item.iter_markers("skipif"))]
     if not HAS_TRANSFORMERS:
-        unfit += [item for item in items if item not in unfit and "modules" in getattr(item, "fixturenames", ())]
+        unfit += [item for item in items if item not in unfit
+                  and "modules" in getattr(item, "fixturenames", ())]
     config.hook.pytest_deselected(items=unfit)
     items[:] = [item for item in items if item not in unfit]
 
@@ -69,7 +72,8 @@ def same(value, expected, tolerance=0.0):
 
 
 def median_of(values):
-    """The lower of the two middle values for an even number, as torch.median has it; written with numpy."""
+    """The lower of the two middle values for an even number, as torch.median has it; written
+    with numpy."""
     stacked = numpy.sort(numpy.stack([array(value) for value in values]), axis=0)
     return stacked[(len(values) - 1) // 2]
 
@@ -80,13 +84,14 @@ def checkpoint(folder, name, tensors):
 
     target = folder / name
     mergecraft.StateDict(tensors).save(target)
-    (target / "config.json").write_text('{"architectures": ["BertForSequenceClassification"], "model_type": "bert"}')
+    (target / "config.json").write_text('{"architectures": ["BertForSequenceClassification"], '
+                                        '"model_type": "bert"}')
     return str(target)
 
 
 class FirstStep:
-    """Instead of a progress bar: a function of C's, so that only the library can notice a signal, and a thread that
-    sends one when it has been called."""
+    """Instead of a progress bar: a function of C's, so that only the library can notice a
+    signal, and a thread that sends one when it has been called."""
 
     last: dict[int, int] = {}  # (done, total) of the steps of the last call
 
@@ -109,7 +114,8 @@ class FirstStep:
 
 @contextlib.contextmanager
 def interrupts():
-    """That a Ctrl-C ends what is done. Shells start what is in the background with the signal ignored."""
+    """That a Ctrl-C ends what is done. Shells start what is in the background with the signal
+    ignored."""
     FirstStep.last = {}
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -121,7 +127,8 @@ def interrupts():
 
 @pytest.fixture(scope="session")
 def parents():
-    """Five fine-tuned models: safetensors, shards, two torch formats; float32, float16 and bfloat16."""
+    """Five fine-tuned models: safetensors, shards, two torch formats; float32, float16 and
+    bfloat16."""
     return [str(EXAMPLES / f"rte-{i}") for i in range(1, 6)]
 
 

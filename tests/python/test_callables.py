@@ -64,7 +64,8 @@ class Callable:
 
 def layers_of(function):
     """The function on layers as one on state dicts."""
-    return lambda models, *args, **kw: {n: function([m[n] for m in models], *args, **kw) for n in models[0]}
+    return lambda models, *args, **kw: {n: function([m[n] for m in models], *args, **kw)
+                                        for n in models[0]}
 
 
 WORKING = [
@@ -102,7 +103,8 @@ def test_functions_of_c():
         same(decorate(operator.itemgetter(1))(dicts())["x"], [3, 4])
         same(decorate(sum)(dicts())["x"], [4, 6])
     arrays = [{"x": numpy.array([1.0, 4.0])}, {"x": numpy.array([3.0, 2.0])}]
-    same(dict_map(lambda models: numpy.maximum.reduce([numpy.asarray(m) for m in models]))(arrays)["x"], [3, 4])
+    same(dict_map(lambda models: numpy.maximum.reduce([numpy.asarray(m)
+                                                       for m in models]))(arrays)["x"], [3, 4])
     if isinstance(StateDict(arrays[0])._layer("x"), numpy.ndarray):
         same(layer_merge(numpy.maximum.reduce)(arrays)["x"], [3, 4])
 
@@ -126,7 +128,8 @@ def test_the_name_of_the_layer():
         lambda models, *args, **kw: seen.append(kw["layer_name"]),
         lambda models, **kw: seen.append(kw["layer_name"]),
     ):
-        with pytest.raises(ArgumentError, match="expected a value, found None|expected a tensor, found NoneType"):
+        with pytest.raises(ArgumentError,
+                           match="expected a value, found None|expected a tensor, found NoneType"):
             layer_merge(function)(dicts())
     assert seen == ["x"] * 4
 
@@ -153,7 +156,8 @@ def test_the_list_by_its_own_name():
 
     same(own(checkpoints=dicts())["x"], [1, 2])
     same(own(models=dicts())["x"], [1, 2])
-    with pytest.raises(ArgumentError, match=r"own\(\) misses the argument 'checkpoints', a list of models"):
+    with pytest.raises(ArgumentError,
+                       match=r"own\(\) misses the argument 'checkpoints', a list of models"):
         own()
 
 
@@ -225,12 +229,14 @@ def test_callables_that_cannot_be(recwarn):
     for decorate in (layer_merge, model_merge, dict_map(["models"]), dict_map()):
         with pytest.raises(ArgumentError, match=r"expected a function, found int"):
             decorate(5)
-    with pytest.raises(ArgumentError, match="expected a function or names of its parameters, found 5"):
+    with pytest.raises(ArgumentError,
+                       match="expected a function or names of its parameters, found 5"):
         dict_map(5)
     with pytest.raises(ArgumentError, match="expected names of parameters, found an empty list"):
         dict_map([])(mean)
     for taken in (mergecraft.soup, layer_merge(mean), dict_map(mean)):
-        with pytest.raises(ArgumentError, match=r"dict_map\(\): expected a function on one layer, found <"):
+        with pytest.raises(ArgumentError,
+                           match=r"dict_map\(\): expected a function on one layer, found <"):
             dict_map(taken)
     same(model_merge(mergecraft.soup)(dicts())["x"], [2, 3])
     assert not recwarn.list
@@ -253,7 +259,8 @@ def test_arguments_that_are_missing_or_too_many():
 
 def test_names_and_help():
     assert layer_merge(functools.partial(mean)).__name__ == "mean"
-    assert layer_merge(Callable()).__name__ == "Callable" and "Means" in layer_merge(Callable()).__doc__
+    assert layer_merge(Callable()).__name__ == "Callable" and "Means" in layer_merge(
+        Callable()).__doc__
     assert repr(model_merge(functools.partial(mean))) == "<merge mean>"
 
 

@@ -22,14 +22,16 @@ from mergecraft import StateDict, _core, layer_merge, model_merge
 
 def run_python(text, **environment):
     return subprocess.run(
-        [sys.executable, "-c", text], capture_output=True, text=True, env={**os.environ, **environment}, timeout=120
+        [sys.executable, "-c", text], capture_output=True, text=True,
+        env={**os.environ, **environment}, timeout=120
     )
 
 
 def test_import_is_light():
     done = run_python(
         "import sys, mergecraft\n"
-        "heavy = [m for m in ('torch', 'numpy', 'transformers', 'ml_dtypes', 'tqdm', 'inspect') if m in sys.modules]\n"
+        "heavy = [m for m in ('torch', 'numpy', 'transformers', 'ml_dtypes', 'tqdm', 'inspect') if "
+        "m in sys.modules]\n"
         "assert not heavy, heavy\n"
     )
     assert done.returncode == 0, done.stderr
@@ -171,18 +173,23 @@ def uses_of_core(parents, tmp_path):
     source = dict(model.dict.items())["classifier.weight"]
     pipeline = _core.Pipeline(model, "float32", 1)
     examples = tmp_path / "rte.tsv"
-    examples.write_text("index\tsentence1\tsentence2\tlabel\n0\ta\tb\tentailment\n1\tc\td\tnot_entailment\n")
+    examples.write_text(
+        "index\tsentence1\tsentence2\tlabel\n0\ta\tb\tentailment\n1\tc\td\tnot_entailment\n")
     glue = _core.glue_data("rte", "validation", str(examples))
 
-    def plan_of(method=method, models=(model, model), base=None, params=(), passthrough=(), dtype=None):
-        return _core.Plan(method, list(models), base, list(params), list(passthrough), 0, False, dtype, "origin", "text")
+    def plan_of(method=method, models=(model, model), base=None, params=(), passthrough=(),
+                dtype=None):
+        return _core.Plan(method, list(models), base, list(params), list(passthrough), 0, False,
+                          dtype, "origin", "text")
 
     def models_and_plans():
         opened = _core.open_models([parents[0]])[0]
         assert opened.name and opened.folder and opened.config and opened.architecture and opened.format
-        assert len(_core.wrap_model("name", opened.dict, opened.config, opened.folder).dict.items()) == len(opened.dict)
+        assert len(_core.wrap_model("name", opened.dict, opened.config,
+                                    opened.folder).dict.items()) == len(opened.dict)
         plan = plan_of(passthrough=["classifier.*"], dtype="f16")
-        assert len(plan.dict.materialize(threads=2, progress=lambda done, total: None)) == len(opened.dict)
+        assert len(plan.dict.materialize(threads=2, progress=lambda done,
+                                         total: None)) == len(opened.dict)
         assert plan.lines and plan.parameters and plan.report is not None
         memory = dict(plan.dict.items())["classifier.weight"].load("float32")
         assert memoryview(memory).nbytes == len(memory) and memory.address
@@ -194,19 +201,24 @@ def uses_of_core(parents, tmp_path):
         core.set("x", _core.wrap("float32", [2], 8, 8, owner))
         assert source.shape and source.dtype and source.nbytes and source.is_float
         made = dict(computed(lambda: floats, threads=2).items())["x"]
-        assert memoryview(made.load(share=True)).tobytes() == memoryview(made.load()).tobytes() == floats
+        assert memoryview(made.load(share=True)).tobytes() == memoryview(
+            made.load()).tobytes() == floats
 
     def lists():
         for one in _core.methods():
             assert one.name and one.family and one.counts and one.sides is not None and one.params is not None
-            assert isinstance(one.help, str) and isinstance(one.needs_base, bool) and one.paper != ""
-        assert _core.glue_tasks() and _core.dtype_name("bf16") == _core.widest("bfloat16", "bfloat16")
+            assert isinstance(one.help, str) and isinstance(one.needs_base,
+                                                            bool) and one.paper != ""
+        assert _core.glue_tasks() and _core.dtype_name("bf16") == _core.widest("bfloat16",
+                "bfloat16")
 
     def evaluation():
         assert pipeline.labels and pipeline.max_length
-        assert len(pipeline.logits([("a", "b"), ("c", None)])) == len(pipeline.classify([("a", "b")] * 2))
+        assert len(pipeline.logits([("a", "b"), ("c", None)])) == len(pipeline.classify([("a", "b")]
+                * 2))
         assert pipeline.evaluate(glue) and glue.score([0.0, 1.0])
-        assert glue.examples() and glue.labelled and glue.label("entailment") == 0 and glue.label_count == 2
+        assert glue.examples() and glue.labelled and glue.label(
+            "entailment") == 0 and glue.label_count == 2
 
     return each(
         models_and_plans,
@@ -255,7 +267,8 @@ def uses_of_core(parents, tmp_path):
         (TypeError, lambda: _core.Pipeline(5)),
         (ValueError, lambda: _core.Pipeline(model, "float16")),
         (KeyError, lambda: _core.glue_data("nothing", "validation")),
-        (FileNotFoundError, lambda: _core.glue_data("rte", "validation", str(tmp_path / "nothing"))),
+        (FileNotFoundError, lambda: _core.glue_data("rte", "validation", str(
+            tmp_path / "nothing"))),
         (ValueError, lambda: glue.score([1.0])),
         (TypeError, lambda: glue.score([None, on_purpose])),
         (TypeError, lambda: glue.label(5)),
@@ -267,7 +280,8 @@ def uses_of_core(parents, tmp_path):
 
 def uses_of_the_package(tmp_path):
     """Merges and state dicts, used rightly and wrongly."""
-    dicts = [{"x": tensor([1.0, float(i)]), "y": tensor([[float(i)]], "bfloat16")} for i in range(3)]
+    dicts = [{"x": tensor([1.0, float(i)]), "y": tensor([[float(i)]], "bfloat16")}
+             for i in range(3)]
     folder = checkpoint(tmp_path, "small", dicts[0])
     (tmp_path / "empty").mkdir()
 
@@ -328,7 +342,8 @@ def test_right_and_wrong_uses_leave_nothing(parents, tmp_path):
         for _ in range(times):
             use()
         gc.collect()
-        references = sum(sys.getrefcount(value) for value in [*gc.get_objects(), None, True, False, (), "", b""])
+        references = sum(sys.getrefcount(value) for value in [*gc.get_objects(), None, True, False,
+                                                              (), "", b""])
         return sys.getallocatedblocks(), references
 
     # Caches fill more and more slowly; what is left behind is left by every round.
@@ -339,9 +354,11 @@ def test_right_and_wrong_uses_leave_nothing(parents, tmp_path):
         assert min(after - before for before, after in zip(blocks, blocks[1:])) < 20
 
 
-@pytest.mark.skipif(not hasattr(sys, "gettotalrefcount"), reason="the interpreter does not count references")
+@pytest.mark.skipif(not hasattr(sys, "gettotalrefcount"),
+                    reason="the interpreter does not count references")
 def test_all_references_are_given_back(parents, tmp_path):
-    """A debug build counts them for an extension that is compiled for it, as in tools/check_python.sh; numpy is not."""
+    """A debug build counts them for an extension that is compiled for it, as in
+    tools/check_python.sh; numpy is not."""
     use = uses_of_core(parents, tmp_path)
 
     def settle(times):
@@ -369,7 +386,8 @@ def test_two_merges_at_once(parents, tmp_path):
                 if number % 2:
                     found = middle([StateDict.from_hf(p) for p in parents])
                 else:
-                    found = StateDict.from_hf(mergecraft.median(parents, out=tmp_path / f"{number}-{i}", sync=False))
+                    found = StateDict.from_hf(mergecraft.median(parents, out=tmp_path
+                                                                / f"{number}-{i}", sync=False))
                 for name in expected:
                     same(found[name], array(expected[name]))
         except BaseException as error:
@@ -406,7 +424,8 @@ def test_a_failure_in_one_thread_stays_there():
 
 
 def test_functions_are_called_on_the_threads_of_the_library():
-    """Eight of them want the interpreter's lock at once, and a failure on one of them is the caller's."""
+    """Eight of them want the interpreter's lock at once, and a failure on one of them is the
+    caller's."""
     called = set()
 
     def make(value):
@@ -440,7 +459,8 @@ def test_functions_are_called_on_the_threads_of_the_library():
 
 
 def interrupted_after(seconds, action):
-    """That the action ends by a Ctrl-C. Shells start what is in the background with the signal ignored."""
+    """That the action ends by a Ctrl-C. Shells start what is in the background with the signal
+    ignored."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)).start()
     try:

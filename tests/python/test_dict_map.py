@@ -10,7 +10,8 @@ from mergecraft import ArgumentError, MergeWarning, MismatchError, StateDict, Us
 
 
 def dicts():
-    return [{"x": tensor([1.0, 2.0]), "y": tensor([3.0])}, StateDict({"y": tensor([5.0]), "x": tensor([3.0, 4.0])})]
+    return [{"x": tensor([1.0, 2.0]), "y": tensor([3.0])},
+            StateDict({"y": tensor([5.0]), "x": tensor([3.0, 4.0])})]
 
 
 def mean(models):
@@ -31,7 +32,8 @@ def test_several_lists():
         return scale * sum(m * h for m, h in zip(models, hessians)) / sum(hessians)
 
     hessians = [{"x": tensor([1.0, 1.0]), "z": tensor([1.0])}, {"x": tensor([3.0, 0.0])}]
-    with pytest.warns(MergeWarning, match="2 tensors are not in all state dicts and left out: y, z"):
+    with pytest.warns(MergeWarning,
+                      match="2 tensors are not in all state dicts and left out: y, z"):
         result = weighted(dicts(), hessians)
     assert list(result) == ["x"]
     same(result["x"], [2.5, 2])
@@ -63,7 +65,8 @@ def test_layer_name_and_keywords_only_where_they_are_accepted():
     dict_map(mean)(dicts(), task="text-classification", verbose=False)  # takes neither
     assert seen[:2] == [("x", "text-classification"), ("y", "text-classification")]
     assert seen[2] == {"task": "t", "own": 1, "layer_name": "x"}
-    with pytest.raises(ArgumentError, match=r"mean\(\) got an unexpected keyword argument 'wieghts'"):
+    with pytest.raises(ArgumentError,
+                       match=r"mean\(\) got an unexpected keyword argument 'wieghts'"):
         dict_map(mean)(dicts(), wieghts=1)
     with pytest.raises(TypeError, match="did you mean 'weights'"):
         dict_map(lambda models, weights=None: models[0])(dicts(), wieghts=1)
@@ -110,13 +113,16 @@ def test_a_result_may_have_another_shape_or_kind():
 def test_errors():
     with pytest.raises(MismatchError, match="no name in common"):
         dict_map(mean)([{"x": tensor([1.0])}, {"y": tensor([1.0])}])
-    with pytest.raises(MismatchError, match=r"layer 'x': shape \[1\] in models\[0\], \[2\] in models\[1\]"):
+    with pytest.raises(MismatchError,
+                       match=r"layer 'x': shape \[1\] in models\[0\], \[2\] in models\[1\]"):
         dict_map(mean)([{"x": tensor([1.0])}, {"x": tensor([1.0, 2.0])}])
     with pytest.raises(UsageError, match="found an empty list"):
         dict_map(mean)([])
     with pytest.raises(ArgumentError, match="expected a list of state dicts, found dict"):
         dict_map(mean)({"x": tensor([1.0])})
-    with pytest.raises(ArgumentError, match="models\\[1\\]: expected a module, a dict, or a checkpoint's name, found int"):
+    with pytest.raises(ArgumentError,
+                       match="models\\[1\\]: expected a module, a dict, or a checkpoint's name, "
+                             "found int"):
         dict_map(mean)([{"x": tensor([1.0])}, 5])
     with pytest.raises(ArgumentError, match="layer 'x': expected a value, found None"):
         dict_map(lambda models: None)(dicts())

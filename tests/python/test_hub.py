@@ -20,11 +20,14 @@ def hub(tmp_path, monkeypatch):
     """A folder whose folders ORG/NAME are models of a Hub, and an empty cache."""
     folder = tmp_path / "hub"
     (folder / "org").mkdir(parents=True)
-    for variable in ("HF_HUB_OFFLINE", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "HF_HUB_CACHE", "HF_TOKEN"):
+    for variable in ("HF_HUB_OFFLINE", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY",
+                     "HF_HUB_CACHE", "HF_TOKEN"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
-    server = [sys.executable, str(ROOT / "tests" / "hub" / "server.py"), "--root", str(folder), "--until-eof"]
-    with subprocess.Popen(server, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    server = [sys.executable, str(ROOT / "tests" / "hub" / "server.py"), "--root", str(folder),
+              "--until-eof"]
+    with subprocess.Popen(server, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, text=True) as process:
         monkeypatch.setenv("HF_ENDPOINT", process.stdout.readline().strip())
         yield folder
         process.stdin.close()
@@ -92,7 +95,8 @@ def slow_data(hub):
     folder = hub / "datasets" / "nyu-mll" / "glue" / "rte"
     folder.mkdir(parents=True)
     name = "validation-00000-of-00001.parquet"
-    (folder / name).write_bytes((ROOT / "examples" / "models" / "data" / "validation.parquet").read_bytes())
+    (folder / name).write_bytes((ROOT / "examples" / "models" / "data"
+                                 / "validation.parquet").read_bytes())
     faults = {f"rte/{name}": {"kind": "slow", "rate": 10, "times": 1}}
     (folder.parent / ".hub.json").write_text(json.dumps({"faults": faults}))
 
@@ -113,6 +117,7 @@ def test_ctrl_c_in_a_download(hub, monkeypatch, parents, what):
             "dict": lambda: StateDict.from_hf("org/a"),
             "pipeline": lambda: mergecraft.Pipeline("org/a"),
             "data": lambda: mergecraft.evaluate_glue_pipeline(parents[0], "rte"),
-            "evaluate": lambda: mergecraft.evaluate_glue_pipeline("org/a", "rte", data=ROOT / "examples" / "models" / "data"),
+            "evaluate": lambda: mergecraft.evaluate_glue_pipeline("org/a", "rte",
+                    data=ROOT / "examples" / "models" / "data"),
         }[what]()
     assert FirstStep.last

@@ -77,7 +77,8 @@ def test_weights_that_depend_on_the_depth(models):
     result = parameters(by_depth(tuned[:2]))
     a, b = (parameters(model) for model in tuned[:2])
     close({"x": result["layers.0.mlp.weight"]}, {"x": a["layers.0.mlp.weight"]})
-    close({"x": result["layers.1.mlp.weight"]}, {"x": (a["layers.1.mlp.weight"] + b["layers.1.mlp.weight"]) / 2})
+    close({"x": result["layers.1.mlp.weight"]},
+          {"x": (a["layers.1.mlp.weight"] + b["layers.1.mlp.weight"]) / 2})
     close({"x": result["classifier.bias"]}, {"x": b["classifier.bias"]})
 
 
@@ -162,11 +163,13 @@ def test_lists_weighted_by_fisher(models):
         total = sum(fishers)
         return sum(m * f for m, f in zip(models, fishers)) / total
 
-    fishers = [StateDict.from_model(model).map(lambda tensor: tensor.square() + 1) for model in tuned]
+    fishers = [StateDict.from_model(model).map(lambda tensor: tensor.square() + 1)
+               for model in tuned]
     dicts = [StateDict.from_model(model) for model in tuned]
     result = weighted(dicts, fishers=fishers)
     expected = {
-        n: sum(d[n] * f[n] for d, f in zip(dicts, fishers)) / sum(f[n] for f in fishers) for n in dicts[0]
+        n: sum(d[n] * f[n] for d, f in zip(dicts, fishers)) / sum(f[n] for f in fishers)
+        for n in dicts[0]
     }
     close(result, expected)
 
@@ -324,7 +327,8 @@ def test_vision_modules():
     def network(seed):
         torch.manual_seed(seed)
         model = torch.nn.Sequential(
-            torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Flatten(), torch.nn.LazyLinear(2)
+            torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Flatten(),
+            torch.nn.LazyLinear(2)
         )
         for _ in range(3):
             model(torch.randn(5, 3, 6, 6))
@@ -344,21 +348,25 @@ def test_heads_of_different_sizes(models):
     assert result.classifier.out_features == 2
     assert torch.equal(result.classifier.weight, tuned[0].classifier.weight)
     a, b = parameters(tuned[0]), parameters(other)
-    close({"x": parameters(result)["layers.0.mlp.bias"]}, {"x": (a["layers.0.mlp.bias"] + b["layers.0.mlp.bias"]) / 2})
+    close({"x": parameters(result)["layers.0.mlp.bias"]},
+          {"x": (a["layers.0.mlp.bias"] + b["layers.0.mlp.bias"]) / 2})
 
 
 def test_folded_adapters():
     peft = pytest.importorskip("peft")
     transformers = pytest.importorskip("transformers")
     config = transformers.BertConfig(
-        hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, vocab_size=20
+        hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8,
+        vocab_size=20
     )
     models = []
     for _ in range(2):
         model = transformers.BertForSequenceClassification(config)
-        lora = peft.LoraConfig(task_type="SEQ_CLS", r=2, target_modules=["query"], init_lora_weights=False)
+        lora = peft.LoraConfig(task_type="SEQ_CLS", r=2, target_modules=["query"],
+                               init_lora_weights=False)
         models.append(peft.get_peft_model(model, lora))
-    with pytest.raises(mergecraft.UnsupportedError, match=r"models\[0\].*PEFT adapter.*merge_and_unload"):
+    with pytest.raises(mergecraft.UnsupportedError,
+                       match=r"models\[0\].*PEFT adapter.*merge_and_unload"):
         mergecraft.soup(models)
     folded = [model.merge_and_unload() for model in models]
     close(mergecraft.soup(folded), means(folded))
@@ -405,8 +413,10 @@ def test_ordered_dicts_and_flat_vectors(models):
     assert torch.equal(copied.flatten(like=sd), vector)
     assert StateDict.unflatten(vector, like=sd) == sd
     assert sd.norm() == pytest.approx(float(vector.double().norm()))
-    assert sd.dot(2 * sd) == pytest.approx(2 * sd.norm() ** 2) and sd.cosine(-sd) == pytest.approx(-1)
-    assert "<table>" in sd._repr_html_() and list(sd.filter("classifier.*")) == ["classifier.weight", "classifier.bias"]
+    assert sd.dot(2 * sd) == pytest.approx(2 * sd.norm() ** 2) and sd.cosine(-sd) == pytest.approx(
+            -1)
+    assert "<table>" in sd._repr_html_() and list(sd.filter("classifier.*")) == [
+        "classifier.weight", "classifier.bias"]
 
 
 # ---- nothing is lost in silence ------------------------------------------------------------------
@@ -414,7 +424,8 @@ def test_ordered_dicts_and_flat_vectors(models):
 
 def built_in():
     """The methods that take two models and nothing else."""
-    methods = {n: m for n in mergecraft.__all__ if isinstance(m := getattr(mergecraft, n), mergecraft.Method)}
+    methods = {n: m for n in mergecraft.__all__ if isinstance(m := getattr(mergecraft, n),
+                                                              mergecraft.Method)}
     return {
         name: method
         for name, method in methods.items()
@@ -495,8 +506,10 @@ def test_no_silent_loss(extra):
             warnings.simplefilter("always")
             result = operation()
         missing = expected - result.keys()
-        told = " ".join(str(each.message) for each in said if issubclass(each.category, MergeWarning))
-        assert all(layer in told for layer in missing), f"{name}: {missing} lost in silence: {told!r}"
+        told = " ".join(str(each.message) for each in said
+                        if issubclass(each.category, MergeWarning))
+        assert all(layer in told
+                   for layer in missing), f"{name}: {missing} lost in silence: {told!r}"
 
 
 def test_names_of_bare_encoders():

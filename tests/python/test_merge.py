@@ -1,4 +1,5 @@
-"""model_merge and layer_merge: functions of Python's on ids, folders and dicts; what goes in and comes out."""
+"""model_merge and layer_merge: functions of Python's on ids, folders and dicts; what goes in and
+comes out."""
 
 from __future__ import annotations
 
@@ -57,11 +58,13 @@ def weights(folder):
 
 @pytest.fixture
 def dicts():
-    return [{"x": tensor([1.0, 2.0]), "head": tensor([3.0])}, {"x": tensor([3.0, 6.0]), "head": tensor([5.0])}]
+    return [{"x": tensor([1.0, 2.0]), "head": tensor([3.0])},
+            {"x": tensor([3.0, 6.0]), "head": tensor([5.0])}]
 
 
 def test_to_a_folder(tmp_path, parents):
-    expected = {name: median_of([weights(p)[name] for p in parents]) for name in weights(parents[0])}
+    expected = {name: median_of([weights(p)[name] for p in parents])
+                for name in weights(parents[0])}
     for i, merge in enumerate((median, median_in_two_steps, mergecraft.median)):
         out = tmp_path / str(i)
         assert merge.to_folder(parents, out) == str(out)
@@ -69,10 +72,12 @@ def test_to_a_folder(tmp_path, parents):
         assert sorted(found) == sorted(expected)
         for name in found:
             same(found[name], expected[name])
-        assert {"config.json", "README.md", "mergecraft.json", "vocab.txt"} <= {p.name for p in out.iterdir()}
+        assert {"config.json", "README.md", "mergecraft.json", "vocab.txt"} <= {p.name
+                for p in out.iterdir()}
     story = json.loads((tmp_path / "0" / "mergecraft.json").read_text())
     assert story["method"] == "median" and story["family"] == "python"
-    assert "return middle(models)" in story["source"]["text"] and story["source"]["file"].endswith("test_merge.py")
+    assert "return middle(models)" in story["source"]["text"] and story["source"]["file"].endswith(
+        "test_merge.py")
     assert "by the method `median` (The middle one.)" in (tmp_path / "0" / "README.md").read_text()
     with pytest.raises(ExistsError):
         median(parents, out=tmp_path / "0")
@@ -124,7 +129,8 @@ def test_the_base(dicts):
 
     @model_merge
     def in_list(models, base_index=0, **kw):
-        return StateDict({"x": models[base_index]["x"] + sum(m["x"] for i, m in enumerate(models) if i != base_index)})
+        return StateDict({"x": models[base_index]["x"] + sum(m["x"] for i, m in enumerate(models)
+                                                             if i != base_index)})
 
     @layer_merge
     def as_argument(models, base_model):
@@ -133,7 +139,8 @@ def test_the_base(dicts):
     def without(models):
         return sum(models)
 
-    with pytest.warns(MergeWarning, match="1 tensor is not in the base and averaged over the models: head"):
+    with pytest.warns(MergeWarning,
+                      match="1 tensor is not in the base and averaged over the models: head"):
         result = in_list([base, *dicts])
     same(result["x"], [14, 18])
     same(result["head"], [4])
@@ -160,7 +167,8 @@ def test_the_layer_of_the_base_beside_two_lists():
     def weighted(models, hessians, base_model):
         return base_model + sum(m * h for m, h in zip(models, hessians))
 
-    models, hessians = [{"x": tensor([v])} for v in (1.0, 2.0)], [{"x": tensor([v])} for v in (10.0, 100.0)]
+    models, hessians = [{"x": tensor([v])} for v in (1.0, 2.0)], [{"x": tensor([v])}
+            for v in (10.0, 100.0)]
     same(weighted(models, hessians, base_model={"x": tensor([5.0])})["x"], [215])
     same(weighted([{"x": tensor([5.0])}, *models], hessians=hessians, base_index=0)["x"], [215])
 
@@ -170,7 +178,8 @@ def test_errors_are_those_of_the_system_too(tmp_path):
 
     with pytest.raises(FileNotFoundError) as found:
         StateDict.from_hf(tmp_path / "nothing")
-    assert found.value.errno == errno.ENOENT and found.value.filename == found.value.file == str(tmp_path / "nothing")
+    assert found.value.errno == errno.ENOENT and found.value.filename == found.value.file == str(
+        tmp_path / "nothing")
     with pytest.raises(FileExistsError) as found:
         median([{"x": tensor([1.0])}], out=tmp_path)
     assert found.value.errno == errno.EEXIST and found.value.filename == str(tmp_path)
@@ -222,7 +231,8 @@ def test_the_result_is_its_own(dicts):
     result["x"][...] = 7
     same(dicts[0]["x"], [1, 2])
     numbers = tensor([1, 2], "int64")
-    with pytest.warns(MergeWarning, match="1 tensor is not floats and copied from the last model: n"):
+    with pytest.warns(MergeWarning,
+                      match="1 tensor is not floats and copied from the last model: n"):
         copied = median([{**d, "n": numbers} for d in dicts], passthrough="*ead")
     copied["n"][...] = 7
     same(numbers, [1, 2])
@@ -246,7 +256,8 @@ def test_results_go_back_to_the_dtype(tmp_path):
 
 def test_names_that_some_lack():
     models = [{"x": tensor([1.0]), "a": tensor([1.0])}, {"x": tensor([3.0]), "b": tensor([2.0])}]
-    with pytest.warns(MergeWarning, match="2 tensors are only in some of the models and averaged over those: a, b"):
+    with pytest.warns(MergeWarning,
+                      match="2 tensors are only in some of the models and averaged over those: a, b"):
         result = median(models)
     assert list(result) == ["x", "a", "b"]
     with pytest.raises(MismatchError, match="strict"):
@@ -271,15 +282,21 @@ def test_new_and_left_out_names(dicts):
 def test_bad_models(dicts, parents, tmp_path):
     with pytest.raises(UsageError, match="expected models to merge, found an empty list"):
         median([])
-    with pytest.raises(ArgumentError, match=r"models\[0\] \('.*rte-1'\): expected the last model's kind \(dict\), found another \(id or path\)"):
+    with pytest.raises(ArgumentError,
+                       match=r"models\[0\] \('.*rte-1'\): expected the last model's kind \(dict\), "
+                             r"found another \(id or path\)"):
         median([parents[0], dicts[0]])
-    with pytest.raises(ArgumentError, match=r"models\[1\]: expected an id, a path, a module, a pipeline or a dict, found int"):
+    with pytest.raises(ArgumentError,
+                       match=r"models\[1\]: expected an id, a path, a module, a pipeline or a "
+                             r"dict, found int"):
         median([parents[0], 5])
     with pytest.raises(ArgumentError, match="expected a list of models, found one id or path"):
         median(parents[0])
     with pytest.raises(ArgumentError, match="expected a list of models, found one dict"):
         median(dicts[0])
-    with pytest.raises(UsageError, match=r"models\[1\] \(dict\): expected tensors, found a model without weights"):
+    with pytest.raises(UsageError,
+                       match=r"models\[1\] \(dict\): expected tensors, found a model without "
+                             r"weights"):
         median([dicts[0], {}])
     with pytest.raises(NotFoundError, match="nothing-here"):
         median([parents[0], str(tmp_path / "nothing-here")])
@@ -293,7 +310,8 @@ def test_models_that_do_not_fit(dicts, tmp_path):
         median([dicts[0], {"x": tensor([1.0]), "head": tensor([1.0])}])
     with pytest.raises(MismatchError, match="no tensor name in common"):
         median([dicts[0], {"z": tensor([1.0])}])
-    named = [checkpoint(tmp_path, "a", {"x": tensor([1.0])}), checkpoint(tmp_path, "b", {"x": tensor([1.0, 2.0])})]
+    named = [checkpoint(tmp_path, "a", {"x": tensor([1.0])}),
+             checkpoint(tmp_path, "b", {"x": tensor([1.0, 2.0])})]
     with pytest.raises(MismatchError, match="/a.*/b"):
         median(named, out=tmp_path / "out")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b"]
@@ -302,27 +320,33 @@ def test_models_that_do_not_fit(dicts, tmp_path):
 @pytest.mark.parametrize("merge", [median, median_in_two_steps, mergecraft.soup])
 def test_bad_keywords(dicts, tmp_path, merge):
     for keywords, error, text in (
-        ({"dtype": "int8"}, UsageError, "dtype: expected one of floats, as 'f32' or 'bf16', found 'int8'"),
+        ({"dtype": "int8"}, UsageError,
+         "dtype: expected one of floats, as 'f32' or 'bf16', found 'int8'"),
         ({"dtype": "complex64"}, UsageError, "dtype: expected one of floats"),
         ({"dtype": "float4_e2m1fn_x2"}, UsageError, "dtype: expected one of floats"),
         ({"dtype": numpy.int32}, UsageError, "dtype: expected one of floats"),
         ({"dtype": "what"}, UsageError, "dtype: expected one of floats"),
         ({"seed": "a"}, ArgumentError, "seed: expected a whole number, found 'a'"),
         ({"seed": 1.5}, ArgumentError, "seed: expected a whole number, found 1.5"),
-        ({"seed": 2**64}, UsageError, "seed: expected a whole number from -9223372036854775808 to 18446744073709551615"),
+        ({"seed": 2**64}, UsageError,
+         "seed: expected a whole number from -9223372036854775808 to 18446744073709551615"),
         ({"threads": "2"}, ArgumentError, "threads: expected a whole number, found '2'"),
-        ({"threads": -1}, UsageError, "threads: expected a whole number from 0 to 2147483647, found -1"),
+        ({"threads": -1}, UsageError,
+         "threads: expected a whole number from 0 to 2147483647, found -1"),
         ({"memory": "1GB"}, ArgumentError, "memory: expected a whole number, found '1GB'"),
         ({"memory": 1e9}, ArgumentError, "memory: expected a whole number"),
-        ({"shard_size": "5GB", "out": tmp_path / "out"}, ArgumentError, "shard_size: expected a whole number"),
+        ({"shard_size": "5GB", "out": tmp_path / "out"}, ArgumentError,
+         "shard_size: expected a whole number"),
         ({"shard_size": 5}, UsageError, "shard_size: expected out='FOLDER' with it"),
         ({"out": 5}, ArgumentError, "out: expected a path, found int"),
-        ({"base_index": 1.0}, UsageError, "base_index: expected a whole number from -2 to 1, found 1.0"),
+        ({"base_index": 1.0}, UsageError,
+         "base_index: expected a whole number from -2 to 1, found 1.0"),
     ):
         with pytest.raises(error, match=text):
             merge(dicts, **keywords)
     assert not any(tmp_path.iterdir())
-    for keywords in ({"seed": numpy.int64(3)}, {"seed": -1}, {"threads": numpy.int32(1)}, {"memory": None}):
+    for keywords in ({"seed": numpy.int64(3)}, {"seed": -1}, {"threads": numpy.int32(1)},
+                     {"memory": None}):
         same(merge(dicts, **keywords)["x"], [2, 4] if merge is mergecraft.soup else [1, 2])
     for dtype in ("f16", "float16", numpy.float16, numpy.dtype("f2")):
         assert dtype_of(merge(dicts, dtype=dtype)["x"]) == "float16"
@@ -340,16 +364,22 @@ def test_bad_names_and_values(tmp_path, merge):
     one = tensor([1.0])
     for bad, error, text in (
         ({1: one}, ArgumentError, r"models\[1\]: expected names of layers as text, found 1"),
-        ({"a\0b": one}, UsageError, r"models\[1\]: expected names of layers as text in UTF-8 without zeros"),
+        ({"a\0b": one}, UsageError,
+         r"models\[1\]: expected names of layers as text in UTF-8 without zeros"),
         ({"a\ud800": one}, UsageError, r"models\[1\]: expected names of layers as text in UTF-8"),
-        ({"x": [1.0]}, ArgumentError, "x.*expected a tensor|expected a tensor under 'x', found list"),
-        (StateDict(x=[1.0]), ArgumentError, r"models\[1\]: layer 'x': expected a tensor, found list"),
-        (StateDict(x=None), ArgumentError, r"models\[1\]: layer 'x': expected a tensor, found NoneType"),
+        ({"x": [1.0]}, ArgumentError,
+         "x.*expected a tensor|expected a tensor under 'x', found list"),
+        (StateDict(x=[1.0]), ArgumentError,
+         r"models\[1\]: layer 'x': expected a tensor, found list"),
+        (StateDict(x=None), ArgumentError,
+         r"models\[1\]: layer 'x': expected a tensor, found NoneType"),
         ({"x": numpy.array(["a"])}, ArgumentError, r"models\[1\]: layer 'x': unknown dtype"),
     ):
         with pytest.raises(error, match=text):
             merge([{"x": one}, bad])
-    with pytest.raises(ValueError, match="tensor '__metadata__': safetensors has no room for a tensor of this name"):
+    with pytest.raises(ValueError,
+                       match="tensor '__metadata__': safetensors has no room for a tensor of this "
+                             "name"):
         merge([{"__metadata__": one, "x": one}] * 2, out=tmp_path / "out")
     numbers = {"x": tensor([1], "int64")}
     with pytest.raises(MismatchError, match="the models have no tensor of floats in common"):
@@ -395,9 +425,11 @@ def test_bad_results(dicts, tmp_path, folder, whole):
 
     out = {"out": tmp_path / "out"} if folder else {}
     for function, error, text in (
-        (lambda models: models[0][:1], MismatchError, r"layer 'x': expected shape \[2\] as in the models, found \[1\]"),
+        (lambda models: models[0][:1], MismatchError,
+         r"layer 'x': expected shape \[2\] as in the models, found \[1\]"),
         (lambda models: 5, ArgumentError, "layer 'x': expected a tensor, found int"),
-        (lambda models: models[0] > 0, ArgumentError, "layer 'x': expected a float tensor, found one of bool"),
+        (lambda models: models[0] > 0, ArgumentError,
+         "layer 'x': expected a float tensor, found one of bool"),
         (lambda models: 1 / 0, ZeroDivisionError, "division by zero"),
     ):
         with pytest.raises(error, match=text):
@@ -427,7 +459,8 @@ def test_no_warning_for_models_that_fit(parents, tmp_path):
 
 @pytest.mark.skipif(not HAS_TRANSFORMERS, reason="transformers is not installed")
 def test_tasks(parents):
-    with pytest.raises(UsageError, match="task: expected one of .*text-classification.*, found 'nothing'"):
+    with pytest.raises(UsageError,
+                       match="task: expected one of .*text-classification.*, found 'nothing'"):
         median(parents, task="nothing")
 
 

@@ -14,7 +14,8 @@ from conftest import ROOT, array, same, tensor
 import mergecraft
 from mergecraft import MergeWarning, StateDict, UsageError
 
-ALL = {name: m for name in dir(mergecraft) if isinstance(m := getattr(mergecraft, name), mergecraft.Method)}
+ALL = {name: m for name in dir(mergecraft) if isinstance(m := getattr(mergecraft, name),
+                                                         mergecraft.Method)}
 
 
 def vectors(*rows):
@@ -51,7 +52,8 @@ def test_every_method_says_what_it_is():
 def test_the_stub_says_what_is_there():
     """tools/make_python_stubs.py writes it."""
     written = subprocess.run(
-        [sys.executable, ROOT / "tools" / "make_python_stubs.py"], check=True, capture_output=True, text=True
+        [sys.executable, ROOT / "tools" / "make_python_stubs.py"], check=True, capture_output=True,
+        text=True
     )
     assert written.stdout == (Path(mergecraft.__file__).parent / "_builtin.pyi").read_text()
 
@@ -137,7 +139,8 @@ def test_keywords_of_0x():
 
 def test_bare_tensors():
     models = [m["x"] for m in vectors([1.0, 0.0], [2.0, 4.0], [3.0, 1.0])]
-    for method, keywords in (("ties", {"k": 0.5}), ("dare", {"seed": 3}), ("task", {"weights": [1, 3]})):
+    for method, keywords in (("ties", {"k": 0.5}), ("dare", {"seed": 3}),
+                             ("task", {"weights": [1, 3]})):
         whole = getattr(mergecraft, method)([{"x": m} for m in models], **keywords)["x"]
         found = getattr(mergecraft, method).layer(models[1:], models[0], layer_name="x", **keywords)
         same(found, array(whole))
@@ -153,7 +156,8 @@ def test_bare_tensors():
     result = mixed(dicts[1:], base_model=dicts[0])
     same(result["x"], array(mergecraft.ties(dicts, k=0.5)["x"]))
     same(result["y"], array(mergecraft.soup(dicts[1:])["y"]))
-    with pytest.raises(mergecraft.ArgumentError, match=r"tensors\[1\]: expected a tensor, found int"):
+    with pytest.raises(mergecraft.ArgumentError,
+                       match=r"tensors\[1\]: expected a tensor, found int"):
         mergecraft.soup.layer([models[0], 5])
 
 
@@ -167,7 +171,8 @@ def test_the_same_bits_from_folders_and_dicts(tmp_path, parents, base):
         folder = method.to_folder(parents, tmp_path / name, passthrough="classifier.*", **keywords)
         if name != "median":
             keywords["base_model"] = StateDict.from_hf(base)
-        tensors = method([StateDict.from_hf(p) for p in parents], passthrough="classifier.*", **keywords)
+        tensors = method([StateDict.from_hf(p) for p in parents], passthrough="classifier.*",
+                         **keywords)
         assert StateDict.from_hf(folder) == tensors
 
 
@@ -221,7 +226,8 @@ def test_every_error_is_one_of_the_family():
         assert issubclass(getattr(mergecraft, name), mergecraft.Error)
     with pytest.raises(mergecraft.Error) as caught:
         StateDict.from_hf("/nowhere/at-all")
-    assert caught.value.file is not None and caught.value.tensor is None and "nowhere" in str(caught.value)
+    assert caught.value.file is not None and caught.value.tensor is None and "nowhere" in str(
+        caught.value)
 
 
 def test_the_methods_of_mergekit():

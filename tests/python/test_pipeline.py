@@ -1,4 +1,5 @@
-"""Pipeline and evaluate_glue_pipeline: the same labels and scores as transformers, where that is installed."""
+"""Pipeline and evaluate_glue_pipeline: the same labels and scores as transformers, where that is
+installed."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ import mergecraft
 from mergecraft import ArgumentError, NotFoundError, Pipeline, StateDict, UsageError, evaluate_glue_pipeline
 
 DATA = EXAMPLES / "data"
-TEXTS = ["the red box is here", {"text": "the red box is here", "text_pair": "a box is here"}, "", "Ünïcode 中文"]
+TEXTS = ["the red box is here", {"text": "the red box is here", "text_pair": "a box is here"}, "",
+         "Ünïcode 中文"]
 # transformers' accuracy on the demo data, from examples/models/accuracy.json and 600 examples.
 ACCURACY = 0.8183333333333334
 
@@ -48,21 +50,27 @@ def test_the_same_numbers_as_transformers(parents):
 
     for folder in parents:
         ours = Pipeline(folder)
-        module = transformers.AutoModelForSequenceClassification.from_pretrained(folder, dtype="float32")
+        module = transformers.AutoModelForSequenceClassification.from_pretrained(folder,
+                dtype="float32")
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-        theirs = transformers.pipeline("text-classification", model=module, tokenizer=tokenizer, device="cpu")
+        theirs = transformers.pipeline("text-classification", model=module, tokenizer=tokenizer,
+                                       device="cpu")
         for text in TEXTS[:2] + TEXTS[3:]:
             expected, found = theirs(text, top_k=None), ours(text, top_k=None)
             assert [e["label"] for e in expected] == [f["label"] for f in found]
-            numpy.testing.assert_allclose([e["score"] for e in expected], [f["score"] for f in found], atol=1e-5)
+            numpy.testing.assert_allclose([e["score"] for e in expected],
+                                          [f["score"] for f in found], atol=1e-5)
 
 
 def test_evaluate(parents):
-    assert evaluate_glue_pipeline(parents[0], "rte", data=DATA) == {"accuracy": pytest.approx(ACCURACY, abs=1e-9)}
+    assert evaluate_glue_pipeline(parents[0], "rte",
+                                  data=DATA) == {"accuracy": pytest.approx(ACCURACY, abs=1e-9)}
     pipeline = Pipeline(parents[0])
-    assert evaluate_glue_pipeline(pipeline, "rte", data=DATA) == {"accuracy": pytest.approx(ACCURACY, abs=1e-9)}
+    assert evaluate_glue_pipeline(pipeline, "rte",
+                                  data=DATA) == {"accuracy": pytest.approx(ACCURACY, abs=1e-9)}
     assert evaluate_glue_pipeline(pipeline, "rte", "train", data=DATA)["accuracy"] > 0.75
-    assert evaluate_glue_pipeline(pipeline, "mrpc", data=DATA / "validation.parquet").keys() == {"accuracy", "f1"}
+    assert evaluate_glue_pipeline(pipeline, "mrpc",
+                                  data=DATA / "validation.parquet").keys() == {"accuracy", "f1"}
 
 
 @pytest.mark.skipif(not processor_has("avx512_bf16"), reason="the processor has no bfloat16")
@@ -71,11 +79,14 @@ def test_evaluate_in_bfloat16(parents):
     assert abs(found - ACCURACY) < 0.01
 
 
-@pytest.mark.skipif(not processor_has("avx512_vnni", "avx_vnni"), reason="the processor has no products of int8")
+@pytest.mark.skipif(not processor_has("avx512_vnni", "avx_vnni"),
+                    reason="the processor has no products of int8")
 def test_evaluate_in_int8(parents):
     found = evaluate_glue_pipeline(parents[0], "rte", data=DATA, dtype="int8")["accuracy"]
     assert abs(found - ACCURACY) < 0.01
-    assert Pipeline(parents[0], dtype="int8")("A text.")[0]["label"] == Pipeline(parents[0])("A text.")[0]["label"]
+    assert Pipeline(parents[0],
+                    dtype="int8")("A text.")[0]["label"] == Pipeline(parents[0])("A text.")[0][
+                        "label"]
 
 
 def test_the_folder_in_the_environment(parents):
@@ -113,7 +124,8 @@ def test_pipelines_of_transformers(parents):
     import transformers
 
     pipeline = transformers.pipeline("text-classification", model=parents[0], device="cpu")
-    assert evaluate_glue_pipeline(pipeline, "rte", data=DATA) == {"accuracy": pytest.approx(ACCURACY, abs=1e-9)}
+    assert evaluate_glue_pipeline(pipeline, "rte",
+                                  data=DATA) == {"accuracy": pytest.approx(ACCURACY, abs=1e-9)}
 
 
 @needs_transformers
@@ -124,11 +136,13 @@ def test_an_architecture_that_the_library_does_not_know(parents, tmp_path):
 
     torch.manual_seed(0)
     config = transformers.ConvBertConfig(
-        vocab_size=2000, hidden_size=32, embedding_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
+        vocab_size=2000, hidden_size=32, embedding_size=32, num_hidden_layers=1,
+        num_attention_heads=2, intermediate_size=32
     )
     tokenizer = transformers.AutoTokenizer.from_pretrained(parents[0])
     model = transformers.ConvBertForSequenceClassification(config).eval()
-    pipeline = transformers.pipeline("text-classification", model=model, tokenizer=tokenizer, device="cpu")
+    pipeline = transformers.pipeline("text-classification", model=model, tokenizer=tokenizer,
+                                     device="cpu")
     lines = (DATA / "validation.tsv").read_text().splitlines()[:41]
     (tmp_path / "dev.tsv").write_text("\n".join(lines) + "\n")
     found = evaluate_glue_pipeline(pipeline, "rte", data=tmp_path / "dev.tsv")
@@ -161,7 +175,9 @@ def test_a_pipeline_is_a_model_like_others(parents):
     assert StateDict.from_model(pipeline) == StateDict.from_hf(parents[0])
     assert StateDict.zeros_like(pipeline).keys() == pipeline.state_dict().keys()
     assert mergecraft.soup([pipeline] * 2, device="cpu")("text") == pipeline("text")
-    with pytest.raises(UsageError, match="device: expected 'cpu', where a mergecraft.Pipeline runs, found 'cuda'"):
+    with pytest.raises(UsageError,
+                       match="device: expected 'cpu', where a mergecraft.Pipeline runs, found "
+                             "'cuda'"):
         mergecraft.soup([pipeline] * 2, device="cuda")
 
 
@@ -169,7 +185,8 @@ def test_pickling_and_copies_of_pipelines(parents):
     """They go to other processes."""
     merged = mergecraft.soup([Pipeline(parents[0], threads=1), Pipeline(parents[1], threads=1)])
     for pipeline in (Pipeline(parents[0]), merged):
-        for other in (pickle.loads(pickle.dumps(pipeline)), copy.deepcopy(pipeline), copy.copy(pipeline)):
+        for other in (pickle.loads(pickle.dumps(pipeline)), copy.deepcopy(pipeline),
+                      copy.copy(pipeline)):
             assert isinstance(other, Pipeline) and other(TEXTS) == pipeline(TEXTS)
             assert repr(other) == repr(pipeline)
 
@@ -177,9 +194,11 @@ def test_pickling_and_copies_of_pipelines(parents):
 def test_bad_texts(parents):
     pipeline = Pipeline(parents[0])
     for function in (pipeline, pipeline.logits):
-        with pytest.raises(ArgumentError, match="expected a text or a list of texts, found NoneType"):
+        with pytest.raises(ArgumentError,
+                           match="expected a text or a list of texts, found NoneType"):
             function(None)
-        for bad in ({"text": "a", "text_pair": 5}, {"text": None}, {}, ("a", 5), ["a", "b", "c"], b"a", 5):
+        for bad in ({"text": "a", "text_pair": 5}, {"text": None}, {}, ("a", 5), ["a", "b", "c"],
+                    b"a", 5):
             with pytest.raises(ArgumentError, match="expected a text, or "):
                 function([bad])
         with pytest.raises(UsageError, match="expected a text in Unicode"):
@@ -191,8 +210,10 @@ def test_bad_texts(parents):
 def test_keywords_of_a_call(parents):
     pipeline = Pipeline(parents[0])
     assert pipeline("a", truncation=True, padding=True, batch_size=8) == pipeline("a")
-    for wrong in ({"topk": None}, {"function_to_apply": "none"}, {"return_all_scores": True}, {"max_length": 5}):
-        with pytest.raises(ArgumentError, match=f"got an unexpected keyword argument '{next(iter(wrong))}'"):
+    for wrong in ({"topk": None}, {"function_to_apply": "none"}, {"return_all_scores": True},
+                  {"max_length": 5}):
+        with pytest.raises(ArgumentError,
+                           match=f"got an unexpected keyword argument '{next(iter(wrong))}'"):
             pipeline("a", **wrong)
     with pytest.raises(UsageError, match="top_k: expected a whole number from 1 to"):
         pipeline("a", top_k=-1)
@@ -221,7 +242,8 @@ def test_bad_arguments(parents):
 
 
 def test_errors(parents, tmp_path):
-    with pytest.raises(ValueError, match="expected one of .*rte.*, found 'rtx'; did you mean 'rte'"):
+    with pytest.raises(ValueError,
+                       match="expected one of .*rte.*, found 'rtx'; did you mean 'rte'"):
         evaluate_glue_pipeline(parents[0], "rtx")
     with pytest.raises(NotFoundError):
         evaluate_glue_pipeline(parents[0], "rte", data=tmp_path / "nothing")

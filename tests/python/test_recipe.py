@@ -44,7 +44,8 @@ WITHOUT_BASE = ("linear", "multislerp", "karcher", "passthrough", "nuslerp")
 def config_of(method, **parameters):
     """As TRL's callback makes them."""
     names = [A] if method in (*ONE_MODEL, *BASE_ONLY) else [A, B]
-    made = {"merge_method": method, "dtype": "float32", "models": [{"model": name} for name in names]}
+    made = {"merge_method": method, "dtype": "float32",
+            "models": [{"model": name} for name in names]}
     if method not in WITHOUT_BASE:
         made["base_model"] = BASE
     if method in BASE_ONLY:  # their parameters belong to the merge
@@ -56,7 +57,8 @@ def config_of(method, **parameters):
 
 
 def functions():
-    return {n: m for n in dir(mergecraft.mergekit) if isinstance(m := getattr(mergecraft.mergekit, n), mergecraft.Method)}
+    return {n: m for n in dir(mergecraft.mergekit)
+            if isinstance(m := getattr(mergecraft.mergekit, n), mergecraft.Method)}
 
 
 def test_every_method_is_a_function():
@@ -79,7 +81,8 @@ def test_as_trl_calls_it(method, tmp_path):
     parameters = dict(METHODS[method])
     names = [A] if method == "slerp" else [A, B]
     base = {} if method == "linear" else {"base_model": StateDict.from_hf(BASE)}
-    expected = getattr(mergecraft.mergekit, method)([StateDict.from_hf(n) for n in names], **base, **parameters)
+    expected = getattr(mergecraft.mergekit, method)([StateDict.from_hf(n) for n in names], **base,
+                                                    **parameters)
     for name in made.keys() & expected.keys():
         assert abs(made[name] - expected[name]).max() < 1e-6, name
     assert (tmp_path / "merged" / "mergekit_config.yml").read_text() == config.to_yaml()
@@ -90,12 +93,14 @@ def test_configurations():
     config = MergeConfiguration.model_validate(config_of("ties", density=1e-5, weight=1))
     assert config.merge_method == "ties" and config.base_model == BASE
     assert sorted(config.referenced_models()) == sorted([A, B, BASE])
-    assert MergeConfiguration.from_yaml(config.to_yaml()) == config == pickle.loads(pickle.dumps(config))
+    assert MergeConfiguration.from_yaml(config.to_yaml()) == config == pickle.loads(pickle.dumps(
+        config))
     assert MergeConfiguration(**config.model_dump()) == config
     assert MergeConfiguration.model_validate(config) is config
     with pytest.raises(AttributeError):
         config.nothing
-    for wrong in ({"merge_method": "none", "models": [{"model": A}]}, {"models": [{"model": A}]}, {}):
+    for wrong in ({"merge_method": "none", "models": [{"model": A}]}, {"models": [{"model": A}]},
+                  {}):
         with pytest.raises(ValueError, match="recipe.yml"):
             MergeConfiguration.model_validate(wrong)
     with pytest.raises(TypeError):
@@ -120,29 +125,35 @@ def test_options():
 def test_options_of_mergekit():
     mergekit = pytest.importorskip("mergekit.options")
     fields = mergekit.MergeOptions.model_fields
-    assert {n: f.default for n, f in fields.items()} == {n: getattr(MergeOptions, n) for n in MergeOptions.__annotations__}
+    assert {n: f.default for n, f in fields.items()} == {n: getattr(MergeOptions, n)
+                                                         for n in MergeOptions.__annotations__}
 
 
 def test_seeds_and_warnings(tmp_path):
     config = config_of("dare_ties", weight=0.5, density=0.5)
     for seed in (1, 1, 2):
-        run_merge(config, tmp_path / f"{seed}", MergeOptions(random_seed=seed, write_model_card=False))
+        run_merge(config, tmp_path / f"{seed}",
+                  MergeOptions(random_seed=seed, write_model_card=False))
     one, two = (StateDict.from_hf(tmp_path / name) for name in "12")
     name = next(n for n in one if "query.weight" in n)
-    assert not (one[name] == two[name]).all() and not (tmp_path / "1" / "mergekit_config.yml").exists()
+    assert not (one[name] == two[name]).all() and not (tmp_path / "1"
+                                                       / "mergekit_config.yml").exists()
     with pytest.warns(MergeWarning, match="densitty"):
         wrong = config_of("linear", weight=0.5)
         wrong["densitty"] = 0.5
         run_merge(wrong, tmp_path / "warned")
     with pytest.raises(mergecraft.NotFoundError):
-        run_merge(MergeConfiguration(merge_method="linear", dtype="float32", models=[{"model": "/nowhere", "parameters": {"weight": 1}}]), tmp_path / "x")
+        run_merge(MergeConfiguration(merge_method="linear", dtype="float32",
+                                     models=[{"model": "/nowhere", "parameters": {"weight": 1}}]),
+                  tmp_path / "x")
 
 
 @pytest.mark.skipif(not HAS_TORCH, reason="modules need torch")
 def test_dry_runs(tmp_path):
     plan = mergecraft.ties([BASE, A, B], k=0.2, out=tmp_path / "x", dry_run=True)
     assert not (tmp_path / "x").exists() and plan["method"] == "ties"
-    assert len(plan["plan"]) == plan["tensors"] and {"name", "dtype", "shape", "bytes", "how"} <= plan["plan"][0].keys()
+    assert len(plan["plan"]) == plan["tensors"] and {"name", "dtype", "shape", "bytes",
+                                                     "how"} <= plan["plan"][0].keys()
     assert plan["bytes_written"] > 0
     plan = mergecraft.layer_merge(lambda models: models[0])([A, B], dry_run=True)
     assert plan["tensors"] == len(plan["plan"])

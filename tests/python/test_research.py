@@ -62,7 +62,8 @@ def test_dtypes_of_arithmetic():
         z=torch.ones(2, dtype=torch.float16),
         i=torch.tensor([1, 2]),
     )
-    b = StateDict(x=torch.ones(2), y=torch.ones(2), z=torch.ones(2, dtype=torch.bfloat16), i=torch.ones(2).long())
+    b = StateDict(x=torch.ones(2), y=torch.ones(2), z=torch.ones(2, dtype=torch.bfloat16),
+                  i=torch.ones(2).long())
     found = {name: tensor.dtype for name, tensor in (a + b).items()}
     assert found == {"x": torch.float32, "y": torch.float64, "z": torch.float32, "i": torch.int64}
     assert (a / 2)["i"].tolist() == [0.5, 1.0] and (a / 2)["x"].dtype == torch.bfloat16
@@ -93,7 +94,8 @@ def test_tied_weights():
     assert merged.out.weight is merged.emb.weight
     torch.testing.assert_close(merged.emb.weight.detach(), mean(tied, "emb.weight"))
     merged = mergecraft.soup([tied[0], single])
-    torch.testing.assert_close(merged.out.weight.detach(), (tied[0].emb.weight + single.out.weight).detach() / 2)
+    torch.testing.assert_close(merged.out.weight.detach(),
+                               (tied[0].emb.weight + single.out.weight).detach() / 2)
     with pytest.warns(MergeWarning, match="out.weight"):  # the last one has no place for it
         mergecraft.soup([single, tied[0]])
     vector = StateDict.from_model(tied[0]) - tied[1]
@@ -106,11 +108,13 @@ def test_results_share_no_memory_with_their_inputs():
     model = nets(1)[0]
     before = model.l1.weight.detach().clone()
     state = StateDict.from_model(model)
-    for made in (state.to_model(model), mergecraft.soup([model, model]), mergecraft.median([model])):
+    for made in (state.to_model(model), mergecraft.soup([model, model]),
+                 mergecraft.median([model])):
         made.l1.weight.data.zero_()
         assert torch.equal(model.l1.weight, before) and torch.equal(state["l1.weight"], before)
     single = {"x": torch.ones(2)}
-    for made in (mergecraft.soup([single]), StateDict(single) * 1, copy.deepcopy(StateDict(single))):
+    for made in (mergecraft.soup([single]), StateDict(single) * 1,
+                 copy.deepcopy(StateDict(single))):
         made["x"].zero_()
         assert single["x"].sum() == 2
     state *= 2
@@ -136,7 +140,8 @@ def test_functions_may_change_their_inputs():
 
     for function in (layer, whole):
         assert torch.equal(function(models).l1.weight, before[1])
-        assert torch.equal(function([StateDict.from_model(m) for m in models])["l1.weight"], before[1])
+        assert torch.equal(function([StateDict.from_model(m) for m in models])["l1.weight"],
+                           before[1])
         assert all(torch.equal(model.l1.weight, old) for model, old in zip(models, before))
 
 
@@ -144,7 +149,8 @@ def test_partial_dicts():
     state = StateDict.from_model(nets(1)[0])
     changed = state.copy()
     changed += {"l1.weight": torch.ones(4, 4)}
-    assert torch.equal(changed["l1.weight"], state["l1.weight"] + 1) and changed.keys() == state.keys()
+    assert torch.equal(changed["l1.weight"],
+                       state["l1.weight"] + 1) and changed.keys() == state.keys()
     with pytest.warns(MergeWarning, match="nope"):
         changed += {"nope": torch.ones(1), "l1.bias": torch.ones(4)}
     with pytest.warns(MergeWarning, match="left as in Net"):
@@ -161,7 +167,8 @@ def test_copies_and_pickles():
     file.seek(0)
     assert StateDict(torch.load(file, weights_only=True)["model"]) == state
     assert copy.copy(state)["l1.weight"] is state["l1.weight"]
-    assert pickle.loads(pickle.dumps(mergecraft.ties)) is copy.deepcopy(mergecraft.ties) is mergecraft.ties
+    assert pickle.loads(pickle.dumps(mergecraft.ties)) is copy.deepcopy(
+        mergecraft.ties) is mergecraft.ties
     from_file = StateDict.from_hf(RTE[0])
     assert pickle.loads(pickle.dumps(from_file)) == from_file
 
@@ -225,7 +232,8 @@ def test_numpy_arrays():
 def test_generators_and_other_iterables():
     models = nets()
     weighted = sum((i + 1) * model.l1.weight.detach() for i, model in enumerate(models)) / 6
-    for weights in ((w for w in (1, 2, 3)), numpy.array([1, 2, 3]), torch.tensor([1.0, 2, 3]), range(1, 4)):
+    for weights in ((w for w in (1, 2, 3)), numpy.array([1, 2, 3]), torch.tensor([1.0, 2, 3]),
+                    range(1, 4)):
         merged = mergecraft.soup((model for model in models), weights=weights)
         torch.testing.assert_close(merged.l1.weight.detach(), weighted)
     merged = mergecraft.soup(dict(enumerate(models)).values())
@@ -263,7 +271,8 @@ def test_excluded_tensors():
         assert torch.equal(merged.emb.weight, models[1].emb.weight)
         assert torch.equal(merged.out.weight, models[1].out.weight)
         assert not torch.equal(merged.l1.weight, models[1].l1.weight)
-    assert torch.equal(mergecraft.task(models, exclude="emb.*", keep=models[2]).emb.weight, models[2].emb.weight)
+    assert torch.equal(mergecraft.task(models, exclude="emb.*", keep=models[2]).emb.weight,
+                       models[2].emb.weight)
     with pytest.warns(MergeWarning, match="no tensor name matches"):
         mergecraft.soup(models, exclude="nope.*")
     with pytest.raises(mergecraft.UsageError, match="keep: expected one of the models"):
@@ -272,7 +281,8 @@ def test_excluded_tensors():
 
 def test_views_and_empty_tensors():
     w = torch.arange(12.0).reshape(3, 4)
-    a, b = {"w": w.T, "e": torch.ones(1).expand(3, 3)}, {"w": torch.zeros(4, 3), "e": torch.zeros(3, 3)}
+    a, b = {"w": w.T, "e": torch.ones(1).expand(3, 3)}, {"w": torch.zeros(4, 3),
+                                                         "e": torch.zeros(3, 3)}
     assert torch.equal(mergecraft.soup([a, b])["w"], w.T / 2)
     copied = StateDict(a).copy()
     copied["e"][0, 0] = 5
@@ -295,9 +305,11 @@ def test_precision_is_not_lost_in_silence():
 def test_models_of_images(tmp_path):
     import transformers
 
-    image = pytest.importorskip("PIL.Image").fromarray(numpy.arange(192, dtype=numpy.uint8).reshape(8, 8, 3))
+    image = pytest.importorskip("PIL.Image").fromarray(numpy.arange(192,
+            dtype=numpy.uint8).reshape(8, 8, 3))
     config = transformers.ViTConfig(
-        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, image_size=8, patch_size=4, num_labels=3
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+        image_size=8, patch_size=4, num_labels=3
     )
     processor = transformers.ViTImageProcessor(size={"height": 8, "width": 8})
     paths = [str(tmp_path / str(i)) for i in range(2)]
@@ -308,7 +320,8 @@ def test_models_of_images(tmp_path):
     merged = mergecraft.soup(paths)  # the task comes from the configuration
     assert len(merged(image)) == 3
     modules = [transformers.ViTForImageClassification.from_pretrained(path) for path in paths]
-    torch.testing.assert_close(merged.model.classifier.weight.detach(), mean(modules, "classifier.weight"))
+    torch.testing.assert_close(merged.model.classifier.weight.detach(),
+                               mean(modules, "classifier.weight"))
     state = StateDict.from_hf(paths[0])
     back = state.to_model(modules[1], strict=True)
     assert all(torch.equal(p, q) for p, q in zip(back.parameters(), modules[0].parameters()))
@@ -324,7 +337,8 @@ def test_models_of_images(tmp_path):
 def test_tasks_and_what_they_drop():
     made = mergecraft.soup(RTE, task="zero-shot-classification")
     assert len(made("A man sleeps.", candidate_labels=["sleep", "work"])["scores"]) == 2
-    with pytest.warns(MergeWarning, match="2 tensors are not in BertModel and left out: classifier"):
+    with pytest.warns(MergeWarning,
+                      match="2 tensors are not in BertModel and left out: classifier"):
         made = mergecraft.soup(RTE, task="feature-extraction")
     assert type(made.model).__name__ == "BertModel"
 
@@ -333,7 +347,8 @@ def test_tasks_and_what_they_drop():
 def test_bare_and_headed_language_models(tmp_path):
     import transformers
 
-    config = transformers.GPT2Config(n_embd=8, n_layer=1, n_head=2, vocab_size=20, n_positions=8, bos_token_id=0, eos_token_id=0)
+    config = transformers.GPT2Config(n_embd=8, n_layer=1, n_head=2, vocab_size=20, n_positions=8,
+                                     bos_token_id=0, eos_token_id=0)
     torch.manual_seed(0)
     models = [transformers.GPT2LMHeadModel(config) for _ in range(2)]
     models[0].transformer.save_pretrained(tmp_path / "bare")
@@ -353,10 +368,12 @@ def test_merges_on_several_threads_of_python():
     ties = mergecraft.ties(models).l1.weight
     layered = layer_merge(lambda models: sum(models) / len(models))
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda _: (mergecraft.ties(models).l1.weight, layered(models).l1.weight), range(8)))
+        found = list(pool.map(lambda _: (mergecraft.ties(models).l1.weight,
+                                         layered(models).l1.weight), range(8)))
     assert all(torch.equal(a, ties) for a, _ in found)
     for _, b in found:
         torch.testing.assert_close(b.detach(), mean(models))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert torch.equal(mergecraft.dare(models, seed=1).l1.weight, mergecraft.dare(models, seed=1).l1.weight)
+        assert torch.equal(mergecraft.dare(models, seed=1).l1.weight,
+                           mergecraft.dare(models, seed=1).l1.weight)

@@ -122,7 +122,8 @@ def test_integers_as_torch_has_them():
 
 def test_shapes_and_names_must_fit():
     a, _ = two()
-    with pytest.raises(MismatchError, match=r"layer 'x': shape \[2\] on the left of \+, \[1\] on the right"):
+    with pytest.raises(MismatchError,
+                       match=r"layer 'x': shape \[2\] on the left of \+, \[1\] on the right"):
         a.subset("x") + {"x": tensor([1.0])}
     with pytest.raises(MismatchError, match="no name in common"):
         a + {"z": tensor([1.0])}
@@ -150,7 +151,8 @@ def test_it_is_a_dict(parents):
     assert isinstance(sd, dict) and len(sd) == len(list(sd))
     name = list(sd)[3]
     assert name in sd and sd.get("nothing") is None and sd.get(name) is sd[name]
-    for plain in (dict(sd), {**sd}, dict(sd.items()), copy.copy(sd), copy.deepcopy(sd), pickle.loads(pickle.dumps(sd))):
+    for plain in (dict(sd), {**sd}, dict(sd.items()), copy.copy(sd), copy.deepcopy(sd),
+                  pickle.loads(pickle.dumps(sd))):
         assert list(plain) == list(sd)
         assert all(type(value).__name__ in ("Tensor", "ndarray") for value in plain.values())
     other = StateDict.from_hf(parents[0])
@@ -249,7 +251,8 @@ def test_to_device():
 
 def test_strided_and_odd_dtypes(tmp_path):
     big = numpy.arange(6, dtype=">f4").reshape(2, 3)
-    sd = StateDict({"t": big.T, "s": numpy.arange(10, dtype=numpy.float64)[::2], "b": numpy.array([True, False])})
+    sd = StateDict({"t": big.T, "s": numpy.arange(10, dtype=numpy.float64)[::2],
+                    "b": numpy.array([True, False])})
     sd.save(tmp_path / "f.safetensors")
     again = StateDict.from_hf(tmp_path / "f.safetensors")
     same(again["t"], big.T)
@@ -268,7 +271,8 @@ def test_of_modules():
     sd = StateDict.from_model(module)
     # frozen ones too; no buffers
     assert list(sd) == [name for name, _ in module.named_parameters()]
-    assert sd["0.weight"].data_ptr() == module[0].weight.data_ptr() and not sd["0.weight"].requires_grad
+    assert sd["0.weight"].data_ptr() == module[0].weight.data_ptr() and not sd[
+        "0.weight"].requires_grad
     made = (sd * 0).to_model(module)
     assert made is not module and not made[0].weight.any() and module[0].weight.any()
     assert not made[0].bias.requires_grad and made[0].weight.requires_grad
@@ -284,7 +288,8 @@ def test_of_modules():
 def test_of_tied_modules():
     import torch
 
-    module = torch.nn.ModuleDict({"a": torch.nn.Linear(2, 2, bias=False), "b": torch.nn.Linear(2, 2, bias=False)})
+    module = torch.nn.ModuleDict({"a": torch.nn.Linear(2, 2, bias=False),
+                                  "b": torch.nn.Linear(2, 2, bias=False)})
     module["b"].weight = module["a"].weight
     assert list(StateDict.from_model(module)) == ["a.weight"]
     made = (StateDict.from_model(module) * 2).to_model(module)
@@ -301,7 +306,8 @@ def test_operands_of_numpy():
     sd = StateDict(x=tensor([1.0, 2.0]), n=tensor([7], "int64"))
     import ml_dtypes
 
-    for two in (2, 2.0, numpy.float32(2), numpy.float64(2), numpy.int64(2), numpy.array(2.0), ml_dtypes.bfloat16(2)):
+    for two in (2, 2.0, numpy.float32(2), numpy.float64(2), numpy.int64(2), numpy.array(2.0),
+                ml_dtypes.bfloat16(2)):
         same((sd * two)["x"], [2, 4])
         same((two - sd)["x"], [1, 0])
         assert dtype_of((sd * two)["x"]) == "float32"
@@ -320,14 +326,19 @@ def test_operands_of_numpy():
 def test_operands_that_cannot_be():
     sd = StateDict(x=tensor([1.0, 2.0]))
     for bad in (tensor([1.0, 2.0, 3.0]), tensor([[1.0, 2.0]]), numpy.ones((3, 1), "f4")):
-        with pytest.raises(MismatchError, match=r"layer 'x': \*: expected a number or a tensor for shape \[2\], found one of"):
+        with pytest.raises(MismatchError,
+                           match=r"layer 'x': \*: expected a number or a tensor for shape \[2\], "
+                                 r"found one of"):
             sd * bad
     for bad in (numpy.complex64(1j), tensor([1j, 1j], "complex64")):
-        with pytest.raises(ArgumentError, match="expected a real number or tensor, found one of complex64"):
+        with pytest.raises(ArgumentError,
+                           match="expected a real number or tensor, found one of complex64"):
             sd * bad
-    with pytest.raises(MismatchError, match=r"layer 'x': shape \[1\] on the left of -, \[2\] on the right"):
+    with pytest.raises(MismatchError,
+                       match=r"layer 'x': shape \[1\] on the left of -, \[2\] on the right"):
         {"x": tensor([1.0])} - sd
-    with pytest.raises(MismatchError, match=r"layer 'x': shape \[2\] on the left of -, \[1\] on the right"):
+    with pytest.raises(MismatchError,
+                       match=r"layer 'x': shape \[2\] on the left of -, \[1\] on the right"):
         sd - {"x": tensor([1.0])}
     before = dict(sd)
     with pytest.raises(MismatchError):
@@ -340,7 +351,8 @@ def test_entries_that_are_no_tensors(tmp_path):
     odd = StateDict(x=tensor([1.0]), extra={"a": 1})
     assert repr(odd) == "StateDict(x: float32 [1], extra: dict)"
     assert len(odd.copy()) == 2 and odd == odd.copy() and odd != StateDict(x=tensor([1.0]))
-    for use in (lambda: odd + 1, lambda: odd * odd, lambda: odd.save(tmp_path / "out"), lambda: -odd):
+    for use in (lambda: odd + 1, lambda: odd * odd, lambda: odd.save(tmp_path / "out"),
+                lambda: -odd):
         with pytest.raises(ArgumentError, match="layer 'extra': expected a tensor, found dict"):
             use()
     assert not any(tmp_path.iterdir())
@@ -349,7 +361,8 @@ def test_entries_that_are_no_tensors(tmp_path):
 
 def test_the_union_of_dicts(parents):
     sd = StateDict(x=tensor([1.0]), y=tensor([2.0]))
-    for union in (sd | {"y": tensor([3.0])}, StateDict(x=tensor([1.0])) | StateDict(y=tensor([3.0]))):
+    for union in (sd | {"y": tensor([3.0])},
+                  StateDict(x=tensor([1.0])) | StateDict(y=tensor([3.0]))):
         assert isinstance(union, StateDict) and list(union) == ["x", "y"]
         same(union["y"], [3])
     union = {"z": tensor([5.0])} | sd
@@ -361,7 +374,8 @@ def test_the_union_of_dicts(parents):
 
 def test_names_that_files_cannot_hold(tmp_path):
     one = tensor([1.0])
-    for name, error in ((5, ArgumentError), ("a\0b", UsageError), ("\ud800", UsageError), ("__metadata__", UnsupportedError)):
+    for name, error in ((5, ArgumentError), ("a\0b", UsageError), ("\ud800", UsageError),
+                        ("__metadata__", UnsupportedError)):
         for target in ("out", "out.safetensors"):
             with pytest.raises(error):
                 StateDict({name: one}).save(tmp_path / target)
@@ -377,11 +391,14 @@ def test_names_that_files_cannot_hold(tmp_path):
 
 def test_to_model_looks_at_shapes(parents):
     given = {"x": tensor([0.0, 0.0]), "y": tensor([1.0])}
-    with pytest.raises(MismatchError, match=r"layer 'x': expected shape \[2\] as the dict has it, found \[1\]"):
+    with pytest.raises(MismatchError,
+                       match=r"layer 'x': expected shape \[2\] as the dict has it, found \[1\]"):
         StateDict(x=tensor([1.0])).to_model(given)
     bad = StateDict({"classifier.bias": tensor([1.0])})
     for model in (parents[0], mergecraft.Pipeline(parents[0])):
-        with pytest.raises(MismatchError, match=r"layer 'classifier.bias': expected shape \[2\] as .* has it, found \[1\]"):
+        with pytest.raises(MismatchError,
+                           match=r"layer 'classifier.bias': expected shape \[2\] as .* has it, "
+                                 r"found \[1\]"):
             bad.to_model(model)
         with pytest.raises(MismatchError, match="has none of the state dict's names"):
             StateDict(x=tensor([1.0])).to_model(model)

@@ -97,17 +97,20 @@ def test_torch_computes_what_c_does(tmp_path):
     from transformers import pipeline
 
     for form in ("exact", "empirical"):
-        in_c = mergecraft.observe(NAMES[0], ROWS, out=tmp_path / f"c-{form}", form=form, label="label")
+        in_c = mergecraft.observe(NAMES[0], ROWS, out=tmp_path / f"c-{form}", form=form,
+                                  label="label")
         called = pipeline("text-classification", NAMES[0])
         called.model.register_forward_hook(lambda *_: None)  # the pipeline's own model is observed
-        in_torch = mergecraft.observe(called, ROWS, out=tmp_path / f"t-{form}", form=form, label="label")
+        in_torch = mergecraft.observe(called, ROWS, out=tmp_path / f"t-{form}", form=form,
+                                      label="label")
         a, b = StateDict.from_hf(in_c), StateDict.from_hf(in_torch)
         assert a.keys() == b.keys()
         for name in a:
             assert (a[name] - b[name]).norm() <= 1e-4 * a[name].norm() + 1e-12, name
         for method in (mergecraft.fisher, mergecraft.regmean):
             found = [
-                StateDict.from_hf(method([NAMES[0]] * 2, statistics=[s] * 2, out=tmp_path / f"{form}{i}{method.__name__}"))
+                StateDict.from_hf(method([NAMES[0]] * 2, statistics=[s] * 2,
+                                         out=tmp_path / f"{form}{i}{method.__name__}"))
                 for i, s in enumerate((in_c, in_torch))
             ]
             assert all((found[0][n] - found[1][n]).abs().max() < 1e-5 for n in found[0])
@@ -118,7 +121,8 @@ def network(seed, outputs=3):
 
     torch.manual_seed(seed)
     return torch.nn.Sequential(
-        torch.nn.Conv2d(2, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Dropout(), torch.nn.Linear(16, outputs)
+        torch.nn.Conv2d(2, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Dropout(),
+        torch.nn.Linear(16, outputs)
     )
 
 
@@ -170,7 +174,8 @@ def test_padding_does_not_count(tmp_path):
 
     torch.manual_seed(0)
     config = transformers.ElectraConfig(
-        hidden_size=8, embedding_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, vocab_size=20
+        hidden_size=8, embedding_size=8, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=8, vocab_size=20
     )
     model = transformers.ElectraForSequenceClassification(config).eval()
     ids = torch.tensor([[3, 4, 5, 6], [7, 8, 0, 0]])
@@ -181,7 +186,10 @@ def test_padding_does_not_count(tmp_path):
         StateDict.from_hf(mergecraft.observe(model, data, out=tmp_path / str(i)))
         for i, data in enumerate((padded, single))
     )
-    assert a.keys() == b.keys() and any("query" in n for n in a) and not any("grams/electra.encoder.layer.0.attention.self.key" in n for n in a)
+    assert a.keys() == b.keys() and any("query" in n
+                                        for n in a) and not any(
+                                            "grams/electra.encoder.layer.0.attention.self.key" in n
+                                            for n in a)
     for name in a:
         torch.testing.assert_close(a[name], b[name], rtol=1e-4, atol=1e-6)
     half = mergecraft.observe(model, padded, out=tmp_path / "half", examples=1)

@@ -33,7 +33,8 @@ def test_no_module_imports_itself_through_others():
         graph[module].discard(late)
     done: set[str] = set()
     while len(done) < len(graph):
-        ready = {module for module, needed in graph.items() if module not in done and needed <= done}
+        ready = {module for module, needed in graph.items() if module not in done
+                 and needed <= done}
         assert ready, f"a circle among {sorted(set(graph) - done)}"
         done |= ready
 

@@ -58,7 +58,8 @@ def test_a_function_gets_its_own_tensors():
         assert all(model.dtype == torch.float32 and not model.requires_grad for model in models)
         return models[0].mul_(100)
 
-    assert bool((greedy(modules)[0].weight == 100).all()) and bool((modules[0][0].weight == 1).all())
+    assert bool((greedy(modules)[0].weight == 100).all()) and bool((modules[0][0].weight
+            == 1).all())
 
 
 def test_dtypes_of_modules():
@@ -67,7 +68,8 @@ def test_dtypes_of_modules():
     assert {p.dtype for p in merged.parameters()} == {torch.bfloat16}  # the last module's
     merged = median([linear(1.0), linear(2.0)], dtype=torch.float16)
     assert {p.dtype for p in merged.parameters()} == {torch.float16}
-    assert {p.dtype for p in mergecraft.soup([linear(1.0, torch.float64)] * 2).parameters()} == {torch.float64}
+    assert {p.dtype for p in mergecraft.soup([linear(1.0, torch.float64)] * 2).parameters()} == {
+        torch.float64}
 
 
 def test_tied_and_frozen():
@@ -84,12 +86,16 @@ def test_tied_and_frozen():
 
 def test_bad_modules():
     with pytest.raises(MismatchError, match="'0.weight'"):
-        median([torch.nn.Sequential(torch.nn.Linear(2, 3)), torch.nn.Sequential(torch.nn.Linear(2, 2))])
-    with pytest.raises(ValueError, match=r"models\[1\] \(ReLU\): expected tensors, found a model without weights"):
+        median([torch.nn.Sequential(torch.nn.Linear(2, 3)),
+                torch.nn.Sequential(torch.nn.Linear(2, 2))])
+    with pytest.raises(ValueError,
+                       match=r"models\[1\] \(ReLU\): expected tensors, found a model without "
+                             r"weights"):
         median([torch.nn.Linear(1, 1), torch.nn.ReLU()])
     with torch.device("meta"):
         ghost = torch.nn.Linear(1, 1)
-    with pytest.raises(ArgumentError, match=r"models\[0\]: layer 'weight': the tensor is on the meta device"):
+    with pytest.raises(ArgumentError,
+                       match=r"models\[0\]: layer 'weight': the tensor is on the meta device"):
         median([ghost, torch.nn.Linear(1, 1)])
     with pytest.raises(ArgumentError, match="found one module"):
         median(torch.nn.Linear(1, 1))
@@ -128,7 +134,9 @@ def test_the_callers_default_device_is_not_that_of_tensors_in_memory():
 
 def test_results_without_values():
     models = [{"x": torch.ones(2)}] * 2
-    for merge in (layer_merge, lambda f: mergecraft.model_merge(lambda models: {"x": f([m["x"] for m in models])})):
+    for merge in (layer_merge,
+                  lambda f: mergecraft.model_merge(lambda models: {"x": f([m["x"]
+                          for m in models])})):
         with pytest.raises(ArgumentError, match="layer 'x': the tensor is on the meta device"):
             merge(lambda models: models[0].to("meta"))(models)
         with pytest.raises(ArgumentError, match="layer 'x': expected a dense tensor"):
@@ -185,7 +193,8 @@ def modules(parents):
 def expected(modules):
     """What torch makes of the parents."""
     layers = [dict(module.named_parameters()) for module in modules]
-    return {n: torch.median(torch.stack([layer[n].detach() for layer in layers]), dim=0).values for n in layers[0]}
+    return {n: torch.median(torch.stack([layer[n].detach() for layer in layers]), dim=0).values
+            for n in layers[0]}
 
 
 def assert_weights(module, expected):
@@ -226,8 +235,10 @@ def test_a_pipeline_for_another_task(base, parents):
             result = mergecraft.soup([base] * 2, task=task)
         assert random is None or any(random in str(each.message) for each in found)
         assert type(result.model) is kind
-        assert torch.equal(result.model.base_model.embeddings.word_embeddings.weight.detach(), expected.float())
-    with pytest.raises(mergecraft.UnsupportedError, match="no model for 'text-generation' with a DistilBertConfig"):
+        assert torch.equal(result.model.base_model.embeddings.word_embeddings.weight.detach(),
+                           expected.float())
+    with pytest.raises(mergecraft.UnsupportedError,
+                       match="no model for 'text-generation' with a DistilBertConfig"):
         core = mergecraft._core.open_models([base])[0]
         mergecraft._transformers.class_for(core, transformers.DistilBertConfig(), "text-generation")
 
@@ -239,7 +250,8 @@ def test_generation_goes_on_as_the_model_says(tmp_path):
     import transformers
 
     config = transformers.GPT2Config(
-        vocab_size=100, n_positions=32, n_embd=16, n_layer=1, n_head=2, bos_token_id=94, eos_token_id=94
+        vocab_size=100, n_positions=32, n_embd=16, n_layer=1, n_head=2, bos_token_id=94,
+        eos_token_id=94
     )
     folders = [str(tmp_path / name) for name in ("a", "b")]
     for folder in folders:
@@ -262,7 +274,8 @@ def test_modules_and_pipelines(modules, expected, parents, tmp_path, monkeypatch
     assert_weights(median(modules), expected)
     assert_weights(mergecraft.median(modules), expected)
     tokenizer = transformers.AutoTokenizer.from_pretrained(parents[0])
-    pipelines = [transformers.pipeline("text-classification", model=m, tokenizer=tokenizer, device="cpu") for m in modules]
+    pipelines = [transformers.pipeline("text-classification", model=m, tokenizer=tokenizer,
+                                       device="cpu") for m in modules]
     merged = median(pipelines)
     assert type(merged) is type(pipelines[0]) and merged is not pipelines[-1]
     assert merged.tokenizer is tokenizer
@@ -282,7 +295,8 @@ def test_modules_and_pipelines(modules, expected, parents, tmp_path, monkeypatch
     # The weights are equal; versions of transformers choose different attention code for a module
     # that is loaded and one that is given, which rounds differently.
     (one,), (other,) = again(text), merged(text)
-    assert one["label"] == other["label"] and one["score"] == pytest.approx(other["score"], abs=1e-6)
+    assert one["label"] == other["label"] and one["score"] == pytest.approx(other["score"],
+            abs=1e-6)
 
 
 @needs_transformers
@@ -302,7 +316,8 @@ def test_a_base_without_a_head(modules, base, tmp_path):
             mean = torch.stack([dict(m.named_parameters())[name].detach() for m in modules]).mean(0)
             assert torch.allclose(dict(result.named_parameters())[name], mean, atol=1e-6)
     found = [dict(result.named_parameters()) for result in results]
-    assert all(torch.equal(found[0][n], found[i][n]) for i in (1, 2) for n in found[0] if "encoder" in n)
+    assert all(torch.equal(found[0][n], found[i][n]) for i in (1, 2) for n in found[0]
+               if "encoder" in n)
 
 
 @needs_transformers
@@ -319,7 +334,8 @@ def test_state_dict_to_model(parents, modules):
 def test_the_weights_of_a_pipeline_are_not_copied_on_the_way_in(modules):
     seen = []
     source = mergecraft._tensors.to_source(modules[0].bert.embeddings.word_embeddings.weight)
-    assert source.load(share=True).address == modules[0].bert.embeddings.word_embeddings.weight.data_ptr()
+    assert source.load(share=True).address == modules[
+        0].bert.embeddings.word_embeddings.weight.data_ptr()
     seen.append(source)
 
 
@@ -480,22 +496,26 @@ def test_sentence_transformers_to_a_folder(tmp_path):
 
     transformers = pytest.importorskip("transformers")
     config = transformers.BertConfig(
-        hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, vocab_size=20
+        hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8,
+        vocab_size=20
     )
     models = []
     for i in range(2):
         folder = tmp_path / f"bert-{i}"
         transformers.BertModel(config).save_pretrained(folder)
-        (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b"]))
+        (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]",
+                                                     "a", "b"]))
         transformers.BertTokenizer(str(folder / "vocab.txt")).save_pretrained(folder)
         parts = importlib.import_module("sentence_transformers.models")
         body = parts.Transformer(str(folder))
         models.append(
-            sentence_transformers.SentenceTransformer(modules=[body, parts.Pooling(8), parts.Dense(8, 3)])
+            sentence_transformers.SentenceTransformer(modules=[body, parts.Pooling(8),
+                                                               parts.Dense(8, 3)])
         )
     out = tmp_path / "out"
     mergecraft.soup(models, out=str(out))
     wanted = sum(model[2].linear.weight for model in models) / 2
-    torch.testing.assert_close(load_file(out / "2_Dense" / "model.safetensors")["linear.weight"], wanted)
+    torch.testing.assert_close(load_file(out / "2_Dense" / "model.safetensors")["linear.weight"],
+                               wanted)
     merged = sentence_transformers.SentenceTransformer(str(out), device="cpu")
     assert merged.encode("a b").shape == (3,)

@@ -1,10 +1,13 @@
-"""Five real fine-tunes and their merges, scored on RTE by the command and by transformers: the same predictions.
+"""Five real fine-tunes and their merges, scored on RTE by the command and by transformers: the
+same predictions.
 
-evaluate.py MERGECRAFT DIR DATA, where DIR holds minilm-base and minilm-rte-1 … -5, and DATA RTE as parquet.
+evaluate.py MERGECRAFT DIR DATA, where DIR holds minilm-base and minilm-rte-1 … -5, and DATA RTE
+as parquet.
 
-Tolerances: float32 here and there, with sums in another order: probabilities within 1e-4, predictions identical. bf16
-has 8 bits of mantissa; probabilities within 5e-2. int8 rounds what one layer gives the next to 255 steps: 97 predictions in 100 are the
-same (of models that are hardly better than chance: many pairs lie near the edge), and accuracy is within .015.
+Tolerances: float32 here and there, with sums in another order: probabilities within 1e-4,
+predictions identical. bf16 has 8 bits of mantissa; probabilities within 5e-2. int8 rounds what
+one layer gives the next to 255 steps: 97 predictions in 100 are the same (of models that are
+hardly better than chance: many pairs lie near the edge), and accuracy is within .015.
 """
 
 import json
@@ -69,7 +72,8 @@ def compare(name: str, folder: Path, result: dict, scores: torch.Tensor) -> None
     worst = float((scores - wanted).abs().max())
     same = bool((scores.argmax(1) == wanted.argmax(1)).all())
     good = same and worst <= 1e-4 and abs(result["metrics"]["accuracy"] - accuracy) < 1e-12
-    check(f"{name} as transformers", good, f"accuracy {accuracy:.4f}, largest difference {worst:.2g}")
+    check(f"{name} as transformers", good,
+          f"accuracy {accuracy:.4f}, largest difference {worst:.2g}")
 
 
 def compare_bf16(name: str, folder: Path, exact: torch.Tensor) -> None:
@@ -82,7 +86,8 @@ def compare_int8(name: str, folder: Path, exact: torch.Tensor, accuracy: float) 
     result, scores = run("eval", str(folder), "rte", "--dtype", "int8")
     same = float((scores.argmax(1) == exact.argmax(1)).double().mean())
     found = result["metrics"]["accuracy"]
-    check(f"{name} in int8", same >= 0.97 and abs(found - accuracy) <= 0.015, f"the same {same:.3f}, accuracy {found:.4f}")
+    check(f"{name} in int8", same >= 0.97 and abs(found - accuracy) <= 0.015,
+          f"the same {same:.3f}, accuracy {found:.4f}")
 
 
 def main() -> None:
@@ -99,7 +104,8 @@ def main() -> None:
         merge = ["merge", method, *map(str, MODELS), *options, "--eval", "rte"]
         memory, in_memory = run(*merge)
         written, scores = run(*merge, "-o", str(WORK / method), "--overwrite")
-        same = torch.equal(in_memory, scores) and memory["eval"]["metrics"] == written["eval"]["metrics"]
+        same = torch.equal(in_memory,
+                           scores) and memory["eval"]["metrics"] == written["eval"]["metrics"]
         check(f"{method} in memory and in a folder", same)
         compare(method, WORK / method, written["eval"], scores)
     print(f"{passed} passed, {failed} failed")

@@ -1,7 +1,9 @@
-"""The tutorial's names, from a Hub on the loopback interface; and huggingface_hub beside us: the same caches.
+"""The tutorial's names, from a Hub on the loopback interface; and huggingface_hub beside us: the
+same caches.
 
-hub.py MERGECRAFT DIR GLUE, where DIR holds minilm-base and minilm-rte-1 … -5, and GLUE the folder rte with validation.parquet.
-Needs torch, safetensors, transformers, huggingface_hub, and the commands openssl and nghttpx.
+hub.py MERGECRAFT DIR GLUE, where DIR holds minilm-base and minilm-rte-1 … -5, and GLUE the
+folder rte with validation.parquet. Needs torch, safetensors, transformers, huggingface_hub, and
+the commands openssl and nghttpx.
 """
 
 import http.client
@@ -51,7 +53,8 @@ def check(name: str, good: bool, detail: str = "") -> None:
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return {name: t.float() for file in sorted(folder.glob("*.safetensors")) for name, t in load_file(file).items()}
+    return {name: t.float() for file in sorted(folder.glob("*.safetensors")) for name,
+            t in load_file(file).items()}
 
 
 def repository(name: str, source: Path) -> Path:
@@ -71,12 +74,15 @@ def make_repositories() -> None:
     for i, name in enumerate(NAMES, 1):
         source = DATA / f"minilm-rte-{i}"
         if i == 1:  # as of 2020: a pickle before the zip form
-            torch.save(weights(source), repository(name, source) / "pytorch_model.bin", _use_new_zipfile_serialization=False)
+            torch.save(weights(source), repository(name, source) / "pytorch_model.bin",
+                       _use_new_zipfile_serialization=False)
         elif i == 2:
-            save_file(weights(source), repository(name, source) / "model.safetensors", {"format": "pt"})
+            save_file(weights(source), repository(name, source) / "model.safetensors",
+                      {"format": "pt"})
         else:
             shutil.copytree(source, WORK / "root" / name)
-    bare = {n.removeprefix("bert."): t for n, t in weights(DATA / "minilm-base").items() if not n.startswith("classifier.")}
+    bare = {n.removeprefix("bert."): t for n, t in weights(DATA / "minilm-base").items()
+            if not n.startswith("classifier.")}
     save_file(bare, repository(BASE, DATA / "minilm-base") / "model.safetensors", {"format": "pt"})
     data = WORK / "root/datasets" / DATASET / "rte"
     data.mkdir(parents=True)
@@ -89,7 +95,8 @@ def make_repositories() -> None:
 
 def environment(hub: Hub, home: Path, **more: str) -> dict[str, str]:
     others = ("HF_", "HUGGING", "CURL_", "REQUESTS_", "SSL_")
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(others) and "proxy" not in k.lower()}
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(others)
+             and "proxy" not in k.lower()}
     return {**clean, "HF_ENDPOINT": hub.endpoint, "HF_HOME": str(home), **more}
 
 
@@ -110,7 +117,8 @@ for line in sys.argv[1:]:
 
 
 def package(env: dict[str, str], files: list[str]) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-c", PACKAGE, *files], env=env, capture_output=True, text=True)
+    return subprocess.run([sys.executable, "-c", PACKAGE, *files], env=env, capture_output=True,
+                          text=True)
 
 
 def tree(home: Path) -> dict[str, str]:
@@ -133,7 +141,8 @@ def tree(home: Path) -> dict[str, str]:
 
 def same_trees(hub: Hub) -> None:
     ours, theirs = WORK / "ours", WORK / "theirs"
-    found = run(environment(hub, ours), "download", NAMES[0], NAMES[2], "--dataset", "rte", "--json")
+    found = run(environment(hub, ours), "download", NAMES[0], NAMES[2], "--dataset", "rte",
+                "--json")
     downloads = json.loads(found.stdout)["downloads"]
     files = [f"{d['kind']} {d['name']} {f['path']}" for d in downloads for f in d["files"]]
     done = package(environment(hub, theirs), files)
@@ -144,7 +153,8 @@ def same_trees(hub: Hub) -> None:
     check("nothing but what a merge needs", not any("flax" in n for n in a))
     offline = package(environment(hub, ours, HF_HUB_OFFLINE="1"), files)
     check("huggingface_hub uses our cache", offline.returncode == 0, offline.stderr[-300:])
-    back = run(environment(hub, theirs, HF_HUB_OFFLINE="1"), "download", NAMES[0], NAMES[2], "--dataset", "rte", "--json")
+    back = run(environment(hub, theirs, HF_HUB_OFFLINE="1"), "download", NAMES[0], NAMES[2],
+               "--dataset", "rte", "--json")
     received = [d["bytes_received"] for d in json.loads(back.stdout)["downloads"]]
     check("we use its cache", received == [0, 0, 0])
 
@@ -181,10 +191,12 @@ def preflight(hub: Hub) -> None:
     env = environment(hub, home)
     done = run(env, "merge", "median", NAMES[1], "org/other", "-o", str(WORK / "never"), fails=True)
     large = [p for p in (home / "hub").rglob("*") if p.is_file() and p.stat().st_size > 2_000_000]
-    check("shapes that differ are found before weights travel", name in done.stderr and not large, done.stderr.strip()[-120:])
+    check("shapes that differ are found before weights travel", name in done.stderr and not large,
+          done.stderr.strip()[-120:])
     done = run(env, "merge", "median", NAMES[1], NAMES[2], "-o", str(WORK / "never"), "--dry-run")
     large = [p for p in (home / "hub").rglob("*") if p.is_file() and p.stat().st_size > 2_000_000]
-    check("--dry-run fetches headers only", done.returncode == 0 and "tensors" in done.stdout and not large)
+    check("--dry-run fetches headers only", done.returncode == 0 and "tensors" in done.stdout
+          and not large)
     (WORK / "root/org/gated").mkdir()
     (WORK / "root/org/gated/.hub.json").write_text('{"gated": "hf_x"}')
     shutil.copy(other / "model.safetensors", WORK / "root/org/gated")
@@ -198,11 +210,14 @@ def secrets(hub: Hub) -> None:
     env = environment(hub, home, HF_TOKEN="hf_verysecret")
     done = run(env, "merge", "-v", "median", NAMES[1], NAMES[2], "-o", str(out))
     run(env, "inspect", "org/nothing", fails=True)
-    texts = [p for p in [*home.rglob("*"), *out.rglob("*")] if p.is_file() and b"hf_verysecret" in p.read_bytes()]
-    check("the token is in no file and no message", not texts and "hf_verysecret" not in done.stderr + done.stdout)
+    texts = [p for p in [*home.rglob("*"), *out.rglob("*")] if p.is_file()
+             and b"hf_verysecret" in p.read_bytes()]
+    check("the token is in no file and no message", not texts and "hf_verysecret" not in done.stderr
+          + done.stdout)
     requests = [json.loads(line) for line in Path(hub.log).read_text().splitlines()]
     sent = {r["host"] for r in requests if r["authorization"] == "Bearer hf_verysecret"}
-    check("the token is sent to the endpoint only", sent == {"127.0.0.1"} and any(r["host"] == "127.0.0.2" for r in requests))
+    check("the token is sent to the endpoint only", sent == {"127.0.0.1"}
+          and any(r["host"] == "127.0.0.2" for r in requests))
 
 
 def tls() -> None:
@@ -212,16 +227,19 @@ def tls() -> None:
     commands = [
         "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=Test",
         "req -newkey rsa:2048 -nodes -keyout key.pem -out request.pem -subj /CN=127.0.0.1",
-        "x509 -req -in request.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out cert.pem",
+        "x509 -req -in request.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names "
+        "-out cert.pem",
     ]
     (folder / "names").write_text(names)
     for command in commands:
         subprocess.run(["openssl", *command.split()], cwd=folder, check=True, capture_output=True)
     hub = Hub(WORK / "root", certificate=folder / "cert.pem", key=folder / "key.pem").start()
-    good = run(environment(hub, WORK / "tls-home", SSL_CERT_FILE=str(folder / "ca.pem")), "download", NAMES[1], "-q")
+    good = run(environment(hub, WORK / "tls-home", SSL_CERT_FILE=str(folder / "ca.pem")),
+               "download", NAMES[1], "-q")
     check("over TLS", good.returncode == 0)
     bad = run(environment(hub, WORK / "tls-home-2"), "download", NAMES[1], fails=True)
-    check("a certificate of an unknown authority is refused", bad.returncode == 1 and "certificate" in bad.stderr.lower())
+    check("a certificate of an unknown authority is refused", bad.returncode == 1
+          and "certificate" in bad.stderr.lower())
     hub.stop()
 
 
@@ -232,7 +250,8 @@ def free_port(host: str) -> int:
 
 
 def http2() -> None:
-    """Over HTTP/2: nghttpx in front of the Hub, as Python has no server for it. After tls(), whose certificate it uses."""
+    """Over HTTP/2: nghttpx in front of the Hub, as Python has no server for it. After tls(),
+    whose certificate it uses."""
     folder, log = WORK / "tls", WORK / "http2.log"
     hub = Hub(WORK / "root").start()
     hosts = {"127.0.0.1": hub.servers[0], "127.0.0.2": hub.servers[1]}
@@ -242,8 +261,10 @@ def http2() -> None:
                "--accesslog-format=$alpn $server_port $remote_port $status $request $http_range"]
     command += [f"--frontend={host},{port}" for host, port in ports.items()]
     backends = [f"--backend={host},{server.server_address[1]}" for host, server in hosts.items()]
-    command += [backends[0], f"{backends[1]};127.0.0.2/"]  # what is for no other is for the endpoint
-    proxy = subprocess.Popen([*command, str(folder / "key.pem"), str(folder / "cert.pem")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    # what is for no other is for the endpoint
+    command += [backends[0], f"{backends[1]};127.0.0.2/"]
+    proxy = subprocess.Popen([*command, str(folder / "key.pem"), str(folder / "cert.pem")],
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     for host, port in ports.items():
         for _ in range(100):
             with socket.socket() as one:
@@ -255,17 +276,21 @@ def http2() -> None:
     requests = [line.split() for line in log.read_text().splitlines()]
     used = {host: [r[2] for r in requests if r[1] == str(port)] for host, port in ports.items()}
     counts = [(len(used[host]), len(set(used[host]))) for host in hosts]
-    check("five models over HTTP/2", done.returncode == 0 and {r[0] for r in requests} == {"h2"} and len(requests) > 20)
+    check("five models over HTTP/2", done.returncode == 0 and {r[0] for r in requests} == {"h2"}
+          and len(requests) > 20)
     # Large files have their own, as one connection is rarely as fast as several.
     shared = counts[0][1] <= 8 and counts[0][0] >= 4 * counts[0][1] and counts[1][1] <= 8
-    check("requests share connections", shared, f"requests and connections of endpoint and CDN: {counts}")
+    check("requests share connections", shared,
+          f"requests and connections of endpoint and CDN: {counts}")
     control = WORK / "root" / NAMES[1] / ".hub.json"
-    control.write_text('{"faults": {"model.safetensors": {"kind": "cut", "after": 3000000, "times": 2}}}')
+    control.write_text('{"faults": {"model.safetensors": {"kind": "cut", "after": 3000000, '
+                       '"times": 2}}}')
     env["HF_HOME"] = str(WORK / "http2-cut")
     done = run(env, "download", NAMES[1], "-q")
     control.unlink()
     ranges = [line.rsplit(" ", 1)[1] for line in log.read_text().splitlines() if " 206 " in line]
-    check("a stream that is cut is gone on with", done.returncode == 0 and len(ranges) == 2 and "bytes=0-" not in ranges, str(ranges))
+    check("a stream that is cut is gone on with", done.returncode == 0 and len(ranges) == 2
+          and "bytes=0-" not in ranges, str(ranges))
     proxy.terminate()
     proxy.wait()
     hub.stop()
@@ -323,7 +348,8 @@ def example(hub: Hub) -> None:
     check("examples/hub.sh", done.returncode == 0 and len(scored) == 3, done.stderr[-300:])
     for line in scored:
         print(f"     {line}")
-    same = (out / "ties/model.safetensors").read_bytes() == (WORK / "merged/model.safetensors").read_bytes()
+    same = (out / "ties/model.safetensors").read_bytes() == (WORK
+                                                             / "merged/model.safetensors").read_bytes()
     check("it merges what the tutorial merges", same)
 
 
@@ -331,17 +357,23 @@ def tutorial(hub: Hub) -> None:
     """As in the tutorial: five names and a base, merged, and scored."""
     env = environment(hub, WORK / "tutorial")
     out = WORK / "merged"
-    merge = ["merge", "ties", *NAMES, "--base", BASE, "-p", "k=.1", "--passthrough", "classifier.*", "-o", str(out)]
+    merge = ["merge", "ties", *NAMES, "--base", BASE, "-p", "k=.1", "--passthrough", "classifier.*",
+             "-o", str(out)]
     done = run(env, *merge)
     check("the tutorial's five names and their base are merged", done.returncode == 0)
-    card, provenance = (out / "README.md").read_text(), json.loads((out / "mergecraft.json").read_text())
+    card, provenance = (out / "README.md").read_text(), json.loads((out
+            / "mergecraft.json").read_text())
     parents = provenance["models"] + [provenance["base"]]
     named = [(p["repository"], len(p["commit"])) for p in parents]
-    check("card and provenance name the parents", named == [(n, 40) for n in [*NAMES, BASE]] and all(f'- "{n}"' in card for n in NAMES))
-    check("the card has licence and language of theirs", 'license: "mit"' in card and 'language: "en"' in card)
+    check("card and provenance name the parents", named == [(n, 40) for n in [*NAMES, BASE]]
+          and all(f'- "{n}"' in card for n in NAMES))
+    check("the card has licence and language of theirs", 'license: "mit"' in card
+          and 'language: "en"' in card)
     local = WORK / "merged-local"
-    paths = [str(next((WORK / "tutorial/hub" / f"models--{n.replace('/', '--')}" / "snapshots").iterdir())) for n in [*NAMES, BASE]]
-    run(env, "merge", "ties", *paths[:5], "--base", paths[5], "-p", "k=.1", "--passthrough", "classifier.*", "-o", str(local))
+    paths = [str(next((WORK / "tutorial/hub" / f"models--{n.replace('/', '--')}"
+                       / "snapshots").iterdir())) for n in [*NAMES, BASE]]
+    run(env, "merge", "ties", *paths[:5], "--base", paths[5], "-p", "k=.1", "--passthrough",
+        "classifier.*", "-o", str(local))
     same = (out / "model.safetensors").read_bytes() == (local / "model.safetensors").read_bytes()
     check("the same bits as from the folders", same)
     if run(env, "help", "eval", fails=False).returncode != 0:

@@ -1,13 +1,17 @@
 """Logits of encoders as large as real ones, against transformers (torch, float32).
 
-logits.py BENCH_ENCODER DIR RTE, where DIR holds minilm-rte-1 … -5 and RTE is the validation split (Parquet). The five real fine-tunes on its
-277 pairs, and BERT, RoBERTa and DistilBERT in their base shapes with random weights on a few sequences. f32: at most 1e-4 from transformers,
-the same predictions, and (of one of the five) the same bits on one thread, on two, and in another order; bf16 (where the CPU has it): at most
-5e-2 with random weights. Of the real ones a few texts lie at an edge, where rounding is amplified, to 5.3e-2 by the same arithmetic in torch and to
-7e-2 by transformers in bf16: 99 % of the logits at most 5e-2, all at most 1e-1, and in the root mean square at most a quarter more than
-the same arithmetic in torch. int8 (where the CPU has it): as far from float32, in the root mean square, as the same arithmetic in torch is, or up to half as much again (of
-a few sequences, where that is a matter of chance: three times as much). It is not the same distance logit by logit: one number that lies
-between two steps and is rounded the other way changes what all later ones are rounded to.
+logits.py BENCH_ENCODER DIR RTE, where DIR holds minilm-rte-1 … -5 and RTE is the validation
+split (Parquet). The five real fine-tunes on its 277 pairs, and BERT, RoBERTa and DistilBERT in
+their base shapes with random weights on a few sequences. f32: at most 1e-4 from transformers,
+the same predictions, and (of one of the five) the same bits on one thread, on two, and in
+another order; bf16 (where the CPU has it): at most 5e-2 with random weights. Of the real ones a
+few texts lie at an edge, where rounding is amplified, to 5.3e-2 by the same arithmetic in torch
+and to 7e-2 by transformers in bf16: 99 % of the logits at most 5e-2, all at most 1e-1, and in
+the root mean square at most a quarter more than the same arithmetic in torch. int8 (where the
+CPU has it): as far from float32, in the root mean square, as the same arithmetic in torch is, or
+up to half as much again (of a few sequences, where that is a matter of chance: three times as
+much). It is not the same distance logit by logit: one number that lies between two steps and is
+rounded the other way changes what all later ones are rounded to.
 """
 
 import subprocess
@@ -42,7 +46,8 @@ def check(name: str, good: bool, detail: str = "") -> None:
 def ours(folder: Path, ids, types, dtype: str, threads: int) -> numpy.ndarray | None:
     words = [len(ids), *map(len, ids), *(i for s in ids for i in s), *(t for s in types for t in s)]
     numpy.array(words, numpy.int32).tofile(WORK / "ids")
-    command = [COMMAND, str(folder), str(WORK / "ids"), dtype, str(threads), "1", str(WORK / "logits")]
+    command = [COMMAND, str(folder), str(WORK / "ids"), dtype, str(threads), "1",
+               str(WORK / "logits")]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         print(done.stderr.strip())
@@ -60,7 +65,8 @@ def theirs(model, ids, types, batch: int) -> numpy.ndarray:
         padded, kinds, mask = (torch.zeros(shape, dtype=torch.long) for _ in range(3))
         for row, i in enumerate(some):
             length = len(ids[i])
-            padded[row, :length], kinds[row, :length], mask[row, :length] = torch.tensor(ids[i]), torch.tensor(types[i]), 1
+            padded[row, :length], kinds[row, :length], mask[row, :length] = torch.tensor(ids[
+                i]), torch.tensor(types[i]), 1
         more = {"token_type_ids": kinds} if kinds.any() else {}
         with torch.inference_mode():
             logits[some] = model(padded, attention_mask=mask, **more).logits.numpy()
@@ -80,14 +86,16 @@ def linear_int8(self: torch.nn.Linear, x: torch.Tensor) -> torch.Tensor:
 
 
 def linear_bf16(self: torch.nn.Linear, x: torch.Tensor) -> torch.Tensor:
-    return torch.nn.functional.linear(x.bfloat16().float(), self.weight.bfloat16().float(), self.bias)
+    return torch.nn.functional.linear(x.bfloat16().float(), self.weight.bfloat16().float(),
+                                      self.bias)
 
 
 def root_mean_square(x: numpy.ndarray) -> float:
     return numpy.sqrt(numpy.square(x).mean())
 
 
-def compare_bf16(name: str, folder: Path, model, ids, types, exact: numpy.ndarray, batch: int) -> None:
+def compare_bf16(name: str, folder: Path, model, ids, types, exact: numpy.ndarray,
+                 batch: int) -> None:
     found = ours(folder, ids, types, "bf16", 2)
     if found is None:
         print(f"skip {name} bf16: not on this CPU")
@@ -100,7 +108,8 @@ def compare_bf16(name: str, folder: Path, model, ids, types, exact: numpy.ndarra
         reference = theirs(model, ids, types, batch)
     mine, other = root_mean_square(found - exact), root_mean_square(reference - exact)
     good = far.max() <= 1e-1 and (far <= 5e-2).mean() >= 0.99 and mine <= 1.25 * other
-    check(f"{name} bf16", good, f"largest difference {far.max():.2g}, off by {mine:.4f}, in torch {other:.4f}")
+    check(f"{name} bf16", good,
+          f"largest difference {far.max():.2g}, off by {mine:.4f}, in torch {other:.4f}")
 
 
 def compare_int8(name: str, folder: Path, model, ids, types, batch: int) -> None:
@@ -116,7 +125,8 @@ def compare_int8(name: str, folder: Path, model, ids, types, batch: int) -> None
         reference = theirs(model, ids, types, batch)
     mine, other = root_mean_square(found - exact), root_mean_square(reference - exact)
     limit = 1.5 if len(ids) > 50 else 3
-    check(f"{name} int8", mine <= limit * other, f"off by {mine:.3f}, in torch {other:.3f}, of logits around {exact.std():.2f}")
+    check(f"{name} int8", mine <= limit * other,
+          f"off by {mine:.3f}, in torch {other:.3f}, of logits around {exact.std():.2f}")
 
 
 def compare(name: str, folder: Path, model, ids, types, again: bool = True, batch: int = 1) -> None:
@@ -142,11 +152,13 @@ def real() -> None:
     for i in range(1, 6):
         folder = WORK / f"minilm-rte-{i}"
         model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
-        compare(folder.name, folder, model, coded["input_ids"], coded["token_type_ids"], again=i == 1, batch=8)
+        compare(folder.name, folder, model, coded["input_ids"], coded["token_type_ids"],
+                again=i == 1, batch=8)
 
 
 def base_shapes() -> None:
-    roberta = RobertaConfig(vocab_size=50265, max_position_embeddings=514, layer_norm_eps=1e-5, type_vocab_size=1)
+    roberta = RobertaConfig(vocab_size=50265, max_position_embeddings=514, layer_norm_eps=1e-5,
+                            type_vocab_size=1)
     for kind, config in (
         (BertForSequenceClassification, BertConfig()),
         (RobertaForSequenceClassification, roberta),

@@ -5,7 +5,8 @@
 needs torch, transformers and peft. Every adapter has random factors. The tensors of the baked model
 equal those of merge_and_unload, and the logits those of the adapter in PEFT. PEFT merges an update
 of an output head into the tied embeddings, too, which changes its logits: there only the logits
-count. An adapter that PEFT cannot merge, or whose update is not a product of two factors, is refused.
+count. An adapter that PEFT cannot merge, or whose update is not a product of two factors, is
+refused.
 """
 import pathlib
 import sys
@@ -33,7 +34,8 @@ def mixtral():
 
 
 # How results are compared: tensors and logits; with logits alone, since PEFT's merge differs from
-# its adapter or needs a resized base; with tensors alone, since PEFT's files lack what its adapter does to tied tensors.
+# its adapter or needs a resized base; with tensors alone, since PEFT's files lack what its adapter
+# does to tied tensors.
 BOTH, LOGITS, TENSORS, REFUSED = range(4)
 
 CASES = {

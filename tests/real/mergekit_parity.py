@@ -36,7 +36,8 @@ from safetensors.torch import load_file  # noqa: E402
 from tokenizers import Tokenizer  # noqa: E402
 from tokenizers.models import BPE  # noqa: E402
 from transformers import (  # noqa: E402
-    AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration)
+    AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast, T5Config,
+        T5ForConditionalGeneration)
 
 NAMES = ("base", "one", "two", "three")
 # The share of elements that may differ by an arbitrary choice, of models in float32; the difference
@@ -45,11 +46,14 @@ CHOICES, RANDOM = 1e-3, 5e-2
 
 
 def make_models():
-    config = LlamaConfig(vocab_size=160, hidden_size=64, intermediate_size=96, num_hidden_layers=4, num_attention_heads=4,
-                         num_key_value_heads=2, max_position_embeddings=64, tie_word_embeddings=False)
+    config = LlamaConfig(vocab_size=160, hidden_size=64, intermediate_size=96, num_hidden_layers=4,
+                         num_attention_heads=4,
+                         num_key_value_heads=2, max_position_embeddings=64,
+                         tie_word_embeddings=False)
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(config)
-    base = {name: torch.randn(p.shape) * 0.05 + ("norm" in name) for name, p in model.named_parameters()}
+    base = {name: torch.randn(p.shape) * 0.05 + ("norm" in name) for name,
+            p in model.named_parameters()}
     for seed, folder in enumerate(NAMES):
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
@@ -62,14 +66,16 @@ def make_models():
 
 def make_t5():
     config = T5Config(vocab_size=100, d_model=32, d_kv=8, d_ff=64, num_layers=3, num_heads=4,
-                      num_decoder_layers=4, feed_forward_proj="gated-gelu", tie_word_embeddings=False)
+                      num_decoder_layers=4, feed_forward_proj="gated-gelu",
+                      tie_word_embeddings=False)
     for seed, folder in enumerate(("t5", "t5b")):
         torch.manual_seed(seed)
         T5ForConditionalGeneration(config).to(torch.bfloat16).save_pretrained(folder)
 
 
 def models(*parameters):
-    return [{"model": name, "parameters": p} if p else {"model": name} for name, p in zip(NAMES[1:], parameters)]
+    return [{"model": name, "parameters": p} if p else {"model": name} for name,
+            p in zip(NAMES[1:], parameters)]
 
 
 def weights(*values, **more):
@@ -79,10 +85,13 @@ def weights(*values, **more):
 TASK = {"base_model": "base"}
 RECIPES = {
     "linear": {"models": weights(1, 2, [0.2, 0.8])},
-    "linear_sum": {"merge_method": "linear", "models": weights(0.5, 0.7), "parameters": {"normalize": False}},
-    "slerp": {**TASK, "models": models({}), "parameters": {"t": [{"filter": "mlp", "value": [0, 0.5, 1]}, {"value": 0.3}]}},
+    "linear_sum": {"merge_method": "linear", "models": weights(0.5, 0.7),
+                   "parameters": {"normalize": False}},
+    "slerp": {**TASK, "models": models({}),
+              "parameters": {"t": [{"filter": "mlp", "value": [0, 0.5, 1]}, {"value": 0.3}]}},
     "nuslerp": {"models": weights(0.3, [0.4, 0.9])},
-    "nuslerp_rows": {"merge_method": "nuslerp", **TASK, "models": weights(0.3, 0.6), "parameters": {"nuslerp_flatten": False}},
+    "nuslerp_rows": {"merge_method": "nuslerp", **TASK, "models": weights(0.3, 0.6),
+                     "parameters": {"nuslerp_flatten": False}},
     "nuslerp_columns": {"merge_method": "nuslerp", "models": weights(0.3, 0.6),
                         "parameters": {"nuslerp_flatten": False, "nuslerp_row_wise": True}},
     "multislerp": {"models": weights(0.3, 0.5, 0.4)},
@@ -98,13 +107,16 @@ RECIPES = {
     "della_linear": {**TASK, "models": weights(0.5, 0.3, density=0.5, epsilon=0.2)},
     "sce": {**TASK, "models": models({}, {}, {}), "parameters": {"select_topk": 0.3}},
     "model_stock": {**TASK, "models": models({}, {}, {})},
-    "model_stock_rows": {"merge_method": "model_stock", **TASK, "models": models({}, {}), "parameters": {"filter_wise": True}},
+    "model_stock_rows": {"merge_method": "model_stock", **TASK, "models": models({}, {}),
+                         "parameters": {"filter_wise": True}},
     "nearswap": {**TASK, "models": models({}), "parameters": {"t": [0.001, "1e-2"]}},
     "arcee_fusion": {**TASK, "models": models({})},
     "ram": {**TASK, "models": models({}, {}, {}), "parameters": {"epsilon": 0.01}},
     "ramplus_tl": {**TASK, "models": models({}, {}, {}), "parameters": {"epsilon": 0.01, "r": 0.3}},
-    "stack": {"merge_method": "passthrough", "slices": [{"sources": [{"model": "one", "layer_range": [0, 3]}]},
-                                                        {"sources": [{"model": "two", "layer_range": [1, 4]}]}]},
+    "stack": {"merge_method": "passthrough",
+              "slices": [{"sources": [{"model": "one", "layer_range": [0, 3]}]},
+                                                        {"sources": [{"model": "two",
+                                                                "layer_range": [1, 4]}]}]},
     "slices": {"merge_method": "linear", "slices": [
         {"sources": [{"model": "one", "layer_range": [0, 2], "parameters": {"weight": [0, 1]}},
                      {"model": "two", "layer_range": [2, 4], "parameters": {"weight": 1}}]},
@@ -144,7 +156,8 @@ def equal_to_the_ranks(keys, ranks, tolerance=0.0):
     before that rank has it too."""
     ordered, equal = keys.flatten().sort().values, torch.zeros_like(keys, dtype=torch.bool)
     for rank in ranks:
-        if 0 < rank < len(ordered) and ordered[rank] - ordered[rank - 1] <= tolerance * ordered[rank]:
+        if 0 < rank < len(ordered) and ordered[rank] - ordered[rank
+                                                               - 1] <= tolerance * ordered[rank]:
             equal |= (keys - ordered[rank]).abs() <= tolerance * ordered[rank]
     return equal
 
@@ -153,7 +166,8 @@ def equal_to_the_outlier_limit(task, base):
     """Elements of arcee_fusion that are as important as the limit: rounding decides about them."""
     p, q = (torch.softmax(values, -1) + 1e-8 for values in (base + task, base))
     keys = task.abs() * (p * (p / q).log()).sum(-1, keepdim=True)
-    low, median, high = (keys.flatten().sort().values[int(share * (keys.numel() - 1))] for share in (0.25, 0.5, 0.75))
+    low, median, high = (keys.flatten().sort().values[int(share * (keys.numel() - 1))]
+                         for share in (0.25, 0.5, 0.75))
     return (keys - (median + 1.5 * (high - low))).abs() <= 1e-6 * keys.max()
 
 
@@ -168,7 +182,8 @@ def arbitrary(recipe, tensor, inputs):
         kept = int(recipe["parameters"]["select_topk"] * int((keys > 0).sum()))
         return equal_to_the_ranks(keys, [size - kept], 1e-6)
     if method == "arcee_fusion":
-        return equal_to_the_outlier_limit(tasks[0].double(), inputs[recipe["base_model"]][tensor].double())
+        return equal_to_the_outlier_limit(tasks[0].double(),
+                                          inputs[recipe["base_model"]][tensor].double())
     found = torch.zeros_like(tasks[0], dtype=torch.bool)
     for task, entry in zip(tasks, recipe["models"]):
         kept = int(entry["parameters"]["density"] * size)
@@ -184,7 +199,8 @@ def compare(name, recipe, theirs, ours):
     chosen = total = 0
     method = recipe["merge_method"]
     chooses = method in CHOOSING
-    named = [entry["model"] for entry in recipe["models"]] + [recipe["base_model"]] if chooses else []
+    named = [entry["model"]
+             for entry in recipe["models"]] + [recipe["base_model"]] if chooses else []
     inputs = {folder: load(folder) for folder in named}
     for tensor, reference in theirs.items():
         found = ours[tensor]
@@ -194,7 +210,8 @@ def compare(name, recipe, theirs, ours):
             assert abs(a.norm() / b.norm() - 1) < RANDOM, (name, tensor)
             continue
         # Where the sum of large terms is small, rounding of the terms in float32 shows.
-        allowed = torch.maximum(one_rounding(a, 8), one_rounding(b, 8)) * 1.001 + a.abs().max() * 1e-6
+        allowed = torch.maximum(one_rounding(a, 8),
+                                one_rounding(b, 8)) * 1.001 + a.abs().max() * 1e-6
         differs = (a - b).abs() > allowed
         if chooses:
             excused = differs & arbitrary(recipe, tensor, inputs)
@@ -215,7 +232,8 @@ def check(name, recipe, command):
               MergeOptions(random_seed=1, quiet=True, write_model_card=False, copy_tokenizer=False))
     subprocess.run([command, "merge", f"{name}.yml", "-o", f"{name}.ours", "-q"], check=True)
     chosen, total = compare(name, recipe, load(f"{name}.theirs"), load(f"{name}.ours"))
-    theirs, ours = (json.loads(pathlib.Path(f"{name}.{who}/config.json").read_text()) for who in ("theirs", "ours"))
+    theirs, ours = (json.loads(pathlib.Path(f"{name}.{who}/config.json").read_text())
+                    for who in ("theirs", "ours"))
     for key in ("num_hidden_layers", "vocab_size", "architectures", "dtype"):
         assert theirs.get(key) == ours.get(key), (name, key, theirs.get(key), ours.get(key))
     print(f"{name}: {chosen} of {total} elements differ, all of equal magnitude at a threshold")
@@ -224,32 +242,39 @@ def check(name, recipe, command):
 def render(template, conversation, prompt):
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True)
     environment.globals["raise_exception"] = str
-    return environment.from_string(template).render(messages=conversation, add_generation_prompt=prompt, bos_token="<s>",
+    return environment.from_string(template).render(messages=conversation,
+                                                    add_generation_prompt=prompt, bos_token="<s>",
                                                     eos_token="</s>")
 
 
 def give_tokenizer(folder):
-    tokens = ["<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>",
+    tokens = ["<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|start_header_id|>",
+              "<|end_header_id|>", "<|eot_id|>",
               "[|system|]", "[|user|]", "[|assistant|]", "[|endofturn|]"]
     tokenizer = Tokenizer(BPE({token: i for i, token in enumerate(tokens)}, []))
     tokenizer.add_special_tokens(tokens)
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>").save_pretrained(folder)
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>",
+                            eos_token="</s>").save_pretrained(folder)
 
 
 def check_templates(command):
     """The named chat templates give the text of mergekit's, whose alpaca, exaone and llama3 have
     white space that the models were not trained with."""
     talk = [{"role": role, "content": text} for role, text in
-            (("system", "Be brief. "), ("user", " Hi\nthere"), ("assistant", "Hello "), ("user", "Bye"))]
+            (("system", "Be brief. "), ("user", " Hi\nthere"), ("assistant", "Hello "),
+             ("user", "Bye"))]
     for folder, source in (("chat1", "one"), ("chat2", "two")):
         shutil.copytree(source, folder)
         give_tokenizer(folder)
     for name in ("alpaca", "chatml", "exaone", "llama3", "mistral"):
-        subprocess.run([command, "merge", "soup", "chat1", "chat2", "--chat-template", name, "-o", f"{name}.chat", "-q"], check=True)
+        subprocess.run([command, "merge", "soup", "chat1", "chat2", "--chat-template", name, "-o",
+                        f"{name}.chat", "-q"], check=True)
         ours = pathlib.Path(f"{name}.chat/chat_template.jinja").read_text()
-        theirs = (importlib.resources.files("mergekit") / f"_data/chat_templates/{name}.jinja").read_text()
+        theirs = (importlib.resources.files("mergekit")
+                  / f"_data/chat_templates/{name}.jinja").read_text()
         for count in ((2, 4) if name == "mistral" else (1, 2, 3, 4)):
-            for conversation, prompt in ((talk[:count], True), (talk[:count], False), (talk[1:count], True)):
+            for conversation, prompt in ((talk[:count], True), (talk[:count], False),
+                                         (talk[1:count], True)):
                 if not conversation:
                     continue
                 both = [render(template, conversation, prompt) for template in (ours, theirs)]
@@ -257,7 +282,8 @@ def check_templates(command):
                     both = ["".join(text.split()) for text in both]
                 assert both[0] == both[1], (name, *both)
         if name == "alpaca":
-            assert render(ours, talk[:2], True) == "Be brief.\n\n### Instruction:\nHi\nthere\n\n### Response:\n"
+            assert render(ours, talk[:2],
+                          True) == "Be brief.\n\n### Instruction:\nHi\nthere\n\n### Response:\n"
     print("chat templates: the same text")
 
 

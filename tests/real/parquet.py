@@ -1,6 +1,8 @@
-"""Parquet files that pyarrow and duckdb write, with every option that changes them, read by the library: the same rows.
+"""Parquet files that pyarrow and duckdb write, with every option that changes them, read by the
+library: the same rows.
 
-parquet.py LIBRARY [DATA]: DATA is a folder of real files, if it is there: its TASK/*.parquet are read too.
+parquet.py LIBRARY [DATA]: DATA is a folder of real files, if it is there: its TASK/*.parquet are
+read too.
 """
 
 import ctypes
@@ -29,7 +31,8 @@ class Error(ctypes.Structure):
 
 class Example(ctypes.Structure):
     _fields_ = [("text", ctypes.c_void_p), ("size", ctypes.c_size_t), ("pair", ctypes.c_void_p),
-                ("pair_size", ctypes.c_size_t), ("label", ctypes.c_double), ("index", ctypes.c_int64)]
+                ("pair_size", ctypes.c_size_t), ("label", ctypes.c_double),
+                ("index", ctypes.c_int64)]
 
 
 LIBRARY.mc_glue_task_find.restype = ctypes.c_void_p
@@ -50,7 +53,8 @@ class Refused(Exception):
 def load(task: str, path: Path) -> list[tuple]:
     data, error = ctypes.c_void_p(), Error()
     found = LIBRARY.mc_glue_task_find(task.encode())
-    if LIBRARY.mc_glue_load(found, str(path).encode(), None, ctypes.byref(data), ctypes.byref(error)):
+    if LIBRARY.mc_glue_load(found, str(path).encode(), None, ctypes.byref(data),
+                            ctypes.byref(error)):
         raise Refused(error.text.decode("utf-8", "replace"))
     rows = []
     for i in range(LIBRARY.mc_glue_count(data)):
@@ -116,7 +120,8 @@ def sentence(words: int = 12) -> str:
     return " ".join(RNG.choice(WORDS) for _ in range(RNG.randint(0, words)))
 
 
-def table(rows: int, text=pa.string(), label=pa.int64(), index=pa.int32(), nulls: float = 0, repeats: bool = False):
+def table(rows: int, text=pa.string(), label=pa.int64(), index=pa.int32(), nulls: float = 0,
+          repeats: bool = False):
     few = [sentence() for _ in range(5)]
     pick = (lambda: RNG.choice(few)) if repeats else sentence
     names = ["entailment", "not_entailment"]
@@ -148,7 +153,8 @@ def pyarrow_layouts() -> None:
     for codec, version, dictionary, nulls, (group, page) in choices:
         t = table(120, nulls=nulls, repeats=dictionary)
         name = f"layout-{codec}-{version}-{dictionary}-{nulls}-{group}-{page}"
-        path = write(t, name, compression=codec, data_page_version=version, use_dictionary=dictionary,
+        path = write(t, name, compression=codec, data_page_version=version,
+                     use_dictionary=dictionary,
                      row_group_size=group, data_page_size=page, write_batch_size=10,
                      write_page_checksum=dictionary, write_page_index=dictionary)
         check(name, path, rows_of(t, "rte"))
@@ -157,8 +163,10 @@ def pyarrow_layouts() -> None:
 def pyarrow_types() -> None:
     texts = [pa.string(), pa.large_string(), pa.binary(), pa.large_binary(), pa.string_view(),
              pa.dictionary(pa.int32(), pa.string()), pa.dictionary(pa.int8(), pa.large_string())]
-    labels = [pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64(),
-              pa.float32(), pa.float64(), pa.bool_(), pa.string(), pa.dictionary(pa.int8(), pa.string())]
+    labels = [pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(),
+              pa.uint64(),
+              pa.float32(), pa.float64(), pa.bool_(), pa.string(),
+              pa.dictionary(pa.int8(), pa.string())]
     for text, label, version in itertools.product(texts, labels, ["1.0", "2.0"]):
         t = table(60, text=text, label=label, nulls=0.2)
         name = f"types-{texts.index(text)}-{label}-{version}".replace("<", "_").replace(" ", "")
@@ -176,17 +184,22 @@ def pyarrow_encodings() -> None:
         "bool": ["PLAIN", "RLE"],
         "float": ["PLAIN", "BYTE_STREAM_SPLIT"],
     }
-    kinds = {"int": [pa.int32(), pa.int64()], "bool": [pa.bool_()], "float": [pa.float32(), pa.float64()]}
+    kinds = {"int": [pa.int32(), pa.int64()], "bool": [pa.bool_()],
+             "float": [pa.float32(), pa.float64()]}
     for kind, types in kinds.items():
         for text, label, type_ in itertools.product(encodings["text"], encodings[kind], types):
-            for version, rows, nulls in itertools.product(["1.0", "2.0"], [0, 1, 31, 129, 1000], [0, 0.5]):
+            for version, rows, nulls in itertools.product(["1.0", "2.0"], [0, 1, 31, 129, 1000],
+                                                          [0, 0.5]):
                 t = table(rows, label=type_, nulls=nulls)
                 name = f"encoding-{text}-{label}-{type_}-{version}-{rows}-{nulls}"
-                path = write(t, name, use_dictionary=False, data_page_version=version, compression="zstd",
-                             column_encoding={"sentence1": text, "sentence2": text, "label": label, "idx": "PLAIN"})
+                path = write(t, name, use_dictionary=False, data_page_version=version,
+                             compression="zstd",
+                             column_encoding={"sentence1": text, "sentence2": text, "label": label,
+                                              "idx": "PLAIN"})
                 check(name, path, rows_of(t, "rte"))
     for rows in [1, 2, 128, 129, 1025, 5000]:  # differences of every size
-        values = [RNG.randint(-2 ** RNG.randint(1, 62), 2 ** RNG.randint(1, 62)) for _ in range(rows)]
+        values = [RNG.randint(-2 ** RNG.randint(1, 62), 2 ** RNG.randint(1, 62))
+                  for _ in range(rows)]
         t = table(rows).set_column(3, "idx", pa.array(values, pa.int64()))
         path = write(t, f"deltas-{rows}", use_dictionary=False,
                      column_encoding={"sentence1": "PLAIN", "sentence2": "PLAIN", "label": "PLAIN",
@@ -201,18 +214,24 @@ def pyarrow_schemas() -> None:
         name = f"required-{version}"
         check(name, write(t.cast(required), name, data_page_version=version), rows_of(t, "rte"))
     for version in ["1.0", "2.4", "2.6"]:
-        check(f"format-{version}", write(t, f"format-{version}", version=version), rows_of(t, "rte"))
-    check("shuffled", write(t.select(["idx", "label", "sentence2", "sentence1"]), "shuffled"), rows_of(t, "rte"))
-    check("no index", write(t.drop_columns("idx"), "no-index"), rows_of(t.drop_columns("idx"), "rte"))
-    check("no label", write(t.drop_columns("label"), "no-label"), rows_of(t.drop_columns("label"), "rte"))
+        check(f"format-{version}", write(t, f"format-{version}", version=version),
+              rows_of(t, "rte"))
+    check("shuffled", write(t.select(["idx", "label", "sentence2", "sentence1"]), "shuffled"),
+          rows_of(t, "rte"))
+    check("no index", write(t.drop_columns("idx"), "no-index"),
+          rows_of(t.drop_columns("idx"), "rte"))
+    check("no label", write(t.drop_columns("label"), "no-label"),
+          rows_of(t.drop_columns("label"), "rte"))
     check("no rows", write(t.slice(0, 0), "no-rows"), [])
     unlabelled = t.set_column(2, "label", pa.array([-1] * 40))
     check("unlabelled", write(unlabelled, "unlabelled"), rows_of(unlabelled, "rte"))
     nothing = t.set_column(2, "label", pa.array([None] * 40, pa.int64()))
     check("all null", write(nothing, "all-null"), rows_of(nothing, "rte"))
     # Other columns may be anything.
-    more = {"list": pa.array([[1, 2], [], None, [3]] * 10), "struct": pa.array([{"a": 1, "b": {"c": "x"}}] * 40),
-            "map": pa.array([[("k", 1)]] * 40, pa.map_(pa.string(), pa.int64())), "time": pa.array([0] * 40, pa.timestamp("us")),
+    more = {"list": pa.array([[1, 2], [], None, [3]] * 10),
+            "struct": pa.array([{"a": 1, "b": {"c": "x"}}] * 40),
+            "map": pa.array([[("k", 1)]] * 40, pa.map_(pa.string(), pa.int64())),
+            "time": pa.array([0] * 40, pa.timestamp("us")),
             "fixed": pa.array([b"abcd"] * 40, pa.binary(4)), "null": pa.nulls(40)}
     for at in [0, 2, 4]:
         wide = t
@@ -220,7 +239,8 @@ def pyarrow_schemas() -> None:
             wide = wide.add_column(at, name, column)
         check(f"other columns {at}", write(wide, f"wide-{at}"), rows_of(t, "rte"))
     scores = pa.table({"sentence1": t["sentence1"], "sentence2": t["sentence2"],
-                       "label": pa.array([RNG.random() * 5 for _ in range(40)], pa.float32()), "idx": t["idx"]})
+                       "label": pa.array([RNG.random() * 5 for _ in range(40)], pa.float32()),
+                       "idx": t["idx"]})
     check("stsb", write(scores, "stsb"), rows_of(scores, "stsb"), "stsb")
 
 
@@ -232,32 +252,39 @@ def pyarrow_refused() -> None:
         "struct": pa.array([{"a": "x"}] * 20), "list": pa.array([["x"]] * 20),
     }.items():
         refuse(name, write(t.set_column(0, "sentence1", column), name), "is nested")
-    refuse("fixed", write(t.set_column(0, "sentence1", pa.array([b"abcd"] * 20, pa.binary(4))), "fixed"),
+    refuse("fixed", write(t.set_column(0, "sentence1", pa.array([b"abcd"] * 20, pa.binary(4))),
+                          "fixed"),
            "FIXED_LEN_BYTE_ARRAY")
     dates = t.set_column(2, "label", pa.array([0] * 20, pa.timestamp("ns")))
     refuse("INT96", write(dates, "int96", use_deprecated_int96_timestamps=True), "INT96")
     refuse("timestamp", write(dates, "timestamp"), "a date, a time")
-    refuse("text null", write(t.set_column(0, "sentence1", pa.array(["x"] * 19 + [None])), "text-null"),
+    refuse("text null", write(t.set_column(0, "sentence1", pa.array(["x"] * 19 + [None])),
+                              "text-null"),
            "row 20: column 'sentence1': expected a text, found null")
-    refuse("label 2", write(t.set_column(2, "label", pa.array([0] * 7 + [2] + [1] * 12)), "label-2"),
+    refuse("label 2", write(t.set_column(2, "label", pa.array([0] * 7 + [2] + [1] * 12)),
+                            "label-2"),
            "row 8: column 'label'")
-    refuse("missing", write(t.drop_columns("sentence2"), "missing"), "found 'sentence1', 'label', 'idx'")
+    refuse("missing", write(t.drop_columns("sentence2"), "missing"),
+           "found 'sentence1', 'label', 'idx'")
 
 
 def duckdb_files() -> None:
     base = duckdb.connect()
     base.execute("PRAGMA add_parquet_key('key', '0123456789012345')")
-    choices = itertools.product(["uncompressed", "snappy", "gzip", "zstd"], ["V1", "V2"], [2048, 5000],
+    choices = itertools.product(["uncompressed", "snappy", "gzip", "zstd"], ["V1", "V2"],
+                                [2048, 5000],
                                 [1, 10**6], [0, 0.2])
     for codec, version, group, dictionary, nulls in choices:
         # noqa: F841: duckdb finds it by its name
         t = table(6000, nulls=nulls, repeats=dictionary > 1)
         name = f"duckdb-{codec}-{version}-{group}-{dictionary}-{nulls}"
         path = WORK / f"{name}.parquet"
-        base.execute(f"COPY t TO '{path}' (FORMAT parquet, CODEC {codec}, PARQUET_VERSION {version}, "
+        base.execute(f"COPY t TO '{path}' (FORMAT parquet, CODEC {codec}, PARQUET_VERSION "
+                     f"{version}, "
                      f"ROW_GROUP_SIZE {group}, DICTIONARY_SIZE_LIMIT {dictionary})")
         check(name, path, rows_of(t, "rte"))
-    for type_ in ["TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "UBIGINT", "FLOAT", "DOUBLE", "BOOLEAN"]:
+    for type_ in ["TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "UBIGINT", "FLOAT",
+                  "DOUBLE", "BOOLEAN"]:
         for version in ["V1", "V2"]:
             t = table(3000, nulls=0.1)
             path = WORK / f"duckdb-{type_}-{version}.parquet"
@@ -267,7 +294,8 @@ def duckdb_files() -> None:
     t = table(10)
     path = WORK / "enum.parquet"
     base.execute("CREATE TYPE verdict AS ENUM ('entailment', 'not_entailment')")
-    base.execute(f"COPY (SELECT * REPLACE (['entailment', 'not_entailment'][label + 1]::verdict AS label) FROM t) "
+    base.execute(f"COPY (SELECT * REPLACE (['entailment', 'not_entailment'][label + 1]::verdict AS "
+                 f"label) FROM t) "
                  f"TO '{path}' (FORMAT parquet)")
     check("duckdb-enum", path, rows_of(t, "rte"))
     for codec, words in {"brotli": "Brotli", "lz4_raw": "LZ4"}.items():

@@ -2,10 +2,11 @@
 
 real.py MERGECRAFT DIR, where DIR holds minilm-base and minilm-rte-1 … -5 (f16, two shards each).
 
-Tolerances: median and max_magnitude choose among their inputs or add one rounded difference, so they are compared bit for
-bit; the others are computed in float32 here and there, in another order of operations, and rounded once to f16:
-2e-6 of the largest input of the layer, and one unit in the last place of f16 for values that fall on either side of
-a rounding boundary.
+Tolerances: median and max_magnitude choose among their inputs or add one rounded difference, so
+they are compared bit for
+bit; the others are computed in float32 here and there, in another order of operations, and
+rounded once to f16: 2e-6 of the largest input of the layer, and one unit in the last place of
+f16 for values that fall on either side of a rounding boundary.
 """
 
 import hashlib
@@ -35,7 +36,8 @@ def check(name: str, good: bool, detail: str = "") -> None:
 def merge(method: str, *options: str, models=MODELS, out: str = "out", **environment: str) -> Path:
     folder = WORK / out
     subprocess.run(
-        [COMMAND, "merge", method, *map(str, models), "-o", str(folder), "--overwrite", "-q", *options],
+        [COMMAND, "merge", method, *map(str, models), "-o", str(folder), "--overwrite", "-q",
+         *options],
         check=True,
         env={**os.environ, **environment},
     )
@@ -47,7 +49,8 @@ def state_dict(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def digest(folder: Path) -> str:
-    sums = [hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(folder.glob("*.safetensors"))]
+    sums = [hashlib.sha256(f.read_bytes()).hexdigest()
+            for f in sorted(folder.glob("*.safetensors"))]
     return " ".join(sums)
 
 
@@ -130,12 +133,14 @@ def compare(method: str) -> None:
         allowed = step + 2e-6 * stack(name).abs().max()
         wrong += int((~(difference <= allowed)).sum())
         worst = max(worst, float(difference.max()))
-    check(f"{method} as torch", wrong == 0 and len(merged) == len(FLOATS[0]), f"largest difference {worst:.2g}")
+    check(f"{method} as torch", wrong == 0 and len(merged) == len(FLOATS[0]),
+          f"largest difference {worst:.2g}")
 
 
 def same_bits(method: str, *options: str, models=MODELS) -> None:
     first = digest(merge(method, *options, models=models))
-    ways = [("--threads", str(n)) for n in (1, 2, 3, 7)] + [("--memory", m) for m in ("300KB", "3MB", "64MB")]
+    ways = [("--threads", str(n)) for n in (1, 2, 3, 7)] + [("--memory", m)
+                                                            for m in ("300KB", "3MB", "64MB")]
     good = all(digest(merge(method, *options, *way, models=models)) == first for way in ways)
     for level in ("scalar", "avx2", "avx512"):
         good &= digest(merge(method, *options, models=models, MERGECRAFT_CPU=level)) == first
@@ -144,14 +149,17 @@ def same_bits(method: str, *options: str, models=MODELS) -> None:
 
 def loads() -> None:
     folder = merge("median", out="loads")
-    model, report = AutoModelForSequenceClassification.from_pretrained(folder, output_loading_info=True)
-    complete = not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    model, report = AutoModelForSequenceClassification.from_pretrained(folder,
+            output_loading_info=True)
+    complete = not any(report[key] for key in ("missing_keys", "unexpected_keys",
+                                               "mismatched_keys"))
     check("transformers loads the merge", complete and model.config.dtype == torch.float16)
     sharded = merge("median", "--shard-size", "10MB", out="sharded")
     index = json.loads((sharded / "model.safetensors.index.json").read_text())
     model2 = AutoModelForSequenceClassification.from_pretrained(sharded)
     same = all(torch.equal(a, b) for a, b in zip(model.parameters(), model2.parameters()))
-    check("transformers loads the merge in shards", same and len(set(index["weight_map"].values())) > 1)
+    check("transformers loads the merge in shards",
+          same and len(set(index["weight_map"].values())) > 1)
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
-"""The tutorial's notebook for mergecraft 0.x, cell by cell as it stands, on real models that a Hub on the loopback interface serves under the
-tutorial's names: the same weights as torch, the same accuracy as the transformers pipeline gives on the merged model.
+"""The tutorial's notebook for mergecraft 0.x, cell by cell as it stands, on real models that a
+Hub on the loopback interface serves under the tutorial's names: the same weights as torch, the
+same accuracy as the transformers pipeline gives on the merged model.
 
 tutorial.py MODELS RTE      MODELS: minilm-base and minilm-rte-1 … -5; RTE: the validation split
 """
@@ -126,13 +127,16 @@ print('accuracy', score, 'max magnitude', evaluate_glue_pipeline(merged_2, 'rte'
 
 
 def serve(models: Path, root: Path) -> subprocess.Popen:
-    """Lays the models out under the tutorial's names, and starts the Hub. The last line it prints first is its address."""
-    for name, folder in [*zip(NAMES, sorted(models.glob("minilm-rte-*"))), (BASE, models / "minilm-base")]:
+    """Lays the models out under the tutorial's names, and starts the Hub. The last line it
+    prints first is its address."""
+    for name, folder in [*zip(NAMES, sorted(models.glob("minilm-rte-*"))),
+                         (BASE, models / "minilm-base")]:
         target = root / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.symlink_to(folder.resolve())
     server = Path(__file__).resolve().parents[1] / "hub" / "server.py"
-    return subprocess.Popen([sys.executable, str(server), "--root", str(root)], stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen([sys.executable, str(server), "--root", str(root)],
+                            stdout=subprocess.PIPE, text=True)
 
 
 def notebook(settings: str):
@@ -150,7 +154,8 @@ def main() -> None:
         hub = serve(models, Path(work) / "hub")
         try:
             address = hub.stdout.readline().split()[-1]
-            os.environ.update(HF_ENDPOINT=address, HF_HOME=str(Path(work) / "home"), MERGECRAFT_DATA=str(rte))
+            os.environ.update(HF_ENDPOINT=address, HF_HOME=str(Path(work) / "home"),
+                              MERGECRAFT_DATA=str(rte))
             paths = [str(path) for path in sorted(models.glob("minilm-rte-*"))]
             base = str(models / "minilm-base")
             settings = f"PATHS, BASE_PATH, BASE_NAME, RTE = {paths!r}, {base!r}, {BASE!r}, {str(rte)!r}"
@@ -159,7 +164,8 @@ def main() -> None:
         finally:
             hub.terminate()
             hub.wait()
-    shown = [o.get("text", "") for cell in done.cells for o in cell.outputs if o.output_type == "stream"]
+    shown = [o.get("text", "") for cell in done.cells for o in cell.outputs
+             if o.output_type == "stream"]
     print("".join(shown)[-400:])
     print(f"ok   the tutorial's {len(CELLS)} cells, and {len(CHECKS)} of checks")
 

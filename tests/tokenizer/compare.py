@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
-"""Compares the tokens that the library finds with those of the tokenizers package: not one may differ.
+"""Compares the tokens that the library finds with those of the tokenizers package: not one may
+differ.
 
     compare.py LIBRARY DATA_DIR [--long]
 
-LIBRARY: libmergecraft.so; DATA_DIR: with glue/rte (text) and models/parts/common (a real vocabulary). The texts: those of RTE; code points, by
-themselves and between letters; random ones of mixed scripts, some of it broken UTF-8. --long: every code point and 100,000 random texts for each
-tokenizer, which takes a quarter of an hour; else every code point of the planes that are in use, some of the others, and 100,000 texts in all.
+LIBRARY: libmergecraft.so; DATA_DIR: with glue/rte (text) and models/parts/common (a real
+vocabulary). The texts: those of RTE; code points, by themselves and between letters; random ones
+of mixed scripts, some of it broken UTF-8. --long: every code point and 100,000 random texts for
+each tokenizer, which takes a quarter of an hour; else every code point of the planes that are in
+use, some of the others, and 100,000 texts in all.
 """
 import concurrent.futures
 import ctypes
@@ -26,8 +29,10 @@ CODES = ("uncased", "cased", "accents", "not_normalized", "roberta")
 
 
 class Encoding(ctypes.Structure):
-    _fields_ = [("ids", ctypes.POINTER(ctypes.c_int32)), ("types", ctypes.POINTER(ctypes.c_uint8)), ("count", ctypes.c_size_t),
-                ("capacity", ctypes.c_size_t), ("truncated", ctypes.c_bool), ("scratch", ctypes.c_void_p)]
+    _fields_ = [("ids", ctypes.POINTER(ctypes.c_int32)), ("types", ctypes.POINTER(ctypes.c_uint8)),
+                ("count", ctypes.c_size_t),
+                ("capacity", ctypes.c_size_t), ("truncated", ctypes.c_bool),
+                ("scratch", ctypes.c_void_p)]
 
 
 class Error(ctypes.Structure):
@@ -42,10 +47,12 @@ class Tokenizer:
     def __init__(self, library, folder):
         self.library = ctypes.CDLL(library)
         self.encode = self.library.mc_tokenizer_encode
-        self.encode.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t,
+        self.encode.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p,
+                                ctypes.c_size_t,
                                 ctypes.c_size_t, ctypes.c_void_p, ctypes.c_void_p]
         self.handle, self.encoding, self.error = ctypes.c_void_p(), Encoding(), Error()
-        if ctypes.CDLL(library).mc_tokenizer_open(folder.encode(), ctypes.byref(self.handle), ctypes.byref(self.error)):
+        if ctypes.CDLL(library).mc_tokenizer_open(folder.encode(), ctypes.byref(self.handle),
+                                                  ctypes.byref(self.error)):
             raise SystemExit(f"{self.error.file.decode()}: {self.error.text.decode()}")
 
     def max_length(self):
@@ -55,7 +62,8 @@ class Tokenizer:
 
     def __call__(self, text, pair, length):
         found = self.encoding
-        if self.encode(self.handle, text, len(text), pair, len(pair or b""), length, ctypes.byref(found), ctypes.byref(self.error)):
+        if self.encode(self.handle, text, len(text), pair, len(pair or b""), length,
+                       ctypes.byref(found), ctypes.byref(self.error)):
             raise SystemExit(self.error.text.decode())
         return found.ids[:found.count], found.types[:found.count]
 
@@ -63,7 +71,8 @@ class Tokenizer:
 def rte(data):
     import pyarrow.parquet
     for name in ("train", "validation"):
-        table = pyarrow.parquet.read_table(os.path.join(data, f"glue/rte/{name}.parquet")).to_pydict()
+        table = pyarrow.parquet.read_table(os.path.join(data,
+                                                        f"glue/rte/{name}.parquet")).to_pydict()
         yield from zip(table["sentence1"], table["sentence2"])
 
 
@@ -77,7 +86,8 @@ def rte_cases(data):
 def code_cases(every):
     """Planes 3 to 13 are empty but for a few, 15 and 16 for private use."""
     for code in range(sys.maxunicode + 1):
-        if 0xD800 <= code < 0xE000 or (code >= 0x32000 and code >> 12 != 0xE0 and code % 61 and not every):
+        if 0xD800 <= code < 0xE000 or (code >= 0x32000 and code >> 12 != 0xE0 and code % 61
+                                       and not every):
             continue
         yield chr(code).encode(), None, 0
         yield f"a{chr(code)}b".encode(), None, 0
@@ -87,7 +97,8 @@ def compare(job):
     """Returns how many texts there were, and a text on each of the first that differ."""
     library, data, name, folder, long = job
     whole = os.path.join(folder, "whole")
-    ours, theirs = Tokenizer(library, folder), cases.load(whole if os.path.exists(whole) else folder)
+    ours, theirs = Tokenizer(library, folder), cases.load(whole if os.path.exists(whole)
+                                                          else folder)
     count = 100_000 if long else MANY if name in ("uncased", "roberta") else FEW
     texts = [*rte_cases(data), *cases.random_cases(name, count)]
     if name in CODES or long:
@@ -97,10 +108,12 @@ def compare(job):
         if length != length_now:
             theirs.enable_truncation(length) if length else theirs.no_truncation()
             length_now = length
-        wanted = theirs.encode(*(t.decode("utf-8", "replace") for t in (text, pair) if t is not None))
+        wanted = theirs.encode(*(t.decode("utf-8", "replace") for t in (text, pair)
+                                 if t is not None))
         found = ours(text, pair, length)
         if (wanted.ids, wanted.type_ids) != found:
-            different.append(f"{name}: {text[:200]} {pair} {length}: expected {wanted.ids[:60]}, found {found[0][:60]}")
+            different.append(f"{name}: {text[:200]} {pair} {length}: expected {wanted.ids[:60]}, "
+                             f"found {found[0][:60]}")
     return name, len(texts), different
 
 
@@ -108,7 +121,8 @@ def split_files(base, folder):
     """The same tokenizer as vocab.json, merges.txt and what belongs to them, or as vocab.txt."""
     os.makedirs(folder)
     vocab = base["model"]["vocab"]
-    config = {"added_tokens_decoder": {str(t["id"]): {k: v for k, v in t.items() if k != "id"} for t in base["added_tokens"]},
+    config = {"added_tokens_decoder": {str(t["id"]): {k: v for k, v in t.items() if k != "id"}
+                                       for t in base["added_tokens"]},
               "model_max_length": 10 ** 30}
     if base["model"]["type"] == "WordPiece":
         with open(os.path.join(folder, "vocab.txt"), "w", encoding="utf-8") as file:
@@ -118,7 +132,8 @@ def split_files(base, folder):
         with open(os.path.join(folder, "vocab.json"), "w", encoding="utf-8") as file:
             json.dump(vocab, file)
         with open(os.path.join(folder, "merges.txt"), "w", encoding="utf-8") as file:
-            file.writelines(["#version: 0.2\n", *(f"{a} {b}\n" for a, b in base["model"]["merges"])])
+            file.writelines(["#version: 0.2\n",
+                             *(f"{a} {b}\n" for a, b in base["model"]["merges"])])
     with open(os.path.join(folder, "tokenizer_config.json"), "w", encoding="utf-8") as file:
         json.dump(config, file)
 
@@ -144,8 +159,10 @@ def main():
     library, data = os.path.abspath(sys.argv[1]), sys.argv[2]
     total, failures = 0, []
     with tempfile.TemporaryDirectory() as work:
-        jobs = [(library, data, *made, "--long" in sys.argv) for made in make_tokenizers(data, work)]
-        with concurrent.futures.ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
+        jobs = [(library, data, *made, "--long" in sys.argv)
+                for made in make_tokenizers(data, work)]
+        with concurrent.futures.ProcessPoolExecutor(mp_context=multiprocessing.get_context(
+            "spawn")) as pool:
             for name, count, different in pool.map(compare, jobs):
                 print(f"{name}: {count} texts, {len(different)} differences", flush=True)
                 total += count

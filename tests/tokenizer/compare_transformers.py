@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Compares the tokens that the library finds in a model folder with those of transformers' AutoTokenizer.
+"""Compares the tokens that the library finds in a model folder with those of transformers'
+AutoTokenizer.
 
     compare_transformers.py LIBRARY [TEXTS]
 
-LIBRARY: libmergecraft.so. Each folder has another mix of the files that make a tokenizer: settings in
-tokenizer_config.json that contradict tokenizer.json, classes, added tokens in each of the four places, old files
-and new ones. TEXTS: random texts per folder (300). transformers must be 5.x; not one id may differ.
+LIBRARY: libmergecraft.so. Each folder has another mix of the files that make a tokenizer:
+settings in tokenizer_config.json that contradict tokenizer.json, classes, added tokens in each
+of the four places, old files and new ones. TEXTS: random texts per folder (300). transformers
+must be 5.x; not one id may differ.
 """
 import copy
 import json
@@ -21,10 +23,13 @@ import compare  # noqa: E402
 import transformers  # noqa: E402
 
 DATA = os.path.join(os.path.dirname(HERE), "data/tokenizer")
-TEXTS = ["Hello World", "Café Ångström", "你好 world", "a<e1>b <e1> c", "new tokens here: <e2>, <e3>! <img> NewTok newtok",
-         "x [MASK] y", "a <mask> b  <mask>", "<mask>c</s>d<s>", "[CLS] a [SEP]", " leading space", "trailing ", "a  b", "<unk> [UNK]",
+TEXTS = ["Hello World", "Café Ångström", "你好 world", "a<e1>b <e1> c",
+         "new tokens here: <e2>, <e3>! <img> NewTok newtok",
+         "x [MASK] y", "a <mask> b  <mask>", "<mask>c</s>d<s>", "[CLS] a [SEP]", " leading space",
+         "trailing ", "a  b", "<unk> [UNK]",
          "ſtraße İstanbul", "<c> <s2> [X]", "e1 <E1> <e1>", "newtoknewtok", "  newtok  "]
-EXTRA = {"content": "<e1>", "lstrip": False, "rstrip": False, "single_word": False, "normalized": False, "special": True}
+EXTRA = {"content": "<e1>", "lstrip": False, "rstrip": False, "single_word": False,
+         "normalized": False, "special": True}
 WORD = {**EXTRA, "content": "newtok", "normalized": True, "special": False}
 
 
@@ -34,8 +39,10 @@ def read(name):
 
 
 def decoder(stored, *more):
-    """An added_tokens_decoder of the stored added tokens, and more of them behind the vocabulary."""
-    tokens = {str(t["id"]): {k: v for k, v in t.items() if k != "id"} for t in stored["added_tokens"]}
+    """An added_tokens_decoder of the stored added tokens, and more of them behind the
+    vocabulary."""
+    tokens = {str(t["id"]): {k: v for k, v in t.items() if k != "id"}
+              for t in stored["added_tokens"]}
     size = max([len(stored["model"]["vocab"]) - 1] + [t["id"] for t in stored["added_tokens"]]) + 1
     return {**tokens, **{str(size + i): token for i, token in enumerate(more)}}
 
@@ -61,37 +68,48 @@ def folders(model_type, stored, settings, class_name, special):
     for name, setting in settings.items():
         yield name, folder({**base, **setting})
         yield f"{name}, class from config.json", folder({**setting})
-        yield f"{name}, as stored", folder({**base, **setting, "tokenizer_class": "PreTrainedTokenizerFast"})
-        yield f"{name}, TokenizersBackend", folder({**base, **setting, "tokenizer_class": "TokenizersBackend"})
+        yield f"{name}, as stored", folder({**base, **setting,
+                                            "tokenizer_class": "PreTrainedTokenizerFast"})
+        yield f"{name}, TokenizersBackend", folder({**base, **setting,
+                                                    "tokenizer_class": "TokenizersBackend"})
         yield f"{name}, Fast", folder({**base, **setting, "tokenizer_class": class_name + "Fast"})
     yield "no tokenizer_config.json", folder(None)
     yield "decoder", folder({**base, "added_tokens_decoder": decoder(stored, EXTRA, WORD)})
     yield "decoder, as stored", folder({**base, "tokenizer_class": "PreTrainedTokenizerFast",
                                         "added_tokens_decoder": decoder(stored, EXTRA, WORD)})
-    yield "decoder without the special tokens", folder({**base, "added_tokens_decoder": {str(size): WORD}})
-    yield "decoder, others ignored", folder({**base, "added_tokens_decoder": decoder(stored, EXTRA)},
+    yield "decoder without the special tokens", folder({**base,
+                                                        "added_tokens_decoder": {str(size): WORD}})
+    yield "decoder, others ignored", folder({**base,
+                                             "added_tokens_decoder": decoder(stored, EXTRA)},
                                             **{"added_tokens.json": {"<e2>": size + 1},
-                                               "special_tokens_map.json": {"additional_special_tokens": ["<e3>"]}})
+                                               "special_tokens_map.json": {
+                                                   "additional_special_tokens": ["<e3>"]}})
     flags = copy.deepcopy(decoder(stored))
     for token in flags.values():
         if token["content"] in ("<mask>", "[MASK]"):
             token["lstrip"] = True
     yield "decoder, mask takes blanks", folder({**base, "added_tokens_decoder": flags})
-    yield "added_tokens.json", folder(base, **{"added_tokens.json": {"<e1>": size, "newtok": size + 1}})
+    yield "added_tokens.json", folder(base,
+                                      **{"added_tokens.json": {"<e1>": size, "newtok": size + 1}})
     yield "added_tokens.json, special", folder(
-        base, **{"added_tokens.json": {"<e2>": size}, "special_tokens_map.json": {"additional_special_tokens": ["<e2>"]}})
+        base, **{"added_tokens.json": {"<e2>": size}, "special_tokens_map.json": {
+            "additional_special_tokens": ["<e2>"]}})
     yield "special_tokens_map.json", folder(
-        base, **{"special_tokens_map.json": {**special, "additional_special_tokens": ["<e2>", "<e3>"]}})
+        base, **{"special_tokens_map.json": {**special, "additional_special_tokens": [
+            "<e2>", "<e3>"]}})
     mask = special.get("mask_token", "[MASK]")
     yield "special_tokens_map.json, objects", folder(
-        base, **{"special_tokens_map.json": {"mask_token": {**EXTRA, "content": mask, "lstrip": True}}})
+        base, **{"special_tokens_map.json": {"mask_token": {
+            **EXTRA, "content": mask, "lstrip": True}}})
     yield "extra_special_tokens", folder({**base, "extra_special_tokens": ["<e1>", "<e2>"]})
-    yield "extra_special_tokens by name", folder({**base, "extra_special_tokens": {"img_token": "<img>"}})
+    yield "extra_special_tokens by name", folder({**base,
+                                                  "extra_special_tokens": {"img_token": "<img>"}})
     yield "additional_special_tokens", folder({**base, "additional_special_tokens": ["<e3>"]})
     yield "a special token of its own", folder({**base, "image_token": "<img>"})
     longer = cases.added(stored, ("newtok", ["normalized"]), ("<e1>", ["special"]))
     yield "added in tokenizer.json", folder(base, longer)
-    yield "added in tokenizer.json, as stored", folder({"tokenizer_class": "PreTrainedTokenizerFast"}, longer)
+    yield "added in tokenizer.json, as stored", folder({
+        "tokenizer_class": "PreTrainedTokenizerFast"}, longer)
     yield "added in both", folder({**base, "extra_special_tokens": ["<e2>"]}, longer)
     yield "another separator", folder({**base, "sep_token": stored["added_tokens"][0]["content"]})
     yield "model_max_length", folder({**base, "model_max_length": 77})
@@ -100,40 +118,62 @@ def folders(model_type, stored, settings, class_name, special):
 
 def bert_folders():
     stored = read("uncased")
-    special = {"unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]", "cls_token": "[CLS]", "mask_token": "[MASK]"}
+    special = {"unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]",
+               "cls_token": "[CLS]", "mask_token": "[MASK]"}
     settings = {"plain": {}, "cased": {"do_lower_case": False}, "accents": {"strip_accents": False},
-                "stripped": {"do_lower_case": False, "strip_accents": True}, "no Chinese": {"tokenize_chinese_chars": False},
-                "null": {"strip_accents": None}, "all": {"do_lower_case": False, "strip_accents": True, "tokenize_chinese_chars": False}}
+                "stripped": {"do_lower_case": False, "strip_accents": True},
+                "no Chinese": {"tokenize_chinese_chars": False},
+                "null": {"strip_accents": None},
+                "all": {"do_lower_case": False, "strip_accents": True,
+                        "tokenize_chinese_chars": False}}
     yield from folders("bert", stored, settings, "BertTokenizer", special)
     for name in ("cased", "cased_stripped", "unclean", "accents", "not_normalized"):
-        yield f"stored {name}", {"config.json": {"model_type": "distilbert"}, "tokenizer.json": read(name),
-                                 "tokenizer_config.json": {"tokenizer_class": "DistilBertTokenizer", "do_lower_case": True}}
+        yield f"stored {name}", {"config.json": {"model_type": "distilbert"},
+                                 "tokenizer.json": read(name),
+                                 "tokenizer_config.json": {"tokenizer_class": "DistilBertTokenizer",
+                                                           "do_lower_case": True}}
     vocab = sorted(stored["model"]["vocab"], key=stored["model"]["vocab"].get)
     for name, setting in settings.items():
-        yield f"vocab.txt, {name}", {"config.json": {"model_type": "bert"}, "vocab.txt": "\n".join(vocab) + "\n",
+        yield f"vocab.txt, {name}", {"config.json": {"model_type": "bert"},
+                                     "vocab.txt": "\n".join(vocab) + "\n",
                                      "tokenizer_config.json": setting}
-    yield "vocab.txt, added", {"config.json": {"model_type": "bert"}, "vocab.txt": "\n".join(vocab) + "\n",
-                               "added_tokens.json": {"newtok": len(vocab)}, "tokenizer_config.json": {}}
+    yield "vocab.txt, added", {"config.json": {"model_type": "bert"}, "vocab.txt": "\n".join(vocab)
+                               + "\n",
+                               "added_tokens.json": {"newtok": len(vocab)},
+                               "tokenizer_config.json": {}}
 
 
 def roberta_folders():
     stored = read("roberta")
-    special = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "sep_token": "</s>", "pad_token": "<pad>",
+    special = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "sep_token": "</s>",
+               "pad_token": "<pad>",
                "cls_token": "<s>", "mask_token": "<mask>"}
-    settings = {"plain": {}, "prefix": {"add_prefix_space": True}, "no prefix": {"add_prefix_space": False},
-                "trim": {"trim_offsets": False}, "both": {"add_prefix_space": True, "trim_offsets": True}}
+    settings = {"plain": {}, "prefix": {"add_prefix_space": True},
+                "no prefix": {"add_prefix_space": False},
+                "trim": {"trim_offsets": False},
+                "both": {"add_prefix_space": True, "trim_offsets": True}}
     yield from folders("roberta", stored, settings, "RobertaTokenizer", special)
     for name in ("prefixed", "roberta_added"):
         for prefix in (True, False):
-            yield f"stored {name} {prefix}", {"config.json": {"model_type": "roberta"}, "tokenizer.json": read(name),
-                                              "tokenizer_config.json": {"tokenizer_class": "RobertaTokenizer", "add_prefix_space": prefix}}
-    merges = "#version: 0.2\n" + "".join(f"{m if isinstance(m, str) else ' '.join(m)}\n" for m in stored["model"]["merges"])
+            yield f"stored {name} {prefix}", {"config.json": {"model_type": "roberta"},
+                                              "tokenizer.json": read(name),
+                                              "tokenizer_config.json": {
+                                                  "tokenizer_class": "RobertaTokenizer",
+                                                  "add_prefix_space": prefix}}
+    merges = "#version: 0.2\n" + "".join(f"{m if isinstance(m, str) else ' '.join(m)}\n"
+                                         for m in stored["model"]["merges"])
     for name, setting in settings.items():
-        yield f"vocab.json, {name}", {"config.json": {"model_type": "roberta"}, "vocab.json": stored["model"]["vocab"],
-                                      "merges.txt": merges, "tokenizer_config.json": {**special, **setting}}
-    flags = {str(t["id"]): {k: v for k, v in t.items() if k != "id"} | {"lstrip": t["content"] == "<mask>"} for t in stored["added_tokens"]}
-    yield "vocab.json, decoder", {"config.json": {"model_type": "roberta"}, "vocab.json": stored["model"]["vocab"],
-                                  "merges.txt": merges, "tokenizer_config.json": {**special, "added_tokens_decoder": flags}}
+        yield f"vocab.json, {name}", {"config.json": {"model_type": "roberta"},
+                                      "vocab.json": stored["model"]["vocab"],
+                                      "merges.txt": merges,
+                                      "tokenizer_config.json": {**special, **setting}}
+    flags = {str(t["id"]): {k: v for k, v in t.items() if k != "id"}
+             | {"lstrip": t["content"] == "<mask>"} for t in stored["added_tokens"]}
+    yield "vocab.json, decoder", {"config.json": {"model_type": "roberta"},
+                                  "vocab.json": stored["model"]["vocab"],
+                                  "merges.txt": merges,
+                                  "tokenizer_config.json": {**special,
+                                                            "added_tokens_decoder": flags}}
 
 
 def write(folder, files):

@@ -1,10 +1,11 @@
-"""Writes the adapters that tests/model/adapter.c opens: bases, adapters and what PEFT merges them to.
+"""Writes the adapters that tests/model/adapter.c opens: bases, adapters and what PEFT merges
+them to.
 
     python tests/data/adapters/make_adapters.py
 
 needs torch, transformers, peft and safetensors. Every folder NAME holds base/ and adapter/ as
-save_pretrained writes them, and merged.safetensors: the base's tensors after merge_and_unload, under
-the names of the base's file. kohya has the same update under kohya's names.
+save_pretrained writes them, and merged.safetensors: the base's tensors after merge_and_unload,
+under the names of the base's file. kohya has the same update under kohya's names.
 """
 import json
 import pathlib

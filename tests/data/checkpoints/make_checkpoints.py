@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
-"""Writes the checkpoints that the tests of the readers open, and beside each what must be found in it.
+"""Writes the checkpoints that the tests of the readers open, and beside each what must be found
+in it.
 
-Run it in this folder with torch and safetensors installed. NAME.expected has a line for each tensor,
+Run it in this folder with torch and safetensors installed. NAME.expected has a line for each
+tensor,
 
-    tensor DTYPE SHAPE HASH NAME        SHAPE: 2,3 (- for a scalar); HASH: FNV-1a of the row-major bytes
+    tensor DTYPE SHAPE HASH NAME        SHAPE: 2,3 (- for a scalar); HASH: FNV-1a of the
+    row-major bytes
 
-in the order in which the reader gives them, one `alias NAME TIED_TO` for each name that is left out, and the
-format.
+in the order in which the reader gives them, one `alias NAME TIED_TO` for each name that is left
+out, and the format.
 """
 import json
 import os
@@ -188,7 +191,8 @@ def sharded(generator):
     first = {"b": t["b"], "a": t["a"], "e": t["f"]}
     second = {"c": t["c"], "d": t["d"], "e": t["e"], "f": t["f"]}
     first_name, second_name = "model-00001-of-00002", "model-00002-of-00002"
-    for folder, end, write in [("sharded", "safetensors", save_file), ("sharded_bin", "bin", torch.save)]:
+    for folder, end, write in [("sharded", "safetensors", save_file),
+                               ("sharded_bin", "bin", torch.save)]:
         write(first, f"{folder}/{first_name}.{end}")
         write(second, f"{folder}/{second_name}.{end}")
         index = {"metadata": {"total_size": 120},
@@ -223,7 +227,8 @@ def folders(generator):
 def safetensors_files(generator):
     tensors = every_dtype(generator)
     entries = [(name, NAMES[t.dtype], list(t.shape), row_major(t)) for name, t in tensors.items()]
-    entries += [("f6_e2m3", "F6_E2M3", [2, 4], bytes(range(6))), ("f6_e3m2", "F6_E3M2", [4], b"abc"),
+    entries += [("f6_e2m3", "F6_E2M3", [2, 4], bytes(range(6))),
+                ("f6_e3m2", "F6_E3M2", [4], b"abc"),
                 ("f4", "F4", [2, 3], b"\x12\x34\x56"), ("big_scalar", "U64", [], b"12345678")]
     write_raw("dtypes.safetensors", entries, {"format": "pt"})
     with open("dtypes.safetensors.expected", "w", encoding="utf-8") as out:

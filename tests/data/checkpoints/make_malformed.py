@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes malformed/: small checkpoints that must be refused (bad_*), and odd ones that must be read (ok_*).
+"""Writes malformed/: small checkpoints that must be refused (bad_*), and odd ones that must be
+read (ok_*).
 
 Run it in this folder; it needs nothing but Python. No file here does harm when it is only read.
 """
@@ -62,8 +63,10 @@ def safetensors_files():
         "offsets_at_2_63": safetensors({"x": tensor([2], (1 << 63) - 9, (1 << 63) - 1)}, data),
         "offsets_negative": safetensors({"x": tensor([2], -8, 0)}, data),
         "offsets_reversed": safetensors({"x": tensor([2], 8, 0)}, data),
-        "offsets_three": safetensors({"x": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8, 8]}}, data),
-        "offsets_text": safetensors({"x": {"dtype": "F32", "shape": [2], "data_offsets": ["0", "8"]}}, data),
+        "offsets_three": safetensors({"x": {"dtype": "F32", "shape": [2],
+                                            "data_offsets": [0, 8, 8]}}, data),
+        "offsets_text": safetensors({"x": {"dtype": "F32", "shape": [2],
+                                           "data_offsets": ["0", "8"]}}, data),
         "offsets_missing": safetensors({"x": {"dtype": "F32", "shape": [2]}}, data),
         "shape_overflow": safetensors({"x": tensor([1 << 32, 1 << 32], 0, 8)}, data),
         "shape_overflow_to_size": safetensors({"x": tensor([(1 << 62) + 2], 0, 8)}, data),
@@ -80,9 +83,12 @@ def safetensors_files():
         "name_twice": safetensors(
             b'{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},'
             b'"x":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}', data),
-        "name_nul": safetensors(b'{"x\\u0000y":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}', data),
-        "name_not_utf8": safetensors(b'{"\xff\xfe":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}', data),
-        "name_surrogate": safetensors(b'{"\\ud800":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}', data),
+        "name_nul": safetensors(b'{"x\\u0000y":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}',
+                                data),
+        "name_not_utf8": safetensors(
+            b'{"\xff\xfe":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}', data),
+        "name_surrogate": safetensors(
+            b'{"\\ud800":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}', data),
         "metadata_number": safetensors({"__metadata__": {"a": 1}, **one}, data),
         "metadata_list": safetensors({"__metadata__": [], **one}, data),
         "deep": safetensors(b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"),
@@ -106,7 +112,8 @@ def index_files():
 
     folder("ok_index", {"weight_map": {"x": "a.safetensors"}})
     folder("ok_index_without_metadata", {"metadata": None, "weight_map": {"x": "a.safetensors"}})
-    for name, file in [("parent", ".."), ("parent_file", "../ok_one.safetensors"), ("absolute", "/etc/passwd"),
+    for name, file in [("parent", ".."), ("parent_file", "../ok_one.safetensors"),
+                       ("absolute", "/etc/passwd"),
                        ("empty", ""), ("dot", "."), ("folder", "a/b.safetensors"),
                        ("backslash", "..\\a.safetensors"), ("missing_file", "b.safetensors")]:
         folder(f"bad_index_{name}", {"weight_map": {"x": file}})
@@ -115,7 +122,8 @@ def index_files():
     folder("bad_index_list", {"weight_map": ["a.safetensors"]})
     folder("bad_index_no_map", {"metadata": {}})
     folder("bad_index_empty_map", {"weight_map": {}})
-    folder("ok_index_twice", b'{"weight_map": {"x": "a.safetensors", "x": "b.safetensors"}}', ("b.safetensors",))
+    folder("ok_index_twice", b'{"weight_map": {"x": "a.safetensors", "x": "b.safetensors"}}',
+           ("b.safetensors",))
     folder("bad_index_not_json", b'{"weight_map": {"x": "a.saf')
     folder("bad_index_nul", b'{"weight_map": {"x": "a.safetensors\\u0000.txt"}}')
     folder("bad_index_deep", b'{"weight_map":' + b"[" * 100_000)
@@ -143,8 +151,10 @@ def integers(values):
 
 def rebuilt(key="0", count=2, offset=0, shape=(2,), stride=(1,), storage="FloatStorage"):
     return (name_of("torch._utils", "_rebuild_tensor_v2") + b"((" + text("storage") +
-            name_of("torch", storage) + text(key) + text("cpu") + integer(count) + b"tQ" + integer(offset) +
-            integers(shape) + integers(stride) + b"\x89" + name_of("collections", "OrderedDict") + b")RtR")
+            name_of("torch", storage) + text(key) + text("cpu") + integer(count) + b"tQ"
+            + integer(offset) +
+            integers(shape) + integers(stride) + b"\x89" + name_of("collections", "OrderedDict")
+            + b")RtR")
 
 
 def state_dict(*items):
@@ -174,11 +184,14 @@ def short(value):
 def calling_pickles():
     """Each would run a command if it were executed."""
     argument = b"(" + text("false") + b"t"
-    for module, member in [("os", "system"), ("posix", "system"), ("nt", "system"), ("builtins", "exec"),
+    for module, member in [("os", "system"), ("posix", "system"), ("nt", "system"),
+                           ("builtins", "exec"),
                            ("builtins", "eval"), ("__builtin__", "eval"), ("builtins", "getattr"),
-                           ("builtins", "__import__"), ("subprocess", "Popen"), ("subprocess", "check_output"),
+                           ("builtins", "__import__"), ("subprocess", "Popen"),
+                           ("subprocess", "check_output"),
                            ("runpy", "_run_code"), ("webbrowser", "open"), ("torch", "load"),
-                           ("torch.hub", "load"), ("torch._utils", "os.system"), ("numpy.f2py", "compile"),
+                           ("torch.hub", "load"), ("torch._utils", "os.system"),
+                           ("numpy.f2py", "compile"),
                            ("pickle", "loads"), ("ctypes", "CDLL"), ("operator", "attrgetter")]:
         where, both = f"{module}.{member}".replace(".", "_"), name_of(module, member)
         yield f"reduce_{where}", both + argument + b"R"
@@ -190,7 +203,8 @@ def calling_pickles():
     yield "build", name_of("argparse", "Namespace") + b")R" + system + argument + b"Rb"
     yield "build_setstate", system + b"}" + text("__setstate__") + system + b"sb"
     yield "stack_global", short("os") + short("system") + b"\x93" + argument + b"R"
-    yield "stack_global_memo", short("system") + b"\x940" + short("os") + b"h\0\x93" + argument + b"R"
+    yield "stack_global_memo", short("system") + b"\x940" + short(
+        "os") + b"h\0\x93" + argument + b"R"
     yield "extension_1", b"\x82\x01"
     yield "extension_2", b"\x83\x01\0"
     yield "extension_4", b"\x84\x01\0\0\0"
@@ -220,12 +234,14 @@ def malformed_pickles():
     yield "keywords_list", name_of("collections", "OrderedDict") + b")]\x92"
     yield "dict_of_numbers", name_of("collections", "OrderedDict") + b"(](K\x01K\x02etR"
     yield "dicts_of_one_list", (b"](" + b"NN\x86" * 2000 + b"eq\x000" +
-                                (name_of("collections", "OrderedDict") + b"h\0\x85R0") * 2000 + b"}")
+                                (name_of("collections", "OrderedDict") + b"h\0\x85R0") * 2000
+                                + b"}")
     yield "root_number", b"K\x01"
     yield "root_tensor", rebuilt()
     yield "root_empty", b"}"
     yield "root_itself", b"}q\0" + text("model") + b"h\0s"
-    yield "wrapped_forever", (name_of("torch.nn.parameter", "Parameter") + b"]q\0" + b"h\0a\x85R0" + b"}")
+    yield "wrapped_forever", (name_of("torch.nn.parameter", "Parameter") + b"]q\0" + b"h\0a\x85R0"
+                              + b"}")
     yield "storage_missing", state_dict(("x", rebuilt(key="1")))
     yield "storage_size", state_dict(("x", rebuilt(count=3)))
     yield "storage_negative", state_dict(("x", rebuilt(count=-2)))
@@ -244,7 +260,8 @@ def malformed_pickles():
     yield "rank", state_dict(("x", rebuilt(shape=(1,) * 17, stride=(1,) * 17)))
     yield "name_nul", state_dict(("a\0b", rebuilt()))
     yield "name_not_utf8", state_dict((b"\xff\xfe", rebuilt()))
-    yield "arguments_missing", state_dict(("x", name_of("torch._utils", "_rebuild_tensor_v2") + b")R"))
+    yield "arguments_missing", state_dict(("x", name_of("torch._utils", "_rebuild_tensor_v2")
+                                           + b")R"))
     yield "persistent_number", state_dict(("x", b"K\x01Q")) + b"0}"
     yield "sparse", state_dict(("x", name_of("torch._utils", "_rebuild_sparse_tensor") + b")R"))
 
@@ -254,23 +271,27 @@ def pickle_files():
     put("ok_one.pt", torch_zip(one))
     put("ok_contains_itself.pt", torch_zip(b"}q\0(" + text("x") + rebuilt() + text("y") + b"h\0u"))
     put("ok_key_twice.pt", torch_zip(state_dict(("x", rebuilt()), ("x", rebuilt()))))
-    put("ok_lists_in_lists.pt", torch_zip(state_dict(("x", rebuilt()), ("y", b"]" * 50_000 + b"a" * 49_999))))
+    put("ok_lists_in_lists.pt",
+        torch_zip(state_dict(("x", rebuilt()), ("y", b"]" * 50_000 + b"a" * 49_999))))
     for name, body in calling_pickles():
         put(f"bad_call_{name}.pt", torch_zip(body, protocol=4))
     for name, body in malformed_pickles():
         put(f"bad_pickle_{name}.pt", torch_zip(body))
     put("bad_pickle_protocol_0.pt", torch_zip(one, protocol=0))
     put("bad_pickle_protocol_6.pt", torch_zip(one, protocol=6))
-    put("bad_pickle_no_stop.pt", zipped([("m/data.pkl", b"\x80\x02" + one), ("m/data/0", bytes(8))]))
+    put("bad_pickle_no_stop.pt",
+        zipped([("m/data.pkl", b"\x80\x02" + one), ("m/data/0", bytes(8))]))
     put("bad_pickle_empty.pt", zipped([("m/data.pkl", b""), ("m/data/0", bytes(8))]))
 
 
 # ---- the older form ----
 
-def legacy(body, keys=None, storages=None, magic=b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"):
+def legacy(body, keys=None, storages=None,
+           magic=b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"):
     keys = b"]" + text("0") + b"a" if keys is None else keys
     storages = struct.pack("<q", 2) + bytes(8) if storages is None else storages
-    return (program(magic) + program(b"M\xe9\x03") + program(b"}") + program(body) + program(keys) + storages)
+    return (program(magic) + program(b"M\xe9\x03") + program(b"}") + program(body) + program(keys)
+            + storages)
 
 
 def old_rebuilt(**more):
@@ -285,13 +306,15 @@ def legacy_files():
         "magic": legacy(one, magic=b"K\x01"),
         "keys_number": legacy(one, keys=b"K\x01"),
         "keys_unknown": legacy(one, keys=b"](" + text("0") + text("1") + b"e"),
-        "keys_twice": legacy(one, keys=b"](" + text("0") + text("0") + b"e", storages=struct.pack("<qqqq", 2, 0, 2, 0)),
+        "keys_twice": legacy(one, keys=b"](" + text("0") + text("0") + b"e",
+                             storages=struct.pack("<qqqq", 2, 0, 2, 0)),
         "keys_none": legacy(one, keys=b"]"),
         "count_other": legacy(one, storages=struct.pack("<q", 3) + bytes(12)),
         "count_negative": legacy(one, storages=struct.pack("<q", -2) + bytes(8)),
         "data_cut": legacy(one, storages=struct.pack("<q", 2) + bytes(7)),
         "count_cut": legacy(one, storages=b"\x02"),
-        "storage_huge": legacy(state_dict(("x", old_rebuilt(count=1 << 60))), storages=struct.pack("<q", 1 << 60)),
+        "storage_huge": legacy(state_dict(("x", old_rebuilt(count=1 << 60))),
+                               storages=struct.pack("<q", 1 << 60)),
         "two_sizes": legacy(state_dict(("x", old_rebuilt()), ("y", old_rebuilt(count=3)))),
         "view_outside": legacy(state_dict(("x", rebuilt().replace(
             b"tQ", b"(" + text("v") + integer(1) + integer(2) + b"ttQ", 1)))),
@@ -311,7 +334,8 @@ def patched(data, signature, at, value):
 
 
 def zipped64(members, extra=lambda size, at: struct.pack("<HHQQQ", 1, 24, size, size, at)):
-    """All sizes and offsets in 64-bit fields, as if they needed it; `extra` makes the directory's."""
+    """All sizes and offsets in 64-bit fields, as if they needed it; `extra` makes the
+    directory's."""
     ones, data, directory = b"\xff" * 4, b"", b""
     for name, content in members:
         checksum = struct.pack("<I", zlib.crc32(content))
@@ -322,7 +346,8 @@ def zipped64(members, extra=lambda size, at: struct.pack("<HHQQQ", 1, 24, size, 
         own = struct.pack("<HHQQ", 1, 16, len(content), len(content))
         data += b"PK\3\4-\0" + fields + struct.pack("<H", len(own)) + name.encode() + own + content
     count, start = len(members), len(data)
-    end64 = b"PK\6\6" + struct.pack("<QHHIIQQQQ", 44, 45, 45, 0, 0, count, count, len(directory), start)
+    end64 = b"PK\6\6" + struct.pack("<QHHIIQQQQ", 44, 45, 45, 0, 0, count, count, len(directory),
+                                    start)
     locator = b"PK\6\7" + struct.pack("<IQI", 0, start + len(directory), 1)
     return data + directory + end64 + locator + b"PK\5\6" + bytes(4) + b"\xff" * 12 + bytes(2)
 
@@ -335,13 +360,16 @@ def zip_files():
     put("ok_comment.pt", patched(good, end, 20, b"\3\0") + b"abc")
     put("ok_more_members.pt", zipped(members + [("m/version", b"3\n"), ("m/byteorder", b"little")]))
     # The header of the last member, which is empty, lies in the data of the one before it as well.
-    header = local + good[good.rindex(local) + 4:][:24].replace(struct.pack("<II", 8, 8), bytes(8)) + b"\0\0m/data/1"
+    header = local + good[good.rindex(local) + 4:][:24].replace(struct.pack("<II", 8, 8),
+                                                                bytes(8)) + b"\0\0m/data/1"
     header = header[:14] + bytes(4) + header[18:26] + b"\x08\0" + header[28:]
     nested = zipped([members[0], ("m/data/0", header), ("m/data/1", b"")])
     nested = patched(nested, entry, 42, struct.pack("<I", nested.index(header)))
     bad = {
-        "compressed": zipped([("m/data.pkl", body + bytes(1000)), ("m/data/0", bytes(8))], zipfile.ZIP_DEFLATED),
-        "bomb": zipped([("m/data.pkl", bytes(1 << 20)), ("m/data/0", bytes(8))], zipfile.ZIP_DEFLATED),
+        "compressed": zipped([("m/data.pkl", body + bytes(1000)), ("m/data/0", bytes(8))],
+                             zipfile.ZIP_DEFLATED),
+        "bomb": zipped([("m/data.pkl", bytes(1 << 20)), ("m/data/0", bytes(8))],
+                       zipfile.ZIP_DEFLATED),
         "sizes_differ": patched(good, entry, 24, struct.pack("<I", 7)),
         "size_past_directory": patched(good, entry, 20, struct.pack("<II", 5000, 5000)),
         "size_all_ones": patched(good, entry, 20, b"\xff" * 8),
@@ -386,7 +414,8 @@ def zip_files():
     bad["name_nul"] = twice.replace(b"m/data/1", b"m/data\0001")
     locator = b"PK\6\7" + struct.pack("<IQI", 0, 1 << 62, 1)
     bad["zip64_offset"] = good[:good.rindex(end)] + locator + good[good.rindex(end):]
-    record = b"PK\6\6" + struct.pack("<QHHIIQQQQ", 44, 45, 45, 0, 0, 1 << 60, 1 << 60, 1 << 62, 1 << 62)
+    record = b"PK\6\6" + struct.pack("<QHHIIQQQQ", 44, 45, 45, 0, 0, 1 << 60, 1 << 60, 1 << 62,
+                                     1 << 62)
     locator = b"PK\6\7" + struct.pack("<IQI", 0, good.rindex(end), 1)
     bad["zip64_huge"] = good[:good.rindex(end)] + record + locator + good[good.rindex(end):]
     for name, content in bad.items():
@@ -396,7 +425,8 @@ def zip_files():
 # ---- others ----
 
 def strangers():
-    put("bad_lfs.safetensors", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    put("bad_lfs.safetensors",
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
     put("bad_gguf.bin", b"GGUF" + bytes(60))
     put("bad_hdf5.bin", b"\x89HDF\r\n\x1a\n" + bytes(60))
     put("bad_gzip.bin", b"\x1f\x8b" + bytes(60))

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Writes checkpoints as training programs and quantisers save them, beside those of make_checkpoints.py.
+"""Writes checkpoints as training programs and quantisers save them, beside those of
+make_checkpoints.py.
 
-Run it in this folder with torch, numpy and safetensors installed. What must be found is computed by torch:
-FP8 tensors times their scales in float32, rounded once to bfloat16.
+Run it in this folder with torch, numpy and safetensors installed. What must be found is computed
+by torch: FP8 tensors times their scales in float32, rounded once to bfloat16.
 """
 import os
 import sys
@@ -31,11 +32,13 @@ def training_files(x, y):
     settings = lightning_class("AttributeDict", (dict,))
     history = lightning_class("History", (list,))
     torch_files("lightning", {
-        "epoch": 1, "state_dict": settings({"net.w": x, "net.b": y}), "optimizer_states": [optimizer],
+        "epoch": 1, "state_dict": settings({"net.w": x, "net.b": y}),
+        "optimizer_states": [optimizer],
         "callbacks": {checkpoint: {"best": 0.5, "state": checkpoint()}},
         "hyper_parameters": settings(lr=float("inf"), history=history([1, 2]))},
         [("net.w", x), ("net.b", y)], protocols=(2, 4))
-    torch_files("mixed", {"w": x, "head": {"weight": y}, "array": numpy.ones(2, numpy.float32), "scale": 0.5},
+    torch_files("mixed", {"w": x, "head": {"weight": y}, "array": numpy.ones(2, numpy.float32),
+                          "scale": 0.5},
                 [("w", x), ("head.weight", y)])
 
 
@@ -77,7 +80,8 @@ def fp8_files(generator):
     add("flat_rows", w, s, w.float() * s[:, None], "weight_scale")
     w, s = fp8(2, 4, 6), scales(2, 2, 3)
     add("experts", w, s, blocks(w, s, 2, 2))
-    w, s = fp8(4, 64), torch.tensor([[120, 127], [130, 126]], dtype=torch.uint8).view(torch.float8_e8m0fnu)
+    w, s = fp8(4, 64), torch.tensor([[120, 127], [130, 126]],
+                                    dtype=torch.uint8).view(torch.float8_e8m0fnu)
     add("powers", w, s, blocks(w, s, 2, 32))
     w, s = fp8(3, 4), scales(1)[0]
     add("comfy", w, s, w.float() * s, "scale_weight")

@@ -32,7 +32,8 @@ def write(path, tensors):
 def make(random):
     """Task vectors that are sparse, dense and zero; equal infinities and NaN; more than a leaf."""
     base = {
-        "embeddings.word_embeddings.weight": random.normal(size=(50, 40)).astype(ml_dtypes.bfloat16),
+        "embeddings.word_embeddings.weight": random.normal(size=(50, 40)).astype(
+            ml_dtypes.bfloat16),
         "embeddings.position_ids": np.arange(8),
         "encoder.layer.0.attention.self.query.weight": random.normal(size=(72, 64)),
         "encoder.layer.0.output.LayerNorm.weight": random.normal(size=30),

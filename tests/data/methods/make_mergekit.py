@@ -1,7 +1,8 @@
-"""Writes the golden results of the methods of the family mergekit: mergekit/METHOD.txt and .bin, as make_methods.py does.
+"""Writes the golden results of the methods of the family mergekit: mergekit/METHOD.txt and .bin,
+as make_methods.py does.
 
-The methods are written down from their definitions, with whole arrays. What is discontinuous (what is kept, which sign
-wins) is computed in the layer's type, everything smooth in float64.
+The methods are written down from their definitions, with whole arrays. What is discontinuous
+(what is kept, which sign wins) is computed in the layer's type, everything smooth in float64.
 
     python tests/data/methods/make_mergekit.py
 """
@@ -12,7 +13,8 @@ import numpy as np
 # noqa: F401
 from make_methods import BASE, DTYPES, HERE, make_inputs, random_key, random_u16, random_u32, text_of
 
-SHAPES = {"scalar": (), "0x3": (0, 3), "1": (1,), "7": (7,), "11x5": (11, 5), "2x3x2x3": (2, 3, 2, 3)}
+SHAPES = {"scalar": (), "0x3": (0, 3), "1": (1,), "7": (7,), "11x5": (11, 5),
+          "2x3x2x3": (2, 3, 2, 3)}
 LARGE = "59x70"
 F64 = np.float64
 
@@ -163,7 +165,8 @@ def keep_outliers(task, density, gamma, **_):
 
 
 def keep_random(task, density, key, model, **_):
-    return random_u16(key, model, np.arange(task.size, dtype=np.int64)) >= round((1 - density) * 2.0**16)
+    return random_u16(key, model, np.arange(task.size, dtype=np.int64)) >= round((1 - density)
+            * 2.0**16)
 
 
 def keep_ranked(task, density, epsilon, key, model, shape, **_):
@@ -174,13 +177,15 @@ def keep_ranked(task, density, epsilon, key, model, shape, **_):
         v = slice(start, start + row)
         ranks = np.empty(row, int)
         ranks[np.argsort(np.abs(task[v]), kind="stable")] = np.arange(row)
-        chance = density - epsilon + (2 * epsilon / (row - 1)) * ranks if row > 1 else np.full(1, density)
+        chance = density - epsilon + (2 * epsilon / (row - 1)) * ranks if row > 1 else np.full(1,
+                density)
         keep[v] = u[v] < chance
     return keep
 
 
 def task_method(keep, consensus, normalize, rescale):
-    def method(base, models, shape, weight, density=None, gamma=None, epsilon=None, normalize=normalize, rescale=rescale,
+    def method(base, models, shape, weight, density=None, gamma=None, epsilon=None,
+               normalize=normalize, rescale=rescale,
                key=0, **options):
         real = base.dtype.type
         n = len(models)
@@ -191,7 +196,8 @@ def task_method(keep, consensus, normalize, rescale):
             if keep and density[m] <= 0:
                 task = np.zeros_like(task)
             elif keep and density[m] < 1:
-                kept = np.where(keep(task, density=density[m], gamma=gamma[m], epsilon=epsilon[m], key=key, model=m, shape=shape),
+                kept = np.where(keep(task, density=density[m], gamma=gamma[m], epsilon=epsilon[m],
+                                     key=key, model=m, shape=shape),
                                 task, real(0))
                 before, after = np.abs(task.astype(F64)).sum(), np.abs(kept.astype(F64)).sum()
                 scale = before / after if rescale and before >= 1e-7 and after >= 1e-7 else 1.0
@@ -229,7 +235,8 @@ def sce(base, models, shape, select_topk=1.0):
         total = total + t
     agree = np.where(total >= 0, tasks > 0, tasks < 0)
     weights = (tasks.astype(F64) ** 2).mean(1) if base.size else np.ones(len(models))
-    weights = np.full(len(models), 1 / len(models)) if abs(weights.sum()) < 1e-6 else weights / weights.sum()
+    weights = np.full(len(models),
+                      1 / len(models)) if abs(weights.sum()) < 1e-6 else weights / weights.sum()
     merged = (np.where(agree, tasks, 0).astype(F64) * weights[:, None]).sum(0)
     return base + merged / np.maximum((agree * weights[:, None]).sum(0), 1e-6)
 
@@ -242,7 +249,8 @@ def ram(base, models, shape, epsilon=1e-5, r=0.0, alpha=0.0):
     for task, change in zip(tasks.astype(F64), changes):
         own, shared = (change & (count == 1)).sum(), (change & (count > 1)).sum()
         factor = 1 + r * np.clip(shared / max(own, epsilon), 0, alpha)
-        out = out + np.where(change, np.where(count == 1, task * factor, task / np.maximum(count, 1)), 0)
+        out = out + np.where(change,
+                             np.where(count == 1, task * factor, task / np.maximum(count, 1)), 0)
     return out
 
 
@@ -298,44 +306,70 @@ def density(low, high):
 
 TIES = ({}, {"density": density(0.2, 0.7)}, {"density": density(0.5, 0.9), "normalize": 0},
         {"density": density(0.3, 1.2), "rescale": 1, "lambda": 0.7}, {"density": density(0, 0.6)})
-CRUMBS = ({}, {"density": density(0.6, 0.9), "gamma": density(0.05, 0.1)}, {"density": density(0.4, 0.5), "normalize": 1},
-          {"density": density(0.9, 0.9), "gamma": density(0.2, 0.2), "rescale": 1, "lambda": 1.3}, {"density": density(0.5, 0.6), "gamma": density(0, 0)})
+CRUMBS = ({}, {"density": density(0.6, 0.9), "gamma": density(0.05, 0.1)},
+          {"density": density(0.4, 0.5), "normalize": 1},
+          {"density": density(0.9, 0.9), "gamma": density(0.2, 0.2), "rescale": 1, "lambda": 1.3},
+          {"density": density(0.5, 0.6), "gamma": density(0, 0)})
 DARE = ({}, {"density": density(0.5, 0.8)}, {"density": density(0.3, 0.6), "normalize": 1},
         {"density": density(0.4, 1.0), "rescale": 0, "lambda": 0.6}, {"density": density(0, 0.7)})
-DELLA = ({}, {"density": density(0.5, 0.6)}, {"density": density(0.4, 0.6), "epsilon": density(0.2, 0.3)},
-         {"density": density(0.5, 0.7), "rescale": 0, "lambda": 0.6, "normalize": 0}, {"density": lambda n: [0.0] + [0.5] * (n - 1), "epsilon": density(0.1, 0.1)})
+DELLA = ({}, {"density": density(0.5, 0.6)},
+         {"density": density(0.4, 0.6), "epsilon": density(0.2, 0.3)},
+         {"density": density(0.5, 0.7), "rescale": 0, "lambda": 0.6, "normalize": 0},
+         {"density": lambda n: [0.0] + [0.5] * (n - 1), "epsilon": density(0.1, 0.1)})
 MANY = tuple(range(1, 9))
 
 # method: (function, numbers of models, settings for n models, may hold NaN and infinities, of a
 # base: no, yes or both)
 METHODS = {
     "linear": (linear, MANY, with_weight({}, {"normalize": 0}, {}, {}), True, "no"),
-    "passthrough": (passthrough, (1,), fixed({}, {"scale": [0.5]}, {"scale": [-2.0]}, {}, {}, *[{"scale": [x / 8]} for x in range(12)]), True, "no"),
-    "nearswap": (nearswap, (1,), fixed(*[{"t": t} for t in (0.001, 0.01, 0.02, 0.05, 0.1, 0.5, 0, -1, 2, 0.03, 0.04, 0.06, 0.07, 0.08, 0.09, 0.2, 0.3)]), True, "yes"),
-    "slerp": (slerp, (1,), fixed(*[{"t": t} for t in (0, 0.1, 0.25, 0.5, 0.75, 1, -0.5, 1.5, 0.3, 0.6, 0.7, 0.8, 0.9, 0.2, 0.4, 0.15, 0.35)]), False, "yes"),
-    "nuslerp": (nuslerp, (2,), with_weight({}, {"nuslerp_flatten": 0}, {"nuslerp_flatten": 0, "nuslerp_row_wise": 1}, {"nuslerp_row_wise": 1}, {}, {"nuslerp_flatten": 0},
-                                           {"nuslerp_flatten": 0, "nuslerp_row_wise": 1}, {}, {"nuslerp_flatten": 0}), False, "both"),
-    "multislerp": (multislerp, MANY, with_weight({}, {"normalize_weights": 0}, {"eps": 1e-6}), False, "both"),
-    "karcher": (karcher, MANY, fixed({}, {"max_iter": 1}, {"max_iter": 50, "tol": 1e-9}, {"max_iter": 0}), False, "no"),
-    "model_stock": (model_stock, MANY[1:], fixed({}, {"filter_wise": 1}, {}, {"filter_wise": 1}, {}), False, "yes"),
-    "task_arithmetic": (task_method(None, False, 0, 0), MANY, with_weight({}, {"lambda": 0.5}, {"normalize": 1}, {"normalize": 1, "lambda": -1}), True, "yes"),
+    "passthrough": (passthrough, (1,), fixed({}, {"scale": [0.5]}, {"scale": [-2.0]}, {}, {},
+                                             *[{"scale": [x / 8]} for x in range(12)]), True, "no"),
+    "nearswap": (nearswap, (1,),
+                 fixed(*[{"t": t} for t in (0.001, 0.01, 0.02, 0.05, 0.1, 0.5, 0, -1, 2, 0.03, 0.04,
+                                            0.06, 0.07, 0.08, 0.09, 0.2, 0.3)]), True, "yes"),
+    "slerp": (slerp, (1,),
+              fixed(*[{"t": t} for t in (0, 0.1, 0.25, 0.5, 0.75, 1, -0.5, 1.5, 0.3, 0.6, 0.7, 0.8,
+                                         0.9, 0.2, 0.4, 0.15, 0.35)]), False, "yes"),
+    "nuslerp": (nuslerp, (2,),
+                with_weight({}, {"nuslerp_flatten": 0},
+                            {"nuslerp_flatten": 0, "nuslerp_row_wise": 1}, {"nuslerp_row_wise": 1},
+                            {}, {"nuslerp_flatten": 0},
+                                           {"nuslerp_flatten": 0, "nuslerp_row_wise": 1}, {},
+                            {"nuslerp_flatten": 0}), False, "both"),
+    "multislerp": (multislerp, MANY, with_weight({}, {"normalize_weights": 0}, {"eps": 1e-6}),
+                   False, "both"),
+    "karcher": (karcher, MANY, fixed({}, {"max_iter": 1}, {"max_iter": 50, "tol": 1e-9},
+                                     {"max_iter": 0}), False, "no"),
+    "model_stock": (model_stock, MANY[1:], fixed({}, {"filter_wise": 1}, {}, {"filter_wise": 1},
+                                                 {}), False, "yes"),
+    "task_arithmetic": (task_method(None, False, 0, 0), MANY,
+                        with_weight({}, {"lambda": 0.5}, {"normalize": 1},
+                                    {"normalize": 1, "lambda": -1}), True, "yes"),
     "ties": (task_method(keep_magnitude, True, 1, 0), MANY, with_weight(*TIES), False, "yes"),
-    "breadcrumbs": (task_method(keep_outliers, False, 0, 0), MANY, with_weight(*CRUMBS), False, "yes"),
-    "breadcrumbs_ties": (task_method(keep_outliers, True, 0, 0), MANY, with_weight(*CRUMBS), False, "yes"),
+    "breadcrumbs": (task_method(keep_outliers, False, 0, 0), MANY, with_weight(*CRUMBS), False,
+                    "yes"),
+    "breadcrumbs_ties": (task_method(keep_outliers, True, 0, 0), MANY, with_weight(*CRUMBS), False,
+                         "yes"),
     "dare_linear": (task_method(keep_random, False, 0, 1), MANY, with_weight(*DARE), False, "yes"),
     "dare_ties": (task_method(keep_random, True, 0, 1), MANY, with_weight(*DARE), False, "yes"),
     "della": (task_method(keep_ranked, True, 1, 1), MANY, with_weight(*DELLA), False, "yes"),
-    "della_linear": (task_method(keep_ranked, False, 0, 1), MANY, with_weight(*DELLA), False, "yes"),
-    "sce": (sce, MANY, fixed({}, {"select_topk": 0.5}, {"select_topk": 0.1}, {"select_topk": 0}), False, "yes"),
-    "ram": (ram, MANY, fixed({}, {"epsilon": 0.01}, {"epsilon": 0.05}, {"epsilon": 0}), False, "yes"),
-    "ramplus_tl": (ramplus_tl, MANY, fixed({}, {"epsilon": 0.03}, {"epsilon": 0.05, "r": 0.5, "alpha": 1.5}, {"r": 0.3}), False, "yes"),
+    "della_linear": (task_method(keep_ranked, False, 0, 1), MANY, with_weight(*DELLA), False,
+                     "yes"),
+    "sce": (sce, MANY, fixed({}, {"select_topk": 0.5}, {"select_topk": 0.1}, {"select_topk": 0}),
+            False, "yes"),
+    "ram": (ram, MANY, fixed({}, {"epsilon": 0.01}, {"epsilon": 0.05}, {"epsilon": 0}), False,
+            "yes"),
+    "ramplus_tl": (ramplus_tl, MANY,
+                   fixed({}, {"epsilon": 0.03}, {"epsilon": 0.05, "r": 0.5, "alpha": 1.5},
+                         {"r": 0.3}), False, "yes"),
     "arcee_fusion": (arcee_fusion, (1,), fixed(*[{}] * 20), False, "yes"),
 }
 
 
 def cases_of(counts, settings, special, based):
     """Every setting with every shape; dtypes and kinds take turns."""
-    dtypes, kinds = itertools.cycle(DTYPES), itertools.cycle(("plain", "zeros", "special") if special else ("plain", "zeros"))
+    dtypes, kinds = itertools.cycle(DTYPES), itertools.cycle(("plain", "zeros", "special")
+                                                             if special else ("plain", "zeros"))
     bases = {"no": (False,), "yes": (True,), "both": (False, True)}[based]
     for count, base in itertools.product(counts, bases):
         for setting in settings(count):
@@ -344,7 +378,8 @@ def cases_of(counts, settings, special, based):
                 yield dtype, count, shape, kind, base, setting
     largest = counts[min(1, len(counts) - 1)]
     for base in bases[:1]:
-        yield "F32", largest, LARGE, "plain", base, settings(largest)[min(1, len(settings(largest)) - 1)]
+        yield "F32", largest, LARGE, "plain", base, settings(largest)[min(1,
+                len(settings(largest)) - 1)]
 
 
 def ill_conditioned(function, base, models, dims, setting, expected):
@@ -353,13 +388,16 @@ def ill_conditioned(function, base, models, dims, setting, expected):
     epsilon, tolerance = (2.0**-53, 1e-14) if expected.dtype == F64 else (2.0**-24, 2e-6)
     random = np.random.default_rng(0)
     wide_base = None if base is None else base.astype(F64)
-    largest = max((np.abs(a).max(initial=0) for a in [*models, *([] if base is None else [base])]), default=0)
+    largest = max((np.abs(a).max(initial=0) for a in [*models, *([] if base is None else [base])]),
+                  default=0)
     if np.abs(expected).max(initial=0) > 4 * largest:  # the tolerance is relative to the inputs
         return True
     for _ in range(4):
         nudged = [m.astype(F64) * (1 + epsilon * random.standard_normal(m.size)) for m in models]
         if "weight" in setting:
-            setting = {**setting, "weight": [w * (1 + epsilon * random.standard_normal()) for w in setting["weight"]]}
+            setting = {**setting,
+                       "weight": [w * (1 + epsilon * random.standard_normal())
+                                  for w in setting["weight"]]}
         found = function(wide_base, nudged, dims, **setting)
         if np.abs(found - expected).max(initial=0) > largest * tolerance / 4:
             return True
@@ -369,12 +407,14 @@ def ill_conditioned(function, base, models, dims, setting, expected):
 def write(method):
     function, counts, settings, special, based = METHODS[method]
     lines, values, offset, left_out = [], [], 0, 0
-    for seed, (dtype, count, shape, kind, with_base, setting) in enumerate(cases_of(counts, settings, special, based)):
+    for seed, (dtype, count, shape, kind, with_base,
+               setting) in enumerate(cases_of(counts, settings, special, based)):
         dims = {**SHAPES, LARGE: (59, 70)}[shape]
         base, *models = make_inputs(seed, kind, count, int(np.prod(dims, dtype=int)), dtype)
         extra = {"key": random_key(seed, "layer")} if method.startswith(("dare", "della")) else {}
         with np.errstate(all="ignore"):
-            expected = function(base if with_base else None, models, dims, **setting, **extra).astype(base.dtype)
+            expected = function(base if with_base else None, models, dims, **setting,
+                                **extra).astype(base.dtype)
             if method in ("model_stock", "multislerp") and ill_conditioned(
                     function, base if with_base else None, models, dims, setting, expected):
                 left_out += 1

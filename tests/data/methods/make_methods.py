@@ -41,7 +41,8 @@ def field(u, shift, mask):
 
 def random_values(seed, model, size):
     """Numbers of several magnitudes, exact in float32."""
-    u = mix(np.arange(size, dtype=np.uint64) + np.uint64((seed << 48) + (model << 40) + 0x9E3779B97F4A7C15))
+    u = mix(np.arange(size, dtype=np.uint64)
+            + np.uint64((seed << 48) + (model << 40) + 0x9E3779B97F4A7C15))
     fraction = field(u, 40, 0xFFFFFF).astype(np.float64) / 2**23 - 1
     return u, fraction * 2.0 ** -field(u, 1, 7).astype(np.float64)
 
@@ -75,7 +76,8 @@ def make_inputs(seed, kind, count, size, dtype):
 
 # ---- the generator ------------------------------------------------------------------------------
 def philox(key, stream, counter, last=0):
-    c = [counter & 0xFFFFFFFF, counter >> 32, np.full_like(counter, stream), np.full_like(counter, last)]
+    c = [counter & 0xFFFFFFFF, counter >> 32, np.full_like(counter, stream),
+         np.full_like(counter, last)]
     c = [x.astype(np.uint64) for x in c]
     k0, k1 = key & 0xFFFFFFFF, key >> 32
     low = np.uint64(0xFFFFFFFF)
@@ -152,7 +154,8 @@ def slerp(base, models, tau=0.5):
     first, second = 1 - tau, tau
     if np.float32(1e-7) < np.float32(c) < np.float32(1 - 1e-7):
         angle = np.arccos(c)
-        first, second = np.sin(first * angle) / np.sin(angle), np.sin(second * angle) / np.sin(angle)
+        first, second = np.sin(first * angle) / np.sin(angle), np.sin(second
+                * angle) / np.sin(angle)
     return first * a + second * b
 
 
@@ -251,13 +254,15 @@ METHODS = {
     "greedy_soup": (greedy_soup, False, (1, 2, 3, 5, 8),
                     lambda n: [{"weights": [1] * n}, {"weights": [1] + [0] * (n - 1)},
                                {"weights": [int(i % 2 == 0) for i in range(n)]}]),
-    "soup": (soup, False, (1, 2, 3, 5, 8), lambda n: [{}] + [{"weights": w} for w in weights_of(n)]),
+    "soup": (soup, False, (1, 2, 3, 5, 8),
+             lambda n: [{}] + [{"weights": w} for w in weights_of(n)]),
     "task": (task, False, (1, 2, 3, 5, 8),
              lambda n: [{}, {"scale": -0.7}] + [{"signs": s, "scale": 2} for s in signs_of(n)] +
              [{"scaling": "sum", "scale": 0.4}] +
              [{"weights": w, "scaling": m} for w in weights_of(n) for m in ("mean", "sum")]),
     "slerp": (slerp, False, (2,), lambda n: [{}] + [{"tau": t} for t in (0, 0.3, 1)]),
-    "stock": (stock, False, (1, 2, 3, 5, 8), lambda n: [{}] + [{"weights": w} for w in shares_of(n)]),
+    "stock": (stock, False, (1, 2, 3, 5, 8),
+              lambda n: [{}] + [{"weights": w} for w in shares_of(n)]),
     "max_magnitude": (max_magnitude, True, (1, 2, 3, 5, 8), lambda n: [{}, {"scale": 0.3}]),
     "ties": (ties, False, (1, 2, 3, 5, 8),
              lambda n: [{}] + [{"k": k} for k in (0, 0.37, 0.8, 1)] +
@@ -279,7 +284,8 @@ RESEARCH = {
     "iso_cts": (research.iso_cts, False, (1, 3), lambda n: [{}, {"common": 0.2}]),
     "tsvm": (research.tsvm, False, (1, 3),
              lambda n: [{}, {"weights": weights_of(n)[0], "alpha": 2}]),
-    "cart": (research.cart, False, (1, 3), lambda n: [{}, {"rank": 0.5, "scale": 1}, {"rank": 0.3, "weights": shares_of(n)[0]}]),
+    "cart": (research.cart, False, (1, 3),
+             lambda n: [{}, {"rank": 0.5, "scale": 1}, {"rank": 0.3, "weights": shares_of(n)[0]}]),
     "wudi": (research.wudi, False, (2, 3), lambda n: [{"iterations": 20}, {"lr": 1e-3}]),
     "magmax": (research.magmax, False, (1, 2, 4), lambda n: [{}, {"scale": 1}]),
     "consensus": (research.consensus, False, (1, 2, 4), lambda n: [{}, {"lam": 0.6, "k": 1}]),
@@ -357,7 +363,8 @@ def write(method):
         extra = {"key": random_key(seed, "layer")} if method == "dare" else {}
         with np.errstate(all="ignore"):
             expected = function(base, models, **setting, **extra).astype(base.dtype)
-        lines.append(f"{seed} {dtype} {count} {shape} {kind} {2 if method in DECOMPOSING else int(exact)} {offset} {text_of(setting)}".rstrip())
+        lines.append(f"{seed} {dtype} {count} {shape} {kind} "
+                     f"{2 if method in DECOMPOSING else int(exact)} {offset} {text_of(setting)}".rstrip())
         values.append(expected.tobytes())
         offset += expected.nbytes
     (HERE / "mergecraft" / f"{method}.txt").write_text("\n".join(lines) + "\n")

@@ -159,7 +159,8 @@ def metagpt(base, models):
 
 
 def localize_stitch(base, models, keep=0.05, tensors="blocks"):
-    """In the layer's type; what is larger than the int(keep · size)-th largest magnitude is kept."""
+    """In the layer's type; what is larger than the int(keep · size)-th largest magnitude is
+    kept."""
     tasks = np.stack(models) - base
     wanted = int(keep * base.size)
     if wanted == 0:
@@ -264,7 +265,8 @@ def knots(base, models, mode="ties", topk=20, scale=0.6, aggregate="mean"):
     sizes = np.abs(parts).astype(base.dtype)
     if topk < 100 and rank:
         count = sizes[0].size
-        limits = np.sort(sizes.reshape(len(models), -1), axis=1)[:, count - int(count * topk / 100) - 1]
+        limits = np.sort(sizes.reshape(len(models), -1), axis=1)[:, count - int(count * topk / 100)
+                                                                 - 1]
         parts = np.where(sizes >= limits[:, None, None], parts, 0)
     total = parts.sum(0)
     counts = parts * total > 0 if mode == "ties" else parts != 0

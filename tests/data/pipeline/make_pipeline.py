@@ -4,8 +4,9 @@
     pip install torch==2.13.0 transformers pyarrow
     python tests/data/pipeline/make_pipeline.py
 
-For each fine-tune: the predictions on the validation pairs, a digit each, the logits of the first 16 of them, and the
-scores of texts that are not in the data. All in float32 (rte-5 is stored in float16).
+For each fine-tune: the predictions on the validation pairs, a digit each, the logits of the
+first 16 of them, and the scores of texts that are not in the data. All in float32 (rte-5 is
+stored in float16).
 """
 import json
 import pathlib
@@ -36,14 +37,16 @@ def evaluate(name):
     logits = []
     with torch.no_grad():
         for row in rows:
-            inputs = tokenizer(row["sentence1"], row["sentence2"], truncation=True, return_tensors="pt")
+            inputs = tokenizer(row["sentence1"], row["sentence2"], truncation=True,
+                               return_tensors="pt")
             logits.append(model(**inputs).logits[0])
     scores = classifier(TEXTS, top_k=None, truncation=True)
     ids = model.config.label2id
     return {
         "predictions": "".join(str(int(row.argmax())) for row in logits),
         "logits": [[round(x, 7) for x in row.tolist()] for row in logits[:LOGITS]],
-        "scores": [[s["score"] for s in sorted(one, key=lambda s: ids[s["label"]])] for one in scores],
+        "scores": [[s["score"] for s in sorted(one, key=lambda s: ids[s["label"]])]
+                   for one in scores],
     }
 
 

@@ -1,13 +1,17 @@
-"""Writes convert.txt: checksums of what torch and ml_dtypes make of every float32 in the narrower formats, and back.
+"""Writes convert.txt: checksums of what torch and ml_dtypes make of every float32 in the
+narrower formats, and back.
 
-Both must agree first, except above F8_E4M3's range, where ml_dtypes (and torch before 2.13) gives NaN and newer
+Both must agree first, except above F8_E4M3's range, where ml_dtypes (and torch before 2.13)
+gives NaN and newer
 torch the largest number: we give NaN. A NaN counts as one value, without sign and payload. Lines:
 
     widen DTYPE checksum            of the float32 bits of all bit patterns of DTYPE
-    dense DTYPE checksum            of 2^24 patterns spread over all float32: i << 8 | (37 * i & 255)
+    dense DTYPE checksum            of 2^24 patterns spread over all float32: i << 8 | (37 * i &
+    255)
     block DTYPE number checksum     of the 2^24 float32 patterns from number << 24 on
 
-The checksum of x[0], x[1], … is the sum of (x[i] + 1) * (2 * i + 1) * 0x9e3779b97f4a7c15 modulo 2^64.
+The checksum of x[0], x[1], … is the sum of (x[i] + 1) * (2 * i + 1) * 0x9e3779b97f4a7c15 modulo
+2^64.
 
     python tests/data/tensor/make_convert.py
 """
@@ -42,13 +46,15 @@ def narrowed(patterns, name):
     missing = np.isnan(values)
     with np.errstate(all="ignore"):
         one = values.astype(dtype).view(integer).copy()
-        two = torch.from_numpy(values).to(torch_dtype).view(torch.uint8).numpy().view(integer).copy()
+        two = torch.from_numpy(values).to(torch_dtype).view(torch.uint8).numpy().view(
+            integer).copy()
     rest = integer((1 << 8 * np.dtype(integer).itemsize - 1) - 1)
     lost = (one & rest) > limit_of(name)
     assert lost[missing].all() and ((two & rest)[missing] > limit_of(name)).all()
     one[lost] = nan
     two[lost if name == "F8_E4M3" else (two & rest) > limit_of(name)] = nan
-    assert (one == two).all(), (name, patterns[one != two][:4], one[one != two][:4], two[one != two][:4])
+    assert (one == two).all(), (name, patterns[one != two][:4], one[one != two][:4],
+                                two[one != two][:4])
     return one
 
 
@@ -84,7 +90,8 @@ def line_of(kind, name, block):
     if kind == "widen":
         return f"widen {name} {checksum(widened(name)):016x}"
     if kind == "dense":
-        sum_ = narrowed_sum(name, lambda i: i << np.uint32(8) | (i * np.uint32(37) & np.uint32(255)))
+        sum_ = narrowed_sum(name,
+                            lambda i: i << np.uint32(8) | (i * np.uint32(37) & np.uint32(255)))
         return f"dense {name} {sum_:016x}"
     return f"block {name} {block} {narrowed_sum(name, lambda i: i + np.uint32(block << 24)):016x}"
 

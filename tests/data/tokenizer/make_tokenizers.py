@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes the tokenizers of tests/tokenizer/golden.c, and the tokens that the tokenizers package finds with them.
+"""Writes the tokenizers of tests/tokenizer/golden.c, and the tokens that the tokenizers package
+finds with them.
 
     python3 -m venv .venv && .venv/bin/pip install tokenizers==0.23.3
     .venv/bin/python tests/data/tokenizer/make_tokenizers.py
@@ -20,8 +21,10 @@ def write(name, made):
     tokenizer = cases.load(folder)
     with open(os.path.join(folder, "golden.txt"), "w", encoding="ascii") as file:
         for text, pair, length in cases.random_cases(name, COUNT):
-            tokens = " ".join(f"{i}:{t}" for i, t in zip(*cases.expected(tokenizer, text, pair, length)))
-            file.write(f"{length} .{text.hex()} {'-' if pair is None else '.' + pair.hex()} = {tokens}\n")
+            tokens = " ".join(f"{i}:{t}" for i,
+                              t in zip(*cases.expected(tokenizer, text, pair, length)))
+            file.write(f"{length} .{text.hex()} {'-' if pair is None else '.' + pair.hex()} = "
+                       f"{tokens}\n")
 
 
 def main():
