@@ -222,12 +222,10 @@ static size_t settings_of(const mc_method *method, const char *settings[4])
 {
     static const struct {
         const char *name, *setting;
-    } values[] = {{"weight", "weight=0.4"},
-                  {"t", "t=0.3"},
-                  {"density", "density=0.6"},
-                  {"select_topk", "select_topk=0.3"},
-                  {"rescale", "rescale=1"},
-                  {"iterations", "iterations=3"}}; /* hundreds of steps that are all alike */
+    } values[] = {
+        {"weight", "weight=0.4"},      {"weights", "weights=0.4"},         {"t", "t=0.3"},
+        {"density", "density=0.6"},    {"select_topk", "select_topk=0.3"}, {"rescale", "rescale=1"},
+        {"iterations", "iterations=3"}}; /* hundreds of steps that are all alike */
     size_t count = 0;
     for (size_t i = 0; i < sizeof values / sizeof *values; i++)
         for (const mc_param *param = method->params; param && param->name; param++)
