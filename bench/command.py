@@ -39,7 +39,8 @@ MC_LAYER_MERGE(own, .help = "median", .scope = MC_ELEMENTWISE)
 }
 """,
     "task": """#include <mergecraft/method.h>
-MC_LAYER_MERGE(own, .help = "base plus the mean task vector", .scope = MC_ELEMENTWISE, .needs_base = true)
+MC_LAYER_MERGE(own, .help = "base plus the mean task vector", .scope = MC_ELEMENTWISE,
+               .needs_base = true)
 {
     for (size_t i = 0; i < layer->count; i++) {
         mc_real sum = 0;

@@ -99,7 +99,8 @@ def main() -> None:
         line = output(a.peers, HERE / "encoder_peer.py", kind, a.model, file, work)
         began = time.monotonic()
         output(a.peers, HERE / "encoder_peer.py", kind, a.model, file, work, "--once")
-        print(f"{kind}: {line or 'failed'} whole process, one run: {time.monotonic() - began:.1f} s", flush=True)
+        seconds = time.monotonic() - began
+        print(f"{kind}: {line or 'failed'} whole process, one run: {seconds:.1f} s", flush=True)
     if a.lengths:
         for length in (8, 16, 32, 64, 128, 256, 512):
             for count in (1, 8, 64):

@@ -31,7 +31,8 @@ for i, adapter in enumerate(adapters[1:], 1):
 """
 PEFT_BAKE = PEFT_LOAD + """
 model.base_model.set_adapter([f"a{i}" for i in range(len(adapters))])
-model.merge_and_unload(adapter_names=[f"a{i}" for i in range(len(adapters))]).save_pretrained(sys.argv[-1])
+names = [f"a{i}" for i in range(len(adapters))]
+model.merge_and_unload(adapter_names=names).save_pretrained(sys.argv[-1])
 """
 PEFT_SVD = PEFT_LOAD + """
 names = [f"a{i}" for i in range(len(adapters))]

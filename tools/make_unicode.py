@@ -179,7 +179,8 @@ def main():
         "/* The block of code points >> 6, and the records of the blocks. */",
         *array("uint16_t", "block_of", index, True),
         *array("uint8_t", "record_of", (r for block in blocks for r in block), True),
-        "/* What is left of a code point once it is decomposed and nonspacing marks are removed. */",
+        "/* What is left of a code point once it is decomposed and nonspacing marks are removed. "
+        "*/",
         *mapping("stripped", stripped), "/* Lower case. */", *mapping("lowered", lowered), "#endif"]
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     with open(os.path.join(root, "src/tokenizer/unicode_tables.h"), "w", encoding="utf-8") as file:

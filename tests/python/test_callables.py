@@ -210,7 +210,8 @@ class Waits:
 
 
 def test_callables_that_cannot_be(recwarn):
-    first = r"expected a first parameter that takes the list of (tensors|state dicts), found \*models: write <lambda>\(models\)"
+    first = (r"expected a first parameter that takes the list of (tensors|state dicts), "
+             r"found \*models: write <lambda>\(models\)")
     for function, text in (
         (lambda *models: 0, first),
         (lambda *models, scale=1: 0, first),

@@ -184,7 +184,8 @@ def uses_of_core(parents, tmp_path):
 
     def models_and_plans():
         opened = _core.open_models([parents[0]])[0]
-        assert opened.name and opened.folder and opened.config and opened.architecture and opened.format
+        assert opened.name and opened.folder and opened.config
+        assert opened.architecture and opened.format
         assert len(_core.wrap_model("name", opened.dict, opened.config,
                                     opened.folder).dict.items()) == len(opened.dict)
         plan = plan_of(passthrough=["classifier.*"], dtype="f16")
@@ -206,7 +207,8 @@ def uses_of_core(parents, tmp_path):
 
     def lists():
         for one in _core.methods():
-            assert one.name and one.family and one.counts and one.sides is not None and one.params is not None
+            assert one.name and one.family and one.counts
+            assert one.sides is not None and one.params is not None
             assert isinstance(one.help, str) and isinstance(one.needs_base,
                                                             bool) and one.paper != ""
         assert _core.glue_tasks() and _core.dtype_name("bf16") == _core.widest("bfloat16",
@@ -573,6 +575,7 @@ def test_exit_while_tensors_are_held(parents):
         "held = mergecraft.StateDict.from_hf(%r)\n"
         "value = next(iter(held.values()))\n"
         "array = numpy.ones(10)\n"
-        "source = mergecraft._core.wrap('float64', (10,), array.ctypes.data, 80, array)\n" % parents[0]
+        "source = mergecraft._core.wrap('float64', (10,), array.ctypes.data, 80, array)\n"
+        % parents[0]
     )
     assert done.returncode == 0 and not done.stderr

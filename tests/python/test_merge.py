@@ -256,8 +256,8 @@ def test_results_go_back_to_the_dtype(tmp_path):
 
 def test_names_that_some_lack():
     models = [{"x": tensor([1.0]), "a": tensor([1.0])}, {"x": tensor([3.0]), "b": tensor([2.0])}]
-    with pytest.warns(MergeWarning,
-                      match="2 tensors are only in some of the models and averaged over those: a, b"):
+    warning = "2 tensors are only in some of the models and averaged over those: a, b"
+    with pytest.warns(MergeWarning, match=warning):
         result = median(models)
     assert list(result) == ["x", "a", "b"]
     with pytest.raises(MismatchError, match="strict"):

@@ -14,7 +14,8 @@ import pytest
 from conftest import EXAMPLES, HAS_TRANSFORMERS, array, checkpoint, needs_transformers, same, tensor
 
 import mergecraft
-from mergecraft import ArgumentError, NotFoundError, Pipeline, StateDict, UsageError, evaluate_glue_pipeline
+from mergecraft import (ArgumentError, NotFoundError, Pipeline, StateDict, UsageError,
+                        evaluate_glue_pipeline)
 
 DATA = EXAMPLES / "data"
 TEXTS = ["the red box is here", {"text": "the red box is here", "text_pair": "a box is here"}, "",

@@ -112,7 +112,8 @@ def test_options():
     from mergecraft.mergekit.merge import MergeOptions as from_merge
     from mergecraft.mergekit.merge import run_merge as function
 
-    assert from_config is MergeConfiguration and from_merge is MergeOptions and function is run_merge
+    assert from_config is MergeConfiguration and from_merge is MergeOptions
+    assert function is run_merge
     values = {name: getattr(MergeOptions, name) for name in MergeOptions.__annotations__}
     assert len(values) == 24 and vars(MergeOptions(**values)) == values
     with pytest.raises(TypeError, match="did you mean 'random_seed'"):

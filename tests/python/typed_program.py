@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, assert_type
 
 import mergecraft
-from mergecraft import Merge, Method, Pipeline, StateDict, dict_map, evaluate_glue_pipeline, layer_merge, load_methods, model_merge
+from mergecraft import (Merge, Method, Pipeline, StateDict, dict_map, evaluate_glue_pipeline,
+                        layer_merge, load_methods, model_merge)
 
 
 @layer_merge

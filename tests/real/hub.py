@@ -348,8 +348,8 @@ def example(hub: Hub) -> None:
     check("examples/hub.sh", done.returncode == 0 and len(scored) == 3, done.stderr[-300:])
     for line in scored:
         print(f"     {line}")
-    same = (out / "ties/model.safetensors").read_bytes() == (WORK
-                                                             / "merged/model.safetensors").read_bytes()
+    ours, theirs = out / "ties/model.safetensors", WORK / "merged/model.safetensors"
+    same = ours.read_bytes() == theirs.read_bytes()
     check("it merges what the tutorial merges", same)
 
 

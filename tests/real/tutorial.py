@@ -52,7 +52,8 @@ CHECKS = [
 import numpy, warnings, mergecraft
 from transformers import AutoModelForSequenceClassification
 
-parents = [AutoModelForSequenceClassification.from_pretrained(path, dtype=torch.float32) for path in PATHS]
+parents = [AutoModelForSequenceClassification.from_pretrained(path, dtype=torch.float32)
+           for path in PATHS]
 layers = [{n: p.detach() for n, p in one.named_parameters()} for one in parents]
 def compare(module, expected, tolerance=1e-6, relative=0):
     found = dict(module.named_parameters())
@@ -61,13 +62,15 @@ def compare(module, expected, tolerance=1e-6, relative=0):
         value = expected(torch.stack([layer[name] for layer in layers]), name)
         difference = (found[name].detach().float() - value).abs() - relative * value.abs()
         assert float(difference.max()) <= tolerance, name
-HALF = {'relative': 2 ** -11}   # the models are stored as float16, and so are their merges: half a unit in the last place
+# The models are stored as float16, and so are their merges: half a unit in the last place.
+HALF = {'relative': 2 ** -11}
 medians = lambda stack, name: torch.median(stack, dim=0).values
 compare(merged_model.model, medians, 0)
 """,
     """
 compare(median(parents), medians)                                              # modules, float32
-compare(median([pipeline('text-classification', model=m, tokenizer=merged_model.tokenizer) for m in parents]).model, medians)
+compare(median([pipeline('text-classification', model=m, tokenizer=merged_model.tokenizer)
+                for m in parents]).model, medians)
 """,
     """
 means = lambda stack, name: stack.mean(0)
@@ -75,19 +78,23 @@ head = ['classifier.weight', 'classifier.bias']
 passed = lambda stack, name: means(stack, name) if name in head else medians(stack, name)
 compare(median(models, task='text-classification', passthrough_layers=head).model, passed, **HALF)
 compare(median(parents, passthrough_layers=head), passed)
-pipelines = [pipeline('text-classification', model=m, tokenizer=merged_model.tokenizer) for m in parents]
+pipelines = [pipeline('text-classification', model=m, tokenizer=merged_model.tokenizer)
+             for m in parents]
 compare(median(pipelines, passthrough_layers=head).model, passed)
 """,
     """
 # A base without a head; torch's own task arithmetic beside it.
-start = {n: p.detach().float() for n, p in AutoModelForSequenceClassification.from_pretrained(BASE_PATH, dtype=torch.float32).named_parameters()}
+base = AutoModelForSequenceClassification.from_pretrained(BASE_PATH, dtype=torch.float32)
+start = {n: p.detach().float() for n, p in base.named_parameters()}
 headless = {n: p for n, p in start.items() if not n.startswith('classifier')}
 def task(stack, name):
     return means(stack, name) if name in head else start[name] + 1.5 * (stack - start[name]).mean(0)
 with warnings.catch_warnings():
     warnings.simplefilter('ignore')
     compare(mergecraft.task(layers, base_model=headless, scale=1.5).to_model(parents[0]), task)
-    compare(mergecraft.task(models, base_model=BASE_NAME, scale=1.5, dtype='f32', passthrough_layers=head).model, task)
+    merged = mergecraft.task(models, base_model=BASE_NAME, scale=1.5, dtype='f32',
+                             passthrough_layers=head)
+    compare(merged.model, task)
 """,
     """
 # Parents in three formats and two dtypes.
@@ -105,7 +112,8 @@ for i, (one, path) in enumerate(zip(parents, PATHS)):
     if i < 2:
         torch.save(tensors, os.path.join(to, 'pytorch_model.bin'))
     elif i < 4:
-        torch.save(tensors, os.path.join(to, 'pytorch_model.bin'), _use_new_zipfile_serialization=False)
+        torch.save(tensors, os.path.join(to, 'pytorch_model.bin'),
+                   _use_new_zipfile_serialization=False)
     else:
         StateDict(tensors).save(os.path.join(to, 'model.safetensors'))
     mixed.append(to)
@@ -116,9 +124,11 @@ compare(from_mixed.model, medians, 0)
     """
 # The same accuracy as the pipeline of transformers, in float32, called one by one.
 floats = median(parents)
-called = pipeline('text-classification', model=floats, tokenizer=merged_model.tokenizer, device='cpu')
+called = pipeline('text-classification', model=floats, tokenizer=merged_model.tokenizer,
+                  device='cpu')
 examples = mergecraft._core.glue_data('rte', 'validation', RTE).examples()
-right = sum((called({'text': a, 'text_pair': b}, truncation=True)['label'] != 'LABEL_0') == bool(label) for a, b, label in examples)
+right = sum((called({'text': a, 'text_pair': b}, truncation=True)['label'] != 'LABEL_0')
+            == bool(label) for a, b, label in examples)
 assert score == {'accuracy': right / len(examples)}, (score, right / len(examples))
 assert evaluate_glue_pipeline(called, 'rte') == score
 print('accuracy', score, 'max magnitude', evaluate_glue_pipeline(merged_2, 'rte'))
@@ -158,7 +168,8 @@ def main() -> None:
                               MERGECRAFT_DATA=str(rte))
             paths = [str(path) for path in sorted(models.glob("minilm-rte-*"))]
             base = str(models / "minilm-base")
-            settings = f"PATHS, BASE_PATH, BASE_NAME, RTE = {paths!r}, {base!r}, {BASE!r}, {str(rte)!r}"
+            settings = ("PATHS, BASE_PATH, BASE_NAME, RTE = "
+                        f"{paths!r}, {base!r}, {BASE!r}, {str(rte)!r}")
             done = notebook(settings)
             nbclient.NotebookClient(done, timeout=600).execute()
         finally:

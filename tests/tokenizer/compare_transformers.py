@@ -189,7 +189,9 @@ def check(library, name, folder, texts):
     theirs = transformers.AutoTokenizer.from_pretrained(folder)
     limit = theirs.model_max_length if theirs.model_max_length < 1 << 24 else 0
     found = ours.max_length()
-    differences = [f"{name}: model_max_length: expected {limit}, found {found}"] if found != limit else []
+    differences = []
+    if found != limit:
+        differences.append(f"{name}: model_max_length: expected {limit}, found {found}")
     for text, pair in texts:
         expected = theirs(text, pair)["input_ids"]
         ids = ours(text.encode(), None if pair is None else pair.encode(), 0)[0]

@@ -199,7 +199,8 @@ def sharded(generator):
                  "weight_map": {"d": f"{second_name}.{end}", "a": f"{first_name}.{end}",
                                 "b": f"{first_name}.{end}", "c": f"{second_name}.{end}",
                                 "e": f"{second_name}.{end}"}}
-        name = "model.safetensors.index.json" if end == "safetensors" else "pytorch_model.bin.index.json"
+        stem = "model.safetensors" if end == "safetensors" else "pytorch_model.bin"
+        name = f"{stem}.index.json"
         with open(f"{folder}/{name}", "w", encoding="utf-8") as out:
             json.dump(index, out, indent=2)
     expect("sharded", "safetensors", by_name("abcdef", t))

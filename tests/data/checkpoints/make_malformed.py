@@ -59,7 +59,8 @@ def safetensors_files():
         "trailing": safetensors(one, bytes(9)),
         "data_cut": safetensors(one, bytes(7)),
         "offsets_beyond_2_63": safetensors(
-            b'{"x":{"dtype":"F32","shape":[2],"data_offsets":[9223372036854775808,9223372036854775816]}}', data),
+            b'{"x":{"dtype":"F32","shape":[2],'
+            b'"data_offsets":[9223372036854775808,9223372036854775816]}}', data),
         "offsets_at_2_63": safetensors({"x": tensor([2], (1 << 63) - 9, (1 << 63) - 1)}, data),
         "offsets_negative": safetensors({"x": tensor([2], -8, 0)}, data),
         "offsets_reversed": safetensors({"x": tensor([2], 8, 0)}, data),

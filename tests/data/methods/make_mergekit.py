@@ -11,7 +11,8 @@ import itertools
 
 import numpy as np
 # noqa: F401
-from make_methods import BASE, DTYPES, HERE, make_inputs, random_key, random_u16, random_u32, text_of
+from make_methods import (BASE, DTYPES, HERE, make_inputs, random_key, random_u16, random_u32,
+                          text_of)
 
 SHAPES = {"scalar": (), "0x3": (0, 3), "1": (1,), "7": (7,), "11x5": (11, 5),
           "2x3x2x3": (2, 3, 2, 3)}
@@ -421,7 +422,8 @@ def write(method):
                 continue
         if based == "both" and with_base:
             kind += "+base"
-        lines.append(f"{seed} {dtype} {count} {shape} {kind} 0 {offset} {text_of(setting)}".rstrip())
+        line = f"{seed} {dtype} {count} {shape} {kind} 0 {offset} {text_of(setting)}"
+        lines.append(line.rstrip())
         values.append(expected.tobytes())
         offset += expected.nbytes
     folder = HERE / "mergekit"

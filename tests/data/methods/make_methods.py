@@ -363,8 +363,9 @@ def write(method):
         extra = {"key": random_key(seed, "layer")} if method == "dare" else {}
         with np.errstate(all="ignore"):
             expected = function(base, models, **setting, **extra).astype(base.dtype)
-        lines.append(f"{seed} {dtype} {count} {shape} {kind} "
-                     f"{2 if method in DECOMPOSING else int(exact)} {offset} {text_of(setting)}".rstrip())
+        check = 2 if method in DECOMPOSING else int(exact)
+        line = f"{seed} {dtype} {count} {shape} {kind} {check} {offset} {text_of(setting)}"
+        lines.append(line.rstrip())
         values.append(expected.tobytes())
         offset += expected.nbytes
     (HERE / "mergecraft" / f"{method}.txt").write_text("\n".join(lines) + "\n")

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 VERSION = "0.23.3"
 
 # ---- texts
-# ----------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 # Where characters come from (first, last), and how often.
 ALPHABETS = [((0x61, 0x7A), 30), ((0x20, 0x20), 12), ((0x41, 0x5A), 5), ((0x21, 0x7E), 5),
@@ -67,7 +67,7 @@ def random_cases(seed, count):
 
 
 # ---- tokenizers
-# -----------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def training_text(lines):
@@ -87,9 +87,9 @@ def bert(lines, size):
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    tokenizer.train_from_iterator(training_text(lines),
-                                  trainers.WordPieceTrainer(vocab_size=size, special_tokens=special,
-                                                                                  show_progress=False))
+    trainer = trainers.WordPieceTrainer(vocab_size=size, special_tokens=special,
+                                        show_progress=False)
+    tokenizer.train_from_iterator(training_text(lines), trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1",
         special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
