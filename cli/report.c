@@ -201,13 +201,13 @@ static mc_status make_report(const report_job *job, page *p, mc_error *error)
     /* Files that are not what they should be are found before the models are read. */
     const mc_html_report_input check = {.folder = job->folder, .journal = job->journal};
     mc_status status = mc_html_report(&check, &p->html, error);
-    if (status == MC_OK && job->compare) {
-        mc_html_report_free(p->html);
-        p->html = NULL;
-        status = find_models(job, &p->all, error);
-        if (status == MC_OK)
-            status = compare(job, p, error);
-    }
+    if (status != MC_OK || !job->compare)
+        return status == MC_OK ? write_result(job, p, error) : status;
+    mc_html_report_free(p->html);
+    p->html = NULL;
+    status = find_models(job, &p->all, error);
+    if (status == MC_OK)
+        status = compare(job, p, error);
     if (status == MC_OK)
         status = make_page(job, p, error);
     return status;
