@@ -41,9 +41,12 @@ MC_API void mc_comparison_free(mc_comparison *comparison);
 
 /* Number of models that are compared, without the base or the first model in its place. */
 MC_API size_t mc_comparison_models(const mc_comparison *comparison);
-/* Whether there was a base; otherwise the first model took its place. */
+/* Returns whether there was a base; otherwise the first model took its place. */
 MC_API bool mc_comparison_has_base(const mc_comparison *comparison);
-/* The name of a model; of the base, or the first model, at index mc_comparison_models. */
+/*
+ * Returns the name of a model. At index mc_comparison_models: of the base, or of the first model in
+ * its place.
+ */
 MC_API const char *mc_comparison_model(const mc_comparison *comparison, size_t index);
 
 /* One tensor, or the sum of several. The arrays are valid as long as their owner. */
@@ -81,8 +84,8 @@ MC_API double mc_compared_cosine(const mc_compared *one, size_t a, size_t b);
 
 /*
  * What was not compared, and in what configurations, labels and tokenizers differ: one line each.
- * Without a base these are all keys of config.json, and the files beside it byte for byte; with a
- * base, what matters to a merge. `identical`: there is no line, and no element differs.
+ * Without a base, all keys of config.json are compared, and the files beside it byte by byte; with
+ * a base, only what matters to a merge. `identical`: there is no line, and no element differs.
  */
 MC_API const mc_report *mc_comparison_report(const mc_comparison *comparison);
 MC_API bool mc_comparison_identical(const mc_comparison *comparison);

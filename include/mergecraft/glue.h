@@ -127,7 +127,9 @@ MC_API void mc_glue_limit(mc_glue_data *data, size_t count);
 
 /*
  * Makes a data set of some examples of another, in the order of `indices`, each below
- * mc_glue_count. The texts are shared: free it before `data`.
+ * mc_glue_count. The texts belong to `data`: free *out, by mc_glue_data_free, before `data`.
+ *
+ * Errors: MC_NO_MEMORY
  */
 MC_API mc_status mc_glue_select(const mc_glue_data *data, const size_t *indices, size_t count,
                                 mc_glue_data **out, mc_error *error);

@@ -122,8 +122,8 @@ MC_API mc_status mc_model_merge(const mc_method *method, const mc_merge_input *i
                                 mc_state_dict **out, mc_report *report, mc_error *error);
 
 /*
- * Progress of a whole run. A method that needs statistics of the whole model reads the models once
- * or more before the merge; each time counts like the bytes of the output.
+ * Progress of a whole run. A method that needs statistics of the whole model reads the models at
+ * least once before the merge; each of these passes counts like the bytes of the output.
  */
 typedef struct mc_progress {
     int64_t bytes_done, bytes_total; /* of the output */
@@ -143,7 +143,7 @@ typedef struct mc_run_options {
     /* Called about ten times per second from the thread that runs; may be NULL. */
     void (*progress)(const mc_progress *progress, void *user);
     void *user;
-    /* Other processes that run the same plan, each a part of it; NULL: this one runs all. */
+    /* Processes that run the same plan together, a share each; NULL: this one runs all of it. */
     const mc_comm *comm;
     void *reserved[3]; /* must be zero */
 } mc_run_options;
@@ -315,13 +315,18 @@ MC_API const char *mc_plan_parameters(const mc_plan *plan);
 MC_API void mc_plan_bytes(const mc_plan *plan, const mc_run_options *options, int64_t *read,
                           int64_t *written, int64_t *memory);
 
-/* What one of several processes (mergecraft/comm.h) does of a run. */
+/* The share of one of several processes (mergecraft/comm.h) in a run. */
 typedef struct mc_plan_share {
     int64_t bytes_read, bytes_written; /* as in mc_plan_bytes */
-    double cost; /* bytes to read, as often as they are read, and to write: what is balanced */
+    /* In bytes, balanced between processes: reads, counted as often as they occur, plus writes. */
+    double cost;
 } mc_plan_share;
 
-/* How `processes` processes share a run; `out` has one element for each. */
+/*
+ * Computes how `processes` processes, at least 1, share a run. `out` has one element per process.
+ *
+ * Errors: MC_NO_MEMORY
+ */
 MC_API mc_status mc_plan_shares(const mc_plan *plan, int processes, mc_plan_share *out,
                                 mc_error *error);
 
@@ -363,8 +368,8 @@ MC_API mc_status mc_plan_run(const mc_plan *plan, const char *folder, const mc_r
 MC_API mc_status mc_plan_state_dict(const mc_plan *plan, mc_state_dict **out, mc_error *error);
 
 /*
- * Writes the path of the hidden folder into which a merge with the target `folder` writes. It does
- * not have to exist.
+ * Writes the path of the hidden folder in which a merge into `folder` works to `out`, of `size`
+ * bytes. The folder does not have to exist.
  *
  * Errors: MC_USAGE  `folder` is not a name, such as "..", or `size` is too small
  */

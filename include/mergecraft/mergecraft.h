@@ -13,7 +13,7 @@
  *     report.h           HTML reports on merges and searches
  *     lora.h             LoRA adapters: merged into one, extracted from a fine-tuned model
  *     recipe.h           recipes in YAML, as mergekit reads them
- *     transplant.h       the vocabulary of one model given to another
+ *     transplant.h       give a model the tokenizer of another one
  *     plugin.h           methods from C files and shared objects
  *     tokenizer.h        text → token ids, as a model reads them
  *     glue.h             GLUE: tasks, data sets, metrics

@@ -299,7 +299,7 @@ typedef struct mc_method {
     }
 
 /*
- * MC_METHOD_NAME: the method's name as users write it, for one that is not a name of C.
+ * MC_METHOD_NAME: the method's name as users type it, if it is not a C identifier (regmean++).
  * MC_METHOD_SYMBOL and MC_METHOD_STORAGE: the name and storage class of a descriptor in C. A
  * program may define the storage (as nothing) to use a method in other files.
  * MC_METHOD_FAMILY_NAME: a string, or NULL. MC_METHOD_REGISTER: how a plug-in's method is found

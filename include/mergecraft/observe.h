@@ -9,9 +9,11 @@
  *                       (regmean++)
  *     coefficients      one number per tensor [1]: the factor of its task vector (adamerging)
  *
- * The last two depend on all models of a merge. Statistics of a model are one safetensors file with
- * tensors "SIDE/TENSOR", which also says which model and data they are from. mc_model_open and
+ * The last two depend on all models of a merge. The statistics of a model are one safetensors file
+ * with tensors "SIDE/TENSOR", which also records the model and the data. mc_model_open and
  * mc_model_take_side open it as a side input of a plan.
+ *
+ * Thread-safety: several threads may call these functions at once, with pipelines of their own.
  */
 #ifndef MERGECRAFT_OBSERVE_H
 #define MERGECRAFT_OBSERVE_H
@@ -38,13 +40,13 @@ typedef struct mc_observe_options {
 
 typedef struct mc_observe_result {
     char path[4096];         /* of the file */
-    bool cached;             /* it was there already */
-    size_t examples, tokens; /* observed, not of a cached file */
+    bool cached;             /* the file existed in the cache; nothing was computed */
+    size_t examples, tokens; /* observed by this call */
     size_t truncated;        /* examples that were longer than the model allows */
     /* Tokens are fewer than the widest layer's inputs: its Gram matrix is singular. */
     bool singular;
     double seconds;
-    double entropy; /* of mc_learn_coefficients: the mean over tasks in the last step */
+    double entropy; /* nats, of mc_learn_coefficients: the mean over tasks in the last step */
 } mc_observe_result;
 
 /*
@@ -58,8 +60,8 @@ typedef struct mc_observe_result {
  * Errors: MC_USAGE        nothing to observe, no examples, an example without a label where
  *                         the form needs one
  *         MC_UNSUPPORTED  LAPACK is not installed
- *         MC_MISMATCH     weights of other shapes than the configuration says; labels that are not
- *                         the model's
+ *         MC_MISMATCH     shapes of weights differ from the configuration; labels that are not the
+ *                         model's
  *         MC_FORMAT       NaN or infinity in a weight, or in the logits
  *         MC_INTERRUPTED  run->cancel
  */
@@ -68,14 +70,14 @@ MC_API mc_status mc_pipeline_observe(const mc_pipeline *pipeline, const mc_state
                                      const mc_observe_options *options, const mc_pipeline_run *run,
                                      const char *path, mc_observe_result *result, mc_error *error);
 
-/* Statistics that other code has computed, of a model of any architecture. */
+/* Statistics that other code has computed, for a model of any architecture. Borrowed. */
 typedef struct mc_statistics_file {
     const mc_state_dict *values;  /* "grams/NAME" and "fishers/NAME" */
     const mc_state_dict *weights; /* the model's: merges compare it with them */
     /* Pairs of names: a tensor, and another one whose Gram matrix is also its own. */
     const char *const (*shared)[2];
     size_t shared_count;
-    const char *model, *data; /* where they are from; may be NULL */
+    const char *model, *data; /* names of the model and the data; may be NULL */
     mc_fisher_form form;
     size_t examples, tokens;
     void *reserved[4]; /* must be zero */
@@ -89,7 +91,7 @@ typedef struct mc_statistics_file {
 MC_API mc_status mc_statistics_save(const mc_statistics_file *statistics, const char *path,
                                     mc_error *error);
 
-/* A model of a merge, and the examples of its task. */
+/* A model of a merge, and the examples of its task. Everything is borrowed for the call. */
 typedef struct mc_observed_model {
     const mc_model *model;
     /* With the model's configuration and tokenizer; need not have weights. */
@@ -99,11 +101,11 @@ typedef struct mc_observed_model {
 } mc_observed_model;
 
 /*
- * Computes the propagated_grams of models of one architecture. Embeddings are averaged; then, block
+ * Computes the propagated_grams of models of one architecture. Embeddings are averaged. Then, block
  * by block, the Gram matrices of each model's block are computed, the blocks are merged by
  * regmean++, and every task's examples pass through the merged block. `params` are those of
- * regmean++, "NAME=VALUE" each. `paths` has a file per model; NULL: in the cache. `results` has
- * `count` elements.
+ * regmean++, "NAME=VALUE" each. `paths` has one file per model; NULL: files in the cache. `results`
+ * has `count` elements. `run` may be NULL.
  *
  * Errors: as mc_pipeline_observe; MC_MISMATCH also if the models' encoders have other shapes.
  */
@@ -113,11 +115,12 @@ MC_API mc_status mc_observe_propagated(const mc_observed_model *models, size_t c
                                        mc_observe_result *results, mc_error *error);
 
 /*
- * Learns the coefficients of adamerging: those for which the merged encoder, with each model's own
- * head, has the least entropy of predictions on the examples, whose labels are not used. `params`
- * are those of adamerging; everything else is as for mc_observe_propagated.
+ * Learns the coefficients of adamerging: those that minimise the entropy of the predictions of the
+ * merged encoder, with each model's own head, on the examples. Labels are not used. `params` are
+ * those of adamerging; everything else is as for mc_observe_propagated.
  *
- * Errors: also MC_UNSUPPORTED for models without at least two labels that exclude each other
+ * Errors: as mc_observe_propagated; MC_UNSUPPORTED also for models without at least two mutually
+ * exclusive labels
  */
 MC_API mc_status mc_learn_coefficients(const mc_observed_model *models, size_t count,
                                        const mc_model *base, const char *const *params,
@@ -126,12 +129,12 @@ MC_API mc_status mc_learn_coefficients(const mc_observed_model *models, size_t c
                                        mc_error *error);
 
 /*
- * Selects the models of a greedy soup of fine-tunes of one task: from the best one on, a model is
- * added if that raises the score of the mean. Models are scored by the task's first metric on the
- * last one's examples, which should not be those of the final evaluation. weights[count] are 1 and
- * 0; scores[count] (may be NULL) are the models' own.
+ * Selects the models of a greedy soup of fine-tunes of one task: starts with the best model and
+ * adds each next one if that raises the score of the mean. Models are scored by the task's first
+ * metric on the examples of the last model, which should not be those of the final evaluation. Sets
+ * weights[count] to 1 or 0, and scores[count] (may be NULL) to the scores of the single models.
  *
- * Errors: as mc_pipeline_evaluate; MC_USAGE  examples without labels
+ * Errors: as mc_pipeline_evaluate; MC_USAGE also for examples without labels
  */
 MC_API mc_status mc_greedy_soup(const mc_observed_model *models, size_t count,
                                 const mc_pipeline_run *run, double *weights, double *scores,

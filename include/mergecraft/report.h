@@ -1,11 +1,11 @@
 /*
- * HTML reports: one self-contained page on a merge, a search, or both. The page needs no network,
- * follows the reader's light or dark theme, and can be printed.
+ * HTML reports: writes one self-contained page on a merge, a search, or both. The page needs no
+ * network, follows the reader's light or dark theme, and can be printed.
  *
  *     const mc_html_report_input input = {.folder = "merged", .journal = "search.jsonl"};
  *     mc_html_report(&input, &html, &error);
  *
- * Thread-safety: calls do not share anything.
+ * Thread-safety: all functions may be called from any thread.
  */
 #ifndef MERGECRAFT_REPORT_H
 #define MERGECRAFT_REPORT_H
@@ -14,17 +14,17 @@
 
 MC_BEGIN_DECLS
 
-/* What the report is about: a folder, a journal, or both. Everything is borrowed. */
+/* The subject of the report: a folder, a journal, or both. Everything is borrowed for the call. */
 typedef struct mc_html_report_input {
     const char *folder;              /* a merged model with its mergecraft.json; NULL: none */
     const char *journal;             /* of a search; NULL: none */
     const mc_comparison *comparison; /* of the models that were merged; NULL: no heat maps */
-    const char *note;                /* why there is no comparison; NULL: nothing is said */
+    const char *note;                /* why there is no comparison; NULL: no note */
     void *reserved[4];               /* must be zero */
 } mc_html_report_input;
 
 /*
- * Writes the report as one HTML document, UTF-8 and NUL-terminated. The same input gives the same
+ * Makes the report: one HTML document in UTF-8, NUL-terminated. The same input gives the same
  * bytes. Names and texts of files are shown as text, whatever they contain. Free *html with
  * mc_html_report_free, which accepts NULL.
  *

@@ -1,6 +1,6 @@
 /*
- * Searches: parameters of a merge are tried, and the best merge is kept. Models stay open, and each
- * merge is made in the memory of the encoder that scores it:
+ * Searches: tries parameters of a merge and keeps the best merge. Models stay open, and each merge
+ * is made in the memory of the encoder that scores it:
  *
  *     mc_search_run(&input, &options, &search, &error);       // resumes from options.journal
  *     mc_search_write(search, "best", NULL, NULL, &error);    // the best merge as a model
@@ -20,12 +20,12 @@
 
 MC_BEGIN_DECLS
 
-/* How the scores of several tasks become one. */
+/* How the scores of several tasks are combined. */
 typedef enum mc_search_objective {
     MC_SEARCH_MEAN,          /* weighted mean */
     MC_SEARCH_MIN,           /* the smallest */
-    MC_SEARCH_RELATIVE,      /* weighted mean of score / best score of a single model */
-    MC_SEARCH_WORST_RELATIVE /* the smallest score / best score of a single model */
+    MC_SEARCH_RELATIVE,      /* weighted mean of (score / best score of a single model) */
+    MC_SEARCH_WORST_RELATIVE /* the smallest (score / best score of a single model) */
 } mc_search_objective;
 
 /* What merges are scored on. Everything is borrowed until the search is freed. */
@@ -35,47 +35,48 @@ typedef struct mc_search_task {
     const mc_glue_data *held_out; /* scored for the best only; NULL: mc_search_input.validate */
     const char *split;            /* name of the data in the journal; may be NULL */
     const char *metric;           /* NULL: the first of the task; "loss" */
-    double weight;                /* 0: 1 */
+    double weight;                /* in the mean; 0: 1 */
     void *reserved[4];            /* must be zero */
 } mc_search_task;
 
 /* What is searched. Everything is borrowed until the search is freed. Zero is the default. */
 typedef struct mc_search_input {
-    /* The merge, with fixed parameters in `params`; or NULL and … */
+    /* The merge, with fixed parameters in `params`; NULL: `recipe` is searched. */
     const mc_plan_input *merge;
-    /* … the path of a recipe with ${NAME} or ${NAME=VALUES} in the place of values. */
+    /* The path of a recipe with ${NAME} or ${NAME=VALUES} in place of values. */
     const char *recipe;
     const mc_recipe_options *recipe_options;
     /*
      * Dimensions, "k=.05:.5, sign=sum|count". A range LOW:HIGH may be followed by :log, :int and
-     * the number of levels on a grid. "NAME[2]" is the value of model 2 of a parameter that has one
-     * per model; "NAME[*]" has a dimension per model. "models=subset" searches which models take
-     * part.
+     * the number of levels on a grid. "NAME[2]" is the value of model 2, of a parameter with one
+     * value per model; "NAME[*]" has one dimension per model. "models=subset" searches which models
+     * take part.
      */
     const char *space;
     /* random (NULL), grid, coordinate, greedy, nelder-mead, bobyqa, crs, esch */
     const char *strategy;
     uint64_t seed; /* of the strategy */
-    size_t trials; /* 0: 20, or all that a grid or greedy has */
+    size_t trials; /* number of trials; 0: 20, or all of the strategies grid and greedy */
 
     const mc_search_task *tasks;
     size_t task_count;
     mc_search_objective objective;
-    double validate; /* share of the examples that is held out, below 1 */
+    double validate; /* share of the examples that is held out, 0 to below 1 */
     /*
-     * Steps in which a trial gets its examples: 2 are a half and all, 3 a quarter, a half and all.
-     * It stops when its score is below the median of the trials before it. 0: no steps.
+     * Steps in which a trial is scored: 2 are a half and all of the examples, 3 a quarter, a half
+     * and all. A trial stops if its score is worse than the median of earlier trials at the same
+     * step. Needs the strategy random or grid. 0: all examples at once.
      */
     size_t halving;
-    bool parents;           /* score single models, too */
+    bool parents;           /* score single models with any objective */
     mc_precision precision; /* of the encoder */
 
     /*
-     * Instead of tasks: a command for the shell, with the folder of the merged model for {}. The
-     * last line of its output is the score.
+     * Instead of tasks: a command for the shell, with the folder of the merged model in place of
+     * {}. The last line of its standard output is the score.
      */
     const char *command;
-    double command_seconds;     /* limit; 0: none */
+    double command_seconds;     /* time limit in seconds; 0: none */
     const char *command_folder; /* where merged models are written; NULL: TMPDIR or /tmp */
 
     bool minimize;     /* smaller scores are better; always so for the metric "loss" */
@@ -84,24 +85,26 @@ typedef struct mc_search_input {
 
 /* A trial that is finished. Texts are valid during the call. */
 typedef struct mc_search_trial {
-    size_t number, total;   /* from 1; total is 0 if it is not known */
+    size_t number, total;   /* from 1; total is 0 if it is unknown */
     const char *parameters; /* as JSON */
-    double score;           /* NaN: it failed */
-    const char *error;      /* why; NULL */
+    double score;           /* NaN: the trial failed */
+    const char *error;      /* why it failed; NULL: it did not */
     bool stopped;           /* early: see mc_search_input.halving */
-    bool resumed;           /* it was in the journal */
+    bool resumed;           /* from the journal, not computed now */
     size_t best;            /* number of the best so far; 0: none */
     double best_score;
-    const char *line; /* of the journal */
+    const char *line; /* of the journal, without line feed */
 } mc_search_trial;
 
 typedef struct mc_search_options {
-    const char *journal; /* NULL: there is none, and nothing can be resumed */
-    bool resume;         /* go on with a journal that exists; otherwise it is MC_EXISTS */
+    const char *journal; /* path; NULL: no journal, and the search cannot be resumed */
+    bool resume;         /* continue an existing journal; otherwise it is an error (MC_EXISTS) */
     int threads;         /* 0: all CPUs that the process may use */
     int64_t memory;      /* bytes for tiles of merges; 0: 64 MiB */
+    /* Stops the search (MC_INTERRUPTED) once it is not 0; NULL: never. */
     const volatile int *cancel;
-    void (*trial)(const mc_search_trial *trial, void *user); /* after each trial; may be NULL */
+    /* Called after each trial, from the thread that runs the search; may be NULL. */
+    void (*trial)(const mc_search_trial *trial, void *user);
     void *user;
     void *reserved[4]; /* must be zero */
 } mc_search_options;
@@ -109,16 +112,20 @@ typedef struct mc_search_options {
 typedef struct mc_search mc_search;
 
 /*
- * Runs the trials that the journal does not have yet, then scores the best one on the examples that
- * were held out. Free *out with mc_search_free, which accepts NULL.
+ * Runs the trials that the journal does not have yet, then scores the best one on the held-out
+ * examples. `options` may be NULL. Free *out with mc_search_free, which accepts NULL.
  *
- * A trial that fails because of its parameters is recorded, and the search goes on.
+ * If a trial fails because of its parameters, its error is recorded, and the search continues.
  *
- * Errors: MC_USAGE        the space does not fit the merge; nothing to score
+ * Errors: MC_USAGE        the space does not fit the merge; neither tasks nor a command; examples
+ *                         without labels
  *         MC_EXISTS       the journal exists, without options->resume
- *         MC_CHANGED      the journal is of another search: models, data, space, library
+ *         MC_CHANGED      the journal is that of another search: models, data, space, library
+ *         MC_FORMAT       the journal is malformed
  *         MC_BUSY         another search writes to the journal
+ *         MC_UNSUPPORTED  the strategy needs NLopt, which is not installed
  *         MC_MISMATCH     all trials failed; the text has the first reason
+ *         MC_IO           the journal cannot be written
  *         MC_INTERRUPTED  options->cancel
  */
 MC_API mc_status mc_search_run(const mc_search_input *input, const mc_search_options *options,
@@ -129,13 +136,17 @@ MC_API void mc_search_free(mc_search *search);
 MC_API size_t mc_search_line_count(const mc_search *search);
 MC_API const char *mc_search_line(const mc_search *search, size_t index);
 
-/* The number of the best trial, its score, and the last line of the journal. */
+/* Returns the number of the best trial, and its score in *score, which may be NULL. */
 MC_API size_t mc_search_best(const mc_search *search, double *score);
+/* Returns the result: the last line of the journal. Valid as long as the search. */
 MC_API const char *mc_search_result(const mc_search *search);
 
 /*
- * Writes the best merge to a folder, as mc_plan_run does. mergecraft.json and the model card record
- * the search and the scores on the examples that were held out, or else those of the trial.
+ * Writes the best merge to a folder, as mc_plan_run does. mergecraft.json records the search.
+ * mergecraft.json and the model card record the scores on the held-out examples, or those of the
+ * trial if none were held out.
+ *
+ * Errors: as mc_plan_run
  */
 MC_API mc_status mc_search_write(mc_search *search, const char *folder,
                                  const mc_run_options *options, mc_run_result *result,
@@ -144,7 +155,7 @@ MC_API mc_status mc_search_write(mc_search *search, const char *folder,
 /* The warnings of the best merge. Valid as long as the search. */
 MC_API const mc_report *mc_search_report(const mc_search *search);
 
-/* The recipe of the best trial; NULL if the search is not of a recipe. Valid as long as it. */
+/* The text of the best trial's recipe; NULL: a method was searched. Valid as long as the search. */
 MC_API const char *mc_search_recipe(const mc_search *search);
 
 MC_END_DECLS

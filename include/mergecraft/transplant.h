@@ -1,11 +1,11 @@
 /*
- * Transplanting a vocabulary: a model gets the tokenizer of another one, the donor. Rows of tokens
- * that both have are copied, and those of the donor's other tokens are approximated.
+ * Transplanting a vocabulary: gives a model the tokenizer of another one, the donor. Rows of tokens
+ * that both have are copied from the model; rows of the donor's other tokens are approximated.
  *
- *     mc_transplant_plan    the model and the donor → a plan, which runs as that of a merge does
+ *     mc_transplant_plan    the model and the donor → a plan, which runs like that of a merge
  *                           (merge.h): mc_plan_run, mc_plan_state_dict, mc_plan_json, …
  *
- * Thread-safety: as for the plans of merges.
+ * Thread-safety: as for the plans of merge.h.
  */
 #ifndef MERGECRAFT_TRANSPLANT_H
 #define MERGECRAFT_TRANSPLANT_H
@@ -32,19 +32,21 @@ typedef struct mc_transplant_input {
      */
     const char *method;
     int64_t neighbours; /* of omp and common; 0: 64 */
-    int threads;        /* that approximate; 0: all CPUs. The result does not depend on it. */
+    int threads;        /* for approximating; 0: all CPUs. Does not change the result. */
     bool strict;        /* treat warnings as errors */
     void *reserved[4];  /* must be zero */
 } mc_transplant_input;
 
 /*
- * Matches the vocabularies and plans the result. Rows are approximated when they are first read;
- * the rows of common tokens in both models, as float32, are in memory meanwhile.
+ * Matches the vocabularies and plans the result. Rows are approximated when they are first read.
+ * For omp and common, this holds the rows of common tokens of both models in memory as float32.
+ * Free the plan with mc_plan_free.
  *
- * Errors: MC_USAGE        the method does not exist
- *         MC_MISMATCH     no common tokens, or fewer than neighbours; the donor lacks a tensor
- *         MC_UNSUPPORTED  no file lists a vocabulary; subword with a tokenizer that cannot be run;
- *                         omp and common without LAPACK
+ * Errors: MC_USAGE        the method does not exist, or `neighbours` is out of range
+ *         MC_MISMATCH     no common tokens, or fewer than `neighbours`; the donor lacks a tensor;
+ *                         a warning under `strict`
+ *         MC_UNSUPPORTED  no file lists a vocabulary; no tensor has one row per token; subword with
+ *                         a tokenizer that mergecraft cannot run; omp and common without LAPACK
  *         MC_FORMAT       a tokenizer file is malformed
  */
 MC_API mc_status mc_transplant_plan(const mc_transplant_input *input, mc_plan **out,
