@@ -7,7 +7,7 @@
 /* Returns the exit status. */
 int run_command_line(int argc, char **argv);
 
-/* The processes that run this command line together; NULL: this one is alone. Set it before. */
+/* The processes that run this command line together; NULL: only this one. Set it first. */
 extern const mc_comm *command_comm;
 
 #endif

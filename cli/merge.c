@@ -90,9 +90,9 @@ static const option options[] = {
     {"data", '\0', OPTION_TEXT, AT(score.data), "TASK|FILE|DIR|-",
      "examples for --eval, or to observe",
      .details = "Without --eval and for a method that needs statistics: a GLUE task, or a file "
-                "with --task or --text; or a list with commas, one per model. The models are "
-                "observed on these examples; the statistics are cached by the contents of models "
-                "and data. For greedy_soup, the examples that models are selected on."},
+                "with --task or --text; or a comma-separated list, one item per model. The models "
+                "are observed on these examples; the statistics are cached by the contents of "
+                "models and data. For greedy_soup, models are selected on these examples."},
     {"task", '\0', OPTION_TEXT, AT(observe.task), "TASK,...",
      "GLUE task of the file, or one per model"},
     {"text", '\0', OPTION_TEXT, AT(observe.columns.text), "COLUMN",

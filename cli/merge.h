@@ -64,8 +64,8 @@ bool merge_is_complete(const merge_job *job);
 mc_status merge_parse_dtype(const char *text, mc_dtype *dtype, mc_error *error);
 
 /*
- * What --data stands for (merge_data.c): statistics of every model, which *files lists with commas
- * (free it), or, for methods that select models, their weights as a setting of the job.
+ * Computes what --data asks for (merge_data.c): statistics of every model, listed in *files with
+ * commas (free it); or, for methods that select models, their weights as a setting of the job.
  */
 mc_status merge_observe(merge_job *job, const text_list *operands, char **files, mc_error *error);
 bool merge_selects_models(const mc_method *method);

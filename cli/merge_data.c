@@ -36,8 +36,8 @@ static mc_status check_list(const char *name, const char *text, size_t count, mc
     const bool file = text && access(text, F_OK) == 0;
     if (!text || file || length_of(text) == 1 || length_of(text) == count)
         return MC_OK;
-    return mc_fail(error, MC_USAGE, "--%s: expected one for all models or %zu, found %zu", name,
-                   count, length_of(text));
+    return mc_fail(error, MC_USAGE, "--%s: expected one item, or %zu (one per model), found %zu",
+                   name, count, length_of(text));
 }
 
 /* The request for one model; free_request. */

@@ -297,7 +297,7 @@ void free_options(const subcommand *self, void *settings, text_list *operands)
 
 static void print_option(const option *o, FILE *out)
 {
-    char left[64];
+    char left[96];
     snprintf(left, sizeof left, "%c%c%c --%s%s%s", o->letter ? '-' : ' ',
              o->letter ? o->letter : ' ', o->letter ? ',' : ' ', o->name, o->argument ? " " : "",
              o->argument ? o->argument : "");

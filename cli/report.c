@@ -27,7 +27,7 @@ static const option options[] = {
     {"output", 'o', OPTION_TEXT, AT(output), "FILE", "write the page to a file",
      .details = "Without it, the page goes to standard output."},
     {"journal", '\0', OPTION_TEXT, AT(journal), "FILE", "journal of the search that made the merge",
-     .details = "The page then has the search and the merge."},
+     .details = "The page then describes the search and the merge."},
     {"no-compare", '\0', OPTION_FLAG, AT(no_compare), NULL, "do not read the models",
      .details = "The page then has no heat maps."},
     {"overwrite", '\0', OPTION_FLAG, AT(overwrite), NULL, "replace an existing file"},
@@ -239,7 +239,8 @@ static mc_status check(const report_settings *settings, const text_list *operand
     if (settings->common.json && !settings->output)
         return mc_fail(error, MC_USAGE, "--json needs a file for the page: give it with -o FILE");
     if (settings->journal && !is_folder(operands->items[0]))
-        return mc_fail(error, MC_USAGE, "--journal: expected a folder beside it, found '%s'",
+        return mc_fail(error, MC_USAGE,
+                       "--journal: expected the folder of a merged model, found '%s'",
                        operands->items[0]);
     return settings->output ? written_check("--output", settings->output, settings->overwrite,
                                             operands->items[0], error)

@@ -32,12 +32,12 @@ static const option options[] = {
                 "written."},
     {"space", '\0', OPTION_TEXT, AT(space), "NAME=VALUES,...", "parameters to search",
      .details = "VALUES is a range LOW:HIGH, followed by :log, :int or the number of levels on a "
-                "grid; or choices A|B|C. NAME[2] is the value of model 2, NAME[*] that of each "
-                "model. models=subset searches which models take part."},
+                "grid; or choices A|B|C. NAME[2] is the value of model 2; NAME[*] has one "
+                "dimension per model. models=subset searches which models take part."},
     {"strategy", '\0', OPTION_TEXT, AT(strategy),
      "random|grid|coordinate|greedy|nelder-mead|bobyqa|crs|esch", "order of the trials", "random",
      .details = "random: a Sobol sequence. greedy: adds models in the order of their own scores. "
-                "The last four are those of NLopt."},
+                "The last four need NLopt."},
     {"trials", '\0', OPTION_NUMBER, AT(trials), "N", "merges to try", "20, or the whole grid", 1,
      1000000},
     {"seed", '\0', OPTION_NUMBER, AT(seed), "N", "seed of the strategy", "0", 0, INT64_MAX},
@@ -46,30 +46,32 @@ static const option options[] = {
     {"data", '\0', OPTION_TEXTS, AT(data), "[TASK=]FILE|DIR", "examples of the tasks"},
     {"split", '\0', OPTION_TEXT, AT(split), "NAME", "split of the examples", "validation"},
     {"objective", '\0', OPTION_TEXT, AT(objective), "mean|min|relative|worst-relative",
-     "how the scores of tasks become one", "mean",
+     "how to combine the scores of tasks", "mean",
      .details = "relative: score divided by the best score of a single model."},
     {"validate", '\0', OPTION_TEXT, AT(validate), "SHARE|FILE|DIR",
      "hold out examples for the best merge",
-     .details = "A share of the examples, such as .3, or other examples. Trials are not scored on "
-                "them, so that the score of the best on them can be reported."},
-    {"halving", '\0', OPTION_NUMBER, AT(halving), "STEPS", "stop hopeless trials early", "1", 1, 8,
+     .details = "A share of the examples, such as .3, or a file with other examples. Trials are "
+                "not scored on them. Report the score of the best merge on them."},
+    {"halving", '\0', OPTION_NUMBER, AT(halving), "STEPS", "stop poor trials early", "1", 1, 8,
      .details = "With 3 steps, a trial is scored on a quarter, a half and all of the examples. It "
-                "stops if its score is below the median of the trials before it."},
+                "stops if its score is worse than the median of earlier trials at the same step. "
+                "Needs the strategy random or grid."},
     {"parents", '\0', OPTION_FLAG, AT(parents), NULL, "score the single models, too"},
     {"objective-command", '\0', OPTION_TEXT, AT(command), "COMMAND", "score merges by a command",
-     .details = "The shell runs it with the folder of the merged model in the place of {}. The "
-                "last line of its output is the score. MERGECRAFT_TRIAL and MERGECRAFT_PARAMETERS "
-                "are set for it."},
-    {"time-limit", '\0', OPTION_NUMBER, AT(time_limit), "SECONDS", "limit of --objective-command",
-     "none", 1, 10000000},
-    {"work", '\0', OPTION_TEXT, AT(work), "DIR", "where the command finds merges", "TMPDIR"},
+     .details = "The shell runs it with the folder of the merged model in place of {}. The last "
+                "line of its output is the score. Its environment has MERGECRAFT_TRIAL and "
+                "MERGECRAFT_PARAMETERS."},
+    {"time-limit", '\0', OPTION_NUMBER, AT(time_limit), "SECONDS",
+     "time limit of --objective-command", "none", 1, 10000000},
+    {"work", '\0', OPTION_TEXT, AT(work), "DIR", "folder of merges for the command", "TMPDIR"},
     {"minimize", '\0', OPTION_FLAG, AT(minimize), NULL, "smaller scores are better",
-     .details = "Always so for the metric loss."},
-    {"journal", '\0', OPTION_TEXT, AT(journal), "FILE", "file of the trials", "search.jsonl"},
-    {"resume", '\0', OPTION_FLAG, AT(resume), NULL, "go on with the journal",
-     .details = "Its trials are not made again. --trials may be larger than before."},
+     .details = "The metric loss is always minimised."},
+    {"journal", '\0', OPTION_TEXT, AT(journal), "FILE", "file that records the trials",
+     "search.jsonl"},
+    {"resume", '\0', OPTION_FLAG, AT(resume), NULL, "continue the search of the journal",
+     .details = "Its trials are not repeated. --trials may be larger than before."},
     {"report", '\0', OPTION_TEXT, AT(report), "FILE", "write an HTML report on the search",
-     .details = "One page, as mergecraft report writes it: with the best merge if there is -o."},
+     .details = "One page, as mergecraft report writes it. With -o, it includes the best merge."},
     {"base", '\0', OPTION_TEXT, AT(merge.base), "MODEL", "pretrained ancestor of the models"},
     {"param", 'p', OPTION_TEXTS, AT(merge.params), "NAME=VALUE", "fixed parameter of the method"},
     {"passthrough", '\0', OPTION_TEXTS, AT(merge.passthrough), "PATTERN",
@@ -98,7 +100,7 @@ static const option options[] = {
     {"memory", '\0', OPTION_SIZE, AT(merge.memory), "SIZE", "memory for tiles", "64MiB"},
     {"threads", '\0', OPTION_NUMBER, AT(merge.threads), "N", "worker threads", "all CPUs", 1, 1024,
      .details = "Trials and scores do not depend on it."},
-    COMMON_OPTIONS("Prints the lines of the journal, one object each, as they are made."),
+    COMMON_OPTIONS("Prints the lines of the journal, one object each, as they are written."),
     {NULL}};
 
 /* What a search is made of; zero-initialise, close with search_close. */
@@ -504,7 +506,7 @@ static mc_status run_search(search_job *job, mc_error *error)
     const mc_status status = mc_search_run(&job->input, &how, &job->search, error);
     progress_end(&shown.progress);
     if (status == MC_EXISTS)
-        mc_fail(error, MC_EXISTS, "the journal %s exists; --resume goes on with it", how.journal);
+        mc_fail(error, MC_EXISTS, "the journal %s exists; --resume continues it", how.journal);
     return status;
 }
 
@@ -558,9 +560,9 @@ const subcommand subcommand_search = {
     .arguments = "METHOD|RECIPE.yml MODEL... [options]",
     .help = "Search for the parameters of the best merge.",
     .text = "Tries merges with parameters from a space, scores each on --eval or by a\n"
-            "command, and keeps the best. A recipe has ${NAME} or ${NAME=VALUES} in the\n"
-            "place of values. Every trial is added to the journal, from which --resume goes\n"
-            "on. --validate holds out examples for the score of the best.\n",
+            "command, and keeps the best. A recipe has ${NAME} or ${NAME=VALUES} in place\n"
+            "of values. Every trial is added to the journal, which --resume continues.\n"
+            "--validate holds out examples for the score of the best merge.\n",
     .example = "  mergecraft search task examples/models/rte-1 examples/models/rte-2 \\\n"
                "      examples/models/rte-3 --base examples/models/base \\\n"
                "      --passthrough 'classifier.*' --eval rte --data examples/models/data \\\n"

@@ -6,15 +6,15 @@
 
 /*
  * From now on the first SIGINT or SIGTERM sets the value behind the result, which library functions
- * take as `cancel`. If the command has not ended soon after, it is ended. The second signal kills
- * at once. Ignored signals stay ignored.
+ * take as `cancel`. If the command has not ended 0.6 s later, the process exits with the report of
+ * an interruption. The second signal kills at once. Ignored signals stay ignored.
  */
 const volatile int *catch_signals(void);
 
 /* The same, and a blocking read, as from a terminal, fails with EINTR instead of restarting. */
 const volatile int *catch_signals_in_reads(void);
 
-/* What is reported if the command is ended: the folder that it writes, and whether as JSON, too. */
+/* For that report: the folder that the command writes, and whether the report is JSON. */
 void signals_report_folder(const char *writes); /* borrowed */
 void signals_report_json(bool json);
 

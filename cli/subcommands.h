@@ -26,8 +26,8 @@ extern const subcommand main_command;
 const subcommand *find_subcommand(const char *name, mc_error *error);
 
 /*
- * What most subcommands do: parses the arguments into `settings`, which are zero and begin with
- * common_options, calls `work` with them, reports its error, frees what was parsed. Returns the
+ * Runs most subcommands: parses the arguments into `settings`, which are zero and begin with
+ * common_options, calls `work` with them, reports its error, and frees what was parsed. Returns the
  * exit status.
  */
 int run_subcommand(const subcommand *self, const char *const *arguments, void *settings,

@@ -24,13 +24,14 @@ typedef struct transplant_settings {
 static const option options[] = {
     {"output", 'o', OPTION_TEXT, AT(output), "DIR", "output folder",
      .details = "Required unless --dry-run is given."},
-    {"method", 'm', OPTION_TEXT, AT(method), "NAME", "how rows of missing tokens are made", "omp",
+    {"method", 'm', OPTION_TEXT, AT(method), "NAME", "how to approximate rows of missing tokens",
+     "omp",
      .details =
          "omp: orthogonal matching pursuit, the token's row in DONOR as a combination of rows of "
          "common tokens, applied to MODEL's rows. common: the mean of the nearest common tokens, "
          "weighted by inverse distance. subword: the mean of the rows of the tokens that MODEL's "
          "tokenizer makes of the text. mean: the mean of all rows. zero: zeros."},
-    {"neighbours", 'k', OPTION_NUMBER, AT(neighbours), "N", "common tokens per row, omp and common",
+    {"neighbours", 'k', OPTION_NUMBER, AT(neighbours), "N", "common tokens per row (omp, common)",
      "64", 1, INT32_MAX},
     {"shard-size", '\0', OPTION_SIZE, AT(shard_size), "SIZE", "largest size of a weights file",
      "5GB"},
@@ -39,7 +40,7 @@ static const option options[] = {
     {"overwrite", '\0', OPTION_FLAG, AT(overwrite), NULL, "replace an existing output folder"},
     {"no-sync", '\0', OPTION_FLAG, AT(no_sync), NULL, "do not flush the result to disk"},
     {"memory", '\0', OPTION_SIZE, AT(memory), "SIZE", "memory for tiles", "64MiB",
-     .details = "omp and common hold the rows of common tokens as well. The result does not depend "
+     .details = "omp and common also hold the rows of common tokens. The result does not depend "
                 "on it."},
     {"threads", '\0', OPTION_NUMBER, AT(threads), "N", "worker threads", "all CPUs", 1, 1024,
      .details = "The result does not depend on it."},

@@ -58,9 +58,8 @@ mc_status written_check(const char *name, const char *path, bool overwrite, cons
     if (stat(path, &status) != 0)
         return check_folder_of(path, error);
     if (input && stat(input, &data) == 0 && is_same(&status, &data))
-        return mc_fail(error, MC_USAGE,
-                       "%s: expected another file than that of the examples, found '%s'", name,
-                       path);
+        return mc_fail(error, MC_USAGE, "%s: expected a file other than the input, found '%s'",
+                       name, path);
     if (is_standard_output(&status))
         return MC_OK;
     if (S_ISREG(status.st_mode) && !overwrite) {

@@ -8,9 +8,9 @@
 #include <stdio.h>
 
 /*
- * Fails if the file cannot be written, before a command spends minutes on what it will hold. A
- * regular file that exists is an error unless `overwrite`; `input`, which may be NULL, is a file
- * that must not be replaced. `name` is the option in errors.
+ * Checks whether the file can be written, before a command spends minutes on its content. A regular
+ * file that exists is an error unless `overwrite`; `input`, which may be NULL, is a file that must
+ * not be replaced. `name` is the option in errors.
  */
 mc_status written_check(const char *name, const char *path, bool overwrite, const char *input,
                         mc_error *error);

@@ -327,10 +327,10 @@ def search(
         objective: mean, min, relative or worst-relative.
         validate: share of the examples that is held out for the best merge, or a file or folder
             with other examples.
-        halving: steps in which a trial gets its examples; hopeless ones stop early.
+        halving: steps in which a trial is scored; poor trials stop early.
         parents: score single models, too.
         command: scores merges instead of eval; {} stands for the folder of the merged model.
-        journal: a file, from which resume=True goes on.
+        journal: a file that records the trials; resume=True continues it.
         out: a folder for the best merge.
         Others: fixed parameters of the method, and keywords of every merge.
 

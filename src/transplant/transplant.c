@@ -269,9 +269,8 @@ static mc_status report_matrix(const surgeon *s, const char *name, const tables 
     MC_TRY(mc_report_add(s->rows.report, s->error, "%s: %zu row%s copied, %zu approximated (%s)",
                          name, copied, copied == 1 ? "" : "s", t->count, methods[s->method]));
     if (t->without > 0)
-        return note(s, name, "%zu token%s without a row in '%s', '%s' among them: zeros",
-                    t->without, t->without == 1 ? "" : "s", mc_model_name(s->input->donor),
-                    t->first_without);
+        return note(s, name, "%zu token%s without a row in '%s', such as '%s': zeros", t->without,
+                    t->without == 1 ? "" : "s", mc_model_name(s->input->donor), t->first_without);
     return MC_OK;
 }
 
