@@ -155,9 +155,9 @@ void mc_recipe_section(mc_text *page, const json_t *record)
         add_fact(page, record, "family", "family");
     add_members(page, json_object_get(record, "parameters"));
     add_fact(page, record, "then", "then");
-    add_fact(page, record, "passthrough", "averaged, as asked for");
-    add_fact(page, record, "exclude", "not merged, as asked for");
-    add_fact(page, record, "keep", "these are those of");
+    add_fact(page, record, "passthrough", "averaged (--passthrough)");
+    add_fact(page, record, "exclude", "not merged (--exclude)");
+    add_fact(page, record, "keep", "excluded tensors are from");
     add_fact(page, record, "matrices", "matrices");
     add_fact(page, record, "tokenizer", "tokenizer");
     add_fact(page, record, "dtype", "dtype of the result");

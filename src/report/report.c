@@ -127,7 +127,7 @@ static void add_search_tiles(mc_text *page, const mc_trials *t)
         add_score_tile(page, "best score", best->score, best->standard_error);
         if (json_array_size(held) == 1) {
             const json_t *const score = json_array_get(held, 0);
-            add_score_tile(page, "on examples held out", mc_member_number(score, "value"),
+            add_score_tile(page, "on held-out examples", mc_member_number(score, "value"),
                            mc_member_number(score, "standard_error"));
         }
         add_count_tile(page, "best trial", best->number);

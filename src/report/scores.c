@@ -61,7 +61,7 @@ static mc_status collect(rows *all, const json_t *record, const mc_trials *trial
                           "best trial, on the examples of the search", "trial", error));
     if (trials && trials->result)
         MC_TRY(add_scores(all, json_object_get(trials->result, "held_out"),
-                          "best trial, on examples held out", "held", error));
+                          "best trial, on held-out examples", "held", error));
     return add_scores(all, json_object_get(record, "scores"), "this merge", "merge", error);
 }
 
@@ -164,8 +164,8 @@ mc_status mc_scores_section(mc_text *page, const json_t *record, const mc_trials
         mc_text_add(page,
                     "<section id=\"scores\"><h2>Scores</h2>\n<p>Lines are one standard error "
                     "to both sides.%s</p>\n",
-                    trials ? " A search chooses the trial with the best score, so that this score "
-                             "is too good by chance: report the one on examples held out."
+                    trials ? " A search chooses the trial with the best score, so this score is "
+                             "too high by chance: report the score on held-out examples."
                            : "");
         for (size_t i = 0; i < all.count; i++)
             if (!all.items[i].shown)

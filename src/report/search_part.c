@@ -153,9 +153,9 @@ static void add_importance(mc_text *page, const mc_trials *t, const weighed *ord
 {
     mc_text_add(page,
                 "<figure><figcaption><h3>Importance of parameters</h3><p>The share of the variance "
-                "of scores between up to eight bins of a parameter's values, less what chance "
-                "explains. A parameter that only matters together with another has a small "
-                "one.</p></figcaption><div class=\"scroll\" role=\"region\" tabindex=\"0\" "
+                "of scores between up to eight bins of a parameter's values, corrected for "
+                "chance. A parameter that only matters together with another has a small "
+                "share.</p></figcaption><div class=\"scroll\" role=\"region\" tabindex=\"0\" "
                 "aria-label=\"Importance\"><table class=\"bars\"><thead><tr><th "
                 "scope=\"col\">parameter</th><th class=\"n\" scope=\"col\">share</th><th "
                 "aria-hidden=\"true\"></th></tr></thead><tbody>\n");
