@@ -155,8 +155,8 @@ void mc_recipe_section(mc_text *page, const json_t *record)
         add_fact(page, record, "family", "family");
     add_members(page, json_object_get(record, "parameters"));
     add_fact(page, record, "then", "then");
-    add_fact(page, record, "passthrough", "averaged (--passthrough)");
-    add_fact(page, record, "exclude", "not merged (--exclude)");
+    add_fact(page, record, "passthrough", "averaged (passthrough)");
+    add_fact(page, record, "exclude", "not merged (exclude)");
     add_fact(page, record, "keep", "excluded tensors are from");
     add_fact(page, record, "matrices", "matrices");
     add_fact(page, record, "tokenizer", "tokenizer");
