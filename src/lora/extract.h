@@ -12,7 +12,7 @@
 #include "model/parts.h"
 
 /*
- * What becomes of a tensor: nothing, as it equals the base's; left out at the user's wish; factors;
+ * What becomes of a tensor: nothing, as it equals the base's; left out by an option; factors;
  * saved whole; changed, but PEFT can store it in no way.
  */
 typedef enum mc_fate {

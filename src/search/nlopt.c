@@ -1,6 +1,6 @@
 /*
- * Strategies of NLopt, which is loaded on first use. It calls back for every score, so that a
- * search that goes on gives it the scores of the journal and arrives where it was.
+ * Strategies of NLopt, which is loaded on first use. It calls back for every score. A resumed
+ * search gives it the scores of the journal, so it reaches the same state.
  */
 #include "base/library.h"
 #include "base/memory.h"

@@ -1,8 +1,8 @@
 /*
  * Strategies: in which order points of the space are tried. A strategy runs from start to end and
- * asks for the score of one point after the other. A search that goes on runs it again and answers
- * from the journal, so that no strategy has a state to save: the same seed and the same scores give
- * the same points.
+ * asks for the score of one point after another. A resumed search runs it again and answers from
+ * the journal, so no strategy has a state to save: the same seed and the same scores give the same
+ * points.
  */
 #ifndef MC_SEARCH_STRATEGY_H
 #define MC_SEARCH_STRATEGY_H

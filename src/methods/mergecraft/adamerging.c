@@ -5,7 +5,7 @@
  * A tensor without coefficients, such as one of a head, is averaged.
  */
 MC_LAYER_MERGE(
-    adamerging, .help = "base plus task vectors, with coefficients of least entropy on examples",
+    adamerging, .help = "base plus task vectors; coefficients minimise entropy on examples",
     .paper = "Yang et al. 2023, AdaMerging, arXiv:2310.02575", .scope = MC_TENSOR,
     .needs_base = true, .sides = MC_SIDES({"coefficients", .whole = true, .optional = true}),
     .params = MC_PARAMS({"mode", MC_CHOICE, "one coefficient per tensor and model, or per model",

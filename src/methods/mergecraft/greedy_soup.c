@@ -14,8 +14,8 @@ MC_LAYER_MERGE(greedy_soup, .help = "mean of the models that raise the score on 
                .paper = "Wortsman et al. 2022, Model soups, arXiv:2203.05482",
                .scope = MC_ELEMENTWISE, .check = check,
                .params = MC_PARAMS({"weights", MC_NUMBER,
-                                    "weight of each model; --data finds them: 1, or 0",
-                                    .maximum = 1e30, .per_input = true, .required = true}))
+                                    "weight of each model; --data sets 1 or 0", .maximum = 1e30,
+                                    .per_input = true, .required = true}))
 {
     const double *const weights = mc_numbers(layer, "weights");
     const double total = sum_of_weights(layer, weights);
