@@ -30,13 +30,19 @@ lines two.jsonl | cmp one.lines - || fail 'two threads: another journal'
 cmp one two || fail 'two threads: another result'
 wc -l < one.jsonl | tr -d ' '
 killed=0
+: > killed.jsonl
 for round in $(seq "${ROUNDS:-6}"); do
-    delay=$(awk -v i="$round" 'BEGIN { srand(i); printf "%.3f", rand() * .6 }')
+    # After one more line, so that some are killed on a machine of any speed, and a bit later.
+    before=$(wc -l < killed.jsonl)
+    delay=$(awk -v i="$round" 'BEGIN { srand(i); printf "%.3f", rand() * .05 }')
     # Not by the function, whose shell would be killed instead.
     # shellcheck disable=SC2086
     mergecraft search task $models --base examples/models/base --passthrough 'classifier.*' \
         --eval rte --data examples/models/data -q --space "$space" --trials 6 --validate .3 \
         --journal killed.jsonl --resume > /dev/null &
+    while [ "$(wc -l < killed.jsonl)" -le "$before" ] && kill -s 0 $! 2> /dev/null; do
+        sleep .01
+    done
     sleep "$delay"
     kill -s KILL $! 2> /dev/null || true
     status=0
