@@ -55,6 +55,16 @@ static mc_status read_line(mc_search_journal *journal, const char *text, size_t 
     return keep(journal, line, mc_strndup(text, size), error);
 }
 
+/*
+ * Whether a text without a line feed is the start of a header that a crash cut short. Of any other
+ * file nothing may be removed.
+ */
+static bool is_cut_header(const char *text, size_t size)
+{
+    static const char start[] = "{\"type\":\"search\",";
+    return memcmp(text, start, size < sizeof start - 1 ? size : sizeof start - 1) == 0;
+}
+
 static mc_status read_lines(mc_search_journal *journal, mc_error *error)
 {
     char *text = NULL;
@@ -70,6 +80,9 @@ static mc_status read_lines(mc_search_journal *journal, mc_error *error)
         if (status != MC_OK)
             break;
     }
+    if (status == MC_OK && journal->count == 0 && size > 0 && !is_cut_header(text, size))
+        status = mc_fail_at(error, MC_FORMAT, journal->path, NULL, -1,
+                            "expected a journal of a search (version 1), found another file");
     mc_free(text);
     journal->read = journal->count;
     return status;
