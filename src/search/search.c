@@ -617,6 +617,17 @@ static mc_status add_result(mc_trials *t, mc_error *error)
     return mc_search_journal_add(&t->journal, mc_json_put(line, "held_out", held_out), error);
 }
 
+/* Whether a line of the journal is the result of the trials: another program may have changed it. */
+static bool is_result(const mc_trials *t, const json_t *line)
+{
+    const json_t *const scores = json_object_get(line, "scores");
+    const json_t *const held_out = json_object_get(line, "held_out");
+    return json_integer_value(json_object_get(line, "trial")) == (json_int_t)t->best &&
+           json_is_object(json_object_get(line, "parameters")) && json_is_array(scores) &&
+           json_is_array(held_out) && json_array_size(scores) <= t->scorer.task_count &&
+           json_array_size(held_out) <= t->scorer.task_count;
+}
+
 /* The journal of a search that had ended stays as it is. */
 static mc_status finish(mc_trials *t, mc_error *error)
 {
@@ -625,7 +636,7 @@ static mc_status finish(mc_trials *t, mc_error *error)
                        t->first_failure ? t->first_failure : "no trial was made");
     MC_TRY(bind_best(t, error));
     const json_t *const last = mc_search_journal_last(&t->journal, "result");
-    if (last && t->next_line + 1 >= t->journal.count)
+    if (last && is_result(t, last) && t->next_line + 1 >= t->journal.count)
         return MC_OK;
     return add_result(t, error);
 }
@@ -800,20 +811,23 @@ static mc_status record_scores(const mc_trials *t, const char *folder, const jso
     const json_t *scores = json_object_get(result, "held_out");
     if (json_array_size(scores) == 0)
         scores = json_object_get(result, "scores");
-    const size_t count = json_array_size(scores);
+    /* Those of a trial are as the journal has them, which may have more than there are tasks. */
+    const size_t found = json_array_size(scores);
+    const size_t count = found < t->scorer.task_count ? found : t->scorer.task_count;
     mc_score *const list = mc_alloc_zero(count, sizeof *list);
     if (!list)
         return mc_fail_memory(error);
     for (size_t i = 0; i < count; i++) {
         const json_t *const one = json_array_get(scores, i);
         const mc_scorer_task *const task = &t->scorer.tasks[i];
-        list[i] = (mc_score){.task = task->given->task->name,
-                             .split = task->given->split ? task->given->split : "",
-                             .metric = task->metric,
-                             .value = number_of(one, "value"),
-                             .standard_error = number_of(one, "standard_error"),
-                             .examples = (size_t)number_of(one, "examples"),
-                             .own_data = true};
+        list[i] = (mc_score){
+            .task = task->given->task->name,
+            .split = task->given->split ? task->given->split : "",
+            .metric = task->metric,
+            .value = number_of(one, "value"),
+            .standard_error = number_of(one, "standard_error"),
+            .examples = (size_t)json_integer_value(json_object_get(one, "examples")),
+            .own_data = true};
     }
     const mc_status status = count > 0 ? mc_add_scores(folder, list, count, error) : MC_OK;
     mc_free(list);
