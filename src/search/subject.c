@@ -156,7 +156,8 @@ static mc_status add_of_model(mc_subject *s, const char *name, const char *value
                               mc_error *error)
 {
     const char *const bracket = strrchr(name, '[');
-    const size_t model = strtoul(bracket + 1, NULL, 10), count = s->input->merge->model_count;
+    const size_t count = s->input->merge->model_count;
+    const size_t model = bracket ? strtoul(bracket + 1, NULL, 10) : 0;
     size_t place = 0;
     if (model < 1 || model > count)
         return mc_fail(error, MC_USAGE, "space: '%s': expected a model from 1 to %zu", name, count);
