@@ -50,6 +50,9 @@ static size_t log_ticks(const mc_axis *axis, double ticks[MC_AXIS_TICKS])
 {
     static const double digits[] = {1, 2, 5};
     const double first = floor(log10(axis->low)), last = ceil(log10(axis->high));
+    /* Margins around values near the ends of double are 0 or infinite, and have no last decade. */
+    if (!isfinite(first) || !isfinite(last))
+        return 0;
     /* Decades only, and of many decades each second, third, …; else a range has too many. */
     const double stride = fmax(1, ceil((last - first) / 8));
     const size_t per_decade = last - first > 3 ? 1 : 3;
