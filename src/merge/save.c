@@ -9,6 +9,7 @@
 #include "merge/share.h"
 #include "merge/together.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 
@@ -182,6 +183,27 @@ static bool shards_are_there(const folder_sink *s)
 }
 
 /*
+ * Puts on disk what an earlier run has written. Processes record together what is there, while a
+ * process alone only hands it to the system.
+ */
+static mc_status flush_done(const folder_sink *s, mc_error *error)
+{
+    for (size_t i = 0; s->done.count > 0 && i < s->layout->count; i++) {
+        const char *const name = s->layout->shards[i].name;
+        const int fd = mc_system->open(s->folder.fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0);
+        if (fd < 0 && errno == ENOENT)
+            continue;
+        const mc_status status = fd >= 0 && mc_system->fsync(fd) == 0
+                                     ? MC_OK
+                                     : mc_fail_errno(error, name, "cannot flush it to disk");
+        if (fd >= 0)
+            mc_system->close(fd);
+        MC_TRY(status);
+    }
+    return MC_OK;
+}
+
+/*
  * Reads what earlier runs have written, or removes what they left. The journal is written anew with
  * all of it before the others are removed.
  */
@@ -193,6 +215,8 @@ static mc_status resume_or_start(folder_sink *s, uint64_t fingerprint, mc_error 
         mc_spans_free(&s->done);
         MC_TRY(mc_folder_clear(&s->folder, error));
     }
+    if (s->comm && s->sync)
+        MC_TRY(flush_done(s, error));
     MC_TRY(mc_journal_start(&s->folder, fingerprint, s->comm && s->sync, 0, &s->journal, error));
     for (size_t i = 0; i < s->done.count; i++)
         MC_TRY(mc_journal_record(&s->journal, s->done.items[i], error));
