@@ -63,8 +63,8 @@ static void record_text(mc_span span, char text[RECORD + 1])
 /* ---- reading --------------------------------------------------------------------------------- */
 
 /*
- * A journal is rewritten from its start without being cut, so old records may follow the new ones.
- * They are still true, as written bytes stay written.
+ * A journal is rewritten from its start and cut once that is done: until then old records may
+ * follow the new ones, but none gets lost.
  */
 static mc_status add_records(const char *records, size_t size, mc_spans *out, mc_error *error)
 {

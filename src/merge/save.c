@@ -220,6 +220,9 @@ static mc_status resume_or_start(folder_sink *s, uint64_t fingerprint, mc_error 
     MC_TRY(mc_journal_start(&s->folder, fingerprint, s->comm && s->sync, 0, &s->journal, error));
     for (size_t i = 0; i < s->done.count; i++)
         MC_TRY(mc_journal_record(&s->journal, s->done.items[i], error));
+    /* What was not read, such as records of another boot, must not count under the new header. */
+    if (mc_system->truncate(s->journal.fd, (off_t)s->journal.end) != 0)
+        return mc_fail_errno(error, s->folder.work, "cannot shorten the journal");
     MC_TRY(mc_journal_remove(&s->folder, 0, error));
     return mc_folder_check_room(&s->folder, file_bytes(s->layout) - mc_spans_bytes(&s->done),
                                 error);
