@@ -109,7 +109,10 @@ static mc_status read_journal(const mc_folder *folder, const char *name, uint64_
 static bool is_journal(const char *name)
 {
     const size_t length = sizeof NAME - 1;
-    return strncmp(name, NAME, length) == 0 && (name[length] == '\0' || name[length] == '.');
+    if (strncmp(name, NAME, length) != 0 || name[length] == '\0')
+        return strcmp(name, NAME) == 0;
+    const char *const rank = name + length + 1;
+    return name[length] == '.' && *rank && rank[strspn(rank, "0123456789")] == '\0';
 }
 
 /* Calls `visit` with the name of each journal. */
