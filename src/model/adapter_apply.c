@@ -357,7 +357,8 @@ static mc_status apply_module(const finder *f, const mc_adapter_module *module,
     if (name) {
         const mc_source *const found = mc_state_dict_find(f->dict, name);
         /* A parameter of rank 3 holds a matrix per expert. */
-        const int64_t experts = module->parameter && found->rank == 3 ? found->shape[0] : 1;
+        const bool has_experts = module->parameter && found->rank == 3 && found->shape[0] > 0;
+        const int64_t experts = has_experts ? found->shape[0] : 1;
         return mc_in_tensor(error, name, update(f, module, model_type, name, experts, error));
     }
     /*
