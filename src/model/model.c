@@ -118,7 +118,8 @@ mc_status mc_model_resize_vocabulary(mc_model *model, int64_t before, mc_error *
     static const char key[] = "vocab_size";
     const int64_t rows = mc_vocabulary_rows(model->checkpoint.dict);
     json_t *const objects[] = {model->config, json_object_get(model->config, "text_config")};
-    if (rows == before)
+    /* A base without an embedding has no vocabulary that its configuration could state. */
+    if (rows == before || before == 0)
         return MC_OK;
     for (size_t i = 0; i < sizeof objects / sizeof *objects; i++)
         if (json_integer_value(json_object_get(objects[i], key)) == before &&
