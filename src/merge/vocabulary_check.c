@@ -157,12 +157,14 @@ typedef struct side {
     mc_document_files files;
     uint64_t key;
     bool parsed;
+    mc_status status; /* of parsing, and why it failed */
+    mc_error why;
     mc_document *document; /* NULL: no file lists the vocabulary, or not parsed yet */
 } side;
 
 static mc_status load_side(const mc_tokenizer_owner *model, side *out, mc_error *error)
 {
-    *out = (side){.model = model};
+    *out = (side){.model = model, .why = MC_ERROR_NONE};
     MC_TRY(mc_tokenizer_load(model, &out->files, error));
     out->key = mc_document_files_key(&out->files);
     return MC_OK;
@@ -174,18 +176,20 @@ static void free_side(side *s)
     mc_document_free(s->document);
 }
 
-/* Parsed when a file differs, and once. */
+/* Parsed when a file differs, and once, as it uses up the files: a failure is told each time. */
 static mc_status parse_side(side *s, mc_error *error)
 {
     bool own;
-    if (s->parsed)
-        return MC_OK;
-    MC_TRY(mc_tokenizer_parse(s->model, &s->files, &s->document, &own, error));
-    s->parsed = true;
-    mc_document_files_free(&s->files);
-    if (s->document)
-        mc_document_drop_text(s->document);
-    return MC_OK;
+    if (!s->parsed) {
+        s->parsed = true;
+        s->status = mc_tokenizer_parse(s->model, &s->files, &s->document, &own, &s->why);
+        mc_document_files_free(&s->files);
+        if (s->document)
+            mc_document_drop_text(s->document);
+    }
+    if (s->status != MC_OK)
+        *error = s->why;
+    return s->status;
 }
 
 static mc_status compare_sides(side *mine, side *reference, difference *d, mc_error *error)
