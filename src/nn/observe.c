@@ -223,7 +223,7 @@ static void label_factor(const double *p, size_t labels, size_t factor, double *
  *              own label       expectation over labels
  *   softmax    pⱼ − [j = y]    a column of label_factor per pass
  *   sigmoid    sⱼ − [j = y]    √(sⱼ (1 − sⱼ)) for one label per pass, 0 for the others
- *   normal     2 (z − y)       1; the likelihood of the squared error
+ *   normal     2 (z − y)       1 for one output per pass, 0 for the others; the squared error
  */
 typedef struct fisher {
     mc_gradients_of form;
@@ -234,7 +234,7 @@ typedef struct fisher {
 
 static size_t pass_count(const fisher *f)
 {
-    if (f->form == MC_OF_OWN_LABEL || f->likelihood == MC_LIKELIHOOD_NORMAL)
+    if (f->form == MC_OF_OWN_LABEL)
         return 1;
     return f->likelihood == MC_LIKELIHOOD_SOFTMAX ? f->label_count - 1 : f->label_count;
 }
