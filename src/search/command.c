@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -116,6 +117,17 @@ static bool is_cancelled(const volatile int *cancel)
     return cancel && __atomic_load_n(cancel, __ATOMIC_RELAXED);
 }
 
+/* Whether the shell has ended; waits a while for it. */
+static bool has_ended(pid_t child, int *result)
+{
+    static const struct timespec pause = {.tv_nsec = 1000 * 1000};
+    const pid_t ended = waitpid(child, result, WNOHANG);
+    if (ended != 0)
+        return ended > 0 || errno != EINTR;
+    nanosleep(&pause, NULL);
+    return false;
+}
+
 /*
  * Waits until the output has ended and the shell, too:
  *
@@ -129,16 +141,20 @@ static mc_status wait_for(pid_t child, int from, double limit, const volatile in
 {
     const double begin = mc_seconds();
     mc_status status = MC_OK;
-    for (bool more = true; more && status == MC_OK;
-         more = status == MC_OK && read_some(from, out)) {
+    bool more = true, ended = false;
+    while (!ended && status == MC_OK) {
         if (is_cancelled(cancel))
             status = mc_fail(error, MC_INTERRUPTED, "interrupted");
         else if (limit > 0 && mc_seconds() - begin > limit)
             status = mc_fail(error, MC_FORMAT, "the command took longer than %g seconds", limit);
+        else if (more)
+            more = read_some(from, out);
+        else
+            ended = has_ended(child, result);
     }
     if (status != MC_OK)
         kill(-child, SIGKILL);
-    while (waitpid(child, result, 0) < 0 && errno == EINTR)
+    while (!ended && waitpid(child, result, 0) < 0 && errno == EINTR)
         continue;
     return status;
 }
