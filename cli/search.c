@@ -13,6 +13,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -252,10 +253,38 @@ static mc_status check_recipe(const search_settings *settings, const text_list *
                    : MC_OK;
 }
 
+/* The file of the best recipe, beside the output folder. The caller frees it. */
+static char *recipe_path(const char *output)
+{
+    size_t length = strlen(output);
+    while (length > 1 && output[length - 1] == '/')
+        length--;
+    return format_text("%.*s.yml", (int)length, output);
+}
+
+/* The best recipe must not replace the one that is searched, which has the space. */
+static mc_status check_recipe_path(const char *output, const char *recipe, mc_error *error)
+{
+    struct stat own, written;
+    if (!output)
+        return MC_OK;
+    char *const path = recipe_path(output);
+    const bool same = stat(recipe, &own) == 0 && stat(path, &written) == 0 &&
+                      own.st_dev == written.st_dev && own.st_ino == written.st_ino;
+    free(path);
+    return same ? mc_fail(error, MC_USAGE,
+                          "--output: expected another name than '%s': the best recipe would "
+                          "replace '%s'",
+                          output, recipe)
+                : MC_OK;
+}
+
 static mc_status take_recipe(search_job *job, const text_list *operands, mc_error *error)
 {
     const merge_settings *const merge = &job->settings->merge;
     mc_status status = check_recipe(job->settings, operands, error);
+    if (status == MC_OK)
+        status = check_recipe_path(job->settings->output, operands->items[0], error);
     job->recipe = (mc_recipe_options){.hub = &job->hub,
                                       .seed = merge->seed,
                                       .strict = merge->strict,
@@ -441,7 +470,7 @@ static void print_result(const search_job *job)
 static mc_status write_recipe(const search_job *job, mc_error *error)
 {
     const char *const text = mc_search_recipe(job->search);
-    char *const path = format_text("%s.yml", job->settings->output);
+    char *const path = recipe_path(job->settings->output);
     FILE *const file = text ? fopen(path, "we") : NULL;
     bool written = !text || (file && fputs(text, file) != EOF);
     if (file && fclose(file) != 0)
