@@ -381,7 +381,6 @@ static void tell_progress(const mc_progress *progress, void *user)
 
 static void add_result(mc_run_result *total, const mc_run_result *part)
 {
-    total->tensors = part->tensors;
     total->bytes_read += part->bytes_read;
     total->bytes_written += part->bytes_written;
     total->seconds += part->seconds;
@@ -431,6 +430,7 @@ static mc_status run_in_folder(folder_sink *s, const mc_run_options *options, mc
     const mc_save *const save = s->save;
     mc_together together = {0};
     MC_TRY(begin(s, save->fingerprint, error));
+    result->tensors = save->count;
     result->bytes_resumed = mc_spans_bytes(&s->done);
     mc_status status = mc_together_statistics(&together, save->sources, save->count, &s->shares,
                                               options, error);
