@@ -41,9 +41,12 @@ static mc_status find_in_cache(uint64_t key, mc_observe_result *result, mc_error
     if (!folder)
         return mc_fail(error, MC_USAGE,
                        "expected XDG_CACHE_HOME or HOME to keep statistics in, found neither");
-    const mc_status status = make_folders(folder, error);
-    snprintf(result->path, sizeof result->path, "%s/mergecraft/statistics/%016" PRIx64 ".stats",
-             folder, key);
+    mc_status status = make_folders(folder, error);
+    const int length = snprintf(result->path, sizeof result->path,
+                                "%s/mergecraft/statistics/%016" PRIx64 ".stats", folder, key);
+    /* A name that is cut would be that of other statistics, too. */
+    if (status == MC_OK && length >= (int)sizeof result->path)
+        status = mc_fail(error, MC_USAGE, "expected a shorter path of the user's cache");
     mc_free(folder);
     result->cached = status == MC_OK && mc_system->stat(result->path, &ignored) == 0;
     return status;
