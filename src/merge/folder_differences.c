@@ -13,18 +13,30 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* BLOCK: bytes of files that are compared at a time. VALUE_SHOWN: characters of a value. */
+/* BLOCK: bytes of files that are compared at a time. VALUE_SHOWN: bytes of a value. */
 enum { BLOCK = 1 << 16, VALUE_SHOWN = 60 };
 
 /* ---- config.json ----------------------------------------------------------------------------- */
+
+/* Bytes of a value that are shown: a character is not cut in two. */
+static int shown_of(const char *json)
+{
+    size_t size = strlen(json);
+    if (size <= VALUE_SHOWN)
+        return (int)size;
+    size = VALUE_SHOWN;
+    while (size > 0 && ((unsigned char)json[size] & 0xc0) == 0x80)
+        size--;
+    return (int)size;
+}
 
 static void add_value(mc_text *text, const json_t *value, const char *name)
 {
     char *const json = value ? mc_json_write(value, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
     text->failed = text->failed || (value && !json);
     if (json)
-        mc_text_add(text, "%.*s%s in %s", VALUE_SHOWN, json, strlen(json) > VALUE_SHOWN ? "…" : "",
-                    name);
+        mc_text_add(text, "%.*s%s in %s", shown_of(json), json,
+                    strlen(json) > VALUE_SHOWN ? "…" : "", name);
     else
         mc_text_add(text, "missing in %s", name);
     mc_free(json);
