@@ -94,18 +94,26 @@ static bool read_some(int from, output *out)
     return got > 0 || (got < 0 && errno == EINTR);
 }
 
-/* Its own process group, so that everything that it started can be killed. */
+/*
+ * Its own process group, so that everything that it started can be killed. Signals that this
+ * process ignores, as Python does SIGPIPE, would be ignored there, too.
+ */
 static int start(char *line, char **variables, int to, pid_t *child)
 {
     char shell[] = "sh", option[] = "-c";
     char *const arguments[] = {shell, option, line, NULL};
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
+    sigset_t defaults;
+    sigemptyset(&defaults);
+    sigaddset(&defaults, SIGPIPE);
+    sigaddset(&defaults, SIGXFSZ);
     posix_spawn_file_actions_init(&actions);
     posix_spawnattr_init(&attributes);
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_adddup2(&actions, to, 1);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
+    posix_spawnattr_setsigdefault(&attributes, &defaults);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF);
     const int problem = posix_spawn(child, "/bin/sh", &actions, &attributes, arguments, variables);
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
