@@ -513,8 +513,11 @@ static mc_status run_layout(const mc_save *save, const mc_layout *layout,
     if (status == MC_OK) {
         status = run_in_folder(&s, options, result, error);
         const bool failed = status != MC_OK;
-        if (failed && s.comm && !s.agreed)
-            s.comm->abort(s.comm, error);
+        if (failed && s.comm && !s.agreed) {
+            mc_error unknown = MC_ERROR_NONE;
+            unknown.code = status;
+            s.comm->abort(s.comm, error ? error : &unknown);
+        }
         status = end_run(&s, status, error);
         if (!failed)
             status = mc_comm_agree(s.comm, status, error);
