@@ -39,18 +39,31 @@ static mc_status replace(const char *path, const char *text, size_t size, mc_err
 
 /* ---- the model card ------------------------------------------------------------------------- */
 
+/* Whether a score has a value: a correlation has none if all predictions are the same. */
+static bool is_defined(const mc_score *score)
+{
+    return isfinite(score->value);
+}
+
 /*
  * Adds scores as the Hub reads them from a card's front matter: a list of results, one per metric.
  */
 static void add_index(mc_text *text, const char *folder, const mc_score *scores, size_t count)
 {
     const char *const slash = strrchr(folder, '/');
+    size_t defined = 0;
+    for (size_t i = 0; i < count; i++)
+        defined += is_defined(&scores[i]);
+    if (defined == 0)
+        return;
     mc_text_add(text, "model-index:\n- name: \"");
     for (const char *at = slash ? slash + 1 : folder; *at; at++)
         /* A folder's name may hold what ends or breaks a YAML string. */
         mc_text_add(text, "%c", *at == '"' || *at == '\\' || (signed char)*at < ' ' ? '_' : *at);
     mc_text_add(text, "\"\n  results:\n");
     for (size_t i = 0; i < count; i++) {
+        if (!is_defined(&scores[i]))
+            continue;
         mc_text_add(text, "  - task:\n      type: text-classification\n    dataset:\n");
         if (scores[i].own_data)
             mc_text_add(text, "      name: \"%s, own examples\"\n      type: %s\n", scores[i].task,
@@ -70,8 +83,12 @@ static void add_table(mc_text *text, const mc_score *scores, size_t count)
     mc_text_add(text, "\n## Evaluation\n\n| task | split | examples | metric | value |\n"
                       "|---|---|---|---|---|\n");
     for (size_t i = 0; i < count; i++) {
-        mc_text_add(text, "| %s | %s | %zu | %s | %.4f", scores[i].task, scores[i].split,
-                    scores[i].examples, scores[i].metric, scores[i].value);
+        mc_text_add(text, "| %s | %s | %zu | %s | ", scores[i].task, scores[i].split,
+                    scores[i].examples, scores[i].metric);
+        if (is_defined(&scores[i]))
+            mc_text_add(text, "%.4f", scores[i].value);
+        else
+            mc_text_add(text, "not defined");
         if (isfinite(scores[i].standard_error))
             mc_text_add(text, " ± %.4f", scores[i].standard_error);
         mc_text_add(text, " |\n");
@@ -95,18 +112,23 @@ static mc_status make_card(const char *folder, const char *card, const mc_score 
 
 /* ---- mergecraft.json ------------------------------------------------------------------------ */
 
+/* JSON has no NaN. */
+static json_t *number_json(double number)
+{
+    return isfinite(number) ? json_real(number) : json_null();
+}
+
 static json_t *scores_json(const mc_score *scores, size_t count)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < count; i++) {
         const mc_score *const one = &scores[i];
-        json_t *const error = isfinite(one->standard_error) ? json_real(one->standard_error)
-                                                            : json_null();
-        list = mc_json_append(
-            list,
-            json_pack("{s:o, s:o, s:I, s:o, s:f, s:o}", "task", mc_json_text(one->task), "split",
-                      mc_json_text(one->split), "examples", (json_int_t)one->examples, "metric",
-                      mc_json_text(one->metric), "value", one->value, "standard_error", error));
+        list = mc_json_append(list,
+                              json_pack("{s:o, s:o, s:I, s:o, s:o, s:o}", "task",
+                                        mc_json_text(one->task), "split", mc_json_text(one->split),
+                                        "examples", (json_int_t)one->examples, "metric",
+                                        mc_json_text(one->metric), "value", number_json(one->value),
+                                        "standard_error", number_json(one->standard_error)));
     }
     return list;
 }
