@@ -419,9 +419,13 @@ static void print_scores(const char *label, const json_t *scores)
     json_array_foreach(scores, i, one)
     {
         char *const task = visible_text(json_string_value(json_object_get(one, "task")));
+        const json_t *const value = json_object_get(one, "value");
         const json_t *const error = json_object_get(one, "standard_error");
-        printf("%s: %s %s %.4f", label, task, json_string_value(json_object_get(one, "metric")),
-               json_number_value(json_object_get(one, "value")));
+        printf("%s: %s %s ", label, task, json_string_value(json_object_get(one, "metric")));
+        if (json_is_number(value))
+            printf("%.4f", json_number_value(value));
+        else
+            printf("not defined");
         if (json_is_number(error))
             printf(" ± %.4f", json_number_value(error));
         printf(" on %lld examples\n",
