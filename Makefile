@@ -17,11 +17,13 @@ FUZZ_EXECUTIONS ?= 20000000
 # libcurl, which the sysroot does not have. merge_plugin_cache starts compilers from six threads at
 # once: qemu-user 7.2 then forks while another thread holds the lock of its path names, and the
 # child waits forever.
-ARM64_SKIP_CLI = cli_(bench|kills|classify|eval|examples|hub|merge_eval|observe|predictions|upload)
+ARM64_SKIP_CLI = cli_(bench|kills|examples|hub|interrupt|search_optimum|upload)
+ARM64_SKIP_ENCODERS = cli_(classify|data_driven|eval|merge_eval|observe|predictions|search$$|vocab)
 ARM64_SKIP_EXAMPLES = examples_(median|tutorial|demo)
 ARM64_SKIP_LIBRARY = linalg$$|methods_ties$$|checkpoint_crafted|hub|nn|pipeline$$
 ARM64_SKIP_MERGE = merge_(execute|plugin_cache)
-ARM64_SKIP ?= ^($(ARM64_SKIP_LIBRARY)|$(ARM64_SKIP_MERGE)|$(ARM64_SKIP_CLI)|$(ARM64_SKIP_EXAMPLES))
+ARM64_SKIP_REST = $(ARM64_SKIP_LIBRARY)|$(ARM64_SKIP_MERGE)|$(ARM64_SKIP_EXAMPLES)
+ARM64_SKIP ?= ^($(ARM64_SKIP_CLI)|$(ARM64_SKIP_ENCODERS)|$(ARM64_SKIP_REST))
 TSAN_TESTS ?= ^(merge|base|tensor_source|hub_|nn|tokenizer_use|examples)
 
 # ON: install links mergekit-yaml, mergekit-multi and mergekit-pytorch to the command.
