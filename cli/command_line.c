@@ -41,6 +41,16 @@ static int run_main_options(const char *const *arguments)
     return status;
 }
 
+/* Subcommands that several processes run together, or that only print. */
+static bool is_shared(const char *name)
+{
+    static const char *const names[] = {"merge", "check", "methods", "inspect", "help"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(name, names[i]) == 0)
+            return true;
+    return false;
+}
+
 static int run_command(const char *const *arguments)
 {
     mc_error error = MC_ERROR_NONE;
@@ -51,8 +61,10 @@ static int run_command(const char *const *arguments)
     if (arguments[0][0] == '-')
         return run_main_options(arguments);
     const subcommand *const found = find_subcommand(arguments[0], &error);
-    if (found)
+    if (found && (!command_comm || is_shared(found->name)))
         return found->run(found, arguments + 1);
+    if (found)
+        mc_fail(&error, MC_USAGE, "%s does not run on several processes; merge does", found->name);
     const common_options common = {.json = wants_json(arguments)};
     return report_failure(&main_command, &common, &error);
 }

@@ -263,7 +263,8 @@ static char *recipe_path(const char *output)
 }
 
 /* The best recipe must not replace the one that is searched, which has the space. */
-static mc_status check_recipe_path(const char *output, const char *recipe, mc_error *error)
+static mc_status check_recipe_path(const char *output, bool overwrite, const char *recipe,
+                                   mc_error *error)
 {
     struct stat own, written;
     if (!output)
@@ -271,12 +272,13 @@ static mc_status check_recipe_path(const char *output, const char *recipe, mc_er
     char *const path = recipe_path(output);
     const bool same = stat(recipe, &own) == 0 && stat(path, &written) == 0 &&
                       own.st_dev == written.st_dev && own.st_ino == written.st_ino;
+    const mc_status status = same ? mc_fail(error, MC_USAGE,
+                                            "--output: expected another name than '%s': the best "
+                                            "recipe would replace '%s'",
+                                            output, recipe)
+                                  : written_check("--output", path, overwrite, recipe, error);
     free(path);
-    return same ? mc_fail(error, MC_USAGE,
-                          "--output: expected another name than '%s': the best recipe would "
-                          "replace '%s'",
-                          output, recipe)
-                : MC_OK;
+    return status;
 }
 
 static mc_status take_recipe(search_job *job, const text_list *operands, mc_error *error)
@@ -284,7 +286,8 @@ static mc_status take_recipe(search_job *job, const text_list *operands, mc_erro
     const merge_settings *const merge = &job->settings->merge;
     mc_status status = check_recipe(job->settings, operands, error);
     if (status == MC_OK)
-        status = check_recipe_path(job->settings->output, operands->items[0], error);
+        status = check_recipe_path(job->settings->output, merge->overwrite, operands->items[0],
+                                   error);
     job->recipe = (mc_recipe_options){.hub = &job->hub,
                                       .seed = merge->seed,
                                       .strict = merge->strict,
@@ -471,20 +474,20 @@ static void print_result(const search_job *job)
     json_decref(result);
 }
 
+static bool write_text(const void *arg, FILE *file)
+{
+    return fputs(arg, file) >= 0;
+}
+
 static mc_status write_recipe(const search_job *job, mc_error *error)
 {
     const char *const text = mc_search_recipe(job->search);
+    if (!text)
+        return MC_OK;
     char *const path = recipe_path(job->settings->output);
-    FILE *const file = text ? fopen(path, "we") : NULL;
-    bool written = !text || (file && fputs(text, file) != EOF);
-    if (file && fclose(file) != 0)
-        written = false;
-    if (!written) {
-        mc_fail(error, MC_IO, "cannot write the recipe");
-        snprintf(error->file, sizeof error->file, "%s", path);
-    }
+    const mc_status status = written_make(path, write_text, text, error);
     free(path);
-    return written ? MC_OK : error->code;
+    return status;
 }
 
 static mc_status write_best(const search_job *job, mc_error *error)

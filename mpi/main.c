@@ -146,14 +146,17 @@ static void tell_kept(const mc_comm *comm)
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
-/* Whether all processes come to their end within some seconds. */
-static int all_meet(MPI_Comm ending)
+/*
+ * Whether all processes come to their end: after success in any time, as one may still write the
+ * last files, after a failure within some seconds.
+ */
+static int all_meet(MPI_Comm ending, int failed)
 {
     MPI_Request request;
     int done = 0;
     const time_t start = time(NULL);
     MPI_Ibarrier(ending, &request);
-    while (!done && time(NULL) - start <= SECONDS_TO_MEET) {
+    while (!done && (!failed || time(NULL) - start <= SECONDS_TO_MEET)) {
         MPI_Test(&request, &done, MPI_STATUS_IGNORE);
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     }
@@ -179,13 +182,11 @@ int main(int argc, char **argv)
         be_silent();
     command_comm = &comm;
     const int status = run_command_line(argc, argv);
-    if (status != 0 && !all_meet(ending)) {
+    if (!all_meet(ending, status != 0)) {
         if (comm.rank > 0)
             tell_kept(&comm);
         MPI_Abort(MPI_COMM_WORLD, status);
     }
-    if (status == 0)
-        MPI_Barrier(ending);
     MPI_Finalize();
     return status;
 }

@@ -210,6 +210,27 @@ def _labels(config: str | None) -> list[str]:
 # ---- in torch ------------------------------------------------------------------------------------
 
 
+def _renamed(module: Any, grams: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns Gram matrices under the names that their weights have on disk.
+
+    A weight that is stored under another name is the same tensor. One that is stored in another
+    form, such as fused experts, has no Gram matrix there.
+    """
+    stored = _modules.on_disk(module, _modules.tensors_of(module))
+    names = {tensor.data_ptr(): name for name, tensor in stored.items()}
+    weights = _modules.tensors_of(module)
+    found = {
+        name: name if name in stored else names.get(weights[name].data_ptr()) for name in grams
+    }
+    lost = [name for name, there in found.items() if there is None]
+    if lost:
+        warn(
+            f"observe(): {len(lost)} Gram matrices are left out, as their weights are stored in "
+            f"another form: {', '.join(lost[:3])}"
+        )
+    return {there: grams[name] for name, there in found.items() if there is not None}
+
+
 def _by_torch(pipeline: Any, module: Any, r: _Request, out: str | None) -> str:
     if out is None:
         raise UsageError(
@@ -227,6 +248,7 @@ def _by_torch(pipeline: Any, module: Any, r: _Request, out: str | None) -> str:
             module, batches, r.grams, r.fishers, r.empirical, r.examples, progress
         )
     values, weights = _core.Dict(), _core.Dict()
+    found.grams = _renamed(module, found.grams)
     shared = found.shared()
     for name, tensor in found.grams.items():
         if name not in shared:

@@ -617,7 +617,7 @@ static mc_status add_result(mc_trials *t, mc_error *error)
     return mc_search_journal_add(&t->journal, mc_json_put(line, "held_out", held_out), error);
 }
 
-/* Whether a line of the journal is the result of the trials: another program may have changed it. */
+/* Whether a line of the journal is the result of the trials. The file may have been edited. */
 static bool is_result(const mc_trials *t, const json_t *line)
 {
     const json_t *const scores = json_object_get(line, "scores");
