@@ -218,10 +218,8 @@ def _renamed(module: Any, grams: Mapping[str, Any]) -> dict[str, Any]:
     """
     stored = _modules.on_disk(module, _modules.tensors_of(module))
     names = {tensor.data_ptr(): name for name, tensor in stored.items()}
-    weights = _modules.tensors_of(module)
-    found = {
-        name: name if name in stored else names.get(weights[name].data_ptr()) for name in grams
-    }
+    places = {name: tensor.data_ptr() for name, tensor in _modules.tensors_of(module).items()}
+    found = {name: name if name in stored else names.get(places.get(name)) for name in grams}
     lost = [name for name, there in found.items() if there is None]
     if lost:
         warn(
