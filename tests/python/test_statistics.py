@@ -51,7 +51,7 @@ def test_equal_models_stay(tmp_path):
     made = tmp_path / "same"
     mergecraft.fisher([NAMES[0]] * 2, ROWS, out=made)
     before, after = StateDict.from_hf(NAMES[0]), StateDict.from_hf(str(made))
-    assert all((after[name] - before[name]).abs().max() < 1e-6 for name in before)
+    assert all(abs(after[name] - before[name]).max() < 1e-6 for name in before)
 
 
 def test_cache(tmp_path):
