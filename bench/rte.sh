@@ -8,10 +8,10 @@ data=$3
 base=$(echo "$2"/*-base)
 models=("$2"/*-rte-[1-5])
 
-# number NAME: the last number of that name in the JSON on standard input.
+# number NAME: the first number of that name in the JSON on standard input.
 number()
 {
-    sed -n "s/.*\"$1\":\([0-9.e+-]*\).*/\1/p"
+    tr ',{' '\n\n' | sed -n "0,/^\"$1\":/s/^\"$1\":\([0-9.e+-]*\).*/\1/p"
 }
 
 # row NAME OPTION MERGECRAFT-ARGUMENTS...: OPTION chooses the dtype.

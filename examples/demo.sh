@@ -21,7 +21,9 @@ result=$("$build/mergecraft" merge median examples/models/rte-[1-5] -o "$out" --
 # number NAME: prints the number of that name in the result.
 number()
 {
-    printf '%s\n' "$result" | sed -n "s/.*\"$1\":\([0-9.e+-]*\).*/\1/p"
+    # The first of that name: "accuracy" is among the metrics and among their standard errors.
+    printf '%s\n' "$result" | tr ',{' '\n\n' |
+        sed -n "0,/^\"$1\":/s/^\"$1\":\([0-9.e+-]*\).*/\1/p"
 }
 
 echo 'Differences between the merge and each of them:'
