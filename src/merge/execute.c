@@ -131,7 +131,7 @@ static int64_t least(int64_t a, int64_t b)
 }
 
 /* The number of threads is looked up once: the system is asked for it, and there are many tasks. */
-static mc_run_options settled(const mc_run_options *options)
+static mc_run_options resolved(const mc_run_options *options)
 {
     mc_run_options result = *options;
     const int wanted = options->threads > 0 ? options->threads : mc_cpu_count();
@@ -218,7 +218,7 @@ static void set_up_task(task *t, mc_source *source, int64_t start, const mc_run_
 
 int64_t mc_execute_memory(mc_source *const *tensors, size_t count, const mc_run_options *how)
 {
-    const mc_run_options settings = settled(how), *const options = &settings;
+    const mc_run_options settings = resolved(how), *const options = &settings;
     int64_t streaming = 0, whole = 0, wholes = 0;
     for (size_t i = 0; i < count; i++) {
         task t = {0};
@@ -932,7 +932,7 @@ static void sum_overflow(const run *r, mc_run_result *result)
 mc_status mc_execute(const mc_execution *what, const mc_run_options *how, mc_run_result *result,
                      mc_error *error)
 {
-    const mc_run_options settings = settled(how);
+    const mc_run_options settings = resolved(how);
     const int threads = settings.threads;
     run r = {.options = &settings,
              .what = what,
