@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-static bool look(const char *path, mc_disk *out)
+static bool query(const char *path, mc_disk *out)
 {
     struct stat status;
     struct statvfs room;
@@ -28,11 +28,11 @@ bool mc_disk_at(const char *path, mc_disk *out)
      * keeps the root, which the last line tries.
      */
     char *const above = mc_strdup(path);
-    bool found = above && look(above, out);
+    bool found = above && query(above, out);
     for (char *slash; above && !found && (slash = strrchr(above, '/')) && slash != above;) {
         *slash = '\0';
-        found = look(above, out);
+        found = query(above, out);
     }
     mc_free(above);
-    return found || (above && look(*path == '/' ? "/" : ".", out));
+    return found || (above && query(*path == '/' ? "/" : ".", out));
 }

@@ -71,7 +71,7 @@ static const mc_gather_rule *find_rule(const row_set *set, int64_t row)
 }
 
 /* The row that replaces one that an input lacks: see the table in gather.h. */
-static origin stand_in(const row_set *set, int64_t row, size_t *input, int32_t *from)
+static origin substitute(const row_set *set, int64_t row, size_t *input, int32_t *from)
 {
     size_t owners = 0;
     for (size_t i = set->count; i-- > 0;)
@@ -100,7 +100,7 @@ static origin origin_of(const gather_source *g, int64_t row, size_t *input, int3
     if (*from >= 0 && !(rule && rule->force))
         return ROW;
     if (!rule || rule->input == MC_GATHER_STAND_IN)
-        return stand_in(set, row, input, from);
+        return substitute(set, row, input, from);
     *input = (size_t)rule->input;
     *from = rule->from;
     return rule->input == MC_GATHER_ZERO ? ZERO : ROW;
