@@ -121,23 +121,6 @@ static void free_groups(groups *all)
 
 /* ---- numbers --------------------------------------------------------------------------------- */
 
-/* The mean of the cosines between pairs of task vectors that are not zero; NaN: there is none. */
-static double mean_cosine(const mc_compared *one)
-{
-    double sum = 0;
-    size_t pairs = 0;
-    for (size_t a = 0; a < one->models; a++)
-        for (size_t b = a + 1; b < one->models; b++) {
-            /* A model that equals the base has a zero task vector, and no direction. */
-            const double cosine = mc_compared_cosine(one, a, b);
-            if (!isnan(cosine)) {
-                sum += cosine;
-                pairs++;
-            }
-        }
-    return pairs ? sum / (double)pairs : NAN;
-}
-
 static double share(int64_t part, int64_t whole)
 {
     return whole > 0 ? (double)part / (double)whole : 0;
@@ -310,7 +293,7 @@ static void print_task_vectors(const char *by, const groups *all)
         table_add(&rows, "%s", all->items[i].label);
         for (size_t m = 0; m < models; m++)
             add_ratio(&rows, 4, mc_compared_norm(one, m) / one->base_norm);
-        add_ratio(&rows, 3, mean_cosine(one));
+        add_ratio(&rows, 3, mc_compared_mean_cosine(one));
         table_add(&rows, "%.1f %%", 100 * share(one->agree, one->elements));
         table_add(&rows, "%.1f %%", 100 * share(one->conflict, one->elements));
     }

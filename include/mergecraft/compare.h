@@ -82,6 +82,9 @@ MC_API int64_t mc_compared_different(const mc_compared *one, size_t model);
 /* The cosine between the task vectors of two models; NaN if one of them is zero. */
 MC_API double mc_compared_cosine(const mc_compared *one, size_t a, size_t b);
 
+/* The mean of the cosines between pairs of task vectors that are not zero; NaN: there is none. */
+MC_API double mc_compared_mean_cosine(const mc_compared *one);
+
 /*
  * What was not compared, and in what configurations, labels and tokenizers differ: one line each.
  * Without a base, all keys of config.json are compared, and the files beside it byte by byte; with

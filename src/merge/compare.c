@@ -500,6 +500,22 @@ double mc_compared_cosine(const mc_compared *one, size_t a, size_t b)
     return norms == 0 ? NAN : product(one, a, b) / norms;
 }
 
+double mc_compared_mean_cosine(const mc_compared *one)
+{
+    double sum = 0;
+    size_t pairs = 0;
+    for (size_t a = 0; a < one->models; a++)
+        for (size_t b = a + 1; b < one->models; b++) {
+            /* A model that equals the base has a zero task vector, and no direction. */
+            const double cosine = mc_compared_cosine(one, a, b);
+            if (!isnan(cosine)) {
+                sum += cosine;
+                pairs++;
+            }
+        }
+    return pairs ? sum / (double)pairs : NAN;
+}
+
 const mc_report *mc_comparison_report(const mc_comparison *comparison)
 {
     return comparison->report;

@@ -143,21 +143,6 @@ static double mean_change(const mc_compared *one)
     return 100 * ratio(sum / (double)one->models, one->base_norm);
 }
 
-static double mean_cosine(const mc_compared *one)
-{
-    double sum = 0;
-    size_t pairs = 0;
-    for (size_t a = 0; a < one->models; a++)
-        for (size_t b = a + 1; b < one->models; b++) {
-            const double cosine = mc_compared_cosine(one, a, b);
-            if (!isnan(cosine)) {
-                sum += cosine;
-                pairs++;
-            }
-        }
-    return pairs ? sum / (double)pairs : NAN;
-}
-
 static double conflict(const mc_compared *one)
 {
     return 100 * ratio((double)one->conflict, (double)one->elements);
@@ -176,7 +161,7 @@ static const measure measures[] = {
     {"Change", "Norm of the task vector as a share of the norm of the base, mean over the models.",
      mean_change, 's', 2, " %", false},
     {"Cosine", "Cosine between task vectors, mean over all pairs of models. 0: unrelated.",
-     mean_cosine, 'd', 2, "", true},
+     mc_compared_mean_cosine, 'd', 2, "", true},
     {"Conflict", "Share of elements that two models change in opposite directions.", conflict, 'w',
      1, " %", true},
 };
