@@ -326,11 +326,7 @@ static mc_status print_json_plan(const lora_job *job, const mc_run_result *resul
                                          : mc_lora_plan_json(job->plan, &text, error);
     if (status != MC_OK)
         return status;
-    json_t *const object = json_pack("{s:o}", "output", json_text(job->settings->output));
-    json_t *const plan = json_loads(text, 0, NULL);
-    mc_plan_json_free(text);
-    json_object_update(object, plan);
-    json_decref(plan);
+    json_t *const object = json_of_plan(job->settings->output, text);
     if (result) {
         json_object_set_new(object, "bytes_written", json_integer(result->bytes_written));
         json_object_set_new(object, "seconds", json_real(round(result->seconds * 1000) / 1000));

@@ -14,12 +14,7 @@ static json_t *json_plan(const merge_job *job, const mc_run_options *run, mc_err
     char *text = NULL;
     if (mc_plan_json(job->plan, run, &text, error) != MC_OK)
         return NULL;
-    json_t *const object = json_pack("{s:o}", "output", json_text(job->settings->output));
-    json_t *const plan = json_loads(text, 0, NULL);
-    mc_plan_json_free(text);
-    json_object_update(object, plan);
-    json_decref(plan);
-    return object;
+    return json_of_plan(job->settings->output, text);
 }
 
 /* Adds the share of each process, if there are several. */

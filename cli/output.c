@@ -1,5 +1,7 @@
 #include "output.h"
 
+#include <mergecraft/merge.h>
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -162,6 +164,16 @@ json_t *json_texts(const char *const *texts, size_t count)
     for (size_t i = 0; i < count; i++)
         json_array_append_new(array, json_text(texts[i]));
     return array;
+}
+
+json_t *json_of_plan(const char *output, char *plan)
+{
+    json_t *const object = json_pack("{s:o}", "output", json_text(output));
+    json_t *const members = json_loads(plan, 0, NULL);
+    mc_plan_json_free(plan);
+    json_object_update(object, members);
+    json_decref(members);
+    return object;
 }
 
 json_t *json_shape(int rank, const int64_t *shape)

@@ -24,6 +24,8 @@ void print_json(json_t *object);
 /* A JSON string; bytes that are not UTF-8 become U+FFFD. NULL gives null. */
 json_t *json_text(const char *text);
 json_t *json_texts(const char *const *texts, size_t count);
+/* An object with the output folder and the members of a plan; `plan` is freed. NULL: no memory. */
+json_t *json_of_plan(const char *output, char *plan);
 json_t *json_shape(int rank, const int64_t *shape);
 
 /* "s" unless count is 1. */

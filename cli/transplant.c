@@ -66,11 +66,7 @@ static mc_status print_json_plan(const transplant_settings *settings, const mc_p
     const mc_status status = mc_plan_json(plan, NULL, &text, error);
     if (status != MC_OK)
         return status;
-    json_t *const object = json_pack("{s:o}", "output", json_text(settings->output));
-    json_t *const members = json_loads(text, 0, NULL);
-    mc_plan_json_free(text);
-    json_object_update(object, members);
-    json_decref(members);
+    json_t *const object = json_of_plan(settings->output, text);
     if (result) {
         json_object_set_new(object, "bytes_written", json_integer(result->bytes_written));
         json_object_set_new(object, "seconds", json_real(round(result->seconds * 1000) / 1000));
