@@ -1,8 +1,7 @@
 /* mergecraft compare: how models differ from their base and from each other. */
+#include "comparison.h"
 #include "lookup.h"
 #include "output.h"
-#include "progress.h"
-#include "signals.h"
 
 #include <mergecraft/compare.h>
 
@@ -388,22 +387,12 @@ static mc_status choose_rows(const compare_settings *settings, const char **by, 
 static mc_status compare_models(const compare_settings *settings, mc_model *const *models,
                                 size_t count, mc_comparison **out, mc_error *error)
 {
-    progress_display display = progress_begin(&settings->common);
     const mc_compare_input input = {.models = (const mc_model *const *)models,
                                     .model_count = count - (settings->base != NULL),
                                     .base = settings->base ? models[count - 1] : NULL,
                                     .exclude = settings->exclude.items,
                                     .exclude_count = settings->exclude.count};
-    mc_run_options run = MC_RUN_DEFAULT;
-    run.threads = (int)settings->threads;
-    run.cancel = catch_signals();
-    if (display.bar || display.lines) {
-        run.progress = progress_update;
-        run.user = &display;
-    }
-    const mc_status status = mc_compare(&input, &run, out, error);
-    progress_end(&display);
-    return status;
+    return run_comparison(&input, &settings->common, settings->threads, out, error);
 }
 
 static mc_status compare(const compare_settings *settings, const text_list *operands, bool *same,

@@ -1,11 +1,10 @@
 /* mergecraft report: a merge or a search as one HTML page. */
 #include "report.h"
 
+#include "comparison.h"
 #include "lookup.h"
 #include "output.h"
-#include "progress.h"
 #include "record.h"
-#include "signals.h"
 #include "subcommands.h"
 #include "written.h"
 
@@ -107,20 +106,10 @@ static mc_status find_models(const report_job *job, names *all, mc_error *error)
 static mc_status compare_models(const report_job *job, const names *all, mc_model *const *models,
                                 mc_comparison **out, mc_error *error)
 {
-    progress_display display = progress_begin(job->common);
     const mc_compare_input input = {.models = (const mc_model *const *)models,
                                     .model_count = all->count - all->has_base,
                                     .base = all->has_base ? models[all->count - 1] : NULL};
-    mc_run_options run = MC_RUN_DEFAULT;
-    run.threads = (int)job->threads;
-    run.cancel = catch_signals();
-    if (display.bar || display.lines) {
-        run.progress = progress_update;
-        run.user = &display;
-    }
-    const mc_status status = mc_compare(&input, &run, out, error);
-    progress_end(&display);
-    return status;
+    return run_comparison(&input, job->common, job->threads, out, error);
 }
 
 /* What is on the page, and what it was made from. */
