@@ -3,11 +3,14 @@
 make_inputs.py DIR bert [COUNT]    bert-0 … : BERT-base, f32, 419 MB each (bert-0 serves as the
 base)
 make_inputs.py DIR llama [COUNT]   llama-0 … : Llama 3.2 1B, bf16, 2.5 GB each
+make_inputs.py DIR classifier COUNT MODEL    classifier-0 … : BERT-base with a head of two labels
+and the tokenizer of MODEL (bert-base-uncased, or a MiniLM), for bench/search.py
 
 Needs numpy. What is there already stays.
 """
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -38,6 +41,10 @@ def bert_shapes() -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+def classifier_shapes() -> dict[str, tuple[int, ...]]:
+    return {**bert_shapes(), "classifier.weight": (2, 768), "classifier.bias": (2,)}
+
+
 def llama_shapes() -> dict[str, tuple[int, ...]]:
     shapes = {"model.embed_tokens.weight": (128256, 2048), "model.norm.weight": (2048,)}
     parts = {"self_attn.q_proj": (2048, 2048), "self_attn.k_proj": (512, 2048),
@@ -55,6 +62,11 @@ def llama_shapes() -> dict[str, tuple[int, ...]]:
 
 KINDS = {
     "bert": (bert_shapes, "F32", {"architectures": ["BertModel"], "model_type": "bert"}),
+    "classifier": (classifier_shapes, "F32", {
+        "architectures": ["BertForSequenceClassification"], "model_type": "bert",
+        "hidden_act": "gelu", "hidden_size": 768, "intermediate_size": 3072, "vocab_size": 30522,
+        "max_position_embeddings": 512, "num_attention_heads": 12, "num_hidden_layers": 12,
+        "type_vocab_size": 2, "layer_norm_eps": 1e-12, "pad_token_id": 0}),
     "llama": (llama_shapes, "BF16", {
         "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 2048,
         "intermediate_size": 8192, "num_attention_heads": 32, "num_hidden_layers": 16,
@@ -81,10 +93,14 @@ def make(folder: Path, kind: str, index: int) -> None:
 
 def main() -> None:
     root, kind = Path(sys.argv[1]), sys.argv[2]
+    tokenizer = Path(sys.argv[4]) if len(sys.argv) > 4 else None
     count = int(sys.argv[3]) if len(sys.argv) > 3 else 6 if kind == "bert" else 4
     for index in range(count):
-        if not (root / f"{kind}-{index}" / "config.json").exists():
-            make(root / f"{kind}-{index}", kind, index)
+        folder = root / f"{kind}-{index}"
+        if not (folder / "config.json").exists():
+            make(folder, kind, index)
+        for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt") if tokenizer else ():
+            shutil.copyfile(tokenizer / name, folder / name)
 
 
 main()

@@ -114,6 +114,11 @@ static void merged_ahead(const mc_source *self, int64_t first, int64_t size)
         mc_source_ahead_operand(self, job->inputs[i], first, size);
 }
 
+static int64_t merged_grain(const mc_source *self)
+{
+    return mc_job_grain(&((const merged_source *)self)->job);
+}
+
 static mc_status merged_check(const mc_source *self, mc_error *error)
 {
     const mc_job *const job = &((const merged_source *)self)->job;
@@ -133,6 +138,7 @@ static void merged_free(mc_source *self)
 static const mc_source_class merged_class = {.name = "merged",
                                              .read = merged_read,
                                              .read_ahead = merged_ahead,
+                                             .grain = merged_grain,
                                              .check = merged_check,
                                              .free = merged_free};
 

@@ -25,6 +25,11 @@ static void cast_ahead(const mc_source *self, int64_t first, int64_t size)
     mc_source_ahead_operand(self, inner_of(self), first, size);
 }
 
+static int64_t cast_grain(const mc_source *self)
+{
+    return mc_source_grain(inner_of(self));
+}
+
 static mc_status cast_check(const mc_source *self, mc_error *error)
 {
     return mc_source_check(inner_of(self), error);
@@ -38,6 +43,7 @@ static void cast_free(mc_source *self)
 static const mc_source_class cast_class = {.name = "cast",
                                            .read = cast_read,
                                            .read_ahead = cast_ahead,
+                                           .grain = cast_grain,
                                            .check = cast_check,
                                            .free = cast_free};
 
@@ -75,6 +81,7 @@ static mc_status rounded_raw(const mc_source *self, int64_t first, int64_t size,
 static const mc_source_class rounded_class = {.name = "rounded",
                                               .raw = rounded_raw,
                                               .read_ahead = cast_ahead,
+                                              .grain = cast_grain,
                                               .check = cast_check,
                                               .free = cast_free};
 

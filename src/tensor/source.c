@@ -242,6 +242,11 @@ void mc_source_read_ahead(const mc_source *source, int64_t first, int64_t size)
                                   size < source->bytes - first ? size : source->bytes - first);
 }
 
+int64_t mc_source_grain(const mc_source *source)
+{
+    return source->class->grain ? source->class->grain(source) : 1;
+}
+
 /* Unlike a read, a view does not check the range: it must be inside. */
 const void *mc_source_view(const mc_source *source, int64_t first, int64_t count, mc_dtype as)
 {

@@ -27,6 +27,8 @@ typedef struct mc_source_class {
     const void *(*view)(const mc_source *self, int64_t first, int64_t count, mc_dtype as);
     /* Bytes [first, first + size) of `raw` will be read soon. NULL: nothing to do. */
     void (*read_ahead)(const mc_source *self, int64_t first, int64_t size);
+    /* Elements that even a short read computes. NULL: only those that are read. */
+    int64_t (*grain)(const mc_source *self);
     /* Where its bytes lie in a file. NULL: in none. */
     bool (*place)(const mc_source *self, mc_place *place);
     /* Fails if an input on disk has changed since it was opened. NULL: there is none. */
@@ -68,6 +70,11 @@ mc_status mc_source_read_as(const mc_source *source, int64_t first, int64_t coun
 /* A pointer to the elements if they are in memory as `as`, else NULL. The range must be inside. */
 const void *mc_source_view(const mc_source *source, int64_t first, int64_t count, mc_dtype as);
 void mc_source_read_ahead(const mc_source *source, int64_t first, int64_t size);
+/*
+ * Elements that even a short read computes: all of them if a method needs the whole tensor. Reads
+ * that begin at multiples of it and are at least as long compute nothing twice.
+ */
+int64_t mc_source_grain(const mc_source *source);
 /* Bytes of a computed source, as the same elements of one of its operands. */
 void mc_source_ahead_operand(const mc_source *self, const mc_source *operand, int64_t first,
                              int64_t size);

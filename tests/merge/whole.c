@@ -5,6 +5,7 @@
 #include "merge/fixtures.h"
 
 #include "base/team.h"
+#include "tensor/cast.h"
 
 #include <math.h>
 #include <stdatomic.h>
@@ -222,6 +223,24 @@ static void test_low_rank(void **state)
         mc_state_dict_free(one);
         mc_state_dict_free(lazy);
     }
+    free_pair(dicts);
+}
+
+/* A reader learns that a short read would compute the whole tensor, also through a cast. */
+static void test_grain(void **state)
+{
+    mc_state_dict *const dicts[MODELS] = {matrices(.5), matrices(1.5)};
+    mc_state_dict *const whole = merged(&low_rank, dicts, "k=1");
+    mc_state_dict *const plain = merged(mc_method_find("soup"), dicts, NULL);
+    mc_source *cast = NULL;
+    (void)state;
+    assert_done(mc_source_cast(mc_state_dict_find(whole, "w0"), MC_BF16, &cast, &error));
+    assert_int_equal(mc_source_grain(cast), ROWS * COLUMNS);
+    assert_int_equal(mc_source_grain(mc_state_dict_find(plain, "w0")), 1);
+    assert_int_equal(mc_source_grain(mc_state_dict_find(dicts[0], "w0")), 1);
+    mc_source_unref(cast);
+    mc_state_dict_free(plain);
+    mc_state_dict_free(whole);
     free_pair(dicts);
 }
 
@@ -547,9 +566,13 @@ static void test_declarations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_low_rank),    cmocka_unit_test(test_memory_estimate),
-        cmocka_unit_test(test_failures),    cmocka_unit_test(test_team),
-        cmocka_unit_test(test_whole_sides), cmocka_unit_test(test_declarations),
+        cmocka_unit_test(test_low_rank),
+        cmocka_unit_test(test_grain),
+        cmocka_unit_test(test_memory_estimate),
+        cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_team),
+        cmocka_unit_test(test_whole_sides),
+        cmocka_unit_test(test_declarations),
     };
     return cmocka_run_group_tests_name("whole", tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "nn/encoder.h"
 #include "nn/onednn.h"
+#include "tensor/cast.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -382,6 +383,62 @@ static void test_other_weights(void **state)
     mc_state_dict_free(weights);
 }
 
+/* Float32 and float64 values under a narrower dtype, as merges have them. */
+static mc_state_dict *cast_all(const mc_state_dict *weights, mc_dtype dtype)
+{
+    mc_state_dict *const all = dict_new();
+    for (size_t i = 0; i < mc_state_dict_count(weights); i++) {
+        const char *const name = mc_state_dict_name(weights, i);
+        mc_source *cast = NULL;
+        assert_done(mc_source_cast(mc_state_dict_find(weights, name), dtype, &cast, &error));
+        assert_done(mc_state_dict_set(all, name, cast, &error));
+        mc_source_unref(cast);
+    }
+    return all;
+}
+
+/* Lazy weights are rounded to their dtype, once, as if they had been written and read. */
+static void check_rounding(const mc_state_dict *weights, const cases *c)
+{
+    static const mc_dtype dtypes[] = {MC_F16, MC_BF16};
+    for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++) {
+        float lazy[SEQUENCES * MOST_LABELS], stored[SEQUENCES * MOST_LABELS];
+        mc_state_dict *const cast = cast_all(weights, dtypes[i]);
+        mc_state_dict *written = NULL;
+        assert_done(mc_state_dict_materialize(cast, NULL, &written, NULL, &error));
+        mc_encoder *const encoder = new_encoder("bert", MC_F32);
+        assert_done(mc_encoder_load(encoder, cast, 2, NULL, &error));
+        logits_of(encoder, &c->batch, 2, lazy);
+        assert_done(mc_encoder_load(encoder, written, 2, NULL, &error));
+        logits_of(encoder, &c->batch, 2, stored);
+        assert_memory_equal(lazy, stored, sizeof *lazy * SEQUENCES * c->labels);
+        mc_encoder_free(encoder);
+        mc_state_dict_free(written);
+        mc_state_dict_free(cast);
+    }
+}
+
+static void test_lazy_weights(void **state)
+{
+    (void)state;
+    cases c;
+    read_cases("bert", &c);
+    mc_state_dict *const weights = read_weights("bert");
+    mc_state_dict *thirds = NULL;
+    assert_done(mc_state_dict_combine_number(MC_DIVIDE, weights, 3, false, &thirds, &error));
+    check_rounding(thirds, &c);
+    mc_state_dict *const wide = cast_all(weights, MC_F64);
+    mc_state_dict *doubles = NULL, *sevenths = NULL;
+    assert_done(mc_state_dict_materialize(wide, NULL, &doubles, NULL, &error));
+    assert_done(mc_state_dict_combine_number(MC_DIVIDE, doubles, 7, false, &sevenths, &error));
+    check_rounding(sevenths, &c);
+    mc_state_dict_free(sevenths);
+    mc_state_dict_free(doubles);
+    mc_state_dict_free(wide);
+    mc_state_dict_free(thirds);
+    mc_state_dict_free(weights);
+}
+
 /* ---- what is wrong --------------------------------------------------------------------------- */
 
 static void bad_config(const char *model, const char *name, json_t *value, mc_status status,
@@ -653,6 +710,7 @@ int main(void)
         cmocka_unit_test(test_several_callers),
         cmocka_unit_test(test_progress_and_cancel),
         cmocka_unit_test(test_other_weights),
+        cmocka_unit_test(test_lazy_weights),
         cmocka_unit_test(test_bad_configs),
         cmocka_unit_test(test_architecture_by_model_type),
         cmocka_unit_test(test_lies),
