@@ -27,6 +27,9 @@ static mc_status replace(const char *path, const char *text, size_t size, mc_err
                                    O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
     mc_status status = fd < 0 ? mc_fail_errno(error, partial, "cannot create the file")
                               : mc_write_all(fd, partial, text, size, 0, error);
+    /* Otherwise a power failure could leave an empty file under the new name. */
+    if (status == MC_OK && mc_system->fsync(fd) != 0)
+        status = mc_fail_errno(error, partial, "cannot flush it to disk");
     if (fd >= 0 && mc_system->close(fd) != 0 && status == MC_OK)
         status = mc_fail_errno(error, partial, "cannot close it");
     if (status == MC_OK && mc_system->rename(partial, path, 0) != 0)
@@ -133,33 +136,34 @@ static json_t *scores_json(const mc_score *scores, size_t count)
     return list;
 }
 
-/* Sets size and checksum of the new card in the record, so that `mergecraft verify` accepts it. */
-static void set_card(json_t *record, const mc_text *card)
+/* The place of the card among the files of a record; the end of the list if it has none. */
+static size_t place_of_card(const json_t *files)
 {
-    size_t i;
-    json_t *file;
+    size_t i = 0;
+    for (; i < json_array_size(files); i++) {
+        const char *const name = json_string_value(
+            json_object_get(json_array_get(files, i), "name"));
+        if (name && strcmp(name, "README.md") == 0)
+            break;
+    }
+    return i;
+}
+
+/* Inserts size and checksum of a card, so that `mergecraft verify` checks it. */
+static bool insert_card(json_t *files, size_t place, const mc_text *card)
+{
     mc_checksum sum;
     char digits[MC_CHECKSUM_TEXT];
     mc_checksum_begin(&sum);
     mc_checksum_add(&sum, card->data, card->length);
     mc_checksum_text(mc_checksum_end(&sum), digits);
-    json_array_foreach(json_object_get(record, "files"), i, file)
-    {
-        const char *const name = json_string_value(json_object_get(file, "name"));
-        if (!name || strcmp(name, "README.md") != 0)
-            continue;
-        json_object_set_new(file, "bytes", json_integer((json_int_t)card->length));
-        json_object_set_new(file, "xxh64", json_string(digits));
-    }
+    json_t *const file = json_pack("{s:s, s:I, s:s}", "name", "README.md", "bytes",
+                                   (json_int_t)card->length, "xxh64", digits);
+    return json_array_insert_new(files, place, file) == 0;
 }
 
-static mc_status write_record(const char *path, json_t *record, const mc_score *scores,
-                              size_t count, const mc_text *card, mc_error *error)
+static mc_status write_record(const char *path, const json_t *record, mc_error *error)
 {
-    json_t *const list = scores_json(scores, count);
-    if (!list || json_object_set_new(record, "scores", list) != 0)
-        return mc_fail_memory(error);
-    set_card(record, card);
     char *const json = mc_json_write(record, JSON_INDENT(2));
     if (!json)
         return mc_fail_memory(error);
@@ -170,6 +174,29 @@ static mc_status write_record(const char *path, json_t *record, const mc_score *
                                          : replace(path, line.data, line.length, error);
     mc_text_free(&line);
     return status;
+}
+
+/*
+ * Two files cannot be replaced at once, so that the record does not list the card in between:
+ *
+ *     record: scores, without the card ─▶ card with the table ─▶ record: scores and the card
+ *
+ * After a crash at any point, `mergecraft verify` finds no difference, and a card with scores has
+ * them in its record.
+ */
+static mc_status write_both(const char *card_path, const char *record_path, const mc_text *card,
+                            json_t *record, mc_error *error)
+{
+    json_t *const files = json_object_get(record, "files");
+    const size_t place = place_of_card(files);
+    /* Without an entry, and in a record without files, there is nothing to remove. */
+    (void)json_array_remove(files, place);
+    MC_TRY(write_record(record_path, record, error));
+    MC_TRY(replace(card_path, card->data, card->length, error));
+    if (!json_is_array(files))
+        return MC_OK;
+    return insert_card(files, place, card) ? write_record(record_path, record, error)
+                                           : mc_fail_memory(error);
 }
 
 static mc_status add_scores(const char *folder, const char *card_path, const char *record_path,
@@ -184,10 +211,10 @@ static mc_status add_scores(const char *folder, const char *card_path, const cha
         status = mc_json_load(record_path, CARD_LIMIT, &record, error);
     if (status == MC_OK)
         status = make_card(folder, card, scores, count, &text, error);
+    if (status == MC_OK && json_object_set_new(record, "scores", scores_json(scores, count)) != 0)
+        status = mc_fail_memory(error);
     if (status == MC_OK)
-        status = replace(card_path, text.data, text.length, error);
-    if (status == MC_OK)
-        status = write_record(record_path, record, scores, count, &text, error);
+        status = write_both(card_path, record_path, &text, record, error);
     mc_text_free(&text);
     json_decref(record);
     mc_free(card);
