@@ -21,7 +21,7 @@
 extern char **environ;
 
 /* What is kept of the output: its end, which has the last line. */
-enum { KEPT = 4096, MOST_VARIABLES = 4096 };
+enum { KEPT = 4096 };
 
 typedef struct output {
     char text[2 * KEPT + 1];
@@ -61,18 +61,29 @@ static char *command_line(const char *command, const char *folder)
     return NULL;
 }
 
-/* The environment with two more variables, which are borrowed. */
+static bool is_own(const char *variable)
+{
+    static const char *const names[] = {"MERGECRAFT_TRIAL=", "MERGECRAFT_PARAMETERS="};
+    return strncmp(variable, names[0], strlen(names[0])) == 0 ||
+           strncmp(variable, names[1], strlen(names[1])) == 0;
+}
+
+/*
+ * The environment with two more variables, which are borrowed. Inside the command of another
+ * search, they replace those of that search: of two with one name, getenv finds the first.
+ */
 static char **environment(char *trial, char *parameters)
 {
-    size_t count = 0;
-    while (environ[count] && count < MOST_VARIABLES)
+    size_t count = 0, kept = 0;
+    while (environ && environ[count])
         count++;
     char **const all = mc_alloc_zero(count + 3, sizeof *all);
     for (size_t i = 0; all && i < count; i++)
-        all[i] = environ[i];
+        if (!is_own(environ[i]))
+            all[kept++] = environ[i];
     if (all) {
-        all[count] = trial;
-        all[count + 1] = parameters;
+        all[kept] = trial;
+        all[kept + 1] = parameters;
     }
     return all;
 }

@@ -121,10 +121,14 @@ static mc_status open_file(mc_search_journal *journal, mc_error *error)
     journal->fd = mc_system->open(AT_FDCWD, journal->path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
     if (journal->fd < 0)
         return mc_fail_errno(error, journal->path, "cannot open the journal");
-    if (flock(journal->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+    if (flock(journal->fd, LOCK_EX | LOCK_NB) == 0)
+        return MC_OK;
+    if (errno == EWOULDBLOCK)
         return mc_fail_at(error, MC_BUSY, journal->path, NULL, -1,
                           "another search writes to this journal");
-    return MC_OK;
+    /* Without a lock, two searches would overwrite each other's lines. */
+    return mc_fail_errno(error, journal->path,
+                         "cannot lock the journal; it needs a file system with locks");
 }
 
 mc_status mc_search_journal_open(const char *path, bool resume, const json_t *header,

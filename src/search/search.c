@@ -497,10 +497,18 @@ static void report(const mc_trials *t, const json_t *line, const char *parameter
         t->options.trial(&trial, t->options.user);
 }
 
-/* A trial of the journal must be the one that the strategy asks for. */
+/*
+ * A trial of the journal must be the one that the strategy asks for. The file may have been edited:
+ * the lines of repeated trials and of the result copy its score and scores.
+ */
 static mc_status check_line(const mc_trials *t, const json_t *line, const json_t *parameters,
                             mc_error *error)
 {
+    const json_t *const score = json_object_get(line, "score");
+    if (!json_is_array(json_object_get(line, "scores")) ||
+        (!json_is_number(score) && !json_is_null(score)))
+        return mc_fail_at(error, MC_FORMAT, t->journal.path, NULL, -1,
+                          "line %zu: expected a trial with 'score' and 'scores'", t->next_line);
     if (json_integer_value(json_object_get(line, "trial")) == (json_int_t)t->count + 1 &&
         json_equal(json_object_get(line, "parameters"), parameters))
         return MC_OK;

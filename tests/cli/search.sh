@@ -127,6 +127,11 @@ cat messages >&2
 search --space 'scale=.1:3' --validate .3 --journal one.jsonl --resume 2> messages &&
     fail 'another space'
 cat messages >&2
+# A journal that was edited: the result would copy what its trial lacks.
+sed '/"type":"result"/d; s/"scores":\[[^]]*\],//' grid.jsonl > edited.jsonl
+search --space 'scale=.25:2:8' --strategy grid --journal edited.jsonl --resume 2> messages &&
+    fail 'an edited journal'
+cat messages >&2
 wrong()
 {
     search --journal wrong.jsonl "$@" 2> messages && fail "accepted: $*"

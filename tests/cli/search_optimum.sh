@@ -36,6 +36,17 @@ mergecraft search task a b --base base --space 'scale=0:2' --strategy bobyqa --t
 helper values best/model.safetensors encoder.weight | awk '{ exit ($1 - 3) ^ 2 > 1e-4 }' ||
     fail "from weights: $(cat found)"
 
+# A search in the command of a search: each command sees the values of its own trial.
+cat > inner.sh <<'END'
+mergecraft search task a b --base base --space 'scale=1:2:2' --strategy grid \
+    --journal inner.jsonl -q > nested \
+    --objective-command 'echo "$MERGECRAFT_PARAMETERS" >> inner; echo 1 {} | cut -c 1'
+rm inner.jsonl
+echo "$MERGECRAFT_PARAMETERS" | tr -c '0-9.\n' ' '
+END
+mergecraft search task a b --base base --space 'scale=.25:.75:2' --strategy grid \
+    --objective-command 'sh inner.sh {}' --journal outer.jsonl -q > found || fail "$(cat found)"
+sed 's/^/nested: /' inner
 # A command that fails, prints nothing, or takes too long; what it started ends with it.
 cat > fails.sh <<'END'
 case $MERGECRAFT_TRIAL in
