@@ -3,118 +3,10 @@
 
 #include "base/memory.h"
 #include "base/text.h"
+#include "model/pattern.h"
 #include "tensor/source.h"
 
 #include <math.h>
-#include <regex.h>
-#include <string.h>
-
-/* ---- patterns -------------------------------------------------------------------------------- */
-
-static mc_status unsupported(const char *pattern, mc_error *error)
-{
-    return mc_fail(error, MC_UNSUPPORTED,
-                   "adapter_config.json: expected a pattern of modules that POSIX has too, found "
-                   "'%s'",
-                   pattern);
-}
-
-/* What Python's escape of a class means in brackets; NULL: no class. */
-static const char *class_of(char escaped)
-{
-    return escaped == 'd' ? "0-9" : escaped == 'w' ? "A-Za-z0-9_" : NULL;
-}
-
-/*
- * Appends the bracket expression at `c` and returns its last character; NULL: POSIX cannot express
- * it. A backslash stands for itself in POSIX brackets, so escapes are replaced.
- */
-static const char *add_brackets(const char *c, mc_text *out)
-{
-    mc_text_append(out, c, 1);
-    c += c[1] == '^';
-    if (*c == '^')
-        mc_text_append(out, c, 1);
-    const char *const first = c + 1;
-    for (c = first; *c && (*c != ']' || c == first); c++) {
-        const char *const class = c[0] == '\\' ? class_of(c[1]) : NULL;
-        const bool plain = c[0] == '\\' && (c[1] == '.' || c[1] == '_' || c[1] == '/');
-        if ((c[0] == '\\' && !class && !plain) || (c[0] == '[' && strchr(":.=", c[1])))
-            return NULL;
-        if (class)
-            mc_text_add(out, "%s", class);
-        else
-            mc_text_append(out, c + plain, 1);
-        c += class || plain;
-    }
-    if (*c == ']')
-        mc_text_append(out, c, 1);
-    return *c == ']' ? c : NULL;
-}
-
-/*
- * Appends the escape at `c` and returns its last character. Classes and word boundaries mean the
- * same in GNU's expressions, except for digits; other letters and digits do not.
- */
-static const char *add_escape(const char *c, mc_text *out)
-{
-    const bool letter = (c[1] >= 'a' && c[1] <= 'z') || (c[1] >= 'A' && c[1] <= 'Z') ||
-                        (c[1] >= '0' && c[1] <= '9');
-    if (c[1] == 'd' || c[1] == 'D')
-        mc_text_add(out, c[1] == 'd' ? "[0-9]" : "[^0-9]");
-    else if (c[1] && (!letter || strchr("wWsSbB", c[1])))
-        mc_text_append(out, c, 2);
-    else
-        return NULL;
-    return c + 1;
-}
-
-/*
- * Translates a Python pattern into a POSIX one: only whether there is a match counts, so lazy
- * repetition is greedy, and groups need no numbers. Returns whether that is possible.
- */
-static bool translate(const char *pattern, mc_text *out)
-{
-    for (const char *c = pattern; c && *c; c = c ? c + 1 : NULL) {
-        const bool lazy = c[0] == '?' && c > pattern && strchr("*+?}", c[-1]);
-        if (c[0] == '[')
-            c = add_brackets(c, out);
-        else if (c[0] == '\\')
-            c = add_escape(c, out);
-        else if (c[0] == '(' && c[1] == '?' && c[2] != ':')
-            return false;
-        else if (!lazy)
-            mc_text_append(out, c, 1);
-        if (!c)
-            return false;
-        if (c[0] == '(' && c[1] == '?')
-            c += 2;
-    }
-    return true;
-}
-
-/* Anchored as in PEFT: the pattern is the whole path, or its end after a dot. */
-static mc_status matches_pattern(const char *pattern, const char *path, bool *out, mc_error *error)
-{
-    regex_t regex;
-    mc_text text = {0};
-    mc_text_add(&text, "(^|\\.)(");
-    bool valid = translate(pattern, &text);
-    mc_text_add(&text, ")$");
-    if (text.failed) {
-        mc_text_free(&text);
-        return mc_fail_memory(error);
-    }
-    valid = valid && regcomp(&regex, text.data, REG_EXTENDED | REG_NOSUB) == 0;
-    mc_text_free(&text);
-    if (!valid)
-        return unsupported(pattern, error);
-    *out = regexec(&regex, path, 0, NULL, 0) == 0;
-    regfree(&regex);
-    return MC_OK;
-}
-
-/* ---- numbers --------------------------------------------------------------------------------- */
 
 /*
  * What patterns are matched with, in new memory: the path of the module, or of its parameter. NULL:
@@ -136,7 +28,7 @@ static mc_status first_match(const json_t *given, const char *patterns, const ch
     json_object_foreach((json_t *)(uintptr_t)given, pattern, value)
     {
         bool matches = false;
-        MC_TRY(matches_pattern(pattern, key, &matches, error));
+        MC_TRY(mc_pattern_matches(pattern, key, &matches, error));
         if (!matches)
             continue;
         if (!json_is_number(value))

@@ -292,6 +292,13 @@ static void broken_values(void **state)
         {"\"r\":2,\"lora_alpha\":1,\"alpha_pattern\":{\"(q)\\\\1\":1}", "pattern"},
         {"\"r\":2,\"lora_alpha\":1,\"alpha_pattern\":{\"[\\\\s]\":1}", "pattern"},
         {"\"r\":2,\"lora_alpha\":1,\"alpha_pattern\":{\"q\\\\\":1}", "pattern"},
+        {"\"r\":2,\"lora_alpha\":1,\"alpha_pattern\":{\"q++\":1}", "pattern"},
+        {"\"r\":2,\"lora_alpha\":1,\"alpha_pattern\":{\"*q\":1}", "pattern"},
+        {"\"r\":2,\"lora_alpha\":1,\"alpha_pattern\":{\"q{\":1}", "pattern"},
+        {"\"r\":2,\"lora_alpha\":1,\"alpha_pattern\":{\"[a\\\\-z]\":1}", "pattern"},
+        {"\"r\":2,\"lora_alpha\":1,\"alpha_pattern\":{\"q)\":1}", "pattern"},
+        {"\"r\":2,\"lora_alpha\":1,\"alpha_pattern\":{\"\u00e9?\":1}", "pattern"},
+        {"\"r\":2,\"lora_alpha\":1,\"alpha_pattern\":{\"((q{90}){90}){90}\":1}", "pattern"},
         {"\"r\":2,\"lora_alpha\":1,\"alpha_pattern\":{\"q_proj\":\"x\"}", "expected a number"},
         {"\"r\":2,\"lora_alpha\":1,\"target_parameters\":[\"q_proj.a\",\"q_proj.b\"]",
          "expected one parameter"},
@@ -368,6 +375,9 @@ static void patterns(void **state)
         {"layers.\\d{2}.self_attn.q_proj", true},
         {"k_proj|q_proj", true},
         {"[]q]_proj", true},
+        {"q\\+?_proj", true},
+        {"(?:q_?)+?proj", true},
+        {"q_{,2}proj", true},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if ((scale_of(rows[i].pattern, "model.layers.10.self_attn.q_proj") > 1) != rows[i].matches)

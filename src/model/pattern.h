@@ -1,0 +1,16 @@
+/* Patterns of module paths, as Python's re reads them. */
+#ifndef MC_MODEL_PATTERN_H
+#define MC_MODEL_PATTERN_H
+
+#include <mergecraft/error.h>
+
+#include <stdbool.h>
+
+/*
+ * Whether `pattern` is the whole of `path`, or its end after a dot, as PEFT matches it. Fails with
+ * MC_UNSUPPORTED if POSIX expressions cannot say what the pattern says in Python, or if it is so
+ * large that they take much memory. Thread-safe.
+ */
+mc_status mc_pattern_matches(const char *pattern, const char *path, bool *out, mc_error *error);
+
+#endif
