@@ -174,6 +174,10 @@ build-fuzz: ## build the fuzz targets; needs clang
 fuzz: build-fuzz ## fuzz every parser for FUZZ_SECONDS (20) each
 	@tools/fuzz.sh build/fuzz/fuzz $(FUZZ_SECONDS)s
 
+.PHONY: fuzz-repeatable
+fuzz-repeatable: build-fuzz ## fuzz every parser with the same 50,000 inputs each time
+	@FUZZ_SEED=1 tools/fuzz.sh build/fuzz/fuzz 50000
+
 .PHONY: fuzz-long
 fuzz-long: build-fuzz ## fuzz every parser with FUZZ_EXECUTIONS (20 million) inputs each
 	@tools/fuzz.sh build/fuzz/fuzz $(FUZZ_EXECUTIONS)

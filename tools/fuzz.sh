@@ -1,7 +1,8 @@
 #!/bin/sh
 # Fuzzes every target of fuzz/targets.list, or those that are named. New inputs are not kept.
 #   tools/fuzz.sh FOLDER LIMIT [TARGET...]
-# FOLDER has the fuzz_* programs; LIMIT per target is 20s (seconds) or 1000000 (executions).
+# FOLDER has the fuzz_* programs; LIMIT per target is 20s (seconds) or 1000000 (executions). Seed 0
+# in FUZZ_SEED is chance; another with a number of executions repeats the same inputs.
 set -eu
 folder=$1
 limit=$2
@@ -20,7 +21,7 @@ run_target()
     dictionary=fuzz/$1.dict
     [ -f "$dictionary" ] || dictionary=
     # A long -timeout: its clock also runs while a program is stopped.
-    "$folder/fuzz_$1" "$limit" -max_len="$2" ${dictionary:+-dict="$dictionary"} \
+    "$folder/fuzz_$1" "$limit" -seed="${FUZZ_SEED:-0}" -max_len="$2" ${dictionary:+-dict="$dictionary"} \
         -rss_limit_mb=2048 -timeout=600 -artifact_prefix="$work/$1/" "$work/$1/new" \
         "fuzz/corpus/$1" > "$work/$1.log" 2>&1 ||
         : > "$work/$1.failed"
