@@ -22,8 +22,8 @@ run_target()
     [ -f "$dictionary" ] || dictionary=
     # A long -timeout: its clock also runs while a program is stopped.
     "$folder/fuzz_$1" "$limit" -seed="${FUZZ_SEED:-0}" -max_len="$2" \
-        ${dictionary:+-dict="$dictionary"} -rss_limit_mb=2048 -timeout=600 -artifact_prefix="$work/$1/" "$work/$1/new" \
-        "fuzz/corpus/$1" > "$work/$1.log" 2>&1 ||
+        ${dictionary:+-dict="$dictionary"} -rss_limit_mb=2048 -timeout=600 \
+        -artifact_prefix="$work/$1/" "$work/$1/new" "fuzz/corpus/$1" > "$work/$1.log" 2>&1 ||
         : > "$work/$1.failed"
 )
 
