@@ -15,7 +15,8 @@ enum { KEPT_BYTES = 64 << 20 };
 
 /*
  * Factors in the order in which they are used: of each expert, left [rows, rank] and right
- * [rank, columns], so that update[i, j] = Σ_k left[i, k] · right[k, j] whichever way W lies.
+ * [rank, columns], so that update[i, j] = Σ_k left[i, k] · right[k, j] whichever way W lies. Right
+ * is in strips (low_rank_table.h).
  */
 typedef struct factors {
     void *left, *right;
@@ -32,6 +33,8 @@ typedef struct low_rank_source {
     bool loaded;
     struct low_rank_source *older, *newer; /* among those that are loaded */
 } low_rank_source;
+
+static const mc_source_class low_rank_class;
 
 static const mc_low_rank_table *table(void)
 {
@@ -142,6 +145,37 @@ static void gather(mc_dtype real, void *to, const void *from, int64_t rows, int6
         }
 }
 
+static int64_t strip_length(mc_dtype real)
+{
+    return MC_LOW_RANK_STRIP_BYTES / (int64_t)real_bytes(real);
+}
+
+/* Columns of the right factor, with those that fill the last strip. */
+static int64_t padded_columns(const low_rank_source *low, mc_dtype real)
+{
+    const int64_t strip = strip_length(real);
+    return (low->columns + strip - 1) / strip * strip;
+}
+
+/* Bytes of both factors in memory. */
+static size_t factor_bytes(const low_rank_source *low, mc_dtype real)
+{
+    return (size_t)(low->rows + padded_columns(low, real)) *
+           (size_t)(low->parts.experts * low->rank) * real_bytes(real);
+}
+
+/* The same as gather, into strips; the array is zero. */
+static void gather_strips(mc_dtype real, void *to, const void *from, int64_t rows, int64_t columns,
+                          int64_t first, int64_t row_step, int64_t column_step)
+{
+    const int64_t strip = strip_length(real);
+    for (int64_t column = 0; column < columns; column += strip)
+        for (int64_t i = 0; i < rows; i++)
+            gather(real, at(to, real, column * rows + i * strip), from, 1,
+                   least(strip, columns - column), first + i * row_step + column * column_step, 0,
+                   column_step);
+}
+
 /* `a` and `b` as they are stored become left and right of every expert. */
 static void arrange(const low_rank_source *low, mc_dtype real, void *a, void *b)
 {
@@ -151,13 +185,13 @@ static void arrange(const low_rank_source *low, mc_dtype real, void *a, void *b)
     const int64_t in = transposed ? rows : columns;
     for (int64_t e = 0; e < experts; e++) {
         void *const left = at(low->factors.left, real, e * rows * rank);
-        void *const right = at(low->factors.right, real, e * rank * columns);
+        void *const right = at(low->factors.right, real, e * rank * padded_columns(low, real));
         if (transposed) { /* left = Aᵀ, right = Bᵀ */
             gather(real, left, a, rows, rank, e * rank * in, 1, in);
-            gather(real, right, b, rank, columns, e, experts, rank * experts);
+            gather_strips(real, right, b, rank, columns, e, experts, rank * experts);
         } else {
             gather(real, left, b, rows, rank, e, rank * experts, experts);
-            gather(real, right, a, rank, columns, e * rank * in, in, 1);
+            gather_strips(real, right, a, rank, columns, e * rank * in, in, 1);
         }
     }
 }
@@ -169,8 +203,9 @@ static void add_rows(const low_rank_source *low, mc_dtype real, int64_t row, int
     const int64_t expert = row / low->rows;
     const void *const left = at(low->factors.left, real, row * low->rank);
     const void *const right = at(low->factors.right, real,
-                                 expert * low->rank * low->columns + first);
+                                 expert * low->rank * padded_columns(low, real));
     const mc_low_rank_block block = {.rows = (size_t)rows,
+                                     .first = (size_t)first,
                                      .count = (size_t)count,
                                      .stride = (size_t)low->columns,
                                      .rank = (size_t)low->rank};
@@ -222,13 +257,9 @@ static mc_status read_factors(low_rank_source *low, mc_dtype real, mc_error *err
     mc_status status = read_all(low->parts.a, real, &a, error);
     if (status == MC_OK)
         status = read_all(low->parts.b, real, &b, error);
-    low->factors.left = mc_alloc((size_t)low->parts.b->count * real_bytes(real));
-    low->factors.right = mc_alloc((size_t)low->parts.a->count * real_bytes(real));
-    if (low->parts.transposed) { /* left holds A, right holds B: exchange */
-        void *const other = low->factors.left;
-        low->factors.left = low->factors.right;
-        low->factors.right = other;
-    }
+    const size_t ranks = (size_t)(low->parts.experts * low->rank), size = real_bytes(real);
+    low->factors.left = mc_alloc((size_t)low->rows * ranks * size);
+    low->factors.right = mc_alloc_zero((size_t)padded_columns(low, real) * ranks, size);
     if (status == MC_OK && (!low->factors.left || !low->factors.right))
         status = mc_fail_memory(error);
     if (status == MC_OK)
@@ -298,15 +329,76 @@ static void scale_row(const low_rank_source *low, mc_dtype real, int64_t row, in
         scale_f32(x, by_column, by_row, count);
 }
 
+/*
+ * The low-rank source that this one updates, if both can be added to a tile in one go. One with
+ * DoRA's scales has to be complete first, and one of another layout has other rows.
+ */
+static low_rank_source *below(const low_rank_source *low)
+{
+    if (low->parts.weight->class != &low_rank_class)
+        return NULL;
+    low_rank_source *const inner = (low_rank_source *)low->parts.weight;
+    const bool same = inner->rows == low->rows && inner->columns == low->columns;
+    return same && !inner->parts.magnitude ? inner : NULL;
+}
+
+/* The factors of a source and of those below it stay in memory until they are released. */
+static void release_all(low_rank_source *low)
+{
+    for (; low; low = below(low))
+        release(low);
+}
+
+static mc_status acquire_all(low_rank_source *low, mc_dtype real, mc_error *error)
+{
+    low_rank_source *const inner = below(low);
+    if (inner)
+        MC_TRY(acquire_all(inner, real, error));
+    const mc_status status = acquire(low, real, error);
+    if (status != MC_OK)
+        release_all(inner);
+    return status;
+}
+
+/* Innermost first, as if each had been read by itself. */
+static void add_all(const low_rank_source *low, mc_dtype real, int64_t row, int64_t rows,
+                    int64_t first, int64_t count, void *x)
+{
+    const low_rank_source *const inner = below(low);
+    if (inner)
+        add_all(inner, real, row, rows, first, count, x);
+    add_rows(low, real, row, rows, first, count, x);
+}
+
+/*
+ * Updates columns first … first + count − 1 of rows of one expert. One strip of columns after the
+ * other gets all updates, since it stays in the nearest cache meanwhile.
+ */
+static void update(const low_rank_source *low, mc_dtype real, int64_t row, int64_t rows,
+                   int64_t first, int64_t count, void *x)
+{
+    for (int64_t done = 0; done < count;) {
+        const int64_t strip = strip_length(real);
+        const int64_t length = least(strip - (first + done) % strip, count - done);
+        add_all(low, real, row, rows, first + done, length, at(x, real, done));
+        done += length;
+    }
+    for (int64_t i = 0; i < rows; i++)
+        scale_row(low, real, row + i, first, count, at(x, real, i * low->columns));
+}
+
 static mc_status low_rank_read(const mc_source *self, int64_t first, int64_t count, mc_dtype as,
                                void *out, mc_error *error)
 {
     low_rank_source *const low = (low_rank_source *)(uintptr_t)self;
-    MC_TRY(mc_source_read_as(low->parts.weight, first, count, as, out, error));
+    const low_rank_source *innermost = low;
+    while (below(innermost))
+        innermost = below(innermost);
+    MC_TRY(mc_source_read_as(innermost->parts.weight, first, count, as, out, error));
     if (count == 0)
         return MC_OK;
-    /* The factors stay in memory until release. The weight was read before, outside the lock. */
-    MC_TRY(acquire(low, as, error));
+    /* The weight was read before, outside the lock. */
+    MC_TRY(acquire_all(low, as, error));
     for (int64_t done = 0; done < count;) {
         const int64_t row = (first + done) / low->columns, column = (first + done) % low->columns;
         const int64_t length = least(low->columns - column, count - done);
@@ -314,12 +406,10 @@ static mc_status low_rank_read(const mc_source *self, int64_t first, int64_t cou
         const int64_t rows = length < low->columns ? 1
                                                    : least((count - done) / low->columns,
                                                            low->rows - row % low->rows);
-        add_rows(low, as, row, rows, column, length, at(out, as, done));
-        for (int64_t i = 0; i < rows; i++)
-            scale_row(low, as, row + i, column, length, at(out, as, done + i * low->columns));
+        update(low, as, row, rows, column, length, at(out, as, done));
         done += rows > 1 ? rows * low->columns : length;
     }
-    release(low);
+    release_all(low);
     /* Which NaN a sum keeps depends on the compiler: all become the same. */
     mc_unify_nan(as, out, (size_t)count);
     return MC_OK;
@@ -442,8 +532,7 @@ mc_status mc_source_low_rank(const mc_low_rank *parts, mc_source **out, mc_error
     low->rows = measured.rows;
     low->columns = measured.columns;
     low->rank = measured.rank;
-    low->bytes = (size_t)(parts->a->count + parts->b->count) *
-                 real_bytes(low->source.wide ? MC_F64 : MC_F32);
+    low->bytes = factor_bytes(low, mc_source_real(*out));
     mc_source_ref(parts->weight);
     mc_source_ref(parts->a);
     mc_source_ref(parts->b);

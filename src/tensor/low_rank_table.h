@@ -4,15 +4,25 @@
 
 #include <stddef.h>
 
-/* The extent of a block [rows, count]; rows of x and of right are `stride` elements apart. */
+/*
+ * The right factor lies in strips of columns, so that what one step of the loops needs is together
+ * in the nearest cache: [strips, rank, strip]. A strip has this many bytes; the last one is filled
+ * with zeros.
+ */
+enum { MC_LOW_RANK_STRIP_BYTES = 256 };
+
+/*
+ * The extent of a block [rows, count]: columns first … first + count − 1 of a matrix. Its rows are
+ * `stride` elements apart.
+ */
 typedef struct mc_low_rank_block {
-    size_t rows, count, stride, rank;
+    size_t rows, first, count, stride, rank;
 } mc_low_rank_block;
 
 /*
- * x[i, j] += scale · Σ_k left[i, k] · right[k, j] with left [rows, rank] and right [rank, count].
- * The sum runs over k in order, from zero, without fused operations, so every level gives the same
- * bits.
+ * x[i, j] += scale · Σ_k left[i, k] · right[k, j] with left [rows, rank] and right [rank, columns]
+ * in strips. `right` is the whole factor, x begins at the block. The sum runs over k in order, from
+ * zero, without fused operations, so every level gives the same bits.
  */
 typedef struct mc_low_rank_table {
     void (*add_f32)(const mc_low_rank_block *block, const float *left, const float *right,

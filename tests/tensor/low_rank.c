@@ -200,10 +200,58 @@ static void on_top_of_each_other(void **state)
     unref_parts(&outer);
 }
 
+/* The values of a source, in memory. */
+static mc_source *stored(mc_source *low)
+{
+    float *const values = malloc((size_t)low->count * sizeof *values);
+    assert_int_equal(mc_source_read_f32(low, 0, low->count, values, &error), MC_OK);
+    return source_of(MC_F32, low->rank, low->shape, values);
+}
+
+/*
+ * Updates that are added together give the bits of one after the other: plain ones, DoRA, plain
+ * ones.
+ */
+static void several(void **state)
+{
+    (void)state;
+    enum { ROWS = 21, COLUMNS = 200, UPDATES = 5, SCALED = 2 };
+    mc_source *lazy = random_source(2, (int64_t[]){ROWS, COLUMNS}, 1), *step = mc_source_ref(lazy);
+    for (int i = 0; i < UPDATES; i++) {
+        mc_source *next = NULL;
+        mc_low_rank parts = {
+            .weight = lazy,
+            .a = random_source(2, (int64_t[]){3 + i, COLUMNS}, (uint64_t)(10 + i)),
+            .b = random_source(2, (int64_t[]){ROWS, 3 + i}, (uint64_t)(20 + i)),
+            .magnitude = i == SCALED ? random_source(1, (int64_t[]){ROWS}, 4) : NULL,
+            .scale = .75,
+            .experts = 1,
+        };
+        assert_int_equal(mc_source_low_rank(&parts, &next, &error), MC_OK);
+        mc_source_unref(lazy);
+        lazy = next;
+        parts.weight = step;
+        assert_int_equal(mc_source_low_rank(&parts, &next, &error), MC_OK);
+        mc_source_unref(step);
+        step = stored(next);
+        mc_source_unref(next);
+        parts.weight = NULL;
+        unref_parts(&parts);
+    }
+    float found[ROWS * COLUMNS];
+    for (int64_t first = 0, n = 1; first < lazy->count; first += n, n = n * 2 + 1) {
+        n = n < lazy->count - first ? n : lazy->count - first;
+        assert_int_equal(mc_source_read_f32(lazy, first, n, found + first, &error), MC_OK);
+    }
+    assert_memory_equal(found, values_of(step), sizeof found);
+    mc_source_unref(lazy);
+    mc_source_unref(step);
+}
+
 static void every_level(void **state)
 {
     (void)state;
-    const mc_low_rank parts = matrix_parts(17, 300, 9, false);
+    const mc_low_rank parts = matrix_parts(17, 300, 9, false); /* no multiples of a register */
     float plain[17 * 300], other[17 * 300];
     mc_source *low = NULL;
     assert_int_equal(mc_source_low_rank(&parts, &low, &error), MC_OK);
@@ -318,8 +366,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(matrices),     cmocka_unit_test(convolution),
         cmocka_unit_test(experts),      cmocka_unit_test(on_top_of_each_other),
-        cmocka_unit_test(every_level),  cmocka_unit_test(many_threads),
-        cmocka_unit_test(wrong_shapes), cmocka_unit_test(memory),
+        cmocka_unit_test(several),      cmocka_unit_test(every_level),
+        cmocka_unit_test(many_threads), cmocka_unit_test(wrong_shapes),
+        cmocka_unit_test(memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
