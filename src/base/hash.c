@@ -54,16 +54,27 @@ static uint64_t secret(void)
 }
 
 /*
+ * A slot is free if its name is NULL. The hash decides most comparisons: names lie elsewhere in
+ * memory, and reading them would be most of the cost of a large index.
+ */
+struct mc_index_slot {
+    const char *name;
+    size_t value;
+    uint64_t hash;
+};
+
+/*
  * The slot of a name, or the free slot where it would be inserted. Open addressing with linear
  * probing. The capacity is a power of two. At most half of the slots are used, so a free one
  * exists.
  */
-static size_t slot_of(const mc_index *index, const char *name)
+static struct mc_index_slot *slot_of(const mc_index *index, const char *name, uint64_t hash)
 {
-    size_t slot = mc_hash_text(secret(), name) & (index->capacity - 1);
-    while (index->names[slot] && strcmp(index->names[slot], name) != 0)
-        slot = (slot + 1) & (index->capacity - 1);
-    return slot;
+    size_t at = hash & (index->capacity - 1);
+    while (index->slots[at].name &&
+           (index->slots[at].hash != hash || strcmp(index->slots[at].name, name) != 0))
+        at = (at + 1) & (index->capacity - 1);
+    return &index->slots[at];
 }
 
 static bool grow(mc_index *index)
@@ -71,19 +82,12 @@ static bool grow(mc_index *index)
     /* Twice the slots: all insertions together cost O(n). */
     mc_index larger = {.count = index->count,
                        .capacity = index->capacity ? index->capacity * 2 : 16};
-    larger.names = mc_alloc_zero(larger.capacity, sizeof *larger.names);
-    larger.values = mc_alloc_zero(larger.capacity, sizeof *larger.values);
-    if (!larger.names || !larger.values) {
-        mc_index_free(&larger);
+    larger.slots = mc_alloc_zero(larger.capacity, sizeof *larger.slots);
+    if (!larger.slots)
         return false;
-    }
-    for (size_t i = 0; i < index->capacity; i++) {
-        if (!index->names[i])
-            continue;
-        const size_t slot = slot_of(&larger, index->names[i]);
-        larger.names[slot] = index->names[i];
-        larger.values[slot] = index->values[i];
-    }
+    for (size_t i = 0; i < index->capacity; i++)
+        if (index->slots[i].name)
+            *slot_of(&larger, index->slots[i].name, index->slots[i].hash) = index->slots[i];
     mc_index_free(index);
     *index = larger;
     return true;
@@ -91,14 +95,13 @@ static bool grow(mc_index *index)
 
 bool mc_index_set(mc_index *index, const char *name, size_t value)
 {
+    const uint64_t hash = mc_hash_text(secret(), name);
     /* Half full at most: longer runs of used slots would make the search slow. */
     if (index->count * 2 >= index->capacity && !grow(index))
         return false;
-    const size_t slot = slot_of(index, name);
-    if (!index->names[slot])
-        index->count++;
-    index->names[slot] = name;
-    index->values[slot] = value;
+    struct mc_index_slot *const slot = slot_of(index, name, hash);
+    index->count += !slot->name;
+    *slot = (struct mc_index_slot){name, value, hash};
     return true;
 }
 
@@ -106,13 +109,12 @@ size_t mc_index_find(const mc_index *index, const char *name)
 {
     if (index->count == 0)
         return MC_INDEX_NONE;
-    const size_t slot = slot_of(index, name);
-    return index->names[slot] ? index->values[slot] : MC_INDEX_NONE;
+    const struct mc_index_slot *const slot = slot_of(index, name, mc_hash_text(secret(), name));
+    return slot->name ? slot->value : MC_INDEX_NONE;
 }
 
 void mc_index_free(mc_index *index)
 {
-    mc_free(index->names);
-    mc_free(index->values);
+    mc_free(index->slots);
     *index = (mc_index){0};
 }

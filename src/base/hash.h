@@ -21,8 +21,7 @@ uint64_t mc_hash_mix(uint64_t value);                   /* splitmix64's finalise
  * from untrusted files: no choice of them makes it slow.
  */
 typedef struct mc_index {
-    const char **names;
-    size_t *values;
+    struct mc_index_slot *slots;
     size_t count, capacity;
 } mc_index;
 
