@@ -1,20 +1,25 @@
-"""Speed of the methods that decompose matrices, beside the same in torch: decompose.py MERGECRAFT
+"""Speed of methods that decompose matrices, beside the same in torch: decompose.py COMMAND [METHOD…]
 
-Five models of BERT-base's shapes, of which BLOCKS blocks (default 1) are merged: all blocks have
-the same shapes, so ratios do not depend on their number. torch.linalg.svd in float32 is what the
-authors' code calls. Both use all CPUs.
+MODELS (5) models of BERT-base's shapes, of which BLOCKS (1) blocks are merged: all blocks have the
+same shapes, so ratios do not depend on their number. torch.linalg.svd in float32 is what the
+authors' code calls. Each side is a process of its own. Prints CPU seconds on one thread, which
+other processes disturb little, seconds on all CPUs, and peak memory. In torch, only the methods
+are measured; the command also starts, reads and writes.
 """
+import json
 import os
 import pathlib
+import resource
 import subprocess
 import sys
 import tempfile
 import time
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
-MODELS, BLOCKS = 5, int(os.environ.get("BLOCKS", "1"))
+MODELS, BLOCKS = int(os.environ.get("MODELS", "5")), int(os.environ.get("BLOCKS", "1"))
+ITERATIONS = int(os.environ.get("ITERATIONS", "30"))  # of WUDI's 300: time is proportional
 SHAPES = {"attention.query": (768, 768), "attention.key": (768, 768),
           "attention.value": (768, 768), "attention.output": (768, 768),
           "intermediate": (3072, 768), "output": (768, 3072)}
@@ -44,11 +49,20 @@ def tsvm(tasks):
     return polar(u) @ torch.diag(s) @ polar(v)
 
 
-def wudi(tasks, iterations=300, lr=1e-5):
+def cart(tasks, share=.04, scale=1.6):
+    mean, rank = sum(tasks) / len(tasks), int(share * min(tasks[0].shape))
+    total = torch.zeros_like(mean)
+    for task in tasks:
+        u, s, v = torch.linalg.svd(task - mean, full_matrices=False)
+        total += u[:, :rank] @ torch.diag(s[:rank]) @ v[:rank]
+    return mean + scale * total
+
+
+def wudi(tasks, lr=1e-5):
     """As the authors' code: autograd and Adam on the sum."""
     x = torch.nn.Parameter(sum(tasks))
     adam = torch.optim.Adam([x], lr=lr)
-    for _ in range(iterations):
+    for _ in range(ITERATIONS):
         loss = sum(((x - t) @ t.T).square().sum() / t.square().sum() for t in tasks)
         adam.zero_grad()
         loss.backward()
@@ -56,32 +70,70 @@ def wudi(tasks, iterations=300, lr=1e-5):
     return x.detach()
 
 
+METHODS = {method.__name__: method for method in (iso_c, tsvm, cart, wudi)}
+
+
+def merge_in_torch(name, threads, folder):
+    """In a process of its own: prints [CPU seconds, seconds, peak MB]."""
+    torch.set_num_threads(threads)
+    base, *models = (load_file(f"{folder}/{i}.safetensors") for i in range(MODELS + 1))
+    METHODS[name]([torch.randn(64, 32) for _ in models])  # warms up
+    cpu, start = time.process_time(), time.perf_counter()
+    merged = {n: base[n] + METHODS[name]([m[n] - base[n] for m in models]) for n in base}
+    seconds = time.process_time() - cpu, time.perf_counter() - start
+    save_file(merged, f"{folder}/{name}.torch.safetensors")
+    print(json.dumps([*seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
+
+
+def run_torch(name, threads, folder):
+    done = subprocess.run([sys.executable, __file__, "--torch", name, str(threads), folder],
+                          check=True, capture_output=True, text=True)
+    return json.loads(done.stdout)
+
+
+def run_command(command, name, threads, folder):
+    paths = [f"{folder}/{i}.safetensors" for i in range(MODELS + 1)]
+    start = time.perf_counter()
+    process = subprocess.Popen(
+        [command, "merge", name, *paths[1:], "--base", paths[0], "-o", f"{folder}/{name}", "-q",
+         "--no-sync", "--overwrite", "--threads", str(threads),
+         *(["-p", f"iterations={ITERATIONS}"] if name == "wudi" else [])])
+    _, status, used = os.wait4(process.pid, 0)
+    if status:
+        sys.exit(f"{name}: the merge failed")
+    seconds = time.perf_counter() - start
+    return used.ru_utime + used.ru_stime, seconds, used.ru_maxrss / 1024
+
+
+def difference(name, folder):
+    """Largest relative difference of an update, in the norm of a tensor."""
+    base, other = load_file(f"{folder}/0.safetensors"), load_file(f"{folder}/{name}.torch.safetensors")
+    own = load_file(pathlib.Path(folder, name) / "model.safetensors")
+    return max(float((own[n] - other[n]).norm() / (other[n] - base[n]).norm()) for n in base)
+
+
 def main(command, wanted):
     generator = torch.Generator().manual_seed(1)
     base = draw(generator, .04)
-    models = [{n: t + d for (n, t), d in zip(base.items(), draw(generator, .001).values())}
-              for _ in range(MODELS)]
     with tempfile.TemporaryDirectory() as folder:
-        paths = []
-        for index, tensors in enumerate([base, *models]):
-            paths.append(f"{folder}/{index}.safetensors")
-            save_file(tensors, paths[-1])
-        for method in (iso_c, tsvm, wudi):
-            name = method.__name__
-            if wanted and name not in wanted:
-                continue
-            out = pathlib.Path(folder) / name
-            start = time.perf_counter()
-            subprocess.run([command, "merge", name, *paths[1:], "--base", paths[0], "-o", out, "-q",
-                            "--no-sync"], check=True)
-            ours = time.perf_counter() - start
-            start = time.perf_counter()
-            for tensor in base:
-                base[tensor] + method([m[tensor] - base[tensor] for m in models])
-            theirs = time.perf_counter() - start
-            print(f"{name}: mergecraft {ours:.2f} s, torch {theirs:.2f} s, "
-                  f"{theirs / ours:.1f}x faster", flush=True)
+        save_file(base, f"{folder}/0.safetensors")
+        for i in range(MODELS):
+            save_file({n: base[n] + d for n, d in draw(generator, .001).items()},
+                      f"{folder}/{i + 1}.safetensors")
+        print("method: CPU s on one thread, s on all CPUs, peak MB; torch; torch / mergecraft")
+        for name in wanted or METHODS:
+            own, other = zip(*[(run_command(command, name, threads, folder),
+                                run_torch(name, threads, folder)) for threads in (1, CPUS)])
+            ours, theirs = (own[0][0], own[1][1], own[1][2]), (other[0][0], other[1][1], other[1][2])
+            print(f"{name}: {ours[0]:.2f} {ours[1]:.2f} {ours[2]:.0f}; "
+                  f"{theirs[0]:.2f} {theirs[1]:.2f} {theirs[2]:.0f}; "
+                  f"{theirs[0] / ours[0]:.1f} {theirs[1] / ours[1]:.1f}; "
+                  f"updates differ by {difference(name, folder):.1e}", flush=True)
 
 
+CPUS = os.cpu_count()
 if __name__ == "__main__":
-    main(sys.argv[1], set(sys.argv[2:]))
+    if sys.argv[1] == "--torch":
+        merge_in_torch(sys.argv[2], int(sys.argv[3]), sys.argv[4])
+    else:
+        main(sys.argv[1], sys.argv[2:])

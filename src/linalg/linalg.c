@@ -105,19 +105,41 @@ mc_status mc_product(mc_transpose ta, mc_transpose tb, size_t m, size_t n, size_
     return MC_OK;
 }
 
+/* Copies the upper triangle of rows to the lower one, in squares that fit the first cache. */
+static void mirror(double *g, size_t k)
+{
+    enum { SIDE = 32 };
+    for (size_t row = 0; row < k; row += SIDE)
+        for (size_t column = row; column < k; column += SIDE)
+            for (size_t i = row; i < least(k, row + SIDE); i++)
+                for (size_t j = most(i + 1, column); j < least(k, column + SIDE); j++)
+                    g[j * k + i] = g[i * k + j];
+}
+
 /*
- * The smaller Gram matrix: G [k, k] = AᵀA (m ≥ n) or AAᵀ, k = min(m, n). syrk computes one
- * triangle, at half the cost; the other is copied.
+ * G [n, n] = AᵀA, or [m, m] = AAᵀ. syrk computes one triangle, at half the cost; the other is
+ * copied. The lower triangle by columns is the upper one by rows.
  */
+static void gram_of_columns(const mc_lapack *lapack, size_t m, size_t n, const double *a, double *g)
+{
+    const int in = (int)n, sum = (int)m;
+    const double one = 1, zero = 0;
+    lapack->syrk("L", "N", &in, &sum, &one, a, &in, &zero, g, &in, 1, 1);
+    mirror(g, n);
+}
+
+static void gram_of_rows(const mc_lapack *lapack, size_t m, size_t n, const double *a, double *g)
+{
+    const int im = (int)m, sum = (int)n;
+    const double one = 1, zero = 0;
+    lapack->syrk("L", "T", &im, &sum, &one, a, &sum, &zero, g, &im, 1, 1);
+    mirror(g, m);
+}
+
+/* The smaller of the two. */
 static void gram(const mc_lapack *lapack, size_t m, size_t n, const double *a, double *g)
 {
-    const size_t k = least(m, n);
-    const int ik = (int)k, sum = (int)most(m, n), lda = (int)n;
-    const double one = 1, zero = 0;
-    lapack->syrk("L", m >= n ? "N" : "T", &ik, &sum, &one, a, &lda, &zero, g, &ik, 1, 1);
-    for (size_t i = 0; i < k; i++) /* lower by columns is upper by rows */
-        for (size_t j = i + 1; j < k; j++)
-            g[j * k + i] = g[i * k + j];
+    (m >= n ? gram_of_columns : gram_of_rows)(lapack, m, n, a, g);
 }
 
 /* ---- eigenvalues ----------------------------------------------------------------------------- */
@@ -183,18 +205,13 @@ static size_t gesdd_work(size_t m, size_t n)
     return 4 * k * k + 7 * k + BLOCK * (m + n);
 }
 
-static size_t gram_work(size_t m, size_t n)
+static size_t exact_work(size_t m, size_t n)
 {
-    const size_t k = least(m, n);
-    return k * k + k + mc_eigen_work(k);
+    return least(m, n) * (m + n) + gesdd_work(m, n) + ints(8 * least(m, n));
 }
 
-size_t mc_svd_work(size_t m, size_t n, mc_svd_kind kind)
-{
-    return kind == MC_SVD_EXACT ? gesdd_work(m, n) + ints(8 * least(m, n)) : gram_work(m, n);
-}
-
-static mc_status svd_exact(const mc_lapack *lapack, size_t m, size_t n, double *a, double *u,
+/* All of the decomposition: u [m, k], s [k], vt [k, n]. */
+static mc_status decompose(const mc_lapack *lapack, size_t m, size_t n, double *a, double *u,
                            double *s, double *vt, double *work, mc_error *error)
 {
     const size_t k = least(m, n);
@@ -208,31 +225,89 @@ static mc_status svd_exact(const mc_lapack *lapack, size_t m, size_t n, double *
     return check_info(info, "singular value decomposition", error);
 }
 
-/*
- * Finds the eigenvectors of the smaller Gram matrix, descending, as rows of g [k, k]; s becomes the
- * singular values. LAPACK returns them ascending. Vectors of values below rounding are set to zero:
- * nothing is known about them.
- */
-static mc_status gram_vectors(const mc_lapack *lapack, size_t m, size_t n, const double *a,
-                              double *g, double *s, double *work, mc_error *error)
+static mc_status svd_exact(const mc_lapack *lapack, size_t m, size_t n, size_t count, double *a,
+                           double *u, double *s, double *vt, double *work, mc_error *error)
 {
     const size_t k = least(m, n);
-    gram(lapack, m, n, a, g);
-    MC_TRY(mc_eigen(k, g, s, work, error));
-    for (size_t i = 0; i < k / 2; i++) {
-        const double other = s[i];
-        s[i] = s[k - 1 - i];
-        s[k - 1 - i] = other;
-        for (size_t j = 0; j < k; j++) {
-            const double x = g[i * k + j];
-            g[i * k + j] = g[(k - 1 - i) * k + j];
-            g[(k - 1 - i) * k + j] = x;
-        }
+    double *const all_u = work, *const all_vt = all_u + m * k;
+    MC_TRY(decompose(lapack, m, n, a, all_u, s, all_vt, all_vt + k * n, error));
+    for (size_t i = 0; i < m; i++)
+        memcpy(u + i * count, all_u + i * k, count * sizeof *u);
+    memcpy(vt, all_vt, count * n * sizeof *vt);
+    return MC_OK;
+}
+
+/* From the documentation of dstedc for job "I"; that of dormtr is smaller. */
+static size_t stedc_work(size_t n)
+{
+    return 1 + 4 * n + n * n + BLOCK * n;
+}
+
+static size_t leading_work(size_t n)
+{
+    return n * n + 2 * n + stedc_work(n) + ints(3 + 5 * n);
+}
+
+/*
+ * All eigenvalues of a symmetric A [n, n], descending, and the eigenvectors of the `count` largest
+ * as rows of `vectors` [count, n], which may be `a`. The reduction to tridiagonal form and its
+ * eigenvectors cost the same for any count; turning these back costs in proportion to it.
+ */
+static mc_status leading(const mc_lapack *lapack, size_t n, size_t count, double *a, double *w,
+                         double *vectors, double *work, mc_error *error)
+{
+    if (stedc_work(n) > INT_MAX)
+        return mc_fail(error, MC_UNSUPPORTED,
+                       "expected a matrix of at most 46,000 rows to decompose, found %zu", n);
+    const int in = (int)n, some = (int)count, lwork = (int)stedc_work(n), liwork = 3 + 5 * in;
+    double *const z = work, *const off = z + n * n, *const tau = off + n, *const rest = tau + n;
+    double *const last = z + (n - count) * n;
+    int info;
+    lapack->sytrd("L", &in, a, &in, w, off, tau, rest, &lwork, &info, 1);
+    assert(info == 0);
+    lapack->stedc("I", &in, w, off, z, &in, rest, &lwork, (int *)(void *)(rest + lwork), &liwork,
+                  &info, 1);
+    MC_TRY(check_info(info, "eigenvalue decomposition", error));
+    lapack->ormtr("L", "L", "N", &in, &some, a, &in, tau, last, &in, rest, &lwork, &info, 1, 1, 1);
+    assert(info == 0);
+    for (size_t i = 0; i < count; i++)
+        memcpy(vectors + i * n, z + (n - 1 - i) * n, n * sizeof *z);
+    for (size_t i = 0; i < n / 2; i++) {
+        const double other = w[i];
+        w[i] = w[n - 1 - i];
+        w[n - 1 - i] = other;
     }
+    return MC_OK;
+}
+
+static size_t gram_work(size_t m, size_t n)
+{
+    const size_t k = least(m, n);
+    return k * k + leading_work(k);
+}
+
+size_t mc_svd_work(size_t m, size_t n, mc_svd_kind kind)
+{
+    return kind == MC_SVD_EXACT ? exact_work(m, n) : gram_work(m, n);
+}
+
+/*
+ * The eigenvectors of the smaller Gram matrix as rows of `vectors` [count, k]; s [k] becomes the
+ * singular values. Vectors of values below rounding are set to zero: nothing is known about them.
+ */
+static mc_status gram_vectors(const mc_lapack *lapack, size_t m, size_t n, size_t count,
+                              const double *a, double *s, double *vectors, double *work,
+                              mc_error *error)
+{
+    const size_t k = least(m, n);
+    double *const g = work;
+    gram(lapack, m, n, a, g);
+    MC_TRY(check_finite(g, k * k, error)); /* squares overflow where A does not */
+    MC_TRY(leading(lapack, k, count, g, s, vectors, g + k * k, error));
     for (size_t i = 0; i < k; i++) {
         s[i] = s[i] > 0 && s[i] > DBL_EPSILON * (double)k * s[0] ? s[i] : 0;
-        if (s[i] == 0)
-            memset(g + i * k, 0, k * sizeof *g);
+        if (s[i] == 0 && i < count)
+            memset(vectors + i * k, 0, k * sizeof *vectors);
         s[i] = sqrt(s[i]);
     }
     return MC_OK;
@@ -253,52 +328,52 @@ static void divide_columns(double *a, const double *s, size_t rows, size_t colum
             a[i * columns + j] = s[j] > 0 ? a[i * columns + j] / s[j] : 0;
 }
 
-static void transpose(const double *from, double *to, size_t n)
+/* to [n, m] = the transpose of `from` [m, n] */
+static void transpose(const double *from, double *to, size_t m, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < m; i++)
         for (size_t j = 0; j < n; j++)
-            to[j * n + i] = from[i * n + j];
+            to[j * m + i] = from[i * n + j];
 }
 
 /* One side's vectors come from the Gram matrix, the other's from A by one product. */
-static mc_status svd_gram(const mc_lapack *lapack, size_t m, size_t n, const double *a, double *u,
-                          double *s, double *vt, double *work, mc_error *error)
+static mc_status svd_gram(const mc_lapack *lapack, size_t m, size_t n, size_t count,
+                          const double *a, double *u, double *s, double *vt, double *work,
+                          mc_error *error)
 {
-    const size_t k = least(m, n);
     if (m >= n) { /* rows of vt, then U = A V / s */
-        MC_TRY(gram_vectors(lapack, m, n, a, vt, s, work, error));
-        MC_TRY(mc_product(MC_PLAIN, MC_TRANSPOSED, m, k, n, 1, a, vt, 0, u, error));
-        divide_columns(u, s, m, k);
+        MC_TRY(gram_vectors(lapack, m, n, count, a, s, vt, work, error));
+        MC_TRY(mc_product(MC_PLAIN, MC_TRANSPOSED, m, count, n, 1, a, vt, 0, u, error));
+        divide_columns(u, s, m, count);
         return MC_OK;
     }
-    double *const g = work;
-    MC_TRY(gram_vectors(lapack, m, n, a, g, s, work + k * k, error));
-    transpose(g, u, k); /* columns of U, then Vᵀ = Uᵀ A / s */
-    MC_TRY(mc_product(MC_PLAIN, MC_PLAIN, k, n, m, 1, g, a, 0, vt, error));
-    divide_rows(vt, s, k, n);
+    double *const columns = work; /* of U, as rows; then Vᵀ = Uᵀ A / s */
+    MC_TRY(gram_vectors(lapack, m, n, count, a, s, columns, work, error));
+    transpose(columns, u, count, m);
+    MC_TRY(mc_product(MC_PLAIN, MC_PLAIN, count, n, m, 1, columns, a, 0, vt, error));
+    divide_rows(vt, s, count, n);
     return MC_OK;
 }
 
-mc_status mc_svd(mc_svd_kind kind, size_t m, size_t n, double *a, double *u, double *s, double *vt,
-                 double *work, mc_error *error)
+mc_status mc_svd(mc_svd_kind kind, size_t m, size_t n, size_t count, double *a, double *u,
+                 double *s, double *vt, double *work, mc_error *error)
 {
     const mc_lapack *lapack;
+    assert(count <= least(m, n));
     MC_TRY(mc_lapack_get(&lapack, error));
     MC_TRY(check_size(m, n, error));
     MC_TRY(check_finite(a, m * n, error));
     if (m == 0 || n == 0)
         return MC_OK;
-    return kind == MC_SVD_EXACT ? svd_exact(lapack, m, n, a, u, s, vt, work, error)
-                                : svd_gram(lapack, m, n, a, u, s, vt, work, error);
+    return kind == MC_SVD_EXACT ? svd_exact(lapack, m, n, count, a, u, s, vt, work, error)
+                                : svd_gram(lapack, m, n, count, a, u, s, vt, work, error);
 }
 
 /* ---- polar factor ---------------------------------------------------------------------------- */
 
 size_t mc_polar_work(size_t m, size_t n, mc_svd_kind kind)
 {
-    const size_t k = least(m, n);
-    return kind == MC_SVD_EXACT ? mc_svd_work(m, n, kind) + k * (m + n) + k
-                                : gram_work(m, n) + 2 * k * k + k;
+    return mc_svd_work(m, n, kind) + least(m, n);
 }
 
 static double sum_of(const double *s, size_t count)
@@ -314,7 +389,7 @@ static mc_status polar_exact(const mc_lapack *lapack, size_t m, size_t n, double
 {
     const size_t k = least(m, n);
     double *const u = work, *const vt = u + m * k, *const s = vt + k * n;
-    MC_TRY(svd_exact(lapack, m, n, a, u, s, vt, s + k, error));
+    MC_TRY(decompose(lapack, m, n, a, u, s, vt, s + k, error));
     const size_t rank = mc_svd_rank(s, k, m, n, epsilon);
     /*
      * Without the directions that are rounding: their vectors are arbitrary and would enter the
@@ -326,20 +401,22 @@ static mc_status polar_exact(const mc_lapack *lapack, size_t m, size_t n, double
     return mc_product(MC_PLAIN, MC_PLAIN, m, n, k, 1, u, vt, 0, out, error);
 }
 
-/* The polar factor from one side's vectors: A (AᵀA)^(−½) = A · Σ v vᵀ / s, or (AAᵀ)^(−½) A. */
+/*
+ * The polar factor from one side's vectors: A (AᵀA)^(−½), or (AAᵀ)^(−½) A. The root is WᵀW of the
+ * rows wᵢ = vᵢ / √sᵢ, half of a product.
+ */
 static mc_status polar_gram(const mc_lapack *lapack, size_t m, size_t n, const double *a,
                             double epsilon, double *out, double *sum, double *work, mc_error *error)
 {
     const size_t k = least(m, n);
-    double *const g = work, *const scaled = g + k * k, *const root = scaled + k * k,
-                  *const s = root + k * k;
-    MC_TRY(gram_vectors(lapack, m, n, a, g, s, s + k, error));
+    double *const s = work, *const rows = s + k, *const root = rows + k * k;
+    MC_TRY(gram_vectors(lapack, m, n, k, a, s, rows, rows, error));
     const size_t rank = mc_svd_rank(s, k, m, n, epsilon);
-    memcpy(scaled, g, k * k * sizeof *g);
-    divide_rows(scaled, s, rank, k);
-    memset(scaled + rank * k, 0, (k - rank) * k * sizeof *scaled);
     *sum = sum_of(s, k);
-    MC_TRY(mc_product(MC_TRANSPOSED, MC_PLAIN, k, k, k, 1, g, scaled, 0, root, error));
+    for (size_t i = 0; i < rank; i++)
+        for (size_t j = 0; j < k; j++)
+            rows[i * k + j] /= sqrt(s[i]);
+    gram_of_columns(lapack, rank, k, rows, root);
     return m >= n ? mc_product(MC_PLAIN, MC_PLAIN, m, n, k, 1, a, root, 0, out, error)
                   : mc_product(MC_PLAIN, MC_PLAIN, m, n, k, 1, root, a, 0, out, error);
 }

@@ -112,9 +112,9 @@ static mc_status find_basis(double *a, int64_t m, int64_t n, bool left, basis *o
     const int64_t k = m < n ? m : n;
     double *const u = new_array(m, k), *const s = new_array(k, 1), *const vt = new_array(k, n);
     double *const work = mc_alloc(mc_svd_work((size_t)m, (size_t)n, MC_SVD_EXACT) * sizeof *work);
-    mc_status status = u && s && vt && work
-                           ? mc_svd(MC_SVD_EXACT, (size_t)m, (size_t)n, a, u, s, vt, work, error)
-                           : mc_fail_memory(error);
+    mc_status status = u && s && vt && work ? mc_svd(MC_SVD_EXACT, (size_t)m, (size_t)n, (size_t)k,
+                                                     a, u, s, vt, work, error)
+                                            : mc_fail_memory(error);
     if (status == MC_OK) {
         out->count = (int64_t)mc_svd_rank(s, (size_t)k, (size_t)m, (size_t)n, mc_svd_epsilon(1));
         out->size = left ? m : n;

@@ -131,7 +131,8 @@ static mc_status decompose(mc_svd_kind kind, int64_t m, int64_t n, double *a, sv
     out->work = mc_alloc(mc_svd_work((size_t)m, (size_t)n, kind) * sizeof *out->work);
     if (!out->u || !out->s || !out->vt || !out->work)
         return mc_fail_memory(error);
-    return mc_svd(kind, (size_t)m, (size_t)n, a, out->u, out->s, out->vt, out->work, error);
+    return mc_svd(kind, (size_t)m, (size_t)n, (size_t)k, a, out->u, out->s, out->vt, out->work,
+                  error);
 }
 
 static mc_status read_all(const mc_matrix *matrix, double *out, mc_error *error)

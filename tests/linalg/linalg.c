@@ -119,7 +119,7 @@ static void check_svd(mc_svd_kind kind, size_t m, size_t n, const double *a, siz
     double *const input = copy_of(a, m * n), *const u = zeros(m * k), *const s = zeros(k),
                   *const vt = zeros(k * n), *const again = zeros(m * n),
                   *const work = zeros(mc_svd_work(m, n, kind));
-    assert_int_equal(mc_svd(kind, m, n, input, u, s, vt, work, &error), MC_OK);
+    assert_int_equal(mc_svd(kind, m, n, k, input, u, s, vt, work, &error), MC_OK);
     for (size_t i = 1; i < k; i++)
         assert_true(s[i] <= s[i - 1]);
     assert_int_equal(mc_svd_rank(s, k, m, n, kind == MC_SVD_EXACT ? 1e-15 : 1e-9), rank);
@@ -155,6 +155,44 @@ static void singular_values(void **state)
         check_svd(MC_SVD_EXACT, m, n, a, m < n ? m : n, 1e-12);
         check_svd(MC_SVD_GRAM, m, n, a, m < n ? m : n, 1e-9);
         free(a);
+    }
+}
+
+/* out [m, n] = the sum of the `count` largest parts of a decomposition into `count` of them. */
+static void leading_parts(mc_svd_kind kind, size_t m, size_t n, size_t count, size_t parts,
+                          const double *a, double *out)
+{
+    double *const input = copy_of(a, m * n), *const u = zeros(m * count), *const s = zeros(m + n),
+                  *const vt = zeros(count * n), *const some = zeros(m * parts),
+                  *const work = zeros(mc_svd_work(m, n, kind));
+    assert_int_equal(mc_svd(kind, m, n, count, input, u, s, vt, work, &error), MC_OK);
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < parts; j++)
+            some[i * parts + j] = u[i * count + j] * s[j];
+    multiply(m, n, parts, some, vt, out);
+    free(input);
+    free(u);
+    free(s);
+    free(vt);
+    free(some);
+    free(work);
+}
+
+static void few_vectors(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < SHAPES; i++) {
+        const size_t m = shapes[i][0], n = shapes[i][1], k = m < n ? m : n, few = (k + 2) / 3;
+        double *const a = random_matrix(m * n), *const all = zeros(m * n),
+                      *const some = zeros(m * n);
+        leading_parts(MC_SVD_EXACT, m, n, k, few, a, all);
+        leading_parts(MC_SVD_EXACT, m, n, few, few, a, some);
+        assert_true(distance(all, some, m * n) < 1e-12);
+        leading_parts(MC_SVD_GRAM, m, n, few, few, a, some);
+        assert_true(distance(all, some, m * n) < 1e-9);
+        free(a);
+        free(all);
+        free(some);
     }
 }
 
@@ -306,7 +344,7 @@ static void not_finite(void **state)
     assert_int_equal(mc_eigen(2, a, w, work, &error), MC_FORMAT);
     assert_int_equal(mc_polar(MC_SVD_EXACT, 2, 2, a, 0, out, NULL, work, &error), MC_FORMAT);
     a[1] = (double)INFINITY;
-    assert_int_equal(mc_svd(MC_SVD_GRAM, 2, 2, a, out, w, out, work, &error), MC_FORMAT);
+    assert_int_equal(mc_svd(MC_SVD_GRAM, 2, 2, 2, a, out, w, out, work, &error), MC_FORMAT);
     free(work);
 }
 
@@ -315,7 +353,7 @@ static void empty(void **state)
     (void)state;
     double none[1] = {0}, sum = 1, work[4096];
     int definite;
-    assert_int_equal(mc_svd(MC_SVD_EXACT, 0, 3, none, none, none, none, work, &error), MC_OK);
+    assert_int_equal(mc_svd(MC_SVD_EXACT, 0, 3, 0, none, none, none, none, work, &error), MC_OK);
     assert_int_equal(mc_polar(MC_SVD_GRAM, 3, 0, none, 0, none, &sum, work, &error), MC_OK);
     assert_true(sum == 0);
     assert_int_equal(mc_eigen(0, none, none, work, &error), MC_OK);
@@ -327,6 +365,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products),
         cmocka_unit_test(singular_values),
+        cmocka_unit_test(few_vectors),
         cmocka_unit_test(rank_deficient),
         cmocka_unit_test(polar_of_rotation),
         cmocka_unit_test(polar_kinds_agree),

@@ -51,7 +51,8 @@ MC_LAYER_MERGE(boost, .help = "add-on: raises the small singular values of the m
     double *const vt = matrix_take(&scratch, size.k * size.n);
     double *const s = matrix_take(&scratch, size.k);
     matrix_task_vector(task, layer->merged, layer->base, layer->count);
-    MC_TRY(mc_svd(matrix_svd_kind(size), size.m, size.n, task, u, s, vt, scratch, layer->error));
+    MC_TRY(mc_svd(matrix_svd_kind(size), size.m, size.n, size.k, task, u, s, vt, scratch,
+                  layer->error));
     raise(s, size.k, mc_svd_rank(s, size.k, size.m, size.n, mc_svd_epsilon(matrix_wide)),
           mc_number(layer, "beta"));
     matrix_scale_rows(vt, s, size.k, size.n);

@@ -37,10 +37,10 @@ static mc_status add_truncated(const mc_layer *layer, matrix_size s, size_t rank
 {
     double *const u = matrix_take(&scratch, s.m * s.k);
     double *const vt = matrix_take(&scratch, s.k * s.n), *const values = matrix_take(&scratch, s.k);
-    MC_TRY(mc_svd(matrix_svd_kind(s), s.m, s.n, centred, u, values, vt, scratch, layer->error));
-    memset(values + rank, 0, (s.k - rank) * sizeof *values);
-    matrix_scale_rows(vt, values, s.k, s.n);
-    return mc_product(MC_PLAIN, MC_PLAIN, s.m, s.n, s.k, share, u, vt, 1, total, layer->error);
+    MC_TRY(
+        mc_svd(matrix_svd_kind(s), s.m, s.n, rank, centred, u, values, vt, scratch, layer->error));
+    matrix_scale_rows(vt, values, rank, s.n);
+    return mc_product(MC_PLAIN, MC_PLAIN, s.m, s.n, rank, share, u, vt, 1, total, layer->error);
 }
 
 /*

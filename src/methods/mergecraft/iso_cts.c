@@ -45,7 +45,7 @@ static void take_directions(bases to, matrix_size size, size_t at, size_t count,
     for (size_t r = 0; r < count; r++) {
         to.s[at + r] = r < known ? s[r] : 0;
         for (size_t i = 0; i < size.m; i++)
-            to.u[i * size.k + at + r] = r < known ? u[i * size.k + r] : 0;
+            to.u[i * size.k + at + r] = r < known ? u[i * count + r] : 0;
         for (size_t j = 0; j < size.n; j++)
             to.vt[(at + r) * size.n + j] = r < known ? vt[r * size.n + j] : 0;
     }
@@ -72,15 +72,13 @@ static mc_status collect(const mc_layer *layer, matrix_size s, shares split, bas
     memset(delta, 0, layer->count * sizeof *delta);
     for (size_t t = 0; t < layer->model_count; t++)
         matrix_add_oriented(layer, delta, layer->models[t], 1);
-    MC_TRY(mc_svd(kind, s.m, s.n, delta, u, values, vt, scratch, layer->error));
+    MC_TRY(mc_svd(kind, s.m, s.n, split.common, delta, u, values, vt, scratch, layer->error));
     take_directions(to, s, split.own * layer->model_count, split.common, u, values, vt);
-    for (size_t i = 0; i < s.m; i++)
-        for (size_t r = 0; r < split.common; r++)
-            c[i * split.common + r] = u[i * s.k + r];
+    memcpy(c, u, s.m * split.common * sizeof *c);
     for (size_t t = 0; split.own > 0 && t < layer->model_count; t++) {
         matrix_oriented_task(layer, delta, layer->models[t]);
         MC_TRY(remove_common(layer, s, split.common, c, delta, products));
-        MC_TRY(mc_svd(kind, s.m, s.n, delta, u, values, vt, scratch, layer->error));
+        MC_TRY(mc_svd(kind, s.m, s.n, split.own, delta, u, values, vt, scratch, layer->error));
         take_directions(to, s, t * split.own, split.own, u, values, vt);
     }
     return MC_OK;

@@ -46,7 +46,7 @@ static mc_status decompose(const mc_layer *layer, workspace *w, double **rest)
         for (size_t i = 0; i < s.m; i++)
             memcpy(all + i * wide + t * s.n, one + i * s.n, s.n * sizeof *one);
     }
-    MC_TRY(mc_svd(kind, s.m, wide, all, w->u, values, w->parts, scratch, layer->error));
+    MC_TRY(mc_svd(kind, s.m, wide, k, all, w->u, values, w->parts, scratch, layer->error));
     while (w->rank < k && values[w->rank] > smallest)
         w->rank++;
     matrix_scale_rows(w->parts, values, w->rank, wide);

@@ -71,8 +71,8 @@ static mc_status remove_merged(const mc_layer *layer, const workspace *w)
 {
     const matrix_size size = matrix_size_of(layer);
     memcpy(w->copy, w->merged, layer->count * sizeof *w->copy);
-    MC_TRY(mc_svd(matrix_svd_kind(size), size.m, size.n, w->copy, w->u, w->s, w->vt, w->work,
-                  layer->error));
+    MC_TRY(mc_svd(matrix_svd_kind(size), size.m, size.n, size.k, w->copy, w->u, w->s, w->vt,
+                  w->work, layer->error));
     const size_t known = mc_svd_rank(w->s, size.k, size.m, size.n, mc_svd_epsilon(matrix_wide));
     const size_t top = leading(w->s, size.k, mc_number(layer, "alpha"));
     for (size_t i = 0; i < size.m; i++)

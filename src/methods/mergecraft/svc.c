@@ -66,7 +66,7 @@ MC_LAYER_MERGE(
     double *const projected = matrix_take(&scratch, s.k * s.n);
     double *const values = matrix_take(&scratch, s.k), *const gammas = matrix_take(&scratch, s.k);
     matrix_oriented_task(layer, task, layer->merged);
-    MC_TRY(mc_svd(matrix_svd_kind(s), s.m, s.n, task, u, values, rows, scratch, layer->error));
+    MC_TRY(mc_svd(matrix_svd_kind(s), s.m, s.n, s.k, task, u, values, rows, scratch, layer->error));
     matrix_scale_rows(rows, values, s.k, s.n);
     MC_TRY(find_gammas(layer, s, u, rows, task, projected, gammas));
     matrix_scale_rows(rows, gammas, s.k, s.n);

@@ -15,10 +15,10 @@ static size_t most(size_t a, size_t b)
  * Scratch of two phases, which do not overlap: one model is decomposed at a time, of which `rank`
  * columns, values and rows stay; then all of them are made orthogonal.
  */
-static size_t work_doubles(matrix_size s, size_t all)
+static size_t work_doubles(matrix_size s, size_t rank, size_t all)
 {
     const mc_svd_kind kind = matrix_svd_kind(s);
-    const size_t one = s.m * s.n + s.k * (s.m + s.n) + s.k + mc_svd_work(s.m, s.n, kind);
+    const size_t one = s.m * s.n + rank * (s.m + s.n) + s.k + mc_svd_work(s.m, s.n, kind);
     const size_t both = s.m * all + all * s.n +
                         most(mc_polar_work(s.m, all, kind), mc_polar_work(all, s.n, kind));
     return most(one, both);
@@ -29,8 +29,8 @@ static size_t scratch_bytes(const mc_layer *layer)
     if (!layer->matrix)
         return 0;
     const matrix_size s = matrix_size_of(layer);
-    const size_t all = rank_of(layer, s) * layer->model_count;
-    return (all * (s.m + s.n) + all + s.m * s.n + work_doubles(s, all)) * sizeof(double);
+    const size_t rank = rank_of(layer, s), all = rank * layer->model_count;
+    return (all * (s.m + s.n) + all + s.m * s.n + work_doubles(s, rank, all)) * sizeof(double);
 }
 
 /*
@@ -44,20 +44,21 @@ static mc_status collect(const mc_layer *layer, matrix_size size, size_t rank, d
     const double *const weights = mc_numbers(layer, "weights");
     const size_t all = rank * layer->model_count;
     double *const delta = matrix_take(&scratch, size.m * size.n);
-    double *const one_u = matrix_take(&scratch, size.m * size.k);
-    double *const one_vt = matrix_take(&scratch, size.k * size.n);
+    double *const one_u = matrix_take(&scratch, size.m * rank);
+    double *const one_vt = matrix_take(&scratch, rank * size.n);
     double *const one_s = matrix_take(&scratch, size.k);
     for (size_t t = 0; t < layer->model_count; t++) {
         memset(delta, 0, layer->count * sizeof *delta);
         matrix_add_task_vector(delta, layer->models[t], layer->base, weights[t], layer->count);
-        MC_TRY(mc_svd(kind, size.m, size.n, delta, one_u, one_s, one_vt, scratch, layer->error));
+        MC_TRY(
+            mc_svd(kind, size.m, size.n, rank, delta, one_u, one_s, one_vt, scratch, layer->error));
         const size_t known = mc_svd_rank(one_s, size.k, size.m, size.n,
                                          mc_svd_epsilon(matrix_wide));
         for (size_t r = 0; r < rank; r++) {
             const size_t at = t * rank + r;
             s[at] = r < known ? one_s[r] : 0;
             for (size_t i = 0; i < size.m; i++)
-                u[i * all + at] = r < known ? one_u[i * size.k + r] : 0;
+                u[i * all + at] = r < known ? one_u[i * rank + r] : 0;
             for (size_t j = 0; j < size.n; j++)
                 vt[at * size.n + j] = r < known ? one_vt[r * size.n + j] : 0;
         }
