@@ -75,14 +75,20 @@ static mc_status new_grams(const mc_network *n, size_t begin, size_t end, mc_obs
     return MC_OK;
 }
 
-/* Divides by the number of rows, and copies the upper triangle to the lower one. */
+/*
+ * Divides by the number of rows, and copies the upper triangle to the lower one: in squares, as the
+ * columns of a whole row lie in as many pages.
+ */
 static void finish_gram(float *gram, size_t width, size_t rows)
 {
-    for (size_t i = 0; i < width; i++)
-        for (size_t j = i; j < width; j++) {
-            gram[i * width + j] = (float)((double)gram[i * width + j] / (double)rows);
-            gram[j * width + i] = gram[i * width + j];
-        }
+    enum { SIDE = 32 };
+    for (size_t row = 0; row < width; row += SIDE)
+        for (size_t column = row; column < width; column += SIDE)
+            for (size_t i = row; i < row + SIDE && i < width; i++)
+                for (size_t j = column > i ? column : i; j < column + SIDE && j < width; j++) {
+                    gram[i * width + j] = (float)((double)gram[i * width + j] / (double)rows);
+                    gram[j * width + i] = gram[i * width + j];
+                }
 }
 
 static void finish_grams(const mc_network *n, size_t begin, size_t end, mc_observed *out)

@@ -45,8 +45,8 @@ typedef enum mc_gradient_kind {
     REAL_ *mc_trace_weight_##S_(mc_trace_##S_ *trace, size_t index);                               \
     mc_status mc_trace_begin_##S_(mc_trace_##S_ *trace, const mc_batch *batch, size_t first,       \
                                   size_t count, bool backward, mc_error *error);                   \
-    mc_status mc_trace_forward_##S_(mc_trace_##S_ *trace, float *const *grams, mc_error *error);   \
-    mc_status mc_trace_block_##S_(mc_trace_##S_ *trace, int block, float *const *grams,            \
+    mc_status mc_trace_forward_##S_(mc_trace_##S_ *trace, REAL_ *const *grams, mc_error *error);   \
+    mc_status mc_trace_block_##S_(mc_trace_##S_ *trace, int block, REAL_ *const *grams,            \
                                   mc_error *error);                                                \
     REAL_ *mc_trace_value_##S_(mc_trace_##S_ *trace, int value);                                   \
     mc_status mc_trace_backward_##S_(mc_trace_##S_ *trace, const double *seeds,                    \

@@ -2,6 +2,7 @@
 #define TYPE mc_trace_f32
 #define TRACE(name_) mc_trace_##name_##_f32
 #define GEMM sgemm
+#define SYRK ssyrk
 #include "nn/trace_real.h"
 
 #include "nn/kernels.h"

@@ -3,6 +3,7 @@
 #define TYPE mc_trace_f64
 #define TRACE(name_) mc_trace_##name_##_f64
 #define GEMM gemm
+#define SYRK syrk
 #include "nn/trace_real.h"
 
 static double sigmoid(double x)

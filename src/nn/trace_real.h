@@ -1,6 +1,6 @@
 /*
- * The text of mc_trace for one type of number: REAL, TYPE, TRACE(name) for its functions, GEMM of
- * lapack.h. The including file defines the functions that are declared first.
+ * The text of mc_trace for one type of number: REAL, TYPE, TRACE(name) for its functions, GEMM
+ * and SYRK of lapack.h. The including file defines the functions that are declared first.
  */
 #include "nn/trace.h"
 
@@ -17,9 +17,9 @@ static void add_squares(REAL *out, const REAL *in, size_t count);
 static mc_status read_weight(const mc_source *source, REAL *out, mc_error *error);
 
 /* Rows and columns of the pieces that products are cut into; two fit a core's second cache. */
-enum { PIECE = 256 };
-/* Of a piece of a Gram matrix: small, as only pieces of one triangle are computed. */
-enum { GRAM_PIECE = 192 };
+enum { PIECE = 384 };
+/* Rows of a Gram matrix that are computed at a time. */
+enum { GRAM_PIECE = 384 };
 enum { LANES = 16 };
 
 /* Where an array of a value lies: in the group's memory, or in that of its block. */
@@ -353,7 +353,7 @@ typedef struct work {
     void (*item)(const struct work *w, size_t index, REAL *scratch);
     mc_gradient_kind kind;
     REAL *const *to; /* gradients */
-    float *gram;
+    REAL *gram;
 } work;
 
 static mc_status share(void *arg, int index, int count, mc_error *error)
@@ -853,33 +853,34 @@ static void first_back_item(const work *w, size_t index, REAL *scratch)
 
 /* ---- Gram matrices --------------------------------------------------------------------------- */
 
-/* A piece of the upper triangle of xᵀx. */
+/*
+ * Some rows of the upper triangle of xᵀx: the square on the diagonal, then everything right of it,
+ * so that BLAS packs these rows once. finish_gram copies the triangle.
+ */
 static void gram_item(const work *w, size_t index, REAL *scratch)
 {
+    (void)scratch;
     trace *const t = w->t;
-    const size_t in = width_of(t, w->op->in[0]), across = pieces_of(in, GRAM_PIECE);
-    const size_t row = index / across * GRAM_PIECE, column = index % across * GRAM_PIECE;
-    const size_t m = piece_at(in, row, GRAM_PIECE), n = piece_at(in, column, GRAM_PIECE);
-    const REAL *const x = t->values[w->op->in[0]];
-    /* The matrix is symmetric; finish_gram copies the upper triangle. */
-    if (column < row)
-        return;
-    multiply(t, true, false, m, n, rows_of(t, w->op->in[0]), x + row, in, x + column, in, 0,
-             scratch, n);
-    for (size_t i = 0; i < m; i++)
-        for (size_t j = 0; j < n; j++)
-            w->gram[(row + i) * in + column + j] += (float)scratch[i * n + j];
+    const size_t in = width_of(t, w->op->in[0]), row = index * GRAM_PIECE;
+    const size_t m = piece_at(in, row, GRAM_PIECE), rows = rows_of(t, w->op->in[0]);
+    const REAL *const x = t->values[w->op->in[0]] + row;
+    REAL *const to = w->gram + row * in + row;
+    const REAL one = 1;
+    const int im = (int)m, k = (int)rows, ld = (int)in;
+    /* The upper triangle by rows is the lower one by columns. */
+    t->blas->SYRK("L", "N", &im, &k, &one, x, &ld, &one, to, &ld, 1, 1);
+    if (row + m < in)
+        multiply(t, true, false, m, in - row - m, rows, x, in, x + m, in, 1, to + m, in);
 }
 
 static mc_status add_gram(const work *w, mc_error *error)
 {
-    const size_t across = pieces_of(width_of(w->t, w->op->in[0]), GRAM_PIECE);
-    return each(*w, across * across, gram_item, error);
+    return each(*w, pieces_of(width_of(w->t, w->op->in[0]), GRAM_PIECE), gram_item, error);
 }
 
 /* ---- all ------------------------------------------------------------------------------------- */
 
-static mc_status forward_op(trace *t, const mc_op *op, float *const *grams, mc_error *error)
+static mc_status forward_op(trace *t, const mc_op *op, REAL *const *grams, mc_error *error)
 {
     const work w = {.t = t,
                     .op = op,
@@ -905,7 +906,7 @@ static mc_status forward_op(trace *t, const mc_op *op, float *const *grams, mc_e
 }
 
 /* Operations first … end − 1. */
-static mc_status forward(trace *t, size_t first, size_t end, float *const *grams, mc_error *error)
+static mc_status forward(trace *t, size_t first, size_t end, REAL *const *grams, mc_error *error)
 {
     for (size_t i = first; i < end; i++)
         MC_TRY(forward_op(t, &t->network.ops[i], grams, error));
@@ -921,13 +922,13 @@ static size_t end_of_run(const trace *t, size_t first)
     return end;
 }
 
-mc_status TRACE(block)(trace *t, int block, float *const *grams, mc_error *error)
+mc_status TRACE(block)(trace *t, int block, REAL *const *grams, mc_error *error)
 {
     const size_t first = mc_network_first(&t->network, block);
     return forward(t, first, end_of_run(t, first), grams, error);
 }
 
-mc_status TRACE(forward)(trace *t, float *const *grams, mc_error *error)
+mc_status TRACE(forward)(trace *t, REAL *const *grams, mc_error *error)
 {
     const mc_network *const n = &t->network;
     MC_TRY(forward(t, 0, n->op_count, grams, error));
