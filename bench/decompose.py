@@ -1,4 +1,4 @@
-"""Speed of methods that decompose matrices, beside the same in torch: decompose.py COMMAND [METHOD…]
+"""Speed of methods that decompose matrices, beside torch: decompose.py COMMAND [METHOD…]
 
 MODELS (5) models of BERT-base's shapes, of which BLOCKS (1) blocks are merged: all blocks have the
 same shapes, so ratios do not depend on their number. torch.linalg.svd in float32 is what the
@@ -107,7 +107,8 @@ def run_command(command, name, threads, folder):
 
 def difference(name, folder):
     """Largest relative difference of an update, in the norm of a tensor."""
-    base, other = load_file(f"{folder}/0.safetensors"), load_file(f"{folder}/{name}.torch.safetensors")
+    base = load_file(f"{folder}/0.safetensors")
+    other = load_file(f"{folder}/{name}.torch.safetensors")
     own = load_file(pathlib.Path(folder, name) / "model.safetensors")
     return max(float((own[n] - other[n]).norm() / (other[n] - base[n]).norm()) for n in base)
 
@@ -124,7 +125,7 @@ def main(command, wanted):
         for name in wanted or METHODS:
             own, other = zip(*[(run_command(command, name, threads, folder),
                                 run_torch(name, threads, folder)) for threads in (1, CPUS)])
-            ours, theirs = (own[0][0], own[1][1], own[1][2]), (other[0][0], other[1][1], other[1][2])
+            ours, theirs = ((x[0][0], x[1][1], x[1][2]) for x in (own, other))
             print(f"{name}: {ours[0]:.2f} {ours[1]:.2f} {ours[2]:.0f}; "
                   f"{theirs[0]:.2f} {theirs[1]:.2f} {theirs[2]:.0f}; "
                   f"{theirs[0] / ours[0]:.1f} {theirs[1] / ours[1]:.1f}; "
