@@ -102,6 +102,8 @@ class DictMap:
         entries = [d._entries(own) for d, own in zip(lists[first], matched[first])]
         self._check_shapes(common, entries, lists[first], matched[first])
         dtype = _tensors.plain_dtype([each for column in entries for each in column])
+        if dtype is not None:
+            _tensors.keep_memory(2 * sum([each.nbytes for each in entries[0]]))
         made = StateDict()
         with Progress(self.name, verbose, "layers") as progress:
             call = self.callee.caller(rest)
@@ -109,7 +111,7 @@ class DictMap:
                 if base is not None:
                     rest["base_model"] = base._layer(layer)
                 if dtype is not None:
-                    rest[first] = [tensor.clone() for tensor in row]
+                    rest[first] = _tensors.clones(row)
                 for name in self.names if dtype is None else self.names[1:]:
                     pairs = zip(lists[name], matched[name])
                     rest[name] = [_value(item, own[i]) for item, own in pairs]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from . import _core
 from ._errors import ArgumentError, MismatchError, UnsupportedError
@@ -296,6 +296,30 @@ def at_once(symbol: str, lefts: list[Any], rights: Any) -> list[Tensor] | None:
         end = at + _MOST_AT_ONCE
         made += operation(lefts[at:end], rights[at:end] if pairs else rights)
     return made
+
+
+def clones(tensors: Sequence[Any]) -> list[Tensor]:
+    """Returns copies of torch's own tensors without a history of gradients."""
+    import torch
+
+    at_once = getattr(torch, "_foreach_clone", None)  # a fifth faster, in recent versions
+    return list(at_once(tensors)) if at_once else [each.clone() for each in tensors]
+
+
+_MOST_KEPT = 16 << 20  # bytes
+
+
+def keep_memory(bytes: int) -> None:
+    """Prepares for many small tensors of torch, of so many bytes together.
+
+    The C library gives memory back to the system when the last small tensors of a state dict are
+    freed. The next state dict then faults in each page again, which takes as long as simple
+    arithmetic on it. Once a large block has been freed, the C library keeps twice its size. The
+    block itself is not touched.
+    """
+    import torch
+
+    torch.empty(min(bytes, _MOST_KEPT), dtype=torch.uint8)
 
 
 def together(left: Any, right: Any) -> tuple[Any, Any]:
