@@ -53,6 +53,33 @@ static uint64_t secret(void)
     return atomic_compare_exchange_strong(&kept, &value, fresh) ? fresh : value;
 }
 
+/* Both halves of the product, so that each bit of either factor reaches each bit of the result. */
+static uint64_t fold(uint64_t a, uint64_t b)
+{
+    const __uint128_t product = (__uint128_t)a * b;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+/*
+ * A hash of this process only. Eight bytes at a time: planning hashes a million names of 60 bytes,
+ * and mc_hash_text, byte by byte, was a sixth of its time.
+ */
+static uint64_t hash_name(const char *name)
+{
+    static const uint64_t odd = UINT64_C(0x9e3779b97f4a7c15);
+    const uint64_t key = secret();
+    const size_t size = strlen(name);
+    uint64_t hash = key ^ size, word;
+    size_t at = 0;
+    for (; at + sizeof word <= size; at += sizeof word) {
+        memcpy(&word, name + at, sizeof word);
+        hash = fold(hash ^ word, key ^ odd);
+    }
+    word = 0;
+    memcpy(&word, name + at, size - at);
+    return mc_hash_mix(fold(hash ^ word, key ^ odd));
+}
+
 /*
  * A slot is free if its name is NULL. The hash decides most comparisons: names lie elsewhere in
  * memory, and reading them would be most of the cost of a large index.
@@ -65,8 +92,8 @@ struct mc_index_slot {
 
 /*
  * The slot of a name, or the free slot where it would be inserted. Open addressing with linear
- * probing. The capacity is a power of two. At most half of the slots are used, so a free one
- * exists.
+ * probing. The capacity is a power of two. At most three quarters of the slots are used,
+ * so a free one exists.
  */
 static struct mc_index_slot *slot_of(const mc_index *index, const char *name, uint64_t hash)
 {
@@ -95,9 +122,9 @@ static bool grow(mc_index *index)
 
 bool mc_index_set(mc_index *index, const char *name, size_t value)
 {
-    const uint64_t hash = mc_hash_text(secret(), name);
-    /* Half full at most: longer runs of used slots would make the search slow. */
-    if (index->count * 2 >= index->capacity && !grow(index))
+    const uint64_t hash = hash_name(name);
+    /* Fuller than that, runs of used slots would make the search slow. */
+    if (index->count >= index->capacity / 4 * 3 && !grow(index))
         return false;
     struct mc_index_slot *const slot = slot_of(index, name, hash);
     index->count += !slot->name;
@@ -109,7 +136,7 @@ size_t mc_index_find(const mc_index *index, const char *name)
 {
     if (index->count == 0)
         return MC_INDEX_NONE;
-    const struct mc_index_slot *const slot = slot_of(index, name, mc_hash_text(secret(), name));
+    const struct mc_index_slot *const slot = slot_of(index, name, hash_name(name));
     return slot->name ? slot->value : MC_INDEX_NONE;
 }
 

@@ -205,6 +205,16 @@ size_t mc_scan_decode(mc_scan_text string, char *out)
     return (size_t)(to - out);
 }
 
+const char *mc_scan_keep(const mc_scan *s, mc_scan_text string)
+{
+    if (s->problem)
+        return "";
+    /* What a string stands for has at most as many bytes as its JSON. */
+    char *const bytes = (char *)(uintptr_t)string.bytes;
+    bytes[string.escaped ? mc_scan_decode(string, bytes) : string.size] = '\0';
+    return bytes;
+}
+
 /* ---- numbers and literals -------------------------------------------------------------------- */
 
 static bool accept_word(mc_scan *s, const char *word)

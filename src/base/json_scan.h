@@ -58,6 +58,11 @@ void mc_scan_end(mc_scan *scan);
 bool mc_scan_is(mc_scan_text string, const char *text);
 /* Writes the bytes that a string stands for, at most string.size, and returns how many. */
 size_t mc_scan_decode(mc_scan_text string, char *out);
+/*
+ * Decodes a string that was just scanned where it stands, ends it with NUL in place of its closing
+ * quote, and returns it; "" after an error. The text must be memory that may be written.
+ */
+const char *mc_scan_keep(const mc_scan *scan, mc_scan_text string);
 /* Reads a number that is an integer of 0 to `most`; −1: it is not. */
 int64_t mc_scan_integer(mc_scan_text number, int64_t most);
 

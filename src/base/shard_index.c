@@ -1,6 +1,7 @@
 #include "base/shard_index.h"
 
 #include "base/file.h"
+#include "base/json_scan.h"
 #include "base/memory.h"
 
 #include <stdlib.h>
@@ -49,53 +50,99 @@ static mc_status check_file_name(const char *name, mc_error *error)
     return MC_OK;
 }
 
-static mc_status collect_entries(mc_shard_index *index, mc_error *error)
+/* A tensor that repeats has the file that is named last, as in Python. */
+static mc_status add_entry(mc_shard_index *index, const char *tensor, const char *file,
+                           mc_error *error)
 {
-    const char *tensor;
-    json_t *file;
-    size_t count = 0;
-    json_object_foreach(index->weight_map, tensor, file)
-    {
-        if (!json_is_string(file))
-            return mc_fail_at(error, MC_FORMAT, NULL, tensor, -1,
-                              "expected a file name in weight_map");
-        /* Borrowed from the JSON, which the index keeps. */
-        const char *const name = json_string_value(file);
-        MC_TRY(mc_in_tensor(error, tensor, check_file_name(name, error)));
-        index->entries[count] = (mc_shard_entry){name, tensor, count};
-        count++;
+    const size_t known = mc_index_find(&index->tensors, tensor);
+    if (known != MC_INDEX_NONE) {
+        index->entries[known].file = file;
+        return MC_OK;
     }
+    const size_t place = index->entry_count;
+    if (!MC_GROW(index->entries, place, index->entry_capacity) ||
+        !mc_index_set(&index->tensors, tensor, place))
+        return mc_fail_memory(error);
+    index->entries[index->entry_count++] = (mc_shard_entry){file, tensor, place};
     return MC_OK;
 }
 
+static mc_status scan_map(mc_shard_index *index, mc_scan *s, mc_error *error)
+{
+    /* The map before it, if the member repeats, does not count. */
+    index->entry_count = 0;
+    mc_index_free(&index->tensors);
+    for (bool more = mc_scan_open(s, '{'); more; more = mc_scan_next(s, '}')) {
+        const char *const tensor = mc_scan_keep(s, mc_scan_name(s));
+        MC_TRY(mc_scan_check(s, error));
+        if (mc_scan_peek(s) != '"')
+            return mc_fail_at(error, MC_FORMAT, NULL, tensor, -1,
+                              "expected a file name in weight_map");
+        const char *const file = mc_scan_keep(s, mc_scan_string(s));
+        MC_TRY(mc_scan_check(s, error));
+        MC_TRY(mc_in_tensor(error, tensor, check_file_name(file, error)));
+        MC_TRY(add_entry(index, tensor, file, error));
+    }
+    return mc_scan_check(s, error);
+}
+
+static mc_status scan_index(mc_shard_index *index, size_t size, mc_error *error)
+{
+    mc_scan s = mc_scan_begin(index->text, 0, size);
+    if (mc_scan_peek(&s) != '{')
+        mc_scan_skip(&s);
+    else
+        for (bool more = mc_scan_open(&s, '{'); more; more = mc_scan_next(&s, '}')) {
+            const bool map = mc_scan_is(mc_scan_name(&s), "weight_map");
+            if (map && mc_scan_peek(&s) == '{')
+                MC_TRY(scan_map(index, &s, error));
+            else
+                mc_scan_skip(&s);
+        }
+    mc_scan_end(&s);
+    MC_TRY(mc_scan_check(&s, error));
+    return index->entry_count > 0
+               ? MC_OK
+               : mc_fail(error, MC_FORMAT,
+                         "expected an object weight_map with the file of each tensor");
+}
+
+/* By file: hundreds of shards of many tensors are compared with the index one by one. */
 static mc_status collect_files(mc_shard_index *index, mc_error *error)
 {
-    const size_t count = json_object_size(index->weight_map);
-    index->entries = mc_alloc_zero(count, sizeof *index->entries);
+    const size_t count = index->entry_count;
     index->files = mc_alloc_zero(count, sizeof *index->files);
     index->firsts = mc_alloc_zero(count + 1, sizeof *index->firsts);
-    if (!index->entries || !index->files || !index->firsts)
+    if (!index->files || !index->firsts)
         return mc_fail_memory(error);
-    MC_TRY(collect_entries(index, error));
-    /* By file: hundreds of shards of many tensors are compared with the index one by one. */
     qsort(index->entries, count, sizeof *index->entries, compare_entries);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         if (i == 0 || strcmp(index->entries[i].file, index->entries[i - 1].file) != 0) {
             index->firsts[index->count] = i;
             index->files[index->count++] = index->entries[i].file;
         }
+        /* No memory is needed: the name is in it. */
+        (void)mc_index_set(&index->tensors, index->entries[i].tensor, i);
+    }
     index->firsts[index->count] = count;
     return MC_OK;
 }
 
+/* Parses text of `size` bytes, which the index takes over. */
+static mc_status take_text(mc_shard_index *index, char *text, size_t size, mc_error *error)
+{
+    index->text = text;
+    MC_TRY(scan_index(index, size, error));
+    return collect_files(index, error);
+}
+
 mc_status mc_shard_index_parse(const char *bytes, size_t size, mc_shard_index *out, mc_error *error)
 {
-    MC_TRY(mc_json_parse(bytes, size, &out->json, error));
-    out->weight_map = json_object_get(out->json, "weight_map");
-    if (!json_is_object(out->weight_map) || json_object_size(out->weight_map) == 0)
-        return mc_fail(error, MC_FORMAT,
-                       "expected an object weight_map with the file of each tensor");
-    return collect_files(out, error);
+    char *const text = mc_alloc(size);
+    if (!text)
+        return mc_fail_memory(error);
+    memcpy(text, bytes, size);
+    return take_text(out, text, size, error);
 }
 
 mc_status mc_shard_index_load(const char *path, mc_shard_index *out, mc_error *error)
@@ -103,9 +150,7 @@ mc_status mc_shard_index_load(const char *path, mc_shard_index *out, mc_error *e
     char *text = NULL;
     size_t size = 0;
     MC_TRY(mc_file_load(path, INDEX_LIMIT, &text, &size, error));
-    const mc_status status = mc_in_file(error, path, mc_shard_index_parse(text, size, out, error));
-    mc_free(text);
-    return status;
+    return mc_in_file(error, path, take_text(out, text, size, error));
 }
 
 void mc_shard_index_free(mc_shard_index *index)
@@ -113,11 +158,13 @@ void mc_shard_index_free(mc_shard_index *index)
     mc_free(index->entries);
     mc_free(index->files);
     mc_free(index->firsts);
-    json_decref(index->json);
+    mc_index_free(&index->tensors);
+    mc_free(index->text);
     *index = (mc_shard_index){0};
 }
 
 const char *mc_shard_index_file(const mc_shard_index *index, const char *tensor)
 {
-    return json_string_value(json_object_get(index->weight_map, tensor));
+    const size_t at = mc_index_find(&index->tensors, tensor);
+    return at == MC_INDEX_NONE ? NULL : index->entries[at].file;
 }

@@ -2,20 +2,22 @@
 #ifndef MC_BASE_SHARD_INDEX_H
 #define MC_BASE_SHARD_INDEX_H
 
-#include "base/json.h"
+#include "base/error.h"
+#include "base/hash.h"
 
 /* A tensor that the index lists. */
 typedef struct mc_shard_entry {
-    const char *file, *tensor; /* in json */
+    const char *file, *tensor; /* in text */
     size_t place;              /* in the order of the index */
 } mc_shard_entry;
 
 typedef struct mc_shard_index {
-    json_t *json;
-    json_t *weight_map;      /* in json: tensor → file */
+    char *text;              /* its strings, decoded where they were */
     mc_shard_entry *entries; /* sorted by file */
-    const char **files;      /* each once, sorted; in json */
-    size_t *firsts;          /* [count + 1]: where the entries of each file begin */
+    size_t entry_count, entry_capacity;
+    mc_index tensors;   /* from names to positions in entries */
+    const char **files; /* each once, sorted; in text */
+    size_t *firsts;     /* [count + 1]: where the entries of each file begin */
     size_t count;
 } mc_shard_index;
 
@@ -23,7 +25,7 @@ typedef struct mc_shard_index {
 bool mc_shard_index_probe(const unsigned char *head, size_t size);
 
 /*
- * Parses `size` bytes and checks that each file is the plain name of a file in the folder of the
+ * Parses a copy of `size` bytes and checks that each file is the plain name of a file in the folder of the
  * index. Zero-initialise *out; free it also after a failure.
  */
 mc_status mc_shard_index_parse(const char *bytes, size_t size, mc_shard_index *out,

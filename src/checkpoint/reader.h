@@ -20,8 +20,8 @@ typedef struct mc_reader {
      */
     bool (*probe)(const unsigned char head[MC_PROBE_BYTES], int64_t size);
     /*
-     * Adds the file's tensors to `dict`, in the file's order, and a note for whatever is skipped.
-     * Errors need not name the file.
+     * Adds the file's tensors to `dict`, which is empty, in the file's order, and a note for
+     * whatever is skipped. Errors need not name the file.
      */
     mc_status (*read)(mc_file *file, mc_state_dict *dict, mc_notes *notes, mc_error *error);
 } mc_reader;

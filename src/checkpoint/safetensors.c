@@ -9,7 +9,7 @@
 #include "checkpoint/reader.h"
 #include "checkpoint/stored.h"
 
-#include "base/json.h"
+#include "base/json_scan.h"
 #include "base/memory.h"
 #include "tensor/source.h"
 
@@ -19,7 +19,7 @@
 /* The limit is that of the reference implementation. */
 enum { LENGTH_BYTES = 8, HEADER_LIMIT = 100000000 };
 
-/* One tensor of the header. Names are borrowed from the JSON. */
+/* One tensor of the header. Names are borrowed from its text. */
 typedef struct entry {
     const char *name;
     size_t position; /* in the header */
@@ -61,81 +61,141 @@ static mc_status header_size(mc_file *file, int64_t *size, mc_error *error)
     return MC_OK;
 }
 
-static mc_status load_header(mc_file *file, int64_t size, json_t **out, mc_error *error)
+static mc_status load_header(mc_file *file, int64_t size, char **out, mc_error *error)
 {
     char *const text = mc_alloc((size_t)size);
     if (!text)
         return mc_fail_memory(error);
-    mc_status status = mc_file_read(file, LENGTH_BYTES, text, (size_t)size, error);
+    const mc_status status = mc_file_read(file, LENGTH_BYTES, text, (size_t)size, error);
     if (status == MC_OK)
-        status = mc_json_parse_unique(text, (size_t)size, out, error);
-    mc_free(text);
+        *out = text;
+    else
+        mc_free(text);
     return status;
 }
 
-static mc_status check_metadata(json_t *metadata, mc_error *error)
+static mc_status skip_metadata(mc_scan *s, mc_error *error)
 {
-    if (json_is_null(metadata))
-        return MC_OK;
-    if (!json_is_object(metadata))
-        return mc_fail(error, MC_FORMAT, "expected an object as __metadata__");
-    const char *key;
-    json_t *value;
-    json_object_foreach(metadata, key, value) if (!json_is_string(value)) return mc_fail(
-        error, MC_FORMAT, "expected text in __metadata__ as '%s'", key);
-    return MC_OK;
+    if (mc_scan_peek(s) != '{') {
+        const bool null = mc_scan_peek(s) == 'n';
+        mc_scan_skip(s);
+        MC_TRY(mc_scan_check(s, error));
+        return null ? MC_OK : mc_fail(error, MC_FORMAT, "expected an object as __metadata__");
+    }
+    for (bool more = mc_scan_open(s, '{'); more; more = mc_scan_next(s, '}')) {
+        const char *const key = mc_scan_keep(s, mc_scan_name(s));
+        if (!s->problem && mc_scan_peek(s) != '"') {
+            mc_scan_skip(s);
+            MC_TRY(mc_scan_check(s, error));
+            return mc_fail(error, MC_FORMAT, "expected text in __metadata__ as '%s'", key);
+        }
+        mc_scan_skip(s);
+    }
+    return mc_scan_check(s, error);
 }
 
-static mc_status parse_dtype(const json_t *value, mc_dtype *dtype, mc_error *error)
+static mc_status parse_dtype(mc_scan *s, entry *one, mc_error *error)
 {
-    if (!json_is_string(value))
+    if (mc_scan_peek(s) != '"')
         return mc_fail(error, MC_FORMAT, "expected a text as dtype");
-    if (!mc_dtype_from_name(json_string_value(value), dtype))
-        return mc_fail(error, MC_UNSUPPORTED, "unknown dtype '%s'", json_string_value(value));
+    const char *const name = mc_scan_keep(s, mc_scan_string(s));
+    MC_TRY(mc_scan_check(s, error));
+    if (!mc_dtype_from_name(name, &one->dtype))
+        return mc_fail(error, MC_UNSUPPORTED, "unknown dtype '%s'", name);
     return MC_OK;
 }
 
-static mc_status parse_shape(const json_t *value, entry *one, mc_error *error)
+/* An integer from 0 up; −1: the next value is something else. */
+static int64_t take_integer(mc_scan *s)
 {
-    /* A 0-dimensional tensor has an empty array. */
-    if (!json_is_array(value))
+    const char first = mc_scan_peek(s);
+    if (first >= '0' && first <= '9')
+        return mc_scan_integer(mc_scan_number(s), INT64_MAX / 16);
+    mc_scan_skip(s);
+    return -1;
+}
+
+/* A 0-dimensional tensor has an empty array. */
+static mc_status parse_shape(mc_scan *s, entry *one, mc_error *error)
+{
+    size_t rank = 0;
+    if (mc_scan_peek(s) != '[')
         return mc_fail(error, MC_FORMAT, "expected an array as shape");
-    const size_t rank = json_array_size(value);
+    for (bool more = mc_scan_open(s, '['); more; more = mc_scan_next(s, ']'), rank++) {
+        const int64_t dimension = take_integer(s);
+        MC_TRY(mc_scan_check(s, error));
+        if (dimension < 0)
+            return mc_fail(error, MC_FORMAT,
+                           "expected integers from 0 up in the shape, dimension %zu is not", rank);
+        if (rank < MC_MAX_RANK)
+            one->shape[rank] = dimension;
+    }
+    MC_TRY(mc_scan_check(s, error));
     if (rank > MC_MAX_RANK)
         return mc_fail(error, MC_UNSUPPORTED, "expected at most %d dimensions, found %zu",
                        MC_MAX_RANK, rank);
     one->rank = (int)rank;
-    for (size_t i = 0; i < rank; i++) {
-        const json_t *const dimension = json_array_get(value, i);
-        if (!json_is_integer(dimension) || json_integer_value(dimension) < 0)
-            return mc_fail(error, MC_FORMAT,
-                           "expected integers from 0 up in the shape, dimension %zu is not", i);
-        one->shape[i] = json_integer_value(dimension);
-    }
     return MC_OK;
 }
 
-static mc_status parse_offsets(const json_t *value, entry *one, mc_error *error)
+static mc_status parse_offsets(mc_scan *s, entry *one, mc_error *error)
 {
-    const json_t *const begin = json_array_get(value, 0), *const end = json_array_get(value, 1);
-    if (json_array_size(value) != 2 || !json_is_integer(begin) || !json_is_integer(end))
-        return mc_fail(error, MC_FORMAT, "expected two integers as data_offsets");
-    one->begin = json_integer_value(begin);
-    one->end = json_integer_value(end);
-    if (one->begin < 0 || one->end < one->begin)
-        return mc_fail(error, MC_FORMAT,
-                       "expected data_offsets from 0 up in order, found [%lld, %lld]",
+    int64_t numbers[2] = {0, 0};
+    size_t count = 0;
+    bool integers = mc_scan_peek(s) == '[';
+    for (bool more = integers && mc_scan_open(s, '['); more; more = mc_scan_next(s, ']'), count++) {
+        const int64_t number = take_integer(s);
+        integers = integers && number >= 0;
+        if (count < 2)
+            numbers[count] = number;
+    }
+    MC_TRY(mc_scan_check(s, error));
+    if (!integers || count != 2)
+        return mc_fail(error, MC_FORMAT, "expected two integers from 0 up as data_offsets");
+    one->begin = numbers[0];
+    one->end = numbers[1];
+    if (one->end < one->begin)
+        return mc_fail(error, MC_FORMAT, "expected data_offsets in order, found [%lld, %lld]",
                        (long long)one->begin, (long long)one->end);
     return MC_OK;
 }
 
-static mc_status parse_entry(const json_t *value, entry *one, mc_error *error)
+/* The members of an entry. Any others are ignored. */
+static const struct {
+    const char *name;
+    mc_status (*parse)(mc_scan *s, entry *one, mc_error *error);
+} members[] = {{"dtype", parse_dtype}, {"shape", parse_shape}, {"data_offsets", parse_offsets}};
+
+enum { MEMBERS = sizeof members / sizeof *members };
+
+static mc_status parse_member(mc_scan *s, entry *one, unsigned *seen, mc_error *error)
 {
-    if (!json_is_object(value))
+    const mc_scan_text name = mc_scan_name(s);
+    MC_TRY(mc_scan_check(s, error));
+    for (unsigned i = 0; i < MEMBERS; i++) {
+        if (!mc_scan_is(name, members[i].name))
+            continue;
+        if (*seen & 1U << i)
+            return mc_fail(error, MC_FORMAT, "expected one %s, found a duplicate", members[i].name);
+        *seen |= 1U << i;
+        return members[i].parse(s, one, error);
+    }
+    mc_scan_skip(s);
+    return mc_scan_check(s, error);
+}
+
+static mc_status parse_entry(mc_scan *s, entry *one, mc_error *error)
+{
+    unsigned seen = 0;
+    if (mc_scan_peek(s) != '{')
         return mc_fail(error, MC_FORMAT, "expected an object with dtype, shape and data_offsets");
-    MC_TRY(parse_dtype(json_object_get(value, "dtype"), &one->dtype, error));
-    MC_TRY(parse_shape(json_object_get(value, "shape"), one, error));
-    MC_TRY(parse_offsets(json_object_get(value, "data_offsets"), one, error));
+    for (bool more = mc_scan_open(s, '{'); more; more = mc_scan_next(s, '}'))
+        MC_TRY(parse_member(s, one, &seen, error));
+    MC_TRY(mc_scan_check(s, error));
+    for (unsigned i = 0; i < MEMBERS; i++)
+        if (!(seen & 1U << i))
+            return mc_fail(error, MC_FORMAT, "expected dtype, shape and data_offsets, found no %s",
+                           members[i].name);
     /* The shape is checked before its size is compared: the product must not overflow. */
     int64_t count, bytes;
     MC_TRY(mc_shape_count(one->dtype, one->rank, one->shape, &count, &bytes, error));
@@ -164,22 +224,29 @@ static int compare_entries(const void *a, const void *b)
     return x->position < y->position ? -1 : 1;
 }
 
-static mc_status parse_entries(json_t *header, entry *entries, size_t *count, mc_error *error)
+/* The tensors of a header. `capacity` is what `items` has room for. */
+typedef struct entry_list {
+    entry *items;
+    size_t count, capacity;
+} entry_list;
+
+static mc_status parse_entries(mc_scan *s, entry_list *all, mc_error *error)
 {
-    const char *name;
-    json_t *value;
-    json_object_foreach(header, name, value)
-    {
+    for (bool more = mc_scan_open(s, '{'); more; more = mc_scan_next(s, '}')) {
+        const char *const name = mc_scan_keep(s, mc_scan_name(s));
+        MC_TRY(mc_scan_check(s, error));
         if (strcmp(name, "__metadata__") == 0) {
-            MC_TRY(check_metadata(value, error));
+            MC_TRY(skip_metadata(s, error));
             continue;
         }
-        entries[*count] = (entry){.name = name, .position = *count};
-        MC_TRY(mc_in_tensor(error, name, parse_entry(value, &entries[*count], error)));
-        ++*count;
+        if (!MC_GROW(all->items, all->count, all->capacity))
+            return mc_fail_memory(error);
+        entry *const one = &all->items[all->count];
+        *one = (entry){.name = name, .position = all->count++};
+        MC_TRY(mc_in_tensor(error, name, parse_entry(s, one, error)));
     }
-    qsort(entries, *count, sizeof *entries, compare_entries);
-    return MC_OK;
+    mc_scan_end(s);
+    return mc_scan_check(s, error);
 }
 
 /*
@@ -206,6 +273,9 @@ static mc_status add_entry(mc_file *file, const entry *one, int64_t data, mc_sta
                            mc_error *error)
 {
     mc_source *source = NULL;
+    /* The dict had no tensor before this file's. */
+    if (mc_state_dict_find(dict, one->name))
+        return mc_fail(error, MC_FORMAT, "expected one tensor of this name, found a duplicate");
     MC_TRY(mc_stored_new(file, data + one->begin, data + one->end, data + one->begin, one->dtype,
                          one->rank, one->shape, NULL, &source, error));
     const mc_status status = mc_state_dict_set(dict, one->name, source, error);
@@ -233,20 +303,29 @@ static mc_status add_entries(mc_file *file, const entry *entries, size_t count, 
     return MC_OK;
 }
 
-static mc_status read_tensors(mc_file *file, json_t *header, int64_t data, mc_state_dict *dict,
+static mc_status parse_header(const char *text, int64_t size, entry_list *all, mc_error *error)
+{
+    mc_scan s = mc_scan_begin(text, 0, (size_t)size);
+    const char first = mc_scan_peek(&s);
+    if (first == '{')
+        return parse_entries(&s, all, error);
+    mc_scan_skip(&s);
+    mc_scan_end(&s);
+    MC_TRY(mc_scan_check(&s, error));
+    return mc_fail_at(error, MC_FORMAT, NULL, NULL, LENGTH_BYTES,
+                      "expected a JSON object as header");
+}
+
+static mc_status read_tensors(mc_file *file, const char *text, int64_t size, mc_state_dict *dict,
                               mc_error *error)
 {
-    if (!json_is_object(header))
-        return mc_fail_at(error, MC_FORMAT, NULL, NULL, LENGTH_BYTES,
-                          "expected a JSON object as header");
-    entry *const entries = mc_alloc_zero(json_object_size(header), sizeof *entries);
-    if (!entries)
-        return mc_fail_memory(error);
-    size_t count = 0;
-    mc_status status = parse_entries(header, entries, &count, error);
+    entry_list all = {0};
+    mc_status status = parse_header(text, size, &all, error);
+    if (status == MC_OK && all.count > 0)
+        qsort(all.items, all.count, sizeof *all.items, compare_entries);
     if (status == MC_OK)
-        status = add_entries(file, entries, count, data, dict, error);
-    mc_free(entries);
+        status = add_entries(file, all.items, all.count, LENGTH_BYTES + size, dict, error);
+    mc_free(all.items);
     return status;
 }
 
@@ -254,11 +333,11 @@ static mc_status read_file(mc_file *file, mc_state_dict *dict, mc_notes *notes, 
 {
     (void)notes; /* every entry of a header is a tensor, or an error */
     int64_t size = 0;
-    json_t *header = NULL;
+    char *text = NULL;
     MC_TRY(header_size(file, &size, error));
-    MC_TRY(load_header(file, size, &header, error));
-    const mc_status status = read_tensors(file, header, LENGTH_BYTES + size, dict, error);
-    json_decref(header);
+    MC_TRY(load_header(file, size, &text, error));
+    const mc_status status = read_tensors(file, text, size, dict, error);
+    mc_free(text);
     return status;
 }
 

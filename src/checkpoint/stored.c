@@ -16,7 +16,7 @@ typedef struct stored {
     int64_t offset;
     int64_t extent; /* bytes from `offset` to the end of the last element */
     bool row_major;
-    int64_t strides[MC_MAX_RANK];
+    int64_t strides[]; /* [rank] unless it is row-major */
 } stored;
 
 /* Both buffers lie on the stack of the reading thread. */
@@ -283,24 +283,23 @@ static const mc_source_class stored_class = {
 };
 
 /*
- * Sets the strides of a row-major tensor. They remain for dimensions of one element and for empty
- * tensors, where any stride would be right.
+ * The strides that a row-major tensor would have. They remain for dimensions of one element, where
+ * any stride would be right.
  */
-static void set_row_major(stored *self)
+static void set_usual_strides(stored *self)
 {
     int64_t stride = 1;
     for (int d = self->source.rank - 1; d >= 0; d--) {
         self->strides[d] = stride;
-        stride *= self->source.shape[d] > 0 ? self->source.shape[d] : 1;
+        stride *= self->source.shape[d];
     }
-    self->row_major = true;
-    self->extent = self->source.bytes;
 }
 
 static mc_status set_strides(stored *self, const int64_t *strides, mc_error *error)
 {
     const int64_t element = element_size(&self->source);
     int64_t last = 0;
+    set_usual_strides(self);
     for (int d = 0; d < self->source.rank; d++) {
         int64_t distance;
         /* The stride of a single element is never used: any value is valid. */
@@ -330,7 +329,8 @@ static mc_status set_strides(stored *self, const int64_t *strides, mc_error *err
 static mc_status place(stored *self, int64_t begin, int64_t end, const int64_t *strides,
                        mc_error *error)
 {
-    set_row_major(self);
+    self->row_major = true;
+    self->extent = self->source.bytes;
     /* Without elements nothing is ever read: the place may be anywhere. */
     if (self->source.count == 0)
         return MC_OK;
@@ -358,7 +358,8 @@ mc_status mc_stored_new(mc_file *file, int64_t begin, int64_t end, int64_t offse
                         mc_error *error)
 {
     mc_source *source = NULL;
-    MC_TRY(mc_source_create(&stored_class, sizeof(stored), dtype, rank, shape, &source, error));
+    const size_t size = sizeof(stored) + (strides ? (size_t)rank * sizeof *strides : 0);
+    MC_TRY(mc_source_create(&stored_class, size, dtype, rank, shape, &source, error));
     stored *const self = (stored *)source;
     self->file = mc_file_ref(file);
     self->offset = offset;
@@ -404,11 +405,12 @@ int mc_stored_compare(const mc_source *a, const mc_source *b)
         difference = order(a->dtype, b->dtype);
     if (!difference)
         difference = order(a->rank, b->rank);
-    for (int d = 0; !difference && d < a->rank; d++) {
+    for (int d = 0; !difference && d < a->rank; d++)
         difference = order(a->shape[d], b->shape[d]);
-        if (!difference)
-            difference = order(x->strides[d], y->strides[d]);
-    }
+    if (!difference)
+        difference = order(x->row_major, y->row_major);
+    for (int d = 0; !difference && !x->row_major && d < a->rank; d++)
+        difference = order(x->strides[d], y->strides[d]);
     return difference;
 }
 

@@ -109,6 +109,7 @@ mc_status mc_job_init(mc_job *job, const mc_merged_parts *parts, mc_error *error
     *job = (mc_job){.params = mc_params_ref(parts->params),
                     .name = mc_strdup(parts->name),
                     .rank = first->rank,
+                    .shape = first->shape,
                     .count = first->count,
                     .matrix = is_matrix(parts, first->rank, part.role),
                     .transposed = part.transposed,
@@ -123,7 +124,6 @@ mc_status mc_job_init(mc_job *job, const mc_merged_parts *parts, mc_error *error
                     .has_merged = parts->has_merged};
     if (!job->name || !job->inputs)
         return mc_fail_memory(error);
-    memcpy(job->shape, first->shape, sizeof job->shape);
     /* One float64 input makes the whole layer float64; so does one layer of a shared survey. */
     const bool wide = widest_of(parts, parts->input_count) == MC_F64 ||
                       (job->survey && mc_survey_wide(job->survey));

@@ -21,7 +21,7 @@ typedef struct mc_job {
     char *name;    /* of the output tensor */
     mc_dtype real; /* F32 or F64: what it is computed in */
     int rank;
-    int64_t shape[MC_MAX_RANK]; /* of the models' tensors and of the result */
+    const int64_t *shape; /* of the models' tensors and of the result; of the first input */
     int64_t count;
     bool matrix, transposed; /* as in mc_layer … */
     int block;               /* … as is this */

@@ -507,7 +507,7 @@ static mc_status new_source(row_set *set, const mc_gather *gather, size_t self, 
 {
     const mc_source *const input = set->sources[self];
     int64_t shape[MC_MAX_RANK];
-    memcpy(shape, input->shape, sizeof shape);
+    memcpy(shape, input->shape, (size_t)input->rank * sizeof *shape);
     shape[gather->axis] = (int64_t)set->padded;
     MC_TRY(mc_source_create(&gather_class, sizeof(gather_source), input->dtype, input->rank, shape,
                             out, error));

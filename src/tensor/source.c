@@ -49,13 +49,15 @@ mc_status mc_source_create(const mc_source_class *class, size_t size, mc_dtype d
 {
     int64_t count, bytes;
     MC_TRY(mc_shape_count(dtype, rank, shape, &count, &bytes, error));
-    mc_source *const source = mc_alloc_zero(1, size);
+    const size_t shape_at = (size + sizeof *shape - 1) / sizeof *shape * sizeof *shape;
+    mc_source *const source = mc_alloc_zero(1, shape_at + (size_t)rank * sizeof *shape);
     if (!source)
         return mc_fail_memory(error);
     source->class = class;
     source->references = 1;
     source->dtype = dtype;
     source->rank = rank;
+    source->shape = (int64_t *)((char *)source + shape_at);
     for (int i = 0; i < rank; i++)
         source->shape[i] = shape[i];
     source->count = count;

@@ -44,7 +44,7 @@ struct mc_source {
     int rank;
     int depth; /* of the tree of computed sources below it; 0 if it is stored */
     bool wide; /* its values are float64 before they are rounded to its dtype */
-    int64_t shape[MC_MAX_RANK];
+    int64_t *shape; /* [rank], behind the struct: most tensors have one or two dimensions */
     int64_t count, bytes;
 };
 
