@@ -1,5 +1,6 @@
 #include "fetch.h"
 
+#include "command_line.h"
 #include "output.h"
 #include "progress.h"
 #include "signals.h"
@@ -167,7 +168,8 @@ mc_hub_options fetch_options(fetch_display *display)
     return (mc_hub_options){.cancel = catch_signals(),
                             .progress = display->bar || display->lines ? on_progress : NULL,
                             .note = on_note,
-                            .user = display};
+                            .user = display,
+                            .comm = command_comm};
 }
 
 void fetch_end(fetch_display *display)

@@ -21,9 +21,9 @@ static void check_map(const mc_shard_index *index)
 {
     for (size_t i = 0; i < index->count; i++)
         for (size_t k = index->firsts[i]; k < index->firsts[i + 1]; k++)
-            fuzz_require(strcmp(mc_shard_index_file(index, index->entries[k].tensor),
-                                index->files[i]) == 0,
-                         "a tensor has its file");
+            fuzz_require(
+                strcmp(mc_shard_index_file(index, index->entries[k].tensor), index->files[i]) == 0,
+                "a tensor has its file");
     fuzz_require(mc_shard_index_file(index, "no such \x01 tensor") == NULL, "others have none");
 }
 

@@ -22,7 +22,7 @@
 #ifndef MERGECRAFT_HUB_H
 #define MERGECRAFT_HUB_H
 
-#include <mergecraft/error.h>
+#include <mergecraft/comm.h>
 
 #include <stdbool.h>
 
@@ -52,7 +52,13 @@ typedef struct mc_hub_options {
     /* Receives a line of text about a fallback, such as the cache for a server that is down. */
     void (*note)(const char *text, void *user);
     void *user;
-    void *reserved[4]; /* must be zero */
+    /*
+     * Processes that open the same models at the same time (mc_models_open): process 0 reads the
+     * headers of weight files and sends them to the others, which open a file when they read a
+     * tensor of it. Borrowed during the call; NULL: this process alone.
+     */
+    const mc_comm *comm;
+    void *reserved[3]; /* must be zero */
 } mc_hub_options;
 
 /* A repository, and which of its files are needed. */

@@ -16,20 +16,34 @@ mc_status mc_comm_sum(const mc_comm *comm, int64_t *values, size_t count, mc_err
     return comm && count > 0 ? comm->sum(comm, values, count, error) : MC_OK;
 }
 
-/* The lowest rank that failed; −1 if none did. */
+/* Without communication there is no common end any more. */
+static mc_status checked(const mc_comm *comm, mc_status status, mc_error *error)
+{
+    mc_error unknown = MC_ERROR_NONE;
+    unknown.code = status;
+    if (status != MC_OK)
+        comm->abort(comm, error ? error : &unknown);
+    return status;
+}
+
+/*
+ * The lowest rank that failed; −1 if none did. It is found by halving, since no memory may be
+ * needed: a process without any must take part, too.
+ */
 static mc_status first_failed(const mc_comm *comm, bool failed, int *rank, mc_error *error)
 {
-    int64_t *const all = mc_alloc_zero((size_t)comm->size, sizeof *all);
-    if (!all)
-        return mc_fail_memory(error);
-    all[comm->rank] = failed;
-    const mc_status status = comm->sum(comm, all, (size_t)comm->size, error);
-    *rank = -1;
-    for (int i = comm->size; i-- > 0;)
-        if (all[i])
-            *rank = i;
-    mc_free(all);
-    return status;
+    int64_t count = failed;
+    MC_TRY(checked(comm, comm->sum(comm, &count, 1, error), error));
+    int first = 0, end = count > 0 ? comm->size : 0;
+    while (end - first > 1) {
+        const int middle = first + (end - first) / 2;
+        count = failed && comm->rank >= first && comm->rank < middle;
+        MC_TRY(checked(comm, comm->sum(comm, &count, 1, error), error));
+        first = count > 0 ? first : middle;
+        end = count > 0 ? middle : end;
+    }
+    *rank = end > 0 ? first : -1;
+    return MC_OK;
 }
 
 /* Puts "process 3 on HOST: " before the error of another process. */
@@ -59,7 +73,7 @@ mc_status mc_comm_agree(const mc_comm *comm, mc_status status, mc_error *error)
         told.error.code = status;
         snprintf(told.host, sizeof told.host, "%s", comm->host);
     }
-    MC_TRY(comm->broadcast(comm, &told, sizeof told, root, error));
+    MC_TRY(checked(comm, comm->broadcast(comm, &told, sizeof told, root, error), error));
     if (status != MC_OK)
         return status;
     if (error) {

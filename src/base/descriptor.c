@@ -196,6 +196,43 @@ mc_status mc_descriptor_open(const char *path, mc_descriptor **out, mc_file_iden
     return MC_OK;
 }
 
+/* Machines number a file system that they share differently, so device and inode do not count. */
+static mc_status examine_path(const char *path, const mc_file_identity *expected,
+                              mc_file_identity *identity, mc_error *error)
+{
+    struct stat status;
+    if (mc_system->stat(path, &status) != 0)
+        return mc_fail_errno(error, path, "cannot examine it");
+    *identity = mc_file_identity_from(&status);
+    if (identity->size == expected->size && identity->modified_ns == expected->modified_ns)
+        return MC_OK;
+    return mc_fail_at(error, MC_MISMATCH, path, NULL, -1,
+                      "expected the same file as process 0 has, of %lld bytes, found another one, "
+                      "of %lld bytes",
+                      (long long)expected->size, (long long)identity->size);
+}
+
+mc_status mc_descriptor_open_later(const char *path, const mc_file_identity *expected,
+                                   mc_descriptor **out, mc_file_identity *identity, mc_error *error)
+{
+    MC_TRY(examine_path(path, expected, identity, error));
+    const size_t length = strlen(path) + 1;
+    mc_descriptor *const d = mc_alloc_zero(1, sizeof *d + length);
+    if (!d)
+        return mc_fail_memory(error);
+    memcpy(d->path, path, length);
+    d->fd = -1;
+    d->identity = *identity;
+    d->real_path = realpath(path, NULL);
+    if (!d->real_path) {
+        const mc_status status = mc_fail_errno(error, path, "cannot examine it");
+        mc_free(d);
+        return status;
+    }
+    *out = d;
+    return MC_OK;
+}
+
 void mc_descriptor_close(mc_descriptor *descriptor)
 {
     if (!descriptor)

@@ -24,6 +24,15 @@ typedef struct mc_descriptor mc_descriptor;
 /* Opens a regular file. Symbolic links are followed; folders, pipes and devices are rejected. */
 mc_status mc_descriptor_open(const char *path, mc_descriptor **out, mc_file_identity *identity,
                              mc_error *error);
+/*
+ * The same, without opening the file before it is first read. It must have the size and the time of
+ * change of `expected`, which another process has found.
+ *
+ * Errors: MC_MISMATCH  it is another file here
+ */
+mc_status mc_descriptor_open_later(const char *path, const mc_file_identity *expected,
+                                   mc_descriptor **out, mc_file_identity *identity,
+                                   mc_error *error);
 void mc_descriptor_close(mc_descriptor *descriptor); /* accepts NULL; it must have no readers */
 
 /*

@@ -13,22 +13,29 @@ struct mc_file {
     atomic_size_t references;
     mc_descriptor *descriptor;
     mc_file_identity identity;
-    int64_t limit; /* bytes that can be read */
+    int64_t limit;       /* bytes that can be read */
+    mc_excerpt *excerpt; /* borrowed while the file is not shared yet; NULL: none */
+    bool recording;      /* into the excerpt; else it is read from there */
     char path[];
 };
 
 /* Of all files together, for the statistics of a run. */
 static atomic_int_least64_t bytes_read;
 
-mc_status mc_file_open(const char *path, mc_file **out, mc_error *error)
+/* `known`: of a file that is opened later; NULL: now. */
+static mc_status open_file(const char *path, const mc_file_identity *known, mc_file **out,
+                           mc_error *error)
 {
     const size_t length = strlen(path) + 1;
-    mc_file *const file = mc_alloc(sizeof *file + length);
+    mc_file *const file = mc_alloc_zero(1, sizeof *file + length);
     if (!file)
         return mc_fail_memory(error);
     memcpy(file->path, path, length);
     file->references = 1;
-    const mc_status status = mc_descriptor_open(path, &file->descriptor, &file->identity, error);
+    const mc_status status = known ? mc_descriptor_open_later(path, known, &file->descriptor,
+                                                              &file->identity, error)
+                                   : mc_descriptor_open(path, &file->descriptor, &file->identity,
+                                                        error);
     if (status != MC_OK) {
         mc_free(file);
         return status;
@@ -36,6 +43,31 @@ mc_status mc_file_open(const char *path, mc_file **out, mc_error *error)
     file->limit = file->identity.size;
     *out = file;
     return MC_OK;
+}
+
+mc_status mc_file_open(const char *path, mc_file **out, mc_error *error)
+{
+    return open_file(path, NULL, out, error);
+}
+
+mc_status mc_file_open_excerpt(const char *path, const mc_file_identity *identity,
+                               mc_excerpt *excerpt, mc_file **out, mc_error *error)
+{
+    MC_TRY(open_file(path, identity, out, error));
+    (*out)->excerpt = excerpt;
+    return MC_OK;
+}
+
+void mc_file_record(mc_file *file, mc_excerpt *excerpt)
+{
+    file->excerpt = excerpt;
+    file->recording = true;
+}
+
+void mc_file_forget(mc_file *file)
+{
+    file->excerpt = NULL;
+    file->recording = false;
 }
 
 /*
@@ -122,9 +154,13 @@ mc_status mc_file_read(const mc_file *file, int64_t offset, void *out, size_t si
     if ((int64_t)size > file->limit - offset)
         return mc_fail_at(error, MC_NOT_FOUND, file->path, NULL, offset,
                           "only the file's header was downloaded, not its values");
+    if (file->excerpt && !file->recording && mc_excerpt_find(file->excerpt, offset, out, size))
+        return MC_OK;
     MC_TRY(mc_descriptor_acquire(file->descriptor, &fd, error));
     const mc_status status = read_all(file, fd, offset, out, size, error);
     mc_descriptor_release(file->descriptor);
+    if (status == MC_OK && file->excerpt && file->recording)
+        MC_TRY(mc_excerpt_add(file->excerpt, offset, out, size, error));
     if (status == MC_OK)
         atomic_fetch_add_explicit(&bytes_read, (int64_t)size, memory_order_relaxed);
     return status;

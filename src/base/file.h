@@ -4,6 +4,7 @@
 
 #include "base/descriptor.h"
 #include "base/error.h"
+#include "base/excerpt.h"
 #include "base/system.h"
 
 typedef struct mc_file mc_file;
@@ -29,6 +30,18 @@ mc_file_identity mc_file_identity_of(const mc_file *file);
  */
 mc_status mc_file_read(const mc_file *file, int64_t offset, void *out, size_t size,
                        mc_error *error);
+
+/* Adds what is read to an excerpt, until mc_file_forget; meanwhile, one thread reads. */
+void mc_file_record(mc_file *file, mc_excerpt *excerpt);
+/*
+ * Opens a file that another process has opened and recorded. What is in the excerpt is read from
+ * there, until mc_file_forget; the file is opened when something else is read.
+ *
+ * Errors: MC_MISMATCH  it is another file here
+ */
+mc_status mc_file_open_excerpt(const char *path, const mc_file_identity *identity,
+                               mc_excerpt *excerpt, mc_file **out, mc_error *error);
+void mc_file_forget(mc_file *file);
 
 /*
  * Limits reads to the first `size` bytes: the others were not downloaded. Call it before the file

@@ -276,9 +276,9 @@ int64_t mc_scan_integer(mc_scan_text number, int64_t most)
 {
     int64_t value = 0;
     for (size_t i = 0; i < number.size; i++) {
-        if (!is_digit(number.bytes[i]) || value > most)
+        if (!is_digit(number.bytes[i]) || __builtin_mul_overflow(value, 10, &value) ||
+            __builtin_add_overflow(value, number.bytes[i] - '0', &value))
             return -1;
-        value = value * 10 + (number.bytes[i] - '0');
     }
     return number.size > 0 && value <= most ? value : -1;
 }

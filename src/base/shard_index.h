@@ -25,8 +25,8 @@ typedef struct mc_shard_index {
 bool mc_shard_index_probe(const unsigned char *head, size_t size);
 
 /*
- * Parses a copy of `size` bytes and checks that each file is the plain name of a file in the folder of the
- * index. Zero-initialise *out; free it also after a failure.
+ * Parses a copy of `size` bytes and checks that each file is the plain name of a file in the folder
+ * of the index. Zero-initialise *out; free it also after a failure.
  */
 mc_status mc_shard_index_parse(const char *bytes, size_t size, mc_shard_index *out,
                                mc_error *error);

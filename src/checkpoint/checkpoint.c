@@ -7,17 +7,24 @@
 #include "checkpoint/quantization.h"
 #include "checkpoint/reader.h"
 #include "checkpoint/tied.h"
+#include "checkpoint/weight_file.h"
 
 #include <string.h>
 
-static mc_status read_file(mc_checkpoint *checkpoint, mc_file *file, mc_state_dict *dict,
-                           mc_error *error)
+/* Where the tensors of a file go. */
+typedef struct destination {
+    mc_checkpoint *checkpoint;
+    mc_state_dict *dict;
+} destination;
+
+static mc_status read_file(mc_file *file, void *user, mc_error *error)
 {
+    const destination *const to = user;
     const mc_reader *reader = NULL;
     MC_TRY(mc_reader_find(file, &reader, error));
-    if (!checkpoint->format)
-        checkpoint->format = reader->name;
-    return reader->read(file, dict, &checkpoint->notes, error);
+    if (!to->checkpoint->format)
+        to->checkpoint->format = reader->name;
+    return reader->read(file, to->dict, &to->checkpoint->notes, error);
 }
 
 /* Opens a file, keeps it in the list of files, and adds its tensors to dict. */
@@ -30,10 +37,13 @@ static mc_status add_file(mc_checkpoint *checkpoint, const char *path, mc_state_
         return mc_fail_memory(error);
     checkpoint->files = files;
     mc_file *file = NULL;
-    MC_TRY(mc_file_open(path, &file, error));
-    /* Owned by the list before it is read: mc_checkpoint_close frees it after any failure. */
-    files[checkpoint->file_count++] = file;
-    return mc_in_file(error, path, read_file(checkpoint, file, dict, error));
+    destination to = {checkpoint, dict};
+    const mc_status status = mc_weight_file_open(checkpoint->comm, path, read_file, &to, &file,
+                                                 error);
+    /* Also after a failure: mc_checkpoint_close frees it. */
+    if (file)
+        files[checkpoint->file_count++] = file;
+    return mc_in_file(error, path, status);
 }
 
 /* ---- shards ---- */
@@ -98,15 +108,21 @@ static mc_status open_index(mc_checkpoint *checkpoint, const char *path, mc_erro
 
 /* ---- files and folders ---- */
 
-/* By content, not by name: a user may pass an index under any name. */
-static mc_status is_index(const char *path, bool *out, mc_error *error)
+static mc_status probe_index(mc_file *file, void *user, mc_error *error)
 {
-    mc_file *file = NULL;
-    MC_TRY(mc_file_open(path, &file, error));
+    bool *const out = user;
     unsigned char head[MC_PROBE_BYTES];
     const int64_t size = mc_file_size(file) < MC_PROBE_BYTES ? mc_file_size(file) : MC_PROBE_BYTES;
-    const mc_status status = mc_file_read(file, 0, head, (size_t)size, error);
-    *out = status == MC_OK && mc_shard_index_probe(head, (size_t)size);
+    MC_TRY(mc_file_read(file, 0, head, (size_t)size, error));
+    *out = mc_shard_index_probe(head, (size_t)size);
+    return MC_OK;
+}
+
+/* By content, not by name: a user may pass an index under any name. */
+static mc_status is_index(const mc_comm *comm, const char *path, bool *out, mc_error *error)
+{
+    mc_file *file = NULL;
+    const mc_status status = mc_weight_file_open(comm, path, probe_index, out, &file, error);
     mc_file_unref(file);
     return status;
 }
@@ -115,7 +131,7 @@ static mc_status open_file(mc_checkpoint *checkpoint, const char *path, json_t *
                            mc_error *error)
 {
     bool index = false;
-    MC_TRY(is_index(path, &index, error));
+    MC_TRY(is_index(checkpoint->comm, path, &index, error));
     MC_TRY(index ? open_index(checkpoint, path, error)
                  : add_file(checkpoint, path, checkpoint->dict, error));
     if (mc_state_dict_count(checkpoint->dict) == 0)

@@ -2,6 +2,7 @@
 #ifndef MC_CHECKPOINT_CHECKPOINT_H
 #define MC_CHECKPOINT_CHECKPOINT_H
 
+#include <mergecraft/comm.h>
 #include <mergecraft/state_dict.h>
 
 #include "base/file.h"
@@ -23,6 +24,8 @@ typedef struct mc_checkpoint {
     size_t alias_count;
     /* Set before opening: which of several tied tensors is kept (tied.h); NULL: the first. */
     bool (*is_input_embedding)(const char *name);
+    /* Set before opening: the processes that open it together; NULL: this one alone. */
+    const mc_comm *comm;
     bool dequantized; /* FP8 tensors are read as products with their scales */
     mc_notes notes;   /* what was ignored, skipped or converted */
 } mc_checkpoint;

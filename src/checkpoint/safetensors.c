@@ -110,7 +110,7 @@ static int64_t take_integer(mc_scan *s)
 {
     const char first = mc_scan_peek(s);
     if (first >= '0' && first <= '9')
-        return mc_scan_integer(mc_scan_number(s), INT64_MAX / 16);
+        return mc_scan_integer(mc_scan_number(s), INT64_MAX);
     mc_scan_skip(s);
     return -1;
 }

@@ -33,7 +33,7 @@ static mc_status open_module(mc_module *module, const mc_model *model, mc_error 
     char *const name = mc_format("%s/%s", mc_model_name(model), module->folder);
     mc_status status = path && name ? MC_OK : mc_fail_memory(error);
     if (status == MC_OK)
-        status = mc_model_open_path(name, path, &module->models[module->count], error);
+        status = mc_model_open_path(name, path, NULL, &module->models[module->count], error);
     module->count += status == MC_OK;
     mc_free(path);
     mc_free(name);

@@ -167,25 +167,30 @@ static mc_status refuse_unmerged_adapters(const mc_model *model, const char *pat
 }
 
 /* The configuration comes first: it decides how the weights are read. */
-static mc_status open_at(mc_model *model, const char *path, mc_error *error)
+static mc_status open_at(mc_model *model, const char *path, const mc_comm *comm, mc_error *error)
 {
     MC_TRY(mc_checkpoint_folder(path, &model->folder, error));
     MC_TRY(read_config(model, error));
     model->checkpoint.is_input_embedding = is_input_embedding;
-    MC_TRY(mc_checkpoint_open(path, model->config, &model->checkpoint, error));
+    model->checkpoint.comm = comm;
+    const mc_status status = mc_checkpoint_open(path, model->config, &model->checkpoint, error);
+    model->checkpoint.comm = NULL; /* borrowed until here */
+    MC_TRY(status);
     if (mc_checkpoint_is_adapter(&model->checkpoint))
         return mc_folder_refuse_adapter(path, model->folder, error);
     MC_TRY(refuse_unmerged_adapters(model, path, error));
     return model->checkpoint.dequantized ? rewrite_config(model, error) : MC_OK;
 }
 
-mc_status mc_model_open_path(const char *name, const char *path, mc_model **out, mc_error *error)
+mc_status mc_model_open_path(const char *name, const char *path, const mc_comm *comm,
+                             mc_model **out, mc_error *error)
 {
     mc_model *const model = mc_alloc_zero(1, sizeof *model);
     if (!model)
         return mc_fail_memory(error);
     model->name = mc_without_slashes(name); /* its last part is what a model card calls the model */
-    const mc_status status = model->name ? open_at(model, path, error) : mc_fail_memory(error);
+    const mc_status status = model->name ? open_at(model, path, comm, error)
+                                         : mc_fail_memory(error);
     if (status != MC_OK) {
         mc_model_close(model);
         return status;

@@ -27,8 +27,9 @@ const char *mc_model_type(const mc_model *model);
 /* Returns whether the model was opened as BASE+ADAPTER. */
 bool mc_model_has_adapters(const mc_model *model);
 
-/* Opens what is at a path, as a model of another name. */
-mc_status mc_model_open_path(const char *name, const char *path, mc_model **out, mc_error *error);
+/* Opens what is at a path, as a model of another name, together with the processes of comm. */
+mc_status mc_model_open_path(const char *name, const char *path, const mc_comm *comm,
+                             mc_model **out, mc_error *error);
 
 /* MC_CHANGED if a weight file is not what it was when the model was opened. */
 mc_status mc_model_check(const mc_model *model, mc_error *error);

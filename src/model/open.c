@@ -30,8 +30,8 @@ static void name_as_hub(const mc_repository *repository, const char *folder, mc_
     mc_free(name);
 }
 
-static mc_status open_remote(const char *name, const mc_snapshot *snapshot, mc_model **out,
-                             mc_error *error)
+static mc_status open_remote(const char *name, const mc_snapshot *snapshot, const mc_comm *comm,
+                             mc_model **out, mc_error *error)
 {
     const mc_repository *const repository = &snapshot->repository;
     char *const folder = mc_cache_snapshot(repository->folder, repository->commit);
@@ -42,7 +42,7 @@ static mc_status open_remote(const char *name, const mc_snapshot *snapshot, mc_m
     mc_status status = complete ? MC_OK
                                 : mc_remote_make_folder(snapshot, folder, &header_folder, error);
     if (status == MC_OK)
-        status = mc_model_open_path(name, complete ? folder : header_folder, out, error);
+        status = mc_model_open_path(name, complete ? folder : header_folder, comm, out, error);
     if (status != MC_OK)
         name_as_hub(repository, header_folder, error);
     /* Files that are open stay readable after they were removed. */
@@ -69,15 +69,15 @@ static mc_status open_remote(const char *name, const mc_snapshot *snapshot, mc_m
  * compared by pointer, since a name may occur twice.
  */
 static mc_status open_all(const char *const *names, size_t count, const mc_hub_spec *specs,
-                          size_t remote_count, const mc_session *session, mc_model **out,
-                          mc_error *error)
+                          size_t remote_count, const mc_session *session, const mc_comm *comm,
+                          mc_model **out, mc_error *error)
 {
     size_t remote = 0;
     for (size_t i = 0; i < count; i++) {
         const mc_status status = remote < remote_count && specs[remote].name == names[i]
-                                     ? open_remote(names[i], &session->snapshots[remote++], &out[i],
-                                                   error)
-                                     : mc_model_open_path(names[i], names[i], &out[i], error);
+                                     ? open_remote(names[i], &session->snapshots[remote++], comm,
+                                                   &out[i], error)
+                                     : mc_model_open_path(names[i], names[i], comm, &out[i], error);
         if (status == MC_OK)
             continue;
         while (i > 0) {
@@ -117,7 +117,8 @@ mc_status mc_models_open_plain(const char *const *names, size_t count, const mc_
             specs[remote++].name = names[i];
     mc_status status = fetch(&session, specs, remote, hub, headers_only, error);
     if (status == MC_OK)
-        status = open_all(names, count, specs, remote, &session, out, error);
+        status = open_all(names, count, specs, remote, &session, hub ? hub->comm : NULL, out,
+                          error);
     mc_session_end(&session);
     mc_free(specs);
     return status;

@@ -42,9 +42,9 @@ static mc_status add_adapter(reference *to, char *name, mc_error *error)
 }
 
 /* The folder of an adapter alone stands for the base model that it names, with the adapter. */
-static mc_status from_folder(const char *name, reference *to, mc_error *error)
+static mc_status from_folder(const char *name, const mc_comm *comm, reference *to, mc_error *error)
 {
-    mc_adapter adapter = {0};
+    mc_adapter adapter = {.checkpoint.comm = comm};
     mc_status status = mc_adapter_open(name, &adapter, error);
     const char *const base = mc_adapter_base_name(&adapter);
     if (status == MC_OK && !base)
@@ -76,13 +76,13 @@ static mc_status split(const char *name, reference *to, mc_error *error)
 }
 
 /* A path that exists is taken as it is, even with "+" in it. */
-static mc_status parse(const char *name, reference *to, mc_error *error)
+static mc_status parse(const char *name, const mc_comm *comm, reference *to, mc_error *error)
 {
     struct stat status;
     bool adapter = false;
     MC_TRY(mc_adapter_is_folder(name, &adapter, error));
     if (adapter)
-        return from_folder(name, to, error);
+        return from_folder(name, comm, to, error);
     if (mc_system->stat(name, &status) == 0 || !strchr(name, '+')) {
         to->base = mc_strdup(name);
         return to->base ? MC_OK : mc_fail_memory(error);
@@ -136,9 +136,10 @@ static mc_status apply(mc_model *model, const mc_adapter *adapter, const char *n
     return hash_config(model, adapter, error);
 }
 
-static mc_status adapt(mc_model *model, const char *path, const char *name, mc_error *error)
+static mc_status adapt(mc_model *model, const char *path, const char *name, const mc_comm *comm,
+                       mc_error *error)
 {
-    mc_adapter adapter = {0};
+    mc_adapter adapter = {.checkpoint.comm = comm};
     mc_status status = mc_adapter_open(path, &adapter, error);
     if (status == MC_OK)
         status = mc_in_file(error, name, apply(model, &adapter, name, error));
@@ -183,14 +184,15 @@ static mc_status download(const reference *references, size_t count, const mc_hu
 }
 
 static mc_status adapt_all(const reference *references, const char *const *names, size_t count,
-                           const mc_hub_snapshot *snapshots, mc_model **models, mc_error *error)
+                           const mc_hub_snapshot *snapshots, const mc_comm *comm, mc_model **models,
+                           mc_error *error)
 {
     for (size_t i = 0; i < count; i++) {
         for (size_t k = 0; k < references[i].count; k++) {
             const char *const name = references[i].adapters[k];
             /* In the order in which `download` listed them. */
             const char *const path = mc_is_remote(name) ? (snapshots++)->folder : name;
-            MC_TRY(adapt(models[i], path, name, error));
+            MC_TRY(adapt(models[i], path, name, comm, error));
         }
         if (references[i].count > 0)
             MC_TRY(rename_model(models[i], names[i], error));
@@ -200,13 +202,13 @@ static mc_status adapt_all(const reference *references, const char *const *names
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-static mc_status parse_all(const char *const *names, size_t count, reference *references,
-                           const char **bases, mc_error *error)
+static mc_status parse_all(const char *const *names, size_t count, const mc_comm *comm,
+                           reference *references, const char **bases, mc_error *error)
 {
     if (!references || !bases)
         return mc_fail_memory(error);
     for (size_t i = 0; i < count; i++) {
-        MC_TRY(parse(names[i], &references[i], error));
+        MC_TRY(parse(names[i], comm, &references[i], error));
         bases[i] = references[i].base;
     }
     return MC_OK;
@@ -220,13 +222,14 @@ mc_status mc_models_open(const char *const *names, size_t count, const mc_hub_op
     mc_hub_snapshot *snapshots = NULL;
     size_t remote = 0;
     memset(out, 0, count * sizeof *out);
-    mc_status status = parse_all(names, count, references, bases, error);
+    mc_status status = parse_all(names, count, hub ? hub->comm : NULL, references, bases, error);
     if (status == MC_OK)
         status = mc_models_open_plain(bases, count, hub, headers_only, out, error);
     if (status == MC_OK) {
         status = download(references, count, hub, &snapshots, &remote, error);
         if (status == MC_OK)
-            status = adapt_all(references, names, count, snapshots, out, error);
+            status = adapt_all(references, names, count, snapshots, hub ? hub->comm : NULL, out,
+                               error);
         for (size_t i = 0; status != MC_OK && i < count; i++) {
             mc_model_close(out[i]);
             out[i] = NULL;

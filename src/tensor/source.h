@@ -42,8 +42,8 @@ struct mc_source {
     atomic_size_t references;
     mc_dtype dtype;
     int rank;
-    int depth; /* of the tree of computed sources below it; 0 if it is stored */
-    bool wide; /* its values are float64 before they are rounded to its dtype */
+    int depth;      /* of the tree of computed sources below it; 0 if it is stored */
+    bool wide;      /* its values are float64 before they are rounded to its dtype */
     int64_t *shape; /* [rank], behind the struct: most tensors have one or two dimensions */
     int64_t count, bytes;
 };
