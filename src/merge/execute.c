@@ -77,7 +77,8 @@ typedef struct slot {
 
 typedef struct run {
     pthread_mutex_t lock; /* guards all that follows, and the tasks */
-    pthread_cond_t changed;
+    pthread_cond_t changed; /* there may be a piece for a thread that waits */
+    pthread_cond_t ended;   /* the last thread has ended */
     const mc_run_options *options;
     const mc_execution *what; /* its `found` has its own lock */
     task *tasks;
@@ -99,6 +100,7 @@ typedef struct run {
     int64_t read_before; /* bytes that the process had read at the start … */
     double start;        /* … at this time */
     int working;         /* threads that have not ended */
+    int waiting;         /* threads that wait for a piece */
     mc_status status;
     mc_error error;
 } run;
@@ -238,6 +240,13 @@ int64_t mc_execute_memory(mc_source *const *tensors, size_t count, const mc_run_
 
 /* ---- the state of a run; all with the lock held --------------------------------------------- */
 
+/* Wakes the threads that wait. Mostly none does, and a tile without a system call is cheaper. */
+static void wake(run *r)
+{
+    if (r->waiting > 0)
+        pthread_cond_broadcast(&r->changed);
+}
+
 /*
  * Records the first error only: later ones are mostly its consequences. Wakes all threads, so that
  * they end.
@@ -251,7 +260,7 @@ static void fail(run *r, mc_status status, const mc_error *error)
         r->error.code = status;
     }
     r->stopping = true;
-    pthread_cond_broadcast(&r->changed);
+    wake(r);
 }
 
 static void begin_apply(task *t)
@@ -311,7 +320,7 @@ static void end_round(run *r, task *t)
         fail(r, status, &error);
     else if (!more)
         begin_apply(t);
-    pthread_cond_broadcast(&r->changed);
+    wake(r);
 }
 
 static void finish_statistics(run *r, task *t)
@@ -553,7 +562,7 @@ static void write_out(run *r)
         r->held -= s->held;
         r->bytes_done += (int64_t)s->size;
         r->written++;
-        pthread_cond_broadcast(&r->changed);
+        wake(r);
     }
 }
 
@@ -564,7 +573,7 @@ static void release(run *r, const piece *p)
         r->team_busy = false;
     if (p->task->held > 0) {
         r->held -= p->task->held - p->slot->held;
-        pthread_cond_broadcast(&r->changed);
+        wake(r);
     }
     assert(r->held >= 0);
 }
@@ -629,7 +638,9 @@ static bool next_piece(worker *w, piece *out)
         }
         if (r->cursor == r->task_count)
             break;
+        r->waiting++;
         pthread_cond_wait(&r->changed, &r->lock);
+        r->waiting--;
     }
     return false;
 }
@@ -653,8 +664,9 @@ static void *work(void *argument)
         pthread_mutex_unlock(&r->lock);
         do_piece(w, &p);
     }
-    r->working--;
-    pthread_cond_broadcast(&r->changed);
+    wake(r);
+    if (--r->working == 0)
+        pthread_cond_signal(&r->ended);
     pthread_mutex_unlock(&r->lock);
     return NULL;
 }
@@ -765,13 +777,10 @@ static void wait_for_workers(run *r, double start, int64_t read_before)
         until.tv_nsec += 100000000;
         until.tv_sec += until.tv_nsec / 1000000000;
         until.tv_nsec %= 1000000000;
-        const double asleep = mc_seconds();
-        /* Workers signal `changed` after each tile: only time ends the pause. */
-        while (r->working > 0 && mc_seconds() - asleep < .1)
-            if (pthread_cond_timedwait(&r->changed, &r->lock, &until) != 0)
-                break;
+        while (r->working > 0 && pthread_cond_timedwait(&r->ended, &r->lock, &until) == 0)
+            ; /* woken for no reason: POSIX allows it */
         if (cancelled(r))
-            pthread_cond_broadcast(&r->changed);
+            wake(r);
         if (r->options->progress)
             report_progress(r, start, read_before);
     } while (r->working > 0);
@@ -915,6 +924,7 @@ static void tear_down(run *r)
     mc_free(r->ring);
     pthread_mutex_destroy(&r->lock);
     pthread_cond_destroy(&r->changed);
+    pthread_cond_destroy(&r->ended);
 }
 
 /* Counts backwards, so that overflowed_first ends as the lowest index. */
@@ -940,7 +950,8 @@ mc_status mc_execute(const mc_execution *what, const mc_run_options *how, mc_run
              /* One slot per thread in work, and two more for finished tiles behind a slow one. */
              .ring_size = 3 * (size_t)threads,
              .lock = PTHREAD_MUTEX_INITIALIZER,
-             .changed = PTHREAD_COND_INITIALIZER};
+             .changed = PTHREAD_COND_INITIALIZER,
+             .ended = PTHREAD_COND_INITIALIZER};
     const double start = mc_seconds();
     const int64_t read_before = mc_file_bytes_read();
     r.start = start;
