@@ -76,7 +76,7 @@ typedef struct slot {
 } slot;
 
 typedef struct run {
-    pthread_mutex_t lock; /* guards all that follows, and the tasks */
+    pthread_mutex_t lock;   /* guards all that follows, and the tasks */
     pthread_cond_t changed; /* there may be a piece for a thread that waits */
     pthread_cond_t ended;   /* the last thread has ended */
     const mc_run_options *options;

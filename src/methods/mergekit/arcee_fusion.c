@@ -103,10 +103,10 @@ static size_t searches(const mc_layer *layer)
     return SEARCHES;
 }
 
-static void keys(const mc_layer *layer, size_t search, size_t start, size_t count, mc_bits *out)
+static void keys(const mc_layer *layer, size_t column, size_t start, size_t count, mc_bits *out)
 {
     mc_real scores[MC_TILE_BLOCK];
-    (void)search;
+    (void)column;
     score(layer, start, count, scores);
     for (size_t i = 0; i < count; i++)
         out[i] = mc_bits_of(mc_absolute(scores[i]));
@@ -119,7 +119,8 @@ static int64_t rank(const mc_layer *layer, size_t search, int64_t zeros)
     return (int64_t)(quantiles[search] * (double)(layer->size - 1));
 }
 
-static const rank_selection selection = {searches, keys, rank};
+static const rank_selection selection = {
+    .searches = searches, .sharing = SEARCHES, .keys = keys, .rank = rank};
 
 static mc_real threshold_of(const rank_search *found)
 {
@@ -148,15 +149,14 @@ static size_t partial_zeros(const mc_layer *layer)
 static int64_t stride(const mc_layer *layer, int round)
 {
     (void)round;
-    return state_of(layer)->searching ? rank_stride(layer, state_of(layer)->searches, SEARCHES) : 1;
+    return state_of(layer)->searching ? rank_stride(state_of(layer)->searches, SEARCHES) : 1;
 }
 
 static mc_status accumulate(const mc_layer *layer, void *partial)
 {
     if (state_of(layer)->searching)
-        rank_accumulate(layer, &selection, state_of(layer)->searches, partial);
-    else
-        add_divergences(layer, partial);
+        return rank_accumulate(layer, &selection, state_of(layer)->searches, partial);
+    add_divergences(layer, partial);
     return MC_OK;
 }
 

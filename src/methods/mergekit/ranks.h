@@ -3,17 +3,19 @@
  * elements are ordered by a key, the lower flat index counting as the larger of equal keys. "Keep
  * the k largest" is then everything from rank n − k on, always k elements, whatever ties there are.
  *
- * Keys are the bits of magnitudes: reals of one sign are ordered as their bits are. A search
- * narrows a bracket of keys in rounds:
+ * Keys are the bits of magnitudes: reals of one sign are ordered as their bits are. With its place
+ * below it, a key is one integer, an *entry*, and no two elements have the same. Differences of
+ * bfloat16 weights take few values: places cut even through the elements that share a key. A search
+ * narrows a bracket of entries in rounds:
  *
- *     SAMPLE  counts the keys of some leaves by bins: where the wanted key very likely lies
- *     LIST    lists the keys of the bracket with their places, and counts those below
- *     COUNT   counts the keys of the bracket by bins, where a list would be too long
- *     PLACES  counts the places of a key that more elements share than a list has room for
+ *     LIST   lists the entries of the bracket, and counts those below
+ *     COUNT  counts the bracket's entries by bins, where a list would be too long
  *     DONE
  *
- * As a rule that is SAMPLE, LIST, DONE, so that the tensor is read once. Several searches, such as
- * one per model, run side by side. Everything counted is exact in any order.
+ * The first rounds look at some leaves only and find where the wanted entry very likely is. As a
+ * rule the next is the last, so that the tensor is read once. Several searches, such as one per
+ * model, run side by side, and always look at the same leaves. Everything counted is exact in any
+ * order.
  */
 #ifndef MC_METHODS_MERGEKIT_RANKS_H
 #define MC_METHODS_MERGEKIT_RANKS_H
@@ -23,68 +25,95 @@
 /* Magnitudes, NaN above infinity. */
 #define RANK_KEY_LIMIT MC_TOP_BIT
 
+/* A key (one bit less than a real has) and, inverted, a place below it. */
+#ifdef MC_REAL_IS_DOUBLE
+__extension__ typedef unsigned __int128 rank_entry;
+#define RANK_PLACE_BITS 63
+#else
+typedef uint64_t rank_entry;
+#define RANK_PLACE_BITS 33
+#endif
+#define RANK_LAST_PLACE (UINT64_MAX >> (64 - RANK_PLACE_BITS))
+#define RANK_ALL ((((rank_entry)RANK_KEY_LIMIT) << RANK_PLACE_BITS) - 1)
+
 enum {
     RANK_BINS = 65536,
-    RANK_SMALL = 65536,        /* elements of a tensor that is listed at once */
-    RANK_LIST_TOTAL = 1 << 21, /* entries that the lists of all searches have room for at most */
-    RANK_SAMPLED_LEAVES = 64,  /* a sample has at least as many … */
-    RANK_LARGEST_STRIDE = 16   /* … and at least one leaf in as many */
+    RANK_DIGIT_BITS = 12,      /* of an entry in a list that is looked at at once */
+    RANK_SMALL = 1 << 19,      /* elements of a tensor that is listed at once */
+    RANK_SPARE = 4096,         /* entries that a list has room for beyond what is expected */
+    RANK_LIST_TOTAL = 1 << 23, /* entries that the lists of all searches have room for at most */
+    RANK_SAMPLED_LEAVES = 64,  /* the first sample has as many, … */
+    RANK_STRIDE = 17           /* … the second one leaf in as many: odd, not in step with rows */
 };
 
-typedef enum rank_phase { RANK_SAMPLE, RANK_LIST, RANK_COUNT, RANK_PLACES, RANK_DONE } rank_phase;
+typedef enum rank_phase { RANK_LIST, RANK_COUNT, RANK_DONE } rank_phase;
 
 /* One search; the result is valid in RANK_DONE. */
 typedef struct rank_search {
     rank_phase phase;
-    bool none;                        /* no rank was wanted */
-    mc_bits first, span;              /* keys first … first + span are looked at */
-    uint64_t room;                    /* entries of the list */
-    uint64_t first_place, last_place; /* RANK_PLACES: those of `key` that are looked at … */
-    uint64_t nth;                     /* … and which of them is wanted, from 0 */
-    mc_bits key;    /* the result: of two elements the larger has the larger … */
-    uint64_t place; /* … key, or the same and a place up to this one */
+    bool none;              /* no rank was wanted */
+    int64_t stride;         /* every how many leaves one is looked at */
+    rank_entry first, span; /* entries first … first + span are looked at */
+    uint64_t room;          /* entries of the list */
+    mc_bits key;            /* the result: of two elements the larger has the larger … */
+    uint64_t place;         /* … key, or the same and a place up to this one */
 } rank_search;
 
 /* What a method looks for. */
 typedef struct rank_selection {
     size_t (*searches)(const mc_layer *layer);
-    /* Writes the keys of elements start … start + count − 1 (count ≤ MC_TILE_BLOCK). */
-    void (*keys)(const mc_layer *layer, size_t search, size_t start, size_t count, mc_bits *keys);
+    size_t sharing; /* so many searches, one behind the other, look at the same keys */
+    bool by_zeros;  /* the wanted rank depends on the number of zero keys, which are counted */
+    /*
+     * Writes the keys of the search `column` · sharing, and of those that share them, of elements
+     * start … start + count − 1 (count ≤ MC_TILE_BLOCK).
+     */
+    void (*keys)(const mc_layer *layer, size_t column, size_t start, size_t count, mc_bits *keys);
     /* The wanted rank of a search, of a tensor with so many zero keys; negative: none is. */
     int64_t (*rank)(const mc_layer *layer, size_t search, int64_t zeros);
 } rank_selection;
-
-typedef struct rank_entry {
-    uint64_t place;
-    mc_bits key;
-} rank_entry;
 
 /* What a round finds for one search. */
 typedef struct rank_found {
     uint64_t looked_at, zeros, below, inside;
 } rank_found;
 
+static inline rank_entry rank_entry_of(mc_bits key, uint64_t place)
+{
+    return (rank_entry)key << RANK_PLACE_BITS | (RANK_LAST_PLACE - place);
+}
+
+static inline mc_bits rank_key_of(rank_entry entry)
+{
+    return (mc_bits)(entry >> RANK_PLACE_BITS);
+}
+
+static inline uint64_t rank_place_of(rank_entry entry)
+{
+    return RANK_LAST_PLACE - ((uint64_t)entry & RANK_LAST_PLACE);
+}
+
 /* ---- layout ---------------------------------------------------------------------------------- */
 /*
  * A partial result: the findings of all searches, then the bins of those that count, then the lists
  * of those that list. Lists need not be zero at first, so that their memory is not touched.
  */
-static inline bool rank_has_bins(const rank_search *search)
+static inline size_t rank_bins_size(const rank_search *search)
 {
-    return search->phase != RANK_LIST && search->phase != RANK_DONE;
+    return search->phase == RANK_COUNT ? RANK_BINS * sizeof(uint64_t) : 0;
+}
+
+static inline size_t rank_list_size(const rank_search *search)
+{
+    return search->phase == RANK_LIST ? (size_t)search->room * sizeof(rank_entry) : 0;
 }
 
 static inline size_t rank_zeros(const rank_search *searches, size_t count)
 {
     size_t size = count * sizeof(rank_found);
     for (size_t s = 0; s < count; s++)
-        size += rank_has_bins(&searches[s]) ? RANK_BINS * sizeof(uint64_t) : 0;
+        size += rank_bins_size(&searches[s]);
     return size;
-}
-
-static inline size_t rank_list_size(const rank_search *search)
-{
-    return search->phase == RANK_LIST ? (size_t)search->room * sizeof(rank_entry) : 0;
 }
 
 static inline size_t rank_partial_size(const rank_search *searches, size_t count)
@@ -106,33 +135,41 @@ static inline rank_part rank_part_of(const rank_search *searches, size_t count, 
                                      void *partial)
 {
     char *const start = partial;
-    char *bins = start + count * sizeof(rank_found), *list = start + rank_zeros(searches, count);
+    size_t bins = count * sizeof(rank_found), list = rank_zeros(searches, count);
     for (size_t before = 0; before < s; before++) {
-        bins += rank_has_bins(&searches[before]) ? RANK_BINS * sizeof(uint64_t) : 0;
+        bins += rank_bins_size(&searches[before]);
         list += rank_list_size(&searches[before]);
     }
-    return (rank_part){(rank_found *)partial + s, (uint64_t *)(void *)bins,
-                       (rank_entry *)(void *)list};
+    return (rank_part){(rank_found *)partial + s, (uint64_t *)(void *)(start + bins),
+                       (rank_entry *)(void *)(start + list)};
 }
 
-/* How far right a distance is shifted to give one of RANK_BINS. */
-static inline unsigned rank_shift(uint64_t span)
+/* How far right a distance is shifted to give one of 2^bits. */
+static inline unsigned rank_shift(rank_entry span, unsigned bits)
 {
     unsigned shift = 0;
-    while (span >> shift >= RANK_BINS)
+    while (span >> shift >> bits != 0)
         shift++;
     return shift;
 }
 
 /* ---- a round --------------------------------------------------------------------------------- */
-/* Every how many leaves a sample looks at one; 1: the tensor is too small for a sample. */
-static inline int64_t rank_sample_stride(const mc_layer *layer)
+/* The next round's stride. */
+static inline int64_t rank_next_stride(int64_t stride)
 {
-    const int64_t wanted = layer->size / MC_LEAF / RANK_SAMPLED_LEAVES;
-    if (wanted < 2)
+    return stride > RANK_STRIDE ? RANK_STRIDE : 1;
+}
+
+/*
+ * The first round's stride. The first of two samples is worth its time where the second would fill
+ * long lists without it. A tensor without enough leaves is listed or counted as a whole.
+ */
+static inline int64_t rank_first_stride(const mc_layer *layer)
+{
+    const int64_t leaves = layer->size / MC_LEAF, wanted = leaves / RANK_SAMPLED_LEAVES | 1;
+    if (layer->size <= RANK_SMALL)
         return 1;
-    /* An odd stride does not walk in step with rows. */
-    return (wanted < RANK_LARGEST_STRIDE ? wanted : RANK_LARGEST_STRIDE) | 1;
+    return wanted > RANK_STRIDE && wanted < 2 * RANK_STRIDE ? RANK_STRIDE : wanted;
 }
 
 static inline uint64_t rank_list_room(const mc_layer *layer, size_t searches)
@@ -141,31 +178,44 @@ static inline uint64_t rank_list_room(const mc_layer *layer, size_t searches)
     return size < most ? size : most;
 }
 
+/*
+ * Sets the bracket of the next round, of which `expected` entries are expected. It lists them if
+ * there is room, and counts them by bins otherwise.
+ */
+static inline void rank_set_bracket(rank_search *search, rank_entry first, rank_entry last,
+                                    uint64_t expected, uint64_t room)
+{
+    search->first = first;
+    search->span = last - first;
+    search->phase = expected <= room ? RANK_LIST : RANK_COUNT;
+    search->room = expected <= room ? expected : 0;
+}
+
 /* Starts the searches of a method: what `begin` of its statistics does. */
 static inline void rank_begin(const mc_layer *layer, const rank_selection *selection,
                               rank_search *searches)
 {
     const size_t count = selection->searches(layer);
-    const bool small = layer->size <= RANK_SMALL &&
-                       (uint64_t)layer->size <= rank_list_room(layer, count);
+    const int64_t stride = rank_first_stride(layer);
+    const int64_t sampled = (layer->size / MC_LEAF / stride + 1) * MC_LEAF;
+    const int64_t expected = layer->size < sampled ? layer->size : sampled;
     for (size_t s = 0; s < count; s++) {
         rank_search *const search = &searches[s];
         const bool none = layer->size == 0 || (selection->rank(layer, s, 0) < 0 &&
                                                selection->rank(layer, s, layer->size) < 0);
-        *search = (rank_search){.none = none, .span = RANK_KEY_LIMIT - 1};
-        search->phase = none                            ? RANK_DONE
-                        : small                         ? RANK_LIST
-                        : rank_sample_stride(layer) > 1 ? RANK_SAMPLE
-                                                        : RANK_COUNT;
-        search->room = small ? (uint64_t)layer->size : 0;
+        *search = (rank_search){.none = none, .stride = stride};
+        rank_set_bracket(search, 0, RANK_ALL, (uint64_t)expected, rank_list_room(layer, count));
+        search->phase = none ? RANK_DONE : search->phase;
+        if (search->phase == RANK_COUNT) /* a sample is listed */
+            search->stride = 1;
     }
 }
 
-static inline int64_t rank_stride(const mc_layer *layer, const rank_search *searches, size_t count)
+static inline int64_t rank_stride(const rank_search *searches, size_t count)
 {
     for (size_t s = 0; s < count; s++)
-        if (searches[s].phase == RANK_SAMPLE)
-            return rank_sample_stride(layer);
+        if (searches[s].phase != RANK_DONE)
+            return searches[s].stride;
     return 1;
 }
 
@@ -177,21 +227,56 @@ static inline bool rank_done(const rank_search *searches, size_t count)
     return done == count;
 }
 
-/* Which keys of a block are inside the bracket (a byte each); how many are below it, or zero. */
-MC_PASS void rank_classify(const rank_search *search, const mc_bits *keys, unsigned char *inside,
-                           rank_found *found, size_t count)
+/* How many of `count` elements from `place` on have a place below `end`. */
+static inline size_t rank_places_below(uint64_t end, uint64_t place, size_t count)
 {
-    const mc_bits first = search->first, span = search->span;
-    mc_bits below = 0, zeros = 0;
+    if (end <= place)
+        return 0;
+    return end - place < count ? (size_t)(end - place) : count;
+}
+
+/*
+ * Which keys of a run of elements are first … first + span (a byte each); how many are below. The
+ * span is one more than the distance.
+ */
+MC_PASS mc_bits rank_classify(const mc_bits *keys, mc_bits first, mc_bits end,
+                              unsigned char *inside, size_t count)
+{
+    const mc_bits span = end - first;
+    mc_bits below = 0;
     MC_INDEPENDENT
     for (size_t i = 0; i < count; i++) {
-        inside[i] = keys[i] - first <= span;
+        inside[i] = keys[i] - first < span;
         below += keys[i] < first;
-        zeros += keys[i] == 0;
     }
-    found->below += below;
-    found->zeros += zeros;
-    found->looked_at += count;
+    return below;
+}
+
+MC_PASS mc_bits rank_count_zeros(const mc_bits *keys, size_t count)
+{
+    mc_bits zeros = 0;
+    for (size_t i = 0; i < count; i++)
+        zeros += keys[i] == 0;
+    return zeros;
+}
+
+/*
+ * The same by entries. Only at one place of the tensor does the answer for the first key, or the
+ * last, change: a block is cut there, and keys decide in the parts.
+ */
+static inline void rank_find_inside(const rank_search *search, const mc_bits *keys, uint64_t place,
+                                    size_t count, unsigned char *inside, rank_found *found)
+{
+    const rank_entry last = search->first + search->span;
+    const mc_bits first_key = rank_key_of(search->first), last_key = rank_key_of(last);
+    const size_t first_places = rank_places_below(rank_place_of(search->first) + 1, place, count);
+    const size_t last_places = rank_places_below(rank_place_of(last), place, count);
+    for (size_t from = 0, to; from < count; from = to) {
+        to = from < first_places ? first_places : count;
+        to = from < last_places && last_places < to ? last_places : to;
+        found->below += rank_classify(keys + from, first_key + (from >= first_places),
+                                      last_key + (from >= last_places), inside + from, to - from);
+    }
 }
 
 /*
@@ -217,65 +302,75 @@ static inline size_t rank_collect(const unsigned char inside[MC_TILE_BLOCK],
     return collected;
 }
 
-/* Counts by bins: the bracket's keys, or the places of those that have its one key. */
-static inline void rank_count_block(const rank_search *search, const mc_bits *keys, uint64_t place,
-                                    const uint16_t *numbers, size_t count, uint64_t *bins)
-{
-    const bool places = search->phase == RANK_PLACES;
-    const uint64_t first = places ? search->first_place : search->first;
-    const uint64_t span = places ? search->last_place - first : search->span;
-    const unsigned shift = rank_shift(span);
-    for (size_t i = 0; i < count; i++) {
-        const uint64_t at = (places ? place + numbers[i] : (uint64_t)keys[numbers[i]]) - first;
-        if (at <= span)
-            bins[at >> shift]++;
-    }
-}
-
 static inline void rank_add_block(const rank_search *search, const mc_bits *keys, uint64_t place,
                                   size_t count, const rank_part *part)
 {
-    unsigned char inside[MC_TILE_BLOCK] = {0};
+    unsigned char inside[MC_TILE_BLOCK];
     uint16_t numbers[MC_TILE_BLOCK + 8];
-    rank_classify(search, keys, inside, part->found, count);
+    memset(inside + count, 0, sizeof inside - count);
+    rank_find_inside(search, keys, place, count, inside, part->found);
     const size_t collected = rank_collect(inside, numbers);
-    uint64_t *const listed = &part->found->inside;
-    if (search->phase != RANK_LIST)
-        rank_count_block(search, keys, place, numbers, collected, part->bins);
-    else
-        for (size_t i = 0; i < collected && *listed + i < search->room; i++)
-            part->list[*listed + i] = (rank_entry){place + numbers[i], keys[numbers[i]]};
-    *listed += collected;
+    const uint64_t listed = part->found->inside;
+    const unsigned shift = rank_shift(search->span, 16);
+    for (size_t i = 0; i < collected; i++) {
+        const rank_entry entry = rank_entry_of(keys[numbers[i]], place + numbers[i]);
+        if (search->phase == RANK_COUNT)
+            part->bins[(size_t)((entry - search->first) >> shift)]++;
+        else if (listed + i < search->room)
+            part->list[listed + i] = entry;
+    }
+    part->found->inside += collected;
+    part->found->looked_at += count;
 }
 
-static inline void rank_accumulate(const mc_layer *layer, const rank_selection *selection,
-                                   const rank_search *searches, void *partial)
+/* Adds a tile to the searches from `column` · sharing on, whose keys are the same. */
+static inline void rank_accumulate_column(const mc_layer *layer, const rank_selection *selection,
+                                          const rank_search *searches, size_t column, void *partial)
 {
-    const size_t count = selection->searches(layer);
-    for (size_t s = 0; s < count; s++) {
-        if (searches[s].phase == RANK_DONE)
-            continue;
-        const rank_part part = rank_part_of(searches, count, s, partial);
-        for (size_t start = 0; start < layer->count; start += MC_TILE_BLOCK) {
-            const size_t length = mc_tile_block(start, layer->count);
-            mc_bits keys[MC_TILE_BLOCK];
-            selection->keys(layer, s, start, length, keys);
-            rank_add_block(&searches[s], keys, (uint64_t)layer->first + start, length, &part);
+    enum { MOST_SHARING = 3 };
+    const size_t begin = column * selection->sharing;
+    rank_part parts[MOST_SHARING];
+    for (size_t s = 0; s < selection->sharing; s++)
+        parts[s] = rank_part_of(searches, selection->searches(layer), begin + s, partial);
+    for (size_t start = 0; start < layer->count; start += MC_TILE_BLOCK) {
+        const size_t length = mc_tile_block(start, layer->count);
+        mc_bits keys[MC_TILE_BLOCK];
+        selection->keys(layer, column, start, length, keys);
+        for (size_t s = 0; s < selection->sharing; s++) {
+            if (searches[begin + s].phase == RANK_DONE)
+                continue;
+            rank_add_block(&searches[begin + s], keys, (uint64_t)layer->first + start, length,
+                           &parts[s]);
+            if (selection->by_zeros)
+                parts[s].found->zeros += rank_count_zeros(keys, length);
         }
     }
+}
+
+static inline mc_status rank_accumulate(const mc_layer *layer, const rank_selection *selection,
+                                        const rank_search *searches, void *partial)
+{
+    const size_t sharing = selection->sharing, columns = selection->searches(layer) / sharing;
+    if ((uint64_t)layer->size > RANK_LAST_PLACE)
+        return mc_fail(layer->error, MC_UNSUPPORTED, "expected at most %llu elements, found %lld",
+                       (unsigned long long)RANK_LAST_PLACE, (long long)layer->size);
+    for (size_t c = 0; c < columns; c++)
+        if (!rank_done(searches + c * sharing, sharing))
+            rank_accumulate_column(layer, selection, searches, c, partial);
+    return MC_OK;
 }
 
 static inline void rank_combine_one(const rank_search *search, const rank_part *all,
                                     const rank_part *more)
 {
-    if (search->phase == RANK_LIST) {
-        const uint64_t inside = more->found->inside, start = all->found->inside;
-        for (uint64_t i = 0; i < inside && start + i < search->room; i++)
-            all->list[start + i] = more->list[i];
-    } else if (rank_has_bins(search)) {
+    const uint64_t inside = more->found->inside, start = all->found->inside;
+    if (search->phase == RANK_COUNT)
         for (size_t i = 0; i < RANK_BINS; i++)
             all->bins[i] += more->bins[i];
-    }
+    else if (search->phase == RANK_LIST && start < search->room)
+        memcpy(all->list + start, more->list,
+               (size_t)(inside < search->room - start ? inside : search->room - start) *
+                   sizeof *all->list);
     all->found->looked_at += more->found->looked_at;
     all->found->zeros += more->found->zeros;
     all->found->below += more->found->below;
@@ -293,19 +388,41 @@ static inline void rank_combine(const rank_search *searches, size_t count, void 
 }
 
 /* ---- what a round leads to ------------------------------------------------------------------- */
+/* Entries of a list: all lie in first … first + span. */
+typedef struct rank_list {
+    rank_entry *entries;
+    uint64_t count;
+    rank_entry first, span;
+} rank_list;
+
 /* The bin that holds rank `rank` of what was counted, which becomes its rank in the bin. */
-static inline size_t rank_bin_of(const uint64_t *bins, uint64_t *rank)
+static inline size_t rank_bin_of(const uint64_t *bins, size_t count, uint64_t *rank)
 {
     size_t i = 0;
-    for (; i + 1 < RANK_BINS && *rank >= bins[i]; i++)
+    for (; i + 1 < count && *rank >= bins[i]; i++)
         *rank -= bins[i];
     return i;
 }
 
-/* Order of entries: by key, the lower place counting as the larger. */
-static inline bool rank_less(const rank_entry *a, const rank_entry *b)
+/* Leaves in the list the bins that hold the ranks `low` and `high`, and all between. */
+static inline void rank_narrow(rank_list *list, uint64_t *low, uint64_t *high)
 {
-    return a->key < b->key || (a->key == b->key && a->place > b->place);
+    uint64_t bins[1 << RANK_DIGIT_BITS] = {0}, kept = 0;
+    const size_t bin_count = sizeof bins / sizeof *bins;
+    const unsigned shift = rank_shift(list->span, RANK_DIGIT_BITS);
+    const uint64_t distance = *high - *low;
+    for (uint64_t i = 0; i < list->count; i++)
+        bins[(size_t)((list->entries[i] - list->first) >> shift)]++;
+    const rank_entry begin = rank_bin_of(bins, bin_count, low);
+    const rank_entry end = rank_bin_of(bins, bin_count, high);
+    list->first += begin << shift;
+    list->span = ((end - begin + 1) << shift) - 1;
+    *high = *low + distance;
+    for (uint64_t i = 0; i < list->count; i++) {
+        list->entries[kept] = list->entries[i];
+        kept += list->entries[i] - list->first <= list->span;
+    }
+    list->count = kept;
 }
 
 /* The entry of rank `rank` (Hoare's selection); the entries are moved about. */
@@ -316,9 +433,9 @@ static inline rank_entry rank_select(rank_entry *entries, uint64_t count, uint64
         const rank_entry pivot = entries[low + (high - low) / 2];
         int64_t i = low, j = high;
         while (i <= j) {
-            while (rank_less(&entries[i], &pivot))
+            while (entries[i] < pivot)
                 i++;
-            while (rank_less(&pivot, &entries[j]))
+            while (pivot < entries[j])
                 j--;
             if (i <= j) {
                 const rank_entry entry = entries[i];
@@ -336,122 +453,97 @@ static inline rank_entry rank_select(rank_entry *entries, uint64_t count, uint64
     return entries[rank];
 }
 
-static inline void rank_set_done(rank_search *search, mc_bits key, uint64_t place)
+/*
+ * The entries of two ranks of a list, which is used up. Branches that no predictor foresees make
+ * Hoare's selection slow: it gets what is left when counting by digits leaves few, or no longer
+ * helps.
+ */
+static inline void rank_select_two(const rank_search *search, const rank_part *part, uint64_t low,
+                                   uint64_t high, rank_entry *low_entry, rank_entry *high_entry)
+{
+    enum { FEW = 1024 };
+    rank_list list = {part->list, part->found->inside, search->first, search->span};
+    for (uint64_t before = UINT64_MAX; list.count > FEW && list.count <= before / 2;) {
+        before = list.count;
+        rank_narrow(&list, &low, &high);
+    }
+    *low_entry = rank_select(list.entries, list.count, low);
+    *high_entry = low == high ? *low_entry : rank_select(list.entries, list.count, high);
+}
+
+static inline void rank_set_done(rank_search *search, rank_entry entry)
 {
     search->phase = RANK_DONE;
-    search->key = key;
-    search->place = place;
+    search->key = rank_key_of(entry);
+    search->place = rank_place_of(entry);
 }
 
-/*
- * Sets the bracket of the next round, of which `expected` keys are expected. It lists them if there
- * is room, and counts them by bins otherwise.
- */
-static inline void rank_set_bracket(rank_search *search, mc_bits first, mc_bits last,
-                                    uint64_t expected, uint64_t room)
+/* The bracket missed, or says too little: everything is counted. */
+static inline void rank_count_all(rank_search *search)
 {
-    search->first = first;
-    search->span = last - first;
-    search->phase = expected <= room ? RANK_LIST : RANK_COUNT;
-    search->room = expected <= room ? expected : 0;
+    rank_set_bracket(search, 0, RANK_ALL, 1, 0);
 }
 
 /*
- * Takes the sample's keys around the wanted rank as the bracket. The margin shrinks with the number
- * of leaves rather than of keys: neighbouring values are alike, leaves differ. If a list of them
- * would be too long, another sample looks at them more closely, once.
+ * Takes the sample's entries around the wanted rank as the bracket. The margin shrinks with the
+ * number of leaves rather than of elements: neighbouring values are alike, leaves differ.
  */
 static inline void rank_after_sample(const mc_layer *layer, rank_search *search,
                                      const rank_part *part, int64_t rank, uint64_t room)
 {
-    const double looked_at = (double)part->found->looked_at;
+    const uint64_t inside = part->found->inside;
+    const double looked_at = (double)part->found->looked_at, last = (double)inside - 1;
     const double share = looked_at / (double)layer->size;
     const double margin = 0.1 * sqrt(looked_at * MC_LEAF);
     const double wanted = (double)rank * share - (double)part->found->below;
-    const double last = (double)part->found->inside - 1;
-    const bool whole = search->first == 0 && search->span == RANK_KEY_LIMIT - 1;
-    if (rank < 0 || last < 0 || wanted + margin < 0 || wanted - margin > last) {
-        rank_set_bracket(search, 0, RANK_KEY_LIMIT - 1, UINT64_MAX, room);
+    if (rank < 0 || wanted + margin < 0 || wanted - margin > last || inside > search->room) {
+        rank_count_all(search);
         return;
     }
-    const unsigned shift = rank_shift(search->span);
-    uint64_t low = wanted > margin ? (uint64_t)(wanted - margin) : 0;
-    uint64_t high = wanted + margin < last ? (uint64_t)(wanted + margin) : (uint64_t)last;
-    const uint64_t first = wanted > margin ? rank_bin_of(part->bins, &low) : 0;
-    const uint64_t end = wanted + margin < last ? rank_bin_of(part->bins, &high)
-                                                : (uint64_t)search->span >> shift;
-    uint64_t inside = 0;
-    for (uint64_t i = first; i <= end; i++)
-        inside += part->bins[i];
-    const uint64_t expected = (uint64_t)(1.25 * (double)inside / share) + RANK_SMALL;
-    const mc_bits start = search->first;
-    rank_set_bracket(search, start + (mc_bits)(first << shift),
-                     start + (mc_bits)(((end + 1) << shift) - 1), expected, room);
-    if (search->phase == RANK_COUNT && whole)
-        search->phase = RANK_SAMPLE;
+    rank_entry first, end;
+    const uint64_t low = wanted > margin ? (uint64_t)(wanted - margin) : 0;
+    const uint64_t high = wanted + margin < last ? (uint64_t)(wanted + margin) : inside - 1;
+    rank_select_two(search, part, low, high, &first, &end);
+    first = wanted > margin ? first : search->first;
+    end = wanted + margin < last ? end : search->first + search->span;
+    const double listed = 1.25 * (double)(high - low + 1) / share /
+                          (double)rank_next_stride(search->stride);
+    rank_set_bracket(search, first, end, (uint64_t)listed + RANK_SPARE, room);
 }
 
-/*
- * Begins the search for the place among the elements that share the key; `below` of them rank
- * lower.
- */
-static inline void rank_find_place(const mc_layer *layer, rank_search *search, mc_bits key,
-                                   uint64_t sharing, uint64_t below)
+static inline void rank_after_count(rank_search *search, const uint64_t *bins, uint64_t rank,
+                                    uint64_t room)
 {
-    rank_set_done(search, key, UINT64_MAX);
-    if (below == 0 || key == 0) /* all of them count, or none matters: they are zeros */
-        return;
-    search->phase = RANK_PLACES;
-    search->first = key;
-    search->span = 0;
-    search->first_place = 0;
-    search->last_place = (uint64_t)layer->size - 1;
-    search->nth = sharing - 1 - below;
-}
-
-static inline void rank_after_count(const mc_layer *layer, rank_search *search,
-                                    const uint64_t *bins, uint64_t rank, uint64_t room)
-{
-    const unsigned shift = rank_shift(search->span);
-    const size_t bin = rank_bin_of(bins, &rank);
-    const mc_bits first = search->first + (mc_bits)((uint64_t)bin << shift);
+    const unsigned shift = rank_shift(search->span, 16);
+    const size_t bin = rank_bin_of(bins, RANK_BINS, &rank);
+    const rank_entry first = search->first + ((rank_entry)bin << shift);
     if (shift == 0)
-        rank_find_place(layer, search, first, bins[bin], rank);
+        rank_set_done(search, first);
     else
-        rank_set_bracket(search, first, first + (mc_bits)(((uint64_t)1 << shift) - 1), bins[bin],
-                         room);
-}
-
-static inline void rank_after_places(rank_search *search, const uint64_t *bins)
-{
-    const unsigned shift = rank_shift(search->last_place - search->first_place);
-    const uint64_t bin = rank_bin_of(bins, &search->nth);
-    search->first_place += bin << shift;
-    search->last_place = search->first_place + ((uint64_t)1 << shift) - 1;
-    if (shift == 0)
-        rank_set_done(search, search->key, search->first_place);
+        rank_set_bracket(search, first, first + (((rank_entry)1 << shift) - 1), bins[bin], room);
 }
 
 static inline void rank_next_one(const mc_layer *layer, rank_search *search, const rank_part *part,
                                  int64_t rank, uint64_t room)
 {
     const uint64_t below = part->found->below, inside = part->found->inside;
-    if (search->phase == RANK_SAMPLE) {
+    if (search->stride > 1) {
         rank_after_sample(layer, search, part, rank, room);
-    } else if (search->phase == RANK_PLACES) {
-        rank_after_places(search, part->bins);
     } else if (rank < 0) {
         search->none = true;
         search->phase = RANK_DONE;
     } else if ((uint64_t)rank < below || (uint64_t)rank >= below + inside) {
-        rank_set_bracket(search, 0, RANK_KEY_LIMIT - 1, UINT64_MAX, room); /* missed */
+        rank_count_all(search);
     } else if (search->phase == RANK_COUNT) {
-        rank_after_count(layer, search, part->bins, (uint64_t)rank - below, room);
+        rank_after_count(search, part->bins, (uint64_t)rank - below, room);
     } else if (inside > search->room) {
         search->phase = RANK_COUNT;
+        search->room = 0;
     } else {
-        const rank_entry entry = rank_select(part->list, inside, (uint64_t)rank - below);
-        rank_set_done(search, entry.key, entry.place);
+        rank_entry entry;
+        rank_select_two(search, part, (uint64_t)rank - below, (uint64_t)rank - below, &entry,
+                        &entry);
+        rank_set_done(search, entry);
     }
 }
 
@@ -459,7 +551,7 @@ static inline void rank_next_one(const mc_layer *layer, rank_search *search, con
 static inline int64_t rank_zero_keys(const mc_layer *layer, const rank_search *search,
                                      const rank_found *found)
 {
-    if (search->phase != RANK_SAMPLE || found->looked_at == 0)
+    if (search->stride == 1 || found->looked_at == 0)
         return (int64_t)found->zeros;
     return (int64_t)((double)found->zeros / (double)found->looked_at * (double)layer->size);
 }
@@ -472,26 +564,29 @@ static inline void rank_next(const mc_layer *layer, const rank_selection *select
     const uint64_t room = rank_list_room(layer, count);
     char *const partial = (char *)(uintptr_t)total;
     rank_part part = rank_part_of(searches, count, 0, partial);
+    bool samples = true;
     for (size_t s = 0; s < count; s++) {
         rank_search *const search = &searches[s];
         /* Where the next one's part is depends on this one's phase. */
         const rank_part after = {part.found + 1,
-                                 part.bins + (rank_has_bins(search) ? RANK_BINS : 0),
-                                 part.list + rank_list_size(search) / sizeof(rank_entry)};
+                                 part.bins + rank_bins_size(search) / sizeof *part.bins,
+                                 part.list + rank_list_size(search) / sizeof *part.list};
         if (search->phase != RANK_DONE)
             rank_next_one(layer, search, &part,
                           selection->rank(layer, s, rank_zero_keys(layer, search, part.found)),
                           room);
+        samples &= search->phase != RANK_COUNT;
         part = after;
     }
+    /* A search that counts ends the samples of all, as they look at the same leaves. */
+    for (size_t s = 0; s < count; s++)
+        searches[s].stride = samples ? rank_next_stride(searches[s].stride) : 1;
 }
 
 /* How many elements from `place` have a place up to that of the search's result. */
 static inline mc_bits rank_places(const rank_search *search, uint64_t place, size_t count)
 {
-    if (search->place < place)
-        return 0;
-    return search->place - place < count ? (mc_bits)(search->place - place + 1) : (mc_bits)count;
+    return (mc_bits)rank_places_below(search->place + 1, place, count);
 }
 
 #endif

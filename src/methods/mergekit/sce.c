@@ -58,12 +58,12 @@ MC_PASS void divide(double *sum, double models, size_t count)
 }
 
 /* The variance between the models' task vectors, in double, rounded once. */
-static void keys(const mc_layer *layer, size_t search, size_t start, size_t count, mc_bits *out)
+static void keys(const mc_layer *layer, size_t column, size_t start, size_t count, mc_bits *out)
 {
     double mean[MC_TILE_BLOCK] = {0}, squares[MC_TILE_BLOCK] = {0};
     const double models = (double)layer->model_count;
     const mc_real *const base = layer->base + start;
-    (void)search;
+    (void)column;
     for (size_t m = 0; m < layer->model_count; m++)
         add_task(mean, layer->models[m] + start, base, count);
     divide(mean, models, count);
@@ -86,7 +86,8 @@ static int64_t rank(const mc_layer *layer, size_t search, int64_t zeros)
     return selects(layer) && selected > 0 ? layer->size - selected : -1;
 }
 
-static const rank_selection selection = {searches, keys, rank};
+static const rank_selection selection = {
+    .searches = searches, .sharing = 1, .by_zeros = true, .keys = keys, .rank = rank};
 
 /* Makes masks of variances: all bits of what is selected. Nothing branches. */
 MC_PASS void make_masks(mc_bits *variances, mc_bits key, mc_bits places, size_t count)
@@ -157,7 +158,7 @@ static size_t partial_zeros(const mc_layer *layer)
 static int64_t stride(const mc_layer *layer, int round)
 {
     (void)round;
-    return state_of(layer)->summing ? 1 : rank_stride(layer, &state_of(layer)->search, 1);
+    return state_of(layer)->summing ? 1 : rank_stride(&state_of(layer)->search, 1);
 }
 
 static void add_squares(const mc_layer *layer, double *sums)
@@ -174,10 +175,9 @@ static void add_squares(const mc_layer *layer, double *sums)
 
 static mc_status accumulate(const mc_layer *layer, void *partial)
 {
-    if (state_of(layer)->summing)
-        add_squares(layer, partial);
-    else
-        rank_accumulate(layer, &selection, &state_of(layer)->search, partial);
+    if (!state_of(layer)->summing)
+        return rank_accumulate(layer, &selection, &state_of(layer)->search, partial);
+    add_squares(layer, partial);
     return MC_OK;
 }
 

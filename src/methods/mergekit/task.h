@@ -129,25 +129,22 @@ static const size_t task_searches_per_model = TASK_SPARSIFY == TASK_MAGNITUDE  ?
                                               : TASK_SPARSIFY == TASK_OUTLIERS ? 2
                                                                                : 0;
 
-/* The model that a search is for. */
-static inline size_t task_model_of(size_t search)
-{
-    return task_searches_per_model > 1 ? search / 2 : search;
-}
-
 static inline size_t task_searches(const mc_layer *layer)
 {
     return task_searches_per_model * layer->model_count;
 }
 
-static inline void task_keys(const mc_layer *layer, size_t search, size_t start, size_t count,
-                             mc_bits *keys)
+MC_PASS void task_find_keys(const mc_real *model, const mc_real *base, mc_bits *keys, size_t count)
 {
-    const mc_real *const model = layer->models[task_model_of(search)] + start;
-    const mc_real *const base = layer->base + start;
     MC_INDEPENDENT
     for (size_t i = 0; i < count; i++)
         keys[i] = mc_bits_of(mc_absolute(model[i] - base[i]));
+}
+
+static inline void task_keys(const mc_layer *layer, size_t model, size_t start, size_t count,
+                             mc_bits *keys)
+{
+    task_find_keys(layer->models[model] + start, layer->base + start, keys, count);
 }
 
 /*
@@ -157,7 +154,7 @@ static inline void task_keys(const mc_layer *layer, size_t search, size_t start,
 static inline int64_t task_rank(const mc_layer *layer, size_t search, int64_t zeros)
 {
     (void)zeros;
-    const size_t model = task_model_of(search);
+    const size_t model = task_searches_per_model > 1 ? search / 2 : search;
     const double size = (double)layer->size, density = task_value(layer, "density", model);
     if (task_keeps_all(layer, model) || task_keeps_none(layer, model))
         return -1;
@@ -171,7 +168,10 @@ static inline int64_t task_rank(const mc_layer *layer, size_t search, int64_t ze
     return first + kept < layer->size ? first + kept : -1;
 }
 
-static const rank_selection task_selection = {task_searches, task_keys, task_rank};
+static const rank_selection task_selection = {.searches = task_searches,
+                                              .sharing = task_searches_per_model,
+                                              .keys = task_keys,
+                                              .rank = task_rank};
 
 /* ---- what is kept of one model --------------------------------------------------------------- */
 /* Searches, then what each model's kept elements are multiplied by. */
@@ -215,22 +215,33 @@ static inline size_t task_unit_at(const mc_layer *layer, size_t start)
 }
 
 /*
- * Zeroes what the thresholds drop: below the element of `low`, and from that of `high` on. Keys,
- * indices and masks have one width, and nothing branches: so compilers vectorise it.
+ * Zeroes what is not between two keys: first ≤ key < first + span. Keys and masks have one width,
+ * and nothing branches: so compilers vectorise it.
  */
-MC_PASS void task_threshold(const rank_search *low, const rank_search *high, mc_real *task,
-                            uint64_t place, size_t count)
+MC_PASS void task_keep_between(mc_bits first, mc_bits span, mc_real *task, size_t count)
 {
-    const mc_bits low_key = low->key, low_places = rank_places(low, place, count);
-    const mc_bits high_key = high->none ? ~(mc_bits)0 : high->key;
-    const mc_bits high_places = high->none ? 0 : rank_places(high, place, count);
-    const mc_bits size = (mc_bits)count;
     MC_INDEPENDENT
-    for (mc_bits i = 0; i < size; i++) {
-        const mc_bits bits = mc_bits_of(task[i]), key = bits & ~MC_TOP_BIT;
-        const mc_bits above_low = (key > low_key) | ((key == low_key) & (i < low_places));
-        const mc_bits above_high = (key > high_key) | ((key == high_key) & (i < high_places));
-        task[i] = mc_real_of(bits & -(above_low & ~above_high & 1));
+    for (size_t i = 0; i < count; i++) {
+        const mc_bits bits = mc_bits_of(task[i]);
+        task[i] = mc_real_of(bits & -(mc_bits)((bits & ~MC_TOP_BIT) - first < span));
+    }
+}
+
+/*
+ * Zeroes what the thresholds drop: below the element of `low`, and from that of `high` on. Of
+ * elements with the key of one of them the place decides, and changes its mind once per tensor.
+ */
+static inline void task_threshold(const rank_search *low, const rank_search *high, mc_real *task,
+                                  uint64_t place, size_t count)
+{
+    const size_t low_places = rank_places(low, place, count);
+    const size_t high_places = high->none ? 0 : rank_places(high, place, count);
+    for (size_t from = 0, to; from < count; from = to) {
+        to = from < low_places ? low_places : count;
+        to = from < high_places && high_places < to ? high_places : to;
+        const mc_bits first = low->key + (from >= low_places);
+        const mc_bits end = high->none ? MC_TOP_BIT : high->key + (from >= high_places);
+        task_keep_between(first, end > first ? end - first : 0, task + from, to - from);
     }
 }
 
@@ -331,7 +342,7 @@ static inline int64_t task_stride(const mc_layer *layer, int round)
     (void)round;
     if (task_sums(layer))
         return task_rescales(layer) ? 1 : TASK_ONE_LEAF;
-    return rank_stride(layer, ((const task_state *)layer->state)->searches, task_searches(layer));
+    return rank_stride(((const task_state *)layer->state)->searches, task_searches(layer));
 }
 
 /* The sum of magnitudes, in the lanes of mc_tile_dot. */
@@ -369,9 +380,9 @@ static inline void task_add_norms(const mc_layer *layer, task_norms *norms)
 static inline mc_status task_accumulate(const mc_layer *layer, void *partial)
 {
     if (!task_sums(layer))
-        rank_accumulate(layer, &task_selection, ((const task_state *)layer->state)->searches,
-                        partial);
-    else if (task_rescales(layer))
+        return rank_accumulate(layer, &task_selection, ((const task_state *)layer->state)->searches,
+                               partial);
+    if (task_rescales(layer))
         task_add_norms(layer, partial);
     return MC_OK;
 }
