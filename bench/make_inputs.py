@@ -5,6 +5,8 @@ base)
 make_inputs.py DIR llama [COUNT]   llama-0 … : Llama 3.2 1B, bf16, 2.5 GB each
 make_inputs.py DIR classifier COUNT MODEL    classifier-0 … : BERT-base with a head of two labels
 and the tokenizer of MODEL (bert-base-uncased, or a MiniLM), for bench/search.py
+make_inputs.py DIR llama-small [COUNT]   the same with 3 of 16 blocks and a quarter of the
+vocabulary: 249 million parameters, 0.5 GB each
 
 Needs numpy. What is there already stays.
 """
@@ -45,13 +47,13 @@ def classifier_shapes() -> dict[str, tuple[int, ...]]:
     return {**bert_shapes(), "classifier.weight": (2, 768), "classifier.bias": (2,)}
 
 
-def llama_shapes() -> dict[str, tuple[int, ...]]:
-    shapes = {"model.embed_tokens.weight": (128256, 2048), "model.norm.weight": (2048,)}
+def llama_shapes(blocks: int = 16, vocabulary: int = 128256) -> dict[str, tuple[int, ...]]:
+    shapes = {"model.embed_tokens.weight": (vocabulary, 2048), "model.norm.weight": (2048,)}
     parts = {"self_attn.q_proj": (2048, 2048), "self_attn.k_proj": (512, 2048),
              "self_attn.v_proj": (512, 2048), "self_attn.o_proj": (2048, 2048),
              "mlp.gate_proj": (8192, 2048), "mlp.up_proj": (8192, 2048),
              "mlp.down_proj": (2048, 8192)}
-    for layer in range(16):
+    for layer in range(blocks):
         at = f"model.layers.{layer}."
         for name, shape in parts.items():
             shapes[f"{at}{name}.weight"] = shape
@@ -60,6 +62,12 @@ def llama_shapes() -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+LLAMA = {
+    "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 2048,
+    "intermediate_size": 8192, "num_attention_heads": 32, "num_hidden_layers": 16,
+    "num_key_value_heads": 8, "vocab_size": 128256, "tie_word_embeddings": True,
+    "torch_dtype": "bfloat16"}
+SMALL = {"num_hidden_layers": 3, "vocab_size": 32064}
 KINDS = {
     "bert": (bert_shapes, "F32", {"architectures": ["BertModel"], "model_type": "bert"}),
     "classifier": (classifier_shapes, "F32", {
@@ -67,11 +75,8 @@ KINDS = {
         "hidden_act": "gelu", "hidden_size": 768, "intermediate_size": 3072, "vocab_size": 30522,
         "max_position_embeddings": 512, "num_attention_heads": 12, "num_hidden_layers": 12,
         "type_vocab_size": 2, "layer_norm_eps": 1e-12, "pad_token_id": 0}),
-    "llama": (llama_shapes, "BF16", {
-        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 2048,
-        "intermediate_size": 8192, "num_attention_heads": 32, "num_hidden_layers": 16,
-        "num_key_value_heads": 8, "vocab_size": 128256, "tie_word_embeddings": True,
-        "torch_dtype": "bfloat16"}),
+    "llama": (llama_shapes, "BF16", LLAMA),
+    "llama-small": (lambda: llama_shapes(3, 32064), "BF16", LLAMA | SMALL),
 }
 
 
