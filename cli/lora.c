@@ -39,7 +39,7 @@ static const option options[] = {
     {"max-rank", '\0', OPTION_NUMBER, AT(max_rank), "N", "largest rank with --energy", "none", 1,
      INT32_MAX},
     {"exact", '\0', OPTION_FLAG, AT(exact), NULL, "decompose large matrices exactly",
-     .details = "By default they are decomposed by randomised subspace iteration, until a further "
+     .details = "By default they are decomposed by randomised block Krylov iteration, until half a "
                 "pass lowers the squared error by less than 0.1 %. The error is measured and "
                 "reported in either case."},
     {"exclude", '\0', OPTION_TEXTS, AT(exclude), "PATTERN", "extract: leave out tensors",

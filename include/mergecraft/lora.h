@@ -66,10 +66,10 @@ typedef struct mc_lora_rank {
     int64_t max_rank; /* no more than that with `energy`; 0: no bound */
     /*
      * Decompose matrices exactly. By default those with more than 256 rows and columns are
-     * decomposed by randomised subspace iteration (Halko, Martinsson, Tropp 2011,
-     * arXiv:0909.4061) with 10 further directions, until another pass lowers the squared error by
-     * less than 0.1 %. The error of the result is measured in either case. Products of factors
-     * (merging without a method on whole updates) are always exact.
+     * decomposed by randomised block Krylov iteration (Musco and Musco 2015, arXiv:1504.05477)
+     * with 10 further directions, until half a pass lowers the squared error by less than 0.1 %.
+     * The error of the result is measured in either case. Products of factors (merging without a
+     * method on whole updates) are always exact.
      */
     bool exact;
     uint64_t seed;     /* of the random directions, and of methods that draw random numbers */

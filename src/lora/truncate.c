@@ -1,12 +1,13 @@
 /*
- * Randomised subspace iteration on the right singular space (Halko, Martinsson, Tropp 2011,
- * arXiv:0909.4061). One pass over the panels P of D computes, for an orthonormal Q [columns, l],
+ * Randomised block Krylov iteration (Musco and Musco 2015, arXiv:1504.05477). After the first pass
+ * its error bound is that of Halko, Martinsson, Tropp 2011 (arXiv:0909.4061). A pass over the
+ * panels P of D computes, for l orthonormal directions V[p] that are orthogonal to all before,
  *
- *     Y = D·Q,   Z = Dᵀ·Y,   the next Q from the QR decomposition of Z,
+ *     Y[p] = D·V[p],   Z[p] = Dᵀ·Y[p],   V[p + 1] = what Z[p] has outside of V[0 … p],
  *
- * so that a pass costs two products. The singular values of Y show what Q keeps. For q passes the
- * expected error is that of the method's power scheme with 2q − 1 products; the squared error of
- * the result is known exactly, ‖D‖² − Σ sᵢ², since Q is orthonormal.
+ * so that a pass costs two products and none of them is wasted: the l largest left singular vectors
+ * of all Y are U = Y·T, and C = Uᵀ·D = Tᵀ·Zᵀ needs no further pass. U·C is D projected on U, so its
+ * squared error is exactly ‖D‖² − ‖C‖². V[0] is random.
  */
 #include "lora/truncate.h"
 
@@ -19,15 +20,15 @@
 #include <string.h>
 
 enum {
-    /* Values of a panel: 8 MB of doubles. */
-    PANEL_VALUES = 1 << 20,
+    PANEL_VALUES =
+        1 << 18,      /* of a panel: 2 MB of doubles, as much as two threads keep in a cache */
     EXACT_SIZE = 256, /* smaller matrices are decomposed exactly, which takes no longer */
     OVERSAMPLING = 10,
     MOST_PASSES = 8,
     FIRST_GUESS = 48, /* rank that is tried first if the energy decides */
 };
 
-/* A further pass has to lower the squared error by more than this share. */
+/* Half a pass has to lower the squared error by more than this share. */
 static const double worthwhile = 1e-3;
 
 static int64_t least(int64_t a, int64_t b)
@@ -53,11 +54,19 @@ static double *new_array(int64_t rows, int64_t columns)
     return mc_alloc((size_t)rows * (size_t)columns * sizeof(double));
 }
 
+/* In eight sums, which do not wait for each other. */
 static double squares(const double *x, int64_t count)
 {
-    double sum = 0;
-    for (int64_t i = 0; i < count; i++)
+    enum { SUMS = 8 };
+    double sums[SUMS] = {0}, sum = 0;
+    int64_t i = 0;
+    for (; i + SUMS <= count; i += SUMS)
+        for (int k = 0; k < SUMS; k++)
+            sums[k] += x[i + k] * x[i + k];
+    for (; i < count; i++)
         sum += x[i] * x[i];
+    for (int k = 0; k < SUMS; k++)
+        sum += sums[k];
     return sum;
 }
 
@@ -171,22 +180,32 @@ static mc_status truncate_exact(const mc_matrix *matrix, const mc_lora_rank *how
 typedef struct iteration {
     const mc_matrix *matrix;
     int64_t m, n, l;
-    double *panel;  /* [mc_panel_rows, n] */
-    double *q;      /* [n, l], orthonormal columns */
-    double *y;      /* [m, l] = D·Q */
-    double *z;      /* [n, l] = Dᵀ·Y */
-    double *r;      /* [l, l] */
-    double *w;      /* [l, l]: eigenvectors of YᵀY by rows, ascending */
-    double *values; /* [l] its eigenvalues, ascending */
+    int64_t passes;         /* so far */
+    double *panel;          /* [mc_panel_rows, n] */
+    double *v[MOST_PASSES]; /* of each pass: [n, l] */
+    double *y[MOST_PASSES]; /* [m, l] */
+    double *z[MOST_PASSES]; /* [n, l] */
+    double *t;              /* [passes · l, l] */
+    double *c;              /* [l, n] */
+    double *x;              /* [l, l]: eigenvectors of C·Cᵀ by rows, ascending */
+    double *values;         /* [l]: its eigenvalues, the squared singular values of U·C */
+    double *halfway;        /* [l]: those of YᵀY, the squared singular values of D·V·Vᵀ */
+    double *small;          /* [l, l] for anything */
     double *work;
     double total;
 } iteration;
 
 static void free_iteration(iteration *it)
 {
-    double *const arrays[] = {it->panel, it->q, it->y, it->z, it->r, it->w, it->values, it->work};
+    double *const arrays[] = {it->panel,  it->t,       it->c,     it->x,
+                              it->values, it->halfway, it->small, it->work};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
         mc_free(arrays[i]);
+    for (int p = 0; p < MOST_PASSES; p++) {
+        mc_free(it->v[p]);
+        mc_free(it->y[p]);
+        mc_free(it->z[p]);
+    }
 }
 
 static size_t most(size_t a, size_t b)
@@ -211,97 +230,196 @@ static double normal(uint64_t key, uint64_t index)
     return sqrt(-2 * log(uniform(key, 2 * index))) * cos(2 * pi * uniform(key, 2 * index + 1));
 }
 
-static mc_status start(iteration *it, uint64_t key, mc_error *error)
+static mc_status start(iteration *it, mc_error *error)
 {
     const size_t l = (size_t)it->l;
     it->panel = new_array(least(mc_panel_rows(it->n), it->m), it->n);
-    it->q = new_array(it->n, it->l);
-    it->y = new_array(it->m, it->l);
-    it->z = new_array(it->n, it->l);
-    it->r = new_array(it->l, it->l);
-    it->w = new_array(it->l, it->l);
+    it->c = new_array(it->l, it->n);
+    it->x = new_array(it->l, it->l);
     it->values = new_array(it->l, 1);
+    it->halfway = new_array(it->l, 1);
+    it->small = new_array(it->l, it->l);
     it->work = mc_alloc(most(mc_qr_work((size_t)it->n, l), mc_eigen_work(l)) * sizeof(double));
-    if (!it->panel || !it->q || !it->y || !it->z || !it->r || !it->w || !it->values || !it->work)
-        return mc_fail_memory(error);
-    for (int64_t i = 0; i < it->n * it->l; i++)
-        it->q[i] = normal(key, (uint64_t)i);
-    return mc_qr((size_t)it->n, l, it->q, it->r, it->work, error);
+    return it->panel && it->c && it->x && it->values && it->halfway && it->small && it->work
+               ? MC_OK
+               : mc_fail_memory(error);
 }
 
-/*
- * One pass over the matrix: Y, Z and the eigenvalues of YᵀY, which are the squared singular values
- * that Q keeps.
- */
-static mc_status pass(iteration *it, mc_error *error)
+/* The directions of the next pass. */
+static mc_status add_directions(iteration *it, uint64_t key, mc_error *error)
 {
-    const int64_t step = mc_panel_rows(it->n);
+    const int64_t p = it->passes;
     const size_t n = (size_t)it->n, l = (size_t)it->l;
+    double *const v = it->v[p] = new_array(it->n, it->l);
+    if (!v)
+        return mc_fail_memory(error);
+    for (int64_t i = 0; p == 0 && i < it->n * it->l; i++)
+        v[i] = normal(key, (uint64_t)i);
+    if (p > 0)
+        memcpy(v, it->z[p - 1], n * l * sizeof *v);
+    for (int64_t i = 0; i < p; i++) {
+        MC_TRY(mc_product(MC_TRANSPOSED, MC_PLAIN, l, l, n, 1, it->v[i], v, 0, it->small, error));
+        MC_TRY(mc_product(MC_PLAIN, MC_PLAIN, n, l, l, -1, it->v[i], it->small, 1, v, error));
+    }
+    return mc_qr(n, l, v, it->small, it->work, error);
+}
+
+/* One pass over the matrix. */
+static mc_status multiply(iteration *it, mc_error *error)
+{
+    const int64_t p = it->passes, step = mc_panel_rows(it->n);
+    const size_t n = (size_t)it->n, l = (size_t)it->l;
+    it->y[p] = new_array(it->m, it->l);
+    it->z[p] = mc_alloc_zero(n * l, sizeof(double));
+    if (!it->y[p] || !it->z[p])
+        return mc_fail_memory(error);
     it->total = 0;
-    memset(it->z, 0, n * l * sizeof *it->z);
     for (int64_t row = 0; row < it->m; row += step) {
         const int64_t rows = least(step, it->m - row);
-        double *const y = it->y + row * it->l;
+        double *const y = it->y[p] + row * it->l;
         MC_TRY(it->matrix->read(it->matrix, row, rows, it->panel, error));
         it->total += squares(it->panel, rows * it->n);
-        MC_TRY(
-            mc_product(MC_PLAIN, MC_PLAIN, (size_t)rows, l, n, 1, it->panel, it->q, 0, y, error));
-        MC_TRY(mc_product(MC_TRANSPOSED, MC_PLAIN, n, l, (size_t)rows, 1, it->panel, y, 1, it->z,
+        MC_TRY(mc_product(MC_PLAIN, MC_PLAIN, (size_t)rows, l, n, 1, it->panel, it->v[p], 0, y,
+                          error));
+        MC_TRY(mc_product(MC_TRANSPOSED, MC_PLAIN, n, l, (size_t)rows, 1, it->panel, y, 1, it->z[p],
                           error));
     }
-    MC_TRY(
-        mc_product(MC_TRANSPOSED, MC_PLAIN, l, l, (size_t)it->m, 1, it->y, it->y, 0, it->w, error));
-    return mc_eigen(l, it->w, it->values, it->work, error);
-}
-
-/* The squared singular values that a rank would keep. */
-static double kept_of(const iteration *it, int64_t rank)
-{
-    double kept = 0;
-    for (int64_t i = 0; i < rank; i++)
-        kept += it->values[it->l - 1 - i] > 0 ? it->values[it->l - 1 - i] : 0;
-    return kept;
-}
-
-/*
- * Repeats passes while one still lowers the error noticeably. Q stays the one that Y belongs to:
- * `finish` needs both.
- */
-static mc_status iterate(iteration *it, int64_t rank, mc_error *error)
-{
-    double before = 0;
-    for (int i = 0; i < MOST_PASSES; i++) {
-        MC_TRY(pass(it, error));
-        const double kept = kept_of(it, rank), lost = fmax(it->total - kept, 0);
-        /* 1e-13: what is left are rounding errors of the sums. */
-        if (it->total == 0 || lost <= 1e-13 * it->total ||
-            (i > 0 && kept - before <= worthwhile * lost) || i + 1 == MOST_PASSES)
-            break;
-        before = kept;
-        memcpy(it->q, it->z, (size_t)(it->n * it->l) * sizeof *it->q);
-        MC_TRY(mc_qr((size_t)it->n, (size_t)it->l, it->q, it->r, it->work, error));
-    }
+    it->passes++;
     return MC_OK;
 }
 
-/* YᵀY = W Λ Wᵀ: Y·W has orthogonal columns of the lengths s. B = Y·W, A = (Q·W)ᵀ. */
+/* YᵀY [passes · l, passes · l] of all passes. */
+static mc_status gram(const iteration *it, double *g, mc_error *error)
+{
+    const int64_t l = it->l, all = it->passes * l;
+    for (int64_t p = 0; p < it->passes; p++)
+        for (int64_t q = 0; q <= p; q++) {
+            MC_TRY(mc_product(MC_TRANSPOSED, MC_PLAIN, (size_t)l, (size_t)l, (size_t)it->m, 1,
+                              it->y[p], it->y[q], 0, it->small, error));
+            for (int64_t i = 0; i < l; i++)
+                for (int64_t j = 0; j < l; j++)
+                    g[(p * l + i) * all + q * l + j] = g[(q * l + j) * all + p * l + i] =
+                        it->small[i * l + j];
+        }
+    return MC_OK;
+}
+
+/*
+ * YᵀY = W Λ Wᵀ: T = W Λ^−½ of the l largest. Directions that hold less than 1e-12 of the largest
+ * are rounding errors, and left out.
+ */
+static void choose_left(iteration *it, const double *w, const double *values)
+{
+    const int64_t all = it->passes * it->l;
+    for (int64_t j = 0; j < it->l; j++) {
+        const double value = values[all - 1 - j];
+        const double scale = value > 1e-12 * values[all - 1] ? 1 / sqrt(value) : 0;
+        for (int64_t i = 0; i < all; i++)
+            it->t[i * it->l + j] = scale * w[(all - 1 - j) * all + i];
+    }
+}
+
+/* T of the passes so far. */
+static mc_status find_left(iteration *it, mc_error *error)
+{
+    const int64_t all = it->passes * it->l;
+    double *const w = new_array(all, all), *const values = new_array(all, 1);
+    double *const work = mc_alloc(mc_eigen_work((size_t)all) * sizeof *work);
+    mc_free(it->t);
+    it->t = new_array(all, it->l);
+    mc_status status = w && values && work && it->t ? gram(it, w, error) : mc_fail_memory(error);
+    if (status == MC_OK)
+        status = mc_eigen((size_t)all, w, values, work, error);
+    if (status == MC_OK) {
+        memcpy(it->halfway, values + all - it->l, (size_t)it->l * sizeof *values);
+        choose_left(it, w, values);
+    }
+    mc_free(w);
+    mc_free(values);
+    mc_free(work);
+    return status;
+}
+
+/* C, and the squared singular values of U·C. */
+static mc_status project(iteration *it, mc_error *error)
+{
+    const size_t n = (size_t)it->n, l = (size_t)it->l;
+    for (int64_t p = 0; p < it->passes; p++)
+        MC_TRY(mc_product(MC_TRANSPOSED, MC_TRANSPOSED, l, n, l, 1, it->t + p * it->l * it->l,
+                          it->z[p], p > 0, it->c, error));
+    MC_TRY(mc_product(MC_PLAIN, MC_TRANSPOSED, l, l, n, 1, it->c, it->c, 0, it->x, error));
+    return mc_eigen(l, it->x, it->values, it->work, error);
+}
+
+/* The sum of the `rank` largest of l squared singular values, ascending. */
+static double kept_of(const iteration *it, const double *values, int64_t rank)
+{
+    double kept = 0;
+    for (int64_t i = 0; i < rank; i++)
+        kept += fmax(values[it->l - 1 - i], 0);
+    return kept;
+}
+
+/* Whether another pass fits: its directions are orthogonal to all before. */
+static bool has_room(const iteration *it)
+{
+    return it->passes < MOST_PASSES && (it->passes + 1) * it->l <= least(it->m, it->n);
+}
+
+/*
+ * Repeats passes until the second product of one, which makes C out of Y, does not lower the error
+ * noticeably: the first product of another pass would lower it by less.
+ */
+static mc_status iterate(iteration *it, int64_t rank, uint64_t key, mc_error *error)
+{
+    do {
+        MC_TRY(add_directions(it, key, error));
+        MC_TRY(multiply(it, error));
+        MC_TRY(find_left(it, error));
+        MC_TRY(project(it, error));
+        const double kept = kept_of(it, it->values, rank), lost = fmax(it->total - kept, 0);
+        /* 1e-13: what is left are rounding errors of the sums. */
+        if (lost <= 1e-13 * it->total || kept - kept_of(it, it->halfway, rank) <= worthwhile * lost)
+            return MC_OK;
+    } while (has_room(it));
+    return MC_OK;
+}
+
+/* C·Cᵀ = X M Xᵀ: the singular values of U·C are √M, its vectors U·X and the rows of XᵀC / √M. */
 static mc_status finish(iteration *it, mc_truncated *out, mc_error *error)
 {
     const int64_t l = it->l, rank = out->rank;
-    double *const w = it->r; /* the chosen columns [l, rank], largest first */
+    const size_t size = (size_t)l, r = (size_t)rank;
+    double *const x = it->small; /* the chosen columns [l, rank], largest first */
+    double *const tx = new_array(l, rank);
     out->b = new_array(it->m, rank);
     out->a = new_array(rank, it->n);
-    if (!out->b || !out->a)
-        return mc_fail_memory(error);
+    out->total = it->total;
+    out->kept = kept_of(it, it->values, rank);
     for (int64_t i = 0; i < l; i++)
         for (int64_t j = 0; j < rank; j++)
-            w[i * rank + j] = it->w[(l - 1 - j) * l + i];
-    out->total = it->total;
-    out->kept = kept_of(it, rank);
-    MC_TRY(mc_product(MC_PLAIN, MC_PLAIN, (size_t)it->m, (size_t)rank, (size_t)l, 1, it->y, w, 0,
-                      out->b, error));
-    return mc_product(MC_TRANSPOSED, MC_TRANSPOSED, (size_t)rank, (size_t)it->n, (size_t)l, 1, w,
-                      it->q, 0, out->a, error);
+            x[i * rank + j] = it->x[(l - 1 - j) * l + i];
+    mc_status status = tx && out->b && out->a
+                           ? mc_product(MC_TRANSPOSED, MC_PLAIN, r, (size_t)it->n, size, 1, x,
+                                        it->c, 0, out->a, error)
+                           : mc_fail_memory(error);
+    for (int64_t p = 0; status == MC_OK && p < it->passes; p++) {
+        status = mc_product(MC_PLAIN, MC_PLAIN, size, r, size, 1, it->t + p * l * l, x, 0, tx,
+                            error);
+        if (status == MC_OK)
+            status = mc_product(MC_PLAIN, MC_PLAIN, (size_t)it->m, r, size, 1, it->y[p], tx, p > 0,
+                                out->b, error);
+    }
+    mc_free(tx);
+    MC_TRY(status);
+    for (int64_t j = 0; j < rank; j++) {
+        const double s = sqrt(fmax(it->values[l - 1 - j], 0)), inverse = s > 0 ? 1 / s : 0;
+        for (int64_t i = 0; i < it->m; i++)
+            out->b[i * rank + j] *= s;
+        for (int64_t i = 0; i < it->n; i++)
+            out->a[j * it->n + i] *= inverse;
+    }
+    return MC_OK;
 }
 
 /*
@@ -316,13 +434,14 @@ static mc_status truncate_randomly(const mc_matrix *matrix, const mc_lora_rank *
                     .m = matrix->rows,
                     .n = matrix->columns,
                     .l = least(guess + OVERSAMPLING, least(matrix->rows, matrix->columns))};
-    mc_status status = start(&it, key, error);
+    mc_status status = start(&it, error);
     if (status == MC_OK)
-        status = iterate(&it, guess, error);
+        status = iterate(&it, guess, key, error);
     if (status == MC_OK) {
-        for (int64_t i = 0; i < guess; i++) /* Z is not needed any more */
-            it.z[i] = sqrt(fmax(it.values[it.l - 1 - i], 0));
-        out->rank = choose(how, it.z, guess, it.total, reached);
+        double *const s = it.small;
+        for (int64_t i = 0; i < guess; i++)
+            s[i] = sqrt(fmax(it.values[it.l - 1 - i], 0));
+        out->rank = choose(how, s, guess, it.total, reached);
         *reached = *reached || last;
         status = *reached ? finish(&it, out, error) : MC_OK;
     }

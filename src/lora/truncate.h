@@ -20,7 +20,7 @@ typedef struct mc_matrix {
                       mc_error *error);
 } mc_matrix;
 
-/* Rows of a panel: about 8 MB of doubles. */
+/* Rows of a panel: about 2 MB of doubles. */
 int64_t mc_panel_rows(int64_t columns);
 
 /* B [rows, rank] with its columns scaled by the singular values, and A [rank, columns]. */

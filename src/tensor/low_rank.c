@@ -410,8 +410,9 @@ static mc_status low_rank_read(const mc_source *self, int64_t first, int64_t cou
         done += rows > 1 ? rows * low->columns : length;
     }
     release_all(low);
-    /* Which NaN a sum keeps depends on the compiler: all become the same. */
-    mc_unify_nan(as, out, (size_t)count);
+    /* Which NaN a sum keeps depends on the compiler: all become the same. Most tiles have none. */
+    if (!mc_are_finite(as, out, (size_t)count))
+        mc_unify_nan(as, out, (size_t)count);
     return MC_OK;
 }
 
