@@ -32,47 +32,70 @@ static size_t row_count(const mc_layer *layer)
 }
 
 /* ---- divergences ----------------------------------------------------------------------------- */
-/*
- * The softmax of a row: its largest value, which is subtracted so that exp does not overflow, and
- * the sum of the exponentials.
- */
-typedef struct soft {
-    double largest, total;
-} soft;
-
-static soft soft_of(const mc_real *values, size_t count)
+/* Every pass is a loop over plain arrays, which compilers vectorise. */
+static mc_real largest_of(const mc_real *values, size_t count)
 {
-    double lanes[MC_TILE_LANES] = {0};
-    mc_real largest = values[0];
-    for (size_t i = 1; i < count; i++)
+    mc_real lanes[MC_TILE_LANES], largest = values[0];
+    for (size_t l = 0; l < MC_TILE_LANES; l++)
+        lanes[l] = largest;
+    size_t i = 0;
+    for (; i + MC_TILE_LANES <= count; i += MC_TILE_LANES)
+        for (size_t l = 0; l < MC_TILE_LANES; l++)
+            lanes[l] = values[i + l] > lanes[l] ? values[i + l] : lanes[l];
+    for (; i < count; i++)
         largest = values[i] > largest ? values[i] : largest;
-    for (size_t i = 0; i < count; i += MC_TILE_LANES) {
-        const size_t left = count - i, length = left < MC_TILE_LANES ? left : MC_TILE_LANES;
-        for (size_t l = 0; l < length; l++)
-            lanes[l] += elementary_exp((double)values[i + l] - (double)largest);
-    }
-    return (soft){(double)largest, mc_tile_lanes_total(lanes)};
+    for (size_t l = 0; l < MC_TILE_LANES; l++)
+        largest = lanes[l] > largest ? lanes[l] : largest;
+    return largest;
 }
 
-static double soft_max(soft s, mc_real value)
+/* The sum of doubles, in the lanes of mc_tile_dot. */
+static double total_of(const double *values, size_t count)
 {
-    return elementary_exp((double)value - s.largest) / s.total + 1e-8;
-}
-
-static double divergence(const mc_real *model, const mc_real *base, size_t count)
-{
-    const soft p = soft_of(model, count), q = soft_of(base, count);
     double lanes[MC_TILE_LANES] = {0};
-    for (size_t i = 0; i < count; i += MC_TILE_LANES) {
-        const size_t left = count - i, length = left < MC_TILE_LANES ? left : MC_TILE_LANES;
-        for (size_t l = 0; l < length; l++) {
-            const double mine = soft_max(p, model[i + l]);
-            lanes[l] += mine * elementary_log(mine / soft_max(q, base[i + l]));
-        }
+    size_t i = 0;
+    for (; i + MC_TILE_LANES <= count; i += MC_TILE_LANES)
+        for (size_t l = 0; l < MC_TILE_LANES; l++)
+            lanes[l] += values[i + l];
+    for (size_t l = 0; i + l < count; l++)
+        lanes[l] += values[i + l];
+    return mc_tile_lanes_total(lanes);
+}
+
+/* The numerators of a row's softmax; its largest value is subtracted so that none overflows. */
+MC_PASS void exponentials(const mc_real *values, mc_real largest, double *out, size_t count)
+{
+    MC_INDEPENDENT
+    for (size_t i = 0; i < count; i++)
+        out[i] = elementary_exp((double)values[i] - (double)largest);
+}
+
+/* p = the terms of the divergence of two softmaxes, from numerators and their sums */
+MC_PASS void divergence_terms(double *p, double p_total, const double *q, double q_total,
+                              size_t count)
+{
+    MC_INDEPENDENT
+    for (size_t i = 0; i < count; i++) {
+        const double mine = p[i] / p_total + 1e-8;
+        p[i] = mine * elementary_log(mine / (q[i] / q_total + 1e-8));
     }
+}
+
+/* `space` has room for twice as many doubles. */
+static double divergence(const mc_real *model, const mc_real *base, size_t count, double *space)
+{
+    double *const p = space, *const q = space + count;
+    exponentials(model, largest_of(model, count), p, count);
+    exponentials(base, largest_of(base, count), q, count);
+    divergence_terms(p, total_of(p, count), q, total_of(q, count), count);
     /* Rounding could make it negative, and the order of magnitudes is that of their bits. */
-    const double total = mc_tile_lanes_total(lanes);
+    const double total = total_of(p, count);
     return total < 0 ? 0 : total;
+}
+
+static size_t scratch_bytes(const mc_layer *layer)
+{
+    return 2 * row_length(layer) * sizeof(double);
 }
 
 static void add_divergences(const mc_layer *layer, double *divergences)
@@ -80,20 +103,27 @@ static void add_divergences(const mc_layer *layer, double *divergences)
     const size_t length = row_length(layer);
     for (size_t start = 0; start < layer->count; start += length)
         divergences[((size_t)layer->first + start) / length] = divergence(
-            layer->models[0] + start, layer->base + start, length);
+            layer->models[0] + start, layer->base + start, length, layer->scratch);
 }
 
 /* ---- quartiles ------------------------------------------------------------------------------- */
+MC_PASS void score_run(const mc_real *model, const mc_real *base, mc_real factor, mc_real *scores,
+                       size_t count)
+{
+    MC_INDEPENDENT
+    for (size_t i = 0; i < count; i++)
+        scores[i] = mc_absolute(model[i] - base[i]) * factor;
+}
+
 static void score(const mc_layer *layer, size_t start, size_t count, mc_real *scores)
 {
     const size_t length = row_length(layer);
     size_t row = ((size_t)layer->first + start) / length;
     size_t left = length - ((size_t)layer->first + start) % length;
-    for (size_t i = 0; i < count; row++, left = length) {
-        const mc_real factor = (mc_real)state_of(layer)->divergences[row];
-        const size_t end = i + left < count ? i + left : count;
-        for (; i < end; i++)
-            scores[i] = mc_absolute(layer->models[0][start + i] - layer->base[start + i]) * factor;
+    for (size_t i = 0, run; i < count; i += run, row++, left = length) {
+        run = left < count - i ? left : count - i;
+        score_run(layer->models[0] + start + i, layer->base + start + i,
+                  (mc_real)state_of(layer)->divergences[row], scores + i, run);
     }
 }
 
@@ -199,9 +229,18 @@ static const mc_statistics statistics = {.state_size = state_size,
                                          .combine = combine,
                                          .next = next};
 
+MC_PASS void choose(const mc_real *scores, mc_real threshold, const mc_real *model,
+                    const mc_real *base, mc_real *out, size_t count)
+{
+    MC_INDEPENDENT
+    for (size_t i = 0; i < count; i++)
+        out[i] = base[i] + (scores[i] < threshold ? 0 : model[i] - base[i]);
+}
+
 MC_LAYER_MERGE(arcee_fusion, .help = "the base, with the elements of the model that matter most",
                .paper = "arcee-ai 2024, Arcee Fusion, as mergekit has it", .scope = MC_ROW,
-               .needs_base = true, .max_models = 1, .statistics = &statistics)
+               .needs_base = true, .max_models = 1, .statistics = &statistics,
+               .scratch_bytes = scratch_bytes)
 {
     const mc_real threshold = state_of(layer)->threshold;
     for (size_t start = 0; start < layer->count; start += MC_TILE_BLOCK) {
@@ -209,8 +248,7 @@ MC_LAYER_MERGE(arcee_fusion, .help = "the base, with the elements of the model t
         const mc_real *const model = layer->models[0] + start, *const base = layer->base + start;
         mc_real scores[MC_TILE_BLOCK];
         score(layer, start, count, scores);
-        for (size_t i = 0; i < count; i++)
-            layer->out[start + i] = base[i] + (scores[i] < threshold ? 0 : model[i] - base[i]);
+        choose(scores, threshold, model, base, layer->out + start, count);
     }
     return MC_OK;
 }
