@@ -54,9 +54,8 @@ static inline size_t ranked_scratch(const mc_layer *layer)
 /* Behind the units of task.h. */
 static inline ranked_space ranked_space_of(const mc_layer *layer)
 {
-    const size_t units = layer->model_count < 2 ? 2 : layer->model_count,
-                 row = ranked_row_room(layer);
-    char *at = (char *)layer->scratch + units * ranked_row(layer) * sizeof(mc_real);
+    const size_t row = ranked_row_room(layer);
+    char *at = (char *)layer->scratch + layer->model_count * ranked_row(layer) * sizeof(mc_real);
     ranked_space space;
     space.keys = (mc_bits *)(void *)at;
     space.random = (uint32_t *)(void *)(at += row * sizeof *space.keys);

@@ -186,12 +186,6 @@ static inline double *task_scales(const mc_layer *layer, const void *state)
     return (double *)(uintptr_t)(s->searches + task_searches(layer));
 }
 
-static inline size_t task_state_size(const mc_layer *layer)
-{
-    return sizeof(task_state) + task_searches(layer) * sizeof(rank_search) +
-           layer->model_count * sizeof(double);
-}
-
 /*
  * A stride larger than any tensor: a round without a search then loads one leaf only, and ignores
  * it.
@@ -245,6 +239,102 @@ static inline void task_threshold(const rank_search *low, const rank_search *hig
     }
 }
 
+/*
+ * What the statistics kept of a unit, for `apply`: a random choice takes longer than to remember
+ * it. Bit b of word w is that of element b · words + w, so that vectors make and use the words.
+ * Every unit has bytes of its own, which one thread writes before `apply` begins. A unit without a
+ * mark, or beyond the room, is chosen again: the choice is always the same.
+ */
+typedef struct task_choice {
+    unsigned char *made;
+    uint32_t *words;
+} task_choice;
+
+enum { TASK_CHOICE_BYTES = 32 << 20 }; /* of a tensor, at most */
+
+static inline size_t task_words(const mc_layer *layer)
+{
+    return (task_unit(layer) + 31) / 32;
+}
+
+/* How many units have room for the choices of all models. */
+static inline size_t task_choices(const mc_layer *layer)
+{
+    const size_t unit = task_unit(layer), bytes = task_words(layer) * sizeof(uint32_t) + 1;
+    const size_t units = ((size_t)layer->size + unit - 1) / unit;
+    const size_t most = TASK_CHOICE_BYTES / (bytes * layer->model_count);
+    if (task_searches_per_model > 0 || !task_rescales(layer))
+        return 0;
+    return units < most ? units : most;
+}
+
+static inline size_t task_state_size(const mc_layer *layer)
+{
+    const size_t choice = task_words(layer) * sizeof(uint32_t) + 1;
+    return sizeof(task_state) + task_searches(layer) * sizeof(rank_search) +
+           layer->model_count * (sizeof(double) + task_choices(layer) * choice);
+}
+
+/* Of a unit that is computed as a whole; NULL, NULL if it is not, or if there is no room. */
+static inline task_choice task_choice_of(const mc_layer *layer, size_t model, size_t start,
+                                         size_t count)
+{
+    const size_t first = (size_t)layer->first + start, unit = first / task_unit(layer);
+    const size_t choices = task_choices(layer), at = unit * layer->model_count + model;
+    const bool ends = count == task_unit(layer) || first + count == (size_t)layer->size;
+    if (unit >= choices || first % task_unit(layer) != 0 || !ends)
+        return (task_choice){0};
+    uint32_t *const words = (uint32_t *)(void *)(task_scales(layer, layer->state) +
+                                                 layer->model_count);
+    unsigned char *const made = (unsigned char *)(words +
+                                                  choices * layer->model_count * task_words(layer));
+    return (task_choice){made + at, words + at * task_words(layer)};
+}
+
+/* words |= bit b where the task vector is not zero */
+MC_PASS void task_set_bits(const mc_real *task, uint32_t *words, unsigned b, size_t count)
+{
+    MC_INDEPENDENT
+    for (size_t i = 0; i < count; i++)
+        words[i] |= (uint32_t)(task[i] != 0) << b;
+}
+
+/* Zeroes the task vector where bit b is not set. */
+MC_PASS void task_use_bits(mc_real *task, const uint32_t *words, unsigned b, size_t count)
+{
+    MC_INDEPENDENT
+    for (size_t i = 0; i < count; i++)
+        task[i] = mc_real_of(mc_bits_of(task[i]) & -(mc_bits)(words[i] >> b & 1));
+}
+
+/* Remembers a unit whose dropped elements are zero. */
+static inline void task_remember(const mc_layer *layer, size_t model, size_t start, size_t count,
+                                 const mc_real *task)
+{
+    const task_choice choice = task_choice_of(layer, model, start, count);
+    const size_t words = task_words(layer);
+    if (!choice.made || *choice.made)
+        return;
+    for (unsigned b = 0; b * words < count; b++)
+        task_set_bits(task + b * words, choice.words, b,
+                      count - b * words < words ? count - b * words : words);
+    *choice.made = 1;
+}
+
+/* Zeroes what was dropped of a unit; false if it is not remembered. */
+static inline bool task_recall(const mc_layer *layer, size_t model, size_t start, size_t count,
+                               mc_real *task)
+{
+    const task_choice choice = task_choice_of(layer, model, start, count);
+    const size_t words = task_words(layer);
+    if (!choice.made || !*choice.made)
+        return false;
+    for (unsigned b = 0; b * words < count; b++)
+        task_use_bits(task + b * words, choice.words, b,
+                      count - b * words < words ? count - b * words : words);
+    return true;
+}
+
 /* Keeps an element with probability `density`, to the nearest multiple of 2^-16. */
 static inline void task_random(const mc_layer *layer, size_t model, size_t start, size_t count,
                                mc_real *task)
@@ -262,12 +352,11 @@ static inline void task_random(const mc_layer *layer, size_t model, size_t start
         task[i] = kept[i] ? task[i] : 0;
 }
 
-/* The sparse task vector of a model in a unit; not rescaled. */
-static inline void task_keep(const mc_layer *layer, size_t model, size_t start, size_t count,
+/* Zeroes what is dropped of a unit of a model's task vector. */
+static inline void task_drop(const mc_layer *layer, size_t model, size_t start, size_t count,
                              mc_real *task)
 {
     static const rank_search no_limit = {.none = true};
-    mc_tile_subtract(task, layer->models[model] + start, layer->base + start, count);
     if (task_keeps_all(layer, model))
         return;
     if (task_keeps_none(layer, model)) {
@@ -277,10 +366,11 @@ static inline void task_keep(const mc_layer *layer, size_t model, size_t start, 
                                          model * task_searches_per_model;
         task_threshold(found, task_searches_per_model > 1 ? found + 1 : &no_limit, task,
                        (uint64_t)layer->first + start, count);
-    } else if (task_sparsify_of == TASK_RANDOM) {
-        task_random(layer, model, start, count, task);
-    } else if (task_sparsify_of == TASK_RANKED) {
-        ranked_keep(layer, model, start, task);
+    } else if (!task_recall(layer, model, start, count, task)) {
+        if (task_sparsify_of == TASK_RANDOM)
+            task_random(layer, model, start, count, task);
+        else
+            ranked_keep(layer, model, start, task);
     }
 }
 
@@ -362,17 +452,18 @@ static inline void task_add_norms(const mc_layer *layer, task_norms *norms)
 {
     const size_t models = layer->model_count;
     const int64_t block = task_block(layer);
-    mc_real *const task = layer->scratch, *const whole = task + task_unit(layer);
+    mc_real *const task = layer->scratch;
     for (size_t start = 0, count; start < layer->count; start += count) {
         count = task_unit_at(layer, start);
         task_norms *const here = norms + (size_t)((layer->first + (int64_t)start) / block) * models;
         for (size_t m = 0; m < models; m++) {
             if (task_keeps_all(layer, m) || task_keeps_none(layer, m))
                 continue;
-            task_keep(layer, m, start, count, task);
-            mc_tile_subtract(whole, layer->models[m] + start, layer->base + start, count);
+            mc_tile_subtract(task, layer->models[m] + start, layer->base + start, count);
+            here[m].whole += task_norm(task, count);
+            task_drop(layer, m, start, count, task);
+            task_remember(layer, m, start, count, task);
             here[m].kept += task_norm(task, count);
-            here[m].whole += task_norm(whole, count);
         }
     }
 }
@@ -448,14 +539,11 @@ static MC_UNUSED const mc_statistics task_statistics = {.state_size = task_state
                                                         .next = task_next};
 
 /* ---- apply ----------------------------------------------------------------------------------- */
-/*
- * A unit of each model's task vector, or of one and its whole for the norms; and what ranks need.
- */
+/* A unit of each model's task vector, and what ranks need. */
 static inline size_t task_scratch(const mc_layer *layer)
 {
-    const size_t units = layer->model_count < 2 ? 2 : layer->model_count;
     const size_t ranked = task_sparsify_of == TASK_RANKED ? ranked_scratch(layer) : 0;
-    return ranked + units * task_unit(layer) * sizeof(mc_real);
+    return ranked + layer->model_count * task_unit(layer) * sizeof(mc_real);
 }
 
 /* total += task; agreeing elements: agreed += task, weights += weight */
@@ -522,7 +610,8 @@ static inline mc_status task_apply(const mc_layer *layer)
         count = task_unit_at(layer, start);
         for (size_t m = 0; m < layer->model_count; m++) {
             mc_real *const task = tasks + m * stride;
-            task_keep(layer, m, start, count, task);
+            mc_tile_subtract(task, layer->models[m] + start, layer->base + start, count);
+            task_drop(layer, m, start, count, task);
             if (task_rescales(layer))
                 mc_tile_scale(task, task, (mc_real)task_scales(layer, layer->state)[m], count);
             mc_tile_scale(task, task, (mc_real)task_value(layer, "weight", m), count);
