@@ -14,6 +14,7 @@ class Cost(NamedTuple):
     seconds: float
     resident: int  # bytes at the peak, pages of mapped files included
     private: int   # bytes at the peak that are the process's own; sampled
+    cpu: float     # seconds of all its threads
 
 
 def private_bytes(pid: int) -> int:
@@ -50,7 +51,7 @@ def run(command: list[str], out: Path, sample: float = 0.1,
     watcher.join()
     if status != 0:
         sys.exit(f"failed: {' '.join(command)}")
-    return Cost(seconds, usage.ru_maxrss * 1024, private)
+    return Cost(seconds, usage.ru_maxrss * 1024, private, usage.ru_utime + usage.ru_stime)
 
 
 def table(columns: list[str]) -> None:

@@ -15,7 +15,8 @@ a tokenizer.
 omp: a model with `common` tokens gets the vocabulary of a donor with `new` tokens more, by
 orthogonal matching pursuit with 64 terms; against mergekit-tokensurgeon (--surgeon) on the same
 CPUs, in float32 and batches of `batch` tokens, beyond which its memory would not suffice. It is
-measured with `share` and with 2 · `share` new tokens: the difference is its time per token.
+measured with `share` and with 2 · `share` new tokens: the difference is its time per token. Times
+are CPU seconds of all threads, so that other processes do not count.
 """
 
 import argparse
@@ -172,18 +173,18 @@ def measure_omp(options: argparse.Namespace) -> None:
                     "64", "--batch-size", str(options.batch)], work / "out", 1)
 
     cost = ours(make_words_model(work / "donor", common + options.new, width))
-    print(f"omp, {options.new} new tokens, {common} common, width {width}: {cost.seconds:.1f} s, "
-          f"{cost.resident / 1e6:.0f} MB", flush=True)
+    print(f"omp, {options.new} new tokens, {common} common, width {width}: {cost.cpu:.1f} s "
+          f"({cost.seconds:.1f} s elapsed), {cost.resident / 1e6:.0f} MB", flush=True)
     if not options.surgeon:
         return
     share = options.share
     few, many = (surgeon(make_words_model(work / "donor", common + n, width))
                  for n in (share, 2 * share))
-    each = (many.seconds - few.seconds) / share
-    all_of_them = few.seconds + each * (options.new - share)
-    print(f"mergekit-tokensurgeon: {few.seconds:.1f} s with {share}, {many.seconds:.1f} s with "
+    each = (many.cpu - few.cpu) / share
+    all_of_them = few.cpu + each * (options.new - share)
+    print(f"mergekit-tokensurgeon: {few.cpu:.1f} s with {share}, {many.cpu:.1f} s with "
           f"{2 * share}; {all_of_them:.0f} s at {1000 * each:.1f} ms per token: "
-          f"{all_of_them / cost.seconds:.1f}×")
+          f"{all_of_them / cost.cpu:.1f}×")
 
 
 def main() -> None:

@@ -40,7 +40,8 @@ static const option options[] = {
     {"overwrite", '\0', OPTION_FLAG, AT(overwrite), NULL, "replace an existing output folder"},
     {"no-sync", '\0', OPTION_FLAG, AT(no_sync), NULL, "do not flush the result to disk"},
     {"memory", '\0', OPTION_SIZE, AT(memory), "SIZE", "memory for tiles", "64MiB",
-     .details = "omp and common also hold the rows of common tokens. The result does not depend "
+     .details = "omp and common also hold the rows of common tokens, and omp up to one byte per "
+                "pair of common tokens (docs/vocabularies.md). The result does not depend "
                 "on it."},
     {"threads", '\0', OPTION_NUMBER, AT(threads), "N", "worker threads", "all CPUs", 1, 1024,
      .details = "The result does not depend on it."},

@@ -39,7 +39,9 @@ typedef struct mc_transplant_input {
 
 /*
  * Matches the vocabularies and plans the result. Rows are approximated when they are first read.
- * For omp and common, this holds the rows of common tokens of both models in memory as float32.
+ * For omp and common, this holds the rows of common tokens of both models in memory as float32;
+ * for omp and many new tokens also a byte per pair of common tokens, at most 8 GB and a quarter of
+ * the machine's memory.
  * Free the plan with mc_plan_free.
  *
  * Errors: MC_USAGE        the method does not exist, or `neighbours` is out of range

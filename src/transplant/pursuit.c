@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "base/team.h"
 #include "linalg/lapack.h"
+#include "transplant/gram.h"
 
 #include <math.h>
 #include <stdbool.h>
@@ -12,8 +13,13 @@
  * Targets are computed in batches: a product of a batch and a block of points reads the points once
  * for all targets of the batch. Both sizes depend on the problem only, so that results do not
  * depend on threads. A block of products, 128 · 1,024 floats, stays in the cache of a core.
+ *
+ * With many targets, the products of all pairs of points come first (gram.h). Then a round reads a
+ * byte per point and chosen point, where it took `width` operations per point before. These
+ * products are not exact, but it is known how wrong they may be: every point that may be the best
+ * is compared by its product in double. GRAM_BATCH targets begin together.
  */
-enum { MOST_BATCH = 128, POINT_BLOCK = 1024 };
+enum { MOST_BATCH = 128, POINT_BLOCK = MC_GRAM_BLOCK, GRAM_BATCH = 32 };
 
 /* Memory for the orthogonal directions of a batch. */
 static const size_t batch_bytes = (size_t)128 << 20;
@@ -27,6 +33,7 @@ typedef struct task {
     const double *norms; /* squared, of the points; NULL: not needed */
     const float *targets;
     size_t count, batch;
+    const mc_gram *gram; /* NULL: not used */
     mc_combinations *out;
 } task;
 
@@ -53,14 +60,17 @@ static void subtract(double *a, double scale, const double *b, size_t count)
         a[i] -= scale * b[i];
 }
 
-/* products [rows, block] = rows of `left` · points[first … first + block − 1]. */
+/*
+ * products [rows, block] = rows of `left` · points[first … first + block − 1]; the rows of products
+ * are `stride` elements apart.
+ */
 static void multiply(const task *t, const float *left, size_t rows, size_t first, size_t block,
-                     float *products)
+                     float *products, size_t stride)
 {
-    const int m = (int)block, n = (int)rows, k = (int)t->points->width;
+    const int m = (int)block, n = (int)rows, k = (int)t->points->width, ldc = (int)stride;
     const float one = 1, zero = 0;
     t->lapack->sgemm("T", "N", &m, &n, &k, &one, t->points->rows + first * t->points->width, &k,
-                     left, &k, &zero, products, &m, 1, 1);
+                     left, &k, &zero, products, &ldc, 1, 1);
 }
 
 /* ---- orthogonal matching pursuit ------------------------------------------------------------- */
@@ -74,7 +84,7 @@ typedef struct pursuit {
     double norm;        /* of the target */
     size_t found;
     bool done;
-    float best; /* of this round */
+    double best; /* of this round */
     size_t best_point;
 } pursuit;
 
@@ -95,20 +105,20 @@ static void free_bench(bench *b)
     mc_free(b->products);
 }
 
-static mc_status new_bench(const task *t, bench *b, mc_error *error)
+static mc_status new_bench(const task *t, size_t batch, bench *b, mc_error *error)
 {
     const size_t width = t->points->width, terms = t->out->terms;
     const size_t each = width + terms * width + terms * terms + terms;
-    b->pursuits = mc_alloc_zero(t->batch, sizeof *b->pursuits);
-    b->doubles = mc_alloc((t->batch * each + width) * sizeof *b->doubles);
-    b->residuals = mc_alloc(t->batch * width * sizeof *b->residuals);
-    b->products = mc_alloc(t->batch * POINT_BLOCK * sizeof *b->products);
+    b->pursuits = mc_alloc_zero(batch, sizeof *b->pursuits);
+    b->doubles = mc_alloc((batch * each + width) * sizeof *b->doubles);
+    b->residuals = mc_alloc(batch * width * sizeof *b->residuals);
+    b->products = mc_alloc(batch * POINT_BLOCK * sizeof *b->products);
     if (!b->pursuits || !b->doubles || !b->residuals || !b->products) {
         free_bench(b);
         return mc_fail_memory(error);
     }
     double *at = b->doubles;
-    for (size_t i = 0; i < t->batch; i++, at += each)
+    for (size_t i = 0; i < batch; i++, at += each)
         b->pursuits[i] = (pursuit){.residual = at,
                                    .directions = at + width,
                                    .triangle = at + width + terms * width,
@@ -215,7 +225,7 @@ static void search(const task *t, bench *b, size_t first, size_t rows)
     }
     for (size_t at = 0; at < t->points->count; at += POINT_BLOCK) {
         const size_t left = t->points->count - at, block = left < POINT_BLOCK ? left : POINT_BLOCK;
-        multiply(t, b->residuals, rows, at, block, b->products);
+        multiply(t, b->residuals, rows, at, block, b->products, block);
         for (size_t i = 0; i < rows; i++)
             if (!b->pursuits[i].done)
                 scan(&b->pursuits[i], t->out->points + (first + i) * terms, b->products + i * block,
@@ -248,10 +258,138 @@ static mc_status pursue_item(void *arg, int worker, size_t item, mc_error *error
     const size_t first = item * t->batch, left = t->count - first;
     bench b = {0};
     (void)worker;
-    MC_TRY(new_bench(t, &b, error));
+    MC_TRY(new_bench(t, t->batch, &b, error));
     pursue_batch(t, &b, first, left < t->batch ? left : t->batch);
     free_bench(&b);
     return MC_OK;
+}
+
+/* ---- the same by the products of pairs ------------------------------------------------------- */
+
+static bool is_chosen(const pursuit *p, const uint32_t *points, size_t point)
+{
+    size_t s = 0;
+    while (s < p->found && points[s] != point)
+        s++;
+    return s < p->found;
+}
+
+static float largest_of(const float *products, size_t count)
+{
+    float largest = 0;
+    for (size_t i = 0; i < count; i++) {
+        const float size = fabsf(products[i]);
+        largest = size > largest ? size : largest;
+    }
+    return largest;
+}
+
+static double exact_product(const double *residual, const float *row, size_t width)
+{
+    double sums[8] = {0}, sum = 0;
+    size_t i = 0;
+    for (; i + 8 <= width; i += 8)
+        for (size_t k = 0; k < 8; k++)
+            sums[k] += residual[i + k] * row[i + k];
+    for (size_t k = 0; k < 8; k++)
+        sum += sums[k];
+    for (; i < width; i++)
+        sum += residual[i] * row[i];
+    return fabs(sum);
+}
+
+/* Of the points of a block that may be better than all others, the best. */
+static void scan_exactly(const task *t, pursuit *p, const uint32_t *points, const float *products,
+                         size_t first, size_t count, double bound)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (fabsf(products[i]) + bound < p->best || is_chosen(p, points, first + i))
+            continue;
+        const double size = exact_product(
+            p->residual, t->points->rows + (first + i) * t->points->width, t->points->width);
+        if (size > p->best || (size == p->best && p->best_point > first + i)) {
+            p->best = size;
+            p->best_point = first + i;
+        }
+    }
+}
+
+/* The best point: p->best is a product that some point has at least, then that of the best. */
+static void find_best(const task *t, pursuit *p, const uint32_t *points, float *products,
+                      const double *bounds, float *largest)
+{
+    const size_t all = t->points->count;
+    p->best = 0;
+    p->best_point = SIZE_MAX;
+    for (size_t s = 0; s < p->found; s++)
+        products[points[s]] = 0;
+    for (size_t at = 0, b = 0; at < all; at += POINT_BLOCK, b++) {
+        const size_t count = all - at < POINT_BLOCK ? all - at : POINT_BLOCK;
+        largest[b] = largest_of(products + at, count);
+        p->best = fmax(p->best, largest[b] - bounds[b]);
+    }
+    for (size_t at = 0, b = 0; at < all; at += POINT_BLOCK, b++) {
+        const size_t count = all - at < POINT_BLOCK ? all - at : POINT_BLOCK;
+        if (largest[b] + bounds[b] >= p->best)
+            scan_exactly(t, p, points, products + at, at, count, bounds[b]);
+    }
+}
+
+static void pursue_one(const task *t, bench *b, size_t target, const float *initial,
+                       float *products, double *bounds)
+{
+    pursuit *const p = b->pursuits;
+    float *const largest = (float *)(bounds + t->gram->blocks);
+    const size_t terms = t->out->terms;
+    uint32_t *const points = t->out->points + target * terms;
+    double *const weights = t->out->weights + target * terms;
+    begin(t, p, t->targets + target * t->points->width);
+    for (size_t round = 0; round < terms && !p->done; round++) {
+        solve(p, terms, weights);
+        mc_gram_update(t->gram, &(mc_gram_terms){points, weights, p->found, p->norm}, initial,
+                       products, bounds);
+        find_best(t, p, points, products, bounds, largest);
+        p->done = p->best == 0 || p->best_point == SIZE_MAX;
+        if (!p->done)
+            add_best(t, p, points, b->point);
+    }
+    solve(p, terms, weights);
+}
+
+static mc_status pursue_by_pairs(void *arg, int worker, size_t item, mc_error *error)
+{
+    const task *const t = arg;
+    const size_t first = item * GRAM_BATCH, left = t->count - first, stride = t->gram->stride;
+    const size_t rows = left < GRAM_BATCH ? left : GRAM_BATCH;
+    bench b = {0};
+    (void)worker;
+    MC_TRY(new_bench(t, 1, &b, error));
+    float *const initial = mc_alloc_zero((GRAM_BATCH + 1) * stride, sizeof *initial);
+    /* Per block: a bound, and the largest product. */
+    double *const bounds = mc_alloc(2 * t->gram->blocks * sizeof *bounds);
+    const bool ready = initial && bounds;
+    for (size_t at = 0; ready && at < t->points->count; at += POINT_BLOCK) {
+        const size_t rest = t->points->count - at, block = rest < POINT_BLOCK ? rest : POINT_BLOCK;
+        multiply(t, t->targets + first * t->points->width, rows, at, block, initial + at, stride);
+    }
+    for (size_t i = 0; ready && i < rows; i++)
+        pursue_one(t, &b, first + i, initial + i * stride, initial + GRAM_BATCH * stride, bounds);
+    mc_free(bounds);
+    mc_free(initial);
+    free_bench(&b);
+    return ready ? MC_OK : mc_fail_memory(error);
+}
+
+static mc_status pursue_all_by_pairs(task *t, int threads, mc_error *error)
+{
+    mc_gram gram;
+    mc_status status = mc_gram_fill(t->points, t->lapack, threads, &gram, error);
+    t->gram = &gram;
+    if (status == MC_OK)
+        status = mc_parallel((t->count + GRAM_BATCH - 1) / GRAM_BATCH, threads, pursue_by_pairs, t,
+                             error);
+    mc_gram_free(&gram);
+    return status;
 }
 
 static void clear(mc_combinations *out, size_t count)
@@ -274,6 +412,8 @@ mc_status mc_pursue(const mc_points *points, const float *targets, size_t count,
               .out = out};
     MC_TRY(mc_lapack_get(&t.lapack, error));
     clear(out, count);
+    if (mc_gram_pays(points, targets, count, out->terms))
+        return pursue_all_by_pairs(&t, threads, error);
     return mc_parallel((count + t.batch - 1) / t.batch, threads, pursue_item, &t, error);
 }
 
@@ -343,7 +483,7 @@ static void nearest_batch(const task *t, nearest *heaps, size_t *counts, float *
     memset(counts, 0, rows * sizeof *counts);
     for (size_t at = 0; at < t->points->count; at += POINT_BLOCK) {
         const size_t left = t->points->count - at, block = left < POINT_BLOCK ? left : POINT_BLOCK;
-        multiply(t, targets, rows, at, block, products);
+        multiply(t, targets, rows, at, block, products, block);
         for (size_t i = 0; i < rows; i++)
             for (size_t k = 0; k < block; k++)
                 /* The target's own norm is the same for all points. */

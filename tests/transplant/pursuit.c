@@ -10,7 +10,8 @@
 
 #include <cmocka.h>
 
-enum { POINTS = 1500, WIDTH = 40, TARGETS = 150, TERMS = 6 };
+/* FEW targets are not worth the products of all pairs of points, but TARGETS are. */
+enum { POINTS = 1500, WIDTH = 40, TARGETS = 600, FEW = 150, TERMS = 6 };
 
 static float points[POINTS * WIDTH], targets[TARGETS * WIDTH];
 static uint32_t found[TARGETS * TERMS], again[TARGETS * TERMS];
@@ -72,31 +73,46 @@ static void residual(const float *target, const uint32_t *chosen, size_t terms, 
 }
 
 /* In every round the point that is largest; the weights leave what least squares leaves. */
+static void check_pursuit(size_t target)
+{
+    const float *const wanted = &targets[target * WIDTH];
+    const uint32_t *const chosen = &found[target * TERMS];
+    double left[WIDTH], rest;
+    for (size_t s = 0; s < TERMS; s++) {
+        residual(wanted, chosen, s, left);
+        const double largest = fabs(product(left, &points[chosen[s] * WIDTH]));
+        for (size_t p = 0; p < POINTS; p++)
+            assert_true(fabs(product(left, &points[p * WIDTH])) <= largest * (1 + 1e-5));
+    }
+    residual(wanted, chosen, TERMS, left);
+    for (size_t i = 0; i < WIDTH; i++) {
+        rest = wanted[i];
+        for (size_t s = 0; s < TERMS; s++)
+            rest -= weights[target * TERMS + s] * points[chosen[s] * WIDTH + i];
+        assert_true(fabs(rest - left[i]) < 1e-6);
+    }
+}
+
 static void test_pursuit(void **state)
 {
     (void)state;
     const mc_points all = {points, POINTS, WIDTH};
-    mc_combinations out = {TERMS, found, weights}, one = {TERMS, again, weights_again};
-    assert_int_equal(mc_pursue(&all, targets, TARGETS, 3, &out, NULL), MC_OK);
-    for (size_t t = 0; t < TARGETS; t++) {
-        double left[WIDTH], rest[WIDTH];
-        for (size_t s = 0; s < TERMS; s++) {
-            residual(&targets[t * WIDTH], &found[t * TERMS], s, left);
-            const double chosen = fabs(product(left, &points[found[t * TERMS + s] * WIDTH]));
-            for (size_t p = 0; p < POINTS; p++)
-                assert_true(fabs(product(left, &points[p * WIDTH])) <= chosen * (1 + 1e-5));
-        }
-        residual(&targets[t * WIDTH], &found[t * TERMS], TERMS, left);
-        for (size_t i = 0; i < WIDTH; i++) {
-            rest[i] = targets[t * WIDTH + i];
-            for (size_t s = 0; s < TERMS; s++)
-                rest[i] -= weights[t * TERMS + s] * points[found[t * TERMS + s] * WIDTH + i];
-            assert_true(fabs(rest[i] - left[i]) < 1e-6);
-        }
+    mc_combinations out = {TERMS, found, weights}, other = {TERMS, again, weights_again};
+    for (int round = 0; round < 2; round++) {
+        assert_int_equal(mc_pursue(&all, targets, TARGETS, 3, &out, NULL), MC_OK);
+        for (size_t t = 0; t < TARGETS; t++)
+            check_pursuit(t);
+        assert_int_equal(mc_pursue(&all, targets, TARGETS, 1, &other, NULL), MC_OK);
+        assert_memory_equal(found, again, sizeof found);
+        assert_memory_equal(weights, weights_again, sizeof weights);
+        /* Without the products of pairs: nothing else may be found. */
+        assert_int_equal(mc_pursue(&all, targets, FEW, 2, &other, NULL), MC_OK);
+        for (size_t i = 0; round == 0 && i < FEW * TERMS; i++)
+            assert_true(found[i] == again[i] && weights[i] == weights_again[i]);
+        /* Points that are near copies, which products in one byte cannot tell from each other. */
+        for (size_t i = POINTS / 3 * WIDTH; i < POINTS * WIDTH; i++)
+            points[i] = points[i % (POINTS / 3 * WIDTH)] + 1e-4F * uniform();
     }
-    assert_int_equal(mc_pursue(&all, targets, TARGETS, 1, &one, NULL), MC_OK);
-    assert_memory_equal(found, again, sizeof found);
-    assert_memory_equal(weights, weights_again, sizeof weights);
 }
 
 /* A target that is a point, one that is nothing, and fewer independent points than terms. */

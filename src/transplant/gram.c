@@ -1,0 +1,182 @@
+#include "transplant/gram.h"
+
+#include "base/cpu.h"
+#include "base/memory.h"
+#include "base/team.h"
+
+#include <math.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { BLOCK = MC_GRAM_BLOCK };
+
+/* No more memory than this, and no more than a quarter of the machine's. */
+static const size_t most_bytes = (size_t)8 << 30;
+
+/* The relative error of one operation in float32. */
+static const double rounding = 1.0 / (1 << 24);
+
+static const mc_gram_table *table(void)
+{
+#if defined(__x86_64__)
+    static const mc_gram_table *const tables[MC_CPU_LEVELS] = {&mc_gram_scalar, &mc_gram_avx2,
+                                                               &mc_gram_avx512};
+    return tables[mc_cpu()];
+#else
+    return &mc_gram_scalar;
+#endif
+}
+
+/* Whether products of values like these are finite in float32, with much to spare. */
+static bool is_moderate(const float *values, size_t count, size_t width)
+{
+    float largest = 0;
+    for (size_t i = 0; i < count * width; i++)
+        largest = fabsf(values[i]) > largest ? fabsf(values[i]) : largest;
+    return (double)largest * largest * (double)width < 1e30;
+}
+
+bool mc_gram_pays(const mc_points *points, const float *targets, size_t count, size_t terms)
+{
+    const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    const size_t quarter = pages > 0 && page > 0 ? (size_t)pages / 4 * (size_t)page : 0;
+    const size_t limit = quarter < most_bytes ? quarter : most_bytes;
+    /* Each target takes `terms` products with all points without it: twice as much, to be sure. */
+    return points->count < count * terms / 2 && points->count <= limit / (points->count + 1) &&
+           is_moderate(points->rows, points->count, points->width) &&
+           is_moderate(targets, count, points->width);
+}
+
+/* ---- making ---------------------------------------------------------------------------------- */
+
+static size_t block_points(const mc_gram *g, size_t block)
+{
+    const size_t left = g->points->count - block * BLOCK;
+    return left < BLOCK ? left : BLOCK;
+}
+
+static void measure(mc_gram *g)
+{
+    const size_t width = g->points->width;
+    for (size_t i = 0; i < g->points->count; i++) {
+        double sum = 0;
+        for (size_t k = 0; k < width; k++)
+            sum += (double)g->points->rows[i * width + k] * g->points->rows[i * width + k];
+        g->norms[i] = sqrt(sum);
+        g->largest[i / BLOCK] = fmax(g->largest[i / BLOCK], g->norms[i]);
+    }
+}
+
+/* A row's products with the points of a block, every `step`-th value of `products`. */
+static void store(mc_gram *g, size_t point, size_t block, const float *products, size_t step)
+{
+    const size_t count = block_points(g, block);
+    int8_t *const bytes = g->bytes + point * g->stride + block * BLOCK;
+    float values[BLOCK], largest = 0;
+    for (size_t i = 0; i < count; i++)
+        values[i] = products[i * step];
+    /* That with itself is never needed, and would be far larger than the others. */
+    if (point / BLOCK == block)
+        values[point % BLOCK] = 0;
+    for (size_t i = 0; i < count; i++)
+        largest = fabsf(values[i]) > largest ? fabsf(values[i]) : largest;
+    g->scales[point * g->blocks + block] = largest / 127;
+    for (size_t i = 0; largest > 0 && i < count; i++)
+        bytes[i] = (int8_t)rintf(values[i] * (127 / largest));
+}
+
+typedef struct filling {
+    mc_gram *gram;
+    const mc_lapack *lapack;
+} filling;
+
+/* Products of block `a` with blocks a, a + 1, …: each tile is stored twice, as it is symmetric. */
+static mc_status fill_item(void *arg, int worker, size_t a, mc_error *error)
+{
+    const filling *const f = arg;
+    mc_gram *const g = f->gram;
+    const int width = (int)g->points->width, n = (int)block_points(g, a);
+    const float *const rows = g->points->rows, one = 1, zero = 0;
+    float *const tile = mc_alloc((size_t)BLOCK * BLOCK * sizeof *tile);
+    (void)worker;
+    if (!tile)
+        return mc_fail_memory(error);
+    for (size_t b = a; b < g->blocks; b++) {
+        const int m = (int)block_points(g, b);
+        f->lapack->sgemm("T", "N", &m, &n, &width, &one, rows + b * BLOCK * g->points->width,
+                         &width, rows + a * BLOCK * g->points->width, &width, &zero, tile, &m, 1,
+                         1);
+        for (size_t i = 0; i < (size_t)n; i++)
+            store(g, a * BLOCK + i, b, tile + i * (size_t)m, 1);
+        for (size_t i = 0; a != b && i < (size_t)m; i++)
+            store(g, b * BLOCK + i, a, tile + i, (size_t)m);
+    }
+    mc_free(tile);
+    return MC_OK;
+}
+
+mc_status mc_gram_fill(const mc_points *points, const mc_lapack *lapack, int threads, mc_gram *out,
+                       mc_error *error)
+{
+    const size_t blocks = (points->count + BLOCK - 1) / BLOCK;
+    *out = (mc_gram){.points = points, .blocks = blocks, .stride = blocks * BLOCK};
+    out->bytes = mc_alloc_zero(points->count, out->stride);
+    out->scales = mc_alloc(points->count * blocks * sizeof *out->scales);
+    out->norms = mc_alloc(points->count * sizeof *out->norms);
+    out->largest = mc_alloc_zero(blocks, sizeof *out->largest);
+    if (!out->bytes || !out->scales || !out->norms || !out->largest)
+        return mc_fail_memory(error);
+    measure(out);
+    filling f = {out, lapack};
+    return mc_parallel(blocks, threads, fill_item, &f, error);
+}
+
+void mc_gram_free(mc_gram *gram)
+{
+    mc_free(gram->bytes);
+    mc_free(gram->scales);
+    mc_free(gram->norms);
+    mc_free(gram->largest);
+    *gram = (mc_gram){0};
+}
+
+/* ---- using ----------------------------------------------------------------------------------- */
+
+/*
+ * How wrong a block's products may be: half a step of each byte, and what is rounded in float32,
+ * where a sum of n products is wrong by n · rounding · (the norms) at most (Higham 2002, §3.1).
+ */
+static double bound_of(const mc_gram *g, const mc_gram_terms *terms, size_t block)
+{
+    const double each = (double)(g->points->width + 128) * rounding * g->largest[block];
+    double sum = each * terms->norm;
+    for (size_t k = 0; k < terms->count; k++) {
+        const size_t point = terms->points[k];
+        sum += fabs(terms->weights[k]) *
+               (0.505 * g->scales[point * g->blocks + block] + each * g->norms[point]);
+    }
+    return sum;
+}
+
+void mc_gram_update(const mc_gram *g, const mc_gram_terms *terms, const float *initial,
+                    float *products, double *bounds)
+{
+    const mc_gram_table *const kernels = table();
+    memcpy(products, initial, g->stride * sizeof *products);
+    for (size_t b = 0; b < g->blocks; b++) {
+        bounds[b] = bound_of(g, terms, b);
+        for (size_t k = 0; k < terms->count; k += 4) {
+            const int8_t *rows[4];
+            float weights[4];
+            for (size_t i = 0; i < 4; i++) {
+                /* After the last one, the same again with weight 0. */
+                const size_t at = k + i < terms->count ? k + i : k, point = terms->points[at];
+                rows[i] = g->bytes + point * g->stride + b * BLOCK;
+                weights[i] = k + i < terms->count
+                                 ? (float)(terms->weights[at] * g->scales[point * g->blocks + b])
+                                 : 0;
+            }
+            kernels->subtract(rows, weights, products + b * BLOCK);
+        }
+    }
+}
