@@ -3,6 +3,9 @@
 
 #include <mergecraft/observe.h>
 
+#include <stdbool.h>
+#include <string.h>
+
 static void on_progress(size_t done, size_t total, void *user)
 {
     core_run_step(user, (int64_t)done, (int64_t)total);
@@ -56,6 +59,14 @@ static PyObject *can_observe(PyObject *module, PyObject *object)
     return PyBool_FromLong(status == MC_OK);
 }
 
+static PyObject *dict_of_result(const mc_observe_result *r)
+{
+    return Py_BuildValue(
+        "{s:N,s:O,s:K,s:K,s:O}", "path", PyUnicode_DecodeFSDefault(r->path), "cached",
+        r->cached ? Py_True : Py_False, "examples", (unsigned long long)r->examples, "truncated",
+        (unsigned long long)r->truncated, "singular", r->singular ? Py_True : Py_False);
+}
+
 static PyObject *run_observe(const observe_arguments *a)
 {
     const mc_glue_task *task;
@@ -70,11 +81,7 @@ static PyObject *run_observe(const observe_arguments *a)
     const mc_pipeline_run how = {.cancel = &run.cancel, .progress = on_progress, .user = &run};
     Py_BEGIN_ALLOW_THREADS status = observe_model(a, model, task, data, &how, &result, &error);
     Py_END_ALLOW_THREADS if (core_run_end(&run, status, &error) != 0) return NULL;
-    return Py_BuildValue("{s:N,s:O,s:K,s:K,s:O}", "path", PyUnicode_DecodeFSDefault(result.path),
-                         "cached", result.cached ? Py_True : Py_False, "examples",
-                         (unsigned long long)result.examples, "truncated",
-                         (unsigned long long)result.truncated, "singular",
-                         result.singular ? Py_True : Py_False);
+    return dict_of_result(&result);
 }
 
 static PyObject *observe(PyObject *module, PyObject *args, PyObject *keywords)
@@ -95,6 +102,121 @@ static PyObject *observe(PyObject *module, PyObject *args, PyObject *keywords)
                                      .form = empirical ? MC_FISHER_EMPIRICAL : MC_FISHER_EXACT};
     PyObject *const found = run_observe(&a);
     Py_XDECREF(bytes);
+    return found;
+}
+
+/* ---- all models together --------------------------------------------------------------------- */
+
+/* Models that are observed together, each with a pipeline and its examples. */
+typedef struct joint {
+    Py_ssize_t count;
+    mc_observed_model *models;
+    mc_observe_result *results;
+    double *weights;
+} joint;
+
+static void close_joint(joint *j)
+{
+    for (Py_ssize_t i = 0; j->models && i < j->count; i++)
+        mc_pipeline_close((mc_pipeline *)(uintptr_t)j->models[i].pipeline);
+    PyMem_Free(j->models);
+    PyMem_Free(j->results);
+    PyMem_Free(j->weights);
+}
+
+/* Fills models without their pipelines; -1 with an exception. */
+static int fill_joint(joint *j, PyObject *models, PyObject *data)
+{
+    j->count = PyList_Size(models);
+    if (PyList_Size(data) != j->count) {
+        PyErr_SetString(PyExc_ValueError, "expected one data set per model");
+        return -1;
+    }
+    j->models = PyMem_Calloc((size_t)j->count + 1, sizeof *j->models);
+    j->results = PyMem_Calloc((size_t)j->count + 1, sizeof *j->results);
+    j->weights = PyMem_Calloc((size_t)j->count + 1, sizeof *j->weights);
+    if (!j->models || !j->results || !j->weights) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < j->count; i++) {
+        mc_observed_model *const one = &j->models[i];
+        one->model = core_model_of(PyList_GetItem(models, i));
+        one->data = one->model ? core_data_of(PyList_GetItem(data, i), &one->task) : NULL;
+        if (!one->data)
+            return -1;
+    }
+    return 0;
+}
+
+/* What observe_jointly was given. */
+typedef struct joint_arguments {
+    const char *side;
+    const mc_model *base;
+    const char *const *params;
+    Py_ssize_t param_count;
+    int threads;
+} joint_arguments;
+
+static mc_status run_joint(joint *j, const joint_arguments *a, const mc_pipeline_run *run,
+                           mc_error *error)
+{
+    const size_t count = (size_t)j->count, params = (size_t)a->param_count;
+    for (size_t i = 0; i < count; i++) {
+        mc_pipeline *pipeline = NULL;
+        const mc_status status = open_pipeline(j->models[i].model, a->threads, &pipeline, error);
+        if (status != MC_OK)
+            return status;
+        j->models[i].pipeline = pipeline;
+    }
+    if (strcmp(a->side, "weights") == 0)
+        return mc_greedy_soup(j->models, count, run, j->weights, NULL, error);
+    if (strcmp(a->side, "coefficients") == 0)
+        return mc_learn_coefficients(j->models, count, a->base, a->params, params, run, NULL,
+                                     j->results, error);
+    return mc_observe_propagated(j->models, count, a->params, params, run, NULL, j->results, error);
+}
+
+/* A list of weights or of results. */
+static PyObject *list_of_joint(const joint *j, bool weights)
+{
+    PyObject *const list = PyList_New(j->count);
+    for (Py_ssize_t i = 0; list && i < j->count; i++) {
+        PyObject *const item = weights ? PyFloat_FromDouble(j->weights[i])
+                                       : dict_of_result(&j->results[i]);
+        if (!item) {
+            Py_DECREF(list);
+            return NULL;
+        }
+        PyList_SetItem(list, i, item);
+    }
+    return list;
+}
+
+static PyObject *observe_jointly(PyObject *module, PyObject *args)
+{
+    PyObject *models, *data, *base, *params;
+    core_run run = {0};
+    const mc_pipeline_run how = {.cancel = &run.cancel, .progress = on_progress, .user = &run};
+    joint_arguments a = {0};
+    joint j = {0};
+    mc_error error = MC_ERROR_NONE;
+    mc_status status;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "sO!O!OO!iO", &a.side, &PyList_Type, &models, &PyList_Type, &data,
+                          &base, &PyList_Type, &params, &a.threads, &run.progress) ||
+        (base != Py_None && !(a.base = core_model_of(base))))
+        return NULL;
+    const char **const names = core_strings(params, &a.param_count);
+    PyObject *found = NULL;
+    if (names && fill_joint(&j, models, data) == 0) {
+        a.params = names;
+        Py_BEGIN_ALLOW_THREADS status = run_joint(&j, &a, &how, &error);
+        Py_END_ALLOW_THREADS if (core_run_end(&run, status, &error) == 0)
+            found = list_of_joint(&j, strcmp(a.side, "weights") == 0);
+    }
+    close_joint(&j);
+    PyMem_Free((void *)(uintptr_t)names);
     return found;
 }
 
@@ -159,6 +281,10 @@ static PyMethodDef functions[] = {
     {"observe", (PyCFunction)(void (*)(void))observe, METH_VARARGS | METH_KEYWORDS,
      "observe(model, data, grams, fishers, empirical, threads=0, path=None, progress=None)\n--\n\n"
      "Writes statistics of a model; returns path, cached, examples, truncated, singular."},
+    {"observe_jointly", observe_jointly, METH_VARARGS,
+     "observe_jointly(side, models, data, base, params, threads, progress)\n--\n\n"
+     "Computes propagated_grams, coefficients or weights of models with one data set each.\n"
+     "Returns results as observe does, or weights."},
     {"can_observe", can_observe, METH_O,
      "can_observe(model)\n--\n\nReturns whether the architecture and the tokenizer are supported."},
     {"take_side", take_side, METH_VARARGS,

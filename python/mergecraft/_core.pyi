@@ -270,6 +270,15 @@ def observe(
     path: str | os.PathLike[str] | None = None,
     progress: _Progress = None,
 ) -> dict[str, Any]: ...
+def observe_jointly(
+    side: str,
+    models: list[Model],
+    data: list[Data],
+    base: Model | None,
+    params: list[str],
+    threads: int,
+    progress: Callable[[int, int], Any],
+) -> list[Any]: ...
 def can_observe(model: Model, /) -> bool: ...
 def take_side(model: Model, side: str, /) -> None: ...
 def save_statistics(

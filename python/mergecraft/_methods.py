@@ -13,7 +13,7 @@ from ._inputs import Input, find_kept, open_inputs, split_base
 from ._merge import Merge
 from ._modules import NAME
 from ._outputs import check_task
-from ._statistics import OBSERVED, sides_of
+from ._statistics import OBSERVED, data_of, sides_of, soup_of
 
 TYPE_CHECKING = False  # spares the import of typing at run time
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from ._tensors import Tensor
 
+# Keywords that give a method what it takes from data.
+_DATA = ("dataset", "datasets", "statistics")
 _TYPES = {"number": "float", "integer": "int", "flag": "bool", "choice": "str"}
 # Keywords of 0.x without an effect here; ties computes every threshold exactly.
 _OBSOLETE = ("full_quantile_computation",)
@@ -63,14 +65,23 @@ class Method(Merge):
     def _names(self) -> list[str]:
         """The method's own arguments after `models`, in order."""
         first = ["base_index"] if self._core.needs_base else []
-        data = ["dataset"] if self._observed else []
-        statistics = ["statistics"] if self._observed else []
-        return [*first, *data, *self._core.sides, *self._params, *statistics]
+        data = ["dataset"] if self._from_data else []
+        return [*first, *data, *self._core.sides, *self._params, *self._more_data]
 
     @property
-    def _observed(self) -> bool:
-        """Whether its side inputs can be observed on a dataset."""
-        return bool(self._core.sides) and all(side in OBSERVED for side in self._core.sides)
+    def _from_data(self) -> list[str]:
+        """What a dataset gives: side inputs, or the weights of a greedy soup."""
+        if self._core.name == "greedy_soup":
+            return ["weights"]
+        sides = list(self._core.sides)
+        return sides if all(side in OBSERVED for side in sides) else []
+
+    @property
+    def _more_data(self) -> list[str]:
+        """The keywords besides `dataset` that give it what it takes from data."""
+        if not self._from_data:
+            return []
+        return ["datasets", "statistics"] if self._core.sides else ["datasets"]
 
     @property
     def __signature__(self) -> inspect.Signature:
@@ -80,7 +91,7 @@ class Method(Merge):
         made = [Parameter("models", plain, annotation="Sequence[Any]")]
         if self._core.needs_base:
             made.append(Parameter("base_index", plain, default=0, annotation="int | None"))
-        if self._observed:
+        if self._from_data:
             made.append(Parameter("dataset", plain, default=None, annotation="Any"))
         for name in self._core.sides:
             made.append(Parameter(name, plain, default=None, annotation="Sequence[Any] | None"))
@@ -89,9 +100,12 @@ class Method(Merge):
             if param["per_input"]:
                 kind = f"{kind} | Sequence[{kind}] | None"
             made.append(Parameter(name, plain, default=self._default(param), annotation=kind))
-        if self._observed:
-            kind = "Sequence[str | os.PathLike[str]] | None"
-            made.append(Parameter("statistics", plain, default=None, annotation=kind))
+        kinds = {
+            "datasets": "Sequence[Any] | None",
+            "statistics": "Sequence[str | os.PathLike[str]] | None",
+        }
+        for name in self._more_data:
+            made.append(Parameter(name, plain, default=None, annotation=kinds[name]))
         taken = [p.name for p in made]
         made += [
             Parameter(n, Parameter.KEYWORD_ONLY, default=None) for n in COMMON if n not in taken
@@ -111,15 +125,18 @@ class Method(Merge):
             lines.append(
                 "    base_index: index of the models' common ancestor; or give base_model=."
             )
-        if self._observed:
+        if self._from_data:
             lines.append("    dataset: examples to observe each model on; see mergecraft.observe.")
         lines += [
             f"    {name}: one per model (without the base): dicts of tensors, or paths."
             for name in self._core.sides
         ]
         lines += [f"    {name}: {self._describe(param)}." for name, param in self._params.items()]
-        if self._observed:
-            lines.append("    statistics: files of mergecraft.observe, one per model.")
+        texts = {
+            "datasets": "instead of dataset, for models of different tasks: one per model",
+            "statistics": "files of statistics, one per model; see mergecraft.observe",
+        }
+        lines += [f"    {name}: {texts[name]}." for name in self._more_data]
         lines += ["    Others: the keywords of every merge; see mergecraft.Merge.", ""]
         lines += [
             "Returns:",
@@ -141,11 +158,14 @@ class Method(Merge):
 
     def __call__(self, models: Any, *args: Any, **kwargs: Any) -> Any:
         own = self._own(args, kwargs)
-        if own.get("dataset") is None and own.get("statistics") is None:
-            if self._observed and all(own.get(side) is None for side in self._core.sides):
+        given = [name for name in _DATA if own.get(name) is not None]
+        if len(given) > 1:
+            raise UsageError(f"{self.__name__}(): expected {given[0]} or {given[1]}, found both")
+        if not given:
+            if self._from_data and all(own.get(name) is None for name in self._from_data):
+                files = "dataset, statistics=[FILE, …]" if self._core.sides else "dataset"
                 raise ArgumentError(
-                    f"{self.__name__}(): expected a dataset, statistics=[FILE, …] or "
-                    f"{self._core.sides[0]}=[…], found none"
+                    f"{self.__name__}(): expected a {files} or {self._from_data[0]}=[…], found none"
                 )
             return self._merged(models, own, kwargs, None)
         import tempfile
@@ -161,7 +181,7 @@ class Method(Merge):
         options = Options(given, self.__name__)
         to_folder = options.out is not None
         sides = self._sides(own, options.verbose)
-        data, statistics = own.pop("dataset", None), own.pop("statistics", None)
+        dataset, datasets, statistics = (own.pop(name, None) for name in _DATA)
         inputs = open_inputs(models, options.verbose, to_folder)
         base_model = kwargs.get("base_model")
         index = own.pop("base_index", None)
@@ -180,13 +200,25 @@ class Method(Merge):
         if not to_folder:
             options.given["task"] = check_task(last, options.given.get("task"))
         if folder is not None:
-            if sides:
+            found = [name for name in self._from_data if name in dict(sides) or own.get(name)]
+            if found:
                 raise UsageError(
-                    f"{self.__name__}(): expected a dataset, statistics or {sides[0][0]}, "
-                    "found several"
+                    f"{self.__name__}(): expected data, statistics or {found[0]}, found several"
                 )
-            names = self._core.sides
-            sides = sides_of(names, rest, data, statistics, folder, options.verbose)
+            data = data_of(dataset, datasets, len(rest))
+            if not self._core.sides:
+                own["weights"] = soup_of(rest, data or [], options.verbose)
+            else:
+                sides = sides_of(
+                    self._core.sides,
+                    rest,
+                    base,
+                    data,
+                    statistics,
+                    self._texts(own),
+                    folder,
+                    options.verbose,
+                )
         plan = _core.Plan(
             method=self._core,
             models=[each.core for each in rest],

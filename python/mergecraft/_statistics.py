@@ -18,8 +18,10 @@ TYPE_CHECKING = False  # spares the import of typing at run time
 if TYPE_CHECKING:
     from typing import Any
 
-# The side inputs of methods that can be observed.
-OBSERVED = ("grams", "fishers")
+# Side inputs that are observed on data: of each model by itself, and of all models together.
+_OF_ONE = ("grams", "fishers")
+_OF_ALL = ("propagated_grams", "coefficients")
+OBSERVED = (*_OF_ONE, *_OF_ALL)
 # Columns of texts that are recognised, in this order, and of the second texts of pairs.
 _PAIRS = {
     "text": ("text_pair", "pair"),
@@ -109,28 +111,41 @@ def observe(
     return _observed(model, request, path)
 
 
+def data_of(dataset: Any, datasets: Any, count: int) -> list[Any] | None:
+    """Returns the data of each model: the same for all, or one of `datasets` each."""
+    if datasets is None:
+        if hasattr(dataset, "__next__"):  # every model sees all examples
+            dataset = list(dataset)
+        return None if dataset is None else [dataset] * count
+    single = isinstance(datasets, (str, os.PathLike, Mapping)) or not hasattr(datasets, "__len__")
+    if single or len(datasets) != count:
+        raise UsageError(f"datasets: expected a list of {count} data sets, one per model")
+    return list(datasets)
+
+
 def sides_of(
     names: Sequence[str],
     models: Sequence[Input],
-    data: Any,
+    base: Input | None,
+    data: list[Any] | None,
     statistics: Any,
+    params: list[str],
     folder: str,
     verbose: bool | None,
 ) -> list[tuple[str, list[_core.Model]]]:
     """Returns the side inputs of a method, from files, or by observing the models.
 
-    folder: of files that the user's cache does not hold; it must outlive the side inputs.
+    params: of the method, "NAME=VALUE". folder: of files that the user's cache does not hold; it
+    must outlive the side inputs.
     """
-    if data is not None and statistics is not None:
-        raise UsageError("expected a dataset or statistics, found both")
-    if statistics is None:
-        if hasattr(data, "__next__"):  # every model sees all examples
-            data = list(data)
-        request = _Request(data, "grams" in names, "fishers" in names, verbose=verbose)
-        statistics = [
-            _observed(model.value, request, None, os.path.join(folder, f"{i}.stats"))
-            for i, model in enumerate(models)
-        ]
+    if data is not None and names[0] in _OF_ALL:
+        statistics = _observed_together(names[0], models, base, data, params, verbose)
+    elif data is not None:
+        statistics = []
+        for i, (model, examples) in enumerate(zip(models, data)):
+            request = _Request(examples, "grams" in names, "fishers" in names, verbose=verbose)
+            path = os.path.join(folder, f"{i}.stats")
+            statistics.append(_observed(model.value, request, None, path))
     if isinstance(statistics, (str, os.PathLike)) or len(statistics) != len(models):
         raise UsageError(f"statistics: expected {len(models)} files, one per model")
     found = []
@@ -140,6 +155,62 @@ def sides_of(
             _core.take_side(each, name)
         found.append((name, opened))
     return found
+
+
+# ---- all models together -------------------------------------------------------------------------
+
+
+def _observed_together(
+    side: str,
+    models: Sequence[Input],
+    base: Input | None,
+    data: list[Any],
+    params: list[str],
+    verbose: bool | None,
+) -> list[str]:
+    """Returns files of propagated_grams or coefficients, which are in the user's cache."""
+    results = _together(side, models, base, data, params, verbose)
+    if truncated := sum(each["truncated"] for each in results):
+        warn(f"{truncated} examples were truncated")
+    return [each["path"] for each in results]
+
+
+def soup_of(models: Sequence[Input], data: list[Any], verbose: bool | None) -> list[float]:
+    """Returns the weights of a greedy soup: 1 for each model that it consists of, else 0."""
+    found: list[float] = _together("weights", models, None, data, [], verbose)
+    return found
+
+
+def _together(
+    side: str,
+    models: Sequence[Input],
+    base: Input | None,
+    data: list[Any],
+    params: list[str],
+    verbose: bool | None,
+) -> list[Any]:
+    cores, kept, examples = [], [], []
+    for model, own in zip(models, data):
+        if model.kind not in (NAME, OWN, PIPELINE):
+            raise ArgumentError(
+                f"{model.label}: expected an id, a path or a pipeline, which has a tokenizer, "
+                f"found {model.kind}"
+            )
+        core, files = _core_of(model.value, verbose)
+        if core is None:
+            raise UnsupportedError(
+                f"{model.label}: expected a pipeline that computes what its class does, found one "
+                "that was changed"
+            )
+        form = "empirical" if side == "weights" else "exact"  # a soup is scored by labels
+        request = _Request(own, True, False, form, verbose=verbose)
+        cores.append(core)
+        kept.append(files)  # tokenizers of pipelines, until the call returns
+        examples.append(_examples(request, _labels(core.config)))
+    given = None if base is None else base.core
+    unit = "steps" if side == "coefficients" else "tokens"
+    with Progress("observing", verbose, unit) as progress:
+        return _core.observe_jointly(side, cores, examples, given, params, 0, progress)
 
 
 # ---- models --------------------------------------------------------------------------------------

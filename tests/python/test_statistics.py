@@ -194,3 +194,144 @@ def test_padding_does_not_count(tmp_path):
         torch.testing.assert_close(a[name], b[name], rtol=1e-4, atol=1e-6)
     half = mergecraft.observe(model, padded, out=tmp_path / "half", examples=1)
     assert "grams/classifier.dense.weight" in StateDict.from_hf(half)
+
+
+# ---- methods that run the merged model -----------------------------------------------------------
+
+TASKS = [str(EXAMPLES.parent / "bench" / f"{task}-1") for task in ("entailment", "sentiment")]
+TEXTS = [["a red ball is here .", "no medic slept ."], ["lena is a poet .", "the box is green ."]]
+BASE = str(EXAMPLES / "base")
+
+
+@pytest.mark.parametrize("method, keywords", [
+    (mergecraft.regmean_plus, {}),
+    (mergecraft.adamerging, {"base_model": BASE, "steps": 3, "lr": 0.1}),
+])
+def test_models_of_several_tasks(method, keywords, tmp_path):
+    def run(name, **data):
+        method(TASKS, out=tmp_path / name, exclude="classifier.*", **keywords, **data)
+        return (tmp_path / name / "model.safetensors").read_bytes()
+
+    pairs = [(first, "A medic slept.") for first in TEXTS[0]]
+    first = run("a", datasets=[pairs, TEXTS[1]])
+    files = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    assert len(files) == 2
+    in_order = [f for name in TASKS for f in files if f"{name}\"".encode() in f.read_bytes()]
+    assert first == run("b", statistics=in_order)
+    assert first != run("c", datasets=[pairs, TEXTS[1][:1]])
+    assert first != run("d", dataset=TEXTS[1])
+    with pytest.raises(UsageError, match="datasets: expected a list of 2 data sets"):
+        run("e", datasets=[pairs])
+    with pytest.raises(UsageError, match="expected dataset or datasets, found both"):
+        run("e", dataset=pairs, datasets=[pairs, pairs])
+
+
+def entropy_of(model, head, texts):
+    """The mean entropy of the predictions of one model's encoder with another one's head."""
+    import numpy
+
+    tensors = StateDict.from_hf(head)
+    merged = StateDict.from_hf(model)
+    tensors.update((name, merged[name]) for name in merged if "classifier" not in name)
+    logits = mergecraft.Pipeline(head).load(tensors).logits(texts, verbose=False)
+    p = numpy.exp(logits - numpy.max(logits, axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    return float(-(p * numpy.log(p)).sum(axis=1).mean())
+
+
+def test_coefficients_start_as_task_arithmetic_and_lower_the_entropy(tmp_path):
+    data = [[(text, "A medic slept.") for text in TEXTS[0]], TEXTS[1]]
+    for steps in (0, 5):
+        mergecraft.adamerging(TASKS, base_model=BASE, datasets=data, steps=steps, lr=0.1,
+                              exclude="classifier.*", dtype="f32", out=tmp_path / str(steps))
+    plain = mergecraft.task([StateDict.from_hf(name) for name in TASKS],
+                            base_model=StateDict.from_hf(BASE), scale=0.3, scaling="sum",
+                            exclude="classifier.*", dtype="f32")
+    start = StateDict.from_hf(str(tmp_path / "0"))
+    merged = [n for n in start if n.startswith("bert.encoder")]
+    assert merged and all(abs(start[n] - plain[n]).max() < 1e-6 for n in merged)
+    before, after = (
+        sum(entropy_of(str(tmp_path / str(steps)), head, texts) for head, texts in zip(TASKS, data))
+        for steps in (0, 5)
+    )
+    assert after < before
+
+
+def test_greedy_soup_on_examples(tmp_path):
+    names = [str(EXAMPLES / f"rte-{i}") for i in range(1, 5)]
+    path = str(EXAMPLES / "data" / "validation.tsv")
+    rows = [{"sentence1": a, "sentence2": b, "label": ["entailment", "not_entailment"][int(y)]}
+            for a, b, y in mergecraft._core.glue_data("rte", "validation", path).examples()[:60]]
+
+    def score(models):
+        mergecraft.soup(models, out=tmp_path / "soup", overwrite=True)
+        return mergecraft.evaluate(str(tmp_path / "soup"), "rte", path=path, limit=60,
+                                   verbose=False)["accuracy"]
+
+    scores = [score([name]) for name in names]
+    order = sorted(range(len(names)), key=lambda i: -scores[i])
+    members, best = order[:1], scores[order[0]]
+    for i in order[1:]:
+        found = score([names[j] for j in sorted([*members, i])])
+        if found > best:
+            members, best = [*members, i], found
+    mergecraft.greedy_soup(names, rows, out=tmp_path / "greedy")
+    expected = mergecraft.soup([StateDict.from_hf(names[i]) for i in sorted(members)])
+    made = StateDict.from_hf(str(tmp_path / "greedy"))
+    assert all((made[name] == expected[name]).all() for name in expected)
+    with pytest.raises(ArgumentError, match="expected a dataset or weights"):
+        mergecraft.greedy_soup(names)
+    with pytest.raises(UsageError, match="found several"):
+        mergecraft.greedy_soup(names, rows, weights=[1, 0, 1, 1])
+    with pytest.raises(ArgumentError, match="which has a tokenizer"):
+        mergecraft.greedy_soup([StateDict.from_hf(name) for name in names], rows)
+
+
+@needs_transformers
+def test_greedy_soup_of_pipelines(tmp_path):
+    from transformers import pipeline
+
+    names = NAMES
+    expected = mergecraft.greedy_soup(names, ROWS).model.state_dict()
+    made = mergecraft.greedy_soup([pipeline("text-classification", name) for name in names], ROWS)
+    found = made.model.state_dict()
+    assert all((found[name] == expected[name]).all() for name in expected)
+
+
+# ---- names on disk -------------------------------------------------------------------------------
+
+
+@needs_transformers
+def test_gram_matrices_have_the_names_of_files(tmp_path):
+    """transformers 5 loads some architectures under other names than their files have."""
+    import torch
+    import transformers
+
+    torch.manual_seed(0)
+    config = transformers.ViTConfig(
+        hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8,
+        image_size=4, patch_size=2, num_channels=1, num_labels=2
+    )
+    model = transformers.ViTForImageClassification(config).eval()
+    model.save_pretrained(tmp_path / "model")
+    batch = {"pixel_values": torch.randn(3, 1, 4, 4)}
+    path = mergecraft.observe(model, [batch], fishers=False, out=tmp_path / "a.stats")
+    found = StateDict.from_hf(path)
+    in_file = StateDict.from_hf(str(tmp_path / "model"))
+    names = {name.removeprefix("grams/") for name in found}
+    assert names <= in_file.keys()
+    inputs = {}
+    layers = {n: m for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
+    for name, layer in layers.items():
+        layer.register_forward_pre_hook(
+            lambda _, x, name=name: inputs.__setitem__(name, x[0].detach().reshape(-1, 8)))
+    model(**batch)
+    # By the weights' values: the hooks know the module's names only.
+    by_value = {n: next(l for l, m in layers.items() if torch.equal(m.weight, in_file[n]))
+                for n in names}
+    for name, layer in by_value.items():
+        x = inputs[layer]
+        torch.testing.assert_close(found[f"grams/{name}"], x.T @ x / len(x))
+    merged = mergecraft.regmean([model, model], statistics=[path, path])
+    for name, value in model.named_parameters():
+        torch.testing.assert_close(merged.get_parameter(name), value, rtol=1e-3, atol=1e-4)
