@@ -86,22 +86,52 @@ static mc_status check_info(int info, const char *what, mc_error *error)
 
 /* ---- products -------------------------------------------------------------------------------- */
 
+/* Cᵀ = op(B)ᵀ op(A)ᵀ by columns, as BLAS takes it. */
+typedef struct product_call {
+    const char *ta, *tb;
+    int m, n, k, lda, ldb;
+} product_call;
+
+static mc_status make_call(mc_transpose ta, mc_transpose tb, size_t m, size_t n, size_t k,
+                           product_call *out, mc_error *error)
+{
+    MC_TRY(check_size(m, n, error));
+    MC_TRY(check_size(m, k, error));
+    MC_TRY(check_size(k, n, error));
+    *out = (product_call){.ta = ta == MC_PLAIN ? "N" : "T",
+                          .tb = tb == MC_PLAIN ? "N" : "T",
+                          .m = (int)m,
+                          .n = (int)n,
+                          .k = (int)k,
+                          .lda = (int)most(1, ta == MC_PLAIN ? k : m),
+                          .ldb = (int)most(1, tb == MC_PLAIN ? n : k)};
+    return MC_OK;
+}
+
 mc_status mc_product(mc_transpose ta, mc_transpose tb, size_t m, size_t n, size_t k, double alpha,
                      const double *a, const double *b, double beta, double *c, mc_error *error)
 {
     const mc_lapack *lapack;
+    product_call p;
     MC_TRY(mc_lapack_get(&lapack, error));
-    MC_TRY(check_size(m, n, error));
-    MC_TRY(check_size(m, k, error));
-    MC_TRY(check_size(k, n, error));
-    if (m == 0 || n == 0)
-        return MC_OK;
-    const int im = (int)m, in = (int)n, ik = (int)k;
-    const int lda = (int)most(1, ta == MC_PLAIN ? k : m),
-              ldb = (int)most(1, tb == MC_PLAIN ? n : k);
-    /* Cᵀ = op(B)ᵀ op(A)ᵀ */
-    lapack->gemm(tb == MC_PLAIN ? "N" : "T", ta == MC_PLAIN ? "N" : "T", &in, &im, &ik, &alpha, b,
-                 &ldb, a, &lda, &beta, c, &in, 1, 1);
+    MC_TRY(make_call(ta, tb, m, n, k, &p, error));
+    if (m > 0 && n > 0)
+        lapack->gemm(p.tb, p.ta, &p.n, &p.m, &p.k, &alpha, b, &p.ldb, a, &p.lda, &beta, c, &p.n, 1,
+                     1);
+    return MC_OK;
+}
+
+mc_status mc_product_f32(mc_transpose ta, mc_transpose tb, size_t m, size_t n, size_t k,
+                         float alpha, const float *a, const float *b, float beta, float *c,
+                         mc_error *error)
+{
+    const mc_lapack *lapack;
+    product_call p;
+    MC_TRY(mc_lapack_get(&lapack, error));
+    MC_TRY(make_call(ta, tb, m, n, k, &p, error));
+    if (m > 0 && n > 0)
+        lapack->sgemm(p.tb, p.ta, &p.n, &p.m, &p.k, &alpha, b, &p.ldb, a, &p.lda, &beta, c, &p.n, 1,
+                      1);
     return MC_OK;
 }
 

@@ -51,7 +51,8 @@ static size_t scratch_bytes(const mc_layer *layer)
         return 0;
     const size_t rows = (size_t)layer->shape[0], columns = (size_t)layer->shape[1];
     const size_t n = rows > columns ? rows : columns;
-    return (3 * n * n + 2 * rows * columns) * sizeof(double);
+    return (2 * n * n + 2 * rows * columns) * sizeof(double) +
+           (n * n + 2 * rows * columns) * sizeof(mc_real);
 }
 
 static mc_status check_gram(const mc_layer *layer, problem p)
@@ -66,58 +67,73 @@ static mc_status check_gram(const mc_layer *layer, problem p)
 }
 
 /* The weighted mean, of layers without a Gram matrix and of inputs that are 0 in all models. */
-static double mean_at(const mc_layer *layer, size_t i)
+static double mean_at(const mc_layer *layer, const double *weights, double total, size_t i)
 {
-    const double *const weights = mc_numbers(layer, "weights");
     double sum = 0;
     for (size_t t = 0; t < layer->model_count; t++)
         sum += weights[t] * (double)layer->models[t][i];
-    return sum / sum_of_weights(layer, weights);
+    return sum / total;
 }
 
 /* to [m, n] = W_t − the mean, in the layout [out, in] */
 static void take_difference(const mc_layer *layer, problem p, size_t t, const double *mean,
-                            double *to)
+                            mc_real *to)
 {
     const mc_real *const model = layer->models[t];
     for (size_t i = 0; i < p.m; i++)
         for (size_t j = 0; j < p.n; j++) {
             const size_t at = p.transposed ? j * p.m + i : i * p.n + j;
-            to[i * p.n + j] = (double)model[at] - mean[at];
+            to[i * p.n + j] = (mc_real)((double)model[at] - mean[at]);
         }
 }
 
 /*
- * to = the model's Gram matrix with its off-diagonal scaled by `reduce`, times the model's weight.
- * Gram matrices are symmetric up to rounding; Cholesky reads one half.
+ * to = the model's Gram matrix with its off-diagonal scaled by `reduce`, times the model's weight;
+ * sum += the same. Gram matrices are symmetric up to rounding; Cholesky reads one half.
  */
-static void take_gram(const mc_layer *layer, problem p, size_t t, double *to)
+static void take_gram(const mc_layer *layer, problem p, size_t t, mc_real *to, double *sum)
 {
     const mc_real *const gram = layer->sides[0].tiles[t];
-    const double reduce = mc_number(layer, "reduce"), weight = mc_numbers(layer, "weights")[t];
+    const double weight = mc_numbers(layer, "weights")[t];
+    const double off = weight * mc_number(layer, "reduce");
     for (size_t i = 0; i < p.n; i++)
         for (size_t j = 0; j < p.n; j++) {
-            const double x = (double)gram[i * p.n + j];
-            to[i * p.n + j] = weight * (i == j ? x : reduce * x);
+            const double x = (i == j ? weight : off) * (double)gram[i * p.n + j];
+            to[i * p.n + j] = (mc_real)x;
+            sum[i * p.n + j] += x;
         }
+}
+
+/* c += a b in the type of the layer. */
+static mc_status add_product(const mc_layer *layer, problem p, const mc_real *a, const mc_real *b,
+                             mc_real *c)
+{
+    return matrix_wide ? mc_product(MC_PLAIN, MC_PLAIN, p.m, p.n, p.n, 1, (const void *)a,
+                                    (const void *)b, 1, (void *)c, layer->error)
+                       : mc_product_f32(MC_PLAIN, MC_PLAIN, p.m, p.n, p.n, 1, (const void *)a,
+                                        (const void *)b, 1, (void *)c, layer->error);
 }
 
 /*
  * sum = Σ G_t and right = Σ (W_t − mean) G_t: the solution is then the mean plus a correction,
- * which is 0 for an input that no model has ever seen.
+ * which is 0 for an input that no model has ever seen. Products are computed in the layer's type:
+ * in float32 their error is relative to the differences, which are small beside the weights that
+ * the authors' code multiplies.
  */
 static mc_status collect(const mc_layer *layer, problem p, const double *mean, double *sum,
-                         double *right, double *gram, double *difference)
+                         double *right, mc_real *scratch)
 {
+    mc_real *const gram = scratch, *const difference = gram + p.n * p.n;
+    mc_real *const products = difference + p.m * p.n;
     memset(sum, 0, p.n * p.n * sizeof *sum);
+    memset(products, 0, p.m * p.n * sizeof *products);
     for (size_t t = 0; t < layer->model_count; t++) {
-        take_gram(layer, p, t, gram);
+        take_gram(layer, p, t, gram, sum);
         take_difference(layer, p, t, mean, difference);
-        for (size_t i = 0; i < p.n * p.n; i++)
-            sum[i] += gram[i];
-        MC_TRY(mc_product(MC_PLAIN, MC_PLAIN, p.m, p.n, p.n, 1, difference, gram, t > 0, right,
-                          layer->error));
+        MC_TRY(add_product(layer, p, difference, gram, products));
     }
+    for (size_t i = 0; i < p.m * p.n; i++)
+        right[i] = (double)products[i];
     return MC_OK;
 }
 
@@ -175,9 +191,11 @@ static void write(const mc_layer *layer, problem p, const double *mean, const do
 
 static mc_status regmean_apply(const mc_layer *layer)
 {
+    const double *const weights = mc_numbers(layer, "weights");
+    const double total = sum_of_weights(layer, weights);
     if (!has_gram(layer)) {
         for (size_t i = 0; i < layer->count; i++)
-            layer->out[i] = (mc_real)mean_at(layer, i);
+            layer->out[i] = (mc_real)mean_at(layer, weights, total, i);
         return MC_OK;
     }
     const problem p = problem_of(layer);
@@ -185,13 +203,12 @@ static mc_status regmean_apply(const mc_layer *layer)
     double *const mean = matrix_take(&scratch, p.m * p.n);
     double *const right = matrix_take(&scratch, p.m * p.n);
     double *const sum = matrix_take(&scratch, p.n * p.n);
-    double *const gram = matrix_take(&scratch, p.n * p.n);
-    double *const difference = scratch;
+    double *const copy = matrix_take(&scratch, p.n * p.n);
     MC_TRY(check_gram(layer, p));
     for (size_t i = 0; i < layer->count; i++)
-        mean[i] = mean_at(layer, i);
-    MC_TRY(collect(layer, p, mean, sum, right, gram, difference));
-    MC_TRY(solve(layer, p, sum, right, gram));
+        mean[i] = mean_at(layer, weights, total, i);
+    MC_TRY(collect(layer, p, mean, sum, right, (mc_real *)(void *)scratch));
+    MC_TRY(solve(layer, p, sum, right, copy));
     write(layer, p, mean, right);
     return MC_OK;
 }

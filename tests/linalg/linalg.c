@@ -112,6 +112,22 @@ static void products(void **state)
     free(bt);
 }
 
+static void products_f32(void **state)
+{
+    (void)state;
+    const float a[6] = {1, 2, 3, 4, 5, 6}, b[6] = {1, 0, 2, -1, 3, 1}; /* [2, 3], [3, 2] */
+    const float expected[4] = {14, 1, 32, 1}, *const bt = (float[]){1, 2, 3, 0, -1, 1};
+    float c[4] = {0};
+    assert_int_equal(mc_product_f32(MC_PLAIN, MC_PLAIN, 2, 2, 3, 1, a, b, 0, c, &error), MC_OK);
+    assert_memory_equal(c, expected, sizeof c);
+    /* Adding it again and taking it away twice leaves nothing. */
+    assert_int_equal(mc_product_f32(MC_PLAIN, MC_TRANSPOSED, 2, 2, 3, 1, a, bt, 1, c, &error),
+                     MC_OK);
+    assert_int_equal(mc_product_f32(MC_PLAIN, MC_PLAIN, 2, 2, 3, -2, a, b, 1, c, &error), MC_OK);
+    for (size_t i = 0; i < 4; i++)
+        assert_true(c[i] == 0);
+}
+
 static void check_svd(mc_svd_kind kind, size_t m, size_t n, const double *a, size_t rank,
                       double tolerance)
 {
@@ -364,6 +380,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products),
+        cmocka_unit_test(products_f32),
         cmocka_unit_test(singular_values),
         cmocka_unit_test(few_vectors),
         cmocka_unit_test(rank_deficient),
