@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "base/system.h"
 #include "bench/journal.h"
+#include "bench/sides.h"
 #include "model/model.h"
 
 #include <mergecraft/version.h>
@@ -118,40 +119,18 @@ static mc_status merge_to_memory(job *j, const mc_plan *plan, mc_state_dict **ou
     return status;
 }
 
-/* Opens the models of the method's side inputs: sides[side · tasks + task]. */
-static mc_status open_sides(const job *j, mc_model **sides, mc_error *error)
-{
-    const mc_suite *const suite = j->bench->suite;
-    for (size_t s = 0; s < j->method->side_count; s++)
-        for (size_t t = 0; t < suite->task_count; t++) {
-            char *const name = mc_suite_model(suite, j->method->sides[s].models[t],
-                                              suite->seeds[j->seed]);
-            mc_status status = name ? mc_model_open(name, &sides[s * suite->task_count + t], error)
-                                    : mc_fail_memory(error);
-            mc_free(name);
-            MC_TRY(status);
-        }
-    return MC_OK;
-}
-
-static mc_status plan_and_merge(job *j, mc_model **sides, mc_state_dict **out, mc_error *error)
+static mc_status plan_and_merge(job *j, const mc_bench_sides *sides, mc_state_dict **out,
+                                mc_error *error)
 {
     const mc_suite_method *const method = j->method;
-    const size_t tasks = j->models->task_count;
-    const char **const names = mc_alloc_zero(method->side_count, sizeof *names);
-    const mc_model *const **const lists = mc_alloc_zero(method->side_count, sizeof *lists);
     mc_plan *plan = NULL;
-    for (size_t s = 0; names && lists && s < method->side_count; s++) {
-        names[s] = method->sides[s].name;
-        lists[s] = (const mc_model *const *)sides + s * tasks;
-    }
     const mc_plan_input input = {.method = method->method,
                                  .models = (const mc_model *const *)j->models->models,
-                                 .model_count = tasks,
+                                 .model_count = j->models->task_count,
                                  .base = j->models->base,
-                                 .side_names = names,
-                                 .sides = lists,
-                                 .side_count = method->side_count,
+                                 .side_names = sides->names,
+                                 .sides = sides->by_task,
+                                 .side_count = sides->count,
                                  .params = j->settings,
                                  .param_count = j->setting_count,
                                  .then = method->then,
@@ -160,25 +139,23 @@ static mc_status plan_and_merge(job *j, mc_model **sides, mc_state_dict **out, m
                                  .exclude = (const char *const *)j->models->heads,
                                  .exclude_count = j->models->head_count,
                                  .keep = 1};
-    mc_status status = names && lists ? mc_plan_new(&input, &plan, error) : mc_fail_memory(error);
+    mc_status status = mc_plan_new(&input, &plan, error);
     if (status == MC_OK)
         status = merge_to_memory(j, plan, out, error);
     mc_plan_free(plan);
-    mc_free(names);
-    mc_free(lists);
     return status;
 }
 
 static mc_status merge(job *j, mc_state_dict **out, mc_error *error)
 {
-    const size_t count = j->method->side_count * j->models->task_count;
-    mc_model **const sides = mc_alloc_zero(count, sizeof *sides);
-    mc_status status = sides ? open_sides(j, sides, error) : mc_fail_memory(error);
+    const bench *const b = j->bench;
+    mc_bench_sides sides = {0};
+    mc_status status = mc_bench_open_sides(j->method, b->suite->seeds[j->seed], j->models, &b->data,
+                                           j->settings, j->setting_count, &b->options, &sides,
+                                           error);
     if (status == MC_OK)
-        status = plan_and_merge(j, sides, out, error);
-    for (size_t i = 0; sides && i < count; i++)
-        mc_model_close(sides[i]);
-    mc_free(sides);
+        status = plan_and_merge(j, &sides, out, error);
+    mc_bench_close_sides(&sides);
     return status;
 }
 

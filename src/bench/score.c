@@ -35,16 +35,41 @@ static mc_status load_task(const mc_suite_task *task, const mc_hub_options *hub,
     return MC_OK;
 }
 
+/*
+ * Whether an example is in the validation part. The part is spread evenly over the file, whose
+ * order may follow topics or labels, and is the same for every model.
+ */
+static bool is_validation(double share, size_t index)
+{
+    return floor((double)(index + 1) * share) > floor((double)index * share);
+}
+
+static mc_status select_validation(double share, const mc_glue_data *data, mc_glue_data **out,
+                                   mc_error *error)
+{
+    size_t count = 0, *const indices = mc_alloc(mc_glue_count(data) * sizeof *indices);
+    if (!indices)
+        return mc_fail_memory(error);
+    for (size_t i = 0; i < mc_glue_count(data); i++)
+        if (is_validation(share, i))
+            indices[count++] = i;
+    const mc_status status = mc_glue_select(data, indices, count, out, error);
+    mc_free(indices);
+    return status;
+}
+
 mc_status mc_bench_load(const mc_suite *suite, const mc_hub_options *hub, mc_bench_data *out,
                         mc_error *error)
 {
     *out = (mc_bench_data){.of = mc_alloc_zero(suite->task_count, sizeof *out->of),
+                           .validation = mc_alloc_zero(suite->task_count, sizeof *out->validation),
                            .fingerprint = MC_HASH_START};
-    if (!out->of)
+    if (!out->of || !out->validation)
         return mc_fail_memory(error);
     out->count = suite->task_count;
     for (size_t t = 0; t < suite->task_count; t++) {
         MC_TRY(load_task(&suite->tasks[t], hub, &out->of[t], error));
+        MC_TRY(select_validation(suite->validation, out->of[t], &out->validation[t], error));
         out->fingerprint = hash_data(out->fingerprint, out->of[t]);
     }
     return MC_OK;
@@ -52,8 +77,11 @@ mc_status mc_bench_load(const mc_suite *suite, const mc_hub_options *hub, mc_ben
 
 void mc_bench_data_free(mc_bench_data *data)
 {
+    for (size_t t = 0; data->validation && t < data->count; t++)
+        mc_glue_data_free(data->validation[t]);
     for (size_t t = 0; data->of && t < data->count; t++)
         mc_glue_data_free(data->of[t]);
+    mc_free(data->validation);
     mc_free(data->of);
     *data = (mc_bench_data){0};
 }
@@ -190,15 +218,6 @@ static mc_status with_head(const mc_bench_models *m, size_t task, const mc_state
             MC_TRY(mc_state_dict_set(*out, m->heads[i], head, error));
     }
     return MC_OK;
-}
-
-/*
- * Whether an example is in the validation part. The part is spread evenly over the file, whose
- * order may follow topics or labels, and is the same for every model.
- */
-static bool is_validation(double share, size_t index)
-{
-    return floor((double)(index + 1) * share) > floor((double)index * share);
 }
 
 /*

@@ -12,7 +12,8 @@ typedef struct mc_part_score {
 
 /* The data of all tasks; loaded once for all seeds. */
 typedef struct mc_bench_data {
-    mc_glue_data **of; /* [tasks] */
+    mc_glue_data **of;         /* [tasks] */
+    mc_glue_data **validation; /* [tasks] the examples that parameters are chosen on */
     size_t count;
     uint64_t fingerprint; /* of texts and labels */
 } mc_bench_data;

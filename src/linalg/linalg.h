@@ -1,9 +1,9 @@
 /*
- * Dense linear algebra on row-major matrices, in double unless stated otherwise, for methods that need singular vectors or
- * solve systems. Nothing here allocates: each function takes a work array, and its twin `…_work`
- * returns how many doubles that must hold. Functions are thread-safe and give the same bits
- * whatever other threads do. Across CPUs results differ by rounding, since BLAS picks its kernels
- * by CPU.
+ * Dense linear algebra on row-major matrices, in double unless stated otherwise, for methods that
+ * need singular vectors or solve systems. Nothing here allocates: each function takes a work array,
+ * and its twin `…_work` returns how many doubles that must hold. Functions are thread-safe and give
+ * the same bits whatever other threads do. Across CPUs results differ by rounding, since BLAS picks
+ * its kernels by CPU.
  *
  * Errors of all: MC_UNSUPPORTED  LAPACK is not installed
  *                MC_FORMAT       the input holds NaN or infinities, or LAPACK did not converge

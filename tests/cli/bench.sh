@@ -1,4 +1,6 @@
 # A benchmark of the demo tasks: tables, resuming, and suites that are wrong.
+XDG_CACHE_HOME=$PWD/cache
+export XDG_CACHE_HOME
 ln -s "$SOURCE/examples" examples
 mergecraft bench examples/bench/small.yml -o results -q > first || fail "exit status $?"
 cut -d '|' -f 2 first
@@ -7,6 +9,10 @@ cmp first results/table.md || fail "the table is not what was printed"
 head -n 2 results/table.csv | cut -d , -f 1-2
 grep -c '"validation"' results/results.json
 grep -c key results/results.jsonl
+# Gram matrices of four models, of the examples that parameters are chosen on.
+for file in cache/mergecraft/statistics/*; do
+    head -c 4000 "$file" | grep -ao '"examples":"[0-9]*"'
+done
 
 # A second run computes nothing; one whose journal was cut short computes what is missing.
 cp results/results.jsonl before

@@ -37,11 +37,16 @@ typedef struct bases {
     double *u, *s, *vt; /* [m, k], [k], [k, n]: the directions of all tasks, then the common ones */
 } bases;
 
-/* Directions of zero values are arbitrary: they become zeros, which the polar factor ignores. */
-static void take_directions(bases to, matrix_size size, size_t at, size_t count, const double *u,
-                            const double *s, const double *vt)
+/*
+ * Directions of zero values are arbitrary: they become zeros, which the polar factor ignores. So do
+ * those at or below `rounding`.
+ */
+static void take_directions(bases to, matrix_size size, size_t at, size_t count, double rounding,
+                            const double *u, const double *s, const double *vt)
 {
-    const size_t known = mc_svd_rank(s, size.k, size.m, size.n, mc_svd_epsilon(matrix_wide));
+    size_t known = mc_svd_rank(s, size.k, size.m, size.n, mc_svd_epsilon(matrix_wide));
+    while (known > 0 && s[known - 1] <= rounding)
+        known--;
     for (size_t r = 0; r < count; r++) {
         to.s[at + r] = r < known ? s[r] : 0;
         for (size_t i = 0; i < size.m; i++)
@@ -49,6 +54,18 @@ static void take_directions(bases to, matrix_size size, size_t at, size_t count,
         for (size_t j = 0; j < size.n; j++)
             to.vt[(at + r) * size.n + j] = r < known ? vt[r * size.n + j] : 0;
     }
+}
+
+/*
+ * What rounding of Δ leaves in its part outside of the common directions: a task without directions
+ * of its own has nothing else there, so the largest value of that part is no measure.
+ */
+static double rounding_of(matrix_size s, const double *delta)
+{
+    double square = 0;
+    for (size_t i = 0; i < s.m * s.n; i++)
+        square += delta[i] * delta[i];
+    return mc_svd_epsilon(matrix_wide) * (double)(s.m > s.n ? s.m : s.n) * sqrt(square);
 }
 
 /* Replaces Δ by its part outside of the common directions C: Δ − C CᵀΔ. */
@@ -73,13 +90,14 @@ static mc_status collect(const mc_layer *layer, matrix_size s, shares split, bas
     for (size_t t = 0; t < layer->model_count; t++)
         matrix_add_oriented(layer, delta, layer->models[t], 1);
     MC_TRY(mc_svd(kind, s.m, s.n, split.common, delta, u, values, vt, scratch, layer->error));
-    take_directions(to, s, split.own * layer->model_count, split.common, u, values, vt);
+    take_directions(to, s, split.own * layer->model_count, split.common, 0, u, values, vt);
     memcpy(c, u, s.m * split.common * sizeof *c);
     for (size_t t = 0; split.own > 0 && t < layer->model_count; t++) {
         matrix_oriented_task(layer, delta, layer->models[t]);
+        const double rounding = rounding_of(s, delta);
         MC_TRY(remove_common(layer, s, split.common, c, delta, products));
         MC_TRY(mc_svd(kind, s.m, s.n, split.own, delta, u, values, vt, scratch, layer->error));
-        take_directions(to, s, t * split.own, split.own, u, values, vt);
+        take_directions(to, s, t * split.own, split.own, rounding, u, values, vt);
     }
     return MC_OK;
 }
