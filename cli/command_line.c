@@ -44,7 +44,7 @@ static int run_main_options(const char *const *arguments)
 /* Subcommands that several processes run together, or that only print. */
 static bool is_shared(const char *name)
 {
-    static const char *const names[] = {"merge", "check", "methods", "inspect", "help"};
+    static const char *const names[] = {"merge", "search", "check", "methods", "inspect", "help"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(name, names[i]) == 0)
             return true;
@@ -64,7 +64,8 @@ static int run_command(const char *const *arguments)
     if (found && (!command_comm || is_shared(found->name)))
         return found->run(found, arguments + 1);
     if (found)
-        mc_fail(&error, MC_USAGE, "%s does not run on several processes; merge does", found->name);
+        mc_fail(&error, MC_USAGE, "%s does not run on several processes; merge and search do",
+                found->name);
     const common_options common = {.json = wants_json(arguments)};
     return report_failure(&main_command, &common, &error);
 }

@@ -1,4 +1,5 @@
 /* mergecraft search: tries parameters of a merge and keeps the best. */
+#include "command_line.h"
 #include "fetch.h"
 #include "merge.h"
 #include "output.h"
@@ -490,14 +491,21 @@ static mc_status write_recipe(const search_job *job, mc_error *error)
     return status;
 }
 
+/* Of several processes, one writes what is beside the merge. */
+static bool is_first(void)
+{
+    return !command_comm || command_comm->rank == 0;
+}
+
 static mc_status write_best(const search_job *job, mc_error *error)
 {
     const search_settings *const settings = job->settings;
     mc_run_options run = merge_run_options(&settings->merge);
     mc_run_result result = {0};
     run.cancel = catch_signals();
+    run.comm = command_comm;
     mc_status status = mc_search_write(job->search, settings->output, &run, &result, error);
-    if (status == MC_OK)
+    if (status == MC_OK && is_first())
         status = write_recipe(job, error);
     if (status != MC_OK || settings->merge.common.json || settings->merge.common.quiet)
         return status;
@@ -538,7 +546,8 @@ static mc_status run_search(search_job *job, mc_error *error)
                                    .memory = settings->merge.memory,
                                    .cancel = catch_signals(),
                                    .trial = on_trial,
-                                   .user = &shown};
+                                   .user = &shown,
+                                   .comm = command_comm};
     const mc_status status = mc_search_run(&job->input, &how, &job->search, error);
     progress_end(&shown.progress);
     if (status == MC_EXISTS)
@@ -555,6 +564,8 @@ static mc_status search(search_job *job, const text_list *operands, mc_error *er
                               : MC_OK;
     job->fetch = fetch_begin(common);
     job->hub = fetch_options(&job->fetch);
+    /* Trials of a recipe may open further models, each process in its own time. */
+    job->hub.comm = NULL;
     if (status == MC_OK)
         status = prepare(job, operands, error);
     fetch_end(&job->fetch);
@@ -568,7 +579,7 @@ static mc_status search(search_job *job, const text_list *operands, mc_error *er
         print_result(job);
     if (status == MC_OK && job->settings->output)
         status = write_best(job, error);
-    if (status == MC_OK && report)
+    if (status == MC_OK && report && is_first())
         status = write_report(job->settings, error);
     return status;
 }

@@ -106,7 +106,13 @@ typedef struct mc_search_options {
     /* Called after each trial, from the thread that runs the search; may be NULL. */
     void (*trial)(const mc_search_trial *trial, void *user);
     void *user;
-    void *reserved[4]; /* must be zero */
+    /*
+     * Processes that run the same search together; process 0 writes the journal. With the
+     * strategies random and grid, without halving, each process computes a trial at a time. With
+     * the others, process 0 computes all. NULL: this process alone.
+     */
+    const mc_comm *comm;
+    void *reserved[3]; /* must be zero */
 } mc_search_options;
 
 typedef struct mc_search mc_search;

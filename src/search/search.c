@@ -14,6 +14,7 @@
 #include "search/score.h"
 #include "search/strategy.h"
 #include "search/subject.h"
+#include "search/together.h"
 
 #include <mergecraft/version.h>
 
@@ -29,6 +30,17 @@ enum { USUAL_TRIALS = 20 };
 /* Trials that always get all examples: a median of fewer says little. */
 enum { WARM_UP = 4 };
 
+/* A point that the strategy has asked for. */
+typedef struct asked {
+    double *values; /* [dimensions] */
+    json_t *parameters;
+    char *text; /* the same */
+    int owner;  /* the process that computes it; −1: it is known */
+    json_t *line;
+    mc_status status; /* how making the line ended, on the owner … */
+    mc_error error;   /* … and why */
+} asked;
+
 /*
  * A search. The strategy asks for one point after the other (mc_trials_ask):
  *
@@ -36,6 +48,10 @@ enum { WARM_UP = 4 };
  *                            │ no
  *                            ├▶ tried before? ─ yes ─▶ its score ─▶ journal
  *                            └▶ bind ─▶ load ─▶ score ───────────▶ journal
+ *
+ * Several processes run the strategy in step. If points do not depend on scores, as many are
+ * collected as there are processes, and each computes one. They are journalled in their order, so
+ * that the journal is that of one process.
  */
 struct mc_trials {
     const mc_search_input *input;
@@ -50,6 +66,8 @@ struct mc_trials {
     double best_score;
     json_t *known; /* from parameters, as text, to the line of their first trial */
     char *first_failure;
+    asked *asked;                   /* [room] points that are not computed yet … */
+    size_t asked_count, room;       /* … and how many are collected before they are */
     double *values;                 /* [dimensions] of the current trial */
     mc_task_score *scores;          /* [tasks] */
     double *rungs[MC_SEARCH_STEPS]; /* [count] scores after each step of the trials so far */
@@ -245,17 +263,40 @@ static const json_t *parent_line(const mc_trials *t, const char *name)
     return NULL;
 }
 
-/* Scores one model as it is, or takes its line, which may follow trials. */
+static mc_status make_parent(mc_trials *t, const mc_model *model, json_t **out, mc_error *error)
+{
+    MC_TRY(mc_scorer_model(&t->scorer, model, t->options.cancel, t->scores, error));
+    *out = mc_json_put(
+        json_pack("{s:s, s:o}", "type", "parent", "model", mc_json_text(mc_model_name(model))),
+        "scores", mc_scorer_json(&t->scorer, t->scores));
+    return *out ? MC_OK : mc_fail_memory(error);
+}
+
+/*
+ * Appends a line that process `owner` has made on all processes; process 0 writes it. `status` is
+ * how making it ended. Takes the line over.
+ */
+static mc_status add_line(mc_trials *t, int owner, mc_status status, json_t *line, mc_error *error)
+{
+    const mc_comm *const comm = t->options.comm;
+    status = mc_search_share_line(comm, owner, status, &line, error);
+    if (status != MC_OK) {
+        json_decref(line);
+        return status;
+    }
+    return mc_comm_agree(comm, mc_search_journal_add(&t->journal, line, error), error);
+}
+
+/* Scores one model as it is, on process 0, or takes its line, which may follow trials. */
 static mc_status score_parent(mc_trials *t, const mc_model *model, mc_error *error)
 {
     const json_t *line = parent_line(t, mc_model_name(model));
     if (!line) {
-        MC_TRY(mc_scorer_model(&t->scorer, model, t->options.cancel, t->scores, error));
-        json_t *const made = mc_json_put(
-            json_pack("{s:s, s:o}", "type", "parent", "model", mc_json_text(mc_model_name(model))),
-            "scores", mc_scorer_json(&t->scorer, t->scores));
-        MC_TRY(mc_search_journal_add(&t->journal, made, error));
-        line = made;
+        json_t *made = NULL;
+        const bool mine = mc_comm_rank(t->options.comm) == 0;
+        const mc_status status = mine ? make_parent(t, model, &made, error) : MC_OK;
+        MC_TRY(add_line(t, 0, status, made, error));
+        line = t->journal.lines[t->journal.count - 1];
     }
     note_parent(t, json_object_get(line, "scores"));
     return MC_OK;
@@ -340,16 +381,16 @@ static bool ends_search(mc_status status)
            status == MC_BUSY;
 }
 
-static mc_status compute(mc_trials *t, const char *parameters, outcome *out, mc_error *error)
+static mc_status compute(mc_trials *t, size_t number, const char *parameters, outcome *out,
+                         mc_error *error)
 {
     mc_error failure = MC_ERROR_NONE;
     const double begin = mc_seconds();
     mc_status status = mc_subject_bind(&t->subject, t->values, &failure);
     if (status == MC_OK)
-        status = t->input->command
-                     ? mc_command_score(t->input, &t->options, t->subject.plan, t->count + 1,
-                                        parameters, &out->score, &failure)
-                     : score_steps(t, out, &failure);
+        status = t->input->command ? mc_command_score(t->input, &t->options, t->subject.plan,
+                                                      number, parameters, &out->score, &failure)
+                                   : score_steps(t, out, &failure);
     out->seconds = mc_seconds() - begin;
     if (status == MC_OK)
         return MC_OK;
@@ -389,10 +430,10 @@ static json_t *rungs_json(const outcome *o)
     return list;
 }
 
-static json_t *trial_json(const mc_trials *t, json_t *parameters, const json_t *earlier,
-                          const outcome *o)
+static json_t *trial_json(const mc_trials *t, size_t number, json_t *parameters,
+                          const json_t *earlier, const outcome *o)
 {
-    json_t *line = json_pack("{s:s, s:I, s:O}", "type", "trial", "trial", (json_int_t)t->count + 1,
+    json_t *line = json_pack("{s:s, s:I, s:O}", "type", "trial", "trial", (json_int_t)number,
                              "parameters", parameters);
     line = mc_json_put(line, "score", number_json(o->score));
     if (earlier)
@@ -421,25 +462,50 @@ static json_t *parameters_json(const mc_trials *t)
     return object;
 }
 
-/* Computes a trial, or repeats an earlier one, and adds its line to the journal. */
-static mc_status make_trial(mc_trials *t, json_t *parameters, const char *text, mc_error *error)
+static mc_status compute_line(mc_trials *t, size_t number, asked *a, mc_error *error)
 {
     outcome *const out = mc_alloc_zero(1, sizeof *out);
-    const json_t *const earlier = json_object_get(t->known, text);
     if (!out)
         return mc_fail_memory(error);
+    memcpy(t->values, a->values, t->space.count * sizeof *t->values);
     mc_status status = MC_OK;
     if (t->options.cancel && __atomic_load_n(t->options.cancel, __ATOMIC_RELAXED))
         status = mc_fail(error, MC_INTERRUPTED, "interrupted");
-    else if (earlier)
-        repeat(earlier, out);
     else
-        status = compute(t, text, out, error);
-    if (status == MC_OK)
-        status = mc_search_journal_add(&t->journal, trial_json(t, parameters, earlier, out), error);
+        status = compute(t, number, a->text, out, error);
+    if (status == MC_OK && !(a->line = trial_json(t, number, a->parameters, NULL, out)))
+        status = mc_fail_memory(error);
     mc_free(out);
-    t->next_line = t->journal.count;
     return status;
+}
+
+/* The line of a trial with the parameters of an earlier one. */
+static mc_status repeat_line(const mc_trials *t, asked *a, mc_error *error)
+{
+    const json_t *const earlier = json_object_get(t->known, a->text);
+    outcome *const out = mc_alloc_zero(1, sizeof *out);
+    if (!out)
+        return mc_fail_memory(error);
+    repeat(earlier, out);
+    a->line = trial_json(t, t->count + 1, a->parameters, earlier, out);
+    mc_free(out);
+    return a->line ? MC_OK : mc_fail_memory(error);
+}
+
+/* Adds the line of a trial to the journal. */
+static mc_status make_trial(mc_trials *t, asked *a, mc_error *error)
+{
+    /* Process 0 repeats: it is as fast as to send what all could. */
+    const int owner = a->owner < 0 ? 0 : a->owner;
+    if (a->owner < 0 && mc_comm_rank(t->options.comm) == 0)
+        a->status = repeat_line(t, a, &a->error);
+    if (a->status != MC_OK && error)
+        *error = a->error;
+    json_t *const line = a->line;
+    a->line = NULL;
+    MC_TRY(add_line(t, owner, a->status, line, error));
+    t->next_line = t->journal.count;
+    return MC_OK;
 }
 
 /* ---- the sequence ---------------------------------------------------------------------------- */
@@ -517,39 +583,88 @@ static mc_status check_line(const mc_trials *t, const json_t *line, const json_t
                       t->count + 1, t->next_line);
 }
 
-static mc_status run_trial(mc_trials *t, json_t *parameters, const char *text, mc_error *error)
+static mc_status run_trial(mc_trials *t, asked *a, mc_error *error)
 {
     const json_t *line = mc_search_journal_next(&t->journal, "trial", &t->next_line);
     const bool resumed = line != NULL;
     if (resumed)
-        MC_TRY(check_line(t, line, parameters, error));
+        MC_TRY(check_line(t, line, a->parameters, error));
     else
-        MC_TRY(make_trial(t, parameters, text, error));
+        MC_TRY(make_trial(t, a, error));
     line = t->journal.lines[t->next_line - 1];
-    MC_TRY(note_trial(t, line, text, error));
-    report(t, line, text, resumed);
+    MC_TRY(note_trial(t, line, a->text, error));
+    report(t, line, a->text, resumed);
     return MC_OK;
+}
+
+static void free_asked(mc_trials *t)
+{
+    for (size_t i = 0; i < t->asked_count; i++) {
+        mc_free(t->asked[i].values);
+        mc_free(t->asked[i].text);
+        json_decref(t->asked[i].parameters);
+        json_decref(t->asked[i].line);
+    }
+    t->asked_count = 0;
+}
+
+/* Whether a point has to be computed: not in the journal, and not tried before it. */
+static bool is_new(const mc_trials *t, size_t index, size_t *from)
+{
+    const char *const text = t->asked[index].text;
+    if (mc_search_journal_next(&t->journal, "trial", from) || json_object_get(t->known, text))
+        return false;
+    for (size_t i = 0; i < index; i++)
+        if (strcmp(t->asked[i].text, text) == 0)
+            return false;
+    return true;
+}
+
+/* Computes the points that were asked for, one per process, and journals them in their order. */
+static mc_status run_asked(mc_trials *t, mc_error *error)
+{
+    const mc_comm *const comm = t->options.comm;
+    size_t from = t->next_line;
+    int owner = 0;
+    for (size_t i = 0; i < t->asked_count; i++)
+        t->asked[i].owner = is_new(t, i, &from) ? owner++ : -1;
+    for (size_t i = 0; i < t->asked_count; i++)
+        if (t->asked[i].owner == mc_comm_rank(comm))
+            t->asked[i].status = compute_line(t, t->count + 1 + i, &t->asked[i],
+                                              &t->asked[i].error);
+    mc_status status = MC_OK;
+    for (size_t i = 0; status == MC_OK && i < t->asked_count; i++)
+        status = run_trial(t, &t->asked[i], error);
+    free_asked(t);
+    return status;
 }
 
 static mc_status ask(mc_trials *t, const double *unit, mc_error *error)
 {
+    asked *const a = &t->asked[t->asked_count++];
+    *a = (asked){.error = MC_ERROR_NONE, .values = mc_alloc(t->space.count * sizeof *a->values)};
+    if (!a->values)
+        return mc_fail_memory(error);
     for (size_t i = 0; i < t->space.count; i++)
-        t->values[i] = mc_dimension_value(&t->space.dimensions[i], unit[i]);
-    json_t *const parameters = parameters_json(t);
-    char *const text = parameters ? mc_json_write(parameters, JSON_COMPACT) : NULL;
-    const mc_status status = text ? run_trial(t, parameters, text, error) : mc_fail_memory(error);
-    mc_free(text);
-    json_decref(parameters);
-    return status;
+        a->values[i] = t->values[i] = mc_dimension_value(&t->space.dimensions[i], unit[i]);
+    a->parameters = parameters_json(t);
+    a->text = a->parameters ? mc_json_write(a->parameters, JSON_COMPACT) : NULL;
+    if (!a->text)
+        return mc_fail_memory(error);
+    const bool enough = t->asked_count == t->room || t->count + t->asked_count == t->wanted;
+    return enough ? run_asked(t, error) : MC_OK;
 }
 
 bool mc_trials_ask(mc_trials *t, const double *unit, double *score)
 {
-    if (t->status != MC_OK || t->count >= t->wanted)
+    if (t->status != MC_OK || t->count + t->asked_count >= t->wanted)
         return false;
     t->status = ask(t, unit, t->error);
     if (t->status != MC_OK)
         return false;
+    *score = NAN;
+    if (t->room > 1)
+        return true;
     const json_t *const found = json_object_get(t->journal.lines[t->next_line - 1], "score");
     const double value = json_is_number(found) ? json_number_value(found) : (double)NAN;
     *score = t->scorer.minimize ? -value : value;
@@ -613,7 +728,7 @@ static mc_status score_held_out(mc_trials *t, json_t **out, mc_error *error)
     return *out ? MC_OK : mc_fail_memory(error);
 }
 
-static mc_status add_result(mc_trials *t, mc_error *error)
+static mc_status make_result(mc_trials *t, json_t **out, mc_error *error)
 {
     const json_t *const trial = line_of(t, t->best);
     json_t *held_out = NULL;
@@ -622,7 +737,17 @@ static mc_status add_result(mc_trials *t, mc_error *error)
         "{s:s, s:I, s:O, s:O, s:O}", "type", "result", "trial", (json_int_t)t->best, "parameters",
         json_object_get(trial, "parameters"), "score", json_object_get(trial, "score"), "scores",
         json_object_get(trial, "scores"));
-    return mc_search_journal_add(&t->journal, mc_json_put(line, "held_out", held_out), error);
+    *out = mc_json_put(line, "held_out", held_out);
+    return *out ? MC_OK : mc_fail_memory(error);
+}
+
+/* Process 0 scores the best merge on the examples that are held out. */
+static mc_status add_result(mc_trials *t, mc_error *error)
+{
+    json_t *line = NULL;
+    const bool mine = mc_comm_rank(t->options.comm) == 0;
+    const mc_status status = mine ? make_result(t, &line, error) : MC_OK;
+    return add_line(t, 0, status, line, error);
 }
 
 /* Whether a line of the journal is the result of the trials. The file may have been edited. */
@@ -667,7 +792,7 @@ static mc_status check_input(const mc_trials *t, const mc_strategy *strategy, mc
     if (strategy->only_switches && parameters)
         return mc_fail(error, MC_USAGE, "%s: expected the space models=subset alone",
                        strategy->name);
-    if (input->halving > 1 && !strategy->halves)
+    if (input->halving > 1 && !strategy->independent)
         return mc_fail(error, MC_USAGE,
                        "halving: expected the strategy random or grid, found %s: the scores of "
                        "trials that stop early would mislead it",
@@ -707,12 +832,13 @@ static mc_status open(mc_trials *t, const mc_strategy *strategy, mc_error *error
         return mc_fail_memory(error);
     MC_TRY(open_recipe(t, error));
     json_t *const header = header_json(t);
-    const mc_status status = header ? mc_search_journal_open(t->options.journal, t->options.resume,
-                                                             header, &t->journal, error)
+    const char *const path = mc_comm_rank(t->options.comm) == 0 ? t->options.journal : NULL;
+    const mc_status status = header ? mc_search_journal_open(path, t->options.resume, header,
+                                                             &t->journal, error)
                                     : mc_fail_memory(error);
     json_decref(header);
     t->next_line = 1;
-    return status;
+    return mc_search_share_journal(t->options.comm, status, &t->journal, error);
 }
 
 static mc_status run(mc_trials *t, mc_error *error)
@@ -722,8 +848,16 @@ static mc_status run(mc_trials *t, mc_error *error)
     MC_TRY(open(t, strategy, error));
     MC_TRY(score_parents(t, error));
     t->wanted = trials_wanted(t, strategy);
+    /* Whether a trial stops early depends on all before it. */
+    const bool independent = strategy->independent && t->scorer.step_count == 1;
+    t->room = independent ? (size_t)mc_comm_size(t->options.comm) : 1;
+    t->asked = mc_alloc_zero(t->room, sizeof *t->asked);
+    if (!t->asked)
+        return mc_fail_memory(error);
     t->error = error;
     const mc_status status = strategy->run(&t->space, t->input->seed, t, error);
+    if (t->status == MC_OK && status == MC_OK)
+        t->status = run_asked(t, error);
     t->error = NULL;
     MC_TRY(t->status);
     MC_TRY(status);
@@ -759,6 +893,8 @@ void mc_search_free(mc_search *search)
     mc_subject_free(&t->subject);
     mc_space_free(&t->space);
     json_decref(t->known);
+    free_asked(t);
+    mc_free(t->asked);
     mc_search_journal_close(&t->journal);
     for (size_t i = 0; i < MC_SEARCH_STEPS; i++)
         mc_free(t->rungs[i]);
@@ -868,5 +1004,7 @@ mc_status mc_search_write(mc_search *search, const char *folder, const mc_run_op
     json_decref(object);
     if (status == MC_OK)
         status = mc_plan_run(t->subject.plan, folder, options, result, error);
-    return status == MC_OK ? record_scores(t, folder, line, error) : status;
+    if (status == MC_OK && mc_comm_rank(t->options.comm) == 0)
+        status = record_scores(t, folder, line, error);
+    return mc_comm_agree(t->options.comm, status, error);
 }

@@ -223,8 +223,8 @@ static mc_status run_greedy(const mc_space *space, uint64_t seed, mc_trials *tri
 /* ---- the table ------------------------------------------------------------------------------- */
 
 static const mc_strategy strategies[] = {
-    {"random", "points of a Sobol sequence", .halves = true, .run = run_random},
-    {"grid", "all combinations", .halves = true, .run = run_grid},
+    {"random", "points of a Sobol sequence", .independent = true, .run = run_random},
+    {"grid", "all combinations", .independent = true, .run = run_grid},
     {"coordinate", "one parameter after the other, in shorter and shorter steps",
      .run = run_coordinate},
     {"greedy", "adds models in the order of their own scores", .only_switches = true,

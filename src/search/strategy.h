@@ -20,7 +20,11 @@ bool mc_trials_ask(mc_trials *trials, const double *unit, double *score);
 
 typedef struct mc_strategy {
     const char *name, *help;
-    bool halves;        /* a score from a part of the examples does not mislead it */
+    /*
+     * No point depends on the scores of others: a score from a part of the examples does not
+     * mislead it, and trials may be computed at the same time. It gets NaN as score if they are.
+     */
+    bool independent;
     bool only_switches; /* it chooses models and nothing else */
     /* Returns when it has no more points, or mc_trials_ask returned false. */
     mc_status (*run)(const mc_space *space, uint64_t seed, mc_trials *trials, mc_error *error);

@@ -1,7 +1,7 @@
 #!/bin/sh
 # mpi.sh BUILD_DIR MPIEXEC FLAG: merges by several processes give the bytes of one, whatever fails.
 set -eu
-build=$1
+build=$(CDPATH= cd -- "$1" && pwd)
 launcher=$2
 flag=$3
 top=$(CDPATH= cd -- "$(dirname -- "$0")/../.." && pwd)
@@ -163,6 +163,43 @@ mkdir "$folder/a" "$folder/b"
 grep -q 'process 1 on .*file system that all processes share' "$folder/said" ||
     fail "expected the folder's message: $(cat "$folder/said")"
 [ ! -e "$folder/a/out" ] && [ ! -e "$folder/a/.out.merging" ] || fail "a folder is left"
+
+# ---- a search: the trials of one process, on any number of them ----
+# The fingerprint has the build of the program, which is another one here.
+lines()
+{
+    sed 's/,"seconds":[0-9.e-]*//; s/,"fingerprint":"[0-9a-f]*"//' "$1"
+}
+# searches NAME ARGUMENTS...
+searches()
+{
+    name=$1
+    shift
+    set -- search task "$models/rte-1" "$models/rte-2" "$models/rte-3" --base "$models/base" \
+        --passthrough 'classifier.*' --eval rte --data "$models/data" -q "$@"
+    "$build/mergecraft" "$@" --journal "$folder/$name" -o "$folder/best" > "$folder/said" \
+        2> /dev/null
+    lines "$folder/$name" > "$folder/$name.lines"
+    for number in 2 3; do
+        on $number "$@" --journal "$folder/$name.$number" -o "$folder/best-of-several" \
+            > "$folder/told" 2> /dev/null
+        lines "$folder/$name.$number" | cmp "$folder/$name.lines" -
+        sed 's/best-of-several:/best:/' "$folder/told" | cmp "$folder/said" -
+        same "$folder/best" "$folder/best-of-several"
+        rm -rf "$folder/best-of-several"
+    done
+    rm -rf "$folder/best"
+}
+searches random --space 'scale=.1:2,weights[*]=.1:1' --trials 5 --validate .3
+searches coordinate --space 'scale=.1:2' --trials 4 --strategy coordinate --parents
+searches halving --space 'scale=.1:2' --trials 6 --halving 2
+# What three processes have begun, two resume: the first three lines are those of trial 1 and 2.
+head -n 3 "$folder/random.3" > "$folder/random.cut"
+on 2 search task "$models/rte-1" "$models/rte-2" "$models/rte-3" --base "$models/base" \
+    --passthrough 'classifier.*' --eval rte --data "$models/data" -q --resume --trials 5 \
+    --space 'scale=.1:2,weights[*]=.1:1' --validate .3 --journal "$folder/random.cut" > /dev/null \
+    2> "$folder/said" || fail "a search was not resumed: $(cat "$folder/said")"
+lines "$folder/random.cut" | cmp "$folder/random.lines" -
 
 # ---- the dry run shows the shares ----
 on 3 merge soup "$models"/rte-[1-2] --dry-run --json -q -o "$folder/dry" 2> /dev/null |
