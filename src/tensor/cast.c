@@ -4,6 +4,10 @@
  */
 #include "tensor/cast.h"
 
+#include "tensor/convert.h"
+
+enum { BLOCK = 512 }; /* elements that are rounded at a time */
+
 typedef struct cast_source {
     mc_source source;
     mc_source *a;
@@ -77,8 +81,34 @@ static mc_status rounded_raw(const mc_source *self, int64_t first, int64_t size,
     return mc_source_read_raw(inner_of(self), first, size, out, error);
 }
 
-/* Without `read`: elements are converted from the bytes, which are rounded. */
+/*
+ * Computes all elements at once, which reads inputs in large pieces, and rounds them in blocks that
+ * stay in the cache. Values that are computed in double cannot lie in `out`: their bytes are read.
+ */
+static mc_status rounded_read(const mc_source *self, int64_t first, int64_t count, mc_dtype as,
+                              void *out, mc_error *error)
+{
+    const mc_dtype dtype = self->dtype;
+    const int64_t width = mc_dtype_bytes(dtype, 1), wide = mc_dtype_bytes(as, 1);
+    char *const end = (char *)out + count * wide;
+    double block[BLOCK];
+    if (as != mc_source_real(inner_of(self))) {
+        MC_TRY(rounded_raw(self, first * width, count * width, end - count * width, error));
+        mc_widen_in_place(dtype, as, out, (size_t)count);
+        return MC_OK;
+    }
+    MC_TRY(mc_source_read_as(inner_of(self), first, count, as, out, error));
+    for (char *at = out; at < end && dtype != as; at += BLOCK * wide) {
+        const size_t n = at + BLOCK * wide < end ? BLOCK : (size_t)((end - at) / wide);
+        /* Only float32 has narrower dtypes: float64 is rounded to none but itself. */
+        mc_dtype_from_f32(dtype, block, (const float *)(void *)at, n);
+        mc_dtype_to_f32(dtype, (float *)(void *)at, block, n);
+    }
+    return MC_OK;
+}
+
 static const mc_source_class rounded_class = {.name = "rounded",
+                                              .read = rounded_read,
                                               .raw = rounded_raw,
                                               .read_ahead = cast_ahead,
                                               .grain = cast_grain,
