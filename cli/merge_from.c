@@ -126,6 +126,11 @@ static mc_status method_argument(const json_t *record, const merge_settings *set
     const char *const method = json_string_value(json_object_get(record, "method"));
     const json_t *const source = json_object_get(record, "source");
     const char *const file = json_string_value(json_object_get(source, "file"));
+    if (json_object_get(record, "transplant"))
+        return fail_record(settings,
+                           "expected a merge, found a transplant: repeat it with "
+                           "'mergecraft transplant'",
+                           error);
     if (!family || !method)
         return fail_record(settings, "expected a method, found none", error);
     if (!file) {

@@ -335,10 +335,10 @@ static mc_status report_union(const mc_token_map *v, mc_report *report, mc_error
                              "in, or the mean of those that have one",
                              incomplete, incomplete == 1 ? " is" : "s are"));
     if (u->skipped > 0)
-        MC_TRY(note(v, report, error,
-                    "vocabulary: %zu token%s left out: their ids are beyond the rows of their "
-                    "model",
-                    u->skipped, u->skipped == 1 ? "" : "s"));
+        MC_TRY(note(v, report, error, "vocabulary: %zu token%s left out: %s beyond the rows of %s",
+                    u->skipped, u->skipped == 1 ? "" : "s",
+                    u->skipped == 1 ? "its id is" : "their ids are",
+                    u->skipped == 1 ? "its model" : "their models"));
     if (u->conflicting > 0)
         MC_TRY(note(v, report, error,
                     "vocabulary: %zu added token%s other attributes in other models: those of the "

@@ -215,29 +215,21 @@ static char *put_byte(char *out, uint32_t code)
     return mc_utf8_put(out, code);
 }
 
-static char *decode_byte_level(const char *token)
+static char *decode_byte_level(const char *token, char *out)
 {
-    char *const text = mc_alloc(strlen(token) + 1);
-    char *out = text;
-    for (size_t length = 0; text && *token; token += length)
+    for (size_t length = 0; *token; token += length)
         out = put_byte(out, mc_utf8_next(token, &length));
-    if (text)
-        *out = '\0';
-    return text;
+    return out;
 }
 
-static char *decode_sentence(const char *token)
+static char *decode_sentence(const char *token, char *out)
 {
     unsigned byte;
     int end = 0;
-    char *const text = mc_alloc(strlen(token) + 1);
-    char *out = text;
-    if (!text)
-        return NULL;
     /* A byte as byte fallback writes it. */
     if (sscanf(token, "<0x%2X>%n", &byte, &end) == 1 && end == 6 && !token[end]) {
         *out++ = (char)byte;
-        token += end;
+        return out;
     }
     while (*token)
         if (starts_with(token, SENTENCE)) {
@@ -246,18 +238,22 @@ static char *decode_sentence(const char *token)
         } else {
             *out++ = *token++;
         }
-    *out = '\0';
-    return text;
+    return out;
 }
 
-char *mc_token_plain_text(const mc_vocabulary_side *side, const char *token)
+char *mc_token_plain_text(const mc_vocabulary_side *side, const char *token, size_t *size)
 {
     const bool word_piece = strcmp(mc_document_model(side->document), "WordPiece") == 0;
     /* Added tokens are texts already. */
-    if (mc_document_find_added(side->document, token))
-        return mc_strdup(token);
-    if (word_piece)
-        return mc_strdup(starts_with(token, "##") ? token + 2 : token);
-    return strcmp(side->word_start, BYTE_LEVEL) == 0 ? decode_byte_level(token)
-                                                     : decode_sentence(token);
+    const bool is_text = word_piece || mc_document_find_added(side->document, token);
+    const char *const from = word_piece && starts_with(token, "##") ? token + 2 : token;
+    char *const text = mc_alloc(strlen(token) + 1);
+    if (!text)
+        return NULL;
+    char *const end = is_text                                     ? stpcpy(text, from)
+                      : strcmp(side->word_start, BYTE_LEVEL) == 0 ? decode_byte_level(from, text)
+                                                                  : decode_sentence(from, text);
+    *end = '\0';
+    *size = (size_t)(end - text);
+    return text;
 }

@@ -40,8 +40,9 @@ void mc_token_match_free(mc_token_match *match);
 
 /*
  * The text that a token stands for, in new memory (mc_free): without marks, and bytes instead of
- * the characters that byte-level BPE and byte fallback write them as. NULL: no memory.
+ * the characters that byte-level BPE and byte fallback write them as. *size: its bytes, of which
+ * some may be 0, as those of "<0x00>". NULL: no memory.
  */
-char *mc_token_plain_text(const mc_vocabulary_side *side, const char *token);
+char *mc_token_plain_text(const mc_vocabulary_side *side, const char *token, size_t *size);
 
 #endif

@@ -90,6 +90,8 @@ typedef struct tables {
     size_t common;
     size_t without; /* tokens without a row in the donor, where one is needed */
     const char *first_without;
+    size_t empty; /* of subword: tokens without pieces */
+    const char *first_empty;
     size_t *offsets; /* of subword: [count + 1] */
     int32_t *pieces;
     size_t piece_count, piece_capacity;
@@ -154,12 +156,14 @@ static mc_status add_pieces(const surgeon *s, tables *t, size_t item, int64_t mo
                             mc_encoding *encoding)
 {
     const mc_template *const template = &s->tokenizer->single;
-    char *const text = mc_token_plain_text(&s->donor, s->match.texts[t->missing[item]]);
+    size_t size;
+    const char *const token = s->match.texts[t->missing[item]];
+    char *const text = mc_token_plain_text(&s->donor, token, &size);
     if (!text)
         return mc_fail_memory(s->error);
     /* A mark was replaced by a blank where it is one; that of byte-level BPE is a byte. */
-    const mc_status status = mc_tokenizer_encode(s->tokenizer, text, strlen(text), NULL, 0, 0,
-                                                 encoding, s->error);
+    const mc_status status = mc_tokenizer_encode(s->tokenizer, text, size, NULL, 0, 0, encoding,
+                                                 s->error);
     mc_free(text);
     MC_TRY(status);
     const size_t first = leading_tokens(template), all = encoding->count - template->tokens;
@@ -171,6 +175,8 @@ static mc_status add_pieces(const surgeon *s, tables *t, size_t item, int64_t mo
         t->pieces[t->piece_count++] = encoding->ids[i];
     }
     t->offsets[item + 1] = t->piece_count;
+    if (t->piece_count == t->offsets[item] && t->empty++ == 0)
+        t->first_empty = token;
     return MC_OK;
 }
 
@@ -271,6 +277,10 @@ static mc_status report_matrix(const surgeon *s, const char *name, const tables 
     if (t->without > 0)
         return note(s, name, "%zu token%s without a row in '%s', such as '%s': zeros", t->without,
                     t->without == 1 ? "" : "s", mc_model_name(s->input->donor), t->first_without);
+    if (t->empty > 0)
+        return note(s, name, "%zu token%s in whose text '%s' finds no token, such as '%s': zeros",
+                    t->empty, t->empty == 1 ? "" : "s", mc_model_name(s->input->model),
+                    t->first_empty);
     return MC_OK;
 }
 

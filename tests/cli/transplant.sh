@@ -39,6 +39,22 @@ helper model donor/model.safetensors bert.embeddings.word_embeddings.weight:4x2:
 expect 0 mergecraft transplant bert donor -o subword -m subword
 expect 0 helper values subword/model.safetensors bert.embeddings.word_embeddings.weight
 
+# Of a text that is nothing to the model's tokenizer, the row is zeros, which is reported; not so of
+# a byte 0, as byte fallback writes it.
+mkdir bytes sentence
+printf '{"model": {"type": "BPE", "vocab": {"\\u0100": 0, "a": 1}, "merges": []},
+    "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "use_regex": false}}' \
+    > bytes/tokenizer.json
+echo '{"model_type": "llama", "vocab_size": 2}' > bytes/config.json
+helper model bytes/model.safetensors model.embed_tokens.weight:2x2:5
+printf '{"model": {"type": "BPE", "vocab": {"<0x00>": 0, "a": 1, "\342\226\201a": 2, "aa": 3,
+    "b": 4}, "merges": []}}' > sentence/tokenizer.json
+echo '{"model_type": "llama", "vocab_size": 5}' > sentence/config.json
+helper model sentence/model.safetensors model.embed_tokens.weight:5x2:0
+expect 0 mergecraft transplant bytes sentence -o byte-rows -m subword
+expect 0 helper values byte-rows/model.safetensors model.embed_tokens.weight
+expect 1 mergecraft transplant bytes sentence -o fail -m subword --strict
+
 expect 1 mergecraft transplant m d -o fail
 expect 1 mergecraft transplant m d -o fail -k 2 -m subword
 expect 2 mergecraft transplant m d -o fail -m magic

@@ -8,6 +8,7 @@ within a tolerance. Tokens that the donor has twice in normal form, such as spec
 role of their own, are left out: mergekit gives one of them a row of zeros. --speed measures omp.
 """
 
+import logging
 import pathlib
 import subprocess
 import sys
@@ -60,6 +61,7 @@ def check(case, model, donor, ours, theirs):
 
 
 def compare(command, scratch):
+    logging.disable(logging.WARNING)
     # In float32: mergekit's own products fail in other dtypes.
     for number in range(0, 30, 3):
         folder = scratch / f"case{number}"
