@@ -6,46 +6,22 @@ share a base. Each method is written again here, from its paper, with transforme
 import json
 import os
 import pathlib
-import subprocess
 import sys
 import tempfile
 
 import torch
 import transformers
+from beside_torch import check, failures, load, relative, run
 from safetensors.torch import load_file
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 TASKS = {"entailment": ("rte", "sentence1", "sentence2"), "sentiment": ("sst2", "sentence", None)}
 EXAMPLES = 12
-failures = []
-
-
-def check(what, ok, detail=""):
-    print(f"{'ok  ' if ok else 'FAIL'} {what} {detail}")
-    if not ok:
-        failures.append(what)
-
-
-def run(*arguments):
-    done = subprocess.run([str(a) for a in arguments], capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(map(str, arguments))}: {done.stderr}")
-    return done.stdout
-
-
-def load(folder):
-    model = AutoModelForSequenceClassification.from_pretrained(folder, attn_implementation="eager")
-    return model.eval(), AutoTokenizer.from_pretrained(folder)
 
 
 def examples(path, task, count):
     _, first, second = TASKS[task]
     lines = [json.loads(line) for line in path.read_text().splitlines()[:count]]
     return [(line[first], line[second]) if second else (line[first],) for line in lines]
-
-
-def relative(found, expected):
-    return ((found.double() - expected.double()).norm() / expected.double().norm()).item()
 
 
 def regmean(weights, grams, reduce):

@@ -6,38 +6,16 @@ merges, computed in torch from torch's own statistics, which must give the same 
 """
 import json
 import pathlib
-import subprocess
 import sys
 import tempfile
 
 import pyarrow.parquet
 import torch
 import transformers
+from beside_torch import check, failures, load, relative, run
 from safetensors.torch import load_file
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 EXAMPLES, SCORED = 6, 40
-failures = []
-
-
-def check(what, ok, detail=""):
-    print(f"{'ok  ' if ok else 'FAIL'} {what} {detail}")
-    if not ok:
-        failures.append(what)
-
-
-def run(*arguments):
-    done = subprocess.run([str(a) for a in arguments], capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(map(str, arguments))}: {done.stderr}")
-    return done.stdout
-
-
-def load(folder):
-    # The files are float16; transformers would compute in it.
-    model = AutoModelForSequenceClassification.from_pretrained(folder, attn_implementation="eager",
-                                                               dtype=torch.float32)
-    return model.eval(), AutoTokenizer.from_pretrained(folder)
 
 
 def statistics(folder, pairs):
@@ -64,10 +42,6 @@ def statistics(folder, pairs):
                     square = log.detach().exp().double() * p.grad.double() ** 2 / len(pairs)
                     fishers[name] = fishers.get(name, 0) + square
     return {f"{n}.weight": g / rows[n] for n, g in grams.items()}, fishers
-
-
-def relative(found, expected):
-    return ((found.double() - expected).norm() / expected.norm().clamp_min(1e-300)).item()
 
 
 def compare(path, grams, fishers):
