@@ -9,6 +9,9 @@ A method of your own is a function on one layer:
         return sum(models) / len(models)
 
 Importing mergecraft imports neither torch nor numpy; that happens when tensors are needed.
+
+Functions and merge methods may be called from several threads at once. An object (a StateDict, a
+Pipeline, a Trial) belongs to one thread at a time. Calls into C release Python's lock.
 """
 
 from __future__ import annotations

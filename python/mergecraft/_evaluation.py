@@ -66,6 +66,7 @@ class Evaluation(Mapping[str, float]):
 
     @property
     def scores(self) -> numpy.ndarray[Any, Any]:
+        """The logits of the examples: float32, [examples][labels]."""
         import numpy
 
         if isinstance(self._scores, numpy.ndarray):
@@ -83,7 +84,7 @@ class Evaluation(Mapping[str, float]):
         return len(self._metrics)
 
     def compare(self, other: Evaluation) -> McNemar:
-        """Returns McNemar's test of two models on the same examples.
+        """Returns McNemar's test of this model and `other` on the same examples.
 
         Raises:
             UsageError: the examples are not the same.
@@ -197,6 +198,7 @@ def evaluate_glue_pipeline(
         data: a file or folder with the examples; by default the Hub's cache, the folder
             MERGECRAFT_DATA, or the Hub.
         limit: evaluate the first examples only.
+        threads: worker threads; 0: all CPUs. verbose: show a progress bar, or none.
 
     Returns:
         The task's metrics under the names of Python's `evaluate`: ``{'accuracy': …}``; mrpc and qqp
@@ -253,6 +255,7 @@ def evaluate(
         heads: shell patterns of the tensors that stay each model's own; by default classifiers.
         path: a file or folder with a GLUE task's examples.
         text, pair, label: columns of your own data. A label is a label's name or number.
+        like, split, limit, dtype, threads, verbose: as for evaluate_glue_pipeline.
 
     Returns:
         An Evaluation: a mapping of metrics with standard errors, loss and predictions.

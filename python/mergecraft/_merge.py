@@ -273,8 +273,9 @@ def dict_map(
 def dict_map(func_or_names: Any = None) -> Any:
     """Turns a function on one layer into a function on state dicts.
 
-    ``@dict_map``, ``@dict_map()``, or ``@dict_map(['models', 'hessians'])`` with the names of the
-    arguments that are lists of dicts (by default the first). The function is called for every name
+    ``@dict_map``, ``@dict_map()``, or ``@dict_map(['models', 'hessians'])``: `func_or_names` is the
+    function, or the names of the arguments that are lists of dicts (by default the first). The
+    function is called for every name
     that all dicts have, in the first dict's order, with lists of the tensors under it. Other
     arguments are passed on unchanged, `layer_name` to functions that accept it. The function may be
     any callable that takes a list as its first argument: a method, functools.partial, an object.
@@ -352,9 +353,10 @@ class Merge:
         raise NotImplementedError
 
     def to_folder(self, models: Any, out: str | os.PathLike[str], *args: Any, **kwargs: Any) -> str:
-        """Writes the result to a new folder and returns its path.
+        """Writes the result to a new folder `out` and returns its path.
 
-        Holds one layer of each model in memory at a time.
+        models and further arguments are those of the merge. One layer of each model is in memory at
+        a time.
 
         Raises:
             ExistsError: the folder exists, without overwrite=True.

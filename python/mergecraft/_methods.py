@@ -410,7 +410,7 @@ def methods_of(family: str) -> dict[str, Method]:
 
 
 def load_methods(path: str | os.PathLike[str]) -> dict[str, Method]:
-    """Compiles a C file, or opens a shared object, and returns its merge methods.
+    """Compiles the C file `path`, or opens a shared object, and returns its methods by name.
 
     Runs the file's code.
 

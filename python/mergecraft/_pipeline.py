@@ -48,7 +48,8 @@ class Pipeline:
     Call it with a text, a pair ``{'text': …, 'text_pair': …}``, or a list of them. As in
     transformers, a text returns a list of one ``{'label': …, 'score': …}``, a pair one, a list a
     list. ``top_k=None`` returns all labels, best first. Keywords of transformers that change
-    nothing here are accepted: truncation, padding, batch_size, num_workers.
+    nothing here are accepted: truncation, padding, batch_size, num_workers. Its `task` is
+    'text-classification'.
 
     Raises:
         UnsupportedError: an unsupported architecture or tokenizer. NotFoundError: no such model.
@@ -113,7 +114,7 @@ class Pipeline:
         return StateDict._of(self._model.dict)
 
     def load(self, tensors: Mapping[str, Any], *, strict: bool = False) -> Pipeline:
-        """Replaces the weights in place and returns the pipeline.
+        """Replaces the weights in place by `tensors`, a dict, and returns the pipeline.
 
         Names are matched as in merges. Names that only one of the two has are reported by a
         MergeWarning, or with strict=True an error; those that the dict lacks keep their values.
@@ -135,7 +136,7 @@ class Pipeline:
         return self
 
     def logits(self, texts: Any, *, verbose: bool | None = None) -> numpy.ndarray[Any, Any]:
-        """Logits of texts or pairs: float32, [texts][labels]."""
+        """Returns logits of texts or pairs: float32, [texts][labels]. verbose: show progress."""
         items = _items(texts)
         with Progress("texts", verbose, "tokens") as progress:
             return self._array(self._runner.logits(items, progress), len(items))

@@ -35,7 +35,7 @@ class MergeConfiguration:
 
     @classmethod
     def model_validate(cls, obj: Any) -> MergeConfiguration:
-        """Returns the configuration of a dict; a configuration stays as it is."""
+        """Returns the configuration of a dict `obj`; a configuration stays as it is."""
         if isinstance(obj, cls):
             return obj
         if not isinstance(obj, Mapping):
@@ -94,6 +94,9 @@ class MergeOptions:
         out_shard_size: bytes of the largest file of weights. random_seed: of random methods.
         num_threads: worker threads; None: all CPUs. transformers_cache: folder for downloads.
         quiet: show no progress.
+        lora_merge_cache, lora_merge_dtype, device, allow_crimes, cuda, low_cpu_memory,
+            clone_tensors, trust_remote_code, lazy_unpickle, verbosity, read_to_gpu, multi_gpu,
+            gpu_rich, async_write, write_threads: accepted and ignored.
 
     Raises:
         UsageError: safe_serialization=False or unsafe_truncate_embeddings=True.
@@ -150,6 +153,7 @@ def run_merge(
 ) -> None:
     """Merges what a recipe describes into a folder; a model in it is replaced.
 
+    merge_config: a MergeConfiguration or a dict. out_path: the folder. options: MergeOptions.
     config_source: the recipe's text, written to mergekit_config.yml in place of the
     configuration's; by default the configuration is written as YAML.
 

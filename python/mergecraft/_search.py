@@ -100,6 +100,7 @@ class Trial:
         metric: of the task, by default the first; or 'loss', which is to be minimised.
         limit: use the first examples only.
         eval_dtype: of matrix products: 'f32', 'bf16' or 'int8'.
+        threads: worker threads; 0: all CPUs.
         Others: fixed parameters of the method, and keywords of every merge, such as passthrough.
 
     Raises:
@@ -330,8 +331,13 @@ def search(
         halving: steps in which a trial is scored; poor trials stop early.
         parents: score single models, too.
         command: scores merges instead of eval; {} stands for the folder of the merged model.
+            minimize: lower scores are better. time_limit: stop after so many seconds.
+        split: of the examples; limit: use the first ones only. eval_dtype: of matrix products:
+            'f32', 'bf16' or 'int8'.
         journal: a file that records the trials; resume=True continues it.
-        out: a folder for the best merge.
+        out: a folder for the best merge; overwrite: replace it.
+        threads: worker threads; 0: all CPUs. merge_seed: of methods that draw random numbers.
+            verbose: show a progress bar, or none.
         Others: fixed parameters of the method, and keywords of every merge.
 
     Returns:

@@ -82,7 +82,7 @@ class StateDict(_Dict):
     def from_hf(
         cls, name: str | os.PathLike[str], task: str | None = None, **kwargs: Any
     ) -> StateDict:
-        """Returns the tensors of a checkpoint: a folder, a file, or an id of the Hub.
+        """Returns the tensors of a checkpoint `name`: a folder, a file, or an id of the Hub.
 
         Tensors are in the order of the module, regardless of the file's. They are read when they
         are used. `task` and other keywords of transformers are accepted and ignored.
@@ -100,7 +100,10 @@ class StateDict(_Dict):
         task: str | None = None,
         **kwargs: Any,
     ) -> StateDict:
-        """Returns zeros with the names, shapes and dtypes of a module, a dict or a checkpoint."""
+        """Returns zeros with the names, shapes and dtypes of a model.
+
+        model: a module, a dict or a checkpoint. `task` and other keywords are ignored.
+        """
         return as_state_dict(model, "zeros_like").map(_zeros)
 
     @classmethod
@@ -140,15 +143,19 @@ class StateDict(_Dict):
         return super().__iter__()
 
     def get(self, name: str, default: Any = None) -> Any:
+        """Returns the tensor of a name, or `default`."""
         return self[name] if name in self else default
 
     def items(self) -> ItemsView[str, Any]:  # type: ignore[override]
+        """Returns a view of names and tensors."""
         return ItemsView(self)
 
     def values(self) -> ValuesView[Any]:  # type: ignore[override]
+        """Returns a view of the tensors."""
         return ValuesView(self)
 
     def pop(self, name: str, default: Any = _MISSING) -> Any:
+        """Removes a name and returns its tensor, or `default` if it is given."""
         if name not in self and default is not _MISSING:
             return default
         value = self[name]
@@ -156,12 +163,14 @@ class StateDict(_Dict):
         return value
 
     def popitem(self, last: bool = True) -> tuple[str, Any]:
+        """Removes and returns the last name and its tensor, or with last=False the first."""
         if not self:
             raise KeyError("popitem(): the state dict is empty")
         name = next(reversed(self)) if last else next(iter(self))
         return name, self.pop(name)
 
     def setdefault(self, name: str, default: Any = None) -> Any:
+        """Returns the tensor of a name, which is `default` if there was none."""
         if name not in self:
             self[name] = default
         return self[name]
@@ -430,7 +439,7 @@ class StateDict(_Dict):
     # ---- measures --------------------------------------------------------------------------------
 
     def dot(self, other: Any) -> float:
-        """Returns the sum of the products of all values, computed in float64."""
+        """Returns the sum of the products with all values of `other`, computed in float64."""
         own = as_state_dict(other, "dot")
         return sum(
             _tensors.dot(self._read(name), own._read(its))
@@ -442,7 +451,7 @@ class StateDict(_Dict):
         return float(self.dot(self) ** 0.5)
 
     def cosine(self, other: Any) -> float:
-        """Returns the cosine of the angle to another dict; NaN if one of them is all zeros.
+        """Returns the cosine of the angle to `other`, a dict; NaN if one of them is all zeros.
 
         Names that only one of the two has are left out of its norm too, with a MergeWarning.
         """
@@ -561,7 +570,8 @@ class StateDict(_Dict):
         A module gets copies in its own dtypes, with a MergeWarning if precision is lost. Names are
         matched as in merges, and in a transformers module also as for a checkpoint. Names that the
         model has and this dict lacks keep the model's values, with a MergeWarning; so do names that
-        the model does not have. strict: either is an error.
+        the model does not have. strict: either is an error. verbose: show the progress of
+        downloads. Other keywords, such as task, are those of merges.
 
         Raises:
             MismatchError: no common name, or a shape differs.
@@ -583,7 +593,7 @@ class StateDict(_Dict):
         The folder is sharded above 5 GB and appears when it is complete. like: a model (id, folder,
         module, pipeline) whose configuration, tokenizer and tensor names the folder gets, so that
         transformers loads it; tensors that this dict lacks are taken from there, with a
-        MergeWarning.
+        MergeWarning. verbose: show a progress bar, or none.
 
         Raises:
             ExistsError: it exists, without overwrite=True.
@@ -593,7 +603,7 @@ class StateDict(_Dict):
         save(self, _tensors.path_of(path, "save"), like, overwrite, verbose)
 
     def push_to_hub(self, repository: str, *, like: Any = None, **kwargs: Any) -> str:
-        """Saves as save() does and uploads the folder to the Hub by huggingface_hub.
+        """Saves as save() does, with `like`, and uploads the folder to a repository of the Hub.
 
         Keywords: those of HfApi.create_repo (private, token) and commit_message. Returns the URL of
         the commit.

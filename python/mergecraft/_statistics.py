@@ -96,7 +96,8 @@ def observe(
             cache, named by the contents of model and data, which is not computed again.
         text, pair, label: columns of data of your own; by default those with usual names.
         split: of a GLUE task. examples: observe the first examples only.
-        overwrite: replace the file `out`.
+        overwrite: replace the file `out`. threads: worker threads; 0: all CPUs. verbose: show a
+            progress bar, or none.
 
     Raises:
         UnsupportedError: logits of another shape. ExistsError: `out` exists.

@@ -28,9 +28,21 @@ def transplant(
 ) -> Any:
     """Gives a model the tokenizer of a donor; rows of tokens that it lacks are approximated.
 
-    model, donor: ids or paths. method: omp, common, subword, mean or zero (docs/vocabularies.md).
-    Returns the path `out` if it is given, else a StateDict, whose tensors are computed when they
-    are read.
+    Args:
+        model, donor: ids or paths.
+        method: omp, common, subword, mean or zero (docs/vocabularies.md). neighbours: tokens that
+            omp approximates a row by.
+        out: a folder to write to; overwrite: replace it.
+        strict: treat warnings as errors. threads: worker threads; 0: all CPUs. verbose: show a
+            progress bar, or none.
+
+    Returns:
+        The path `out` if it is given, else a StateDict, whose tensors are computed when they are
+        read.
+
+    Raises:
+        NotFoundError, FormatError: a model. MismatchError: vocabularies without common tokens.
+        UnsupportedError: a tokenizer, or LAPACK is missing. ExistsError: `out` exists.
     """
     inputs = [Input(model, "model", verbose=verbose), Input(donor, "donor", verbose=verbose)]
     plan = _core.transplant(inputs[0].core, inputs[1].core, method, neighbours, threads, strict)

@@ -56,7 +56,14 @@ class Adapter:
         threads: int = 0,
         verbose: bool | None = None,
     ) -> str:
-        """Writes a folder that PEFT loads; returns its path."""
+        """Writes a folder that PEFT loads; returns its path.
+
+        overwrite: replace it. threads: worker threads; 0: all CPUs. verbose: show a progress bar,
+        or none.
+
+        Raises:
+            ExistsError: it exists, without overwrite=True.
+        """
         with Progress("writing", verbose) as progress:
             self._plan.run(folder, threads=threads, overwrite=overwrite, progress=progress)
         return os.fspath(folder)
@@ -157,9 +164,20 @@ def merge(
 ) -> Adapter:
     """Merges adapters into one; the base is not needed.
 
-    method: a combination type of PEFT's add_weighted_adapter, knots_… or core_… (docs/lora.md), or
-    a method of mergecraft that works on elements or rows. params: its parameters, such as
-    weights=[0.6, 0.4] and density=0.5. out: a folder that the adapter is written to.
+    Args:
+        method: a combination type of PEFT's add_weighted_adapter, knots_… or core_…
+            (docs/lora.md), or a method of mergecraft that works on elements or rows.
+        adapters: paths, ids, PEFT models or Adapters.
+        rank, energy, max_rank, exact: as for extract, of merges that decompose their result.
+        seed: of methods that draw random numbers. dtype: of the result's tensors ('bf16').
+        out: a folder that the adapter is written to; overwrite: replace it.
+        strict: treat warnings as errors. threads: worker threads; 0: all CPUs. verbose: show a
+            progress bar, or none.
+        params: the method's parameters, such as weights=[0.6, 0.4] and density=0.5.
+
+    Raises:
+        UsageError: the method or a parameter. MismatchError: adapters of different models.
+        NotFoundError, FormatError: an adapter. ExistsError: `out` exists.
     """
     plan = _core.lora_merge(
         method,
@@ -197,8 +215,20 @@ def extract(
 ) -> Adapter:
     """Makes an adapter from the difference between a fine-tuned model and its base.
 
-    model, base: ids, paths, modules or dicts. rank: 32 unless energy is given, the share of the
-    squared singular values that each module keeps.
+    Args:
+        model, base: ids, paths, modules or dicts.
+        rank: 32 unless energy is given, the share of the squared singular values that each module
+            keeps, up to max_rank. exact: a full decomposition instead of a randomised one.
+        save: patterns of modules that are saved whole; exclude: of modules that are left out.
+        embeddings: also decompose embeddings.
+        seed: of the randomised decomposition. dtype: of the adapter's tensors ('bf16').
+        out: a folder that the adapter is written to; overwrite: replace it.
+        strict: treat warnings as errors. threads: worker threads; 0: all CPUs. verbose: show a
+            progress bar, or none.
+
+    Raises:
+        MismatchError: models of different shapes. UnsupportedError: LAPACK is missing.
+        NotFoundError, FormatError: a model. ExistsError: `out` exists.
     """
     tuned = Input(model, "model", verbose=verbose, to_folder=True)
     origin = Input(base, "base", verbose=verbose, to_folder=True)
@@ -243,9 +273,21 @@ def bake(
 ) -> Any:
     """Applies adapters to their base, in order.
 
-    adapters: one, or a list. base: an id, a path, a module or a dict; by default the base that the
-    first adapter names, or the PEFT model that it is. Returns the path `out` if it is given, else a
-    StateDict, whose tensors are computed when they are read.
+    Args:
+        adapters: one, or a list, of paths, ids, PEFT models or Adapters.
+        base: an id, a path, a module or a dict; by default the base that the first adapter names,
+            or the PEFT model that it is.
+        dtype: of the result's float tensors; by default the base's.
+        out: a folder to write to; overwrite: replace it.
+        strict: treat warnings as errors. threads: worker threads; 0: all CPUs. verbose: show a
+            progress bar, or none.
+
+    Returns:
+        The path `out` if it is given, else a StateDict, whose tensors are computed when they are
+        read.
+
+    Raises:
+        UsageError: no base. MismatchError: an adapter of another model. ExistsError: `out` exists.
     """
     single = isinstance(adapters, (str, os.PathLike, Adapter)) or _is_peft(adapters)
     given = [adapters] if single else list(adapters)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 from pathlib import Path
 
 import mergecraft
@@ -84,3 +85,73 @@ def test_the_fisher_information_of_0x():
     run = add_callback(model.run, callback)
     assert not run(model, x).logits.requires_grad and run(model, x) is not None
     torch.testing.assert_close(callback.get_hessian()["weight"], expected)
+
+
+# ---- docstrings ----------------------------------------------------------------------------------
+
+# Classes of results, which only the library makes.
+RESULTS = {"Adapter", "Evaluation", "McNemar", "Method", "Search"}
+
+
+def public():
+    """Yields the qualified name of everything public, the object, and the class that it is of."""
+    import mergecraft.lora
+    import mergecraft.mergekit
+
+    for module in (mergecraft, mergecraft.lora, mergecraft.mergekit):
+        for name in module.__all__:
+            value = getattr(module, name)
+            if isinstance(value, str):  # the version
+                continue
+            yield f"{module.__name__}.{name}", value, None
+            if not isinstance(value, type):
+                continue
+            for own, member in vars(value).items():
+                if not own.startswith("_"):
+                    member = getattr(member, "__func__", member)
+                    yield f"{module.__name__}.{name}.{own}", member, value
+
+
+def undescribed(value, owner, name):
+    """Returns what a docstring lacks: itself, or names of parameters."""
+    import inspect
+
+    if owner is not None and not callable(value) and not isinstance(value, property):
+        return [] if name in owner.__doc__ else [name]  # an attribute
+    text = value.__doc__ or ""
+    if not text:
+        return ["docstring"]
+    if isinstance(value, property) or (isinstance(value, type) and value.__name__ in RESULTS):
+        return []
+    try:
+        parameters = inspect.signature(value).parameters.values()
+    except ValueError:  # exceptions
+        return []
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    is_method = isinstance(value, mergecraft.Method)  # whose keywords Merge describes
+    described = [p.name for p in parameters if p.kind not in variable
+                 and not (is_method and p.kind is p.KEYWORD_ONLY)]
+    words = set(re.findall(r"\w+", text))
+    return [each for each in described if each not in words and each not in ("self", "cls")]
+
+
+def test_every_public_name_is_described():
+    lacking = {}
+    for path, value, owner in public():
+        if lacks := undescribed(value, owner, path.rpartition(".")[2]):
+            lacking[path] = lacks
+    assert not lacking
+
+
+def test_keywords_of_every_merge_are_described():
+    words = set(re.findall(r"\w+", mergecraft.Merge.__doc__))
+    assert set(mergecraft._arguments.COMMON) <= words
+
+
+def test_methods_name_their_papers():
+    # The tutorial's, and what is no paper's.
+    without = {"max_magnitude", "median", "trimmed_mean"}
+    for name in mergecraft._builtin.__all__:
+        method = getattr(mergecraft, name)
+        has_paper = re.search(r"\b(19|20)\d\d\b", method.__doc__.split("Args:")[0])
+        assert bool(has_paper) != (name in without), name
