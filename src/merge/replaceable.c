@@ -14,10 +14,11 @@
 #define RECORD_LIMIT (INT64_C(64) << 20)
 
 /* A folder that may be replaced has one of these … */
-static const char *const marks[] = {"config.json",       "mergecraft.json",
-                                    "model.safetensors", "model.safetensors.index.json",
-                                    "pytorch_model.bin", "pytorch_model.bin.index.json",
-                                    "model_index.json",  "diffusion_pytorch_model.safetensors"};
+static const char *const marks[] = {"config.json",        "mergecraft.json",
+                                    "model.safetensors",  "model.safetensors.index.json",
+                                    "pytorch_model.bin",  "pytorch_model.bin.index.json",
+                                    "model_index.json",   "diffusion_pytorch_model.safetensors",
+                                    "adapter_config.json"};
 
 /* … and nothing but these, companion files, and what mergecraft.json lists. */
 static const char *const patterns[] = {"config.json",
@@ -31,7 +32,10 @@ static const char *const patterns[] = {"config.json",
                                        "pytorch_model-[0-9]*-of-[0-9]*.bin",
                                        "pytorch_model.bin.index.json",
                                        "diffusion_pytorch_model*.safetensors",
-                                       "diffusion_pytorch_model.safetensors.index.json"};
+                                       "diffusion_pytorch_model.safetensors.index.json",
+                                       "adapter_config.json",
+                                       "adapter_model.safetensors",
+                                       "adapter_model.bin"};
 
 static bool is_mark(const char *name)
 {
