@@ -6,10 +6,8 @@ import os
 from typing import Any
 
 from . import _core
-from ._errors import warn
 from ._inputs import Input
-from ._progress import Progress
-from ._state_dict import StateDict
+from ._plan import finish
 
 __all__ = ["transplant"]
 
@@ -46,10 +44,4 @@ def transplant(
     """
     inputs = [Input(model, "model", verbose=verbose), Input(donor, "donor", verbose=verbose)]
     plan = _core.transplant(inputs[0].core, inputs[1].core, method, neighbours, threads, strict)
-    for line in plan.report:
-        warn(line)
-    if out is None:
-        return StateDict._of(plan.dict)
-    with Progress("writing", verbose) as progress:
-        plan.run(out, threads=threads, overwrite=overwrite, progress=progress)
-    return os.fspath(out)
+    return finish(plan, out, overwrite, threads, verbose)

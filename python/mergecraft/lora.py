@@ -19,6 +19,7 @@ from typing import Any
 from . import _core, _tensors
 from ._errors import ArgumentError, UsageError, warn
 from ._inputs import Input
+from ._plan import finish
 from ._progress import Progress
 from ._state_dict import StateDict
 
@@ -303,10 +304,4 @@ def bake(
     method = next(m for m in _core.methods() if (m.family, m.name) == ("mergekit", "passthrough"))
     name = None if dtype is None else _tensors.dtype_named(dtype)
     plan = _core.Plan(method, [model], None, [], [], 0, strict, name, None, None)
-    for line in plan.report:
-        warn(line)
-    if out is None:
-        return StateDict._of(plan.dict)
-    with Progress("writing", verbose) as progress:
-        plan.run(out, threads=threads, overwrite=overwrite, progress=progress)
-    return os.fspath(out)
+    return finish(plan, out, overwrite, threads, verbose)
