@@ -109,8 +109,9 @@ def main(command, rte, shape="12x768"):
         forward = run(command, "eval", work / "bert", "rte", "--data", data)
         print(f"Gram matrices of {len(pairs)} pairs: {gram:.2f} s, forward pass {forward:.2f} s: "
               f"{gram / forward:.2f}")
-        one = (observe("--fisher", "--examples", str(4 * FISHER + 1)) -
-               observe("--fisher", "--examples", "1")) / (4 * FISHER)
+        # The same examples on both sides, as time is proportional to their tokens.
+        one = (observe("--fisher", "--examples", str(FISHER + 1)) -
+               observe("--fisher", "--examples", "1")) / FISHER
         tokenizer = transformers.BertTokenizerFast(str(work / "bert" / "vocab.txt"))
         inputs = [dict(tokenizer(*p, return_tensors="pt", truncation=True))
                   for p in pairs[:FISHER + 1]]
