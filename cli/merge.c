@@ -20,7 +20,10 @@ static const option options[] = {
          "commits. It is an error if the weights differ from those that FILE records."},
     {"base", '\0', OPTION_TEXT, AT(base), "MODEL", "pretrained ancestor of the models",
      .details = "No model is ever taken for the base unless this option names it."},
-    {"param", 'p', OPTION_TEXTS, AT(params), "NAME=VALUE", "parameter of the method"},
+    {"param", 'p', OPTION_TEXTS, AT(params), "NAME=VALUE", "parameter of the method",
+     .details = "A list has one value per model; NAME[2] is that of model 2. NAME@WHERE is the "
+                "value of some tensors: blocks (3, 0-5), a role (attention, mlp, embedding, norm, "
+                "query, mlp-up), both (0-5/mlp), or a shell pattern of names."},
     {"passthrough", '\0', OPTION_TEXTS, AT(passthrough), "PATTERN",
      "average matching tensors instead",
      .details =

@@ -33,9 +33,11 @@ static const option options[] = {
      .details = "Its mergecraft.json records the search. Without this option only the journal is "
                 "written."},
     {"space", '\0', OPTION_TEXT, AT(space), "NAME=VALUES,...", "parameters to search",
-     .details = "VALUES is a range LOW:HIGH, followed by :log, :int or the number of levels on a "
-                "grid; or choices A|B|C. NAME[2] is the value of model 2; NAME[*] has one "
-                "dimension per model. models=subset searches which models take part."},
+     .details =
+         "VALUES is a range LOW:HIGH, followed by :log, :int or the number of levels on a "
+         "grid; or choices A|B|C. NAME[2] is the value of model 2; NAME[*] has one "
+         "dimension per model. NAME@WHERE is the value of some blocks, roles or tensors; "
+         "NAME@* has one dimension per block. models=subset searches which models take part."},
     {"strategy", '\0', OPTION_TEXT, AT(strategy),
      "random|grid|coordinate|greedy|nelder-mead|bobyqa|crs|esch", "order of the trials", "random",
      .details = "random: a Sobol sequence. greedy: adds models in the order of their own scores. "

@@ -195,7 +195,12 @@ typedef struct mc_plan_input {
     const char *const *side_names;       /* further sides, as the method names them … */
     const mc_model *const *const *sides; /* … each of model_count models */
     size_t side_count;
-    const char *const *params; /* "NAME=VALUE" each */
+    /*
+     * "NAME=VALUE" each. "NAME@WHERE=VALUE" is the value of some tensors. WHERE is a block or a
+     * range ("3", "0-5"), a role or a group ("query", "mlp-up", "attention", "mlp", "embedding"),
+     * both ("0-5/mlp"), or a shell pattern of names. Of several for one tensor, the last counts.
+     */
+    const char *const *params;
     size_t param_count;
     const char *const *passthrough; /* shell patterns of names to average */
     size_t passthrough_count;

@@ -49,8 +49,9 @@ typedef struct mc_search_input {
     /*
      * Dimensions, "k=.05:.5, sign=sum|count". A range LOW:HIGH may be followed by :log, :int and
      * the number of levels on a grid. "NAME[2]" is the value of model 2, of a parameter with one
-     * value per model; "NAME[*]" has one dimension per model. "models=subset" searches which models
-     * take part.
+     * value per model; "NAME[*]" has one dimension per model. "NAME@WHERE" is the value of some
+     * tensors (mc_plan_input.params); "NAME@*" has one dimension per block. "models=subset"
+     * searches which models take part.
      */
     const char *space;
     /* random (NULL), grid, coordinate, greedy, nelder-mead, bobyqa, crs, esch */

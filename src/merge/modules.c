@@ -94,6 +94,8 @@ static mc_status plan_module(mc_module *module, const mc_plan_input *input, size
     }
     /* Patterns match names of the model's tensors, which a module's are not. */
     all.passthrough_count = all.exclude_count = all.keep = 0;
+    /* So do parameters of blocks and roles. */
+    all.allow_unused = true;
     return mc_plan_new(&all, &module->plan, error);
 }
 

@@ -10,6 +10,7 @@
 #include "merge/lineup.h"
 #include "merge/plan_tokenizer.h"
 #include "merge/report.h"
+#include "merge/row_params.h"
 #include "model/model.h"
 #include "model/statistics.h"
 
@@ -150,9 +151,138 @@ static mc_status copy_options(const mc_plan_input *input, mc_plan *plan, mc_erro
     return copy_text(input->method_text, &plan->method_text, error);
 }
 
+/* Of settings, those of all tensors; borrowed texts, in new memory. NULL: no memory. */
+static const char **for_all(const char *const *settings, size_t count, size_t *found)
+{
+    const char **const list = mc_alloc_zero(count, sizeof *list);
+    *found = 0;
+    for (size_t i = 0; list && i < count; i++)
+        if (!mc_setting_where(settings[i]))
+            list[(*found)++] = settings[i];
+    return list;
+}
+
+/*
+ * Adds the settings of some tensors to the parameters of all, in their order, in which they apply
+ * when the record is merged again: one that is set again moves to the end.
+ */
+static json_t *add_selected(json_t *object, const char *const *settings, size_t count)
+{
+    for (size_t i = 0; object && i < count; i++) {
+        const char *const equals = strchr(settings[i], '=');
+        if (!equals || !mc_setting_where(settings[i]))
+            continue;
+        char *const name = mc_strndup(settings[i], (size_t)(equals - settings[i]));
+        double number;
+        json_t *const value = mc_parse_number(equals + 1, &number) ? json_real(number)
+                                                                   : mc_json_text(equals + 1);
+        if (name) {
+            (void)json_object_del(object, name);
+            object = mc_json_put(object, name, value);
+        } else {
+            json_decref(value);
+            json_decref(object);
+            object = NULL;
+        }
+        mc_free(name);
+    }
+    return object;
+}
+
+/* The parameters as JSON, in new memory; NULL: no memory. */
+static char *parameters_text(const mc_params *params, const char *const *settings, size_t count)
+{
+    json_error_t ignored;
+    char *const all = mc_params_json(params);
+    json_t *const object = all ? add_selected(json_loads(all, 0, &ignored), settings, count) : NULL;
+    char *const text = object ? mc_json_write(object, mc_json_shortest(object)) : NULL;
+    json_decref(object);
+    mc_free(all);
+    return text;
+}
+
+/*
+ * Parses the parameters of all tensors, here and nowhere else, and checks that they fit the method
+ * and the number of models.
+ */
+static mc_status parse_params(const mc_plan *plan, const char *const *settings, size_t count,
+                              mc_params **params, char **json, mc_error *error)
+{
+    size_t plain = 0;
+    const char **const list = for_all(settings, count, &plain);
+    if (!list)
+        return mc_fail_memory(error);
+    if (plain < count && plan->method->scope == MC_MODEL) {
+        mc_free(list);
+        return mc_fail(error, MC_USAGE,
+                       "%s merges whole state dicts: expected parameters of all tensors, found one "
+                       "with @",
+                       plan->method->name);
+    }
+    const mc_status status = mc_params_parse_chain(plan->method, plan->then, plan->then_count, list,
+                                                   plain, plan->model_count, params, error);
+    mc_free(list);
+    MC_TRY(status);
+    *json = plain < count ? parameters_text(*params, settings, count) : mc_params_json(*params);
+    if (*json)
+        return MC_OK;
+    mc_params_unref(*params);
+    *params = NULL;
+    return mc_fail_memory(error);
+}
+
+/* The parameters of each row, in new memory, one reference each (free_row_params). */
+static mc_status make_row_params(const mc_plan *plan, const char *const *settings, size_t count,
+                                 mc_params ***out, mc_error *error)
+{
+    const mc_row_settings given = {.method = plan->method,
+                                   .then = plan->then,
+                                   .then_count = plan->then_count,
+                                   .settings = settings,
+                                   .count = count,
+                                   .model_count = plan->model_count,
+                                   .allow_unused = plan->allow_unused};
+    *out = mc_alloc_zero(plan->outputs.count, sizeof **out);
+    return *out ? mc_row_settings_apply(&given, &plan->outputs, *out, error)
+                : mc_fail_memory(error);
+}
+
+static void free_row_params(const mc_plan *plan, mc_params **params)
+{
+    for (size_t i = 0; params && i < plan->outputs.count; i++)
+        mc_params_unref(params[i]);
+    mc_free(params);
+}
+
+static bool has_selected(const char *const *settings, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (mc_setting_where(settings[i]))
+            return true;
+    return false;
+}
+
+/* Gives rows their own parameters before they are resolved. */
+static mc_status select_params(mc_plan *plan, const char *const *settings, size_t count,
+                               mc_error *error)
+{
+    mc_params **params = NULL;
+    if (!has_selected(settings, count))
+        return MC_OK;
+    const mc_status status = make_row_params(plan, settings, count, &params, error);
+    for (size_t i = 0; status == MC_OK && i < plan->outputs.count; i++)
+        if (params[i]) {
+            mc_params_unref(plan->outputs.rows[i].params);
+            plan->outputs.rows[i].params = mc_params_ref(params[i]);
+        }
+    free_row_params(plan, params);
+    return status;
+}
+
 /* Fills rows from state dicts that are aligned. */
 static mc_status line_up(mc_plan *plan, const mc_alignment *aligned,
-                         const mc_plan_tokenizer *tokenizer, mc_params *params, mc_error *error)
+                         const mc_plan_tokenizer *tokenizer, mc_params *params,
+                         const mc_plan_input *input, mc_error *error)
 {
     const size_t lists_at = plan->model_count + (plan->base != NULL);
     mc_side_dicts *const sides = mc_alloc_zero(plan->side_count, sizeof *sides);
@@ -184,6 +314,8 @@ static mc_status line_up(mc_plan *plan, const mc_alignment *aligned,
                               .name_of = mc_alignment_origin,
                               .names = aligned};
     mc_status status = mc_lineup_make(&lineup, &plan->outputs, &plan->call, plan->report, error);
+    if (status == MC_OK)
+        status = select_params(plan, input->params, input->param_count, error);
     if (status == MC_OK && plan->convert)
         status = mc_outputs_convert(&plan->outputs, plan->dtype, error);
     if (status == MC_OK)
@@ -195,7 +327,7 @@ static mc_status line_up(mc_plan *plan, const mc_alignment *aligned,
 }
 
 static mc_status fill_rows(mc_plan *plan, const mc_plan_tokenizer *tokenizer, mc_params *params,
-                           mc_error *error)
+                           const mc_plan_input *input, mc_error *error)
 {
     mc_alignment aligned = {0};
     mc_status status = mc_align(plan->models, plan->model_count, plan->all_count, &aligned,
@@ -208,27 +340,10 @@ static mc_status fill_rows(mc_plan *plan, const mc_plan_tokenizer *tokenizer, mc
          * untied.
          */
         plan->untied = aligned.untied[plan->keep ? plan->keep - 1 : plan->model_count - 1];
-        status = line_up(plan, &aligned, tokenizer, params, error);
+        status = line_up(plan, &aligned, tokenizer, params, input, error);
     }
     mc_alignment_free(&aligned);
     return status;
-}
-
-/*
- * Parses the parameters, here and nowhere else, and checks that they fit the method and the number
- * of models.
- */
-static mc_status parse_params(const mc_plan *plan, const char *const *settings, size_t count,
-                              mc_params **params, char **json, mc_error *error)
-{
-    MC_TRY(mc_params_parse_chain(plan->method, plan->then, plan->then_count, settings, count,
-                                 plan->model_count, params, error));
-    *json = mc_params_json(*params);
-    if (*json)
-        return MC_OK;
-    mc_params_unref(*params);
-    *params = NULL;
-    return mc_fail_memory(error);
 }
 
 /* Passes on what was ignored, skipped or converted when the models were opened. */
@@ -278,7 +393,7 @@ static mc_status make_rows(mc_plan *plan, const mc_plan_input *input,
     if (status == MC_OK)
         status = input->report_repeated ? mc_lineage_check(plan, error) : MC_OK;
     if (status == MC_OK)
-        status = fill_rows(plan, tokenizer, params, error);
+        status = fill_rows(plan, tokenizer, params, input, error);
     mc_params_unref(params);
     return status;
 }
@@ -407,11 +522,27 @@ mc_status mc_plan_from_rows(mc_plan_rows *rows, mc_plan **out, mc_error *error)
 
 /* ---- new parameter values -------------------------------------------------------------------- */
 
-/* All rows that the method makes share one set of parameters. */
-static mc_params *same_for_all(const mc_output *row, void *user)
+/* What a row gets: that of its place in the table. */
+typedef struct row_binding {
+    const mc_output *first;
+    mc_params **params;
+} row_binding;
+
+static mc_params *params_of(const mc_output *row, void *user)
 {
-    (void)row;
-    return user;
+    const row_binding *const binding = user;
+    return binding->params[row - binding->first];
+}
+
+static mc_status bind_rows(mc_plan *plan, const char *const *settings, size_t count,
+                           mc_error *error)
+{
+    row_binding binding = {.first = plan->outputs.rows};
+    mc_status status = make_row_params(plan, settings, count, &binding.params, error);
+    if (status == MC_OK)
+        status = mc_outputs_bind(&plan->outputs, params_of, &binding, error);
+    free_row_params(plan, binding.params);
+    return status;
 }
 
 mc_status mc_plan_bind(mc_plan *plan, const char *const *params, size_t param_count,
@@ -424,7 +555,7 @@ mc_status mc_plan_bind(mc_plan *plan, const char *const *params, size_t param_co
                        "expected a plan of one method, found one of a recipe");
     MC_TRY(parse_params(plan, params, param_count, &parsed, &json, error));
     mc_status status = plan->call ? mc_model_call_bind(plan->call, parsed, &plan->outputs, error)
-                                  : mc_outputs_bind(&plan->outputs, same_for_all, parsed, error);
+                                  : bind_rows(plan, params, param_count, error);
     mc_params_unref(parsed);
     if (status == MC_OK)
         status = mc_modules_bind(&plan->modules, plan->method, params, param_count, error);

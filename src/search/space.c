@@ -160,23 +160,58 @@ static mc_status add_switches(mc_space *space, size_t model_count, mc_error *err
     return MC_OK;
 }
 
-/* "weights[*]=…": a dimension per model. */
-static mc_status add_each(mc_space *space, const char *name, const char *values, size_t model_count,
-                          mc_error *error)
+/* A name with a star, as "weights[*]@mlp", and the numbers that it stands for. */
+typedef struct starred {
+    const char *name, *star;
+    size_t first, end;
+} starred;
+
+/* Whether a name stands for several dimensions: one per model first, then one per block. */
+static bool find_star(const char *name, mc_space_counts counts, starred *out)
 {
-    const int length = (int)strlen(name) - (int)strlen("[*]");
-    for (size_t i = 1; i <= model_count; i++) {
-        char *const copy = mc_strdup(values);
-        const mc_status status = copy ? add_one(space, mc_format("%.*s[%zu]", length, name, i),
-                                                copy, error)
+    const char *const models = strstr(name, "[*]");
+    *out = (starred){.name = name};
+    if (models && models < name + strcspn(name, "@"))
+        *out = (starred){name, models + 1, 1, counts.models + 1};
+    else if (mc_ends_with(name, "@*")) /* all of the WHERE: else it is a pattern */
+        *out = (starred){name, name + strlen(name) - 1, 0, counts.blocks};
+    return out->star != NULL;
+}
+
+static mc_status add_named(mc_space *space, const char *name, const char *values,
+                           mc_space_counts counts, mc_error *error);
+
+static mc_status add_each(mc_space *space, const starred *s, const char *values,
+                          mc_space_counts counts, mc_error *error)
+{
+    if (s->first == s->end)
+        return mc_fail(error, MC_USAGE, "space: '%s': expected a model with %s, found none",
+                       s->name, s->first ? "models" : "blocks");
+    for (size_t i = s->first; i < s->end; i++) {
+        char *const name = mc_format("%.*s%zu%s", (int)(s->star - s->name), s->name, i,
+                                     s->star + 1);
+        const mc_status status = name ? add_named(space, name, values, counts, error)
                                       : mc_fail_memory(error);
-        mc_free(copy);
+        mc_free(name);
         MC_TRY(status);
     }
     return MC_OK;
 }
 
-static mc_status add_text(mc_space *space, char *text, size_t model_count, mc_error *error)
+static mc_status add_named(mc_space *space, const char *name, const char *values,
+                           mc_space_counts counts, mc_error *error)
+{
+    starred star;
+    if (find_star(name, counts, &star))
+        return add_each(space, &star, values, counts, error);
+    char *const copy = mc_strdup(values);
+    const mc_status status = copy ? add_one(space, mc_strdup(name), copy, error)
+                                  : mc_fail_memory(error);
+    mc_free(copy);
+    return status;
+}
+
+static mc_status add_text(mc_space *space, char *text, mc_space_counts counts, mc_error *error)
 {
     char *values = text;
     const char *const name = trimmed(strsep(&values, "="));
@@ -186,13 +221,12 @@ static mc_status add_text(mc_space *space, char *text, size_t model_count, mc_er
     if (strcmp(name, "models") == 0) {
         if (strcmp(values, "subset") != 0)
             return mc_fail(error, MC_USAGE, "space: 'models': expected subset, found '%s'", values);
-        return add_switches(space, model_count, error);
+        return add_switches(space, counts.models, error);
     }
-    return mc_ends_with(name, "[*]") ? add_each(space, name, values, model_count, error)
-                                     : add_one(space, mc_strdup(name), values, error);
+    return add_named(space, name, values, counts, error);
 }
 
-mc_status mc_space_add(mc_space *space, const char *text, size_t model_count, mc_error *error)
+mc_status mc_space_add(mc_space *space, const char *text, mc_space_counts counts, mc_error *error)
 {
     char *const copy = mc_strdup(text);
     mc_status status = copy ? MC_OK : mc_fail_memory(error);
@@ -200,7 +234,7 @@ mc_status mc_space_add(mc_space *space, const char *text, size_t model_count, mc
         char *const one = trimmed(strsep(&rest, ","));
         /* A comma at the end, or a space that is empty. */
         if (*one)
-            status = add_text(space, one, model_count, error);
+            status = add_text(space, one, counts, error);
     }
     mc_free(copy);
     return status;

@@ -3,6 +3,7 @@
  * maps a coordinate from 0 to 1 to a value of the dimension.
  *
  *     k=.05:.5, rate=1e-4:1e-1:log, rounds=1:8:int, sign=sum|count, weights[*]=0:1, models=subset
+ *     k@0-5=.05:.5, scale@mlp=.3:2, k@*=.05:.5
  */
 #ifndef MC_SEARCH_SPACE_H
 #define MC_SEARCH_SPACE_H
@@ -18,7 +19,7 @@ typedef enum mc_dimension_kind {
 } mc_dimension_kind;
 
 typedef struct mc_dimension {
-    char *name; /* of the parameter: "k", "weights[2]", "models[1]" */
+    char *name; /* of the parameter: "k", "weights[2]", "k@0-5", "models[1]" */
     mc_dimension_kind kind;
     double low, high; /* both included; of a choice 0 and count − 1 */
     bool log;
@@ -33,13 +34,18 @@ typedef struct mc_space {
     size_t count, capacity;
 } mc_space;
 
+/* What a space is of. */
+typedef struct mc_space_counts {
+    size_t models, blocks;
+} mc_space_counts;
+
 /*
  * Adds the dimensions of a text to *space, zero-initialised; free it also after a failure. "[*]" of
- * a name stands for one dimension per model.
+ * a name stands for one dimension per model, "@*" at its end for one per block.
  *
- * Errors: MC_USAGE  malformed, an empty range, a name that is used twice
+ * Errors: MC_USAGE  malformed, an empty range, a name that is used twice, no blocks
  */
-mc_status mc_space_add(mc_space *space, const char *text, size_t model_count, mc_error *error);
+mc_status mc_space_add(mc_space *space, const char *text, mc_space_counts counts, mc_error *error);
 void mc_space_free(mc_space *space);
 
 /* The space as the journal has it; NULL: no memory. */

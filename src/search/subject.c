@@ -3,7 +3,9 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/text.h"
-#include "merge/params.h"
+#include "merge/row_params.h"
+#include "model/model.h"
+#include "model/parts.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,7 +45,8 @@ static mc_status add_holes(const char *text, mc_space *space, mc_error *error)
         if (!memchr(at, '=', (size_t)(end - at)))
             continue;
         char *const one = mc_strndup(at + 2, (size_t)(end - at) - 2);
-        const mc_status status = one ? mc_space_add(space, one, 0, error) : mc_fail_memory(error);
+        const mc_status status = one ? mc_space_add(space, one, (mc_space_counts){0}, error)
+                                     : mc_fail_memory(error);
         mc_free(one);
         MC_TRY(status);
     }
@@ -151,11 +154,18 @@ static mc_status add_setting(mc_subject *s, char *setting, mc_error *error)
     return MC_OK;
 }
 
-/* A parameter's value for one model, "weights[2]": its place among those that take part. */
+/* The bracket of a parameter's value for one model, "weights[2]@mlp"; NULL: it is of all. */
+static const char *bracket_of(const char *name)
+{
+    const char *const bracket = name + strcspn(name, "[@");
+    return *bracket == '[' ? bracket : NULL;
+}
+
+/* A parameter's value for one model: its place among those that take part. */
 static mc_status add_of_model(mc_subject *s, const char *name, const char *value, const bool *in,
                               mc_error *error)
 {
-    const char *const bracket = strrchr(name, '[');
+    const char *const bracket = bracket_of(name);
     const size_t count = s->input->merge->model_count;
     const size_t model = bracket ? strtoul(bracket + 1, NULL, 10) : 0;
     size_t place = 0;
@@ -166,7 +176,9 @@ static mc_status add_of_model(mc_subject *s, const char *name, const char *value
     /* The model does not take part: its value has no meaning. */
     if (!in[model - 1])
         return MC_OK;
-    return add_setting(s, mc_format("%.*s[%zu]=%s", (int)(bracket - name), name, place, value),
+    return add_setting(s,
+                       mc_format("%.*s[%zu%s=%s", (int)(bracket - name), name, place,
+                                 bracket + strcspn(bracket, "]"), value),
                        error);
 }
 
@@ -177,7 +189,7 @@ static mc_status add_dimension(mc_subject *s, const mc_dimension *d, double valu
         return MC_OK;
     char *const text = mc_dimension_text(d, value);
     const mc_status status = !text ? mc_fail_memory(error)
-                             : mc_ends_with(d->name, "]")
+                             : bracket_of(d->name)
                                  ? add_of_model(s, d->name, text, in, error)
                                  : add_setting(s, mc_format("%s=%s", d->name, text), error);
     mc_free(text);
@@ -321,9 +333,14 @@ static mc_status check_settings(mc_subject *s, mc_error *error)
             values[i] = high ? s->space->dimensions[i].high : s->space->dimensions[i].low;
         status = make_settings(s, values, s->in, error);
         if (status == MC_OK)
-            status = mc_params_check_settings(merge->method, merge->then, merge->then_count,
-                                              (const char *const *)s->settings, s->setting_count,
-                                              merge->model_count, error);
+            status = mc_row_settings_check(
+                &(mc_row_settings){.method = merge->method,
+                                   .then = merge->then,
+                                   .then_count = merge->then_count,
+                                   .settings = (const char *const *)s->settings,
+                                   .count = s->setting_count,
+                                   .model_count = merge->model_count},
+                error);
     }
     mc_free(values);
     return status;
@@ -336,17 +353,35 @@ static mc_status open_recipe(mc_subject *s, mc_space *space, mc_error *error)
     return add_holes(s->template, space, error);
 }
 
+/* Blocks of the first model, whose tensors all models have. */
+static size_t count_blocks(const mc_model *model)
+{
+    const mc_state_dict *const tensors = mc_model_state_dict(model);
+    int last = -1;
+    for (size_t i = 0; i < mc_state_dict_count(tensors); i++) {
+        const mc_part part = mc_part_of(mc_model_type(model), mc_state_dict_name(tensors, i));
+        last = part.block > last ? part.block : last;
+    }
+    return (size_t)(last + 1);
+}
+
+static mc_space_counts counts_of(const mc_plan_input *merge)
+{
+    if (!merge || merge->model_count == 0)
+        return (mc_space_counts){0};
+    return (mc_space_counts){merge->model_count, count_blocks(merge->models[0])};
+}
+
 mc_status mc_subject_new(const mc_search_input *input, mc_space *space, mc_subject *out,
                          mc_error *error)
 {
     *out = (mc_subject){.input = input, .space = space};
-    const size_t models = input->merge ? input->merge->model_count : 0;
     if (!input->merge == !input->recipe)
         return mc_fail(error, MC_USAGE, "expected either a merge or a recipe");
     if (input->recipe)
         MC_TRY(open_recipe(out, space, error));
     if (input->space)
-        MC_TRY(mc_space_add(space, input->space, models, error));
+        MC_TRY(mc_space_add(space, input->space, counts_of(input->merge), error));
     if (space->count == 0)
         return mc_fail(error, MC_USAGE, "expected a space with at least one dimension, found none");
     if (input->recipe)

@@ -55,9 +55,10 @@ static void values_are_within_their_ranges(void **state)
     (void)state;
     mc_error error = MC_ERROR_NONE;
     mc_space space = {0};
+    const mc_space_counts of = {3, 2};
     const char *const text = " k = .05:.5 , rate=1e-4:1e-1:log:4,\nn=1:8:int, sign=sum|count";
-    assert_int_equal(mc_space_add(&space, text, 3, &error), MC_OK);
-    assert_int_equal(mc_space_add(&space, "w[*]=0:.3333333333, models=subset,", 3, &error), MC_OK);
+    assert_int_equal(mc_space_add(&space, text, of, &error), MC_OK);
+    assert_int_equal(mc_space_add(&space, "w[*]=0:.3333333333, models=subset,", of, &error), MC_OK);
     assert_int_equal(space.count, 4 + 3 + 3);
     assert_string_equal(space.dimensions[5].name, "w[2]");
     assert_int_equal(space.dimensions[9].switches, 3);
@@ -84,6 +85,27 @@ static void values_are_within_their_ranges(void **state)
     mc_space_free(&space);
 }
 
+/* Stars stand for models and blocks; a pattern of names keeps its own. */
+static void stars_are_replaced(void **state)
+{
+    (void)state;
+    mc_error error = MC_ERROR_NONE;
+    mc_space space = {0};
+    static const char *const names[] = {"w[1]@0",   "w[1]@1",      "w[2]@0",          "w[2]@1",
+                                        "w[3]@0",   "w[3]@1",      "w[1]@mlp",        "w[2]@mlp",
+                                        "w[3]@mlp", "k@*.query.*", "k@0-1/attention", "k@*.[01].*"};
+    const char *const text = "w[*]@*=0:1, w[*]@mlp=0:1, k@*.query.*=0:1, k@0-1/attention=0:1, "
+                             "k@*.[01].*=.1|.2";
+    assert_int_equal(mc_space_add(&space, text, (mc_space_counts){3, 2}, &error), MC_OK);
+    assert_int_equal(space.count, sizeof names / sizeof *names);
+    for (size_t i = 0; i < space.count; i++)
+        assert_string_equal(space.dimensions[i].name, names[i]);
+    mc_space_free(&space);
+    assert_int_equal(mc_space_add(&space, "k@*=0:1", (mc_space_counts){3, 0}, &error), MC_USAGE);
+    assert_non_null(strstr(error.text, "expected a model with blocks"));
+    mc_space_free(&space);
+}
+
 static void malformed_spaces_are_rejected(void **state)
 {
     (void)state;
@@ -95,7 +117,7 @@ static void malformed_spaces_are_rejected(void **state)
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         mc_error error = MC_ERROR_NONE;
         mc_space space = {0};
-        assert_int_equal(mc_space_add(&space, texts[i], 2, &error), MC_USAGE);
+        assert_int_equal(mc_space_add(&space, texts[i], (mc_space_counts){2, 0}, &error), MC_USAGE);
         assert_true(error.text[0]);
         mc_space_free(&space);
     }
@@ -107,6 +129,7 @@ int main(void)
         cmocka_unit_test(sobol_is_that_of_scipy),
         cmocka_unit_test(a_seed_keeps_points_even),
         cmocka_unit_test(values_are_within_their_ranges),
+        cmocka_unit_test(stars_are_replaced),
         cmocka_unit_test(malformed_spaces_are_rejected),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
