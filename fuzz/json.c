@@ -5,6 +5,7 @@
 #include "base/json_scan.h"
 #include "base/memory.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static void check_again(const json_t *value)
@@ -29,12 +30,38 @@ static void check_scanned(const uint8_t *data, size_t size, mc_status status, co
     const char first = mc_scan_peek(&scan);
     mc_scan_skip(&scan);
     mc_scan_end(&scan);
+    fuzz_require((mc_scan_check(&scan, NULL) == MC_OK) == !scan.problem, "a problem is an error");
     if (status == MC_OK)
         fuzz_require(!scan.problem, "the scanner accepts what the parser accepts");
     else if (status == MC_FORMAT && size < 4300 && (first == '[' || first == '{') &&
              !strstr(error->text, "overflow") && !strstr(error->text, "too big") &&
              !strstr(error->text, "depth"))
         fuzz_require(scan.problem, "the scanner rejects what the parser rejects");
+}
+
+/* Names and whole numbers of an object, as the parser has them. Names are decoded in place. */
+static void check_members(const uint8_t *data, size_t size, const json_t *value)
+{
+    char *const copy = malloc(size);
+    if (!copy)
+        return;
+    memcpy(copy, data, size);
+    mc_scan s = mc_scan_begin(copy, 0, size);
+    for (bool more = mc_scan_open(&s, '{'); more; more = mc_scan_next(&s, '}')) {
+        const mc_scan_text text = mc_scan_name(&s);
+        const char *const name = mc_scan_keep(&s, text);
+        fuzz_require(json_object_get(value, name) != NULL, "the parser has the name");
+        fuzz_require(text.escaped || mc_scan_is(text, name), "a text without escapes is the text");
+        const char first = mc_scan_peek(&s);
+        if (first < '0' || first > '9') {
+            mc_scan_skip(&s);
+            continue;
+        }
+        const int64_t number = mc_scan_integer(mc_scan_number(&s), 1000000);
+        fuzz_require(number >= -1 && number <= 1000000, "the number is within the limit");
+    }
+    fuzz_require(mc_scan_check(&s, NULL) == MC_OK, "all members are scanned");
+    free(copy);
 }
 
 void fuzz_input(const uint8_t *data, size_t size)
@@ -49,6 +76,8 @@ void fuzz_input(const uint8_t *data, size_t size)
     else if (status != MC_NO_MEMORY)
         fuzz_require(mc_json_parse_unique((const char *)data, size, &unique, NULL) != MC_OK,
                      "repeated names are all that is allowed more");
+    if (json_is_object(value))
+        check_members(data, size, value);
     json_decref(value);
     json_decref(unique);
 }
