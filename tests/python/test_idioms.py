@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import io
+import pickle
+import tempfile
 import warnings
 
 import pytest
@@ -435,6 +437,12 @@ def built_in():
     }
 
 
+def saved(tensors):
+    with tempfile.TemporaryDirectory() as folder:
+        tensors.save(f"{folder}/model")
+        return StateDict.from_hf(f"{folder}/model")
+
+
 def operations(first, second):
     """Name → (operation, names that must be in its result unless it warns)."""
 
@@ -488,6 +496,11 @@ def operations(first, second):
         "number": (lambda: 2 * first, first.keys()),
         "negative": (lambda: -first, first.keys()),
         "to": (lambda: first.to("cpu"), first.keys()),
+        "pickle": (lambda: pickle.loads(pickle.dumps(first)), first.keys()),
+        "save": (lambda: saved(first), first.keys()),
+        "union": (lambda: second | dict(first), either),
+        "scope model": (lambda: mergecraft.ties([second, first], trim="model"), either),
+        "keep": (lambda: mergecraft.soup([first, second], exclude="y", keep=0), either),
         "zeros_like": (lambda: StateDict.zeros_like(first), first.keys()),
     }
 
