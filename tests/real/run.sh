@@ -15,6 +15,7 @@ trap 'rm -rf "$work"' EXIT
 exec_status=0
 "$python" "$here/real.py" "$command" "$work" || exec_status=$?
 "$python" "$here/evaluate.py" "$command" "$work" "$data/glue/rte" || exec_status=$?
+"$python" "$here/search.py" "$command" "$work" "$data/glue/rte" || exec_status=$?
 # The encoders, where the build has the program that runs them alone.
 encoder=$(dirname "$command")/bench/bench_encoder
 if [ -x "$encoder" ]; then
