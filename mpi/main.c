@@ -144,6 +144,30 @@ static void tell_kept(const mc_comm *comm)
     tell(comm, *text ? text : "failed");
 }
 
+/* ---- help ------------------------------------------------------------------------------------ */
+
+static int wants_help(int argc, char **argv)
+{
+    return argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0;
+}
+
+static void print_own_help(void)
+{
+    puts("mergecraft-mpi: mergecraft on several processes and machines\n"
+         "\n"
+         "usage: mpirun [-n PROCESSES] mergecraft-mpi SUBCOMMAND [ARGUMENTS]\n"
+         "       srun [-N MACHINES] mergecraft-mpi SUBCOMMAND [ARGUMENTS]\n"
+         "\n"
+         "Runs merge, search, check, methods, inspect or help, with the options of\n"
+         "mergecraft. The processes share the work; the result has the same bytes as that\n"
+         "of one. Models and output are on a file system that all of them see.\n"
+         "mergecraft-mpi merge --help lists the options of merge.\n"
+         "\n"
+         "example:\n"
+         "  mpirun -n 2 mergecraft-mpi merge ties examples/models/rte-1 \\\n"
+         "      examples/models/rte-2 --base examples/models/base -o merged");
+}
+
 /* ---- the end --------------------------------------------------------------------------------- */
 
 /*
@@ -181,7 +205,10 @@ int main(int argc, char **argv)
     if (comm.rank > 0)
         be_silent();
     command_comm = &comm;
-    const int status = run_command_line(argc, argv);
+    const int help = wants_help(argc, argv);
+    if (help)
+        print_own_help();
+    const int status = !help ? run_command_line(argc, argv) : argc < 2 ? 2 : 0;
     if (!all_meet(ending, status != 0)) {
         if (comm.rank > 0)
             tell_kept(&comm);

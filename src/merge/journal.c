@@ -11,6 +11,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <time.h>
+#include <unistd.h>
 
 /*
  * Bytes of a record: two numbers of 20 digits, 16 hexadecimal digits, blanks and a line end. The
@@ -19,8 +22,10 @@
 enum { RECORD = 59, HEADER = 64, MAX_JOURNAL = 1 << 24 };
 
 #define NAME "journal"
+#define MARK "run."
 
 int64_t mc_journal_step = INT64_C(32) << 20;
+double mc_journal_patience = 20;
 
 /* In place of a boot: what is recorded has been flushed to disk. */
 #define FLUSHED UINT64_C(1)
@@ -115,8 +120,13 @@ static bool is_journal(const char *name)
     return name[length] == '.' && *rank && rank[strspn(rank, "0123456789")] == '\0';
 }
 
-/* Calls `visit` with the name of each journal. */
-static mc_status for_each(const mc_folder *folder,
+static bool is_mark(const char *name)
+{
+    return strncmp(name, MARK, sizeof MARK - 1) == 0;
+}
+
+/* Calls `visit` with the name of each file of a kind. */
+static mc_status for_each(const mc_folder *folder, bool (*is_wanted)(const char *name),
                           mc_status (*visit)(const mc_folder *folder, const char *name, void *user,
                                              mc_error *error),
                           void *user, mc_error *error)
@@ -132,7 +142,7 @@ static mc_status for_each(const mc_folder *folder,
     mc_status status = MC_OK;
     const char *name = NULL;
     while (status == MC_OK && (name = mc_next_entry(entries)))
-        if (is_journal(name))
+        if (is_wanted(name))
             status = visit(folder, name, user, error);
     /* A journal that is not found stays in the result, or lets bytes count that are not there. */
     if (status == MC_OK && errno != 0)
@@ -156,7 +166,7 @@ static mc_status visit_reading(const mc_folder *folder, const char *name, void *
 mc_status mc_journal_read(const mc_folder *folder, uint64_t fingerprint, mc_spans *out,
                           mc_error *error)
 {
-    return for_each(folder, visit_reading, &(reading){fingerprint, out}, error);
+    return for_each(folder, is_journal, visit_reading, &(reading){fingerprint, out}, error);
 }
 
 /* ---- writing --------------------------------------------------------------------------------- */
@@ -180,6 +190,12 @@ mc_status mc_journal_start(const mc_folder *folder, uint64_t fingerprint, bool f
                                  : MC_OK;
     mc_free(name);
     MC_TRY(opened);
+    /* Only EWOULDBLOCK means that another process has it; a file system may have no locks. */
+    if (flock(out->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+        mc_journal_close(out);
+        return mc_fail_at(error, MC_BUSY, folder->target, NULL, -1,
+                          "another merge is writing to this folder");
+    }
     out->end = HEADER;
     const mc_status status = mc_write_all(out->fd, folder->work, header, HEADER, 0, error);
     if (status != MC_OK)
@@ -212,7 +228,7 @@ static mc_status visit_removing(const mc_folder *folder, const char *name, void 
     const char *const kept = user;
     if ((kept && strcmp(name, kept) == 0) || mc_system->unlink(folder->fd, name, 0) == 0)
         return MC_OK;
-    return mc_fail_errno(error, folder->work, "cannot remove the journal");
+    return mc_fail_errno(error, folder->work, "cannot remove what an earlier run left");
 }
 
 mc_status mc_journal_remove(const mc_folder *folder, int keep, mc_error *error)
@@ -220,7 +236,60 @@ mc_status mc_journal_remove(const mc_folder *folder, int keep, mc_error *error)
     char *const kept = keep < 0 ? NULL : name_of(keep);
     if (keep >= 0 && !kept)
         return mc_fail_memory(error);
-    const mc_status status = for_each(folder, visit_removing, kept, error);
+    const mc_status status = for_each(folder, is_journal, visit_removing, kept, error);
     mc_free(kept);
-    return status;
+    return status == MC_OK && keep < 0 ? for_each(folder, is_mark, visit_removing, NULL, error)
+                                       : status;
+}
+
+/* ---- runs that follow each other ------------------------------------------------------------- */
+
+/* MC_BUSY if a process holds the journal. */
+static mc_status visit_held(const mc_folder *folder, const char *name, void *user, mc_error *error)
+{
+    (void)user;
+    const int fd = mc_system->open(folder->fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0);
+    if (fd < 0)
+        return MC_OK; /* reading it is tried next */
+    const bool held = flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    mc_system->close(fd);
+    return held ? mc_fail_at(error, MC_BUSY, folder->target, NULL, -1,
+                             "a process of an earlier merge is still writing to this folder")
+                : MC_OK;
+}
+
+mc_status mc_journal_expel(const mc_folder *folder, mc_error *error)
+{
+    static const struct timespec pause = {.tv_nsec = 20 * 1000 * 1000};
+    MC_TRY(for_each(folder, is_mark, visit_removing, NULL, error));
+    for (const double begin = mc_seconds();;) {
+        const mc_status status = for_each(folder, is_journal, visit_held, NULL, error);
+        if (status != MC_BUSY || mc_seconds() - begin > mc_journal_patience)
+            return status;
+        nanosleep(&pause, NULL);
+    }
+}
+
+mc_status mc_run_mark_new(const mc_folder *folder, mc_run_mark *out, mc_error *error)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    snprintf(out->name, sizeof out->name, MARK "%ld.%lld.%09ld", (long)getpid(),
+             (long long)now.tv_sec, now.tv_nsec);
+    const int fd = mc_folder_create(folder, out->name);
+    if (fd < 0)
+        return mc_fail_errno(error, folder->work, "cannot create a file");
+    mc_system->close(fd);
+    return MC_OK;
+}
+
+/* Opened, not examined: network file systems look again for a file that is opened. */
+mc_status mc_run_mark_check(const mc_folder *folder, const mc_run_mark *mark, mc_error *error)
+{
+    const int fd = mc_system->open(folder->fd, mark->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0);
+    if (fd >= 0)
+        mc_system->close(fd);
+    return fd >= 0 ? MC_OK
+                   : mc_fail_at(error, MC_BUSY, folder->target, NULL, -1,
+                                "a later merge is writing to this folder");
 }

@@ -23,6 +23,30 @@ typedef struct mc_journal {
     int64_t end; /* of the file */
 } mc_journal;
 
+/* A file that stands for a run of several processes, as long as no later run has removed it. */
+typedef struct mc_run_mark {
+    char name[64];
+} mc_run_mark;
+
+/*
+ * Ends the earlier run in this folder: its processes may outlive its process 0 for a moment.
+ * Removes its mark, and waits until no process holds its journal any more.
+ *
+ *     earlier run:  create and lock journal ─▶ mark still there? ─▶ write
+ *     this run:     remove mark ─▶ a journal is locked? wait ─▶ read journals, or clear the folder
+ *
+ * Either the earlier process finds no mark and stops, or this run finds its journal locked.
+ *
+ * Errors: MC_BUSY  a process of the earlier run still works after mc_journal_patience seconds
+ */
+mc_status mc_journal_expel(const mc_folder *folder, mc_error *error);
+extern double mc_journal_patience; /* only tests change it */
+
+/* Makes the mark of this run. */
+mc_status mc_run_mark_new(const mc_folder *folder, mc_run_mark *out, mc_error *error);
+/* MC_BUSY if a later run has taken over the folder. */
+mc_status mc_run_mark_check(const mc_folder *folder, const mc_run_mark *mark, mc_error *error);
+
 /*
  * Reads what all journals of earlier runs with this fingerprint record. Journals that cannot be
  * used count as empty. Call mc_spans_free also after a failure.
@@ -32,7 +56,7 @@ mc_status mc_journal_read(const mc_folder *folder, uint64_t fingerprint, mc_span
 
 /*
  * Begins the journal of process `rank`. `flushed`: what is recorded will be on disk, so the record
- * holds in any boot and on any machine.
+ * holds in any boot and on any machine. The journal is locked until it is closed.
  */
 mc_status mc_journal_start(const mc_folder *folder, uint64_t fingerprint, bool flushed, int rank,
                            mc_journal *out, mc_error *error);
@@ -41,8 +65,8 @@ mc_status mc_journal_record(mc_journal *journal, mc_span span, mc_error *error);
 void mc_journal_close(mc_journal *journal);
 
 /*
- * Removes the journals, but that of process `keep`; −1: all, once the run is complete, as they do
- * not belong to the result.
+ * Removes the journals, but that of process `keep`; −1: all, and the mark, once the run is
+ * complete, as they do not belong to the result.
  */
 mc_status mc_journal_remove(const mc_folder *folder, int keep, mc_error *error);
 

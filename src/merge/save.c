@@ -26,6 +26,7 @@ typedef struct folder_sink {
     const mc_comm *comm; /* NULL: this process writes everything */
     mc_folder folder;
     mc_journal journal;
+    mc_run_mark mark; /* of this run, if it has several processes */
     mc_span span;     /* of the stream, that is written now … */
     int64_t recorded; /* … up to where the journal records it */
     mc_spans done;    /* what earlier runs have written */
@@ -209,6 +210,7 @@ static mc_status flush_done(const folder_sink *s, mc_error *error)
  */
 static mc_status resume_or_start(folder_sink *s, uint64_t fingerprint, mc_error *error)
 {
+    MC_TRY(mc_journal_expel(&s->folder, error));
     if (fingerprint != 0)
         MC_TRY(mc_journal_read(&s->folder, fingerprint, &s->done, error));
     if (s->done.count == 0 || !shards_are_there(s)) {
@@ -224,6 +226,8 @@ static mc_status resume_or_start(folder_sink *s, uint64_t fingerprint, mc_error 
     if (mc_system->truncate(s->journal.fd, (off_t)s->journal.end) != 0)
         return mc_fail_errno(error, s->folder.work, "cannot shorten the journal");
     MC_TRY(mc_journal_remove(&s->folder, 0, error));
+    if (s->comm)
+        MC_TRY(mc_run_mark_new(&s->folder, &s->mark, error));
     return mc_folder_check_room(&s->folder, file_bytes(s->layout) - mc_spans_bytes(&s->done),
                                 error);
 }
@@ -242,8 +246,12 @@ static mc_status begin(folder_sink *s, uint64_t fingerprint, mc_error *error)
     const int rank = mc_comm_rank(s->comm);
     MC_TRY(agree(s, rank == 0 ? resume_or_start(s, fingerprint, error) : MC_OK, error));
     MC_TRY(mc_together_spans(s->comm, &s->done, error));
-    if (rank > 0)
+    MC_TRY(mc_comm_broadcast(s->comm, &s->mark, sizeof s->mark, 0, error));
+    if (rank > 0) {
         MC_TRY(mc_journal_start(&s->folder, fingerprint, s->sync, rank, &s->journal, error));
+        /* In this order: see mc_journal_expel. */
+        MC_TRY(mc_run_mark_check(&s->folder, &s->mark, error));
+    }
     mc_spans missing = {0};
     mc_status status = mc_spans_missing(&s->done, (mc_span){0, s->layout->bytes}, &missing, error);
     if (status == MC_OK)

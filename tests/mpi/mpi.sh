@@ -127,6 +127,19 @@ on 2 merge "$folder/slow.c" "$models"/rte-[1-5] -q --no-sync -o "$folder/killed"
 same "$folder/mean" "$folder/killed"
 [ ! -e "$folder/.killed.merging" ] || fail "something is left of the hidden folder"
 
+# ---- a process that outlives its process 0 holds its journal: the next run waits for it ----
+mkdir "$folder/.held.merging"
+: > "$folder/.held.merging/journal.1"
+: > "$folder/.held.merging/run.1"
+flock "$folder/.held.merging/journal.1" sleep 1 &
+holder=$!
+while flock -n "$folder/.held.merging/journal.1" true; do
+    sleep .01
+done
+on 2 merge soup "$models"/rte-[1-2] -q --no-sync -o "$folder/held" 2> /dev/null
+! kill -s 0 $holder 2> /dev/null || fail "a run began while a process of another one wrote"
+[ ! -e "$folder/held/run.1" ] && [ ! -e "$folder/held/journal.1" ] || fail "a journal is left"
+
 # ---- one process fails: one line names it and its machine ----
 cat > "$folder/fails.c" << 'EOF'
 #include <mergecraft/method.h>
