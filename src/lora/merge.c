@@ -180,11 +180,9 @@ static mc_status add_rows(const mc_merging *m, const mc_lora_merge_input *input,
 /* A tensor of zeros [experts, rows, columns], or [rows, columns]. */
 static mc_status zeros_of(const mc_lora_module *module, mc_source **out, mc_error *error)
 {
-    mc_source like = {.dtype = MC_F32};
-    if (module->experts > 1)
-        like.shape[like.rank++] = module->experts;
-    like.shape[like.rank++] = module->rows;
-    like.shape[like.rank++] = module->columns;
+    int64_t shape[] = {module->experts, module->rows, module->columns};
+    const bool many = module->experts > 1;
+    const mc_source like = {.dtype = MC_F32, .rank = many ? 3 : 2, .shape = shape + !many};
     return mc_source_zeros_like(&like, out, error);
 }
 
