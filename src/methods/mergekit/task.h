@@ -240,10 +240,11 @@ static inline void task_threshold(const rank_search *low, const rank_search *hig
 }
 
 /*
- * What the statistics kept of a unit, for `apply`: a random choice takes longer than to remember
- * it. Bit b of word w is that of element b · words + w, so that vectors make and use the words.
- * Every unit has bytes of its own, which one thread writes before `apply` begins. A unit without a
- * mark, or beyond the room, is chosen again: the choice is always the same.
+ * What the statistics kept of a unit, for `apply`: a choice by ranks takes longer than to remember
+ * it; one that only draws numbers does not. Bit b of word w is that of element b · words + w, so
+ * that vectors make and use the words. Every unit has bytes of its own, which one thread writes
+ * before `apply` begins. A unit without a mark, or beyond the room, is chosen again: the choice is
+ * always the same.
  */
 typedef struct task_choice {
     unsigned char *made;
@@ -263,7 +264,7 @@ static inline size_t task_choices(const mc_layer *layer)
     const size_t unit = task_unit(layer), bytes = task_words(layer) * sizeof(uint32_t) + 1;
     const size_t units = ((size_t)layer->size + unit - 1) / unit;
     const size_t most = TASK_CHOICE_BYTES / (bytes * layer->model_count);
-    if (task_searches_per_model > 0 || !task_rescales(layer))
+    if (task_sparsify_of != TASK_RANKED || !task_rescales(layer))
         return 0;
     return units < most ? units : most;
 }
@@ -366,11 +367,10 @@ static inline void task_drop(const mc_layer *layer, size_t model, size_t start, 
                                          model * task_searches_per_model;
         task_threshold(found, task_searches_per_model > 1 ? found + 1 : &no_limit, task,
                        (uint64_t)layer->first + start, count);
+    } else if (task_sparsify_of == TASK_RANDOM) {
+        task_random(layer, model, start, count, task);
     } else if (!task_recall(layer, model, start, count, task)) {
-        if (task_sparsify_of == TASK_RANDOM)
-            task_random(layer, model, start, count, task);
-        else
-            ranked_keep(layer, model, start, task);
+        ranked_keep(layer, model, start, task);
     }
 }
 
