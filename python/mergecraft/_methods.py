@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 # Keywords that give a method what it takes from data.
 _DATA = ("dataset", "datasets", "statistics")
 _TYPES = {"number": "float", "integer": "int", "flag": "bool", "choice": "str"}
-# Keywords of 0.x without an effect here; ties computes every threshold exactly.
-_OBSOLETE = ("full_quantile_computation",)
+# Keywords of 0.x without an effect here: thresholds are exact, and the models of fisher are
+# observed themselves instead of pipelines of the same models.
+_OBSOLETE = {"ties": "full_quantile_computation", "fisher": "pipelines"}
 
 
 class Method(Merge):
@@ -340,7 +341,7 @@ class Method(Merge):
                 raise ArgumentError(f"{self.__name__}() got multiple values for argument '{name}'")
             if name in names or name == "base_index":
                 own[name] = value
-            elif name in _OBSOLETE:
+            elif name == _OBSOLETE.get(self.__name__):
                 warn(f"{self.__name__}(): {name} has no effect")
             elif name not in COMMON:
                 raise unknown_keyword(self.__name__, name, [*names, *COMMON])

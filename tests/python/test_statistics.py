@@ -87,6 +87,10 @@ def test_pipelines_as_in_0x(tmp_path):
     expected = StateDict.from_hf(str(tmp_path / "a"))
     found = made.model.state_dict()
     assert all((found[name] == expected[name]).all() for name in expected)
+    with pytest.warns(mergecraft.MergeWarning, match="pipelines has no effect"):
+        merged(mergecraft.fisher, dataset=ROWS, pipelines=[made], folder=tmp_path / "b")
+    again = StateDict.from_hf(str(tmp_path / "b"))
+    assert all((again[name] == expected[name]).all() for name in expected)
 
 
 # ---- torch ---------------------------------------------------------------------------------------
