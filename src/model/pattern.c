@@ -19,6 +19,7 @@ enum {
     DEEPEST = 50,    /* groups in groups: regcomp calls itself for each */
     /* Operands copied, and alternatives: the closures of regexec take their number's square. */
     LARGEST = 2000,
+    ANCHOR = 200, /* copies that an anchor counts as: regcomp copies the closures around it */
 };
 
 /* A pattern while it is translated. */
@@ -31,6 +32,12 @@ typedef struct pattern {
     size_t last;   /* elements of what a repetition would repeat; 0: there is nothing to repeat */
     bool repeated; /* what precedes is a repetition: ? makes it lazy */
 } pattern;
+
+static void count_anchor(pattern *p)
+{
+    p->copies += ANCHOR;
+    p->sizes[p->depth] += ANCHOR;
+}
 
 /* ---- brackets and escapes -------------------------------------------------------------------- */
 
@@ -68,8 +75,7 @@ static bool add_brackets(pattern *p)
 }
 
 /*
- * Classes and word boundaries mean the same in GNU's expressions, except for digits; other letters
- * and digits do not.
+ * Classes mean the same in GNU's expressions, except for digits; other letters and digits do not.
  */
 static bool add_escape(pattern *p)
 {
@@ -77,7 +83,8 @@ static bool add_escape(pattern *p)
     const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
     if (c == 'd' || c == 'D')
         mc_text_add(&p->out, c == 'd' ? "[0-9]" : "[^0-9]");
-    else if (c && (!letter || strchr("wWsSbB", c)))
+    /* \< and the like are anchors for GNU, and characters in Python. */
+    else if (c && (letter ? strchr("wWsS", c) != NULL : !strchr("<>`'", c)))
         mc_text_append(&p->out, p->c, 2);
     else
         return false;
@@ -94,6 +101,17 @@ static bool add_element(pattern *p, bool added)
     p->sizes[p->depth]++;
     p->repeated = false;
     return added;
+}
+
+/* An escape that is an anchor cannot be repeated, in Python either. */
+static bool add_boundary(pattern *p)
+{
+    mc_text_append(&p->out, p->c, 2);
+    p->c += 2;
+    p->last = 0;
+    p->repeated = false;
+    count_anchor(p);
+    return true;
 }
 
 static bool add_character(pattern *p)
@@ -129,7 +147,10 @@ static bool close_group(pattern *p)
 /* | ^ $: nothing that can be repeated precedes afterwards. */
 static bool add_anchor(pattern *p)
 {
-    p->copies += *p->c == '|';
+    if (*p->c == '|')
+        p->copies++;
+    else
+        count_anchor(p);
     p->last = 0;
     p->repeated = false;
     return add_character(p);
@@ -173,13 +194,19 @@ static bool add_repetition(pattern *p)
     return true;
 }
 
+static bool add_backslash(pattern *p)
+{
+    const bool boundary = p->c[1] == 'b' || p->c[1] == 'B';
+    return boundary ? add_boundary(p) : add_element(p, add_escape(p));
+}
+
 static bool translate_next(pattern *p)
 {
     switch (*p->c) {
     case '[':
         return add_element(p, add_brackets(p));
     case '\\':
-        return add_element(p, add_escape(p));
+        return add_backslash(p);
     case '(':
         return open_group(p);
     case ')':
