@@ -123,12 +123,17 @@ static bool grow(mc_index *index)
 bool mc_index_set(mc_index *index, const char *name, size_t value)
 {
     const uint64_t hash = hash_name(name);
+    /* A value is replaced without memory. */
+    struct mc_index_slot *const known = index->count > 0 ? slot_of(index, name, hash) : NULL;
+    if (known && known->name) {
+        *known = (struct mc_index_slot){name, value, hash};
+        return true;
+    }
     /* Fuller than that, runs of used slots would make the search slow. */
     if (index->count >= index->capacity / 4 * 3 && !grow(index))
         return false;
-    struct mc_index_slot *const slot = slot_of(index, name, hash);
-    index->count += !slot->name;
-    *slot = (struct mc_index_slot){name, value, hash};
+    *slot_of(index, name, hash) = (struct mc_index_slot){name, value, hash};
+    index->count++;
     return true;
 }
 
