@@ -334,8 +334,10 @@ static mc_status gram_vectors(const mc_lapack *lapack, size_t m, size_t n, size_
     gram(lapack, m, n, a, g);
     MC_TRY(check_finite(g, k * k, error)); /* squares overflow where A does not */
     MC_TRY(leading(lapack, k, count, g, s, vectors, g + k * k, error));
+    /* Of the squares; s[0] becomes a root in the first step. */
+    const double rounding = DBL_EPSILON * (double)k * s[0];
     for (size_t i = 0; i < k; i++) {
-        s[i] = s[i] > 0 && s[i] > DBL_EPSILON * (double)k * s[0] ? s[i] : 0;
+        s[i] = s[i] > 0 && s[i] > rounding ? s[i] : 0;
         if (s[i] == 0 && i < count)
             memset(vectors + i * k, 0, k * sizeof *vectors);
         s[i] = sqrt(s[i]);
