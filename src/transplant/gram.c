@@ -80,8 +80,10 @@ static void store(mc_gram *g, size_t point, size_t block, const float *products,
         values[point % BLOCK] = 0;
     for (size_t i = 0; i < count; i++)
         largest = fabsf(values[i]) > largest ? fabsf(values[i]) : largest;
-    g->scales[point * g->blocks + block] = largest / 127;
-    for (size_t i = 0; largest > 0 && i < count; i++)
+    /* 127 / largest would overflow: bytes of 0, and a scale that covers what they leave out. */
+    const bool tiny = largest < 1e-30f;
+    g->scales[point * g->blocks + block] = tiny ? 2 * largest : largest / 127;
+    for (size_t i = 0; !tiny && i < count; i++)
         bytes[i] = (int8_t)rintf(values[i] * (127 / largest));
 }
 
