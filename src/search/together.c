@@ -63,6 +63,8 @@ mc_status mc_search_share_journal(const mc_comm *comm, mc_status status, mc_sear
     for (int64_t i = 1; status == MC_OK && i < count; i++) {
         json_t *line = comm->rank == 0 ? journal->lines[i] : NULL;
         status = mc_search_share_line(comm, 0, MC_OK, &line, error);
+        if (status != MC_OK && comm->rank > 0)
+            json_decref(line);
         if (status == MC_OK && comm->rank > 0)
             status = mc_search_journal_add(journal, line, error);
         status = mc_comm_agree(comm, status, error);
