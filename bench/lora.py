@@ -5,8 +5,9 @@
 
 Shapes are those of Llama 3.2 1B (hidden 2048, intermediate 8192, 8 of 32 heads for keys and values)
 with `--blocks` blocks and a vocabulary of 2,000: the matrices of a block are what counts. Weights
-are random, bfloat16. Every row is whole processes on the same files, in turn; ours and the floor
-`--runs` times, the peer once; medians. The floor (bench/floor) reads the base and writes as much.
+are random, bfloat16. Every row measures whole processes on the same files, in turn: ours and the
+floor `--runs` times (medians), the peer once. The
+floor (bench/floor) reads the base and writes as much.
 In the job `floor` the base has `--large` blocks (40: 5 GB), and there is no peer. PEFT's svd and
 mergekit-extract-lora decompose every matrix in full, at some seven seconds per 2048 × 8192.
 
@@ -131,7 +132,7 @@ def make(work: pathlib.Path, blocks: int, options, with_tuned: bool) -> None:
 
 
 def jobs_of(options, work: pathlib.Path, large: pathlib.Path) -> dict[str, tuple]:
-    """Of each row: base, our command, and the peer's if there is one; all without the output."""
+    """Per row: base, our command, and the peer's if there is one; all without the output."""
     command = str(options.build / "mergecraft")
     python = [sys.executable, "-W", "ignore", "-c"]
     tool = str(pathlib.Path(sys.executable).parent / "mergekit-extract-lora")

@@ -3,10 +3,10 @@
 make_cluster.py DIR deepseek-v3|deepseek-v3-fp8|deepseek-v3-fine|llama-405b|qwen3-235b [COUNT]
 
 Writes COUNT models (4) of bf16 tensors in shards of 5 GB. deepseek-v3-fp8 is in FP8 with a scale
-per block of 128 × 128, as published: 91,363 tensors. deepseek-v3-fine has 512 experts of half the
-width per block instead of 256: 89,759 tensors of as many parameters. Only the headers are written:
-the rest of each file is a hole, so 671 billion parameters take some megabytes of disk. Where models
-lie already, they stay.
+per block of 128 × 128, as published: 91,992 tensors. deepseek-v3-fine has 512 experts of half the
+width per block instead of 256: 91,495 tensors of as many parameters. Only the headers are written:
+the rest of each file is a hole, so 685 billion parameters take some megabytes of disk. Existing
+models are kept.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""How fast recipes are: each method of mergekit, stages that feed each other, and the start.
+"""Speed of recipes: each method of mergekit, stages that feed each other, and the start.
 
 recipes.py BUILD_DIR INPUTS [RUNS] [--kind llama-small] [--methods A,B] [--mergekit PYTHON] [--cpu]
 

@@ -7,8 +7,8 @@ vocabularies.py omp BUILD_DIR WORK [--surgeon PATH] [--common 32000] [--new 3200
 union: INPUTS has llama-0, llama-1 and llama-2 of make_inputs.py: 1.2 billion parameters in bf16,
 128,256 tokens. Their weights are merged with equal vocabularies and without a tokenizer (same), and
 as a union of vocabularies: with 2,256 tokens of their own in one model (added), and with all tokens
-of two models in other places besides (moved), which is the worst case, since no two rows that
-follow each other in the result do so in a model. Whole processes, files in the page cache, in turn;
+of two models in other places besides (moved), which is the worst case, since no two adjacent
+rows of the result are adjacent in a model. Whole processes, files in the page cache, in turn;
 medians, and ratios of medians to `same`. The id maps are what a dry run takes more than one without
 a tokenizer.
 

@@ -160,7 +160,7 @@ static void print_own_help(void)
          "\n"
          "Runs merge, search, check, methods, inspect or help, with the options of\n"
          "mergecraft. The processes share the work; the result has the same bytes as that\n"
-         "of one. Models and output are on a file system that all of them see.\n"
+         "of one. Models and output must be on a file system that they share.\n"
          "mergecraft-mpi merge --help lists the options of merge.\n"
          "\n"
          "example:\n"

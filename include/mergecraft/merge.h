@@ -198,7 +198,7 @@ typedef struct mc_plan_input {
     /*
      * "NAME=VALUE" each. "NAME@WHERE=VALUE" is the value of some tensors. WHERE is a block or a
      * range ("3", "0-5"), a role or a group ("query", "mlp-up", "attention", "mlp", "embedding"),
-     * both ("0-5/mlp"), or a shell pattern of names. Of several for one tensor, the last counts.
+     * both ("0-5/mlp"), or a shell pattern of names. If several match a tensor, the last applies.
      */
     const char *const *params;
     size_t param_count;

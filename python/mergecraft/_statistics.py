@@ -136,7 +136,7 @@ def sides_of(
 ) -> list[tuple[str, list[_core.Model]]]:
     """Returns the side inputs of a method, from files, or by observing the models.
 
-    params: of the method, "NAME=VALUE". folder: of files that the user's cache does not hold; it
+    params: of the method, "NAME=VALUE". folder: for files outside of the user's cache; it
     must outlive the side inputs.
     """
     if data is not None and names[0] in _OF_ALL:

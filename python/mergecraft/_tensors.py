@@ -302,7 +302,7 @@ def clones(tensors: Sequence[Any]) -> list[Tensor]:
     """Returns copies of torch's own tensors without a history of gradients."""
     import torch
 
-    at_once = getattr(torch, "_foreach_clone", None)  # a fifth faster, in recent versions
+    at_once = getattr(torch, "_foreach_clone", None)  # a fifth faster where torch has it
     return list(at_once(tensors)) if at_once else [each.clone() for each in tensors]
 
 

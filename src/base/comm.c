@@ -16,7 +16,7 @@ mc_status mc_comm_sum(const mc_comm *comm, int64_t *values, size_t count, mc_err
     return comm && count > 0 ? comm->sum(comm, values, count, error) : MC_OK;
 }
 
-/* Without communication there is no common end any more. */
+/* If communication fails, processes cannot end together any more. */
 static mc_status checked(const mc_comm *comm, mc_status status, mc_error *error)
 {
     mc_error unknown = MC_ERROR_NONE;
@@ -27,8 +27,8 @@ static mc_status checked(const mc_comm *comm, mc_status status, mc_error *error)
 }
 
 /*
- * The lowest rank that failed; −1 if none did. It is found by halving, since no memory may be
- * needed: a process without any must take part, too.
+ * The lowest rank that failed; −1 if none did. Found by bisection, which allocates nothing: a
+ * process that is out of memory must take part, too.
  */
 static mc_status first_failed(const mc_comm *comm, bool failed, int *rank, mc_error *error)
 {

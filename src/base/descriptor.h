@@ -25,10 +25,10 @@ typedef struct mc_descriptor mc_descriptor;
 mc_status mc_descriptor_open(const char *path, mc_descriptor **out, mc_file_identity *identity,
                              mc_error *error);
 /*
- * The same, without opening the file before it is first read. It must have the size and the time of
- * change of `expected`, which another process has found.
+ * The same, but opens the file at the first read. Its size and modification time must be those of
+ * `expected`, which another process has determined.
  *
- * Errors: MC_MISMATCH  it is another file here
+ * Errors: MC_MISMATCH  the file differs on this machine
  */
 mc_status mc_descriptor_open_later(const char *path, const mc_file_identity *expected,
                                    mc_descriptor **out, mc_file_identity *identity,

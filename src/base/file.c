@@ -22,7 +22,7 @@ struct mc_file {
 /* Of all files together, for the statistics of a run. */
 static atomic_int_least64_t bytes_read;
 
-/* `known`: of a file that is opened later; NULL: now. */
+/* `known`: status of a file that is opened at the first read; NULL: opened now. */
 static mc_status open_file(const char *path, const mc_file_identity *known, mc_file **out,
                            mc_error *error)
 {

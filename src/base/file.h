@@ -37,7 +37,7 @@ void mc_file_record(mc_file *file, mc_excerpt *excerpt);
  * Opens a file that another process has opened and recorded. What is in the excerpt is read from
  * there, until mc_file_forget; the file is opened when something else is read.
  *
- * Errors: MC_MISMATCH  it is another file here
+ * Errors: MC_MISMATCH  the file differs on this machine
  */
 mc_status mc_file_open_excerpt(const char *path, const mc_file_identity *identity,
                                mc_excerpt *excerpt, mc_file **out, mc_error *error);

@@ -82,7 +82,7 @@ static uint64_t hash_name(const char *name)
 
 /*
  * A slot is free if its name is NULL. The hash decides most comparisons: names lie elsewhere in
- * memory, and reading them would be most of the cost of a large index.
+ * memory, and reading them would dominate the cost of a large index.
  */
 struct mc_index_slot {
     const char *name;

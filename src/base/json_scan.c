@@ -209,7 +209,7 @@ const char *mc_scan_keep(const mc_scan *s, mc_scan_text string)
 {
     if (s->problem)
         return "";
-    /* What a string stands for has at most as many bytes as its JSON. */
+    /* A decoded string has at most as many bytes as its JSON. */
     char *const bytes = (char *)(uintptr_t)string.bytes;
     bytes[string.escaped ? mc_scan_decode(string, bytes) : string.size] = '\0';
     return bytes;

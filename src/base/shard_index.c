@@ -50,7 +50,7 @@ static mc_status check_file_name(const char *name, mc_error *error)
     return MC_OK;
 }
 
-/* A tensor that repeats has the file that is named last, as in Python. */
+/* A repeated tensor has the file that is named last, as in Python. */
 static mc_status add_entry(mc_shard_index *index, const char *tensor, const char *file,
                            mc_error *error)
 {

@@ -14,7 +14,7 @@ typedef struct mc_bench_sides {
 
 /*
  * Opens what the suite names under `side`. If it names nothing, statistics that the method needs
- * are computed on the validation part of each task's data, never on what is reported, and kept in
+ * are computed on the validation part of each task's data, never on the reported part, and kept in
  * the user's cache. `settings` are the parameters of this merge.
  */
 mc_status mc_bench_open_sides(const mc_suite_method *method, const char *seed,

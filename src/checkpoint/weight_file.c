@@ -31,7 +31,7 @@ static mc_status open_first(const mc_comm *comm, const char *path,
     return status != MC_OK ? status : sent;
 }
 
-/* While this process parses, process 0 is at the next file. */
+/* Process 0 reads the next file while this process parses. */
 static mc_status open_other(const mc_comm *comm, const char *path,
                             mc_status (*parse)(mc_file *file, void *user, mc_error *error),
                             void *user, mc_file **out, mc_error *error)
@@ -53,7 +53,7 @@ static mc_status open_other(const mc_comm *comm, const char *path,
     mc_excerpt_free(&excerpt);
     mc_error unknown = MC_ERROR_NONE;
     unknown.code = status;
-    /* Process 0 goes on. */
+    /* Process 0 continues. */
     if (status != MC_OK)
         comm->abort(comm, error ? error : &unknown);
     return status;

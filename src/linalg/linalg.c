@@ -323,7 +323,7 @@ size_t mc_svd_work(size_t m, size_t n, mc_svd_kind kind)
 
 /*
  * The eigenvectors of the smaller Gram matrix as rows of `vectors` [count, k]; s [k] becomes the
- * singular values. Vectors of values below rounding are set to zero: nothing is known about them.
+ * singular values. Vectors of values below the rounding error are arbitrary, and set to zero.
  */
 static mc_status gram_vectors(const mc_lapack *lapack, size_t m, size_t n, size_t count,
                               const double *a, double *s, double *vectors, double *work,

@@ -3,9 +3,9 @@
  * its error bound is that of Halko, Martinsson, Tropp 2011 (arXiv:0909.4061). A pass over the
  * panels P of D computes, for l orthonormal directions V[p] that are orthogonal to all before,
  *
- *     Y[p] = D·V[p],   Z[p] = Dᵀ·Y[p],   V[p + 1] = what Z[p] has outside of V[0 … p],
+ *     Y[p] = D·V[p],   Z[p] = Dᵀ·Y[p],   V[p + 1] = the part of Z[p] orthogonal to V[0 … p],
  *
- * so that a pass costs two products and none of them is wasted: the l largest left singular vectors
+ * so that a pass costs two products and uses both: the l largest left singular vectors
  * of all Y are U = Y·T, and C = Uᵀ·D = Tᵀ·Zᵀ needs no further pass. U·C is D projected on U, so its
  * squared error is exactly ‖D‖² − ‖C‖². V[0] is random.
  */
@@ -190,7 +190,7 @@ typedef struct iteration {
     double *x;              /* [l, l]: eigenvectors of C·Cᵀ by rows, ascending */
     double *values;         /* [l]: its eigenvalues, the squared singular values of U·C */
     double *halfway;        /* [l]: those of YᵀY, the squared singular values of D·V·Vᵀ */
-    double *small;          /* [l, l] for anything */
+    double *small;          /* [l, l] scratch */
     double *work;
     double total;
 } iteration;

@@ -240,7 +240,7 @@ int64_t mc_execute_memory(mc_source *const *tensors, size_t count, const mc_run_
 
 /* ---- the state of a run; all with the lock held --------------------------------------------- */
 
-/* Wakes the threads that wait. Mostly none does, and a tile without a system call is cheaper. */
+/* Wakes the threads that wait. Usually none waits, and a system call per tile is expensive. */
 static void wake(run *r)
 {
     if (r->waiting > 0)
@@ -778,7 +778,7 @@ static void wait_for_workers(run *r, double start, int64_t read_before)
         until.tv_sec += until.tv_nsec / 1000000000;
         until.tv_nsec %= 1000000000;
         while (r->working > 0 && pthread_cond_timedwait(&r->ended, &r->lock, &until) == 0)
-            ; /* woken for no reason: POSIX allows it */
+            ; /* POSIX allows spurious wakeups */
         if (cancelled(r))
             wake(r);
         if (r->options->progress)

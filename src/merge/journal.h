@@ -23,13 +23,13 @@ typedef struct mc_journal {
     int64_t end; /* of the file */
 } mc_journal;
 
-/* A file that stands for a run of several processes, as long as no later run has removed it. */
+/* A file that marks a run of several processes, until a later run removes it. */
 typedef struct mc_run_mark {
     char name[64];
 } mc_run_mark;
 
 /*
- * Ends the earlier run in this folder: its processes may outlive its process 0 for a moment.
+ * Ends the earlier run in this folder, whose processes may briefly outlive its process 0.
  * Removes its mark, and waits until no process holds its journal any more.
  *
  *     earlier run:  create and lock journal ─▶ mark still there? ─▶ write

@@ -1,6 +1,6 @@
 /*
  * Parameters that differ between tensors: "NAME@WHERE=VALUE" is the value of the tensors at WHERE,
- * "NAME=VALUE" that of all others, wherever it stands. Of several for one tensor, the last counts.
+ * "NAME=VALUE" that of all others, wherever it stands. If several match a tensor, the last applies.
  *
  *     k=.2   k@0-5=.1   k@mlp=.4   k@0-5/attention=.3   weights[2]@*.query.weight=.5
  *
@@ -18,7 +18,7 @@ typedef struct mc_row_settings {
     size_t then_count;
     const char *const *settings;
     size_t count, model_count;
-    bool allow_unused; /* a WHERE that no merged tensor matches is no error */
+    bool allow_unused; /* a WHERE that no merged tensor matches is not an error */
 } mc_row_settings;
 
 /* Where the WHERE of a setting begins, at its "@"; NULL: it applies to all tensors. */

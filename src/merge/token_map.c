@@ -113,7 +113,7 @@ static mc_status check_unlisted(const mc_token_map *v, mc_error *error)
 }
 
 /*
- * Finds out which models have equal files, whose document they share: that of the target, else of
+ * Determines which models have equal files. These share one document: that of the target, else of
  * the first such model. Only the target's text is needed later.
  */
 static mc_status compare_files(mc_token_map *v, uint64_t *keys, mc_error *error)

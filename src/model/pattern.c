@@ -1,6 +1,6 @@
 /*
- * Python's patterns as POSIX ones. They come from files of others, and regcomp's memory grows with
- * what repetitions repeat, without a limit of its own: it copies the operand of every + and {m,n},
+ * Python's patterns as POSIX ones. They come from untrusted files, and regcomp's memory grows with
+ * the repeated operands, without a limit: it copies the operand of every + and {m,n},
  * so that ((((a+)+)+)+)+ takes 2^5 copies. Patterns are therefore measured while they are
  * translated.
  */
@@ -41,7 +41,7 @@ static void count_anchor(pattern *p)
 
 /* ---- brackets and escapes -------------------------------------------------------------------- */
 
-/* What Python's escape of a class means in brackets; NULL: no class. */
+/* What Python's escape of a class means in brackets; NULL: not a class. */
 static const char *class_of(char escaped)
 {
     return escaped == 'd' ? "0-9" : escaped == 'w' ? "A-Za-z0-9_" : NULL;

@@ -8,8 +8,8 @@
 
 /*
  * Whether `pattern` is the whole of `path`, or its end after a dot, as PEFT matches it. Fails with
- * MC_UNSUPPORTED if POSIX expressions cannot say what the pattern says in Python, or if it is so
- * large that they take much memory. Thread-safe.
+ * MC_UNSUPPORTED if POSIX expressions cannot express the pattern, or if it would take too much
+ * memory. Thread-safe.
  */
 mc_status mc_pattern_matches(const char *pattern, const char *path, bool *out, mc_error *error);
 

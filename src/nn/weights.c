@@ -189,7 +189,7 @@ static void round_to(mc_dtype dtype, float *values, size_t count)
 /*
  * Lazy sources, such as merges, are rounded to their dtype first, as if read from a file. Reading
  * their bytes would convert blocks of a few hundred elements: for a merge of five models, most of
- * the time went into so short reads.
+ * the time went into such short reads.
  */
 static mc_status read_rounded(const mc_source *source, int64_t first, int64_t count, float *out,
                               mc_error *error)

@@ -30,7 +30,7 @@ enum { USUAL_TRIALS = 20 };
 /* Trials that always get all examples: a median of fewer says little. */
 enum { WARM_UP = 4 };
 
-/* A point that the strategy has asked for. */
+/* A point that the strategy has requested. */
 typedef struct asked {
     double *values; /* [dimensions] */
     json_t *parameters;

@@ -1,7 +1,7 @@
 /*
  * What processes of one search do together (mergecraft/comm.h). All of them run the same strategy
  * and keep the same lines; process 0 alone has the journal's file. Everything is collective. With a
- * NULL comm a process is alone, and nothing of it happens.
+ * NULL comm, a process is alone and nothing is sent.
  */
 #ifndef MC_SEARCH_TOGETHER_H
 #define MC_SEARCH_TOGETHER_H
@@ -13,7 +13,7 @@
  * Gives every process the lines that process 0 has found in the journal. `status` is how opening it
  * ended, on process 0; the others have opened one without a file.
  *
- * Errors: MC_MISMATCH  this process has another header: other models, data or another library
+ * Errors: MC_MISMATCH  this process has a different header: its models, data or library differ
  */
 mc_status mc_search_share_journal(const mc_comm *comm, mc_status status, mc_search_journal *journal,
                                   mc_error *error);

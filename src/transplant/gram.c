@@ -41,7 +41,7 @@ bool mc_gram_pays(const mc_points *points, const float *targets, size_t count, s
     const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
     const size_t quarter = pages > 0 && page > 0 ? (size_t)pages / 4 * (size_t)page : 0;
     const size_t limit = quarter < most_bytes ? quarter : most_bytes;
-    /* Each target takes `terms` products with all points without it: twice as much, to be sure. */
+    /* Without the table, each target takes `terms` products with all points; twice, as a margin. */
     return points->count < count * terms / 2 && points->count <= limit / (points->count + 1) &&
            is_moderate(points->rows, points->count, points->width) &&
            is_moderate(targets, count, points->width);

@@ -1,6 +1,6 @@
 /*
  * The products of all pairs of points, in one byte each. With them, the products of all points and
- * what is left of a target take one pass over the rows of the points that were chosen so far,
+ * the residual of a target take one pass over the rows of the points that were chosen so far,
  * instead of a matrix product of the full width.
  */
 #ifndef MC_TRANSPLANT_GRAM_H
@@ -42,7 +42,7 @@ typedef struct mc_gram_terms {
 
 /*
  * products[p] ≈ point p · (target − Σ_k weights[k] · points[k]), from `initial`, the products of
- * the target in float32. bounds[b]: by how much those of block b may be wrong at most. Both arrays
+ * the target in float32. bounds[b]: the largest possible error of those of block b. Both arrays
  * of products have `stride` elements.
  */
 void mc_gram_update(const mc_gram *gram, const mc_gram_terms *terms, const float *initial,

@@ -6,7 +6,7 @@ rounds=${ROUNDS:-4}
 ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0
 export ASAN_OPTIONS
 
-# modules FORMAT: a tensor per block; printf puts in the block.
+# modules FORMAT: a tensor per block; printf inserts the block.
 modules()
 {
     for block in 0 1 2 3 4 5; do

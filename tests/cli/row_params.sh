@@ -30,7 +30,7 @@ for where in 1/mlp embedding 0-1/attention-out '*.[01].output.dense.*' pooler; d
     esac
     halved "$where"
 done
-# Of several for one tensor the last counts; the value of all others may stand anywhere.
+# If several match a tensor, the last applies; the value of all others may stand anywhere.
 task -p scale@1=2 -p scale@1/norm=3 -p 'scale@*=1' -p scale@1=.5 -p scale@1/mlp=1 -p scale=1 \
     -o mixed
 cp -r mixed recorded

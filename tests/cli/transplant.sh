@@ -39,8 +39,8 @@ helper model donor/model.safetensors bert.embeddings.word_embeddings.weight:4x2:
 expect 0 mergecraft transplant bert donor -o subword -m subword
 expect 0 helper values subword/model.safetensors bert.embeddings.word_embeddings.weight
 
-# Of a text that is nothing to the model's tokenizer, the row is zeros, which is reported; not so of
-# a byte 0, as byte fallback writes it.
+# If the model's tokenizer finds no token in a text, the row is zeros, and that is reported. This
+# does not apply to a byte 0, as byte fallback writes it.
 mkdir bytes sentence
 printf '{"model": {"type": "BPE", "vocab": {"\\u0100": 0, "a": 1}, "merges": []},
     "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "use_regex": false}}' \

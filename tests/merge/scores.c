@@ -1,4 +1,4 @@
-/* Scores are added to a card and its record, and a crash in between leaves no contradiction. */
+/* Scores are added to a card and its record, and a crash in between leaves them consistent. */
 #include "merge/fixtures.h"
 
 #include "base/checksum.h"

@@ -113,7 +113,7 @@ def public():
 
 
 def undescribed(value, owner, name):
-    """Returns what a docstring lacks: itself, or names of parameters."""
+    """Returns what a docstring lacks: the docstring itself, or names of parameters."""
     import inspect
 
     if owner is not None and not callable(value) and not isinstance(value, property):

@@ -105,7 +105,7 @@ static void test_pursuit(void **state)
         assert_int_equal(mc_pursue(&all, targets, TARGETS, 1, &other, NULL), MC_OK);
         assert_memory_equal(found, again, sizeof found);
         assert_memory_equal(weights, weights_again, sizeof weights);
-        /* Without the products of pairs: nothing else may be found. */
+        /* Without the products of pairs, the result must be the same. */
         assert_int_equal(mc_pursue(&all, targets, FEW, 2, &other, NULL), MC_OK);
         for (size_t i = 0; round == 0 && i < FEW * TERMS; i++)
             assert_true(found[i] == again[i] && weights[i] == weights_again[i]);

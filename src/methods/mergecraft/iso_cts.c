@@ -57,8 +57,8 @@ static void take_directions(bases to, matrix_size size, size_t at, size_t count,
 }
 
 /*
- * What rounding of Δ leaves in its part outside of the common directions: a task without directions
- * of its own has nothing else there, so the largest value of that part is no measure.
+ * The rounding error of Δ in its part outside of the common directions. A task without directions
+ * of its own has nothing else there, so the largest value of that part cannot serve as a scale.
  */
 static double rounding_of(matrix_size s, const double *delta)
 {

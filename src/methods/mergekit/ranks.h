@@ -52,8 +52,8 @@ typedef enum rank_phase { RANK_LIST, RANK_COUNT, RANK_DONE } rank_phase;
 typedef struct rank_search {
     rank_phase phase;
     bool none;              /* no rank was wanted */
-    int64_t stride;         /* every how many leaves one is looked at */
-    rank_entry first, span; /* entries first … first + span are looked at */
+    int64_t stride;         /* one leaf in this many is read */
+    rank_entry first, span; /* entries first … first + span are searched */
     uint64_t room;          /* entries of the list */
     mc_bits key;            /* the result: of two elements the larger has the larger … */
     uint64_t place;         /* … key, or the same and a place up to this one */
@@ -478,7 +478,7 @@ static inline void rank_set_done(rank_search *search, rank_entry entry)
     search->place = rank_place_of(entry);
 }
 
-/* The bracket missed, or says too little: everything is counted. */
+/* The bracket missed the rank, or is too wide: everything is counted. */
 static inline void rank_count_all(rank_search *search)
 {
     rank_set_bracket(search, 0, RANK_ALL, 1, 0);

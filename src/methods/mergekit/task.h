@@ -210,7 +210,7 @@ static inline size_t task_unit_at(const mc_layer *layer, size_t start)
 
 /*
  * Zeroes what is not between two keys: first ≤ key < first + span. Keys and masks have one width,
- * and nothing branches: so compilers vectorise it.
+ * and there are no branches, so that compilers vectorise it.
  */
 MC_PASS void task_keep_between(mc_bits first, mc_bits span, mc_real *task, size_t count)
 {
@@ -222,8 +222,8 @@ MC_PASS void task_keep_between(mc_bits first, mc_bits span, mc_real *task, size_
 }
 
 /*
- * Zeroes what the thresholds drop: below the element of `low`, and from that of `high` on. Of
- * elements with the key of one of them the place decides, and changes its mind once per tensor.
+ * Zeroes what the thresholds drop: below the element of `low`, and from that of `high` on. Among
+ * elements with the key of a threshold the place decides; the outcome changes once per tensor.
  */
 static inline void task_threshold(const rank_search *low, const rank_search *high, mc_real *task,
                                   uint64_t place, size_t count)
