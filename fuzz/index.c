@@ -42,6 +42,7 @@ void fuzz_input(const uint8_t *data, size_t size)
     }
     mc_shard_index_free(&shards);
     /* Memory fails elsewhere in the second one. */
+    error = (mc_error)MC_ERROR_NONE;
     fuzz_check_status(mc_shard_index_parse((const char *)data, size, &shards, &error), &error);
     mc_shard_index_free(&shards);
 }
