@@ -23,7 +23,8 @@ both()
     [ -z "$(cat said1 said2 | grep -v -e 'another merge is writing' \
         -e 'exists already' -e 'File exists' -e '^hint: ')" ] ||
         fail "$(cat said1 said2)"
-    [ "$(cat said1 said2 | grep -vc '^hint: ')" -eq $((first + second)) ] || fail "$(cat said1 said2)"
+    [ "$(cat said1 said2 | grep -vc '^hint: ')" -eq $((first + second)) ] ||
+        fail "$(cat said1 said2)"
     [ "$(ls -A parent)" = out ] || fail "left behind: $(ls -A parent)"
     diff -r reference/out parent/out > differences || fail "$(cat differences)"
 }
