@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { FOLDER_MODE = 0777, FILE_MODE = 0666 };
@@ -333,6 +334,20 @@ int mc_folder_create(const mc_folder *folder, const char *name)
         return -1;
     return mc_system->open(folder->fd, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
                            FILE_MODE);
+}
+
+mc_status mc_folder_create_unique(const mc_folder *folder, const char *prefix, char name[64],
+                                  mc_error *error)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    snprintf(name, 64, "%s%ld.%lld.%09ld", prefix, (long)getpid(), (long long)now.tv_sec,
+             now.tv_nsec);
+    const int fd = mc_folder_create(folder, name);
+    if (fd < 0)
+        return mc_fail_errno(error, folder->work, "cannot create a file");
+    mc_system->close(fd);
+    return MC_OK;
 }
 
 mc_status mc_folder_add_file(mc_folder *folder, const char *name, int64_t size, uint64_t checksum,

@@ -70,6 +70,9 @@ void mc_folder_keep(mc_folder *folder);    /* leaves it for a later run */
 int mc_folder_open(const mc_folder *folder, const char *name);
 /* The same, but empty, whatever an earlier run has left; "sub/name" in a folder that is made. */
 int mc_folder_create(const mc_folder *folder, const char *name);
+/* Creates an empty file PREFIX and what no other process or moment gives, of at most 63 bytes. */
+mc_status mc_folder_create_unique(const mc_folder *folder, const char *prefix, char name[64],
+                                  mc_error *error);
 
 /*
  * Removes a folder and what is in it; links are removed, not followed. 0, or −1 if something is

@@ -272,15 +272,7 @@ mc_status mc_journal_expel(const mc_folder *folder, mc_error *error)
 
 mc_status mc_run_mark_new(const mc_folder *folder, mc_run_mark *out, mc_error *error)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    snprintf(out->name, sizeof out->name, MARK "%ld.%lld.%09ld", (long)getpid(),
-             (long long)now.tv_sec, now.tv_nsec);
-    const int fd = mc_folder_create(folder, out->name);
-    if (fd < 0)
-        return mc_fail_errno(error, folder->work, "cannot create a file");
-    mc_system->close(fd);
-    return MC_OK;
+    return mc_folder_create_unique(folder, MARK, out->name, error);
 }
 
 /* Opened, not examined: network file systems look again for a file that is opened. */

@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 /* ---- the folder ------------------------------------------------------------------------------ */
@@ -19,19 +18,6 @@ typedef struct probe {
     char name[64];
 } probe;
 
-static mc_status make_probe(const mc_folder *folder, probe *out, mc_error *error)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    snprintf(out->name, sizeof out->name, "shared.%ld.%lld.%09ld", (long)getpid(),
-             (long long)now.tv_sec, now.tv_nsec);
-    const int fd = mc_folder_create(folder, out->name);
-    if (fd < 0)
-        return mc_fail_errno(error, folder->work, "cannot create a file");
-    mc_system->close(fd);
-    return MC_OK;
-}
-
 mc_status mc_together_share(const mc_comm *comm, mc_status status, const mc_folder *folder,
                             mc_error *error)
 {
@@ -39,7 +25,7 @@ mc_status mc_together_share(const mc_comm *comm, mc_status status, const mc_fold
     if (!comm)
         return status;
     if (status == MC_OK)
-        status = make_probe(folder, &p, error);
+        status = mc_folder_create_unique(folder, "shared.", p.name, error);
     MC_TRY(mc_comm_agree(comm, status, error));
     MC_TRY(mc_comm_broadcast(comm, &p, sizeof p, 0, error));
     status = mc_comm_agree(comm, MC_OK, error);
