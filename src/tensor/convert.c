@@ -113,8 +113,12 @@ void mc_widen_in_place(mc_dtype from, mc_dtype to, void *buffer, size_t count)
     for (size_t done = 0; from != to && done < count; done += BLOCK) {
         char block[BLOCK * sizeof(double)];
         const size_t length = block_length(done, count);
-        memcpy(block, in + done * width, length * width);
-        widen(from, to, out + done * wide, block, length);
+        const char *bytes = in + done * width;
+        if (out + (done + length) * wide > bytes) { /* only at the end */
+            memcpy(block, bytes, length * width);
+            bytes = block;
+        }
+        widen(from, to, out + done * wide, bytes, length);
     }
 }
 

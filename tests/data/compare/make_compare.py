@@ -38,6 +38,11 @@ def make(random):
         "encoder.layer.0.attention.self.query.weight": random.normal(size=(72, 64)),
         "encoder.layer.0.output.LayerNorm.weight": random.normal(size=30),
         "encoder.layer.1.attention.self.query.weight": random.normal(size=(8, 9)),
+        # Squares of these overflow float32, or underflow in it.
+        "encoder.layer.1.attention.self.key.weight": 1e25 * random.normal(size=(40, 30)),
+        "encoder.layer.1.attention.self.value.weight": 1e-27 * random.normal(size=(40, 30)),
+        # Changes that are not finite: their signs count, unless one is NaN.
+        "encoder.layer.1.output.LayerNorm.weight": random.normal(size=600),
     }
     base["encoder.layer.0.output.LayerNorm.weight"][:3] = (np.inf, -np.inf, np.nan)
     base = {n: t.astype(np.float32) if t.dtype == np.float64 else t for n, t in base.items()}
@@ -52,6 +57,11 @@ def make(random):
             change *= random.random(tensor.shape) < (0.3, 0.9, 0.6)[index]
             if index == 1 and "layer.1" in name:
                 change *= 0
+            if "layer.1.attention.self.key" in name or "value" in name:
+                change *= np.abs(tensor).max()
+            if "layer.1.output" in name:
+                change[:3] = (np.inf, -np.inf, np.nan)[index], -np.inf, np.inf
+                change[3:5] = 0, -np.inf if index else 1
             model[name] = (tensor.astype(np.float64) + change).astype(tensor.dtype)
         models.append(model)
     return base, models
@@ -68,15 +78,17 @@ def row(name, base, models):
             taus.append(np.where(equal, 0, 0 if integers else m - b).ravel())
         differing.append(b.size if integers and not equal.all() else (~equal).sum())
     taus = np.array(taus)
-    plus, minus = (taus > 0).any(0), (taus < 0).any(0)
+    number = ~np.isnan(taus).any(0)
+    plus, minus = (taus > 0).any(0) & number, (taus < 0).any(0) & number
     norm = 0 if integers else np.sqrt((b**2).sum())
     out = [name, b.size, norm, (plus ^ minus).sum(), (plus & minus).sum()]
     for tau, count in zip(taus, differing):
         out += [np.sqrt((tau**2).sum()), np.abs(tau).mean(), np.abs(tau).max(), count]
     for i in range(len(models)):
         for j in range(i + 1, len(models)):
-            norms = np.sqrt((taus[i] ** 2).sum() * (taus[j] ** 2).sum())
-            out.append(taus[i] @ taus[j] / norms if norms else float("nan"))
+            norms = np.sqrt((taus[i] ** 2).sum()) * np.sqrt((taus[j] ** 2).sum())
+            with np.errstate(invalid="ignore"):
+                out.append((taus[i] * taus[j]).sum() / norms if norms else float("nan"))
     return out
 
 
