@@ -4,7 +4,7 @@
 # FOLDER has the fuzz_* programs; LIMIT per target is 20s (seconds) or 1000000 (executions). Seed 0
 # in FUZZ_SEED is chance; another with a number of executions repeats the same inputs.
 set -eu
-folder=$1
+folder=$(realpath "$1")
 limit=$2
 shift 2
 work=$(mktemp -d)
@@ -14,25 +14,39 @@ case $limit in
 *) limit=-runs=$limit ;;
 esac
 
+# Some containers forbid it.
+fixed=
+! setarch -R true 2> /dev/null || fixed='setarch -R'
+
 # run_target NAME LONGEST: writes its output to $work/NAME.log
+#
+# libFuzzer also mutates by values that it sees compared, addresses among them. They are the same in
+# each run if nothing is randomised and neither paths nor the environment shift the stack; and the
+# inputs are in an order that does not depend on the file system.
 run_target()
 (
     mkdir -p "$work/$1/new"
-    dictionary=fuzz/$1.dict
-    [ -f "$dictionary" ] || dictionary=
+    ln -s "$folder/fuzz_$1" "$work/$1/fuzz"
+    ln -s "$PWD/fuzz/corpus/$1" "$work/$1/corpus"
+    [ ! -f "fuzz/$1.dict" ] || ln -s "$PWD/fuzz/$1.dict" "$work/$1/dict"
+    cd "$work/$1"
+    find corpus/ -type f | LC_ALL=C sort | paste -sd, > inputs
+    [ ! -f dict ] || dictionary=dict
     # A long -timeout: its clock also runs while a program is stopped.
-    "$folder/fuzz_$1" "$limit" -seed="${FUZZ_SEED:-0}" -max_len="$2" \
-        ${dictionary:+-dict="$dictionary"} -rss_limit_mb=2048 -timeout=600 \
-        -artifact_prefix="$work/$1/" "$work/$1/new" "fuzz/corpus/$1" > "$work/$1.log" 2>&1 ||
-        : > "$work/$1.failed"
+    env -i PATH=/usr/bin:/bin ${ASAN_OPTIONS:+ASAN_OPTIONS="$ASAN_OPTIONS"} \
+        $fixed ./fuzz "$limit" -seed="${FUZZ_SEED:-0}" -max_len="$2" \
+        ${dictionary:+-dict=dict} -rss_limit_mb=2048 -timeout=600 -reload=0 \
+        -purge_allocator_interval=-1 -seed_inputs=@inputs new > ../"$1.log" 2>&1 ||
+        : > "../$1.failed"
 )
 
 # report NAME
 report()
 {
     if [ ! -f "$work/$1.failed" ]; then
-        sed -n "s/^Done \([0-9]*\) runs in \([0-9]*\) second.*/$1: \1 executions in \2 s/p" \
-            "$work/$1.log"
+        sed -n -e "s/^#[0-9]*.*DONE *cov: \([0-9]*\) .*/$1: \1 edges,/p" \
+            -e "s/^Done \([0-9]*\) runs in \([0-9]*\) second.*/\1 executions in \2 s/p" \
+            "$work/$1.log" | paste -sd' '
         return
     fi
     tail -n 60 "$work/$1.log"

@@ -53,6 +53,11 @@ static mc_status parse(const char *bytes, size_t size, size_t flags, json_t **ou
     if (has_mark(bytes, size))
         return mc_fail(error, MC_UNSUPPORTED, "expected JSON without the text '%s'",
                        MC_JSON_NUMBER_ESCAPED);
+    /* jansson skips a NUL after a number. */
+    const char *const nul = size > 0 ? memchr(bytes, '\0', size) : NULL;
+    if (nul)
+        return mc_fail_at(error, MC_FORMAT, NULL, NULL, nul - bytes,
+                          "not valid JSON at byte %td: a NUL byte", nul - bytes);
     json_t *value = json_loadb(bytes, size, flags, &problem);
     if (!value && is_memory_out(&problem, size))
         return mc_fail_memory(error);
