@@ -24,7 +24,7 @@ ARM64_SKIP_LIBRARY = linalg$$|methods_(spectral|ties)$$|checkpoint_crafted|hub|n
 ARM64_SKIP_MERGE = cli_row_params|merge_(execute|plugin_cache)
 ARM64_SKIP_REST = $(ARM64_SKIP_LIBRARY)|$(ARM64_SKIP_MERGE)|$(ARM64_SKIP_EXAMPLES)
 ARM64_SKIP ?= ^($(ARM64_SKIP_CLI)|$(ARM64_SKIP_ENCODERS)|$(ARM64_SKIP_REST))
-TSAN_TESTS ?= ^(merge|base|tensor_source|hub_|nn|tokenizer_use|examples)
+TSAN_TESTS ?= ^(merge|base|tensor_source|hub_|nn|tokenizer_use)
 
 # ON: install links mergekit-yaml, mergekit-multi and mergekit-pytorch to the command.
 MERGEKIT_NAMES ?= OFF
@@ -101,8 +101,8 @@ check-analyze: build ## look for bugs with clang-tidy and clang's analyzer
 
 # Debian 12 has oneDNN 2, later releases have oneDNN 3. This tests with the other one.
 ONEDNN3 = build/onednn3-packages
-.PHONY: check-onednn3
-check-onednn3: ## test the encoders with oneDNN 3, from the Python package index
+.PHONY: build-onednn3
+build-onednn3: # the command and the tests of encoders for oneDNN 3, from the Python package index
 	@[ -e $(ONEDNN3)/include/dnnl.h ] || { python3 -m venv $(ONEDNN3) && \
 		$(ONEDNN3)/bin/pip install -q onednn-cpu-gomp==2023.2.0 \
 			onednn-devel-cpu-gomp==2023.2.0; }
@@ -111,12 +111,15 @@ check-onednn3: ## test the encoders with oneDNN 3, from the Python package index
 		-DDNNL_LIBRARY='$(CURDIR)/$(ONEDNN3)/lib/libdnnl.so'
 	@cmake --build build/onednn3 -j $(JOBS) \
 		--target mergecraft cli_helper test_nn_encoder test_nn_product test_pipeline
+
+.PHONY: check-onednn3
+check-onednn3: build-onednn3 ## test the encoders with oneDNN 3
 	@LD_LIBRARY_PATH='$(CURDIR)/$(ONEDNN3)/lib' $(CTEST) --test-dir build/onednn3 \
 		-R '^(nn_encoder|nn_product|pipeline$$|cli_eval|cli_classify)'
 
 .PHONY: check-onednn
-check-onednn: build ## repeat the encoder tests with this system's and with Debian 13's oneDNN
-	@tools/check_onednn.sh $(BUILD)
+check-onednn: build build-onednn3 ## repeat the encoder tests with two versions of oneDNN
+	@tools/check_onednn.sh $(BUILD) build/onednn3
 
 .PHONY: check-arm64
 check-arm64: build ## cross-build for arm64, run the tests in qemu, compare with this machine

@@ -7,7 +7,9 @@ check_c_source_compiles(
 
 set(MC_LEVELS scalar)
 set(MC_LEVEL_FLAGS_scalar "")
-if(MC_X86_64)
+# Half of the time of a build. Thread sanitizer and fuzzing do without.
+option(MC_SIMD "Compile kernels for AVX2 and AVX-512, too" ON)
+if(MC_X86_64 AND MC_SIMD)
     list(APPEND MC_LEVELS avx2 avx512)
     set(MC_LEVEL_FLAGS_avx2 -mavx2 -mf16c)
     set(MC_LEVEL_FLAGS_avx512 -mavx2 -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# check_onednn.sh BUILD: repeats the encoder tests against the oldest and the newest oneDNN that
-# the supported systems ship: that of this machine (BUILD, made by `make build`), and Debian 13's,
-# unpacked into build/onednn-newest with the C library that it needs. Forty runs on all CPUs, forty
-# bound to one: threads that take turns on one CPU once uncovered a kernel that read outside its
-# input. Only CPUs with AMX run the kernels in question; says so where the machine has none.
+# check_onednn.sh BUILD BUILD3: repeats the encoder tests against the oldest and the newest oneDNN
+# that the supported systems ship: that of this machine (BUILD, made by `make build`), and Debian
+# 13's, unpacked into build/onednn-newest with the C library that it needs (BUILD3 is for any oneDNN
+# 3). Forty runs on all CPUs, beside them forty bound to one: threads that take turns on one CPU once
+# uncovered a kernel that read outside its input. Only CPUs with AMX run the kernels in question;
+# says so where the machine has none.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=$1
+build3=$2
 runs=${RUNS:-40}
 root=build/onednn-newest
 packages='libdnnl-dev libdnnl3.6 libc6 libgcc-s1 libgomp1 libstdc++6'
@@ -67,8 +69,9 @@ both_ways()
     local name=$1 cpu
     shift
     cpu=$(taskset -cp $$ | sed 's/.*: *\([0-9]*\).*/\1/')
-    repeat "$name, all CPUs" "$@"
+    repeat "$name, all CPUs" "$@" &
     repeat "$name, CPU $cpu only" taskset -c "$cpu" "$@"
+    wait $!
 }
 
 if grep -q '^flags.*amx_bf16' /proc/cpuinfo; then
@@ -81,9 +84,6 @@ both_ways "oneDNN of this system" "$build/tests/nn/test_nn_encoder"
 
 [ -e "$root/.complete" ] || unpack
 library=$(find "$root/usr/lib" -name libdnnl.so)
-cmake -S . -B build/onednn-newest-build -G Ninja -DCMAKE_BUILD_TYPE=Release -DMC_WERROR=OFF \
-    -DDNNL_INCLUDE_DIR="$PWD/$root/usr/include" -DDNNL_LIBRARY="$PWD/$library" > /dev/null
-cmake --build build/onednn-newest-build --target test_nn_encoder test_nn_product > /dev/null
 # Debian 13's libraries come first; what else the tests need is this system's.
 loader=$(find "$root" -name 'ld-linux-x86-64.so.2' -type f)
 folders=$(dirname "$loader"):$(dirname "$library"):/usr/lib/x86_64-linux-gnu:/usr/lib64:/usr/lib
@@ -93,6 +93,6 @@ cc tests/nn/amx_tail.c -I "$root/usr/include" -L "$(dirname "$library")" -ldnnl 
     -Wl,--allow-shlib-undefined -o build/onednn-newest/amx_tail
 echo "the fault of oneDNN by itself (tests/nn/amx_tail.c):"
 OMP_NUM_THREADS=1 "${newest[@]}" build/onednn-newest/amx_tail || echo "this version has the fault"
-"${newest[@]}" build/onednn-newest-build/tests/nn/test_nn_product > /dev/null 2>&1 ||
+"${newest[@]}" "$build3"/tests/nn/test_nn_product > /dev/null 2>&1 ||
     { echo "test_nn_product failed with Debian 13's oneDNN"; exit 1; }
-both_ways "oneDNN of Debian 13" "${newest[@]}" build/onednn-newest-build/tests/nn/test_nn_encoder
+both_ways "oneDNN of Debian 13" "${newest[@]}" "$build3"/tests/nn/test_nn_encoder

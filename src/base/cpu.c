@@ -4,7 +4,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#if defined(__x86_64__)
+#if MC_SIMD
 #include <cpuid.h>
 #endif
 
@@ -12,7 +12,7 @@ static const char *const level_names[MC_CPU_LEVELS] = {"scalar", "avx2", "avx512
 
 static mc_cpu_level machine_level(void)
 {
-#if defined(__x86_64__)
+#if MC_SIMD
     unsigned a, b, features, d;
     /*
      * The kernels of both levels also use FMA and the conversion of float16, which are separate

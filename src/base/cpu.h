@@ -4,6 +4,13 @@
 
 #include <stdbool.h>
 
+/* Whether there are kernels above the scalar level. Builds whose kernels do not matter say no. */
+#if !defined(MC_SIMD) && defined(__x86_64__)
+#define MC_SIMD 1
+#elif !defined(MC_SIMD)
+#define MC_SIMD 0
+#endif
+
 typedef enum mc_cpu_level { MC_CPU_SCALAR, MC_CPU_AVX2, MC_CPU_AVX512, MC_CPU_LEVELS } mc_cpu_level;
 
 /*

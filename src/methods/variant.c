@@ -5,7 +5,7 @@
 /* Forms by the type of mc_real: float, double. */
 enum { REALS = 2 };
 
-#if defined(__x86_64__)
+#if MC_SIMD
 #define MC_EACH_LEVEL(X, family_, name_, real_)                                                    \
     X(family_, name_, real_, scalar) X(family_, name_, real_, avx2) X(family_, name_, real_, avx512)
 #else

@@ -5,7 +5,7 @@
 
 const mc_nn_kernels *mc_nn_kernels_now(void)
 {
-#if defined(__x86_64__)
+#if MC_SIMD
     static const mc_nn_kernels *const tables[MC_CPU_LEVELS] = {
         &mc_nn_kernels_scalar, &mc_nn_kernels_avx2, &mc_nn_kernels_avx512};
     return tables[mc_cpu()];

@@ -12,7 +12,7 @@ enum { BLOCK = 512 };
 
 static const mc_convert_table *table(void)
 {
-#if defined(__x86_64__)
+#if MC_SIMD
     static const mc_convert_table *const tables[MC_CPU_LEVELS] = {
         &mc_convert_scalar, &mc_convert_avx2, &mc_convert_avx512};
     return tables[mc_cpu()];

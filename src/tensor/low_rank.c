@@ -38,7 +38,7 @@ static const mc_source_class low_rank_class;
 
 static const mc_low_rank_table *table(void)
 {
-#if defined(__x86_64__)
+#if MC_SIMD
     static const mc_low_rank_table *const tables[MC_CPU_LEVELS] = {
         &mc_low_rank_scalar, &mc_low_rank_avx2, &mc_low_rank_avx512};
     return tables[mc_cpu()];

@@ -18,7 +18,7 @@ static const double rounding = 1.0 / (1 << 24);
 
 static const mc_gram_table *table(void)
 {
-#if defined(__x86_64__)
+#if MC_SIMD
     static const mc_gram_table *const tables[MC_CPU_LEVELS] = {&mc_gram_scalar, &mc_gram_avx2,
                                                                &mc_gram_avx512};
     return tables[mc_cpu()];

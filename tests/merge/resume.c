@@ -18,6 +18,13 @@
 
 enum { STEP = 64 << 10, TILE = 128 << 10, THREADS = 2 };
 
+/* Of the calls that fail in turn, every so many-th part more is skipped: sanitizers are slow. */
+#if defined __SANITIZE_THREAD__ || defined __SANITIZE_ADDRESS__
+enum { SKIPPED = 3 };
+#else
+enum { SKIPPED = 12 };
+#endif
+
 /* ---- a system that fails --------------------------------------------------------------------- */
 
 typedef enum call {
@@ -658,7 +665,7 @@ static void check_all_failing(bool overwrite)
         long nth = 1;
         unsynced = calls[i] != FSYNC && calls[i] != WRITE_BACK;
         while (check_failing(what, calls[i], nth, overwrite))
-            nth += 1 + nth / 12;
+            nth += 1 + nth / SKIPPED;
         /* With --overwrite all folders are there already. */
         assert_true(nth > 1);
     }

@@ -98,7 +98,7 @@ def main() -> None:
         compare(folder.name, folder, result, scores)
         if bf16 and folder == MODELS[0]:
             compare_bf16(folder.name, folder, scores)
-        if int8:
+        if int8 and folder in MODELS[:3]:
             compare_int8(folder.name, folder, scores, result["metrics"]["accuracy"])
     for method, options in MERGES.items():
         merge = ["merge", method, *map(str, MODELS), *options, "--eval", "rte"]
