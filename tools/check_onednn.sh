@@ -2,9 +2,9 @@
 # check_onednn.sh BUILD BUILD3: repeats the encoder tests against the oldest and the newest oneDNN
 # that the supported systems ship: that of this machine (BUILD, made by `make build`), and Debian
 # 13's, unpacked into build/onednn-newest with the C library that it needs (BUILD3 is for any oneDNN
-# 3). Forty runs on all CPUs, beside them forty bound to one: threads that take turns on one CPU once
-# uncovered a kernel that read outside its input. Only CPUs with AMX run the kernels in question;
-# says so where the machine has none.
+# 3). Forty runs on all CPUs, beside them forty bound to one: threads that take turns on one CPU
+# once uncovered a kernel that read outside its input. Only CPUs with AMX run the kernels in
+# question; says so where the machine has none.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=$1

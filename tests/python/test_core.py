@@ -64,6 +64,7 @@ def mappings():
         return sum(1 for _ in file)
 
 
+@pytest.mark.leaks
 def test_a_thousand_merges_leave_nothing(tmp_path):
     """Memory, files and mappings are what they were, whichever way models come and go."""
     dicts = [{"x": tensor(numpy.full(20000, float(i)))} for i in range(3)]
@@ -336,6 +337,7 @@ def uses_of_the_package(tmp_path):
     )
 
 
+@pytest.mark.leaks
 def test_right_and_wrong_uses_leave_nothing(parents, tmp_path):
     """No object stays that nobody has, and no reference to one that stays."""
     use = each(uses_of_core(parents, tmp_path), uses_of_the_package(tmp_path))
