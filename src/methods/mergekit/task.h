@@ -292,9 +292,18 @@ static inline task_choice task_choice_of(const mc_layer *layer, size_t model, si
     return (task_choice){made + at, words + at * task_words(layer)};
 }
 
-/* words |= bit b where the task vector is not zero */
+/*
+ * words |= bit b where the task vector is not zero. The first bit sets the words: reading memory
+ * that nothing was written to makes the system map it twice, and stop the other threads for it.
+ */
 MC_PASS void task_set_bits(const mc_real *task, uint32_t *words, unsigned b, size_t count)
 {
+    if (b == 0) {
+        MC_INDEPENDENT
+        for (size_t i = 0; i < count; i++)
+            words[i] = task[i] != 0;
+        return;
+    }
     MC_INDEPENDENT
     for (size_t i = 0; i < count; i++)
         words[i] |= (uint32_t)(task[i] != 0) << b;
