@@ -117,9 +117,10 @@ static void draw_file(const mc_hub_file *file, size_t width)
 static void draw(fetch_display *display, const mc_hub_progress *progress, double rate)
 {
     char line[256];
-    const mc_progress all = {.bytes_done = progress->bytes_done,
-                             .bytes_total = progress->bytes_total,
-                             .seconds = progress->seconds};
+    mc_progress all = {.bytes_done = progress->bytes_done,
+                       .bytes_total = progress->bytes_total,
+                       .seconds = progress->seconds};
+    all.seconds_left = progress_left(&all, rate);
     const size_t width = terminal_width();
     erase(display);
     progress_line(&all, NULL, rate, width, line, sizeof line);
@@ -146,8 +147,9 @@ static void on_progress(const mc_hub_progress *progress, void *user)
     if (display->bar) {
         draw(display, progress, rate);
     } else if (display->lines && tenths > display->tenths) {
-        const mc_progress all = {.bytes_done = progress->bytes_done,
-                                 .bytes_total = progress->bytes_total};
+        mc_progress all = {.bytes_done = progress->bytes_done,
+                           .bytes_total = progress->bytes_total};
+        all.seconds_left = progress_left(&all, rate);
         display->tenths = tenths;
         progress_line(&all, NULL, rate, 72, line, sizeof line);
         fprintf(stderr, "%s\n", line);

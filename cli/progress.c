@@ -28,11 +28,13 @@ size_t terminal_width(void)
     return 80;
 }
 
-/* Capped: the estimate of a merge that has hardly begun may be anything. */
+/* Capped: the estimate of a download that has hardly begun may be anything. */
 static void format_time(double seconds, char *out, size_t size)
 {
     const long long s = seconds < 1e9 ? (long long)(seconds + .5) : 1000000000;
-    if (s < 3600)
+    if (seconds < 0)
+        snprintf(out, size, "...");
+    else if (s < 3600)
         snprintf(out, size, "%lld:%02lld", s / 60, s % 60);
     else
         snprintf(out, size, "%lld:%02lld:%02lld", s / 3600, s / 60 % 60, s % 60);
@@ -77,6 +79,11 @@ static const char *format_amount(int64_t amount, const char *unit, char *out, si
     return out;
 }
 
+double progress_left(const mc_progress *progress, double rate)
+{
+    return rate > 0 ? (double)(progress->bytes_total - progress->bytes_done) / rate : -1;
+}
+
 void progress_line(const mc_progress *progress, const char *unit, double rate, size_t width,
                    char *out, size_t size)
 {
@@ -99,8 +106,9 @@ void progress_line(const mc_progress *progress, const char *unit, double rate, s
         snprintf(text, sizeof text, "  %s/s",
                  format_amount((int64_t)rate, unit, speed, sizeof speed));
         add(out, room, text);
-        format_time((double)(progress->bytes_total - progress->bytes_done) / rate, left,
-                    sizeof left);
+    }
+    if (progress->bytes_done < progress->bytes_total) {
+        format_time(progress->seconds_left, left, sizeof left);
         snprintf(text, sizeof text, "  %s left", left);
         add(out, room, text);
     }
@@ -126,11 +134,9 @@ static double current_rate(progress_display *display, const mc_progress *now)
     return rate_since(&display->marks[0], now);
 }
 
-void progress_update(const mc_progress *progress, void *user)
+static void show(progress_display *display, const mc_progress *progress, double rate)
 {
-    progress_display *const display = user;
     char line[256];
-    const double rate = current_rate(display, progress);
     const int64_t tenths = (int64_t)(share_done(progress) * 10);
     if (display->bar) {
         progress_line(progress, display->unit, rate, terminal_width(), line, sizeof line);
@@ -143,6 +149,12 @@ void progress_update(const mc_progress *progress, void *user)
     }
 }
 
+void progress_update(const mc_progress *progress, void *user)
+{
+    progress_display *const display = user;
+    show(display, progress, current_rate(display, progress));
+}
+
 static double seconds_now(void)
 {
     struct timespec now;
@@ -152,9 +164,12 @@ static double seconds_now(void)
 
 void progress_tokens(size_t done, size_t total, void *user)
 {
-    const mc_progress progress = {
+    progress_display *const display = user;
+    mc_progress progress = {
         .bytes_done = (int64_t)done, .bytes_total = (int64_t)total, .seconds = seconds_now()};
-    progress_update(&progress, user);
+    const double rate = current_rate(display, &progress);
+    progress.seconds_left = progress_left(&progress, rate);
+    show(display, &progress, rate);
 }
 
 void progress_end(progress_display *display)

@@ -33,6 +33,9 @@ void progress_tokens(size_t done, size_t total, void *user);
 /* Number of columns of the terminal on standard error. */
 size_t terminal_width(void);
 
+/* Seconds that evenly distributed work takes at `rate` units per second; negative: not known. */
+double progress_left(const mc_progress *progress, double rate);
+
 /* Formats one line of less than `width` columns. `rate` is in units per second; 0: unknown. */
 void progress_line(const mc_progress *progress, const char *unit, double rate, size_t width,
                    char *out, size_t size);

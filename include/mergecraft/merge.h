@@ -129,6 +129,11 @@ typedef struct mc_progress {
     int64_t bytes_done, bytes_total; /* of the output */
     int64_t bytes_read;
     double seconds;
+    /*
+     * Estimated from what each kind of work takes: passes over the inputs, decompositions, writing.
+     * Negative while that is not known, as before a pass of unknown length ends.
+     */
+    double seconds_left;
 } mc_progress;
 
 /* How to run. */

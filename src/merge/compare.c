@@ -6,6 +6,7 @@
 #include "base/team.h"
 #include "merge/agreement.h"
 #include "merge/align.h"
+#include "merge/estimate.h"
 #include "merge/folder_differences.h"
 #include "merge/reduce.h"
 #include "merge/report.h"
@@ -275,8 +276,12 @@ static void report_progress(run *r, const pair_row *row, int worker)
         bytes += row->inputs[i]->bytes;
     /* Bytes are counted by all threads; only the calling thread reports them. */
     const int64_t done = atomic_fetch_add(&r->bytes, bytes) + bytes;
+    const double seconds = mc_seconds() - r->began;
     const mc_progress progress = {
-        .bytes_done = done, .bytes_total = r->total, .seconds = mc_seconds() - r->began};
+        .bytes_done = done,
+        .bytes_total = r->total,
+        .seconds = seconds,
+        .seconds_left = mc_estimate_even((double)done, (double)r->total, seconds)};
     if (options->progress && worker == 0) /* the calling thread */
         options->progress(&progress, options->user);
 }

@@ -24,6 +24,7 @@
 #include "base/memory.h"
 #include "base/system.h"
 #include "base/team.h"
+#include "merge/estimate.h"
 #include "merge/merged.h"
 #include "merge/reduce.h"
 #include "merge/trial.h"
@@ -47,6 +48,9 @@ enum {
 
 typedef enum phase { CLOSED, STATISTICS, DIGEST, APPLY } phase;
 
+/* Phases of mc_work_kind. */
+enum { WORK_STATISTICS, WORK_APPLY, WORK_DECOMPOSE };
+
 /* One output tensor. The run's lock guards it, except what the owner of a tile uses. */
 typedef struct task {
     mc_source *source;
@@ -63,7 +67,9 @@ typedef struct task {
     int64_t stat_tile;  /* elements in a tile of statistics */
     int64_t unfinished; /* tiles of this round that are taken, or not yet added */
     mc_reduction reduction;
-    const void *state; /* of the statistics; NULL until they are known */
+    const void *state;                 /* of the statistics; NULL until they are known */
+    int apply_class, statistics_class; /* of the run's estimate */
+    double spent;                      /* on the statistics */
 } task;
 
 /* The bytes of one tile until they are written to the sink. */
@@ -99,8 +105,9 @@ typedef struct run {
     int64_t surveyed, survey_total;
     int64_t read_before; /* bytes that the process had read at the start … */
     double start;        /* … at this time */
-    int working;         /* threads that have not ended */
-    int waiting;         /* threads that wait for a piece */
+    mc_estimate estimate;
+    int working; /* threads that have not ended */
+    int waiting; /* threads that wait for a piece */
     mc_status status;
     mc_error error;
 } run;
@@ -123,6 +130,7 @@ typedef struct piece {
     int64_t first, count;
     slot *slot;
     mc_team *team;
+    double begun; /* as mc_estimate_begin returned */
 } piece;
 
 /* ---- sizes ---------------------------------------------------------------------------------- */
@@ -238,6 +246,74 @@ int64_t mc_execute_memory(mc_source *const *tensors, size_t count, const mc_run_
     return streaming * options->threads + held;
 }
 
+/* ---- the time left; with the lock held ------------------------------------------------------- */
+
+/* A method that sees whole tensors may decompose this one; others it averages. */
+static bool is_decomposed(const task *t)
+{
+    return t->job && t->job->method->scope == MC_TENSOR && t->job->matrix;
+}
+
+static double read_units(const task *t, int64_t count)
+{
+    return (double)count * (t->job ? (double)t->job->input_count : 1);
+}
+
+/*
+ * Decompositions take time in proportion to the smaller side. The constant stands for what reading
+ * and converting an element takes beside them.
+ */
+static double apply_units(const task *t, int64_t count)
+{
+    return read_units(t, count) *
+           (is_decomposed(t) ? 64 + (double)least(t->job->shape[0], t->job->shape[1]) : 1);
+}
+
+static int log2_of(int64_t count)
+{
+    int result = 0;
+    while (count >>= 1)
+        result++;
+    return result;
+}
+
+static void plan_work(run *r)
+{
+    for (size_t i = r->cursor; i < r->task_count; i++) {
+        task *const t = &r->tasks[i];
+        const void *const method = t->job ? t->job->method : NULL;
+        const mc_work_kind apply = {method, is_decomposed(t) ? WORK_DECOMPOSE : WORK_APPLY,
+                                    log2_of(least(t->tile, t->units))};
+        const mc_work_kind statistics = {method, WORK_STATISTICS, log2_of(t->units)};
+        t->apply_class = mc_estimate_add(&r->estimate, apply, apply_units(t, t->end - t->from));
+        if (!t->state && t->job && mc_job_statistics(t->job))
+            t->statistics_class = mc_estimate_add(&r->estimate, statistics,
+                                                  read_units(t, t->units));
+    }
+}
+
+/* Statistics count as done once they end: how many rounds there are is not known before. */
+static void statistics_done(run *r, const task *t)
+{
+    mc_estimate_done(&r->estimate, t->statistics_class, read_units(t, t->units), t->spent,
+                     t->spent);
+}
+
+/* Charges a piece that has ended to its class. */
+static void charge(run *r, const piece *p)
+{
+    task *const t = p->task;
+    const double time = mc_estimate_end(&r->estimate, mc_seconds(), p->begun);
+    if (p->phase == APPLY) {
+        mc_estimate_done(&r->estimate, t->apply_class, apply_units(t, p->count), time, 0);
+    } else if (t->phase == APPLY) { /* the last piece of the statistics */
+        mc_estimate_done(&r->estimate, t->statistics_class, 0, time, 0);
+    } else {
+        mc_estimate_spend(&r->estimate, t->statistics_class, time);
+        t->spent += time;
+    }
+}
+
 /* ---- the state of a run; all with the lock held --------------------------------------------- */
 
 /* Wakes the threads that wait. Usually none waits, and a system call per tile is expensive. */
@@ -318,8 +394,10 @@ static void end_round(run *r, task *t)
     t->phase = STATISTICS;
     if (status != MC_OK)
         fail(r, status, &error);
-    else if (!more)
+    else if (!more) {
         begin_apply(t);
+        statistics_done(r, t);
+    }
     wake(r);
 }
 
@@ -645,13 +723,17 @@ static bool next_piece(worker *w, piece *out)
     return false;
 }
 
-/* Returns with the lock held. */
-static void do_piece(worker *w, const piece *p)
+/* Call with the lock held, which is released meanwhile. */
+static void do_piece(worker *w, piece *p)
 {
+    run *const r = w->run;
+    p->begun = mc_estimate_begin(&r->estimate, mc_seconds());
+    pthread_mutex_unlock(&r->lock);
     if (p->phase == STATISTICS)
         do_statistics(w, p);
     else
         do_apply(w, p);
+    charge(r, p);
 }
 
 static void *work(void *argument)
@@ -660,10 +742,8 @@ static void *work(void *argument)
     run *const r = w->run;
     pthread_mutex_lock(&r->lock);
     piece p;
-    while (next_piece(w, &p)) {
-        pthread_mutex_unlock(&r->lock);
+    while (next_piece(w, &p))
         do_piece(w, &p);
-    }
     wake(r);
     if (--r->working == 0)
         pthread_cond_signal(&r->ended);
@@ -757,7 +837,8 @@ static void report_progress(run *r, double start, int64_t read_before)
     const mc_progress progress = {.bytes_done = r->surveyed + r->bytes_done,
                                   .bytes_total = r->surveyed + r->bytes_total,
                                   .bytes_read = mc_file_bytes_read() - read_before,
-                                  .seconds = mc_seconds() - start};
+                                  .seconds = mc_seconds() - start,
+                                  .seconds_left = mc_estimate_left(&r->estimate, mc_seconds())};
     pthread_mutex_unlock(&r->lock);
     r->options->progress(&progress, r->options->user);
     pthread_mutex_lock(&r->lock);
@@ -832,7 +913,6 @@ static void work_here(run *r, worker *w, double start, int64_t read_before)
     w->run = r;
     pthread_mutex_lock(&r->lock);
     while (next_piece(w, &p)) {
-        pthread_mutex_unlock(&r->lock);
         do_piece(w, &p);
         if (r->options->progress && mc_seconds() - reported >= .1) {
             report_progress(r, start, read_before);
@@ -872,7 +952,8 @@ static void on_survey(const mc_progress *progress, void *user)
     const mc_progress whole = {.bytes_done = r->surveyed + progress->bytes_done,
                                .bytes_total = r->surveyed + progress->bytes_total + r->bytes_total,
                                .bytes_read = mc_file_bytes_read() - r->read_before,
-                               .seconds = progress->seconds - r->start};
+                               .seconds = progress->seconds - r->start,
+                               .seconds_left = -1};
     r->survey_total = progress->bytes_total;
     r->options->progress(&whole, r->options->user);
 }
@@ -907,6 +988,7 @@ static mc_status set_up(run *r, mc_error *error)
     MC_TRY(try_methods(r, error));
     make_team(r, r->options->threads);
     select_part(r);
+    plan_work(r);
     open_tasks(r);
     if (r->status != MC_OK && error)
         *error = r->error;

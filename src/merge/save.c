@@ -371,8 +371,9 @@ static mc_status check_sources(const mc_save *save, mc_error *error)
 /* Progress of all processes, told by one: their shares are of about the same size. */
 typedef struct progress_of_all {
     const mc_run_options *options;
-    int64_t before; /* bytes that are done besides the current span … */
-    int64_t begin;  /* … and where that begins */
+    int64_t before;     /* bytes that are done besides the current span … */
+    int64_t begin, end; /* … and where that begins and ends */
+    int64_t left;       /* bytes of the spans of this process that follow */
     int processes;
 } progress_of_all;
 
@@ -382,6 +383,9 @@ static void tell_progress(const mc_progress *progress, void *user)
     mc_progress all = *progress;
     all.bytes_done = p->before + (progress->bytes_done - p->begin) * p->processes;
     all.bytes_read *= p->processes;
+    /* Later spans are as slow as this one. */
+    if (all.seconds_left > 0 && progress->bytes_done < p->end)
+        all.seconds_left *= (double)p->left / (double)(p->end - progress->bytes_done) + 1;
     if (all.bytes_done > all.bytes_total)
         all.bytes_done = all.bytes_total;
     p->options->progress(&all, p->options->user);
@@ -403,8 +407,10 @@ static mc_status write_share(folder_sink *s, const void *const *states,
                              const mc_run_options *options, mc_run_result *result, mc_error *error)
 {
     const mc_spans *const mine = &s->shares.of[mc_comm_rank(s->comm)].spans;
-    progress_of_all progress = {
-        .options = options, .before = mc_spans_bytes(&s->done), .processes = mc_comm_size(s->comm)};
+    progress_of_all progress = {.options = options,
+                                .before = mc_spans_bytes(&s->done),
+                                .left = mc_spans_bytes(mine),
+                                .processes = mc_comm_size(s->comm)};
     mc_run_options inner = *options;
     inner.progress = options->progress ? tell_progress : NULL;
     inner.user = &progress;
@@ -412,6 +418,8 @@ static mc_status write_share(folder_sink *s, const void *const *states,
         mc_run_result part = {0};
         s->span = mine->items[i];
         s->recorded = progress.begin = s->span.begin;
+        progress.end = s->span.end;
+        progress.left -= s->span.end - s->span.begin;
         const mc_execution what = {.tensors = s->save->sources,
                                    .count = s->save->count,
                                    .sink = &s->sink,

@@ -217,7 +217,8 @@ static void report_progress(survey_work *work, int worker)
     work->reported = now;
     const mc_progress progress = {.bytes_done = atomic_load(&work->accumulated),
                                   .bytes_total = work->planned,
-                                  .seconds = now};
+                                  .seconds = now,
+                                  .seconds_left = -1}; /* rounds and what follows are not known */
     options->progress(&progress, options->user);
 }
 

@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "base/system.h"
+#include "merge/estimate.h"
 #include "merge/report.h"
 
 #include <mergecraft/merge.h>
@@ -104,10 +105,13 @@ static mc_status check_files(verification *v, mc_error *error)
     json_array_foreach(v->files, i, file)
     {
         MC_TRY(check_file(v, file, error));
-        const mc_progress progress = {.bytes_done = v->out->bytes,
-                                      .bytes_total = v->total,
-                                      .bytes_read = v->out->bytes,
-                                      .seconds = mc_seconds() - start};
+        const double seconds = mc_seconds() - start;
+        const mc_progress progress = {
+            .bytes_done = v->out->bytes,
+            .bytes_total = v->total,
+            .bytes_read = v->out->bytes,
+            .seconds = seconds,
+            .seconds_left = mc_estimate_even((double)v->out->bytes, (double)v->total, seconds)};
         if (v->options->progress)
             v->options->progress(&progress, v->options->user);
     }

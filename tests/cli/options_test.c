@@ -123,10 +123,10 @@ static void test_json_is_found_behind_a_mistake(void **state)
 static void test_bar_fits_any_width(void **state)
 {
     (void)state;
-    const mc_progress cases[] = {{0, 1000000000000, 0, 0},
-                                 {999999999999, 1000000000000, 0, 1e9},
-                                 {5, 5, 5, 1},
-                                 {0, 0, 0, 0}};
+    const mc_progress cases[] = {{0, 1000000000000, 0, 0, -1},
+                                 {999999999999, 1000000000000, 0, 1e9, 1e12},
+                                 {5, 5, 5, 1, 0},
+                                 {0, 0, 0, 0, 0}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         for (size_t width = 0; width < 400; width++) {
             char line[256];
@@ -140,14 +140,16 @@ static void test_bar_says_how_far_it_is(void **state)
 {
     (void)state;
     char line[256];
-    const mc_progress half = {500000000, 1000000000, 0, 1};
+    mc_progress half = {500000000, 1000000000, 0, 1, 4};
     progress_line(&half, NULL, 125e6, 63, line, sizeof line);
     assert_string_equal(line, " 50 %  500 MB of 1.0 GB  125 MB/s  0:04 left [#######........]");
+    half.seconds_left = progress_left(&half, 1e5);
     progress_line(&half, NULL, 1e5, 63, line, sizeof line);
     assert_non_null(strstr(line, "1:23:20 left"));
-    progress_line(&half, NULL, 0, 40, line, sizeof line);
-    assert_string_equal(line, " 50 %  500 MB of 1.0 GB [######.......]");
-    const mc_progress all = {1000000000, 1000000000, 0, 1};
+    half.seconds_left = progress_left(&half, 0);
+    progress_line(&half, NULL, 0, 50, line, sizeof line);
+    assert_string_equal(line, " 50 %  500 MB of 1.0 GB  ... left [######.......]");
+    const mc_progress all = {1000000000, 1000000000, 0, 1, 0};
     progress_line(&all, NULL, 1e9, 36, line, sizeof line);
     assert_string_equal(line, "100 %  1.0 GB of 1.0 GB  finishing");
 }
