@@ -38,12 +38,12 @@ typedef struct mc_estimate {
     size_t count;
     bool full; /* there were more classes than fit: no estimate */
     bool begun;
-    double start, now;       /* wall time of the first event and of the last one */
-    double clock;            /* the shared clock, see above */
-    int active;              /* pieces being computed */
-    double begun_sum;        /* of the clock, over these pieces */
-    double elapsed, busy;    /* wall time, and that with a piece; old times count less */
-    double faded;            /* when old measurements were last discounted */
+    double start, now;    /* wall time of the first event and of the last one */
+    double clock;         /* the shared clock, see above */
+    int active;           /* pieces being computed */
+    double begun_sum;     /* of the clock, over these pieces */
+    double elapsed, busy; /* wall time, and that with a piece; old times count less */
+    double faded;         /* when old measurements were last discounted */
 } mc_estimate;
 
 /* Returns the index of the class, which is added if it is new, and adds to the units left. */
