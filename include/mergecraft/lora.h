@@ -8,6 +8,9 @@
  *     mc_lora_extract       a fine-tuned model and its base → the plan of an adapter
  *     mc_lora_run           computes a plan into a folder that PEFT loads
  *
+ * Files of kohya's scripts and of diffusers, which have no configuration, are merged into such a
+ * file: pytorch_lora_weights.safetensors, with the names of the inputs.
+ *
  * Factors are computed while they are written, a module at a time per thread: memory does not grow
  * with the model. Results are the same bits for any number of threads on one machine; across CPUs
  * they differ by rounding, since BLAS picks its kernels by CPU.
@@ -39,7 +42,8 @@ MC_API void mc_lora_close(mc_lora *lora);
 
 /*
  * Makes an adapter of tensors that the program has, under the names of PEFT's files, and the text
- * of an adapter_config.json. A run with such adapters is never resumed.
+ * of an adapter_config.json; NULL: under those of kohya's or diffusers' files. A run with such
+ * adapters is never resumed.
  */
 MC_API mc_status mc_lora_wrap(const char *name, const mc_state_dict *dict, const char *config,
                               mc_lora **out, mc_error *error);
@@ -158,7 +162,10 @@ typedef struct mc_lora_line {
 MC_API size_t mc_lora_plan_count(const mc_lora_plan *plan);
 MC_API void mc_lora_plan_line(const mc_lora_plan *plan, size_t index, mc_lora_line *line);
 
-/* The text of the adapter_config.json that a run writes; valid as long as the plan. */
+/*
+ * The text of the adapter_config.json that a run writes; valid as long as the plan. NULL: the
+ * result is a file without one.
+ */
 MC_API const char *mc_lora_plan_config(const mc_lora_plan *plan);
 
 /*
@@ -169,10 +176,10 @@ MC_API const char *mc_lora_plan_config(const mc_lora_plan *plan);
 MC_API mc_status mc_lora_plan_json(const mc_lora_plan *plan, char **out, mc_error *error);
 
 /*
- * Computes the adapter into a folder: adapter_model.safetensors, adapter_config.json, README.md
- * (model card), mergecraft.json (provenance, with the energy kept per module and block). As
- * mc_plan_run it works in a hidden folder, renames it when everything is on disk, and resumes.
- * `options` and `result` may be NULL.
+ * Computes the adapter into a folder: adapter_model.safetensors and adapter_config.json (or
+ * pytorch_lora_weights.safetensors alone), README.md (model card), mergecraft.json (provenance,
+ * with the energy kept per module and block). As mc_plan_run it works in a hidden folder, renames
+ * it when everything is on disk, and resumes. `options` and `result` may be NULL.
  */
 MC_API mc_status mc_lora_run(mc_lora_plan *plan, const char *folder, const mc_run_options *options,
                              mc_run_result *result, mc_error *error);

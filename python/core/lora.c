@@ -83,7 +83,7 @@ static PyObject *wrap_lora(PyObject *module, PyObject *args)
     PyObject *dict;
     mc_lora *lora = NULL;
     mc_error error = MC_ERROR_NONE;
-    if (!PyArg_ParseTuple(args, "sOs", &name, &dict, &config))
+    if (!PyArg_ParseTuple(args, "sOz", &name, &dict, &config))
         return NULL;
     const mc_state_dict *const tensors = core_dict_of(dict);
     if (!tensors)
@@ -274,7 +274,7 @@ static PyObject *get_report(PyObject *self, void *closure)
 static PyObject *get_plan_config(PyObject *self, void *closure)
 {
     (void)closure;
-    return PyUnicode_FromString(mc_lora_plan_config(of(self)));
+    return Py_BuildValue("z", mc_lora_plan_config(of(self)));
 }
 
 static PyObject *get_json(PyObject *self, void *closure)

@@ -5,8 +5,8 @@
     mergecraft.lora.extract("tuned", "base", rank=32, out="lora")
     mergecraft.lora.bake("lora", "base", out="baked")
 
-Adapters are folders as PEFT saves them, repositories on the Hub, PEFT models (their active adapter)
-or results of these functions.
+Adapters are folders as PEFT saves them, repositories on the Hub, files of kohya's scripts and of
+diffusers, PEFT models (their active adapter) or results of these functions.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ class Adapter:
         self._plan = plan
 
     @property
-    def config(self) -> dict[str, Any]:
-        """adapter_config.json."""
-        config: dict[str, Any] = json.loads(self._plan.config)
+    def config(self) -> dict[str, Any] | None:
+        """adapter_config.json; None if the adapters were files without one."""
+        config: dict[str, Any] | None = json.loads(self._plan.config or "null")
         return config
 
     @property
     def tensors(self) -> StateDict:
-        """The tensors under the names of PEFT's files."""
+        """The tensors under the names of PEFT's files, or of the adapters' own."""
         return StateDict._of(self._plan.dict)
 
     @property

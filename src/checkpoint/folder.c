@@ -173,9 +173,18 @@ static mc_status find_unusual(const char *folder, char **out, mc_error *error)
                           count);
     if (count == 1)
         return MC_OK;
+    char *pipeline = NULL;
     MC_TRY(has_adapter(folder, &adapter, error));
     if (adapter)
         return mc_folder_refuse_adapter(folder, folder, error);
+    MC_TRY(find_file(folder, "model_index.json", &pipeline, error));
+    const bool found = pipeline != NULL;
+    mc_free(pipeline);
+    if (found)
+        return mc_fail_at(error, MC_UNSUPPORTED, folder, NULL, -1,
+                          "expected a model, found a pipeline of diffusers: name the folder of a "
+                          "component, such as %s/unet",
+                          folder);
     return mc_fail_at(error, MC_NOT_FOUND, folder, NULL, -1,
                       "no weights in this folder: expected %s, %s, %s or %s", mc_weight_files[0],
                       mc_weight_files[1], mc_weight_files[2], mc_weight_files[3]);

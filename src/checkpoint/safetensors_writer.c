@@ -164,16 +164,29 @@ static int rank(mc_dtype dtype)
 
 const mc_writer mc_writer_safetensors = {.name = "safetensors", .rank = rank, .lay_out = lay_out};
 
+/* PEFT and diffusers read adapters from a single file. */
+static mc_status lay_out_one(const mc_tensors *t, const char *name, mc_layout *out, mc_error *error)
+{
+    MC_TRY(lay_out(t, INT64_MAX, out, error));
+    mc_free(out->shards[0].name);
+    out->shards[0].name = mc_strdup(name);
+    return out->shards[0].name ? MC_OK : mc_fail_memory(error);
+}
+
 static mc_status lay_out_adapter(const mc_tensors *t, int64_t shard_size, mc_layout *out,
                                  mc_error *error)
 {
-    /* PEFT reads a single file. */
     (void)shard_size;
-    MC_TRY(lay_out(t, INT64_MAX, out, error));
-    mc_free(out->shards[0].name);
-    out->shards[0].name = mc_strdup("adapter_model.safetensors");
-    return out->shards[0].name ? MC_OK : mc_fail_memory(error);
+    return lay_out_one(t, "adapter_model.safetensors", out, error);
+}
+
+static mc_status lay_out_lora(const mc_tensors *t, int64_t shard_size, mc_layout *out,
+                              mc_error *error)
+{
+    (void)shard_size;
+    return lay_out_one(t, "pytorch_lora_weights.safetensors", out, error);
 }
 
 const mc_writer mc_writer_adapter = {
     .name = "safetensors", .rank = rank, .lay_out = lay_out_adapter};
+const mc_writer mc_writer_lora = {.name = "safetensors", .rank = rank, .lay_out = lay_out_lora};

@@ -151,7 +151,7 @@ void mc_lora_modules_free(mc_lora_modules *modules)
  * Finds a module among those seen. Adapters mostly list the same modules in the same order, so
  * `hint` is where to look first. A path may occur once per wrapper (`outer`).
  */
-static size_t find(const mc_lora_modules *modules, const mc_adapter_module *wanted, size_t hint)
+static size_t find(const mc_lora_modules *modules, const mc_lora_module *wanted, size_t hint)
 {
     for (size_t k = 0; k < modules->count; k++) {
         const size_t i = (hint + k) % modules->count;
@@ -163,11 +163,20 @@ static size_t find(const mc_lora_modules *modules, const mc_adapter_module *want
 }
 
 /*
+ * What identifies a module. A file without a configuration may hold several components, with
+ * modules of the same path: what its names begin with tells them apart.
+ */
+static const char *key_of(const mc_adapter *adapter, const mc_adapter_module *module)
+{
+    return adapter->config ? module->path : module->stem;
+}
+
+/*
  * Measures the update [rows, columns]. Factors of a convolution count as matrices. The ranks of
  * experts are stacked, so their sum is a multiple of the number of experts.
  */
-static mc_status measure(const mc_adapter_module *module, int64_t experts, mc_lora_module *out,
-                         mc_error *error)
+static mc_status measure(const mc_adapter *adapter, const mc_adapter_module *module,
+                         int64_t experts, mc_lora_module *out, mc_error *error)
 {
     const mc_source *const a = module->a, *const b = module->b;
     const bool matrices = a->rank >= 2 && b->rank >= 2 && a->count > 0 && b->count > 0;
@@ -181,7 +190,7 @@ static mc_status measure(const mc_adapter_module *module, int64_t experts, mc_lo
     if (mc_dtype_kind_of(a->dtype) != MC_KIND_FLOAT || mc_dtype_kind_of(b->dtype) != MC_KIND_FLOAT)
         return mc_fail(error, MC_UNSUPPORTED, "expected factors of floats, found %s and %s",
                        mc_dtype_name(a->dtype), mc_dtype_name(b->dtype));
-    *out = (mc_lora_module){.path = module->path,
+    *out = (mc_lora_module){.path = key_of(adapter, module),
                             .outer = module->outer,
                             .embedding = module->embedding,
                             .rows = b->shape[0],
@@ -205,9 +214,9 @@ static mc_status add_member(const mc_lora *lora, size_t adapter, const mc_adapte
     MC_TRY(mc_adapter_scale(&lora->adapter, module, experts, &scale, error));
     if (!isfinite(scale))
         return mc_fail(error, MC_FORMAT, "expected a finite lora_alpha / r, found %g", scale);
-    MC_TRY(measure(module, experts, &measured, error));
+    MC_TRY(measure(&lora->adapter, module, experts, &measured, error));
     MC_TRY(mc_adapter_check_rank(&lora->adapter, module, experts, error));
-    const size_t at = find(out, module, hint);
+    const size_t at = find(out, &measured, hint);
     if (at == out->count) {
         if (!MC_GROW(out->items, out->count, out->capacity))
             return mc_fail_memory(error);
@@ -234,18 +243,74 @@ static mc_status add_adapter(const mc_lora *lora, size_t index, mc_lora_modules 
                              mc_error *error)
 {
     const mc_adapter *const adapter = &lora->adapter;
-    if (!adapter->config)
-        return mc_fail(error, MC_UNSUPPORTED,
-                       "expected an adapter with an adapter_config.json, found one without");
     for (size_t i = 0; i < adapter->module_count; i++)
-        MC_TRY(mc_in_tensor(error, adapter->modules[i].path,
+        MC_TRY(mc_in_tensor(error, key_of(adapter, &adapter->modules[i]),
                             add_member(lora, index, &adapter->modules[i], out, i, error)));
+    return MC_OK;
+}
+
+/* ---- conventions of names -------------------------------------------------------------------- */
+
+static bool has_start(const mc_adapter *adapter, const char *const *starts, size_t count)
+{
+    for (size_t i = 0; i < adapter->module_count; i++)
+        for (size_t k = 0; k < count; k++)
+            if (strncmp(adapter->modules[i].stem, starts[k], strlen(starts[k])) == 0)
+                return true;
+    return false;
+}
+
+/*
+ * How an adapter names its modules. The UNet of Stable Diffusion XL has two sets of names: those of
+ * diffusers, and those of the code that it was published with. One layer would be merged under both
+ * as two.
+ */
+static const char *convention_of(const mc_adapter *adapter)
+{
+    static const char *const published[] = {"lora_unet_input_blocks_", "lora_unet_middle_block_",
+                                            "lora_unet_output_blocks_"};
+    if (adapter->config)
+        return "PEFT's";
+    if (!adapter->flattened)
+        return "diffusers'";
+    return has_start(adapter, published, 3) ? "kohya's, with input_blocks" : "kohya's";
+}
+
+/*
+ * Files of a text encoder alone have no names that differ, so such a file fits both of kohya's.
+ */
+static bool has_denoiser(const mc_adapter *adapter)
+{
+    for (size_t i = 0; i < adapter->module_count; i++)
+        if (adapter->modules[i].component == MC_COMPONENT_DENOISER)
+            return true;
+    return false;
+}
+
+static mc_status check_conventions(const mc_lora *const *adapters, size_t count, mc_error *error)
+{
+    const mc_lora *first = adapters[0];
+    for (size_t i = 1; i < count; i++) {
+        const mc_adapter *const one = &adapters[i]->adapter;
+        const bool both = first->adapter.flattened && one->flattened;
+        /* The first that says which of kohya's it has is what the others are compared with. */
+        if (both && !has_denoiser(&first->adapter))
+            first = adapters[i];
+        if (both && (!has_denoiser(one) || !has_denoiser(&first->adapter)))
+            continue;
+        if (strcmp(convention_of(&first->adapter), convention_of(one)) != 0)
+            return mc_fail_at(error, MC_MISMATCH, adapters[i]->name, NULL, -1,
+                              "expected names in the convention of %s (%s), found %s: convert one "
+                              "of them first",
+                              first->name, convention_of(&first->adapter), convention_of(one));
+    }
     return MC_OK;
 }
 
 mc_status mc_lora_modules_match(const mc_lora *const *adapters, size_t count, mc_lora_modules *out,
                                 mc_error *error)
 {
+    MC_TRY(check_conventions(adapters, count, error));
     for (size_t i = 0; i < count; i++)
         MC_TRY(mc_in_file(error, adapters[i]->name, add_adapter(adapters[i], i, out, error)));
     return MC_OK;

@@ -140,6 +140,22 @@ static mc_dtype widest(const mc_merging *m, const mc_lora_module *module)
     return dtype;
 }
 
+/* The tensors of a single file keep the names that the first adapter has for them. */
+static mc_status keep_names(const mc_lora_module *module, mc_lora_row *row, mc_error *error)
+{
+    const mc_adapter_module *const first = module->members[0].module;
+    bool alpha = false;
+    for (size_t i = 0; i < module->count; i++)
+        alpha = alpha || mc_adapter_has_alpha(module->members[i].module);
+    for (size_t i = 0; i < 3; i++)
+        if (i != MC_ADAPTER_ALPHA || alpha) {
+            row->names[i] = mc_adapter_tensor_name(first, (mc_adapter_tensor)i);
+            if (!row->names[i])
+                return mc_fail_memory(error);
+        }
+    return MC_OK;
+}
+
 static mc_status add_row(const mc_merging *m, size_t index, int64_t rank,
                          const mc_lora_merge_input *input, mc_error *error)
 {
@@ -160,7 +176,7 @@ static mc_status add_row(const mc_merging *m, size_t index, int64_t rank,
     memcpy(row->a_rest, a->shape + 1, (size_t)row->a_rank * sizeof *row->a_rest);
     memcpy(row->b_rest, b->shape + 2, (size_t)row->b_rank * sizeof *row->b_rest);
     row->dtype = input->convert ? input->dtype : widest(m, module);
-    return MC_OK;
+    return m->adapters[0]->adapter.config ? MC_OK : keep_names(module, row, error);
 }
 
 static mc_status add_rows(const mc_merging *m, const mc_lora_merge_input *input, mc_error *error)

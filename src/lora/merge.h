@@ -44,6 +44,7 @@ mc_status mc_merge_check_bases(const mc_merging *m, bool strict, mc_error *error
 /* Checks a setting that decides what the factors mean; missing, null and false are the same. */
 mc_status mc_merge_check_same(const mc_merging *m, const char *name, mc_error *error);
 
+/* Makes the configuration, unless the adapters have none. */
 mc_status mc_merge_make_config(const mc_merging *m, mc_error *error);
 
 /*

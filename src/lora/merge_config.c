@@ -115,6 +115,8 @@ static json_t *paths_of(const mc_merging *m)
 
 mc_status mc_merge_make_config(const mc_merging *m, mc_error *error)
 {
+    if (!config_of(m, 0))
+        return MC_OK;
     json_t *config = json_deep_copy(config_of(m, 0));
     config = mc_json_put(config, "target_modules",
                          has_lists(m) ? union_of(m, "target_modules") : paths_of(m));
@@ -232,7 +234,7 @@ mc_status mc_merge_describe(const mc_merging *m, const mc_lora_merge_input *inpu
                                                   checkpoint->files, checkpoint->file_count));
         char *const config = json_dumps(lora->adapter.config, JSON_SORT_KEYS);
         hash = mc_hash_text(hash, config ? config : "");
-        resumable = resumable && config && checkpoint->file_count > 0;
+        resumable = resumable && (config || !lora->adapter.config) && checkpoint->file_count > 0;
         free(config);
         for (size_t f = 0; f < checkpoint->file_count; f++) {
             const mc_file_identity identity = mc_file_identity_of(checkpoint->files[f]);

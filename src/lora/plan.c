@@ -39,8 +39,11 @@ void mc_lora_plan_free(mc_lora_plan *plan)
     mc_pairs_unref(plan->pairs);
     if (plan->free_user)
         plan->free_user(plan->user);
-    for (size_t i = 0; i < plan->count; i++)
+    for (size_t i = 0; i < plan->count; i++) {
         mc_free(plan->rows[i].path);
+        for (size_t k = 0; k < 3; k++)
+            mc_free(plan->rows[i].names[k]);
+    }
     for (size_t i = 0; i < plan->guarded_count; i++)
         mc_free(plan->guarded[i]);
     mc_free(plan->guarded);
@@ -98,12 +101,15 @@ static mc_status compute_pair(void *user, size_t index, double *a, double *b, mc
 }
 
 /*
- * The name of a factor in PEFT's files, "base_model.model.PATH.lora_A.weight". Each wrapper around
- * the one with the factors adds ".base_layer".
+ * The name of a factor: that of the inputs, or in PEFT's files,
+ * "base_model.model.PATH.lora_A.weight". Each wrapper around the one with the factors adds
+ * ".base_layer".
  */
 static char *name_of(const mc_lora_row *row, bool is_b)
 {
     mc_text name = {0};
+    if (row->names[is_b])
+        return mc_strdup(row->names[is_b]);
     mc_text_add(&name, "base_model.model.%s", row->path);
     for (int i = 0; i < row->outer; i++)
         mc_text_add(&name, ".base_layer");
@@ -132,6 +138,30 @@ static mc_status add_factor(mc_lora_plan *plan, size_t index, bool is_b, mc_erro
         status = mc_state_dict_set(plan->dict, name, source, error);
     mc_source_unref(source);
     mc_free(name);
+    return status;
+}
+
+/* Alpha is the rank, so that the scale is 1. */
+static mc_status compute_alpha(void *cookie, int64_t first, int64_t count, void *out,
+                               mc_error *error)
+{
+    const mc_lora_row *const row = cookie;
+    (void)first;
+    (void)error;
+    if (count > 0)
+        *(float *)out = (float)row->rank;
+    return MC_OK;
+}
+
+static mc_status add_alpha(const mc_lora_plan *plan, mc_lora_row *row, mc_error *error)
+{
+    mc_source *source = NULL;
+    if (!row->names[2])
+        return MC_OK;
+    mc_status status = mc_source_compute(MC_F32, 0, NULL, compute_alpha, NULL, row, &source, error);
+    if (status == MC_OK)
+        status = mc_state_dict_set(plan->dict, row->names[2], source, error);
+    mc_source_unref(source);
     return status;
 }
 
@@ -164,6 +194,8 @@ static mc_status make_tensors(mc_lora_plan *plan, mc_error *error)
     /* A and B of a module follow each other: they are computed together. */
     for (size_t i = 0; status == MC_OK && i < 2 * plan->count; i++)
         status = add_factor(plan, i / 2, i % 2 != 0, error);
+    for (size_t i = 0; status == MC_OK && i < plan->count; i++)
+        status = add_alpha(plan, &plan->rows[i], error);
     return status == MC_OK ? add_whole(plan, error) : status;
 }
 
@@ -210,7 +242,7 @@ static mc_status set_ranks(mc_lora_plan *plan, mc_error *error)
 
 mc_status mc_lora_plan_finish(mc_lora_plan *plan, mc_error *error)
 {
-    MC_TRY(set_ranks(plan, error));
+    MC_TRY(plan->config ? set_ranks(plan, error) : MC_OK);
     return make_tensors(plan, error);
 }
 

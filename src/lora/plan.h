@@ -22,6 +22,8 @@ typedef struct mc_energy {
 
 typedef struct mc_lora_row {
     char *path;
+    /* Of files without a configuration: A, B, and alpha or NULL; else all NULL: PEFT's names. */
+    char *names[3];
     const char *parameter; /* of target_parameters; borrowed while the plan is made, else NULL */
     int outer; /* PEFT's wrappers around the one that has these factors: ".base_layer" each */
     bool embedding;
@@ -48,7 +50,7 @@ struct mc_lora_plan {
     mc_state_dict *dict;  /* all tensors of the result, under their names in the file */
     mc_pairs *pairs;
     mc_report *report;
-    json_t *config; /* adapter_config.json */
+    json_t *config; /* adapter_config.json; NULL: the result is a single file without one */
     char *config_text;
     json_t *summary;      /* what mc_lora_plan_json begins with: method, parameters, inputs */
     json_t *inputs;       /* with the sizes of their files, for mergecraft.json */

@@ -22,7 +22,7 @@ static uint64_t fingerprint(const mc_lora_plan *plan)
         return 0;
     uint64_t hash = mc_hash_text(plan->fingerprint, mc_version());
     hash = mc_hash_text(hash, mc_build_id());
-    hash = mc_hash_text(hash, plan->config_text);
+    hash = mc_hash_text(hash, plan->config_text ? plan->config_text : "");
     for (size_t i = 0; i < mc_state_dict_count(plan->dict); i++) {
         const mc_source *const source = mc_state_dict_source(plan->dict, i);
         hash = mc_hash_text(hash, mc_state_dict_name(plan->dict, i));
@@ -72,8 +72,8 @@ static void add_card(mc_text *card, const mc_lora_plan *plan, const char *title)
         add_quoted(card, base);
         mc_text_add(card, "\n");
     }
-    mc_text_add(card, "library_name: peft\ntags:\n- lora\n- merge\n- mergecraft\n---\n\n# %s\n\n",
-                title);
+    mc_text_add(card, "library_name: %s\ntags:\n- lora\n- merge\n- mergecraft\n---\n\n# %s\n\n",
+                plan->config ? "peft" : "diffusers", title);
     mc_text_add(card, "%s\n\n", plan->title);
     mc_text_add(card, "It updates %zu modules and replaces %zu tensors.\n", plan->count,
                 mc_state_dict_count(plan->whole));
@@ -101,8 +101,9 @@ static mc_status finish(mc_folder *folder, const mc_run_result *result, void *us
      * name.
      */
     MC_TRY(plan->check ? plan->check(plan->user, error) : MC_OK);
-    MC_TRY(mc_folder_write(folder, "adapter_config.json", plan->config_text,
-                           strlen(plan->config_text), error));
+    if (plan->config)
+        MC_TRY(mc_folder_write(folder, "adapter_config.json", plan->config_text,
+                               strlen(plan->config_text), error));
     MC_TRY(write_card(plan, folder, error));
     return write_provenance(plan, folder, error);
 }
@@ -136,7 +137,7 @@ static mc_status save(const mc_lora_plan *plan, const char *folder, const mc_run
         names[i] = entries[i].name;
         sources[i] = entries[i].source;
     }
-    const mc_save save = {.writer = &mc_writer_adapter,
+    const mc_save save = {.writer = plan->config ? &mc_writer_adapter : &mc_writer_lora,
                           .target = folder,
                           .names = names,
                           .sources = sources,

@@ -35,6 +35,7 @@ static const char *const patterns[] = {"config.json",
                                        "diffusion_pytorch_model.safetensors.index.json",
                                        "adapter_config.json",
                                        "adapter_model.safetensors",
+                                       "pytorch_lora_weights.safetensors",
                                        "adapter_model.bin"};
 
 static bool is_mark(const char *name)

@@ -4,6 +4,9 @@
 #include "base/memory.h"
 #include "base/system.h"
 #include "base/text.h"
+#include "base/weight_files.h"
+#include "checkpoint/safetensors_file.h"
+#include "tensor/source.h"
 
 #include <string.h>
 
@@ -11,12 +14,12 @@
 
 /* ---- names of tensors ------------------------------------------------------------------------ */
 
-typedef enum part { A, B, MAGNITUDE, ALPHA, WHOLE } part;
+typedef enum part { A, B, MAGNITUDE, ALPHA } part;
 
 /*
  * The endings of a module's tensors in PEFT's files ("X.lora_A.weight"), in kohya's
  * ("lora_unet_X.lora_down.weight") and in those of earlier versions of diffusers. The first that
- * fits counts.
+ * fits counts. The ending of B follows that of A.
  */
 static const struct {
     const char *ending;
@@ -61,15 +64,27 @@ static const struct {
     {"vblora", "VB-LoRA"},
 };
 
-static part part_of(const char *name, size_t *length, bool *embedding)
+enum { ENDINGS = sizeof endings / sizeof *endings };
+
+/* The index of a name's ending in the table; ENDINGS: it is the name of a whole tensor. */
+static size_t ending_of(const char *name)
 {
-    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
-        if (mc_ends_with(name, endings[i].ending)) {
-            *length = strlen(name) - strlen(endings[i].ending);
-            *embedding = endings[i].embedding;
-            return endings[i].part;
-        }
-    return WHOLE;
+    size_t i = 0;
+    while (i < ENDINGS && !mc_ends_with(name, endings[i].ending))
+        i++;
+    return i;
+}
+
+char *mc_adapter_tensor_name(const mc_adapter_module *module, mc_adapter_tensor what)
+{
+    const size_t at = module->ending + (what == MC_ADAPTER_B);
+    return mc_format("%s%s", module->stem,
+                     what == MC_ADAPTER_ALPHA ? ".alpha" : endings[at].ending);
+}
+
+bool mc_adapter_has_alpha(const mc_adapter_module *module)
+{
+    return module->alpha || strcmp(endings[module->ending].ending, ".lora_down.weight") == 0;
 }
 
 static mc_status check_kind(const char *name, mc_error *error)
@@ -97,26 +112,40 @@ static int remove_all(char *name, const char *piece)
     return count;
 }
 
+/* What names of a component's modules begin with, in files of kohya's scripts and of diffusers. */
+static const struct {
+    const char *start;
+    mc_component component;
+} starts[] = {
+    {"base_model.model.", MC_COMPONENT_NONE},     {"unet.", MC_COMPONENT_DENOISER},
+    {"transformer.", MC_COMPONENT_DENOISER},      {"diffusion_model.", MC_COMPONENT_DENOISER},
+    {"text_encoder.", MC_COMPONENT_ENCODER_1},    {"text_encoder_2.", MC_COMPONENT_ENCODER_2},
+    {"text_encoder_3.", MC_COMPONENT_ENCODER_3},  {"lora_unet_", MC_COMPONENT_DENOISER},
+    {"lora_transformer_", MC_COMPONENT_DENOISER}, {"lora_te_", MC_COMPONENT_ENCODER_1},
+    {"lora_te1_", MC_COMPONENT_ENCODER_1},        {"lora_te2_", MC_COMPONENT_ENCODER_2},
+    {"lora_te3_", MC_COMPONENT_ENCODER_3},
+};
+
 /*
- * The module's path in the base model, in new memory: without PEFT's wrappers, and without the name
- * of a diffusers component. NULL: no memory.
+ * Finds the module's path in the base model, in new memory: without PEFT's wrappers, and without
+ * the name of a component. NULL: no memory.
  */
-static char *path_of(const mc_adapter *adapter, const char *name, size_t length, int *outer)
+static char *path_of(const mc_adapter *adapter, const char *name, size_t length,
+                     mc_component *component, int *outer)
 {
-    static const char *const starts[] = {"base_model.model.", "unet.",      "transformer.",
-                                         "text_encoder.",     "lora_unet_", "lora_te1_",
-                                         "lora_te2_",         "lora_te_",   "lora_transformer_"};
     /*
      * With a configuration it is PEFT's file, and only PEFT's wrapper is removed: a base model may
      * have modules of the other names.
      */
-    const size_t first = adapter->config ? 1 : sizeof starts / sizeof *starts;
-    char *path = NULL;
-    for (size_t i = 0; i < first && !path; i++)
-        if (starts_with(name, starts[i]) && strlen(starts[i]) < length)
-            path = mc_strndup(name + strlen(starts[i]), length - strlen(starts[i]));
-    if (!path)
-        path = mc_strndup(name, length);
+    const size_t count = adapter->config ? 1 : sizeof starts / sizeof *starts;
+    size_t removed = 0;
+    *component = MC_COMPONENT_NONE;
+    for (size_t i = 0; i < count && removed == 0; i++)
+        if (starts_with(name, starts[i].start) && strlen(starts[i].start) < length) {
+            removed = strlen(starts[i].start);
+            *component = starts[i].component;
+        }
+    char *const path = mc_strndup(name + removed, length - removed);
     *outer = path ? remove_all(path, ".base_layer") : 0;
     if (path)
         remove_all(path, ".processor"); /* diffusers before 0.22 */
@@ -161,6 +190,7 @@ void mc_adapter_close(mc_adapter *adapter)
     for (size_t i = 0; i < adapter->module_count; i++) {
         const mc_adapter_module *const module = &adapter->modules[i];
         mc_free(module->path);
+        mc_free(module->stem);
         mc_source_unref(module->a);
         mc_source_unref(module->b);
         mc_source_unref(module->magnitude);
@@ -169,6 +199,8 @@ void mc_adapter_close(mc_adapter *adapter)
     mc_free(adapter->modules);
     mc_state_dict_free(adapter->whole);
     json_decref(adapter->config);
+    for (size_t i = 0; i < MC_COMPONENTS; i++)
+        json_decref(adapter->settings[i]);
     mc_checkpoint_close(&adapter->checkpoint);
     *adapter = (mc_adapter){0};
 }
@@ -181,35 +213,54 @@ const char *mc_adapter_base_name(const mc_adapter *adapter)
 }
 
 /*
- * Tensors of a module come in any order, but mostly close together: the search begins at the end.
+ * Finds or adds a module; takes over its path. Tensors of a module come in any order, but mostly
+ * close together: the search begins at the end.
  */
-static mc_status module_at(mc_adapter *adapter, char *path, int outer, mc_adapter_module **out,
-                           mc_error *error)
+static mc_status module_at(mc_adapter *adapter, const mc_adapter_module *wanted,
+                           mc_adapter_module **out, mc_error *error)
 {
-    for (size_t i = adapter->module_count; i-- > 0;)
-        if (adapter->modules[i].outer == outer && strcmp(adapter->modules[i].path, path) == 0) {
-            mc_free(path);
-            *out = &adapter->modules[i];
+    for (size_t i = adapter->module_count; i-- > 0;) {
+        mc_adapter_module *const one = &adapter->modules[i];
+        if (one->outer == wanted->outer && one->component == wanted->component &&
+            strcmp(one->path, wanted->path) == 0) {
+            mc_free(wanted->path);
+            *out = one;
             return MC_OK;
         }
+    }
     if (!MC_GROW(adapter->modules, adapter->module_count, adapter->module_capacity)) {
-        mc_free(path);
+        mc_free(wanted->path);
         return mc_fail_memory(error);
     }
     *out = &adapter->modules[adapter->module_count++];
-    **out = (mc_adapter_module){.path = path, .outer = outer};
+    **out = *wanted;
     return MC_OK;
 }
 
-static mc_status take_factor(mc_adapter *adapter, const char *name, size_t length, part what,
-                             bool embedding, mc_source *source, mc_error *error)
+/*
+ * LyCORIS may scale columns instead of rows, and then saves [1, in]: of a square matrix only the
+ * shape of the norms tells.
+ */
+static mc_status check_norms(const char *name, const mc_source *source, mc_error *error)
 {
-    int outer;
-    mc_adapter_module *module = NULL;
-    char *const path = path_of(adapter, name, length, &outer);
-    if (!path)
+    const bool columns = source->rank >= 2 && source->shape[0] == 1 && source->count > 1;
+    return columns && mc_ends_with(name, ".dora_scale")
+               ? mc_fail_at(error, MC_UNSUPPORTED, NULL, name, -1,
+                            "expected the norms of rows, found those of columns")
+               : MC_OK;
+}
+
+static mc_status take_factor(mc_adapter *adapter, const char *name, size_t ending,
+                             mc_source *source, mc_error *error)
+{
+    const size_t length = strlen(name) - strlen(endings[ending].ending);
+    const part what = endings[ending].part;
+    mc_adapter_module wanted = {0}, *module = NULL;
+    MC_TRY(check_norms(name, source, error));
+    wanted.path = path_of(adapter, name, length, &wanted.component, &wanted.outer);
+    if (!wanted.path)
         return mc_fail_memory(error);
-    MC_TRY(module_at(adapter, path, outer, &module, error));
+    MC_TRY(module_at(adapter, &wanted, &module, error));
     mc_source **const place = what == A           ? &module->a
                               : what == B         ? &module->b
                               : what == MAGNITUDE ? &module->magnitude
@@ -217,21 +268,31 @@ static mc_status take_factor(mc_adapter *adapter, const char *name, size_t lengt
     if (*place)
         return mc_fail_at(error, MC_FORMAT, NULL, name, -1, "expected it once, found it twice");
     *place = mc_source_ref(source);
-    module->embedding = module->embedding || embedding;
-    return MC_OK;
+    module->embedding = module->embedding || endings[ending].embedding;
+    if (what != A)
+        return MC_OK;
+    module->ending = ending;
+    module->stem = mc_strndup(name, length);
+    return module->stem ? MC_OK : mc_fail_memory(error);
 }
 
 /*
  * Takes a tensor that replaces the base's: of modules_to_save, or a bias. What PEFT keeps beside it
- * as original_module is the base's own and is skipped.
+ * as original_module is the base's own and is skipped. In a file without a configuration, a tensor
+ * of another name belongs to another kind of adapter ("diff": the change of a whole weight).
  */
 static mc_status take_whole(mc_adapter *adapter, const char *name, mc_source *source,
                             mc_error *error)
 {
     int outer;
+    mc_component component;
     if (strstr(name, ".original_module."))
         return MC_OK;
-    char *const path = path_of(adapter, name, strlen(name), &outer);
+    if (!adapter->config)
+        return mc_fail_at(error, MC_UNSUPPORTED, NULL, name, -1,
+                          "expected a factor of a LoRA adapter or its alpha in a file without "
+                          "adapter_config.json, found another tensor");
+    char *const path = path_of(adapter, name, strlen(name), &component, &outer);
     if (!path)
         return mc_fail_memory(error);
     remove_all(path, ".modules_to_save.default");
@@ -244,16 +305,13 @@ static mc_status take_whole(mc_adapter *adapter, const char *name, mc_source *so
 static mc_status take_tensor(mc_adapter *adapter, const char *name, mc_source *source,
                              mc_error *error)
 {
-    size_t length = 0;
-    bool embedding = false;
     MC_TRY(check_kind(name, error));
     char *const plain = without_adapter_name(name);
     if (!plain)
         return mc_fail_memory(error);
-    const part what = part_of(plain, &length, &embedding);
-    const mc_status status = what == WHOLE ? take_whole(adapter, plain, source, error)
-                                           : take_factor(adapter, plain, length, what, embedding,
-                                                         source, error);
+    const size_t ending = ending_of(plain);
+    const mc_status status = ending == ENDINGS ? take_whole(adapter, plain, source, error)
+                                               : take_factor(adapter, plain, ending, source, error);
     mc_free(plain);
     return status;
 }
@@ -272,6 +330,11 @@ static mc_status check_modules(const mc_adapter *adapter, mc_error *error)
                            module->a   ? "lora_A"
                            : module->b ? "lora_B"
                                        : "others");
+        /* Everywhere else a missing alpha means 1, but PEFT always has it in its configuration. */
+        if (!adapter->config && !module->alpha && starts_with(module->stem, starts[0].start))
+            return mc_fail(error, MC_UNSUPPORTED,
+                           "expected adapter_config.json beside a file of PEFT, which holds alpha, "
+                           "found none");
     }
     return MC_OK;
 }
@@ -362,7 +425,7 @@ static mc_status find_parameters(mc_adapter *adapter, mc_error *error)
     return MC_OK;
 }
 
-/* ---- opening --------------------------------------------------------------------------------- */
+/* ---- configuration --------------------------------------------------------------------------- */
 
 static bool is_set(const json_t *value)
 {
@@ -394,15 +457,15 @@ static mc_status check_settings(const json_t *config, mc_error *error)
     /*
      * These change the base's weights before training, and PEFT converts them back only on request.
      */
-    static const char *const starts[] = {"pissa", "olora", "corda", "loftq", "lora_ga"};
+    static const char *const changing[] = {"pissa", "olora", "corda", "loftq", "lora_ga"};
     const char *const start = json_string_value(json_object_get(config, "init_lora_weights"));
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (is_set(json_object_get(config, others[i])))
             return mc_fail(error, MC_UNSUPPORTED, "expected plain LoRA or DoRA, found %s",
                            others[i]);
     MC_TRY(check_variant(config, error));
-    for (size_t i = 0; start && i < sizeof starts / sizeof *starts; i++)
-        if (strncasecmp(start, starts[i], strlen(starts[i])) == 0)
+    for (size_t i = 0; start && i < sizeof changing / sizeof *changing; i++)
+        if (strncasecmp(start, changing[i], strlen(changing[i])) == 0)
             return mc_fail(
                 error, MC_UNSUPPORTED,
                 "expected an adapter for unchanged base weights, found init_lora_weights "
@@ -436,10 +499,9 @@ static mc_status read_config(mc_adapter *adapter, const char *folder, mc_error *
 
 static mc_status find_weights(const char *folder, char **out, mc_error *error)
 {
-    static const char *const names[] = {"adapter_model.safetensors", "adapter_model.bin"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    for (size_t i = 0; i < MC_ADAPTER_FILES; i++) {
         struct stat status;
-        char *const path = mc_format("%s/%s", folder, names[i]);
+        char *const path = mc_format("%s/%s", folder, mc_adapter_files[i]);
         if (!path)
             return mc_fail_memory(error);
         *out = path;
@@ -449,9 +511,68 @@ static mc_status find_weights(const char *folder, char **out, mc_error *error)
     }
     *out = NULL;
     return mc_fail_at(error, MC_NOT_FOUND, folder, NULL, -1,
-                      "expected %s or %s beside adapter_config.json, found neither", names[0],
-                      names[1]);
+                      "expected %s or %s beside adapter_config.json, found neither",
+                      mc_adapter_files[0], mc_adapter_files[1]);
 }
+
+/* ---- files without a configuration ----------------------------------------------------------- */
+
+const json_t *mc_adapter_settings(const mc_adapter *adapter, const mc_adapter_module *module)
+{
+    return adapter->config ? adapter->config : adapter->settings[module->component];
+}
+
+/* "unet.lora_alpha" becomes "lora_alpha" of the denoiser. */
+static mc_status take_setting(mc_adapter *adapter, const char *name, json_t *value, mc_error *error)
+{
+    mc_component component = MC_COMPONENT_NONE;
+    size_t removed = 0;
+    for (size_t i = 0; i < sizeof starts / sizeof *starts && removed == 0; i++)
+        if (starts_with(name, starts[i].start)) {
+            removed = strlen(starts[i].start);
+            component = starts[i].component;
+        }
+    json_t **const to = &adapter->settings[component];
+    *to = mc_json_put(*to ? *to : json_object(), name + removed, json_incref(value));
+    return *to ? MC_OK : mc_fail_memory(error);
+}
+
+static mc_status take_settings(mc_adapter *adapter, const char *text, mc_error *error)
+{
+    json_t *all = NULL;
+    const char *name;
+    json_t *value;
+    mc_status status = mc_json_parse(text, strlen(text), &all, error);
+    json_object_foreach(all, name, value)
+    {
+        if (status == MC_OK)
+            status = take_setting(adapter, name, value, error);
+    }
+    json_decref(all);
+    for (size_t i = 0; status == MC_OK && i < MC_COMPONENTS; i++)
+        status = check_settings(adapter->settings[i], error);
+    return status;
+}
+
+/* diffusers writes the configurations of an adapter's components into the metadata (0.34). */
+static mc_status read_metadata(mc_adapter *adapter, mc_error *error)
+{
+    for (size_t i = 0; i < adapter->checkpoint.file_count; i++) {
+        const char *const path = mc_file_path(adapter->checkpoint.files[i]);
+        json_t *metadata = NULL;
+        if (!mc_ends_with(path, ".safetensors"))
+            continue;
+        MC_TRY(mc_safetensors_metadata(path, &metadata, error));
+        const char *const text = json_string_value(
+            json_object_get(metadata, "lora_adapter_metadata"));
+        const mc_status status = text ? take_settings(adapter, text, error) : MC_OK;
+        json_decref(metadata);
+        MC_TRY(status);
+    }
+    return MC_OK;
+}
+
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static mc_status take_tensors(mc_adapter *adapter, mc_error *error)
 {
@@ -470,28 +591,61 @@ static mc_status take_tensors(mc_adapter *adapter, mc_error *error)
     return find_parameters(adapter, error);
 }
 
-mc_status mc_adapter_open(const char *path, mc_adapter *out, mc_error *error)
+/*
+ * Finds PEFT's folder in new memory: `path`, or the one whose weights it names. *out is NULL if
+ * there is none.
+ */
+static mc_status find_folder(const char *path, char **out, mc_error *error)
+{
+    const char *const slash = strrchr(path, '/'), *const file = slash ? slash + 1 : path;
+    bool weights = false, folder = false;
+    for (size_t i = 0; i < MC_ADAPTER_FILES; i++)
+        weights = weights || strcmp(file, mc_adapter_files[i]) == 0;
+    *out = weights ? mc_format("%.*s.", (int)(file - path), path) : mc_strdup(path);
+    if (!*out)
+        return mc_fail_memory(error);
+    const mc_status status = mc_adapter_is_folder(*out, &folder, error);
+    if (status != MC_OK || !folder) {
+        mc_free(*out);
+        *out = NULL;
+    }
+    return status;
+}
+
+static mc_status open_weights(const char *path, const char *folder, mc_adapter *out,
+                              mc_error *error)
 {
     char *weights = NULL;
-    bool folder = false;
-    MC_TRY(mc_adapter_is_folder(path, &folder, error));
-    if (folder) {
-        MC_TRY(read_config(out, path, error));
-        MC_TRY(find_weights(path, &weights, error));
-    }
+    if (folder)
+        MC_TRY(read_config(out, folder, error));
+    if (folder && strcmp(path, folder) == 0)
+        MC_TRY(find_weights(folder, &weights, error));
     const char *const file = weights ? weights : path;
     mc_status status = mc_checkpoint_open(file, NULL, &out->checkpoint, error);
+    if (status == MC_OK && !folder)
+        status = mc_in_file(error, file, read_metadata(out, error));
     if (status == MC_OK)
         status = mc_in_file(error, file, take_tensors(out, error));
     mc_free(weights);
     return status;
 }
 
+mc_status mc_adapter_open(const char *path, mc_adapter *out, mc_error *error)
+{
+    char *folder = NULL;
+    MC_TRY(find_folder(path, &folder, error));
+    const mc_status status = open_weights(path, folder, out, error);
+    mc_free(folder);
+    return status;
+}
+
 mc_status mc_adapter_wrap(const mc_state_dict *dict, const char *config, mc_adapter *out,
                           mc_error *error)
 {
-    MC_TRY(mc_json_parse(config, strlen(config), &out->config, error));
-    MC_TRY(check_config(out, error));
+    if (config) {
+        MC_TRY(mc_json_parse(config, strlen(config), &out->config, error));
+        MC_TRY(check_config(out, error));
+    }
     MC_TRY(mc_state_dict_copy(dict, &out->checkpoint.dict, error));
     return take_tensors(out, error);
 }

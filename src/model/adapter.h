@@ -11,9 +11,22 @@
 
 #include <jansson.h>
 
+/* What a single file may update beside other parts of a pipeline, by the prefix of its names. */
+typedef enum mc_component {
+    MC_COMPONENT_NONE, /* names without such a prefix */
+    MC_COMPONENT_DENOISER,
+    MC_COMPONENT_ENCODER_1,
+    MC_COMPONENT_ENCODER_2,
+    MC_COMPONENT_ENCODER_3,
+    MC_COMPONENTS
+} mc_component;
+
 /* The update of one weight: scale · B·A. Sources are owned. */
 typedef struct mc_adapter_module {
-    char *path;            /* of the module in the base model, "model.layers.0.self_attn.q_proj" */
+    char *path; /* of the module in the base model, "model.layers.0.self_attn.q_proj" */
+    char *stem; /* what the names of its tensors in the file begin with */
+    mc_component component;
+    size_t ending;         /* of A's name: mc_adapter_tensor_name */
     mc_source *a, *b;      /* as they are stored */
     mc_source *magnitude;  /* DoRA; NULL without */
     mc_source *alpha;      /* a scalar beside the factors (kohya); NULL: the configuration's */
@@ -25,6 +38,8 @@ typedef struct mc_adapter_module {
 typedef struct mc_adapter {
     mc_checkpoint checkpoint;
     json_t *config; /* adapter_config.json; NULL for single files without one */
+    /* Of such files: what diffusers writes into their metadata per component; NULL: nothing. */
+    json_t *settings[MC_COMPONENTS];
     mc_adapter_module *modules;
     size_t module_count, module_capacity;
     mc_state_dict *whole; /* tensors that replace the base's: biases, modules_to_save */
@@ -48,10 +63,25 @@ void mc_adapter_close(mc_adapter *adapter);
 
 /*
  * Makes an adapter of tensors under the names of PEFT's files, and the text of an
- * adapter_config.json. As mc_adapter_open otherwise.
+ * adapter_config.json; NULL: of those of a file without one. As mc_adapter_open otherwise.
  */
 mc_status mc_adapter_wrap(const mc_state_dict *dict, const char *config, mc_adapter *out,
                           mc_error *error);
+
+/* The configuration that gives a module's rank and alpha; NULL if there is none. */
+const json_t *mc_adapter_settings(const mc_adapter *adapter, const mc_adapter_module *module);
+
+/* The tensors of a module. */
+typedef enum mc_adapter_tensor { MC_ADAPTER_A, MC_ADAPTER_B, MC_ADAPTER_ALPHA } mc_adapter_tensor;
+
+/*
+ * The name of a tensor of the module in a file of the same convention, in new memory; NULL: no
+ * memory.
+ */
+char *mc_adapter_tensor_name(const mc_adapter_module *module, mc_adapter_tensor what);
+
+/* Whether files of the module's convention have alpha beside its factors. */
+bool mc_adapter_has_alpha(const mc_adapter_module *module);
 
 /* base_model_name_or_path; NULL if the adapter names none. */
 const char *mc_adapter_base_name(const mc_adapter *adapter);
@@ -90,9 +120,11 @@ typedef struct mc_adapter_base {
 /*
  * Updates the tensors of a base. Modules of a single file that belong to another component than
  * this base (a text encoder beside a UNet) are left out and noted; in a PEFT folder those are
- * errors.
+ * errors. The name of the base's folder decides which component it is (unet, transformer,
+ * text_encoder, text_encoder_2, text_encoder_3); under another name, the names and shapes of its
+ * tensors have to.
  *
- * Errors: MC_MISMATCH  the base has no such tensor, or shapes do not fit
+ * Errors: MC_MISMATCH  the base has no such tensor, shapes do not fit, or several components do
  */
 mc_status mc_adapter_apply(const mc_adapter *adapter, const mc_adapter_base *base, mc_error *error);
 

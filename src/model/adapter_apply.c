@@ -26,6 +26,7 @@ static const char *parameter_of(const mc_adapter_module *module)
  */
 typedef struct finder {
     const mc_adapter *adapter;
+    mc_component component; /* that the base is; MC_COMPONENT_NONE: the adapter has no components */
     mc_state_dict *dict;
     char **wanted; /* owned */
     size_t count, capacity;
@@ -94,6 +95,7 @@ static const char *find_flattened(const mc_state_dict *dict, const char *path, c
 static mc_status find_name(const finder *f, const char *path, const char *suffix, const char **out,
                            mc_error *error)
 {
+    static const char only_module[] = "text_model_";
     char *const name = mc_format("%s%s", path, suffix);
     if (!name)
         return mc_fail_memory(error);
@@ -109,6 +111,9 @@ static mc_status find_name(const finder *f, const char *path, const char *suffix
             *out = mc_state_dict_name(f->dict, i);
     if (!*out && f->adapter->flattened)
         *out = find_flattened(f->dict, path, suffix);
+    /* transformers 5 saves a text encoder of CLIP without the name of its only module. */
+    if (!*out && f->adapter->flattened && strncmp(path, only_module, strlen(only_module)) == 0)
+        *out = find_flattened(f->dict, path + strlen(only_module), suffix);
     mc_free(name);
     return MC_OK;
 }
@@ -312,7 +317,7 @@ static mc_status update_experts(const finder *f, const mc_adapter_module *module
     return MC_OK;
 }
 
-/* ---- all ------------------------------------------------------------------------------------- */
+/* ---- modules and whole tensors --------------------------------------------------------------- */
 
 static mc_status want_all(finder *f, mc_error *error)
 {
@@ -340,9 +345,19 @@ static mc_status match_names(finder *f, const char *model_type, mc_error *error)
     return mc_match_new(&mine, &theirs, mc_encoder_prefix(model_type), &f->match, error);
 }
 
+/* Modules of a single file that are left out. */
+typedef struct left_out {
+    size_t others;  /* of other components than the base */
+    size_t missing; /* whose tensor the base lacks */
+} left_out;
+
 static mc_status apply_module(const finder *f, const mc_adapter_module *module,
-                              const char *model_type, size_t *left_out, mc_error *error)
+                              const char *model_type, left_out *out, mc_error *error)
 {
+    if (module->component != f->component) {
+        out->others++;
+        return MC_OK;
+    }
     const char *name = NULL;
     bool done = false;
     char *const suffix = mc_format(".%s", parameter_of(module));
@@ -362,11 +377,11 @@ static mc_status apply_module(const finder *f, const mc_adapter_module *module,
         return mc_in_tensor(error, name, update(f, module, model_type, name, experts, error));
     }
     /*
-     * A single file may update several components, of which the base is one. A PEFT adapter belongs
-     * to one model, so a missing tensor is an error there.
+     * Single files may update what a base has under names of other code. A PEFT adapter belongs to
+     * one model, so a missing tensor is an error there.
      */
     if (!f->adapter->config) {
-        ++*left_out;
+        out->missing++;
         return MC_OK;
     }
     return mc_fail(error, MC_MISMATCH,
@@ -446,26 +461,7 @@ static mc_status note_tied(const finder *f, const mc_adapter_base *base,
     return MC_OK;
 }
 
-static mc_status apply_all(finder *f, const mc_adapter_base *base, size_t *left_out,
-                           mc_error *error)
-{
-    const char *const model_type = json_string_value(json_object_get(base->config, "model_type"));
-    MC_TRY(want_all(f, error));
-    MC_TRY(match_names(f, model_type, error));
-    /* First: a module that is both adapted and saved as a whole is updated from what was saved. */
-    MC_TRY(apply_whole(f, base, error));
-    for (size_t i = 0; i < f->adapter->module_count; i++) {
-        const mc_adapter_module *const module = &f->adapter->modules[i];
-        MC_TRY(apply_module(f, module, model_type, left_out, error));
-        MC_TRY(note_tied(f, base, module, error));
-    }
-    if (*left_out == f->adapter->module_count)
-        return mc_fail(error, MC_MISMATCH,
-                       "expected tensors that the adapter updates, '%s' say, found none in the "
-                       "base model",
-                       f->adapter->modules[0].path);
-    return MC_OK;
-}
+/* ---- components of a pipeline ---------------------------------------------------------------- */
 
 static const char *last_part(const char *path)
 {
@@ -473,20 +469,112 @@ static const char *last_part(const char *path)
     return slash && slash[1] ? slash + 1 : path;
 }
 
+/* The component that diffusers saves in a folder of this name; MC_COMPONENT_NONE: none. */
+static mc_component component_of(const char *folder)
+{
+    static const struct {
+        const char *name;
+        mc_component component;
+    } folders[] = {{"unet", MC_COMPONENT_DENOISER},
+                   {"transformer", MC_COMPONENT_DENOISER},
+                   {"text_encoder", MC_COMPONENT_ENCODER_1},
+                   {"text_encoder_2", MC_COMPONENT_ENCODER_2},
+                   {"text_encoder_3", MC_COMPONENT_ENCODER_3}};
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
+        if (strcmp(folder, folders[i].name) == 0)
+            return folders[i].component;
+    return MC_COMPONENT_NONE;
+}
+
+/*
+ * Counts the modules of each component whose tensor is in the base, and fits if `shapes`. Both text
+ * encoders of Stable Diffusion XL have the same names, and differ in their width.
+ */
+static mc_status count_found(const finder *f, bool shapes, size_t counts[MC_COMPONENTS],
+                             mc_error *error)
+{
+    memset(counts, 0, MC_COMPONENTS * sizeof *counts);
+    for (size_t i = 0; i < f->adapter->module_count; i++) {
+        const mc_adapter_module *const module = &f->adapter->modules[i];
+        const char *name = NULL;
+        MC_TRY(find_name(f, module->path, ".weight", &name, error));
+        const mc_source *const weight = name ? mc_state_dict_find(f->dict, name) : NULL;
+        counts[module->component] += weight && (!shapes || fits(weight, module, false, 1) ||
+                                                fits(weight, module, true, 1));
+    }
+    return MC_OK;
+}
+
+/*
+ * Finds the component that the base is: by the name of its folder, else as the only one whose
+ * modules are in the base. Choosing one of several would be a guess.
+ */
+static mc_status find_component(finder *f, const mc_adapter_base *base, mc_error *error)
+{
+    size_t counts[MC_COMPONENTS], found = 0;
+    bool any = false;
+    for (size_t i = 0; i < f->adapter->module_count; i++)
+        any = any || f->adapter->modules[i].component != MC_COMPONENT_NONE;
+    f->component = any ? component_of(last_part(base->name)) : MC_COMPONENT_NONE;
+    for (int shapes = 1; shapes >= 0 && any && f->component == MC_COMPONENT_NONE && found == 0;
+         shapes--) {
+        MC_TRY(count_found(f, shapes, counts, error));
+        for (size_t i = 0; i < MC_COMPONENTS; i++)
+            found += counts[i] > 0;
+    }
+    for (size_t i = 0; i < MC_COMPONENTS && found == 1; i++)
+        f->component = counts[i] > 0 ? (mc_component)i : f->component;
+    return found > 1 ? mc_fail(error, MC_MISMATCH,
+                               "expected a base in a folder named unet, transformer, text_encoder "
+                               "or text_encoder_2, as the adapter updates several components that "
+                               "fit, found '%s'",
+                               last_part(base->name))
+                     : MC_OK;
+}
+
+/* ---- all ------------------------------------------------------------------------------------- */
+
+static mc_status apply_all(finder *f, const mc_adapter_base *base, left_out *out, mc_error *error)
+{
+    const char *const model_type = json_string_value(json_object_get(base->config, "model_type"));
+    const size_t count = f->adapter->module_count;
+    MC_TRY(want_all(f, error));
+    MC_TRY(match_names(f, model_type, error));
+    MC_TRY(find_component(f, base, error));
+    /* First: a module that is both adapted and saved as a whole is updated from what was saved. */
+    MC_TRY(apply_whole(f, base, error));
+    for (size_t i = 0; i < count; i++) {
+        const mc_adapter_module *const module = &f->adapter->modules[i];
+        MC_TRY(apply_module(f, module, model_type, out, error));
+        MC_TRY(note_tied(f, base, module, error));
+    }
+    if (out->others + out->missing == count)
+        return mc_fail(error, MC_MISMATCH,
+                       "expected tensors that the adapter updates, '%s' say, found none in the "
+                       "base model",
+                       f->adapter->modules[0].stem);
+    return MC_OK;
+}
+
 /* Notes another base than the adapter was made for, modules left out, and tensors that are new. */
-static mc_status note_rest(const mc_adapter *adapter, const mc_adapter_base *base, size_t left_out,
-                           size_t tensors_before, mc_error *error)
+static mc_status note_rest(const mc_adapter *adapter, const mc_adapter_base *base,
+                           const left_out *out, size_t tensors_before, mc_error *error)
 {
     const char *const wanted = mc_adapter_base_name(adapter);
     /* Last parts only: one name may be a path and the other an id of the Hub. */
     if (wanted && strcmp(last_part(wanted), last_part(base->name)) != 0)
         MC_TRY(mc_notes_add(base->notes, error, "adapter %s was made for the base model '%s'",
                             base->label, wanted));
-    if (left_out > 0)
+    if (out->others > 0)
         MC_TRY(mc_notes_add(base->notes, error,
                             "adapter %s: %zu of %zu modules belong to another component and are "
                             "left out",
-                            base->label, left_out, adapter->module_count));
+                            base->label, out->others, adapter->module_count));
+    if (out->missing > 0)
+        MC_TRY(mc_notes_add(base->notes, error,
+                            "adapter %s: %zu of %zu modules are left out, as %s lacks their "
+                            "tensors",
+                            base->label, out->missing, adapter->module_count, base->name));
     /* New tensors are appended, so they are behind the others. */
     for (size_t i = tensors_before; i < mc_state_dict_count(base->dict); i++)
         MC_TRY(mc_notes_add(base->notes, error, "adapter %s adds the tensor '%s', which %s lacks",
@@ -497,9 +585,9 @@ static mc_status note_rest(const mc_adapter *adapter, const mc_adapter_base *bas
 mc_status mc_adapter_apply(const mc_adapter *adapter, const mc_adapter_base *base, mc_error *error)
 {
     const size_t before = mc_state_dict_count(base->dict);
-    size_t left_out = 0;
+    left_out out = {0};
     finder f = {.adapter = adapter, .dict = base->dict};
-    const mc_status status = apply_all(&f, base, &left_out, error);
+    const mc_status status = apply_all(&f, base, &out, error);
     free_finder(&f);
-    return status == MC_OK ? note_rest(adapter, base, left_out, before, error) : status;
+    return status == MC_OK ? note_rest(adapter, base, &out, before, error) : status;
 }

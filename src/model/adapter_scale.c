@@ -45,8 +45,9 @@ static mc_status first_match(const json_t *given, const char *patterns, const ch
 static mc_status number_of(const mc_adapter *adapter, const mc_adapter_module *module,
                            const char *name, const char *patterns, double *out, mc_error *error)
 {
-    const json_t *const plain = json_object_get(adapter->config, name);
-    const json_t *const given = json_object_get(adapter->config, patterns);
+    const json_t *const settings = mc_adapter_settings(adapter, module);
+    const json_t *const plain = json_object_get(settings, name);
+    const json_t *const given = json_object_get(settings, patterns);
     if (!json_is_number(plain))
         return mc_fail(error, MC_FORMAT, "adapter_config.json: expected %s, a number, found %s",
                        name, plain ? "something else" : "none");
@@ -78,15 +79,16 @@ mc_status mc_adapter_rank(const mc_adapter *adapter, const mc_adapter_module *mo
 mc_status mc_adapter_scale(const mc_adapter *adapter, const mc_adapter_module *module,
                            int64_t experts, double *scale, mc_error *error)
 {
+    const json_t *const settings = mc_adapter_settings(adapter, module);
     /* By the shape, not by the configuration: files of kohya's scripts have none. */
     const double rank = module->a->rank > 0 ? (double)module->a->shape[0] / (double)experts : 0;
     double alpha = rank;
     /* kohya's files have alpha beside the factors; without any alpha the scale is 1. */
     if (module->alpha)
         MC_TRY(mc_source_read_f64(module->alpha, 0, 1, &alpha, error));
-    else if (adapter->config)
+    else if (adapter->config || json_object_get(settings, "lora_alpha"))
         MC_TRY(number_of(adapter, module, "lora_alpha", "alpha_pattern", &alpha, error));
-    const bool root = json_is_true(json_object_get(adapter->config, "use_rslora"));
+    const bool root = json_is_true(json_object_get(settings, "use_rslora"));
     *scale = rank > 0 ? alpha / (root ? sqrt(rank) : rank) : 0;
     return MC_OK;
 }

@@ -51,6 +51,21 @@ expect 1 mergecraft lora extract tuned --base tuned -o none
 expect 1 mergecraft lora merge cat $plain $plain -p weights=1 -o cat
 expect 2 mergecraft lora merge cat $plain $plain -p weights=1 -o $plain --overwrite
 
+# Files of kohya's scripts: one of the same names, with alpha. Adapters of other names do not fit.
+kohya=$adapters/plain/kohya.safetensors
+cp "$kohya" kohya.safetensors
+expect 0 mergecraft lora merge cat kohya.safetensors kohya.safetensors -p weights=.5 -o kohya
+ls kohya
+helper values kohya/pytorch_lora_weights.safetensors lora_te_text_model_q.alpha
+mergecraft lora bake kohya --base base -o from-two -q
+mergecraft lora bake kohya.safetensors --base base -o from-one -q
+cmp from-two/model.safetensors from-one/model.safetensors || fail 'two halves differ from one'
+expect 0 mergecraft lora merge cat kohya.safetensors -p weights=1 -o kohya --overwrite -q
+expect 1 mergecraft lora merge cat kohya.safetensors $plain -p weights=1 -o out
+mkdir pipeline
+echo '{}' > pipeline/model_index.json
+expect 1 mergecraft lora bake kohya.safetensors --base pipeline -o out
+
 expect 2 mergecraft lora
 expect 2 mergecraft lora fold $plain -o out
 expect 2 mergecraft lora merge cat $plain
