@@ -15,8 +15,9 @@ a tokenizer.
 omp: a model with `common` tokens gets the vocabulary of a donor with `new` tokens more, by
 orthogonal matching pursuit with 64 terms; against mergekit-tokensurgeon (--surgeon) on the same
 CPUs, in float32 and batches of `batch` tokens, beyond which its memory would not suffice. It is
-measured with `share` and with 2 · `share` new tokens: the difference is its time per token. Times
-are CPU seconds of all threads, so that other processes do not count.
+measured with `share` and with 2 · `share` new tokens: the difference is its time per token; or with
+all new tokens if they are at most `share`. Times are CPU seconds of all threads, so that other
+processes do not count.
 """
 
 import argparse
@@ -178,6 +179,11 @@ def measure_omp(options: argparse.Namespace) -> None:
     if not options.surgeon:
         return
     share = options.share
+    if share >= options.new:
+        whole = surgeon(work / "donor")
+        print(f"mergekit-tokensurgeon: {whole.cpu:.1f} s ({whole.seconds:.1f} s elapsed): "
+              f"{whole.cpu / cost.cpu:.1f}×")
+        return
     few, many = (surgeon(make_words_model(work / "donor", common + n, width))
                  for n in (share, 2 * share))
     each = (many.cpu - few.cpu) / share

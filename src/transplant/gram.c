@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "base/team.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 #include <unistd.h>
@@ -27,24 +28,20 @@ static const mc_gram_table *table(void)
 #endif
 }
 
-/* Whether products of values like these are finite in float32, with much to spare. */
-static bool is_moderate(const float *values, size_t count, size_t width)
-{
-    float largest = 0;
-    for (size_t i = 0; i < count * width; i++)
-        largest = fabsf(values[i]) > largest ? fabsf(values[i]) : largest;
-    return (double)largest * largest * (double)width < 1e30;
-}
+/* The longest point whose products with others are finite in float32, with much to spare. */
+static const double longest = 1e15;
 
-bool mc_gram_pays(const mc_points *points, const float *targets, size_t count, size_t terms)
+bool mc_gram_pays(const mc_points *points, const mc_norms *norms, size_t count, size_t terms)
 {
     const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
     const size_t quarter = pages > 0 && page > 0 ? (size_t)pages / 4 * (size_t)page : 0;
     const size_t limit = quarter < most_bytes ? quarter : most_bytes;
+    bool moderate = true;
+    for (size_t i = 0; i < points->count; i += BLOCK)
+        moderate &= norms->largest[i / BLOCK] < longest;
     /* Without the table, each target takes `terms` products with all points; twice, as a margin. */
     return points->count < count * terms / 2 && points->count <= limit / (points->count + 1) &&
-           is_moderate(points->rows, points->count, points->width) &&
-           is_moderate(targets, count, points->width);
+           moderate;
 }
 
 /* ---- making ---------------------------------------------------------------------------------- */
@@ -53,18 +50,6 @@ static size_t block_points(const mc_gram *g, size_t block)
 {
     const size_t left = g->points->count - block * BLOCK;
     return left < BLOCK ? left : BLOCK;
-}
-
-static void measure(mc_gram *g)
-{
-    const size_t width = g->points->width;
-    for (size_t i = 0; i < g->points->count; i++) {
-        double sum = 0;
-        for (size_t k = 0; k < width; k++)
-            sum += (double)g->points->rows[i * width + k] * g->points->rows[i * width + k];
-        g->norms[i] = sqrt(sum);
-        g->largest[i / BLOCK] = fmax(g->largest[i / BLOCK], g->norms[i]);
-    }
 }
 
 /* A row's products with the points of a block, every `step`-th value of `products`. */
@@ -80,9 +65,14 @@ static void store(mc_gram *g, size_t point, size_t block, const float *products,
         values[point % BLOCK] = 0;
     for (size_t i = 0; i < count; i++)
         largest = fabsf(values[i]) > largest ? fabsf(values[i]) : largest;
-    /* 127 / largest would overflow: bytes of 0, and a scale that covers what they leave out. */
+    /*
+     * 127 / largest would overflow: bytes of 0, and a scale that covers what they leave out, and
+     * what was too small for float32.
+     */
     const bool tiny = largest < 1e-30f;
-    g->scales[point * g->blocks + block] = tiny ? 2 * largest : largest / 127;
+    g->scales[point * g->blocks + block] = tiny
+                                               ? 2 * largest + 2 * (float)g->points->width * FLT_MIN
+                                               : largest / 127;
     for (size_t i = 0; !tiny && i < count; i++)
         bytes[i] = (int8_t)rintf(values[i] * (127 / largest));
 }
@@ -117,18 +107,15 @@ static mc_status fill_item(void *arg, int worker, size_t a, mc_error *error)
     return MC_OK;
 }
 
-mc_status mc_gram_fill(const mc_points *points, const mc_lapack *lapack, int threads, mc_gram *out,
-                       mc_error *error)
+mc_status mc_gram_fill(const mc_points *points, const mc_norms *norms, const mc_lapack *lapack,
+                       int threads, mc_gram *out, mc_error *error)
 {
     const size_t blocks = (points->count + BLOCK - 1) / BLOCK;
-    *out = (mc_gram){.points = points, .blocks = blocks, .stride = blocks * BLOCK};
+    *out = (mc_gram){.points = points, .norms = norms, .blocks = blocks, .stride = blocks * BLOCK};
     out->bytes = mc_alloc_zero(points->count, out->stride);
     out->scales = mc_alloc(points->count * blocks * sizeof *out->scales);
-    out->norms = mc_alloc(points->count * sizeof *out->norms);
-    out->largest = mc_alloc_zero(blocks, sizeof *out->largest);
-    if (!out->bytes || !out->scales || !out->norms || !out->largest)
+    if (!out->bytes || !out->scales)
         return mc_fail_memory(error);
-    measure(out);
     filling f = {out, lapack};
     return mc_parallel(blocks, threads, fill_item, &f, error);
 }
@@ -137,25 +124,33 @@ void mc_gram_free(mc_gram *gram)
 {
     mc_free(gram->bytes);
     mc_free(gram->scales);
-    mc_free(gram->norms);
-    mc_free(gram->largest);
     *gram = (mc_gram){0};
 }
 
 /* ---- using ----------------------------------------------------------------------------------- */
 
 /*
- * How wrong a block's products may be: half a step of each byte, and what is rounded in float32,
- * where a sum of n products is wrong by n · rounding · (the norms) at most (Higham 2002, §3.1).
+ * In float32, a sum of n products is wrong by n · rounding · (the norms) at most (Higham 2002,
+ * §3.1), and each product that is too small for it by FLT_MIN. Eight more operations are those
+ * that round the operands and add up four products.
  */
+double mc_product_error(const mc_points *points, const mc_norms *norms, size_t block, size_t more)
+{
+    const double operations = (double)(points->width + more + 8);
+    return norms->largest[block] < longest
+               ? operations * (rounding * norms->largest[block] + (double)FLT_MIN)
+               : (double)INFINITY;
+}
+
+/* How wrong a block's products may be: half a step of each byte, and what float32 rounds. */
 static double bound_of(const mc_gram *g, const mc_gram_terms *terms, size_t block)
 {
-    const double each = (double)(g->points->width + 128) * rounding * g->largest[block];
-    double sum = each * terms->norm;
+    const double each = mc_product_error(g->points, g->norms, block, terms->count);
+    double sum = each;
     for (size_t k = 0; k < terms->count; k++) {
         const size_t point = terms->points[k];
         sum += fabs(terms->weights[k]) *
-               (0.505 * g->scales[point * g->blocks + block] + each * g->norms[point]);
+               (0.505 * g->scales[point * g->blocks + block] + each * g->norms->points[point]);
     }
     return sum;
 }

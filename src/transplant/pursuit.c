@@ -15,9 +15,12 @@
  * depend on threads. A block of products, 128 · 1,024 floats, stays in the cache of a core.
  *
  * With many targets, the products of all pairs of points come first (gram.h). Then a round reads a
- * byte per point and chosen point, where it took `width` operations per point before. These
- * products are not exact, but it is known how wrong they may be: every point that may be the best
- * is compared by its product in double. GRAM_BATCH targets begin together.
+ * byte per point and chosen point, where it took `width` operations per point before. GRAM_BATCH
+ * targets begin together.
+ *
+ * Neither products are exact, but it is known how wrong they may be: every point that may be the
+ * best is compared by its product in double. So the choice does not depend on the way, which
+ * depends on the memory of the machine, nor on the BLAS library.
  */
 enum { MOST_BATCH = 128, POINT_BLOCK = MC_GRAM_BLOCK, GRAM_BATCH = 32 };
 
@@ -30,7 +33,8 @@ static const double nothing = 1e-6;
 typedef struct task {
     const mc_lapack *lapack;
     const mc_points *points;
-    const double *norms; /* squared, of the points; NULL: not needed */
+    const mc_norms *norms; /* mc_pursue */
+    const double *squares; /* mc_nearest: the lengths of points, squared */
     const float *targets;
     size_t count, batch;
     const mc_gram *gram; /* NULL: not used */
@@ -93,8 +97,8 @@ typedef struct bench {
     pursuit *pursuits; /* [batch] */
     double *doubles;   /* behind their pointers */
     double *point;     /* [width] */
-    float *residuals;  /* [batch, width] */
-    float *products;   /* [batch, POINT_BLOCK] */
+    float *residuals;  /* [rows, width]: divided by their lengths */
+    float *products;   /* [rows, POINT_BLOCK] */
 } bench;
 
 static void free_bench(bench *b)
@@ -105,14 +109,15 @@ static void free_bench(bench *b)
     mc_free(b->products);
 }
 
-static mc_status new_bench(const task *t, size_t batch, bench *b, mc_error *error)
+/* `batch`: pursuits at a time; `rows`: products at a time. */
+static mc_status new_bench(const task *t, size_t batch, size_t rows, bench *b, mc_error *error)
 {
     const size_t width = t->points->width, terms = t->out->terms;
     const size_t each = width + terms * width + terms * terms + terms;
     b->pursuits = mc_alloc_zero(batch, sizeof *b->pursuits);
     b->doubles = mc_alloc((batch * each + width) * sizeof *b->doubles);
-    b->residuals = mc_alloc(batch * width * sizeof *b->residuals);
-    b->products = mc_alloc(batch * POINT_BLOCK * sizeof *b->products);
+    b->residuals = mc_alloc(rows * width * sizeof *b->residuals);
+    b->products = mc_alloc(rows * POINT_BLOCK * sizeof *b->products);
     if (!b->pursuits || !b->doubles || !b->residuals || !b->products) {
         free_bench(b);
         return mc_fail_memory(error);
@@ -136,25 +141,65 @@ static void begin(const task *t, pursuit *p, const float *target)
     p->done = p->norm == 0;
 }
 
-/* The best of a block of points that the target does not have yet. */
-static void scan(pursuit *p, const uint32_t *points, float *products, size_t first, size_t block)
+static bool is_chosen(const pursuit *p, const uint32_t *points, size_t point)
 {
-    for (size_t s = 0; s < p->found; s++)
-        if (points[s] >= first && points[s] < first + block)
-            products[points[s] - first] = 0;
-    /* Two loops: a search of the largest alone is vectorised. */
+    size_t s = 0;
+    while (s < p->found && points[s] != point)
+        s++;
+    return s < p->found;
+}
+
+static const double *load_point(const task *t, size_t index, double *point)
+{
+    const float *const row = t->points->rows + index * t->points->width;
+    for (size_t i = 0; i < t->points->width; i++)
+        point[i] = row[i];
+    return point;
+}
+
+/* Of two points with the same product the first counts. */
+static void consider(const task *t, pursuit *p, const uint32_t *points, size_t index,
+                     double *buffer)
+{
+    if (is_chosen(p, points, index))
+        return;
+    const double size = fabs(dot(p->residual, load_point(t, index, buffer), t->points->width));
+    if (size > p->best || (size == p->best && size > 0 && p->best_point > index)) {
+        p->best = size;
+        p->best_point = index;
+    }
+}
+
+static float largest_of(const float *products, size_t count)
+{
     float largest = 0;
-    for (size_t i = 0; i < block; i++) {
+    for (size_t i = 0; i < count; i++) {
         const float size = fabsf(products[i]);
         largest = size > largest ? size : largest;
     }
-    if (largest <= p->best)
+    return largest;
+}
+
+/*
+ * Compares the points of a block that may be better than the best so far. `scale`: the product of
+ * the residual divided by that of which `products` are, which are wrong by `bound` at most.
+ */
+static void scan(const task *t, pursuit *p, const uint32_t *points, const float *products,
+                 size_t first, size_t count, double bound, double scale, double *buffer)
+{
+    /* Two loops: a search of the largest alone is vectorised, and most blocks end with it. */
+    const float largest = largest_of(products, count);
+    if ((largest + bound) * scale < p->best)
         return;
     size_t i = 0;
-    while (fabsf(products[i]) != largest)
+    while (i + 1 < count && fabsf(products[i]) != largest)
         i++;
-    p->best = largest;
-    p->best_point = first + i;
+    /* It leaves few others to compare. */
+    consider(t, p, points, first + i, buffer);
+    /* Written so that NaN, after an overflow, is compared. */
+    for (i = 0; i < count; i++)
+        if (!((fabsf(products[i]) + bound) * scale < p->best))
+            consider(t, p, points, first + i, buffer);
 }
 
 /* Takes the directions' shares from a vector, and adds them to a column of the triangle. */
@@ -171,15 +216,16 @@ static void project(const pursuit *p, size_t width, double *point, double *colum
 /*
  * Adds the best point: its part that is orthogonal to the directions becomes one. What is left
  * has rounding errors of the size of what was taken; if that was most of it, once more is needed,
- * and enough (Daniel, Gragg, Kaufman, Stewart 1976).
+ * and enough (Daniel, Gragg, Kaufman, Stewart 1976). Nothing is left to find if all products are 0.
  */
 static void add_best(const task *t, pursuit *p, uint32_t *points, double *point)
 {
     const size_t width = t->points->width, terms = t->out->terms, s = p->found;
-    const float *const row = t->points->rows + p->best_point * width;
     double *const column = p->triangle + s * terms;
-    for (size_t i = 0; i < width; i++)
-        point[i] = row[i];
+    p->done |= p->best == 0;
+    if (p->done)
+        return;
+    load_point(t, p->best_point, point);
     const double whole = sqrt(dot(point, point, width));
     memset(column, 0, terms * sizeof *column);
     project(p, width, point, column);
@@ -214,22 +260,32 @@ static void solve(const pursuit *p, size_t terms, double *weights)
     }
 }
 
+/* Divides a vector by its length, so that its products neither vanish nor overflow. */
+static void shorten(const double *vector, double norm, size_t width, float *out)
+{
+    for (size_t i = 0; i < width; i++)
+        out[i] = norm > 0 ? (float)(vector[i] / norm) : 0;
+}
+
 /* One round: the best point of every target that is not done. */
 static void search(const task *t, bench *b, size_t first, size_t rows)
 {
     const size_t width = t->points->width, terms = t->out->terms;
+    double norms[MOST_BATCH];
     for (size_t i = 0; i < rows; i++) {
-        b->pursuits[i].best = 0;
-        for (size_t k = 0; k < width; k++)
-            b->residuals[i * width + k] = (float)b->pursuits[i].residual[k];
+        pursuit *const p = &b->pursuits[i];
+        p->best = 0;
+        norms[i] = sqrt(dot(p->residual, p->residual, width));
+        shorten(p->residual, norms[i], width, b->residuals + i * width);
     }
     for (size_t at = 0; at < t->points->count; at += POINT_BLOCK) {
         const size_t left = t->points->count - at, block = left < POINT_BLOCK ? left : POINT_BLOCK;
+        const double bound = mc_product_error(t->points, t->norms, at / POINT_BLOCK, 0);
         multiply(t, b->residuals, rows, at, block, b->products, block);
         for (size_t i = 0; i < rows; i++)
             if (!b->pursuits[i].done)
-                scan(&b->pursuits[i], t->out->points + (first + i) * terms, b->products + i * block,
-                     at, block);
+                scan(t, &b->pursuits[i], t->out->points + (first + i) * terms,
+                     b->products + i * block, at, block, bound, norms[i], b->point);
     }
 }
 
@@ -242,10 +298,7 @@ static void pursue_batch(const task *t, bench *b, size_t first, size_t rows)
         search(t, b, first, rows);
         for (size_t i = 0; i < rows; i++) {
             pursuit *const p = &b->pursuits[i];
-            /* Nothing is left to find if all products are 0. */
-            p->done |= p->best == 0;
-            if (!p->done)
-                add_best(t, p, t->out->points + (first + i) * terms, b->point);
+            add_best(t, p, t->out->points + (first + i) * terms, b->point);
         }
     }
     for (size_t i = 0; i < rows; i++)
@@ -258,7 +311,7 @@ static mc_status pursue_item(void *arg, int worker, size_t item, mc_error *error
     const size_t first = item * t->batch, left = t->count - first;
     bench b = {0};
     (void)worker;
-    MC_TRY(new_bench(t, t->batch, &b, error));
+    MC_TRY(new_bench(t, t->batch, t->batch, &b, error));
     pursue_batch(t, &b, first, left < t->batch ? left : t->batch);
     free_bench(&b);
     return MC_OK;
@@ -266,72 +319,30 @@ static mc_status pursue_item(void *arg, int worker, size_t item, mc_error *error
 
 /* ---- the same by the products of pairs ------------------------------------------------------- */
 
-static bool is_chosen(const pursuit *p, const uint32_t *points, size_t point)
-{
-    size_t s = 0;
-    while (s < p->found && points[s] != point)
-        s++;
-    return s < p->found;
-}
-
-static float largest_of(const float *products, size_t count)
-{
-    float largest = 0;
-    for (size_t i = 0; i < count; i++) {
-        const float size = fabsf(products[i]);
-        largest = size > largest ? size : largest;
-    }
-    return largest;
-}
-
-static double exact_product(const double *residual, const float *row, size_t width)
-{
-    double sums[8] = {0}, sum = 0;
-    size_t i = 0;
-    for (; i + 8 <= width; i += 8)
-        for (size_t k = 0; k < 8; k++)
-            sums[k] += residual[i + k] * row[i + k];
-    for (size_t k = 0; k < 8; k++)
-        sum += sums[k];
-    for (; i < width; i++)
-        sum += residual[i] * row[i];
-    return fabs(sum);
-}
-
-/* Of the points of a block that may be better than all others, the best. */
-static void scan_exactly(const task *t, pursuit *p, const uint32_t *points, const float *products,
-                         size_t first, size_t count, double bound)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (fabsf(products[i]) + bound < p->best || is_chosen(p, points, first + i))
-            continue;
-        const double size = exact_product(
-            p->residual, t->points->rows + (first + i) * t->points->width, t->points->width);
-        if (size > p->best || (size == p->best && p->best_point > first + i)) {
-            p->best = size;
-            p->best_point = first + i;
-        }
-    }
-}
-
-/* The best point: p->best is a product that some point has at least, then that of the best. */
+/* The best point. The block whose products are largest for certain comes first. */
 static void find_best(const task *t, pursuit *p, const uint32_t *points, float *products,
-                      const double *bounds, float *largest)
+                      const double *bounds, double *buffer)
 {
     const size_t all = t->points->count;
+    double most = -(double)INFINITY;
+    size_t likely = 0;
     p->best = 0;
-    p->best_point = SIZE_MAX;
     for (size_t s = 0; s < p->found; s++)
         products[points[s]] = 0;
-    for (size_t at = 0, b = 0; at < all; at += POINT_BLOCK, b++) {
-        const size_t count = all - at < POINT_BLOCK ? all - at : POINT_BLOCK;
-        largest[b] = largest_of(products + at, count);
-        p->best = fmax(p->best, largest[b] - bounds[b]);
+    for (size_t b = 0; b < t->gram->blocks; b++) {
+        const size_t at = b * POINT_BLOCK, left = all - at;
+        const double least = largest_of(products + at, left < POINT_BLOCK ? left : POINT_BLOCK) -
+                             bounds[b];
+        if (least > most) {
+            most = least;
+            likely = b;
+        }
     }
-    for (size_t at = 0, b = 0; at < all; at += POINT_BLOCK, b++) {
-        const size_t count = all - at < POINT_BLOCK ? all - at : POINT_BLOCK;
-        if (largest[b] + bounds[b] >= p->best)
-            scan_exactly(t, p, points, products + at, at, count, bounds[b]);
+    for (size_t k = 0; k <= t->gram->blocks; k++) {
+        const size_t b = k == 0 ? likely : k - 1, at = b * POINT_BLOCK, left = all - at;
+        if (k == 0 || b != likely)
+            scan(t, p, points, products + at, at, left < POINT_BLOCK ? left : POINT_BLOCK,
+                 bounds[b], p->norm, buffer);
     }
 }
 
@@ -339,21 +350,31 @@ static void pursue_one(const task *t, bench *b, size_t target, const float *init
                        float *products, double *bounds)
 {
     pursuit *const p = b->pursuits;
-    float *const largest = (float *)(bounds + t->gram->blocks);
     const size_t terms = t->out->terms;
     uint32_t *const points = t->out->points + target * terms;
     double *const weights = t->out->weights + target * terms;
     begin(t, p, t->targets + target * t->points->width);
     for (size_t round = 0; round < terms && !p->done; round++) {
         solve(p, terms, weights);
-        mc_gram_update(t->gram, &(mc_gram_terms){points, weights, p->found, p->norm}, initial,
-                       products, bounds);
-        find_best(t, p, points, products, bounds, largest);
-        p->done = p->best == 0 || p->best_point == SIZE_MAX;
-        if (!p->done)
-            add_best(t, p, points, b->point);
+        for (size_t k = 0; k < p->found; k++)
+            weights[k] /= p->norm;
+        mc_gram_update(t->gram, &(mc_gram_terms){points, weights, p->found}, initial, products,
+                       bounds);
+        find_best(t, p, points, products, bounds, b->point);
+        add_best(t, p, points, b->point);
     }
     solve(p, terms, weights);
+}
+
+/* Divides targets by their lengths, as `search` does with residuals. */
+static void shorten_targets(const task *t, bench *b, size_t first, size_t rows)
+{
+    const size_t width = t->points->width;
+    for (size_t i = 0; i < rows; i++) {
+        pursuit *const p = b->pursuits;
+        begin(t, p, t->targets + (first + i) * width);
+        shorten(p->residual, p->norm, width, b->residuals + i * width);
+    }
 }
 
 static mc_status pursue_by_pairs(void *arg, int worker, size_t item, mc_error *error)
@@ -363,14 +384,14 @@ static mc_status pursue_by_pairs(void *arg, int worker, size_t item, mc_error *e
     const size_t rows = left < GRAM_BATCH ? left : GRAM_BATCH;
     bench b = {0};
     (void)worker;
-    MC_TRY(new_bench(t, 1, &b, error));
+    MC_TRY(new_bench(t, 1, GRAM_BATCH, &b, error));
     float *const initial = mc_alloc_zero((GRAM_BATCH + 1) * stride, sizeof *initial);
-    /* Per block: a bound, and the largest product. */
-    double *const bounds = mc_alloc(2 * t->gram->blocks * sizeof *bounds);
+    double *const bounds = mc_alloc(t->gram->blocks * sizeof *bounds);
     const bool ready = initial && bounds;
+    shorten_targets(t, &b, first, rows);
     for (size_t at = 0; ready && at < t->points->count; at += POINT_BLOCK) {
         const size_t rest = t->points->count - at, block = rest < POINT_BLOCK ? rest : POINT_BLOCK;
-        multiply(t, t->targets + first * t->points->width, rows, at, block, initial + at, stride);
+        multiply(t, b.residuals, rows, at, block, initial + at, stride);
     }
     for (size_t i = 0; ready && i < rows; i++)
         pursue_one(t, &b, first + i, initial + i * stride, initial + GRAM_BATCH * stride, bounds);
@@ -383,7 +404,7 @@ static mc_status pursue_by_pairs(void *arg, int worker, size_t item, mc_error *e
 static mc_status pursue_all_by_pairs(task *t, int threads, mc_error *error)
 {
     mc_gram gram;
-    mc_status status = mc_gram_fill(t->points, t->lapack, threads, &gram, error);
+    mc_status status = mc_gram_fill(t->points, t->norms, t->lapack, threads, &gram, error);
     t->gram = &gram;
     if (status == MC_OK)
         status = mc_parallel((t->count + GRAM_BATCH - 1) / GRAM_BATCH, threads, pursue_by_pairs, t,
@@ -398,23 +419,56 @@ static void clear(mc_combinations *out, size_t count)
     memset(out->weights, 0, count * out->terms * sizeof *out->weights);
 }
 
+static double squared_norm(const mc_points *points, size_t index)
+{
+    const float *const row = points->rows + index * points->width;
+    double sum = 0;
+    for (size_t k = 0; k < points->width; k++)
+        sum += (double)row[k] * row[k];
+    return sum;
+}
+
+static void measure(const mc_points *points, mc_norms *norms)
+{
+    for (size_t i = 0; i < points->count; i++) {
+        double *const largest = &norms->largest[i / POINT_BLOCK];
+        norms->points[i] = sqrt(squared_norm(points, i));
+        *largest = fmax(*largest, norms->points[i]);
+    }
+}
+
+static mc_status pursue(task *t, int threads, mc_error *error)
+{
+    clear(t->out, t->count);
+    if (mc_gram_pays(t->points, t->norms, t->count, t->out->terms))
+        return pursue_all_by_pairs(t, threads, error);
+    return mc_parallel((t->count + t->batch - 1) / t->batch, threads, pursue_item, t, error);
+}
+
 mc_status mc_pursue(const mc_points *points, const float *targets, size_t count, int threads,
                     mc_combinations *out, mc_error *error)
 {
     const size_t each = out->terms * points->width * sizeof(double) + 1;
-    const size_t fit = batch_bytes / each;
+    const size_t fit = batch_bytes / each, blocks = (points->count + POINT_BLOCK - 1) / POINT_BLOCK;
+    mc_norms norms = {mc_alloc(points->count * sizeof *norms.points),
+                      mc_alloc_zero(blocks, sizeof *norms.largest)};
     task t = {.points = points,
+              .norms = &norms,
               .targets = targets,
               .count = count,
               .batch = fit < 8            ? 8
                        : fit > MOST_BATCH ? MOST_BATCH
                                           : fit,
               .out = out};
-    MC_TRY(mc_lapack_get(&t.lapack, error));
-    clear(out, count);
-    if (mc_gram_pays(points, targets, count, out->terms))
-        return pursue_all_by_pairs(&t, threads, error);
-    return mc_parallel((count + t.batch - 1) / t.batch, threads, pursue_item, &t, error);
+    mc_status status = norms.points && norms.largest ? mc_lapack_get(&t.lapack, error)
+                                                     : mc_fail_memory(error);
+    if (status == MC_OK) {
+        measure(points, &norms);
+        status = pursue(&t, threads, error);
+    }
+    mc_free(norms.points);
+    mc_free(norms.largest);
+    return status;
 }
 
 /* ---- nearest points -------------------------------------------------------------------------- */
@@ -487,9 +541,9 @@ static void nearest_batch(const task *t, nearest *heaps, size_t *counts, float *
         for (size_t i = 0; i < rows; i++)
             for (size_t k = 0; k < block; k++)
                 /* The target's own norm is the same for all points. */
-                offer(
-                    heaps + i * terms, &counts[i], terms,
-                    (nearest){t->norms[at + k] - 2. * products[i * block + k], (uint32_t)(at + k)});
+                offer(heaps + i * terms, &counts[i], terms,
+                      (nearest){t->squares[at + k] - 2. * products[i * block + k],
+                                (uint32_t)(at + k)});
     }
     for (size_t i = 0; i < rows; i++)
         weigh(t, targets + i * width, heaps + i * terms, t->out->points + (first + i) * terms,
@@ -516,24 +570,20 @@ static mc_status nearest_item(void *arg, int worker, size_t item, mc_error *erro
 mc_status mc_nearest(const mc_points *points, const float *targets, size_t count, int threads,
                      mc_combinations *out, mc_error *error)
 {
-    double *const norms = mc_alloc(points->count * sizeof *norms);
+    double *const squares = mc_alloc(points->count * sizeof *squares);
     task t = {.points = points,
-              .norms = norms,
+              .squares = squares,
               .targets = targets,
               .count = count,
               .batch = MOST_BATCH,
               .out = out};
-    mc_status status = norms ? mc_lapack_get(&t.lapack, error) : mc_fail_memory(error);
-    for (size_t i = 0; status == MC_OK && i < points->count; i++) {
-        norms[i] = 0;
-        for (size_t k = 0; k < points->width; k++)
-            norms[i] += (double)points->rows[i * points->width + k] *
-                        points->rows[i * points->width + k];
-    }
+    mc_status status = squares ? mc_lapack_get(&t.lapack, error) : mc_fail_memory(error);
+    for (size_t i = 0; status == MC_OK && i < points->count; i++)
+        squares[i] = squared_norm(points, i);
     if (status == MC_OK) {
         clear(out, count);
         status = mc_parallel((count + t.batch - 1) / t.batch, threads, nearest_item, &t, error);
     }
-    mc_free(norms);
+    mc_free(squares);
     return status;
 }

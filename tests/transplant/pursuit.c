@@ -107,11 +107,43 @@ static void test_pursuit(void **state)
         assert_memory_equal(weights, weights_again, sizeof weights);
         /* Without the products of pairs, the result must be the same. */
         assert_int_equal(mc_pursue(&all, targets, FEW, 2, &other, NULL), MC_OK);
-        for (size_t i = 0; round == 0 && i < FEW * TERMS; i++)
+        for (size_t i = 0; i < FEW * TERMS; i++)
             assert_true(found[i] == again[i] && weights[i] == weights_again[i]);
         /* Points that are near copies, which products in one byte cannot tell from each other. */
         for (size_t i = POINTS / 3 * WIDTH; i < POINTS * WIDTH; i++)
             points[i] = points[i % (POINTS / 3 * WIDTH)] + 1e-4F * uniform();
+    }
+}
+
+/*
+ * Both ways choose the same points, whatever the sizes of values: many targets by the products of
+ * pairs, and a part of them without. More than 128 terms; points that appear twice, and rows so
+ * large or small that products in float32 overflow or vanish.
+ */
+static void test_both_ways(void **state)
+{
+    enum { MANY = 17, PART = 2, LONG = 140, WIDE = 150, SOME = 1100 };
+    static float rows[SOME * WIDE], wanted[MANY * WIDE];
+    static uint32_t one[MANY * LONG], other[MANY * LONG];
+    static double one_weights[MANY * LONG], other_weights[MANY * LONG];
+    static const float scales[] = {1, 1e18F, 1e-36F};
+    (void)state;
+    for (size_t k = 0; k < sizeof scales / sizeof *scales; k++) {
+        for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+            rows[i] = scales[k] * uniform();
+        for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
+            wanted[i] = scales[(k + i / WIDE) % 3] * uniform();
+        memcpy(rows + 700 * WIDE, rows, 300 * WIDE * sizeof *rows);
+        const mc_points all = {rows, SOME, WIDE};
+        mc_combinations out = {LONG, one, one_weights}, part = {LONG, other, other_weights};
+        assert_int_equal(mc_pursue(&all, wanted, MANY, 2, &out, NULL), MC_OK);
+        assert_int_equal(mc_pursue(&all, wanted, PART, 1, &part, NULL), MC_OK);
+        assert_memory_equal(one, other, PART * LONG * sizeof *one);
+        assert_memory_equal(one_weights, other_weights, PART * LONG * sizeof *one_weights);
+        /* Of equal points the first. */
+        for (size_t i = 0; i < MANY * LONG; i++)
+            assert_true(one[i] < 700 || one[i] >= 1000);
+        assert_true(one_weights[LONG - 1] != 0);
     }
 }
 
@@ -172,6 +204,7 @@ static void test_nearest(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_pursuit),
+                                       cmocka_unit_test(test_both_ways),
                                        cmocka_unit_test(test_early_end),
                                        cmocka_unit_test(test_nearest)};
     return cmocka_run_group_tests(tests, set_up, NULL);
