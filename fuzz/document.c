@@ -64,6 +64,33 @@ static void check_files(const uint8_t *data, size_t size)
     mc_document_files_free(&config);
 }
 
+/* With one more added token: the same tokens as those of its text. */
+static void check_extended(const mc_document *document)
+{
+    size_t count, added_count, kept = 0, written;
+    mc_document *more = NULL, *again = NULL;
+    const mc_document_token *const tokens = mc_document_tokens(document, &count);
+    const mc_document_added *const added = mc_document_added_tokens(document, &added_count);
+    mc_document_added *const list = mc_alloc((added_count + 1) * sizeof *list);
+    const int32_t last = count > 0 ? tokens[count - 1].id : -1;
+    if (!list || last == INT32_MAX || mc_document_find(document, "<more>") >= 0) {
+        mc_free(list);
+        return;
+    }
+    for (size_t i = 0; i < added_count; i++)
+        if (mc_document_find_added(document, added[i].text) == &added[i])
+            list[kept++] = added[i];
+    list[kept] = (mc_document_added){.text = "<more>", .id = last + 1, .special = true};
+    const mc_status status = mc_document_extend(document, list, kept + 1, &more, NULL);
+    fuzz_require(status == MC_OK || status == MC_NO_MEMORY || status == MC_USAGE, "extended");
+    const char *const text = status == MC_OK ? mc_document_text(more, &written) : NULL;
+    if (text && mc_document_parse(text, written, &again, NULL) == MC_OK)
+        check_same(more, again);
+    mc_document_free(again);
+    mc_document_free(more);
+    mc_free(list);
+}
+
 void fuzz_input(const uint8_t *data, size_t size)
 {
     mc_document *document = NULL, *again = NULL;
@@ -75,6 +102,7 @@ void fuzz_input(const uint8_t *data, size_t size)
     if (status != MC_OK)
         return;
     check_found(document);
+    check_extended(document);
     const char *text = mc_document_text(document, &written);
     fuzz_require(written == size && memcmp(text, data, size) == 0, "unchanged, byte for byte");
     fuzz_require(mc_document_model(document)[0] != '\0', "its model has a name");

@@ -21,6 +21,7 @@ void mc_token_map_free(mc_token_map *v)
     for (size_t i = 0; v->documents && v->shared && i < v->choice.count; i++)
         if (v->shared[i] == i)
             mc_document_free(v->documents[i]);
+    mc_free(v->keys);
     mc_free(v->documents);
     mc_free(v->shared);
     mc_free(v->own);
@@ -112,25 +113,31 @@ static mc_status check_unlisted(const mc_token_map *v, mc_error *error)
     return MC_OK;
 }
 
+static mc_status key_of(void *arg, int worker, size_t index, mc_error *error)
+{
+    mc_token_map *const v = arg;
+    mc_document_files files;
+    (void)worker;
+    MC_TRY(mc_tokenizer_load(&v->choice.models[index], &files, error));
+    v->keys[index] = mc_document_files_key(&files);
+    v->own[index] = files.tokenizer.text != NULL;
+    mc_document_files_free(&files);
+    return MC_OK;
+}
+
 /*
  * Determines which models have equal files. These share one document: that of the target, else of
  * the first such model. Only the target's text is needed later.
  */
-static mc_status compare_files(mc_token_map *v, uint64_t *keys, mc_error *error)
+static mc_status compare_files(mc_token_map *v, mc_error *error)
 {
     const size_t target = v->choice.target;
-    for (size_t i = 0; i < v->choice.count; i++) {
-        mc_document_files files;
-        MC_TRY(mc_tokenizer_load(&v->choice.models[i], &files, error));
-        keys[i] = mc_document_files_key(&files);
-        v->own[i] = files.tokenizer.text != NULL;
-        mc_document_files_free(&files);
-    }
+    MC_TRY(mc_parallel(v->choice.count, mc_cpu_count(), key_of, v, error));
     for (size_t i = 0; i < v->choice.count; i++) {
         v->shared[i] = 0;
-        while (keys[v->shared[i]] != keys[i])
+        while (v->keys[v->shared[i]] != v->keys[i])
             v->shared[i]++;
-        if (keys[i] == keys[target])
+        if (v->keys[i] == v->keys[target])
             v->shared[i] = target;
     }
     return MC_OK;
@@ -159,9 +166,9 @@ static mc_status read_document(void *arg, int worker, size_t index, mc_error *er
     return status;
 }
 
-static mc_status read_all(mc_token_map *v, uint64_t *keys, mc_error *error)
+static mc_status read_all(mc_token_map *v, mc_error *error)
 {
-    MC_TRY(compare_files(v, keys, error));
+    MC_TRY(compare_files(v, error));
     /* Half of the time that a union takes before tensors are read: a thread per vocabulary. */
     const mc_status status = mc_parallel(v->choice.count, mc_cpu_count(), read_document, v, error);
     for (size_t i = 0; i < v->choice.count; i++)
@@ -172,16 +179,14 @@ static mc_status read_all(mc_token_map *v, uint64_t *keys, mc_error *error)
 static mc_status read_documents(mc_token_map *v, mc_report *report, mc_error *error)
 {
     const size_t count = v->choice.count;
-    uint64_t *const keys = mc_alloc_zero(count, sizeof *keys);
+    v->keys = mc_alloc_zero(count, sizeof *v->keys);
     v->documents = mc_alloc_zero(count, sizeof *v->documents);
     v->shared = mc_alloc_zero(count, sizeof *v->shared);
     v->own = mc_alloc_zero(count, sizeof *v->own);
     v->rows = mc_alloc_zero(count, sizeof *v->rows);
-    mc_status status = keys && v->documents && v->shared && v->own && v->rows
-                           ? read_all(v, keys, error)
-                           : mc_fail_memory(error);
-    mc_free(keys);
-    MC_TRY(status);
+    if (!v->keys || !v->documents || !v->shared || !v->own || !v->rows)
+        return mc_fail_memory(error);
+    MC_TRY(read_all(v, error));
     for (size_t i = 0; i < count; i++)
         v->rows[i] = rows_of(v->choice.models[i].model);
     if (!v->documents[v->choice.target])

@@ -52,6 +52,7 @@ typedef struct mc_token_map_choice {
 
 typedef struct mc_token_map {
     mc_token_map_choice choice;
+    uint64_t *keys;          /* per model: hash of its tokenizer files */
     mc_document **documents; /* per model; NULL: no file lists its vocabulary */
     size_t *shared;          /* per model: the one that owns its document; equal files share one */
     bool *own;               /* per model: its document is its tokenizer.json */

@@ -25,7 +25,9 @@ struct mc_document {
     char *text; /* NULL: dropped */
     size_t size;
     const char *model;
-    mc_span vocab, merges; /* in `text`; empty: there is none */
+    mc_span vocab, merges, list; /* in `text`; empty: there is none. list: of added tokens */
+    /* Of an extended document, borrowed: has the tokens that `ids` lacks. Else NULL. */
+    const mc_document *base;
     chunk *chunks;
     mc_index ids;    /* of tokens, by text */
     mc_index places; /* in `added`, by text */
@@ -85,7 +87,9 @@ const mc_document_added *mc_document_added_tokens(const mc_document *document, s
 int32_t mc_document_find(const mc_document *document, const char *text)
 {
     const size_t id = mc_index_find(&document->ids, text);
-    return id == MC_INDEX_NONE ? -1 : (int32_t)id;
+    if (id != MC_INDEX_NONE)
+        return (int32_t)id;
+    return document->base ? mc_document_find(document->base, text) : -1;
 }
 
 const mc_document_added *mc_document_find_added(const mc_document *document, const char *text)
@@ -101,7 +105,6 @@ typedef struct parser {
     mc_document *d;
     mc_scan scan;
     mc_error *error;
-    mc_span added;
     mc_scan_text type;                     /* of the model */
     bool has_model, has_merges, has_limit; /* limit: max_input_chars_per_word */
 } parser;
@@ -155,7 +158,7 @@ static mc_status scan_parts(parser *p)
             if (mc_scan_is(name, "model"))
                 scan_model(p);
             else if (mc_scan_is(name, "added_tokens"))
-                p->added = skip(s);
+                p->d->list = skip(s);
             else
                 mc_scan_skip(s);
         }
@@ -376,12 +379,12 @@ static mc_status count_added(parser *p, mc_document_added *token)
 static mc_status read_added(parser *p)
 {
     mc_document *const d = p->d;
-    if (p->added.end == p->added.first)
+    if (d->list.end == d->list.first)
         return MC_OK;
-    if (d->text[p->added.first] != '[')
+    if (d->text[d->list.first] != '[')
         return mc_fail(p->error, MC_FORMAT, "added_tokens: expected a list");
     mc_scan *const s = &p->scan;
-    *s = mc_scan_begin(d->text, p->added.first, p->added.end);
+    *s = mc_scan_begin(d->text, d->list.first, d->list.end);
     for (bool more = mc_scan_open(s, '['); more; more = mc_scan_next(s, ']')) {
         if (!MC_GROW(d->added, d->added_count, d->added_capacity))
             return mc_fail_memory(p->error);
@@ -663,13 +666,16 @@ mc_status mc_document_set_vocabulary(mc_document *document, const mc_document_to
     return status;
 }
 
-static mc_status check_repeated(const mc_document_added *tokens, size_t count, mc_error *error)
+static mc_status check_added(const mc_document_added *tokens, size_t count, mc_error *error)
 {
     mc_index seen = {0};
     mc_status status = MC_OK;
     for (size_t i = 0; i < count && status == MC_OK; i++) {
         const char *const text = tokens[i].text;
-        if (mc_index_find(&seen, text) != MC_INDEX_NONE)
+        if (tokens[i].id < 0 || tokens[i].id >= MC_MOST_TOKENS)
+            status = mc_fail(error, MC_USAGE, "added token '%s': its id %d is out of range", text,
+                             tokens[i].id);
+        else if (mc_index_find(&seen, text) != MC_INDEX_NONE)
             status = mc_fail(error, MC_USAGE, "added token '%s' appears twice", text);
         else if (!mc_index_set(&seen, text, i))
             status = mc_fail_memory(error);
@@ -678,29 +684,104 @@ static mc_status check_repeated(const mc_document_added *tokens, size_t count, m
     return status;
 }
 
-mc_status mc_document_with_added(const mc_document *document, const mc_document_added *tokens,
-                                 size_t count, mc_document **out, mc_error *error)
-{
-    mc_text list = {0};
-    for (size_t i = 0; i < count; i++)
-        if (tokens[i].id < 0 || tokens[i].id >= MC_MOST_TOKENS)
-            return mc_fail(error, MC_USAGE, "added token '%s': its id %d is out of range",
-                           tokens[i].text, tokens[i].id);
-    MC_TRY(check_repeated(tokens, count, error));
-    write_added(tokens, count, &list);
-    const mc_status status = parse_with(document, false, "added_tokens", &list, out, error);
-    mc_text_free(&list);
-    return as_usage(status, error);
-}
-
 mc_status mc_document_set_added(mc_document *document, const mc_document_added *tokens,
                                 size_t count, mc_error *error)
 {
     mc_document *made = NULL;
-    MC_TRY(mc_document_with_added(document, tokens, count, &made, error));
-    replace(document, made);
+    mc_text list = {0};
+    MC_TRY(check_added(tokens, count, error));
+    write_added(tokens, count, &list);
+    const mc_status status = parse_with(document, false, "added_tokens", &list, &made, error);
+    mc_text_free(&list);
+    if (status == MC_OK)
+        replace(document, made);
+    return as_usage(status, error);
+}
+
+/* ---- more added tokens ----------------------------------------------------------------------- */
+
+/* The document's text with another list of added tokens. */
+static mc_status splice_added(const mc_document *d, const mc_text *list, mc_document *out,
+                              mc_error *error)
+{
+    if (list->failed)
+        return mc_fail_memory(error);
+    if (d->list.end == d->list.first)
+        return mc_splice_set(d->text, d->size, mc_splice_root(d->text, d->size), "added_tokens",
+                             list->data, &out->text, &out->size, error);
+    const size_t length = strlen(list->data), rest = d->size - d->list.end;
+    out->size = d->list.first + length + rest;
+    out->text = mc_alloc(out->size + 1);
+    if (!out->text)
+        return mc_fail_memory(error);
+    memcpy(out->text, d->text, d->list.first);
+    memcpy(out->text + d->list.first, list->data, length);
+    memcpy(out->text + d->list.first + length, d->text + d->list.end, rest);
+    out->text[out->size] = '\0';
     return MC_OK;
 }
+
+/* Adds a token to the lists of an extended document. */
+static mc_status extend_by(mc_document *d, const mc_document_added *token, mc_error *error)
+{
+    const int32_t known = mc_document_find(d, token->text);
+    const int32_t last = d->token_count > 0 ? d->tokens[d->token_count - 1].id : -1;
+    const mc_document_added *const before = mc_document_find_added(d->base, token->text);
+    if (known < 0 ? token->id <= last : known != token->id)
+        return mc_fail(error, MC_USAGE, "added token '%s': its id %d is that of another token",
+                       token->text, token->id);
+    if (!MC_GROW(d->added, d->added_count, d->added_capacity) ||
+        !mc_index_set(&d->places, token->text, d->added_count))
+        return mc_fail_memory(error);
+    d->added[d->added_count] = *token;
+    d->added[d->added_count++].in_vocabulary = before ? before->in_vocabulary : known >= 0;
+    if (known >= 0)
+        return MC_OK;
+    if (!MC_GROW(d->tokens, d->token_count, d->token_capacity) ||
+        !mc_index_set(&d->ids, token->text, (size_t)token->id))
+        return mc_fail_memory(error);
+    d->tokens[d->token_count++] = (mc_document_token){.text = token->text, .id = token->id};
+    return MC_OK;
+}
+
+static mc_status extend(mc_document *d, const mc_document_added *tokens, size_t count,
+                        mc_error *error)
+{
+    const size_t before = d->base->token_count;
+    mc_text list = {0};
+    d->tokens = mc_alloc((before + count) * sizeof *d->tokens);
+    if (!d->tokens)
+        return mc_fail_memory(error);
+    memcpy(d->tokens, d->base->tokens, before * sizeof *d->tokens);
+    d->token_count = before;
+    d->token_capacity = before + count;
+    for (size_t i = 0; i < count; i++)
+        MC_TRY(extend_by(d, &tokens[i], error));
+    write_added(tokens, count, &list);
+    const mc_status status = splice_added(d->base, &list, d, error);
+    mc_text_free(&list);
+    return status;
+}
+
+mc_status mc_document_extend(const mc_document *base, const mc_document_added *tokens, size_t count,
+                             mc_document **out, mc_error *error)
+{
+    MC_TRY(check_added(tokens, count, error));
+    mc_document *const d = mc_alloc_zero(1, sizeof *d);
+    if (!d)
+        return mc_fail_memory(error);
+    d->base = base;
+    d->model = base->model;
+    d->vocab_count = base->vocab_count;
+    const mc_status status = extend(d, tokens, count, error);
+    if (status == MC_OK)
+        *out = d;
+    else
+        mc_document_free(d);
+    return status;
+}
+
+/* ---- numbers --------------------------------------------------------------------------------- */
 
 mc_status mc_document_check_numbers(const mc_document *document, mc_error *error)
 {

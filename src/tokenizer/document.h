@@ -73,14 +73,21 @@ mc_status mc_document_set_vocabulary(mc_document *document, const mc_document_to
                                      size_t count, mc_error *error);
 
 /*
- * Makes a document with another list of added tokens.
+ * Replaces the list of added tokens.
  *
  * Errors: MC_USAGE: a text appears twice, or an id is that of another token
  */
-mc_status mc_document_with_added(const mc_document *document, const mc_document_added *tokens,
-                                 size_t count, mc_document **out, mc_error *error);
-/* Replaces the list. */
 mc_status mc_document_set_added(mc_document *document, const mc_document_added *tokens,
                                 size_t count, mc_error *error);
+
+/*
+ * Makes a document with more tokens: `tokens` is the base's list of added tokens, once each, and new
+ * ones behind, whose ids are above those of the base, in their order, unless its vocabulary has the
+ * text. Parsing the text of the result gives the same tokens. Borrows the base and the texts.
+ *
+ * Errors: MC_USAGE: a text appears twice, or an id is that of another token
+ */
+mc_status mc_document_extend(const mc_document *base, const mc_document_added *tokens, size_t count,
+                             mc_document **out, mc_error *error);
 
 #endif

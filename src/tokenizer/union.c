@@ -1,7 +1,9 @@
 #include "tokenizer/union.h"
 
+#include "base/cpu.h"
 #include "base/hash.h"
 #include "base/memory.h"
+#include "base/team.h"
 
 #include <string.h>
 
@@ -22,10 +24,12 @@ typedef struct builder {
     size_t count;
     const mc_document *base;
     const mc_union_options *options;
+    int32_t **found;           /* per input and token: its id in the union; −1. Not of the base */
     mc_index ids;              /* of tokens that the base lacks */
     mc_index places;           /* of all added tokens, in `tokens` */
     mc_document_added *tokens; /* the base's added tokens, and new ones */
     size_t token_count, token_capacity;
+    size_t base_added; /* different added tokens of the base */
     int32_t next;
     mc_union *out;
 } builder;
@@ -67,7 +71,28 @@ static mc_status add_base(builder *b, const mc_union_input *base, mc_error *erro
     b->next = count > 0 ? tokens[count - 1].id + 1 : 0;
     const mc_document_added *const added = mc_document_added_tokens(base->document, &count);
     for (size_t i = 0; i < count; i++)
-        MC_TRY(keep(b, &added[i], error));
+        /* A file may list a token twice; of its attributes the first count. */
+        if (mc_index_find(&b->places, added[i].text) == MC_INDEX_NONE)
+            MC_TRY(keep(b, &added[i], error));
+    b->base_added = b->token_count;
+    return MC_OK;
+}
+
+/* Finds the tokens of an input in the base. Half of the time of a union, so on all threads. */
+static mc_status match(void *arg, int worker, size_t index, mc_error *error)
+{
+    const builder *const b = arg;
+    const mc_document *const document = b->inputs[index].document;
+    size_t count;
+    const mc_document_token *const tokens = mc_document_tokens(document, &count);
+    (void)worker;
+    if (document == b->base)
+        return MC_OK;
+    int32_t *const found = b->found[index] = mc_alloc(count * sizeof *found);
+    if (!found)
+        return mc_fail_memory(error);
+    for (size_t i = 0; i < count; i++)
+        found[i] = mc_document_find(b->base, tokens[i].text);
     return MC_OK;
 }
 
@@ -84,8 +109,9 @@ static mc_status append(builder *b, mc_document_added token, mc_error *error)
 }
 
 /* A text that only the model's vocabulary has is looked for in the raw text, as an added token. */
-static mc_status add_ordinary(builder *b, const mc_union_input *input, mc_error *error)
+static mc_status add_ordinary(builder *b, size_t index, mc_error *error)
 {
+    const mc_union_input *const input = &b->inputs[index];
     size_t count;
     const mc_document_token *const tokens = mc_document_tokens(input->document, &count);
     for (size_t i = 0; i < count; i++) {
@@ -93,7 +119,8 @@ static mc_status add_ordinary(builder *b, const mc_union_input *input, mc_error 
             b->out->skipped++;
             continue;
         }
-        if (find(b, tokens[i].text) >= 0 || mc_document_find_added(input->document, tokens[i].text))
+        if (!b->found[index] || b->found[index][i] >= 0 || find(b, tokens[i].text) >= 0 ||
+            mc_document_find_added(input->document, tokens[i].text))
             continue;
         MC_TRY(append(b, (mc_document_added){.text = tokens[i].text, .normalized = true}, error));
     }
@@ -137,6 +164,14 @@ static mc_status add_wanted(builder *b, const char *text, mc_error *error)
     return append(b, token, error);
 }
 
+/* The id in the union of an input's token number `i`. */
+static int32_t id_of(const builder *b, size_t index, const mc_document_token *token, size_t i)
+{
+    if (!b->found[index])
+        return token->id;
+    return b->found[index][i] >= 0 ? b->found[index][i] : find(b, token->text);
+}
+
 static mc_status map_ids(builder *b, size_t index, mc_error *error)
 {
     const mc_union_input *const input = &b->inputs[index];
@@ -149,7 +184,7 @@ static mc_status map_ids(builder *b, size_t index, mc_error *error)
         /* −1 stays where the model has no such token; the caller decides what such a row holds. */
         ids[i] = -1;
     for (size_t i = 0; i < count; i++) {
-        const int32_t id = find(b, tokens[i].text);
+        const int32_t id = id_of(b, index, &tokens[i], i);
         if (id >= 0 && has_row(input, tokens[i].id))
             ids[id] = tokens[i].id;
     }
@@ -159,11 +194,9 @@ static mc_status map_ids(builder *b, size_t index, mc_error *error)
 static mc_status finish(builder *b, mc_error *error)
 {
     mc_union *const out = b->out;
-    size_t before;
-    mc_document_added_tokens(b->base, &before);
     /* Without new tokens the document stays byte for byte. */
-    if (b->token_count > before)
-        MC_TRY(mc_document_with_added(b->base, b->tokens, b->token_count, &out->made, error));
+    if (b->token_count > b->base_added)
+        MC_TRY(mc_document_extend(b->base, b->tokens, b->token_count, &out->made, error));
     out->document = out->made ? out->made : b->base;
     out->count = (size_t)b->next;
     out->ids = mc_alloc_zero(b->count, sizeof *out->ids);
@@ -183,10 +216,11 @@ static mc_status build(builder *b, mc_error *error)
      */
     const bool all = !b->options->base_only;
     const size_t base = b->options->base;
+    MC_TRY(mc_parallel(b->count, mc_cpu_count(), match, b, error));
     MC_TRY(add_base(b, &b->inputs[base], error));
     for (size_t i = 0; all && i < b->count; i++)
         if (i != base)
-            MC_TRY(add_ordinary(b, &b->inputs[i], error));
+            MC_TRY(add_ordinary(b, i, error));
     for (size_t i = 0; all && i < b->count; i++)
         if (i != base)
             MC_TRY(add_added(b, &b->inputs[i], error));
@@ -204,7 +238,11 @@ mc_status mc_union_new(const mc_union_input *inputs, size_t count, const mc_unio
                        options->base);
     b.base = inputs[options->base].document;
     b.out = mc_alloc_zero(1, sizeof *b.out);
-    const mc_status status = b.out ? build(&b, error) : mc_fail_memory(error);
+    b.found = mc_alloc_zero(count, sizeof *b.found);
+    const mc_status status = b.out && b.found ? build(&b, error) : mc_fail_memory(error);
+    for (size_t i = 0; b.found && i < count; i++)
+        mc_free(b.found[i]);
+    mc_free(b.found);
     mc_index_free(&b.ids);
     mc_index_free(&b.places);
     mc_free(b.tokens);

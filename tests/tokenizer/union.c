@@ -38,6 +38,56 @@ static void check_map(const mc_union *united, size_t model, const int32_t *expec
         assert_int_equal(united->ids[model][i], expected[i]);
 }
 
+/* The union's text lists the tokens that the union has. */
+static void check_text(const mc_union *united)
+{
+    size_t size, count, again;
+    const char *const text = mc_document_text(united->document, &size);
+    mc_document *const parsed = parse(text);
+    const mc_document_token *const left = mc_document_tokens(united->document, &count);
+    const mc_document_token *const right = mc_document_tokens(parsed, &again);
+    assert_int_equal(strlen(text), size);
+    assert_int_equal(count, again);
+    for (size_t i = 0; i < count; i++) {
+        assert_string_equal(left[i].text, right[i].text);
+        assert_int_equal(left[i].id, right[i].id);
+        assert_int_equal(mc_document_find(united->document, right[i].text), right[i].id);
+    }
+    const mc_document_added *const one = mc_document_added_tokens(united->document, &count);
+    const mc_document_added *const other = mc_document_added_tokens(parsed, &again);
+    assert_int_equal(count, again);
+    for (size_t i = 0; i < count; i++) {
+        assert_string_equal(one[i].text, other[i].text);
+        assert_int_equal(one[i].in_vocabulary, other[i].in_vocabulary);
+        assert_int_equal(one[i].special, other[i].special);
+        assert_ptr_equal(mc_document_find_added(united->document, other[i].text), &one[i]);
+    }
+    mc_document_free(parsed);
+}
+
+/* A base that lists an added token twice, one without a list, and tokens of a vocabulary. */
+static void test_texts(void **state)
+{
+    static const char *const bases[] = {
+        BPE("\"a\":0,\"b\":1,\"ab\":2",
+            "{\"id\":3,\"content\":\"<s>\"},{\"id\":3,\"content\":\"<s>\",\"special\":true},"
+            "{\"id\":1,\"content\":\"b\"}"),
+        "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"c\":7}}}"};
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        const mc_union_input inputs[] = {
+            {parse(bases[i]), 0}, {parse(SMALL), 0}, {parse(MOVED), 0}};
+        mc_union *united = NULL;
+        assert_int_equal(mc_union_new(inputs, 3, &(mc_union_options){.base = 0}, &united, NULL),
+                         MC_OK);
+        assert_non_null(united->made);
+        check_text(united);
+        mc_union_free(united);
+        for (size_t k = 0; k < 3; k++)
+            mc_document_free((mc_document *)(uintptr_t)inputs[k].document);
+    }
+}
+
 static void test_union(void **state)
 {
     (void)state;
@@ -56,6 +106,7 @@ static void test_union(void **state)
     check_map(united, 0, (const int32_t[]){1, 3, 0, 4, 2, 5});
     check_map(united, 1, (const int32_t[]){0, 1, 2, 3, -1, -1});
     check_map(united, 2, (const int32_t[]){0, 1, 2, -1, 3, -1});
+    check_text(united);
     assert_int_equal(united->skipped, 1);     /* <x> */
     assert_int_equal(united->conflicting, 2); /* <s> by lstrip, c by rstrip */
     const mc_document_added *const added = mc_document_added_tokens(united->document, &count);
@@ -117,8 +168,8 @@ static void test_memory(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_union), cmocka_unit_test(test_same),
-                                       cmocka_unit_test(test_refused),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_union), cmocka_unit_test(test_texts),
+                                       cmocka_unit_test(test_same), cmocka_unit_test(test_refused),
                                        cmocka_unit_test(test_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -203,9 +203,8 @@ static void test_nearest(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_pursuit),
-                                       cmocka_unit_test(test_both_ways),
-                                       cmocka_unit_test(test_early_end),
-                                       cmocka_unit_test(test_nearest)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_pursuit), cmocka_unit_test(test_both_ways),
+        cmocka_unit_test(test_early_end), cmocka_unit_test(test_nearest)};
     return cmocka_run_group_tests(tests, set_up, NULL);
 }
