@@ -81,9 +81,9 @@ mc_status mc_document_set_added(mc_document *document, const mc_document_added *
                                 size_t count, mc_error *error);
 
 /*
- * Makes a document with more tokens: `tokens` is the base's list of added tokens, once each, and new
- * ones behind, whose ids are above those of the base, in their order, unless its vocabulary has the
- * text. Parsing the text of the result gives the same tokens. Borrows the base and the texts.
+ * Makes a document with more tokens: `tokens` is the base's list of added tokens, once each, and
+ * new ones behind, whose ids are above those of the base, in their order, unless its vocabulary has
+ * the text. Parsing the text of the result gives the same tokens. Borrows the base and the texts.
  *
  * Errors: MC_USAGE: a text appears twice, or an id is that of another token
  */
