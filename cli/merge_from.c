@@ -131,6 +131,11 @@ static mc_status method_argument(const json_t *record, const merge_settings *set
                            "expected a merge, found a transplant: repeat it with "
                            "'mergecraft transplant'",
                            error);
+    if (json_object_get(record, "decompress"))
+        return fail_record(settings,
+                           "expected a merge, found the model of one task: repeat it with "
+                           "'mergecraft decompress'",
+                           error);
     if (!family || !method)
         return fail_record(settings, "expected a method, found none", error);
     if (!file) {

@@ -7,7 +7,7 @@
 /* clang-format is not stable for this list. */
 /* clang-format off */
 #define SUBCOMMANDS(X)                                                                             \
-    X(merge) X(lora) X(transplant) X(check) X(mergekit_yaml) X(mergekit_multi)                     \
+    X(merge) X(decompress) X(lora) X(transplant) X(check) X(mergekit_yaml) X(mergekit_multi)       \
     X(mergekit_pytorch) X(search) X(bench) X(eval) X(observe) X(classify) X(methods)               \
     X(inspect) X(compare) X(report) X(verify) X(download) X(upload) X(clean) X(help)
 /* clang-format on */

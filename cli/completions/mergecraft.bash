@@ -73,6 +73,11 @@ _mergecraft_value()
     "merge --eval-dtype") _mergecraft_offer "$3" words "f32 bf16 int8" ;;
     "merge --predictions") _mergecraft_offer "$3" files ;;
     "merge --report") _mergecraft_offer "$3" files ;;
+    "decompress --output" | "decompress -o") _mergecraft_offer "$3" folders ;;
+    "decompress --base" | "decompress -b") _mergecraft_offer "$3" files ;;
+    "decompress --shard-size") ;;
+    "decompress --memory") ;;
+    "decompress --threads") ;;
     "lora --output" | "lora -o") _mergecraft_offer "$3" folders ;;
     "lora --base") _mergecraft_offer "$3" files ;;
     "lora --param" | "lora -p") ;;
@@ -197,6 +202,8 @@ _mergecraft_operand()
     case "$1 $2" in
     "merge 0") _mergecraft_offer "$3" methods ;;
     "merge "*) _mergecraft_offer "$3" files ;;
+    "decompress 0") ;;
+    "decompress 1") _mergecraft_offer "$3" words "cola sst2 mrpc qqp stsb mnli mnli_matched mnli_mismatched qnli rte wnli ax" ;;
     "lora 0") _mergecraft_offer "$3" words "merge extract bake" ;;
     "lora "*) ;;
     "transplant 0") _mergecraft_offer "$3" files ;;
@@ -225,7 +232,7 @@ _mergecraft_operand()
     "upload 0") _mergecraft_offer "$3" folders ;;
     "upload 1") ;;
     "clean "*) _mergecraft_offer "$3" folders ;;
-    "help 0") _mergecraft_offer "$3" words "merge lora transplant check mergekit-yaml mergekit-multi mergekit-pytorch search bench eval observe classify methods inspect compare report verify download upload clean help" ;;
+    "help 0") _mergecraft_offer "$3" words "merge decompress lora transplant check mergekit-yaml mergekit-multi mergekit-pytorch search bench eval observe classify methods inspect compare report verify download upload clean help" ;;
     esac
 }
 
@@ -234,6 +241,7 @@ _mergecraft_options()
 {
     case $1 in
     merge) _mergecraft_words "$2" " --output -o --from --base --param -p --passthrough --allow-unused --exclude --keep-head --then --matrices --side --tokenizer --token --pad-vocab --chat-template --stats --dtype --shard-size --keep-stages --seed --strict --dry-run --overwrite --no-sync --memory --threads --eval --data --task --text --pair --label --examples --split --eval-dtype --predictions --report --json --quiet -q --verbose -v --help -h --version" ;;
+    decompress) _mergecraft_words "$2" " --output -o --base -b --shard-size --strict --dry-run --overwrite --no-sync --memory --threads --json --quiet -q --verbose -v --help -h --version" ;;
     lora) _mergecraft_words "$2" " --output -o --base --param -p --rank -r --energy --max-rank --exact --exclude --save --embeddings --dtype --shard-size --seed --strict --dry-run --overwrite --no-sync --memory --threads --json --quiet -q --verbose -v --help -h --version" ;;
     transplant) _mergecraft_words "$2" " --output -o --method -m --neighbours -k --shard-size --strict --dry-run --overwrite --no-sync --memory --threads --json --quiet -q --verbose -v --help -h --version" ;;
     check) _mergecraft_words "$2" " --output -o --strict --json --quiet -q --verbose -v --help -h --version" ;;
@@ -257,7 +265,7 @@ _mergecraft_options()
     esac
 }
 
-_mergecraft_subcommands="merge lora transplant check mergekit-yaml mergekit-multi mergekit-pytorch search bench eval observe classify methods inspect compare report verify download upload clean help --help -h --version"
+_mergecraft_subcommands="merge decompress lora transplant check mergekit-yaml mergekit-multi mergekit-pytorch search bench eval observe classify methods inspect compare report verify download upload clean help --help -h --version"
 
 # Sets `operands` to the number of operands between the subcommand and the cursor.
 _mergecraft_count_operands()

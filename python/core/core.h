@@ -145,6 +145,9 @@ int core_add_recipe(PyObject *module);
 int core_add_lora(PyObject *module);
 /* transplant(model, donor, method, neighbours, threads, strict): a plan. */
 PyObject *core_transplant(PyObject *module, PyObject *args);
+/* decompress(merged, base, task, strict): a plan; task_masks_base(merged): a name. */
+PyObject *core_decompress(PyObject *module, PyObject *args);
+PyObject *core_task_masks_base(PyObject *module, PyObject *merged);
 int core_add_observe(PyObject *module);
 int core_add_pipeline(PyObject *module);
 int core_add_data(PyObject *module);

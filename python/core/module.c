@@ -139,6 +139,10 @@ static PyMethodDef functions[] = {
      "transplant(model, donor, method, neighbours, threads, strict)\n--\n\nThe plan of a model "
      "with "
      "another one's tokenizer."},
+    {"decompress", core_decompress, METH_VARARGS,
+     "decompress(merged, base, task, strict)\n--\n\nThe plan of one task's model."},
+    {"task_masks_base", core_task_masks_base, METH_O,
+     "task_masks_base(merged)\n--\n\nThe name of the base of a merge with emr."},
     {"is_float", is_float, METH_O, "is_float(dtype)\n--\n\nWhether tensors of it are merged."},
     {0}};
 

@@ -1,5 +1,6 @@
 #include "core.h"
 
+#include <mergecraft/decompress.h>
 #include <mergecraft/transplant.h>
 
 #include <stdbool.h>
@@ -251,6 +252,70 @@ PyObject *core_transplant(PyObject *module, PyObject *args)
     }
     PyObject *const object = core_plan(plan, keep);
     Py_DECREF(keep);
+    return object;
+}
+
+static const char masks_name[] = "mergecraft.task_masks";
+
+static void close_masks(PyObject *capsule)
+{
+    mc_task_masks_close(PyCapsule_GetPointer(capsule, masks_name));
+}
+
+/* The masks of a merged model, in a capsule that closes them; *out is borrowed from it. */
+static PyObject *open_masks(const mc_model *merged, mc_task_masks **out)
+{
+    mc_error error = MC_ERROR_NONE;
+    mc_status status;
+    Py_BEGIN_ALLOW_THREADS status = mc_task_masks_open(merged, out, &error);
+    Py_END_ALLOW_THREADS if (status != MC_OK) return core_raise(&error);
+    PyObject *const capsule = PyCapsule_New(*out, masks_name, close_masks);
+    if (!capsule)
+        mc_task_masks_close(*out);
+    return capsule;
+}
+
+PyObject *core_task_masks_base(PyObject *module, PyObject *merged)
+{
+    (void)module;
+    mc_task_masks *masks = NULL;
+    const mc_model *const model = core_model_of(merged);
+    PyObject *const capsule = model ? open_masks(model, &masks) : NULL;
+    PyObject *const name = capsule ? PyUnicode_FromString(mc_task_masks_base(masks)) : NULL;
+    Py_XDECREF(capsule);
+    return name;
+}
+
+PyObject *core_decompress(PyObject *module, PyObject *args)
+{
+    (void)module;
+    PyObject *merged, *base;
+    mc_decompress_input input = {0};
+    mc_task_masks *masks = NULL;
+    int strict;
+    mc_plan *plan = NULL;
+    mc_error error = MC_ERROR_NONE;
+    mc_status status;
+    if (!PyArg_ParseTuple(args, "OOsp", &merged, &base, &input.task, &strict))
+        return NULL;
+    input.merged = core_model_of(merged);
+    input.base = input.merged ? core_model_of(base) : NULL;
+    PyObject *const capsule = input.base ? open_masks(input.merged, &masks) : NULL;
+    if (!capsule)
+        return NULL;
+    input.masks = masks;
+    input.strict = strict != 0;
+    Py_BEGIN_ALLOW_THREADS status = mc_decompress_plan(&input, &plan, &error);
+    Py_END_ALLOW_THREADS PyObject *const keep = status == MC_OK
+                                                    ? PyTuple_Pack(3, merged, base, capsule)
+                                                    : NULL;
+    PyObject *const object = keep              ? core_plan(plan, keep)
+                             : status != MC_OK ? core_raise(&error)
+                                               : NULL;
+    if (!keep)
+        mc_plan_free(plan);
+    Py_XDECREF(keep);
+    Py_DECREF(capsule);
     return object;
 }
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 from . import _builtin
 from ._builtin import *
 from ._core import version as __version__
+from ._decompress import decompress
 from ._errors import (
     ArgumentError,
     CompileError,
@@ -65,6 +66,7 @@ __all__ = [
     "UnsupportedError",
     "UsageError",
     "__version__",
+    "decompress",
     "dict_map",
     "evaluate",
     "evaluate_glue_pipeline",

@@ -63,8 +63,8 @@ static mc_status write_tensor(int fd, const char *path, const mc_source *source,
     return MC_OK;
 }
 
-static mc_status write_all(int fd, const char *path, const mc_state_dict *dict,
-                           const json_t *metadata, mc_error *error)
+mc_status mc_safetensors_write(int fd, const char *path, const mc_state_dict *dict,
+                               const json_t *metadata, mc_error *error)
 {
     size_t size = 0;
     char *const header = make_header(dict, metadata, &size), *const buffer = mc_alloc(CHUNK);
@@ -91,7 +91,7 @@ mc_status mc_safetensors_save(const char *path, const mc_state_dict *dict, const
         return mc_fail_memory(error);
     const int fd = mc_system->open(AT_FDCWD, partial, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC,
                                    0666);
-    mc_status status = fd >= 0 ? write_all(fd, path, dict, metadata, error)
+    mc_status status = fd >= 0 ? mc_safetensors_write(fd, path, dict, metadata, error)
                                : mc_fail_errno(error, path, "cannot create the file");
     /* Some file systems report a failed write only when the file is closed. */
     if (fd >= 0 && mc_system->close(fd) != 0 && status == MC_OK)

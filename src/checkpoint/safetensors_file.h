@@ -13,6 +13,10 @@
 mc_status mc_safetensors_save(const char *path, const mc_state_dict *dict, const json_t *metadata,
                               mc_error *error);
 
+/* The same into an open, empty file; `path` is for messages. */
+mc_status mc_safetensors_write(int fd, const char *path, const mc_state_dict *dict,
+                               const json_t *metadata, mc_error *error);
+
 /* Reads the metadata of a file: an object, empty if there are none. Release it with json_decref. */
 mc_status mc_safetensors_metadata(const char *path, json_t **out, mc_error *error);
 

@@ -299,6 +299,19 @@ static void add_transplant(mc_text *card, const mc_plan *plan)
                 mc_version(), plan->transplant);
 }
 
+static void add_decompress(mc_text *card, const mc_plan *plan)
+{
+    mc_text_add(card,
+                "The model of one task, rebuilt from a unified one with mergecraft %s:\n\n"
+                "```json\n%s\n```\n",
+                mc_version(), plan->decompress);
+}
+
+static const char *role_of_models(const mc_plan *plan)
+{
+    return plan->transplant ? "weights" : plan->decompress ? "unified" : "merged";
+}
+
 static void add_card(mc_text *card, const mc_plan *plan, const char *title)
 {
     add_front_matter(card, plan);
@@ -307,11 +320,13 @@ static void add_card(mc_text *card, const mc_plan *plan, const char *title)
         add_method(card, plan);
     else if (plan->transplant)
         add_transplant(card, plan);
+    else if (plan->decompress)
+        add_decompress(card, plan);
     else
         mc_text_add(card, "Merged with mergecraft %s by the recipe below.\n", mc_version());
     mc_text_add(card, "\n| model | |\n|---|---|\n");
     for (size_t i = 0; i < plan->model_count; i++)
-        add_model(card, plan->models[i], plan->transplant ? "weights" : "merged");
+        add_model(card, plan->models[i], role_of_models(plan));
     if (plan->transplant)
         add_model(card, plan->models[1], "tokenizer");
     if (plan->base)
@@ -324,9 +339,10 @@ static void add_card(mc_text *card, const mc_plan *plan, const char *title)
     add_warnings(card, plan->report);
     mc_text_add(card, "\n`mergecraft.json` records the inputs and checksums: `mergecraft verify` "
                       "checks this folder");
-    mc_text_add(card, plan->transplant ? ".\n"
-                                       : ", and\n`mergecraft merge --from mergecraft.json` makes "
-                                         "it again.\n");
+    mc_text_add(card, plan->transplant || plan->decompress
+                          ? ".\n"
+                          : ", and\n`mergecraft merge --from mergecraft.json` makes "
+                            "it again.\n");
 }
 
 mc_status mc_card_write(const mc_plan *plan, mc_folder *folder, mc_error *error)

@@ -66,6 +66,7 @@ void mc_plan_free(mc_plan *plan)
     mc_free(plan->recipe);
     mc_free(plan->search);
     mc_free(plan->transplant);
+    mc_free(plan->decompress);
     mc_free(plan->parameters);
     mc_free(plan->tokenizer);
     mc_free(plan->method_origin);
@@ -481,9 +482,10 @@ static mc_status fill_from_rows(const mc_plan_rows *rows, mc_plan *plan, mc_erro
     plan->models = mc_alloc(rows->all_count * sizeof *plan->models);
     plan->recipe = rows->recipe ? mc_strdup(rows->recipe) : NULL;
     plan->transplant = rows->transplant ? mc_strdup(rows->transplant) : NULL;
+    plan->decompress = rows->decompress ? mc_strdup(rows->decompress) : NULL;
     plan->parameters = mc_strdup("{}");
     if (!plan->models || !plan->parameters || (rows->recipe && !plan->recipe) ||
-        (rows->transplant && !plan->transplant))
+        (rows->transplant && !plan->transplant) || (rows->decompress && !plan->decompress))
         return mc_fail_memory(error);
     for (size_t i = 0; i < rows->all_count; i++)
         plan->models[i] = rows->models[i];

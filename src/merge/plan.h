@@ -30,7 +30,8 @@ struct mc_plan {
     char *search; /* of a search that chose the parameters, as JSON; NULL: there was none */
     /* Of a transplant of models[1]'s vocabulary: its settings as JSON; NULL: it is none. */
     char *transplant;
-    bool no_card; /* README.md is not written */
+    char *decompress; /* of one task (decompress.h): its settings as JSON; else NULL */
+    bool no_card;     /* README.md is not written */
 
     /* Of a plan of one method, for mc_plan_bind, model card and provenance; else NULL. */
     const mc_method *method;
@@ -58,6 +59,7 @@ typedef struct mc_plan_rows {
     const mc_model *base;
     const char *recipe;     /* its text, for model card and provenance; copied */
     const char *transplant; /* as in mc_plan; copied */
+    const char *decompress; /* the same */
     bool no_card;           /* do not write README.md */
     bool strict;
 } mc_plan_rows;

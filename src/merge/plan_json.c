@@ -32,11 +32,14 @@ static json_t *report_json(const mc_report *report)
     return lines;
 }
 
-/* "median", "mergekit:ties"; "recipe" of one. */
-static json_t *method_json(const mc_method *method)
+/* "median", "mergekit:ties"; what the plan is of, if it is not of one method. */
+static json_t *method_json(const mc_plan *plan)
 {
+    const mc_method *const method = plan->method;
     if (!method)
-        return json_string("recipe");
+        return json_string(plan->transplant   ? "transplant"
+                           : plan->decompress ? "decompress"
+                                              : "recipe");
     if (!method->family || strcmp(method->family, "mergecraft") == 0)
         return json_string(method->name);
     char *const name = mc_format("%s:%s", method->family, method->name);
@@ -74,7 +77,7 @@ static json_t *plan_json(const mc_plan *plan, const mc_run_options *options)
     json_error_t ignored;
     int64_t read, written, memory;
     mc_plan_bytes(plan, options, &read, &written, &memory);
-    json_t *object = mc_json_put(json_object(), "method", method_json(plan->method));
+    json_t *object = mc_json_put(json_object(), "method", method_json(plan));
     object = mc_json_put(object, "parameters", json_loads(plan->parameters, 0, &ignored));
     object = mc_json_put(object, "models", names_json(plan->models, plan->model_count));
     object = mc_json_put(object, "base",
@@ -82,6 +85,8 @@ static json_t *plan_json(const mc_plan *plan, const mc_run_options *options)
     object = mc_json_put(object, "sides", sides_json(plan));
     if (plan->transplant)
         object = mc_json_put(object, "transplant", json_loads(plan->transplant, 0, &ignored));
+    if (plan->decompress)
+        object = mc_json_put(object, "decompress", json_loads(plan->decompress, 0, &ignored));
     object = mc_json_put(object, "warnings", report_json(plan->report));
     object = mc_json_put(object, "tensors", json_integer((json_int_t)plan->outputs.count));
     object = mc_json_put(object, "bytes_read", json_integer(read));

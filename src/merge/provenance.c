@@ -141,6 +141,12 @@ static json_t *add_transplant(json_t *object, const mc_plan *plan)
     return mc_json_put(object, "donor", model_json(plan->models[1]));
 }
 
+static json_t *add_decompress(json_t *object, const mc_plan *plan)
+{
+    json_error_t ignored;
+    return mc_json_put(object, "decompress", json_loads(plan->decompress, 0, &ignored));
+}
+
 /* The files of the result beside this one. */
 static json_t *files_json(const mc_folder *folder)
 {
@@ -161,6 +167,7 @@ static json_t *provenance_json(const mc_plan *plan, const mc_run_options *option
     json_t *object = json_pack("{s:s}", "mergecraft", mc_version());
     object = plan->method       ? add_method(object, plan)
              : plan->transplant ? add_transplant(object, plan)
+             : plan->decompress ? add_decompress(object, plan)
                                 : mc_json_put(object, "recipe", mc_json_text(plan->recipe));
     object = mc_json_put(object, "models", models_json(plan->models, plan->model_count));
     object = mc_json_put(object, "base", plan->base ? model_json(plan->base) : json_null());

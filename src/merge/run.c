@@ -9,6 +9,7 @@
 #include "merge/provenance.h"
 #include "merge/report.h"
 #include "merge/save.h"
+#include "merge/task_masks.h"
 #include "merge/together.h"
 #include "model/model.h"
 #include "tensor/gather.h"
@@ -109,6 +110,7 @@ static uint64_t fingerprint(const mc_plan *plan, const mc_run_options *options)
     }
     /* Approximated rows depend on its settings. */
     hash = mc_hash_text(hash, plan->transplant ? plan->transplant : "");
+    hash = mc_hash_text(hash, plan->decompress ? plan->decompress : "");
     hash = hash_matrices(hash, &plan->outputs);
     hash = hash_rows(hash, &plan->outputs, &failed);
     /* 0 means "never resume", so a hash of 0 becomes 1. */
@@ -175,6 +177,7 @@ static mc_status finish(mc_folder *folder, const mc_run_result *result, void *us
     MC_TRY(mc_plan_check_models(plan, error));
     MC_TRY(mc_outfit_write(&plan->outfit, floats ? &dtype : NULL, folder, error));
     MC_TRY(mc_modules_write(&plan->modules, folder, error));
+    MC_TRY(mc_task_masks_write(plan, f->options, folder, error));
     if (!plan->no_card)
         MC_TRY(mc_card_write(plan, folder, error));
     return mc_provenance_write(plan, f->options, folder, error);

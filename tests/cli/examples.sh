@@ -17,14 +17,14 @@ run_example()
 for verb in '' $(subcommands); do
     # shellcheck disable=SC2086
     mergecraft $verb --help | sed -n '/^example$/,$p' | tail -n +2 > example
-    rm -rf merged
+    rm -rf merged sentiment
     run_example || fail "the example of '$verb' fails: $(cat messages)"
     [ -s shown ] || fail "the example of '$verb' prints nothing"
 done
 for page in "$SOURCE"/docs/man/*.1; do
     sed -n -e 's/^\.Dl //p' -e '/^\.Bd -literal/,/^\.Ed/{/^\./!p}' "$page" |
         sed 's/\\e$/\\/' > example
-    rm -rf merged
+    rm -rf merged sentiment
     run_example || fail "the example of $page fails: $(cat messages)"
     [ -s shown ] || fail "the example of $page prints nothing"
 done
