@@ -330,6 +330,14 @@ static mc_status check_modules(const mc_adapter *adapter, mc_error *error)
                            module->a   ? "lora_A"
                            : module->b ? "lora_B"
                                        : "others");
+        /* Without its magnitudes, DoRA is another update, and with them plain LoRA is. */
+        const bool dora = json_is_true(json_object_get(adapter->config, "use_dora"));
+        if (adapter->config && dora != (module->magnitude != NULL))
+            return mc_fail(error, MC_FORMAT,
+                           "module '%s': expected %s lora_magnitude_vector, as use_dora is %s, "
+                           "found %s",
+                           module->path, dora ? "a" : "no", dora ? "true" : "false",
+                           dora ? "none" : "one");
         /* Everywhere else a missing alpha means 1, but PEFT always has it in its configuration. */
         if (!adapter->config && !module->alpha && starts_with(module->stem, starts[0].start))
             return mc_fail(error, MC_UNSUPPORTED,
@@ -455,22 +463,24 @@ static mc_status check_settings(const json_t *config, mc_error *error)
                                          "arrow_config",      "kasa_config",
                                          "monteclora_config", "alora_invocation_tokens"};
     /*
-     * These change the base's weights before training, and PEFT converts them back only on request.
+     * These leave the base's weights as they are. Others (pissa, olora, corda, loftq, lora_ga)
+     * change them before training, and PEFT converts adapters back only on request.
      */
-    static const char *const changing[] = {"pissa", "olora", "corda", "loftq", "lora_ga"};
+    static const char *const harmless[] = {"gaussian", "eva", "orthogonal", "mica"};
     const char *const start = json_string_value(json_object_get(config, "init_lora_weights"));
+    bool known = start == NULL;
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (is_set(json_object_get(config, others[i])))
             return mc_fail(error, MC_UNSUPPORTED, "expected plain LoRA or DoRA, found %s",
                            others[i]);
     MC_TRY(check_variant(config, error));
-    for (size_t i = 0; start && i < sizeof changing / sizeof *changing; i++)
-        if (strncasecmp(start, changing[i], strlen(changing[i])) == 0)
-            return mc_fail(
-                error, MC_UNSUPPORTED,
-                "expected an adapter for unchanged base weights, found init_lora_weights "
-                "'%s': save it with path_initial_model_for_weight_conversion",
-                start);
+    for (size_t i = 0; i < sizeof harmless / sizeof *harmless; i++)
+        known = known || strcasecmp(start, harmless[i]) == 0;
+    if (!known)
+        return mc_fail(error, MC_UNSUPPORTED,
+                       "expected an adapter for unchanged base weights, found init_lora_weights "
+                       "'%s': save it with path_initial_model_for_weight_conversion",
+                       start);
     return MC_OK;
 }
 

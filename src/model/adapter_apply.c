@@ -145,15 +145,27 @@ static bool fits(const mc_source *weight, const mc_adapter_module *module, bool 
 }
 
 /*
- * Whether the weight is transposed. Shapes decide where they can. For a square weight the adapter's
- * setting decides (Conv1D), or the kind of module (embeddings, experts).
+ * Whether a module that is not one of experts is stored as [in, out] (Conv1D). fan_in_fan_out is
+ * one setting for all modules, which PEFT corrects by the class of the last one: it decides only
+ * for architectures that are not known.
+ */
+static bool is_conv1d(const mc_adapter *adapter, const char *name, const char *model_type)
+{
+    return mc_encoder_prefix(model_type) ? mc_part_of(model_type, name).transposed
+                                         : adapter->fan_in_fan_out;
+}
+
+/*
+ * Whether the weight is transposed. Shapes decide where they can. For a square weight the kind of
+ * module decides (Conv1D, embeddings, experts).
  */
 static bool lies_transposed(const mc_adapter *adapter, const mc_adapter_module *module,
-                            const mc_source *weight, int64_t experts, const char *model_type)
+                            const char *name, const mc_source *weight, int64_t experts,
+                            const char *model_type)
 {
     const bool wanted = module->embedding ? true
                         : experts > 1     ? is_transposed_type(model_type)
-                                          : adapter->fan_in_fan_out;
+                                          : is_conv1d(adapter, name, model_type);
     return fits(weight, module, !wanted, experts) && !fits(weight, module, wanted, experts)
                ? !wanted
                : wanted;
@@ -172,7 +184,7 @@ static mc_status update(const finder *f, const mc_adapter_module *module, const 
         return mc_fail(error, MC_UNSUPPORTED, "expected plain LoRA for experts, found DoRA");
     MC_TRY(mc_adapter_check_rank(f->adapter, module, experts, error));
     MC_TRY(mc_adapter_scale(f->adapter, module, experts, &parts.scale, error));
-    parts.transposed = lies_transposed(f->adapter, module, weight, experts, model_type);
+    parts.transposed = lies_transposed(f->adapter, module, name, weight, experts, model_type);
     MC_TRY(mc_source_low_rank(&parts, &made, error));
     const mc_status status = mc_state_dict_set(f->dict, name, made, error);
     mc_source_unref(made);

@@ -167,6 +167,33 @@ static void single_file_of_kohya(void **state)
     mc_notes_free(&notes);
 }
 
+/* PEFT saves one fan_in_fan_out for all modules, which is wrong for some if a model has both. */
+static void settings_that_mislead(void **state)
+{
+    (void)state;
+    static const char *const cases[][3] = {{"plain", "llama", "true"}, {"conv1d", "gpt2", "false"}};
+    for (size_t i = 0; i < 2; i++) {
+        mc_checkpoint base, merged = {0};
+        mc_adapter adapter = {0};
+        char *const path = mc_format("%s/%s/adapter", DATA, cases[i][0]);
+        char *const expected = mc_format("%s/%s/merged.safetensors", DATA, cases[i][0]);
+        open_base(cases[i][0], &base);
+        assert_int_equal(mc_checkpoint_open(expected, NULL, &merged, &error), MC_OK);
+        assert_int_equal(mc_adapter_open(path, &adapter, &error), MC_OK);
+        adapter.fan_in_fan_out = strcmp(cases[i][2], "true") == 0;
+        assert_int_equal(apply(&adapter, cases[i][1], base.dict, NULL), MC_OK);
+        for (size_t k = 0; k < mc_state_dict_count(merged.dict); k++)
+            assert_true(
+                difference(mc_state_dict_find(base.dict, mc_state_dict_name(merged.dict, k)),
+                           mc_state_dict_source(merged.dict, k)) < 1e-6);
+        mc_adapter_close(&adapter);
+        mc_checkpoint_close(&merged);
+        mc_checkpoint_close(&base);
+        mc_free(expected);
+        mc_free(path);
+    }
+}
+
 static void another_base(void **state)
 {
     (void)state;
@@ -247,6 +274,7 @@ static void broken(void **state)
         {"\"init_lora_weights\":\"olora\"", "olora"},
         {"\"init_lora_weights\":\"lora_ga\"", "lora_ga"},
         {"\"init_lora_weights\":\"CorDA\"", "CorDA"},
+        {"\"init_lora_weights\":\"next_year\"", "next_year"},
     };
     for (size_t i = 0; i < sizeof variants / sizeof *variants; i++) {
         char *const config = mc_format("{\"peft_type\":\"LORA\",%s}", variants[i][0]);
@@ -282,6 +310,7 @@ static void broken_values(void **state)
         {"\"r\":3", "expected the rank 3 of adapter_config.json, found 2 rows"},
         {"\"r\":2", "lora_alpha, a number, found none"},
         {"\"r\":2,\"rank_pattern\":[1]", "expected rank_pattern, an object"},
+        {"\"r\":2,\"lora_alpha\":1,\"use_dora\":true", "expected a lora_magnitude_vector"},
         {"\"r\":2,\"lora_alpha\":1,\"rank_pattern\":{\"q_proj\":4}", "expected the rank 4"},
         {"\"r\":2,\"lora_alpha\":1,\"alpha_pattern\":\"x\"", "expected alpha_pattern, an object"},
         {"\"r\":2,\"lora_alpha\":1,\"alpha_pattern\":{\"(\":1}", "pattern"},
@@ -421,6 +450,7 @@ int main(void)
         cmocka_unit_test(encoder_and_decoder),
         cmocka_unit_test(experts),
         cmocka_unit_test(single_file_of_kohya),
+        cmocka_unit_test(settings_that_mislead),
         cmocka_unit_test(another_base),
         cmocka_unit_test(broken),
         cmocka_unit_test(broken_values),
