@@ -16,6 +16,9 @@ typedef struct merge_settings {
     common_options common;
     const char *output, *base, *dtype, *keep, *from, *tokenizer, *chat_template, *stages;
     const char *report; /* file of the HTML report */
+    /* Of a transplant that --from repeats: its method; NULL: a merge. */
+    const char *transplant;
+    int64_t neighbours;
     text_list params, passthrough, exclude, tokens, sides, then, matrices;
     text_list owned; /* texts of --from */
     int64_t shard_size, memory;

@@ -126,11 +126,6 @@ static mc_status method_argument(const json_t *record, const merge_settings *set
     const char *const method = json_string_value(json_object_get(record, "method"));
     const json_t *const source = json_object_get(record, "source");
     const char *const file = json_string_value(json_object_get(source, "file"));
-    if (json_object_get(record, "transplant"))
-        return fail_record(settings,
-                           "expected a merge, found a transplant: repeat it with "
-                           "'mergecraft transplant'",
-                           error);
     if (json_object_get(record, "decompress"))
         return fail_record(settings,
                            "expected a merge, found the model of one task: repeat it with "
@@ -202,6 +197,26 @@ static void warn_of_version(const json_t *record, const merge_settings *settings
     free(text);
 }
 
+/* The operands stand for those of a merge: a name, the model, the donor. */
+static mc_status take_transplant(const json_t *record, merge_settings *settings,
+                                 text_list *operands, mc_error *error)
+{
+    const json_t *const transplant = json_object_get(record, "transplant");
+    const json_t *const donor = json_object_get(record, "donor");
+    settings->transplant = json_string_value(json_object_get(transplant, "method"));
+    settings->neighbours = json_integer_value(json_object_get(transplant, "neighbours"));
+    if (!settings->transplant || !json_is_object(donor) ||
+        json_array_size(json_object_get(record, "models")) != 1)
+        return fail_record(settings,
+                           "expected a model, a donor and a method of the transplant, found none",
+                           error);
+    append(operands, "transplant");
+    add_models(json_object_get(record, "models"), settings, operands);
+    append(operands, own(settings, record_model(donor)));
+    settings->shard_size = json_integer_value(json_object_get(record, "shard_size"));
+    return MC_OK;
+}
+
 /* Texts of the record are borrowed: it is released after the merge. */
 static mc_status take_record(const json_t *record, merge_settings *settings, text_list *operands,
                              mc_error *error)
@@ -210,6 +225,8 @@ static mc_status take_record(const json_t *record, merge_settings *settings, tex
     if (json_is_string(json_object_get(record, "recipe")))
         return fail_record(settings, "a merge by a recipe: save the text of 'recipe' and merge it",
                            error);
+    if (json_object_get(record, "transplant"))
+        return take_transplant(record, settings, operands, error);
     const mc_status status = method_argument(record, settings, &method, error);
     if (status != MC_OK)
         return status;

@@ -66,10 +66,12 @@ static mc_status print_result_json(const merge_job *job, const mc_run_result *re
     return MC_OK;
 }
 
-/* Returns the method's name, or "recipe". The caller frees it. */
+/* Returns the method's name, "recipe" or "transplant". The caller frees it. */
 static char *job_name(const merge_job *job)
 {
-    return job->recipe ? format_text("recipe") : method_name(job->method.method);
+    return job->recipe                 ? format_text("recipe")
+           : job->settings->transplant ? format_text("transplant")
+                                       : method_name(job->method.method);
 }
 
 /* Of a merge without an output folder, whose result is only scored. */

@@ -3,6 +3,8 @@
 #include "merge.h"
 #include "output.h"
 
+#include <mergecraft/transplant.h>
+
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -409,6 +411,19 @@ static mc_status make_plan(merge_job *job, mc_error *error)
     return status;
 }
 
+/* A transplant that --from repeats: the second model is the donor. */
+static mc_status make_transplant(merge_job *job, mc_error *error)
+{
+    const merge_settings *const settings = job->settings;
+    const mc_transplant_input input = {.model = job->all.models[0],
+                                       .donor = job->all.models[1],
+                                       .method = settings->transplant,
+                                       .neighbours = settings->neighbours,
+                                       .threads = (int)settings->threads,
+                                       .strict = settings->strict};
+    return mc_transplant_plan(&input, &job->plan, error);
+}
+
 static mc_status open_and_plan(merge_job *job, bool headers_only, mc_error *error)
 {
     const mc_status status = open_all(job, headers_only, error);
@@ -416,6 +431,8 @@ static mc_status open_and_plan(merge_job *job, bool headers_only, mc_error *erro
         return status;
     if (job->settings->dry_run || merge_is_complete(job))
         say_opened(job);
+    if (job->settings->transplant)
+        return make_transplant(job, error);
     const mc_status taken = take_sides(job, error);
     return taken == MC_OK ? make_plan(job, error) : taken;
 }
@@ -432,6 +449,21 @@ mc_run_options merge_run_options(const merge_settings *settings)
     return run;
 }
 
+static mc_status prepare_method(merge_job *job, const text_list *operands, mc_error *error)
+{
+    const merge_settings *const settings = job->settings;
+    mc_status status = find_method(operands->items[0], &job->method, error);
+    if (status == MC_OK && !job->method.method)
+        return several_methods(operands->items[0], job->method.plugin, error);
+    if (status == MC_OK)
+        status = check_data(job->own_settings, job->method.method, error);
+    if (status == MC_OK)
+        status = check_needs(settings, job->method.method, error);
+    /* Checked now, before downloads; make_plan looks them up again. */
+    const mc_method *ignored[MERGE_MAX_THEN];
+    return status == MC_OK ? find_add_ons(settings, ignored, error) : status;
+}
+
 /*
  * From the command line to a plan. Cheap checks come first, downloads of values last:
  *
@@ -445,21 +477,11 @@ mc_status merge_prepare(merge_job *job, const text_list *operands, mc_error *err
     if (operands->count > 0 && merge_is_recipe(operands->items[0]))
         return merge_prepare_recipe(job, operands, error);
     mc_status status = check_arguments(settings, operands, error);
-    if (status == MC_OK)
-        status = find_method(operands->items[0], &job->method, error);
-    if (status == MC_OK && !job->method.method)
-        return several_methods(operands->items[0], job->method.plugin, error);
-    if (status == MC_OK)
-        status = check_data(job->own_settings, job->method.method, error);
-    if (status == MC_OK)
-        status = check_needs(settings, job->method.method, error);
-    /* Checked now, before downloads; make_plan looks them up again. */
-    const mc_method *ignored[MERGE_MAX_THEN];
-    if (status == MC_OK)
-        status = find_add_ons(settings, ignored, error);
+    if (status == MC_OK && !settings->transplant)
+        status = prepare_method(job, operands, error);
     if (status == MC_OK && settings->score.task)
         status = score_prepare(&settings->score, &settings->common, &job->score, error);
-    if (status == MC_OK)
+    if (status == MC_OK && !settings->transplant)
         status = add_statistics(job, operands, error);
     if (status == MC_OK)
         status = name_all(job, operands, error);

@@ -73,4 +73,16 @@ expect 1 mergecraft transplant m short -o fail -k 2 --strict
 mkdir bare
 cp d/config.json d/model.safetensors bare
 expect 1 mergecraft transplant m bare -o fail -k 2
-expect 1 mergecraft merge --from omp/mergecraft.json -o again
+
+# merge --from repeats a transplant: the same files, other than the model card with its title.
+for method in omp common; do
+    expect 0 mergecraft merge --from $method/mergecraft.json -o again-$method -q
+    for file in model.safetensors config.json tokenizer.json tokenizer_config.json; do
+        cmp $method/$file again-$method/$file || fail "$file of the repeated $method differs"
+    done
+    grep -q "\"method\": \"$method\"" again-$method/mergecraft.json || fail "another method"
+done
+expect 0 mergecraft merge --from omp/mergecraft.json --dry-run
+expect 2 mergecraft merge --from omp/mergecraft.json -o fail --tokenizer union
+sed 's/"donor"/"other"/' omp/mergecraft.json > odd.json
+expect 1 mergecraft merge --from odd.json -o fail
