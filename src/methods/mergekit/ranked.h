@@ -62,7 +62,8 @@ static inline size_t ranked_scratch(const mc_layer *layer)
 static inline ranked_space ranked_space_of(const mc_layer *layer)
 {
     const size_t row = ranked_row_room(layer);
-    char *at = (char *)layer->scratch + layer->model_count * ranked_row(layer) * sizeof(mc_real);
+    const size_t units = (layer->model_count + 1) * ranked_row(layer);
+    char *at = (char *)layer->scratch + units * sizeof(mc_real);
     ranked_space space;
     space.keys = (mc_bits *)(void *)at;
     space.random = (uint32_t *)(void *)(at += row * sizeof *space.keys);

@@ -548,11 +548,44 @@ static MC_UNUSED const mc_statistics task_statistics = {.state_size = task_state
                                                         .next = task_next};
 
 /* ---- apply ----------------------------------------------------------------------------------- */
-/* A unit of each model's task vector, and what ranks need. */
+/* A unit of each model's task vector and one of their sum, and what ranks need. */
 static inline size_t task_scratch(const mc_layer *layer)
 {
     const size_t ranked = task_sparsify_of == TASK_RANKED ? ranked_scratch(layer) : 0;
-    return ranked + layer->model_count * task_unit(layer) * sizeof(mc_real);
+    return ranked + (layer->model_count + 1) * task_unit(layer) * sizeof(mc_real);
+}
+
+/* task *= scale, *= weight; total += task, or = task if there is no total yet */
+MC_PASS void task_weigh(mc_real *task, mc_real *total, bool first, mc_real scale, mc_real weight,
+                        size_t count)
+{
+    if (first) {
+        MC_INDEPENDENT
+        for (size_t i = 0; i < count; i++)
+            total[i] = task[i] = weight * (scale * task[i]);
+        return;
+    }
+    MC_INDEPENDENT
+    for (size_t i = 0; i < count; i++) {
+        const mc_real weighted = weight * (scale * task[i]);
+        task[i] = weighted;
+        total[i] += weighted;
+    }
+}
+
+/* The same of a task vector that is kept as it is, and not needed afterwards. */
+MC_PASS void task_weigh_whole(const mc_real *model, const mc_real *base, mc_real *total, bool first,
+                              mc_real weight, size_t count)
+{
+    if (first) {
+        MC_INDEPENDENT
+        for (size_t i = 0; i < count; i++)
+            total[i] = weight * (model[i] - base[i]);
+        return;
+    }
+    MC_INDEPENDENT
+    for (size_t i = 0; i < count; i++)
+        total[i] += weight * (model[i] - base[i]);
 }
 
 /* total += task; agreeing elements: agreed += task, weights += weight */
@@ -569,11 +602,20 @@ MC_PASS void task_elect(const mc_real *total, mc_real *agreed, mc_real *weights,
 }
 
 /*
- * out = base + merged / divisor · factor; where `total` is NaN, that. A divisor of 0 counts as 1.
+ * out = base + merged / divisor · factor; where `total` is NaN, that. A divisor of 0 counts as 1,
+ * and so do all if there are none.
  */
 MC_PASS void task_add(mc_real *out, const mc_real *base, const mc_real *total,
                       const mc_real *merged, const mc_real *divisors, mc_real factor, size_t count)
 {
+    if (!divisors) {
+        MC_INDEPENDENT
+        for (size_t i = 0; i < count; i++) {
+            const mc_real result = base[i] + merged[i] * factor;
+            out[i] = total[i] != total[i] ? total[i] : result;
+        }
+        return;
+    }
     MC_INDEPENDENT
     for (size_t i = 0; i < count; i++) {
         const mc_real divisor = divisors[i] != 0 ? divisors[i] : 1;
@@ -591,42 +633,61 @@ static inline double task_weight_sum(const mc_layer *layer)
     return fabs(total) < 1e-8 ? 1 : total;
 }
 
+/* What the blocks of a tile have in common. */
+typedef struct task_settings {
+    const double *weights;
+    bool normalize;
+    mc_real weight_sum, lambda;
+} task_settings;
+
 /* The weighted task vectors of a block are tasks[m · stride]. */
-static inline void task_merge_block(const mc_layer *layer, const mc_real *tasks, size_t stride,
+static inline void task_merge_block(const mc_layer *layer, const task_settings *settings,
+                                    const mc_real *tasks, size_t stride, const mc_real *total,
                                     size_t start, size_t count)
 {
-    mc_real total[MC_TILE_BLOCK], agreed[MC_TILE_BLOCK] = {0}, divisors[MC_TILE_BLOCK] = {0};
-    const bool normalize = mc_number(layer, "normalize") != 0;
-    mc_tile_copy(total, tasks, count);
-    for (size_t m = 1; m < layer->model_count; m++)
-        mc_tile_add(total, total, tasks + m * stride, count);
+    mc_real agreed[MC_TILE_BLOCK] = {0}, divisors[MC_TILE_BLOCK] = {0};
     for (size_t m = 0; task_consensus && m < layer->model_count; m++)
-        task_elect(total, agreed, divisors, tasks + m * stride,
-                   (mc_real)task_value(layer, "weight", m), count);
-    if (!normalize)
-        mc_tile_fill(divisors, 1, count);
-    else if (!task_consensus)
-        mc_tile_fill(divisors, (mc_real)task_weight_sum(layer), count);
+        task_elect(total, agreed, divisors, tasks + m * stride, (mc_real)settings->weights[m],
+                   count);
+    if (settings->normalize && !task_consensus)
+        mc_tile_fill(divisors, settings->weight_sum, count);
     task_add(layer->out + start, layer->base + start, total, task_consensus ? agreed : total,
-             divisors, (mc_real)mc_number(layer, "lambda"), count);
+             settings->normalize ? divisors : NULL, settings->lambda, count);
+}
+
+/* The weighted task vectors of a unit, and their sum. */
+static inline void task_weigh_unit(const mc_layer *layer, const task_settings *settings,
+                                   size_t start, size_t count, mc_real *tasks, mc_real *total)
+{
+    const double *const scales = task_rescales(layer) ? task_scales(layer, layer->state) : NULL;
+    for (size_t m = 0; m < layer->model_count; m++) {
+        const mc_real *const model = layer->models[m] + start, *const base = layer->base + start;
+        mc_real *const task = tasks + m * task_unit(layer);
+        const mc_real weight = (mc_real)settings->weights[m];
+        if (task_sparsify_of == TASK_NONE && !task_consensus) {
+            task_weigh_whole(model, base, total, m == 0, weight, count);
+            continue;
+        }
+        mc_tile_subtract(task, model, base, count);
+        task_drop(layer, m, start, count, task);
+        task_weigh(task, total, m == 0, scales ? (mc_real)scales[m] : 1, weight, count);
+    }
 }
 
 static inline mc_status task_apply(const mc_layer *layer)
 {
+    const task_settings settings = {.weights = mc_numbers(layer, "weight"),
+                                    .normalize = mc_number(layer, "normalize") != 0,
+                                    .weight_sum = (mc_real)task_weight_sum(layer),
+                                    .lambda = (mc_real)mc_number(layer, "lambda")};
     const size_t stride = task_unit(layer);
-    mc_real *const tasks = layer->scratch;
+    mc_real *const tasks = layer->scratch, *const total = tasks + layer->model_count * stride;
     for (size_t start = 0, count; start < layer->count; start += count) {
         count = task_unit_at(layer, start);
-        for (size_t m = 0; m < layer->model_count; m++) {
-            mc_real *const task = tasks + m * stride;
-            mc_tile_subtract(task, layer->models[m] + start, layer->base + start, count);
-            task_drop(layer, m, start, count, task);
-            if (task_rescales(layer))
-                mc_tile_scale(task, task, (mc_real)task_scales(layer, layer->state)[m], count);
-            mc_tile_scale(task, task, (mc_real)task_value(layer, "weight", m), count);
-        }
+        task_weigh_unit(layer, &settings, start, count, tasks, total);
         for (size_t at = 0; at < count; at += MC_TILE_BLOCK)
-            task_merge_block(layer, tasks + at, stride, start + at, mc_tile_block(at, count));
+            task_merge_block(layer, &settings, tasks + at, stride, total + at, start + at,
+                             mc_tile_block(at, count));
     }
     return MC_OK;
 }
