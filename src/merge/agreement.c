@@ -7,6 +7,7 @@
 #include "merge/report.h"
 #include "model/model.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* Reports the text, or fails with it under strict. */
@@ -162,10 +163,34 @@ static const char *const other_parts[] = {
 static const char *const derived_keys[] = {"head_dim", "num_key_value_heads", "n_inner"};
 
 /*
- * Keys that every class takes as false if they are missing: save_pretrained leaves them out then.
+ * Keys that change what is computed and have the same default in every class that knows them. A
+ * file without one, as save_pretrained or an earlier version wrote it, means that default.
  */
-static const char *const false_keys[] = {"is_decoder", "is_encoder_decoder", "add_cross_attention",
-                                         "tie_encoder_decoder", "use_sliding_window"};
+static const struct {
+    const char *key, *value; /* as JSON */
+} defaults[] = {
+    {"is_decoder", "false"},
+    {"is_encoder_decoder", "false"},
+    {"add_cross_attention", "false"},
+    {"tie_encoder_decoder", "false"},
+    {"use_sliding_window", "false"},
+    {"position_embedding_type", "\"absolute\""},
+    {"scale_attn_weights", "true"},
+    {"scale_attn_by_inverse_layer_idx", "false"},
+    {"reorder_and_upcast_attn", "false"},
+    {"relative_attention", "false"},
+    {"embedding_multiplier", "1"},
+    {"residual_multiplier", "1"},
+    {"logits_scaling", "1"},
+};
+
+static const char *default_of(const char *key)
+{
+    for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++)
+        if (strcmp(key, defaults[i].key) == 0)
+            return defaults[i].value;
+    return NULL;
+}
 
 static bool is_in(const char *text, const char *const *list, size_t count)
 {
@@ -261,20 +286,55 @@ static void compare_ropes(differences *d, const char *inside, const json_t *mine
     json_decref(b);
 }
 
-/* Of the keys that stand for false if they are missing, those that one configuration lacks. */
-static void compare_false(differences *d, const char *inside, const json_t *mine,
-                          const json_t *theirs)
+/* Keys with a common default that one configuration lacks. */
+static void compare_defaults(differences *d, const char *inside, const json_t *mine,
+                             const json_t *theirs)
 {
-    for (size_t i = 0; i < sizeof false_keys / sizeof *false_keys; i++) {
-        const json_t *const a = json_object_get(mine, false_keys[i]);
-        const json_t *const b = json_object_get(theirs, false_keys[i]);
-        if (!a != !b && (json_is_true(a) || json_is_true(b)))
-            add_difference(d, inside, false_keys[i], a ? a : json_false(), b ? b : json_false());
+    for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++) {
+        const char *const key = defaults[i].key;
+        const json_t *const a = json_object_get(mine, key), *const b = json_object_get(theirs, key);
+        json_t *const value = !a != !b ? json_loads(defaults[i].value, JSON_DECODE_ANY, NULL)
+                                       : NULL;
+        if (value && !same_values(key, a ? a : b, value))
+            add_difference(d, inside, key, a ? a : value, b ? b : value);
+        json_decref(value);
+    }
+}
+
+/* Null, false and empty values mostly stand for what a missing key means. */
+static bool says_nothing(const json_t *value)
+{
+    return json_is_null(value) || json_is_false(value) ||
+           ((json_is_object(value) || json_is_array(value)) && json_object_size(value) == 0 &&
+            json_array_size(value) == 0);
+}
+
+/* Keys of `mine` that `theirs` lacks, and whose default depends on the class. */
+static void find_missing(differences *d, const char *inside, const json_t *mine,
+                         const json_t *theirs)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)mine, key, value)
+    {
+        json_t *const other = json_object_get(theirs, key);
+        if (json_is_object(value) && json_is_object(other) && !*inside && is_compared(key)) {
+            char *const path = mc_format("%s.", key);
+            d->text.failed |= !path;
+            if (path)
+                find_missing(d, path, value, other);
+            mc_free(path);
+        } else if (!other && is_compared(key) && !default_of(key) && !IS_IN(key, derived_keys) &&
+                   !says_nothing(value) && d->count++ < SHOWN) {
+            mc_text_add(&d->text, "%s%s%s ", d->count > 1 ? ", " : "", inside, key);
+            add_value(&d->text, value);
+        }
     }
 }
 
 /*
- * Compares keys that both have: most missing keys have a default that depends on the class.
+ * Compares keys that both have, and those with a common default: other missing keys have a default
+ * that depends on the class.
  * Objects such as text_config and vision_config are compared too, one level deep, as configurations
  * have it.
  */
@@ -298,7 +358,7 @@ static void compare_configs(differences *d, const char *inside, const json_t *mi
             add_difference(d, inside, key, value, other);
         }
     }
-    compare_false(d, inside, mine, theirs);
+    compare_defaults(d, inside, mine, theirs);
     compare_ropes(d, inside, mine, theirs);
 }
 
@@ -313,6 +373,30 @@ static mc_status report_types(const mc_model *model, const mc_model *last, bool 
                 mc_model_type(last));
     const mc_status status = report_text(&text, strict, report, error);
     mc_text_free(&text);
+    return status;
+}
+
+/*
+ * A note also under strict: files of different versions of a library often differ in keys with the
+ * same meaning.
+ */
+static mc_status note_missing(const mc_model *with, const mc_model *without, mc_report *report,
+                              mc_error *error)
+{
+    differences d = {0};
+    find_missing(&d, "", with->config, without->config);
+    char more[32] = "";
+    if (d.count > SHOWN)
+        snprintf(more, sizeof more, " and %zu more", d.count - SHOWN);
+    mc_status status = MC_OK;
+    if (d.text.failed)
+        status = mc_fail_memory(error);
+    else if (d.count > 0)
+        status = mc_report_add(report, error,
+                               "config.json of %s has keys that %s lacks; their defaults depend on "
+                               "the library: %s%s",
+                               mc_model_name(with), mc_model_name(without), d.text.data, more);
+    mc_text_free(&d.text);
     return status;
 }
 
@@ -336,7 +420,9 @@ static mc_status agree_on_config(const mc_model *model, const mc_model *last, bo
                                                         : MC_OK;
     mc_text_free(&text);
     mc_text_free(&d.text);
-    return status;
+    MC_TRY(status);
+    MC_TRY(note_missing(model, last, report, error));
+    return note_missing(last, model, report, error);
 }
 
 mc_status mc_agree_on_configs(const mc_model *const *models, size_t count, const mc_model *last,

@@ -68,8 +68,14 @@ static void test_configs(void **state)
                    "sliding_window null, not 4096");
     assert_configs("{\"layer_norm_eps\": 1e-5}", "{\"layer_norm_eps\": 1e-12}", "layer_norm_eps");
     /* What is false where it is missing. */
-    assert_configs("{\"is_decoder\": true}", "{\"a\": 1}", "is_decoder true, not false");
-    assert_configs("{\"a\": 1}", "{\"is_decoder\": false}", NULL);
+    assert_configs("{\"is_decoder\": true}", "{\"a\": null}", "is_decoder true, not false");
+    assert_configs("{\"a\": false}", "{\"is_decoder\": false}", NULL);
+    assert_configs("{}", "{\"position_embedding_type\": \"relative_key\"}",
+                   "position_embedding_type \"absolute\", not \"relative_key\"");
+    assert_configs("{\"position_embedding_type\": \"absolute\"}", "{}", NULL);
+    assert_configs("{\"residual_multiplier\": 1.0}", "{}", NULL);
+    assert_configs("{\"text_config\": {\"residual_multiplier\": 0.2}}", "{\"text_config\": {}}",
+                   "text_config.residual_multiplier 0.2, not 1");
     assert_configs("{\"text_config\": {\"rms_norm_eps\": 1}}",
                    "{\"text_config\": {\"rms_norm_eps\": 2}}", "text_config.rms_norm_eps 1, not 2");
     assert_configs("{\"a\": 1, \"b\": 1, \"c\": 1, \"d\": 1, \"e\": 1}",
@@ -97,7 +103,7 @@ static void test_rope(void **state)
         "factor 2, not 4");
 }
 
-/* What says nothing about the computation, and what only one of the two has. */
+/* What says nothing about the computation, in both or in one of the two. */
 static void test_same(void **state)
 {
     (void)state;
@@ -107,9 +113,32 @@ static void test_same(void **state)
         "\"initializer_range\": 0.02, \"heads\": 4, \"head_dim\": null, \"eps\": 1e-5}",
         "{\"transformers_version\": \"5.1\", \"torch_dtype\": \"float32\", "
         "\"hidden_dropout_prob\": 0.2, \"eos_token_id\": 9, \"use_cache\": false, "
-        "\"initializer_range\": 0.01, \"heads\": 4.0, \"head_dim\": 8, \"eps\": 0.00001, "
-        "\"hidden_act\": \"gelu\"}",
+        "\"initializer_range\": 0.01, \"heads\": 4.0, \"head_dim\": 8, \"eps\": 0.00001}",
         NULL);
+    assert_configs("{\"_name_or_path\": \"x\", \"architectures\": [\"A\"], \"a\": {}, \"b\": []}",
+                   "{\"transformers_version\": \"5.1\", \"dtype\": \"bfloat16\", \"c\": false}",
+                   NULL);
+}
+
+/* Expects a note, which is no error under strict. */
+static void assert_noted(const char *first, const char *second, const char *line)
+{
+    pair p = pair_new("config.json", first, second);
+    const mc_model *const *const models = (const mc_model *const *)p.models;
+    assert_done(mc_agree_on_configs(models, 2, models[1], true, p.report, &error));
+    assert_int_equal(mc_report_count(p.report), 1);
+    assert_reported(p.report, line);
+    pair_free(&p);
+}
+
+/* Keys that one model lacks, and whose default depends on the class. */
+static void test_missing_keys(void **state)
+{
+    (void)state;
+    assert_noted("{\"final_logit_softcapping\": 30}", "{}", "library: final_logit_softcapping 30");
+    assert_noted("{}", "{\"final_logit_softcapping\": 30}", "library: final_logit_softcapping 30");
+    assert_noted("{\"text_config\": {\"x\": 1}}", "{\"text_config\": {}}", "text_config.x 1");
+    assert_noted("{\"a\": 1, \"b\": 1, \"c\": 1, \"d\": 1, \"e\": 1}", "{}", "d 1 and 1 more");
 }
 
 static void assert_tokens(const char *file, const char *first, const char *second, const char *line)
@@ -151,9 +180,8 @@ static void test_tokens(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_configs),
-        cmocka_unit_test(test_rope),
-        cmocka_unit_test(test_same),
+        cmocka_unit_test(test_configs), cmocka_unit_test(test_rope),
+        cmocka_unit_test(test_same),    cmocka_unit_test(test_missing_keys),
         cmocka_unit_test(test_tokens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
