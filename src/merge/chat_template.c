@@ -79,8 +79,8 @@ static const char *template_of_name(const char *name)
 
 /* ---- templates of models --------------------------------------------------------------------- */
 /*
- * The template in tokenizer_config.json. It is a string, or a list of named ones, of which
- * "default" is used.
+ * The template in tokenizer_config.json. It is a string, or a list or an object of named ones, of
+ * which "default" is used.
  */
 static const char *template_in(const json_t *config)
 {
@@ -91,7 +91,15 @@ static const char *template_in(const json_t *config)
         if (name && strcmp(name, "default") == 0)
             return json_string_value(json_object_get(one, "template"));
     }
-    return json_string_value(value);
+    return json_string_value(json_is_object(value) ? json_object_get(value, "default") : value);
+}
+
+/* How many templates of other names the configuration has, such as "tool_use". */
+static size_t count_other(const json_t *config)
+{
+    const json_t *const value = json_object_get(config, "chat_template");
+    const size_t all = json_is_object(value) ? json_object_size(value) : json_array_size(value);
+    return all - (all > 0 && template_in(config));
 }
 
 mc_status mc_chat_template_of(const mc_tokenizer_owner *model, char **out, mc_error *error)
@@ -138,31 +146,67 @@ static bool same_text(const char *a, const char *b)
     return a_size == b_size && memcmp(a, b, a_size) == 0;
 }
 
-/* The text that most models have, the first of equally frequent ones; NULL: none has any. */
-static const char *most_frequent(char *const *texts, size_t count)
+/*
+ * The index of the text that most models have, the first of equally frequent ones; `count`: none
+ * has any. *equal: how many others are as frequent.
+ */
+static size_t most_frequent(char *const *texts, size_t count, size_t *equal)
 {
-    const char *best = NULL;
-    size_t most = 0;
+    size_t most = 0, best = count;
+    *equal = 0;
     for (size_t i = 0; i < count; i++) {
         size_t frequency = 0;
         for (size_t k = 0; texts[i] && k < count; k++)
             frequency += texts[k] && same_text(texts[i], texts[k]);
         if (frequency > most) {
             most = frequency;
-            best = texts[i];
+            best = i;
+            *equal = 0;
+        } else if (frequency > 0 && frequency == most && !same_text(texts[i], texts[best])) {
+            /* Each of its texts is counted, so that a text that repeats counts once. */
+            bool seen = false;
+            for (size_t k = 0; k < i; k++)
+                seen |= texts[k] && same_text(texts[i], texts[k]);
+            *equal += !seen;
         }
     }
     return best;
 }
 
-static mc_status choose(const mc_tokenizer_owner *models, size_t count, char **out, mc_error *error)
+/* Reports what was guessed or lost, or fails under strict. */
+static mc_status note(bool strict, mc_report *report, mc_error *error, const char *format, ...)
+    MC_PRINTF(4, 5);
+
+static mc_status note(bool strict, mc_report *report, mc_error *error, const char *format, ...)
 {
+    va_list arguments;
+    va_start(arguments, format);
+    char *const text = mc_format_list(format, arguments);
+    va_end(arguments);
+    const mc_status status = !text    ? mc_fail_memory(error)
+                             : strict ? mc_fail(error, MC_MISMATCH, "%s (strict)", text)
+                                      : mc_report_add(report, error, "%s", text);
+    mc_free(text);
+    return status;
+}
+
+static mc_status choose(const mc_chat_template_choice *choice, char **out, mc_report *report,
+                        mc_error *error)
+{
+    const mc_tokenizer_owner *const models = choice->models;
+    const size_t count = choice->count;
     char **const texts = mc_alloc_zero(count, sizeof *texts);
+    size_t equal = 0, best = count;
     mc_status status = texts ? MC_OK : mc_fail_memory(error);
     for (size_t i = 0; status == MC_OK && i < count; i++)
         status = mc_chat_template_of(&models[i], &texts[i], error);
-    const char *const best = status == MC_OK ? most_frequent(texts, count) : NULL;
-    if (best && !(*out = mc_strdup(best)))
+    if (status == MC_OK)
+        best = most_frequent(texts, count, &equal);
+    if (equal > 0)
+        status = note(choice->strict, report, error,
+                      "chat template: %zu are equally frequent, that of '%s' is used", equal + 1,
+                      models[best].name);
+    if (status == MC_OK && best < count && !(*out = mc_strdup(texts[best])))
         status = mc_fail_memory(error);
     for (size_t i = 0; texts && i < count; i++)
         mc_free(texts[i]);
@@ -277,7 +321,7 @@ static mc_status check_variables(const checker *c, const char *text)
  * Writes the template into the configuration too if that has one. Older versions of transformers
  * read it there, and the two must agree.
  */
-static mc_status put_in_config(mc_outfit *outfit, const char *text, mc_error *error)
+static mc_status put_in_config(mc_outfit *outfit, const char *text, size_t *others, mc_error *error)
 {
     static const char name[] = "tokenizer_config.json";
     char *config = NULL, *changed = NULL;
@@ -286,6 +330,7 @@ static mc_status put_in_config(mc_outfit *outfit, const char *text, mc_error *er
     json_t *parsed = NULL;
     MC_TRY(mc_outfit_text(outfit, name, &config, &size, error));
     mc_status status = config ? mc_json_parse(config, size, &parsed, error) : MC_OK;
+    *others = parsed ? count_other(parsed) : 0;
     if (status == MC_OK && config &&
         mc_splice_find(config, mc_splice_root(config, size), "chat_template", &old)) {
         json_t *const string = json_string(text);
@@ -304,21 +349,28 @@ static mc_status put_in_config(mc_outfit *outfit, const char *text, mc_error *er
     return mc_in_file(error, name, status);
 }
 
-static mc_status put(mc_outfit *outfit, const char *text, mc_error *error)
+static mc_status put(mc_outfit *outfit, const char *text, bool strict, mc_report *report,
+                     mc_error *error)
 {
+    size_t others = 0;
     mc_outfit_remove(outfit, "chat_template.json");
     MC_TRY(mc_outfit_put(outfit, "chat_template.jinja", text, strlen(text), error));
-    return put_in_config(outfit, text, error);
+    MC_TRY(put_in_config(outfit, text, &others, error));
+    if (others == 0)
+        return MC_OK;
+    return note(strict, report, error,
+                "tokenizer_config.json: %zu chat template%s left out: the result has one", others,
+                others == 1 ? " of another name is" : "s of other names are");
 }
 
-static mc_status check(const mc_model *donor, const char *text, bool strict,
+static mc_status check(const mc_chat_template_choice *choice, const char *text,
                        const mc_outfit *outfit, mc_report *report, mc_error *error)
 {
-    const mc_tokenizer_owner result = {donor, outfit, "the result"};
+    const mc_tokenizer_owner result = {choice->donor, outfit, "the result"};
     mc_document *vocabulary = NULL;
     bool own;
     MC_TRY(mc_tokenizer_document(&result, &vocabulary, &own, error));
-    const checker c = {&result, vocabulary, strict, report, error};
+    const checker c = {&result, vocabulary, choice->complete, report, error};
     mc_status status = check_written(&c, text);
     if (status == MC_OK)
         status = check_variables(&c, text);
@@ -326,31 +378,35 @@ static mc_status check(const mc_model *donor, const char *text, bool strict,
     return status;
 }
 
-mc_status mc_chat_template_set(const char *text, const mc_tokenizer_owner *models, size_t count,
-                               const mc_model *donor, bool strict, mc_outfit *outfit,
+/* The text of a template or of a name; NULL: it is neither. */
+static const char *text_of(const char *text)
+{
+    /* A name is short and has none of the marks of a Jinja template. */
+    const bool is_name = strlen(text) < LONGEST_NAME && !strpbrk(text, "\n{");
+    const char *const named = is_name ? template_of_name(text) : NULL;
+    if (named)
+        return named;
+    return strlen(text) >= SHORTEST_TEMPLATE && strchr(text, '{') ? text : NULL;
+}
+
+mc_status mc_chat_template_set(const mc_chat_template_choice *choice, mc_outfit *outfit,
                                mc_report *report, mc_error *error)
 {
     char *chosen = NULL;
-    const bool is_auto = strcmp(text, "auto") == 0;
-    /* A name is short and has none of the marks of a Jinja template. */
-    const bool is_name = strlen(text) < LONGEST_NAME && !strpbrk(text, "\n{");
-    const char *put_text = is_name ? template_of_name(text) : NULL;
+    const bool is_auto = strcmp(choice->text, "auto") == 0;
     if (is_auto)
-        MC_TRY(choose(models, count, &chosen, error));
+        MC_TRY(choose(choice, &chosen, report, error));
     if (is_auto && !chosen)
         return mc_report_add(report, error, "no model has a chat template to choose");
-    if (chosen)
-        put_text = chosen;
-    else if (!put_text && strlen(text) >= SHORTEST_TEMPLATE && strchr(text, '{'))
-        put_text = text;
-    if (!put_text)
+    const char *const text = chosen ? chosen : text_of(choice->text);
+    if (!text)
         return mc_fail(error, MC_USAGE,
                        "expected a template, \"auto\", or one of alpaca, chatml, exaone, llama3 "
                        "and mistral, found '%s'",
-                       text);
-    mc_status status = put(outfit, put_text, error);
+                       choice->text);
+    mc_status status = put(outfit, text, choice->strict, report, error);
     if (status == MC_OK)
-        status = check(donor, put_text, strict, outfit, report, error);
+        status = check(choice, text, outfit, report, error);
     mc_free(chosen);
     return status;
 }

@@ -4,18 +4,27 @@
 
 #include "merge/tokenizer_files.h"
 
+/* The choice of the user. Everything is borrowed. */
+typedef struct mc_chat_template_choice {
+    /* A template; alpaca, chatml, exaone, llama3 or mistral; or auto, what most models have. */
+    const char *text;
+    const mc_tokenizer_owner *models;
+    size_t count;
+    const mc_model *donor; /* that the outfit was made from */
+    bool complete;         /* a missing special token is an error, otherwise it is reported */
+    bool strict;           /* so is a choice between equally frequent templates, and a loss */
+} mc_chat_template_choice;
+
 /*
  * Puts a template into the outfit, as chat_template.jinja, and into tokenizer_config.json if that
- * has one. `text`: a template; alpaca, chatml, exaone, llama3 or mistral; or auto, the one that
- * most of the models have. Special tokens in the template must be in the vocabulary: the tokenizer
- * would split any other into several ordinary tokens. `donor`: the model that the outfit was made
- * from. `strict`: a missing token is an error, otherwise it is reported.
+ * has one. Special tokens in the template must be in the vocabulary: the tokenizer would split any
+ * other into several ordinary tokens.
  *
  * Errors: MC_USAGE     `text` is none of these
- *         MC_MISMATCH  a special token of the template does not exist
+ *         MC_MISMATCH  a special token of the template does not exist; what would be reported,
+ *                      under strict
  */
-mc_status mc_chat_template_set(const char *text, const mc_tokenizer_owner *models, size_t count,
-                               const mc_model *donor, bool strict, mc_outfit *outfit,
+mc_status mc_chat_template_set(const mc_chat_template_choice *choice, mc_outfit *outfit,
                                mc_report *report, mc_error *error);
 
 /*

@@ -289,9 +289,13 @@ mc_status mc_plan_tokenizer_dress(const mc_plan_tokenizer *t, const mc_plan_inpu
         MC_TRY(record(input, plan, error));
     if (t->map)
         MC_TRY(mc_token_map_dress(t->map, t->donor, &plan->outfit, plan->report, error));
-    if (input->chat_template)
-        return mc_chat_template_set(input->chat_template, t->owners, t->count,
-                                    plan->models[t->donor], true, &plan->outfit, plan->report,
-                                    error);
+    const mc_chat_template_choice choice = {.text = input->chat_template,
+                                            .models = t->owners,
+                                            .count = t->count,
+                                            .donor = plan->models[t->donor],
+                                            .complete = true,
+                                            .strict = plan->strict};
+    if (choice.text)
+        return mc_chat_template_set(&choice, &plan->outfit, plan->report, error);
     return t->map ? report_template(t, plan, error) : MC_OK;
 }

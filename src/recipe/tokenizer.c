@@ -204,10 +204,14 @@ mc_status mc_recipe_set_template(const mc_recipe_schema *schema, const mc_recipe
                                  mc_outfit *outfit, mc_report *report, mc_error *error)
 {
     mc_tokenizer_owner *const owners = owners_of(models);
-    mc_status status = owners
-                           ? mc_chat_template_set(stage->chat_template->text, owners, models->count,
-                                                  donor, strict, outfit, report, error)
-                           : mc_fail_memory(error);
+    const mc_chat_template_choice choice = {.text = stage->chat_template->text,
+                                            .models = owners,
+                                            .count = models->count,
+                                            .donor = donor,
+                                            .complete = strict,
+                                            .strict = strict};
+    mc_status status = owners ? mc_chat_template_set(&choice, outfit, report, error)
+                              : mc_fail_memory(error);
     mc_free(owners);
     /* A bad template is wrong usage on the command line; here it is an error of the recipe. */
     if (status == MC_USAGE && error)

@@ -58,6 +58,39 @@ expect 0 head -n 1 templated/chat_template.jinja
 expect 1 mergecraft merge soup base moved --tokenizer union --chat-template chatml -o fail
 expect 2 mergecraft merge soup base chat --tokenizer union --chat-template magic -o fail
 
+# auto: of equally frequent templates the first, and that is reported. Named templates: "default"
+# counts, in both forms; others are lost when the result gets one.
+templated()
+{
+    mkdir "$1"
+    cp base/*.* "$1"
+    printf '{"chat_template": %s}\n' "$2" > "$1/tokenizer_config.json"
+}
+one='"{%- for message in messages %}one{%- endfor %}"'
+two='"{%- for message in messages %}two{%- endfor %}"'
+templated one "$one"
+templated two "$two"
+tools="{\"name\": \"tool_use\", \"template\": $one}"
+templated list "[$tools, {\"name\": \"default\", \"template\": $two}]"
+templated object "{\"default\": $two, \"rag\": $one, \"tool_use\": $one}"
+expect 0 mergecraft merge soup one two base --chat-template auto -o tie
+expect 0 cat tie/chat_template.jinja
+expect 1 mergecraft merge soup one two base --chat-template auto --strict -o fail
+expect 0 mergecraft merge soup one two object --chat-template auto -o most
+expect 0 cat most/chat_template.jinja most/tokenizer_config.json
+three='{%- for message in messages %}{%- endfor %}'
+expect 0 mergecraft merge soup one list --chat-template "$three" -o listed
+expect 0 cat listed/tokenizer_config.json
+expect 1 mergecraft merge soup two list --chat-template auto --strict -o fail
+
+# Added tokens that a tokenizer lists twice count once; of their attributes the first count.
+tokenizer doubled '"a": 0, "b": 1' '{"id": 2, "content": "<d>", "special": true},
+    {"id": 2, "content": "<d>"}' 3
+cp moved/model.safetensors doubled
+expect 0 mergecraft merge soup moved doubled --tokenizer union -o doubled-union
+rows doubled-union
+expect 0 sh -c 'grep -c "\"content\": \"<d>\"" doubled-union/tokenizer.json'
+
 # Tokens without a row, ids that contradict each other, one id for two tokens.
 tokenizer beyond '"a": 0, "b": 1, "c": 2, "d": 3' '' 3
 helper model beyond/model.safetensors model.embed_tokens.weight:3x1:20 model.norm.weight:1x1:3

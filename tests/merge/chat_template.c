@@ -19,14 +19,18 @@ static const vocabulary four[] = {
     {"\"a\": 0, \"b\": 1", NULL, 2, 0, NULL}};
 
 /* Sets a template into the outfit of model `donor`. */
-static mc_status set(const models *m, size_t donor, const char *text, bool strict, char **out,
+static mc_status set(const models *m, size_t donor, const char *text, bool complete, char **out,
                      mc_error *error)
 {
     mc_outfit outfit = {0};
+    const mc_chat_template_choice choice = {.text = text,
+                                            .models = m->owners,
+                                            .count = m->count,
+                                            .donor = m->models[donor],
+                                            .complete = complete};
     size_t size;
     assert_int_equal(mc_outfit_from_model(m->models[donor], &outfit, m->report, error), MC_OK);
-    mc_status status = mc_chat_template_set(text, m->owners, m->count, m->models[donor], strict,
-                                            &outfit, m->report, error);
+    mc_status status = mc_chat_template_set(&choice, &outfit, m->report, error);
     if (out && status == MC_OK)
         status = mc_outfit_text(&outfit, "chat_template.jinja", out, &size, error);
     mc_outfit_free(&outfit);
@@ -107,8 +111,12 @@ static void test_files(void **state)
     assert_done(mc_chat_template_exists(&m.owners[0], &exists, &error));
     assert_true(exists);
     assert_done(mc_outfit_from_model(m.models[0], &outfit, m.report, &error));
-    assert_done(mc_chat_template_set("{{ messages }} \"new\"", m.owners, 1, m.models[0], true,
-                                     &outfit, m.report, &error));
+    const mc_chat_template_choice choice = {.text = "{{ messages }} \"new\"",
+                                            .models = m.owners,
+                                            .count = 1,
+                                            .donor = m.models[0],
+                                            .complete = true};
+    assert_done(mc_chat_template_set(&choice, &outfit, m.report, &error));
     assert_done(mc_outfit_text(&outfit, "tokenizer_config.json", &text, &size, &error));
     assert_string_equal(text, TEMPLATE("{{ messages }} \\\"new\\\""));
     mc_free(text);
