@@ -60,7 +60,10 @@ static const option options[] = {
     {"overwrite", '\0', OPTION_FLAG, AT(overwrite), NULL, "replace an existing output folder"},
     {"no-sync", '\0', OPTION_FLAG, AT(no_sync), NULL, "do not flush the result to disk"},
     {"memory", '\0', OPTION_SIZE, AT(memory), "SIZE", "memory for tiles", "64MiB",
-     .details = "The result does not depend on it."},
+     .details =
+         "With it, the decompositions of merge and extract stay within SIZE together, beside "
+         "the tiles; by default they have no bound. A module that needs more is an error. "
+         "The result does not depend on it."},
     {"threads", '\0', OPTION_NUMBER, AT(threads), "N", "worker threads", "all CPUs", 1, 1024,
      .details = "The result does not depend on it."},
     COMMON_OPTIONS("The object of merge and extract has output, method, parameters, rank, adapters "
@@ -115,7 +118,8 @@ static mc_status find_rank(const lora_settings *settings, mc_lora_rank *rank, mc
     *rank = (mc_lora_rank){.rank = (int64_t)settings->rank,
                            .max_rank = (int64_t)settings->max_rank,
                            .exact = settings->exact,
-                           .seed = settings->seed};
+                           .seed = settings->seed,
+                           .memory = settings->memory};
     if (settings->energy) {
         /* NaN fails both comparisons and is rejected, too. */
         rank->energy = strtod(settings->energy, &end);

@@ -76,8 +76,13 @@ typedef struct mc_lora_rank {
      * method on whole updates) are always exact.
      */
     bool exact;
-    uint64_t seed;     /* of the random directions, and of methods that draw random numbers */
-    void *reserved[4]; /* must be zero */
+    uint64_t seed; /* of the random directions, and of methods that draw random numbers */
+    /*
+     * What the computations of all threads take together, in bytes: fewer modules are computed at
+     * once. A module that needs more is an error. 0: no bound. The result does not depend on it.
+     */
+    int64_t memory;
+    void *reserved[3]; /* must be zero */
 } mc_lora_rank;
 
 /*

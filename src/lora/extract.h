@@ -74,6 +74,9 @@ void mc_extract_settle_experts(mc_extracting *x);
 /* Adds a row per module, or per parameter of all experts of a block, and finds their ranks. */
 mc_status mc_extract_add_rows(mc_extracting *x, mc_error *error);
 
+/* Bytes of one expert of a row (mc_lora_work). */
+int64_t mc_extract_work(const void *user, size_t index, const mc_lora_rank *how);
+
 /* Computes a row of the plan (mc_lora_compute). */
 mc_status mc_extract_row(void *user, size_t index, double *a, double *b, mc_energy *energy,
                          mc_error *error);

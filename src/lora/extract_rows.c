@@ -178,6 +178,17 @@ mc_status mc_extract_row(void *user, size_t index, double *a, double *b, mc_ener
     return MC_OK;
 }
 
+/* The decomposition, and what read_difference converts. */
+int64_t mc_extract_work(const void *user, size_t index, const mc_lora_rank *how)
+{
+    const mc_extracting *const x = user;
+    const mc_row_items *const row = &x->rows[index];
+    const mc_source *const tuned = x->items[row->items[0]].tuned;
+    const int64_t rows = tuned->shape[0] * (int64_t)row->parts, columns = tuned->shape[1];
+    return mc_truncate_memory(rows, columns, how) +
+           2 * mc_panel_rows(columns) * columns * (int64_t)sizeof(double);
+}
+
 /* ---- rows ------------------------------------------------------------------------------------ */
 
 /*
@@ -207,10 +218,16 @@ static int64_t least(int64_t a, int64_t b)
 static mc_status find_ranks(const mc_extracting *x, mc_error *error)
 {
     mc_lora_row *const rows = x->plan->rows;
-    int64_t most = 0;
+    int64_t most = 0, bytes = 0;
+    for (size_t i = 0; i < x->row_count && x->how.energy > 0; i++) {
+        const int64_t needed = mc_extract_work(x, i, &x->how);
+        MC_TRY(mc_lora_check_memory(rows[i].path, needed, x->how.memory, error));
+        bytes = needed > bytes ? needed : bytes;
+    }
     if (x->how.energy > 0)
-        MC_TRY(mc_parallel(x->row_count, mc_extract_threads(x), rank_by_energy,
-                           (void *)(uintptr_t)x, error));
+        MC_TRY(mc_parallel(x->row_count,
+                           mc_lora_threads(mc_extract_threads(x), bytes, x->how.memory),
+                           rank_by_energy, (void *)(uintptr_t)x, error));
     for (size_t i = 0; i < x->row_count; i++) {
         if (!(x->how.energy > 0))
             rows[i].rank = least(x->how.rank, least(rows[i].rows, rows[i].columns));

@@ -109,7 +109,14 @@ static mc_status find_ranks(const mc_merging *m, int64_t *ranks, mc_error *error
 {
     if (m->how.energy > 0) {
         ranking r = {m, ranks};
-        return mc_parallel(m->modules.count, mc_cpu_count(), rank_by_energy, &r, error);
+        int64_t most = 0;
+        for (size_t i = 0; i < m->modules.count; i++) {
+            const int64_t bytes = mc_merge_work(m, i, &m->how);
+            MC_TRY(mc_lora_check_memory(m->modules.items[i].path, bytes, m->how.memory, error));
+            most = bytes > most ? bytes : most;
+        }
+        return mc_parallel(m->modules.count, mc_lora_threads(mc_cpu_count(), most, m->how.memory),
+                           rank_by_energy, &r, error);
     }
     const int64_t wanted = m->how.rank > 0 ? m->how.rank : most_rank(m);
     for (size_t i = 0; i < m->modules.count; i++)
@@ -379,6 +386,8 @@ mc_status mc_lora_merge(const mc_lora_merge_input *input, mc_lora_plan **out, mc
     m->plan = plan;
     plan->user = m;
     plan->free_user = free_merging;
+    plan->work = mc_merge_work;
+    plan->how = input->rank;
     plan->compute = mc_merge_row;
     plan->check = check_adapters;
     const mc_status status = build(m, input, error);

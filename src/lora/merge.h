@@ -32,6 +32,9 @@ typedef struct mc_merging {
 mc_status mc_merge_expert(const mc_merging *m, size_t row, int64_t index, const mc_lora_rank *how,
                           mc_truncated *out, mc_error *error);
 
+/* Bytes of mc_merge_expert (mc_lora_work). */
+int64_t mc_merge_work(const void *user, size_t index, const mc_lora_rank *how);
+
 /* Computes a row of the plan (mc_lora_compute). */
 mc_status mc_merge_row(void *user, size_t index, double *a, double *b, mc_energy *energy,
                        mc_error *error);

@@ -27,6 +27,7 @@ struct mc_pairs {
     pthread_mutex_t lock; /* guards the pairs, except the values of those that have readers */
     pthread_cond_t changed;
     size_t references;
+    int64_t memory, used; /* bytes: the bound (0: none), and of the pairs that are not NOTHING */
     mc_pair_compute *compute;
     void *user;
     size_t count;
@@ -40,8 +41,18 @@ typedef struct pair_source {
     bool is_b;
 } pair_source;
 
-mc_status mc_pairs_new(size_t count, const mc_pair_size *sizes, mc_pair_compute *compute,
-                       void *user, mc_pairs **out, mc_error *error)
+static int64_t kept_bytes(const mc_pair_size *size)
+{
+    return (size->a + size->b) * (int64_t)sizeof(double);
+}
+
+int64_t mc_pair_bytes(const mc_pair_size *size)
+{
+    return kept_bytes(size) + size->work;
+}
+
+mc_status mc_pairs_new(size_t count, const mc_pair_size *sizes, int64_t memory,
+                       mc_pair_compute *compute, void *user, mc_pairs **out, mc_error *error)
 {
     mc_pairs *const pairs = mc_alloc_zero(1, sizeof *pairs + count * sizeof(pair));
     if (!pairs)
@@ -49,6 +60,7 @@ mc_status mc_pairs_new(size_t count, const mc_pair_size *sizes, mc_pair_compute 
     pthread_mutex_init(&pairs->lock, NULL);
     pthread_cond_init(&pairs->changed, NULL);
     pairs->references = 1;
+    pairs->memory = memory;
     pairs->compute = compute;
     pairs->user = user;
     pairs->count = count;
@@ -58,11 +70,12 @@ mc_status mc_pairs_new(size_t count, const mc_pair_size *sizes, mc_pair_compute 
     return MC_OK;
 }
 
-static void empty(pair *p)
+static void empty(mc_pairs *pairs, pair *p)
 {
     mc_free(p->a);
     mc_free(p->b);
     p->a = p->b = NULL;
+    pairs->used -= p->state == READY ? kept_bytes(&p->size) : 0;
     p->state = NOTHING;
 }
 
@@ -76,7 +89,7 @@ void mc_pairs_unref(mc_pairs *pairs)
     if (!last)
         return;
     for (size_t i = 0; i < pairs->count; i++)
-        empty(&pairs->pairs[i]);
+        empty(pairs, &pairs->pairs[i]);
     pthread_mutex_destroy(&pairs->lock);
     pthread_cond_destroy(&pairs->changed);
     mc_free(pairs);
@@ -92,6 +105,7 @@ static mc_status compute(mc_pairs *pairs, size_t index, mc_error *error)
 {
     pair *const p = &pairs->pairs[index];
     p->state = BUSY;
+    pairs->used += mc_pair_bytes(&p->size);
     p->left = p->size.a + p->size.b;
     pthread_mutex_unlock(&pairs->lock);
     p->a = mc_alloc((size_t)p->size.a * sizeof *p->a);
@@ -100,17 +114,35 @@ static mc_status compute(mc_pairs *pairs, size_t index, mc_error *error)
                                           : mc_fail_memory(error);
     pthread_mutex_lock(&pairs->lock);
     p->state = READY;
+    pairs->used -= p->size.work;
     if (status != MC_OK)
-        empty(p);
+        empty(pairs, p);
     pthread_cond_broadcast(&pairs->changed);
     return status;
+}
+
+static bool fits(const mc_pairs *pairs, const pair *p)
+{
+    return pairs->memory == 0 || pairs->used + mc_pair_bytes(&p->size) <= pairs->memory;
+}
+
+/*
+ * Drops pairs that nobody reads until this one fits, those that are needed last first. False: other
+ * threads compute or read pairs, and the caller has to wait for them.
+ */
+static bool make_room(mc_pairs *pairs, const pair *p)
+{
+    for (size_t i = pairs->count; i-- > 0 && !fits(pairs, p);)
+        if (pairs->pairs[i].state == READY && pairs->pairs[i].readers == 0)
+            empty(pairs, &pairs->pairs[i]);
+    return fits(pairs, p);
 }
 
 /* Computes a later pair that nobody works on; false if there is none. */
 static bool work_ahead(mc_pairs *pairs, size_t index)
 {
     for (size_t i = index + 1; i < pairs->count && i <= index + WINDOW; i++)
-        if (pairs->pairs[i].state == NOTHING) {
+        if (pairs->pairs[i].state == NOTHING && fits(pairs, &pairs->pairs[i])) {
             /* Whoever needs that pair finds an error again, and reports it. */
             (void)compute(pairs, i, NULL);
             return true;
@@ -126,7 +158,7 @@ static void drop_old(mc_pairs *pairs, size_t index)
 {
     for (size_t i = index > WINDOW ? index - WINDOW : 0; i + 2 < index; i++)
         if (pairs->pairs[i].state == READY && pairs->pairs[i].readers == 0)
-            empty(&pairs->pairs[i]);
+            empty(pairs, &pairs->pairs[i]);
 }
 
 /*
@@ -138,9 +170,9 @@ static mc_status acquire(mc_pairs *pairs, size_t index, mc_error *error)
     pair *const p = &pairs->pairs[index];
     drop_old(pairs, index);
     while (p->state != READY) {
-        if (p->state == NOTHING)
+        if (p->state == NOTHING && make_room(pairs, p))
             MC_TRY(compute(pairs, index, error));
-        else if (!work_ahead(pairs, index))
+        else if (p->state == NOTHING || !work_ahead(pairs, index))
             pthread_cond_wait(&pairs->changed, &pairs->lock);
     }
     p->readers++;
@@ -174,7 +206,9 @@ static mc_status pair_read(const mc_source *self, int64_t first, int64_t count, 
     /* An executor reads every element once, so a pair is freed after its last one. */
     p->left -= count;
     if (--p->readers == 0 && p->left <= 0)
-        empty(p);
+        empty(pairs, p);
+    if (pairs->memory > 0) /* others may wait for room */
+        pthread_cond_broadcast(&pairs->changed);
     pthread_mutex_unlock(&pairs->lock);
     return MC_OK;
 }

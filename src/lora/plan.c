@@ -83,6 +83,23 @@ mc_status mc_lora_plan_guard(mc_lora_plan *plan, const char *path, mc_error *err
     return MC_OK;
 }
 
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+mc_status mc_lora_check_memory(const char *path, int64_t needed, int64_t memory, mc_error *error)
+{
+    if (memory == 0 || needed <= memory)
+        return MC_OK;
+    return mc_fail_at(error, MC_USAGE, NULL, path, -1,
+                      "expected to compute it within %lld bytes of memory, but it needs %lld",
+                      (long long)memory, (long long)needed);
+}
+
+int mc_lora_threads(int threads, int64_t most, int64_t memory)
+{
+    const int64_t fit = memory == 0 || most == 0 ? threads : memory / most;
+    return fit < 1 ? 1 : fit < threads ? (int)fit : threads;
+}
+
 /* ---- tensors --------------------------------------------------------------------------------- */
 
 static mc_status compute_pair(void *user, size_t index, double *a, double *b, mc_error *error)
@@ -184,12 +201,22 @@ static mc_status make_tensors(mc_lora_plan *plan, mc_error *error)
     mc_pair_size *const sizes = mc_alloc(plan->count * sizeof *sizes);
     if (!sizes)
         return mc_fail_memory(error);
+    mc_status status = MC_OK;
     for (size_t i = 0; i < plan->count; i++) {
         const mc_lora_row *const row = &plan->rows[i];
         const int64_t ranks = row->rank * row->experts;
-        sizes[i] = (mc_pair_size){ranks * row->columns, ranks * row->rows};
+        mc_lora_rank how = plan->how;
+        how.rank = row->rank;
+        how.energy = 0;
+        sizes[i] = (mc_pair_size){ranks * row->columns, ranks * row->rows,
+                                  plan->work(plan->user, i, &how)};
+        if (status == MC_OK)
+            status = mc_lora_check_memory(row->path, mc_pair_bytes(&sizes[i]), plan->how.memory,
+                                          error);
     }
-    mc_status status = mc_pairs_new(plan->count, sizes, compute_pair, plan, &plan->pairs, error);
+    if (status == MC_OK)
+        status = mc_pairs_new(plan->count, sizes, plan->how.memory, compute_pair, plan,
+                              &plan->pairs, error);
     mc_free(sizes);
     /* A and B of a module follow each other: they are computed together. */
     for (size_t i = 0; status == MC_OK && i < 2 * plan->count; i++)

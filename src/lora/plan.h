@@ -43,6 +43,9 @@ typedef struct mc_lora_row {
 typedef mc_status mc_lora_compute(void *user, size_t row, double *a, double *b, mc_energy *energy,
                                   mc_error *error);
 
+/* The bytes that computing a row takes under `how`, beside the factors of the row. */
+typedef int64_t mc_lora_work(const void *user, size_t row, const mc_lora_rank *how);
+
 struct mc_lora_plan {
     mc_lora_row *rows;
     size_t count, capacity;
@@ -58,6 +61,8 @@ struct mc_lora_plan {
     uint64_t fingerprint; /* of inputs and settings; 0: never resume */
     pthread_mutex_t lock;
     mc_lora_compute *compute;
+    mc_lora_work *work;
+    mc_lora_rank how; /* as the caller gave it */
     void *user;
     void (*free_user)(void *user);
     mc_status (*check)(void *user, mc_error *error); /* MC_CHANGED if an input was modified */
@@ -80,6 +85,12 @@ mc_status mc_lora_plan_guard(mc_lora_plan *plan, const char *path, mc_error *err
  * `plan->config` holds everything else before.
  */
 mc_status mc_lora_plan_finish(mc_lora_plan *plan, mc_error *error);
+
+/* MC_USAGE if a module needs more than `memory` bytes; 0: no bound. */
+mc_status mc_lora_check_memory(const char *path, int64_t needed, int64_t memory, mc_error *error);
+
+/* How many of at most `threads` computations that take `most` bytes each fit into `memory`. */
+int mc_lora_threads(int threads, int64_t most, int64_t memory);
 
 /* Files with their sizes, for `inputs`; NULL: no memory. */
 json_t *mc_lora_files_json(const char *name, const char *repository, const char *commit,

@@ -555,3 +555,54 @@ mc_status mc_truncate_product(int64_t rows, int64_t columns, int64_t inner, doub
         mc_truncated_free(out);
     return status;
 }
+
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+static int64_t svd_doubles(int64_t m, int64_t n, mc_svd_kind kind)
+{
+    const int64_t k = least(m, n);
+    return m * k + k + k * n + (int64_t)mc_svd_work((size_t)m, (size_t)n, kind);
+}
+
+static int64_t exact_doubles(int64_t m, int64_t n, int64_t rank)
+{
+    const mc_svd_kind kind = mc_svd_kind_for((size_t)m, (size_t)n, 0);
+    return m * n + svd_doubles(m, n, kind) + (m + n) * rank;
+}
+
+static int64_t iteration_doubles(int64_t m, int64_t n, int64_t rank)
+{
+    const int64_t size = least(m, n), l = least(rank + OVERSAMPLING, size);
+    const int64_t passes = least(MOST_PASSES, size / l > 0 ? size / l : 1), all = passes * l;
+    const size_t work = most(mc_qr_work((size_t)n, (size_t)l), mc_eigen_work((size_t)l));
+    return mc_panel_rows(n) * n + passes * (2 * n + m) * l + l * n + 3 * l * l + 2 * l +
+           (int64_t)work + 2 * all * l + all * all + all + (int64_t)mc_eigen_work((size_t)all) +
+           (m + n) * rank + l * rank;
+}
+
+int64_t mc_truncate_memory(int64_t rows, int64_t columns, const mc_lora_rank *how)
+{
+    const int64_t size = least(rows, columns), bound = bound_of(how, size);
+    const bool exact = how->exact || size <= EXACT_SIZE || 3 * bound >= size;
+    int64_t doubles = exact ? exact_doubles(rows, columns, bound) : 0;
+    /* An energy is tried with up to a third of all directions before the exact decomposition. */
+    if (!how->exact && size > EXACT_SIZE && (!exact || how->energy > 0)) {
+        const int64_t random = iteration_doubles(rows, columns, least(bound, size / 3));
+        doubles = random > doubles ? random : doubles;
+    }
+    return doubles * (int64_t)sizeof(double);
+}
+
+int64_t mc_truncate_product_memory(int64_t rows, int64_t columns, int64_t inner,
+                                   const mc_lora_rank *how)
+{
+    const int64_t bound = bound_of(how, least(inner, least(rows, columns)));
+    int64_t doubles = exact_doubles(rows, columns, bound);
+    if (inner <= rows && inner <= columns) {
+        const size_t k = (size_t)inner;
+        doubles = columns * inner + 3 * inner * inner +
+                  (int64_t)most(mc_qr_work((size_t)rows, k), mc_qr_work((size_t)columns, k)) +
+                  svd_doubles(inner, inner, MC_SVD_EXACT) + (rows + columns + 2 * inner) * bound;
+    }
+    return doubles * (int64_t)sizeof(double);
+}

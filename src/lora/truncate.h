@@ -33,6 +33,14 @@ typedef struct mc_truncated {
 void mc_truncated_free(mc_truncated *truncated);
 
 /*
+ * The most bytes that mc_truncate and mc_truncate_product allocate, their result included. Of an
+ * energy, whatever rank it needs.
+ */
+int64_t mc_truncate_memory(int64_t rows, int64_t columns, const mc_lora_rank *how);
+int64_t mc_truncate_product_memory(int64_t rows, int64_t columns, int64_t inner,
+                                   const mc_lora_rank *how);
+
+/*
  * Finds the best approximation of a matrix under `how`, or one close to it (mc_lora_rank.exact).
  * The rank is at most rows and columns. `name` keys the random directions. Free *out.
  */

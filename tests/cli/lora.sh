@@ -44,8 +44,25 @@ mergecraft merge mergekit:passthrough base+$plain -o merged -q
 cmp baked/model.safetensors merged/model.safetensors || fail 'baked differs from merged'
 
 expect 0 mergecraft lora extract tuned --base origin --rank 4 -o extracted
-mergecraft lora extract tuned --base origin --rank 4 -o extracted-1 --threads 1 --memory 1MiB -q
+mergecraft lora extract tuned --base origin --rank 4 -o extracted-1 --threads 1 -q
 same extracted extracted-1
+mergecraft lora extract tuned --base origin --rank 4 -o extracted-5 --threads 3 --memory 5MiB -q
+same extracted extracted-5
+# One tensor alone exceeds the bound.
+expect 2 mergecraft lora extract tuned --base origin --rank 4 -o out --memory 1MiB
+expect 2 mergecraft lora extract tuned --base origin --energy .5 -o out --memory 1MiB
+expect 2 mergecraft lora merge ties_svd $plain -p weights=1 -p density=.5 -o out --memory 2KiB
+for method in svd ties_svd knots_ties core_ties median; do
+    case $method in
+    svd) set -- -p weights=.5 ;;
+    median) set -- ;;
+    *) set -- -p weights=.5 -p density=.5 ;;
+    esac
+    mergecraft lora merge $method $plain patterns "$@" --rank 2 -o free-$method -q
+    mergecraft lora merge $method $plain patterns "$@" --rank 2 -o bound-$method -q \
+        --memory 600KiB --threads 3
+    same free-$method bound-$method
+done
 expect 0 mergecraft lora extract tuned --base origin --energy .5 --max-rank 3 --exact -o energy -q
 expect 1 mergecraft lora extract tuned --base tuned -o none
 expect 1 mergecraft lora merge cat $plain $plain -p weights=1 -o cat

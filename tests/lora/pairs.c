@@ -3,6 +3,7 @@
 
 #include "base/team.h"
 
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -11,15 +12,20 @@
 
 #include <cmocka.h>
 
-enum { COUNT = 40, A = 6, B = 4 };
+enum { COUNT = 40, A = 6, B = 4, WORK = 100, BYTES = WORK + (A + B) * 8 };
 
 static atomic_int computed[COUNT];
 static int failing = -1;
+static atomic_int running, most; /* computations at once */
 
 static mc_status compute(void *user, size_t index, double *a, double *b, mc_error *error)
 {
     (void)user;
     computed[index]++;
+    const int now = ++running;
+    most = now > most ? now : most;
+    sched_yield();
+    running--;
     if ((int)index == failing)
         return mc_fail(error, MC_FORMAT, "pair %zu", index);
     for (int i = 0; i < A; i++)
@@ -31,14 +37,15 @@ static mc_status compute(void *user, size_t index, double *a, double *b, mc_erro
 
 static mc_source *sources[2 * COUNT];
 
-static void set_up(void)
+static void set_up(int64_t memory)
 {
     static const int64_t shape_a[] = {2, 3}, shape_b[] = {2, 2};
     mc_pair_size sizes[COUNT];
     mc_pairs *pairs = NULL;
     for (int i = 0; i < COUNT; i++)
-        sizes[i] = (mc_pair_size){A, B};
-    assert_int_equal(mc_pairs_new(COUNT, sizes, compute, NULL, &pairs, NULL), MC_OK);
+        sizes[i] = (mc_pair_size){A, B, WORK};
+    running = most = 0;
+    assert_int_equal(mc_pairs_new(COUNT, sizes, memory, compute, NULL, &pairs, NULL), MC_OK);
     for (size_t i = 0; i < 2 * COUNT; i++) {
         computed[i / 2] = 0;
         assert_int_equal(mc_pairs_source(pairs, i / 2, i % 2 != 0, MC_F32, 2,
@@ -74,7 +81,7 @@ static void in_order(void **state)
     (void)state;
     for (int threads = 1; threads <= 8; threads *= 2) {
         mc_error error = MC_ERROR_NONE;
-        set_up();
+        set_up(0);
         assert_int_equal(mc_parallel(2 * COUNT, threads, read_one, NULL, &error), MC_OK);
         for (int i = 0; i < COUNT && threads == 1; i++)
             assert_int_equal(computed[i], 1);
@@ -88,7 +95,7 @@ static void failure(void **state)
     (void)state;
     for (int threads = 1; threads <= 4; threads *= 2) {
         mc_error error = MC_ERROR_NONE;
-        set_up();
+        set_up(0);
         failing = 7;
         assert_int_equal(mc_parallel(2 * COUNT, threads, read_one, NULL, &error), MC_FORMAT);
         assert_string_equal(error.text, "pair 7");
@@ -98,8 +105,23 @@ static void failure(void **state)
     }
 }
 
+/* Room for one or two pairs: no more are computed at once, and all values are right. */
+static void within_memory(void **state)
+{
+    (void)state;
+    for (int pairs = 1; pairs <= 2; pairs++)
+        for (int threads = 1; threads <= 8; threads *= 2) {
+            mc_error error = MC_ERROR_NONE;
+            set_up(pairs * BYTES);
+            assert_int_equal(mc_parallel(2 * COUNT, threads, read_one, NULL, &error), MC_OK);
+            assert_in_range(most, 1, pairs);
+            tear_down();
+        }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(in_order), cmocka_unit_test(failure)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(within_memory), cmocka_unit_test(in_order),
+                                       cmocka_unit_test(failure)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
