@@ -152,5 +152,6 @@ int core_add_observe(PyObject *module);
 int core_add_pipeline(PyObject *module);
 int core_add_data(PyObject *module);
 int core_add_search(PyObject *module);
+int core_add_report(PyObject *module);
 
 #endif

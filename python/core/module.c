@@ -170,6 +170,7 @@ PyMODINIT_FUNC PyInit__core(void)
         core_add_plan(module) == 0 && core_add_lora(module) == 0 && core_add_recipe(module) == 0 &&
         core_add_observe(module) == 0 && core_add_pipeline(module) == 0 &&
         core_add_data(module) == 0 && core_add_search(module) == 0 &&
+        core_add_report(module) == 0 &&
         PyModule_AddStringConstant(module, "version", mc_version()) == 0)
         return module;
     Py_DECREF(module);

@@ -38,6 +38,7 @@ from ._evaluation import Evaluation, Evaluations, McNemar, evaluate, evaluate_gl
 from ._merge import Merge, dict_map, layer_merge, model_merge
 from ._methods import Method, load_methods
 from ._pipeline import Pipeline
+from ._report import report
 from ._search import Search, Trial, search
 from ._state_dict import StateDict
 from ._statistics import observe
@@ -73,8 +74,9 @@ __all__ = [
     "layer_merge",
     "load_methods",
     "model_merge",
-    "search",
     "observe",
+    "report",
+    "search",
     "transplant",
     *_builtin.__all__,
 ]

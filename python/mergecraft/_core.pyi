@@ -296,6 +296,15 @@ def save_statistics(
     /,
 ) -> None: ...
 
+def report(
+    folder: str | None,
+    journal: str | None,
+    models: list[Model],
+    base: Model | None,
+    note: str | None,
+    threads: int,
+    progress: _Progress = None,
+) -> str: ...
 def search(
     method: Method | None,
     models: list[Model],
