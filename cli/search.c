@@ -22,7 +22,7 @@ typedef struct search_settings {
     merge_settings merge; /* begins with the common options */
     const char *output, *space, *strategy, *objective, *validate, *journal, *split, *eval_dtype;
     const char *command, *work, *report;
-    text_list evals, data;
+    text_list evals, data, heads;
     uint64_t trials, seed, halving, time_limit;
     bool resume, minimize, parents;
 } search_settings;
@@ -48,6 +48,10 @@ static const option options[] = {
     {"eval", '\0', OPTION_TEXTS, AT(evals), "TASK[:METRIC][=WEIGHT]",
      "score the merges on a GLUE task", .details = "METRIC is one of the task's, or loss."},
     {"data", '\0', OPTION_TEXTS, AT(data), "[TASK=]FILE|DIR", "examples of the tasks"},
+    {"head", '\0', OPTION_TEXTS, AT(heads), "TASK=MODEL", "score a task with the head of MODEL",
+     .details = "For tasks whose heads differ. The task has the head (with its pooler), the labels "
+                "and the tokenizer of MODEL, and all other tensors of the merge. Leave heads of "
+                "different shapes out of the merge with --exclude."},
     {"split", '\0', OPTION_TEXT, AT(split), "NAME", "split of the examples", "validation"},
     {"objective", '\0', OPTION_TEXT, AT(objective), "mean|min|relative|worst-relative",
      "how to combine the scores of tasks", "mean",
@@ -114,7 +118,8 @@ typedef struct search_job {
     mc_search_task *tasks;
     char **names; /* of the tasks, and of their metrics */
     mc_glue_data **data, **held_out;
-    size_t task_count;
+    mc_model **heads; /* [head_count], in the order of --head */
+    size_t task_count, head_count;
     mc_search_input input;
     mc_recipe_options recipe;
     mc_search *search;
@@ -130,6 +135,9 @@ static void search_close(search_job *job)
         mc_glue_data_free(job->held_out[i]);
         free(job->names[i]);
     }
+    for (size_t i = 0; i < job->head_count; i++)
+        mc_model_close(job->heads[i]);
+    free(job->heads);
     free(job->names);
     free(job->data);
     free(job->held_out);
@@ -215,6 +223,44 @@ static mc_status load_tasks(search_job *job, mc_error *error)
         if (status == MC_OK)
             status = load_task(job, job->task_count, error);
     }
+    return status;
+}
+
+/* Gives the tasks that "TASK=MODEL" names their head; NULL: only checks that there are some. */
+static mc_status give_head(search_job *job, const char *text, const mc_model *head, mc_error *error)
+{
+    char *const name = format_text("%.*s", (int)strcspn(text, "="), text);
+    const mc_glue_task *const task = strchr(text, '=') ? mc_glue_task_find(name) : NULL;
+    size_t found = 0;
+    free(name);
+    for (size_t i = 0; task && i < job->task_count; i++)
+        if (job->tasks[i].task == task && !job->tasks[i].head) {
+            job->tasks[i].head = head;
+            found++;
+        }
+    return found
+               ? MC_OK
+               : mc_fail(error, MC_USAGE,
+                         "--head: expected TASK=MODEL, once per task of --eval, found '%s'", text);
+}
+
+static mc_status load_heads(search_job *job, mc_error *error)
+{
+    const text_list *const heads = &job->settings->heads;
+    const char **const names = allocate((heads->count + 1) * sizeof *names);
+    mc_status status = MC_OK;
+    job->heads = allocate((heads->count + 1) * sizeof *job->heads);
+    for (size_t i = 0; status == MC_OK && i < heads->count; i++) {
+        status = give_head(job, heads->items[i], NULL, error);
+        names[i] = status == MC_OK ? strchr(heads->items[i], '=') + 1 : NULL;
+    }
+    if (status == MC_OK && heads->count > 0)
+        status = open_models(names, heads->count, &job->settings->merge.common, false, job->heads,
+                             error);
+    job->head_count = status == MC_OK ? heads->count : 0;
+    for (size_t i = 0; status == MC_OK && i < job->head_count; i++)
+        status = give_head(job, heads->items[i], job->heads[i], error);
+    free(names);
     return status;
 }
 
@@ -348,6 +394,8 @@ static mc_status prepare(search_job *job, const text_list *operands, mc_error *e
         input->validate = share;
     if (status == MC_OK)
         status = load_tasks(job, error);
+    if (status == MC_OK)
+        status = load_heads(job, error);
     input->tasks = job->tasks;
     input->task_count = job->task_count;
     if (status != MC_OK)

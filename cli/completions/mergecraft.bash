@@ -131,6 +131,7 @@ _mergecraft_value()
     "search --seed") ;;
     "search --eval") ;;
     "search --data") _mergecraft_offer "$3" files ;;
+    "search --head") _mergecraft_offer "$3" files ;;
     "search --split") ;;
     "search --objective") _mergecraft_offer "$3" words "mean min relative worst-relative" ;;
     "search --validate") _mergecraft_offer "$3" files ;;
@@ -248,7 +249,7 @@ _mergecraft_options()
     mergekit-yaml) _mergecraft_words "$2" " --out-shard-size --random-seed --num-threads -j --copy-tokenizer --write-model-card --safe-serialization --unsafe-truncate-embeddings --transformers-cache --allow-crimes --trust-remote-code --cuda --low-cpu-memory --lazy-unpickle --read-to-gpu --multi-gpu --gpu-rich --async-write --clone-tensors --device --lora-merge-cache --lora-merge-dtype --write-threads --json --quiet -q --verbose -v --help -h --version" ;;
     mergekit-multi) _mergecraft_words "$2" " --intermediate-dir -I --out-path --lazy --out-shard-size --random-seed --num-threads -j --copy-tokenizer --write-model-card --safe-serialization --unsafe-truncate-embeddings --transformers-cache --allow-crimes --trust-remote-code --cuda --low-cpu-memory --lazy-unpickle --read-to-gpu --multi-gpu --gpu-rich --async-write --clone-tensors --device --lora-merge-cache --lora-merge-dtype --write-threads --json --quiet -q --verbose -v --help -h --version" ;;
     mergekit-pytorch) _mergecraft_words "$2" " --tensor-intersection -i --tensor-union -u --out-shard-size --random-seed --num-threads -j --copy-tokenizer --write-model-card --safe-serialization --unsafe-truncate-embeddings --transformers-cache --allow-crimes --trust-remote-code --cuda --low-cpu-memory --lazy-unpickle --read-to-gpu --multi-gpu --gpu-rich --async-write --clone-tensors --device --lora-merge-cache --lora-merge-dtype --write-threads --json --quiet -q --verbose -v --help -h --version" ;;
-    search) _mergecraft_words "$2" " --output -o --space --strategy --trials --seed --eval --data --split --objective --validate --halving --parents --objective-command --time-limit --work --minimize --journal --resume --report --base --param -p --passthrough --allow-unused --exclude --keep-head --then --matrices --side --stats --tokenizer --dtype --merge-seed --strict --overwrite --eval-dtype --memory --threads --json --quiet -q --verbose -v --help -h --version" ;;
+    search) _mergecraft_words "$2" " --output -o --space --strategy --trials --seed --eval --data --head --split --objective --validate --halving --parents --objective-command --time-limit --work --minimize --journal --resume --report --base --param -p --passthrough --allow-unused --exclude --keep-head --then --matrices --side --stats --tokenizer --dtype --merge-seed --strict --overwrite --eval-dtype --memory --threads --json --quiet -q --verbose -v --help -h --version" ;;
     bench) _mergecraft_words "$2" " --output -o --memory --threads --json --quiet -q --verbose -v --help -h --version" ;;
     eval) _mergecraft_words "$2" " --data --text --pair --label --limit --split --dtype --predictions --overwrite --threads --json --quiet -q --verbose -v --help -h --version" ;;
     observe) _mergecraft_words "$2" " --output -o --gram --fisher --form --data --task --text --pair --label --split --examples --overwrite --threads --json --quiet -q --verbose -v --help -h --version" ;;

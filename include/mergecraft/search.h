@@ -36,7 +36,12 @@ typedef struct mc_search_task {
     const char *split;            /* name of the data in the journal; may be NULL */
     const char *metric;           /* NULL: the first of the task; "loss" */
     double weight;                /* in the mean; 0: 1 */
-    void *reserved[4];            /* must be zero */
+    /*
+     * The model whose head (with its pooler), labels and tokenizer score this task, with all other
+     * tensors of the merge. NULL: the merge as it is.
+     */
+    const mc_model *head;
+    void *reserved[3]; /* must be zero */
 } mc_search_task;
 
 /* What is searched. Everything is borrowed until the search is freed. Zero is the default. */

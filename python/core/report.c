@@ -82,10 +82,11 @@ static PyObject *report(PyObject *module, PyObject *args, PyObject *keywords)
     return text;
 }
 
-static PyMethodDef functions[] = {
-    {"report", (PyCFunction)(void (*)(void))report, METH_VARARGS | METH_KEYWORDS,
-     "report(folder, journal, models, base, note, threads, progress=None)\n--\n\nThe page as HTML."},
-    {0}};
+static PyMethodDef functions[] = {{"report", (PyCFunction)(void (*)(void))report,
+                                   METH_VARARGS | METH_KEYWORDS,
+                                   "report(folder, journal, models, base, note, threads, "
+                                   "progress=None)\n--\n\nThe page as HTML."},
+                                  {0}};
 
 int core_add_report(PyObject *module)
 {

@@ -61,12 +61,14 @@ static bool fill_then(PyObject *list, search_arrays *all)
     return all->then != NULL;
 }
 
-/* (data, held out or None, split, metric or None, weight) */
+/* (data, held out or None, split, metric or None, weight, model of the head or None) */
 static bool fill_task(PyObject *item, mc_search_task *task)
 {
-    PyObject *data, *held_out;
-    if (!PyArg_ParseTuple(item, "OOszd", &data, &held_out, &task->split, &task->metric,
-                          &task->weight))
+    PyObject *data, *held_out, *head;
+    if (!PyArg_ParseTuple(item, "OOszdO", &data, &held_out, &task->split, &task->metric,
+                          &task->weight, &head))
+        return false;
+    if (head != Py_None && !(task->head = core_model_of(head)))
         return false;
     const mc_glue_task *ignored;
     task->data = core_data_of(data, &task->task);

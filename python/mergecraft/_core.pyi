@@ -314,7 +314,7 @@ def search(
     exclude: list[str],
     then: list[str],
     matrices: list[str],
-    tasks: list[tuple[Data, Data | None, str, str | None, float]],
+    tasks: list[tuple[Data, Data | None, str, str | None, float, Model | None]],
     recipe: str | None,
     space: str | None,
     strategy: str | None,

@@ -201,7 +201,11 @@ class Method(Merge):
         if not to_folder:
             options.given["task"] = check_task(last, options.given.get("task"))
         if folder is not None:
-            found = [name for name in self._from_data if name in dict(sides) or own.get(name)]
+            found = [
+                name
+                for name in self._from_data
+                if name in dict(sides) or own.get(name) is not None
+            ]
             if found:
                 raise UsageError(
                     f"{self.__name__}(): expected data, statistics or {found[0]}, found several"

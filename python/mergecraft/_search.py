@@ -10,7 +10,7 @@ from . import _core, _tensors
 from ._arguments import COMMON, Options, whole
 from ._errors import ArgumentError, UsageError, warn
 from ._evaluation import Evaluation, _glue, _Options
-from ._inputs import find_kept, open_inputs, split_base
+from ._inputs import Input, find_kept, open_inputs, split_base
 from ._methods import Method, methods_of
 from ._pipeline import precision
 from ._progress import Progress
@@ -302,6 +302,7 @@ def search(
     time_limit: float = 0.0,
     minimize: bool = False,
     data: Any = None,
+    heads: Mapping[str, Any] | None = None,
     split: str = "validation",
     limit: int | None = None,
     eval_dtype: Any = "f32",
@@ -323,6 +324,8 @@ def search(
             ['layer', 'model'], 'rate': (1e-4, 1e-1, 'log')}.
         eval: a GLUE task, several, or a dict from tasks to weights; 'rte:loss' chooses a metric.
         data: a file or folder with the examples, or a dict of them by task.
+        heads: {'rte': model}: score a task with the head, labels and tokenizer of its own model.
+            Leave heads of different shapes out of the merge with exclude.
         strategy: random, grid, coordinate, greedy, nelder-mead, bobyqa, crs or esch.
         trials: by default 20, or all points of a grid. seed: of the strategy.
         objective: mean, min, relative or worst-relative.
@@ -365,7 +368,7 @@ def search(
             [] if merge is None else merge.exclude,
             [] if merge is None else merge.then,
             [] if merge is None else merge.matrices,
-            _tasks(eval, data, held_out, options),
+            _tasks(eval, data, held_out, heads, options),
             _tensors.path_of(method, "recipe") if recipe else None,
             space,
             strategy,
@@ -395,21 +398,39 @@ def search(
     return Search(lines, text)
 
 
+_Task = tuple[
+    _core.Data, "_core.Data | None", str, "str | None", float, "_core.Model | None"
+]
+
+
 def _tasks(
-    eval: Any, data: Any, held_out: str | None, options: _Options
-) -> list[tuple[_core.Data, _core.Data | None, str, str | None, float]]:
+    eval: Any,
+    data: Any,
+    held_out: str | None,
+    heads: Mapping[str, Any] | None,
+    options: _Options,
+) -> list[_Task]:
     if eval is None:
-        return []
+        eval = []
     if isinstance(eval, str):
         eval = [eval]
     weights = eval if isinstance(eval, Mapping) else dict.fromkeys(eval, 1.0)
-    found: list[tuple[_core.Data, _core.Data | None, str, str | None, float]] = []
-    for text, weight in weights.items():
-        task, _, metric = text.partition(":")
+    names = [text.partition(":")[0] for text in weights]
+    for task in heads or {}:
+        if task not in names:
+            raise UsageError(f"heads: expected one of the tasks of eval, found '{task}'")
+    opened = {
+        task: Input(model, f"heads['{task}']", verbose=options.verbose)
+        for task, model in (heads or {}).items()
+    }
+    found: list[_Task] = []
+    for (text, weight), task in zip(weights.items(), names):
+        metric = text.partition(":")[2]
         path = data.get(task) if isinstance(data, Mapping) else data
         examples = _glue(task, None if path is None else _tensors.path_of(path, "data"), options)
         if options.limit is not None:
             examples.limit(options.limit)
         rest = None if held_out is None else _glue(task, held_out, options)
-        found.append((examples, rest, options.split, metric or None, float(weight)))
+        head = opened[task].core if task in opened else None
+        found.append((examples, rest, options.split, metric or None, float(weight), head))
     return found

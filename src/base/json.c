@@ -129,11 +129,11 @@ const char *mc_json_number_text(const json_t *value)
 char *mc_json_write(const json_t *value, size_t flags)
 {
     mc_text out = {0};
-    /* One precision for the whole text: jansson has no option per number. */
+    /* One precision for the whole text, since jansson has no option per number; shortened below. */
     char *const json = json_dumps(value, flags | mc_json_shortest(value));
     if (!json)
         return NULL;
-    mc_json_unmark_numbers(json, &out);
+    mc_json_finish_numbers(json, &out);
     /* Allocated by jansson with malloc. */
     free(json);
     if (!out.failed)
@@ -159,26 +159,10 @@ json_t *mc_json_put(json_t *object, const char *name, json_t *value)
     return NULL;
 }
 
-/*
- * The fewest digits from which the same double is read back. 15 digits always survive the way from
- * text to double and back; 17 always identify a double.
- */
-static int digits_of(double number)
-{
-    int digits = 15;
-    char text[40];
-    for (; digits < 17; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, number);
-        if (strtod(text, NULL) == number)
-            break;
-    }
-    return digits;
-}
-
 static int most_digits(const json_t *value)
 {
     if (json_is_real(value))
-        return digits_of(json_real_value(value));
+        return mc_json_digits(json_real_value(value));
     int most = 15;
     for (size_t i = 0; i < json_array_size(value); i++) {
         const int digits = most_digits(json_array_get(value, i));

@@ -1,7 +1,10 @@
 #include "base/json_numbers.h"
 
+#include <jansson.h>
+
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -134,23 +137,62 @@ bool mc_json_mark_numbers(const char *bytes, size_t size, bool integers, mc_text
     return found;
 }
 
-void mc_json_unmark_numbers(const char *json, mc_text *out)
+/*
+ * The fewest digits from which the same double is read back. 15 digits always survive the way from
+ * text to double and back; 17 always identify a double.
+ */
+int mc_json_digits(double number)
+{
+    int digits = 15;
+    char text[40];
+    for (; digits < 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, number);
+        if (strtod(text, NULL) == number)
+            break;
+    }
+    return digits;
+}
+
+/* A real of more digits than it needs, as jansson writes it with fewer. */
+static void append_word(const char *word, size_t length, mc_text *out)
+{
+    char text[40];
+    double number = 0;
+    const bool real = length < sizeof text &&
+                      (memchr(word, '.', length) || memchr(word, 'e', length));
+    if (real) {
+        memcpy(text, word, length);
+        text[length] = '\0';
+    }
+    if (!real || !mc_parse_number(text, &number)) {
+        mc_text_append(out, word, length);
+        return;
+    }
+    json_t *const value = json_real(number);
+    const size_t digits = JSON_REAL_PRECISION(mc_json_digits(number));
+    char *const shortest = value ? json_dumps(value, JSON_ENCODE_ANY | digits) : NULL;
+    json_decref(value);
+    mc_text_append(out, shortest ? shortest : word, shortest ? strlen(shortest) : length);
+    /* Allocated by jansson with malloc. */
+    free(shortest);
+}
+
+void mc_json_finish_numbers(const char *json, mc_text *out)
 {
     static const char mark[] = "\"" MC_JSON_NUMBER_ESCAPED;
     const size_t size = strlen(json);
+    bool word = false;
     for (size_t at = 0, end; at < size; at = end) {
-        end = at + 1;
+        end = token_end(json, size, at, &word);
         /*
          * Marks count only at the beginning of a string; other strings are copied with their
          * quotation marks.
          */
-        if (json[at] == '"') {
-            end = string_end(json, size, at);
-            const bool marked = strncmp(json + at, mark, sizeof mark - 1) == 0;
+        const bool marked = strncmp(json + at, mark, sizeof mark - 1) == 0;
+        if (word)
+            append_word(json + at, end - at, out);
+        else
             mc_text_append(out, json + at + (marked ? sizeof mark - 1 : 0),
                            end - at - (marked ? sizeof mark : 0));
-        } else {
-            mc_text_append(out, json + at, 1);
-        }
     }
 }

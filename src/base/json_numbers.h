@@ -18,7 +18,13 @@
  */
 bool mc_json_mark_numbers(const char *bytes, size_t size, bool integers, mc_text *out);
 
-/* Appends JSON as jansson wrote it to *out, with marked strings as the numbers that they were. */
-void mc_json_unmark_numbers(const char *json, mc_text *out);
+/* The fewest digits, 15 to 17, from which the same double is read back. */
+int mc_json_digits(double number);
+
+/*
+ * Appends JSON as jansson wrote it to *out, with marked strings as the numbers that they were, and
+ * each real as short as it can be.
+ */
+void mc_json_finish_numbers(const char *json, mc_text *out);
 
 #endif

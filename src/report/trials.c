@@ -100,6 +100,10 @@ static mc_status read_header(mc_trials *t, mc_error *error)
     if (!is_type(t->header, "search"))
         return mc_fail(error, MC_FORMAT,
                        "line 1: expected the journal of a search, with \"type\": \"search\"");
+    const json_t *const version = json_object_get(t->header, "version");
+    if (version && json_integer_value(version) != 1)
+        return mc_fail(error, MC_FORMAT,
+                       "line 1: expected version 1 of a journal, found one of another version");
     const char *const direction = member_text(t->header, "direction");
     const json_t *const space = json_object_get(t->header, "space");
     t->minimize = direction && strcmp(direction, "minimize") == 0;

@@ -93,10 +93,14 @@ static mc_status check_header(const mc_search_journal *journal, const json_t *he
 {
     const json_t *const found = journal->lines[0];
     const char *const type = json_string_value(json_object_get(found, "type"));
-    if (!type || strcmp(type, "search") != 0 ||
-        json_integer_value(json_object_get(found, "version")) != 1)
+    if (!type || strcmp(type, "search") != 0)
         return mc_fail_at(error, MC_FORMAT, journal->path, NULL, -1,
                           "expected a journal of a search (version 1), found another file");
+    const json_int_t version = json_integer_value(json_object_get(found, "version"));
+    if (version != 1)
+        return mc_fail_at(error, MC_FORMAT, journal->path, NULL, -1,
+                          "expected version 1 of a journal, found version %lld; use another file",
+                          (long long)version);
     if (json_equal(json_object_get(found, "fingerprint"), json_object_get(header, "fingerprint")))
         return MC_OK;
     /* The first member that differs is the most useful to know. */

@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "merge/plan.h"
 #include "model/model.h"
+#include "model/parts.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -106,6 +107,27 @@ static mc_status choose_direction(mc_scorer *s, mc_error *error)
     return MC_OK;
 }
 
+static bool is_head(const mc_model *model, const char *name)
+{
+    const mc_part_role role = mc_part_of(mc_model_type(model), name).role;
+    return role == MC_PART_HEAD || role == MC_PART_OUTPUT_HEAD;
+}
+
+/* Before the first trial: a model without a head is not a fault of the trial's parameters. */
+static mc_status open_head(const mc_scorer *s, mc_scorer_task *t, mc_error *error)
+{
+    const mc_model *const head = t->given->head;
+    const mc_state_dict *const own = head ? mc_model_state_dict(head) : NULL;
+    bool found = false;
+    for (size_t i = 0; own && !found && i < mc_state_dict_count(own); i++)
+        found = is_head(head, mc_state_dict_name(own, i));
+    if (head && !found)
+        return mc_fail_at(error, MC_MISMATCH, mc_model_name(head), NULL, -1,
+                          "task %s: expected a model with a head, found none",
+                          t->given->task->name);
+    return head ? mc_pipeline_open(head, &s->options, &t->pipeline, error) : MC_OK;
+}
+
 mc_status mc_scorer_new(const mc_search_input *input, const mc_search_options *options,
                         mc_scorer *out, mc_error *error)
 {
@@ -128,6 +150,7 @@ mc_status mc_scorer_new(const mc_search_input *input, const mc_search_options *o
         mc_scorer_task *const t = &out->tasks[out->task_count];
         *t = (mc_scorer_task){.given = &input->tasks[out->task_count], .parent = NAN};
         MC_TRY(choose_metric(t, error));
+        MC_TRY(open_head(out, t, error));
         MC_TRY(split_examples(out, t, error));
     }
     return choose_direction(out, error);
@@ -140,6 +163,7 @@ void mc_scorer_free(mc_scorer *s)
         for (size_t i = 0; i < MC_SEARCH_STEPS; i++)
             mc_glue_data_free(s->tasks[t].steps[i]);
         mc_glue_data_free(s->tasks[t].rest);
+        mc_pipeline_close(s->tasks[t].pipeline);
     }
     mc_free(s->tasks);
     mc_pipeline_close(s->pipeline);
@@ -168,6 +192,8 @@ uint64_t mc_scorer_hash(const mc_scorer *s, uint64_t hash)
         hash = mc_hash_text(hash, given->task->name);
         hash = mc_hash_text(hash, s->tasks[t].metric);
         hash = mc_hash_bytes(hash, &given->weight, sizeof given->weight);
+        const uint64_t head = given->head ? mc_model_fingerprint(given->head) : 0;
+        hash = mc_hash_bytes(hash, &head, sizeof head);
         hash = hash_data(hash, given->data);
         hash = hash_data(hash, given->held_out);
     }
@@ -275,6 +301,7 @@ static mc_status run_task(const mc_scorer *s, const mc_pipeline *pipeline, size_
                           mc_task_score *out, mc_error *error)
 {
     const mc_scorer_task *const t = &s->tasks[index];
+    pipeline = t->pipeline ? t->pipeline : pipeline;
     if (steps == MC_HELD_OUT)
         MC_TRY(
             predict(pipeline, t->given, t->rest ? t->rest : t->given->held_out, cancel, p, error));
@@ -300,16 +327,78 @@ static mc_status run_all(const mc_scorer *s, const mc_pipeline *pipeline, size_t
 
 /* ---- scores ---------------------------------------------------------------------------------- */
 
+static bool has_heads(const mc_scorer *s)
+{
+    for (size_t t = 0; t < s->task_count; t++)
+        if (s->tasks[t].given->head)
+            return true;
+    return false;
+}
+
+/* Whether a task is scored with the head that is loaded. */
+static bool has_plain_tasks(const mc_scorer *s)
+{
+    for (size_t t = 0; t < s->task_count; t++)
+        if (!s->tasks[t].given->head)
+            return true;
+    return false;
+}
+
+/* Loads tensors with the task's own head into its own encoder. */
+static mc_status load_task(const mc_scorer_task *t, const mc_state_dict *tensors, mc_error *error)
+{
+    const mc_model *const head = t->given->head;
+    const mc_state_dict *const own = mc_model_state_dict(head);
+    mc_state_dict *weights = NULL;
+    mc_status status = mc_state_dict_copy(tensors, &weights, error);
+    for (size_t i = 0; status == MC_OK && i < mc_state_dict_count(own); i++) {
+        const char *const name = mc_state_dict_name(own, i);
+        if (is_head(head, name))
+            status = mc_state_dict_set(weights, name, mc_state_dict_find(own, name), error);
+    }
+    if (status == MC_OK)
+        status = mc_pipeline_load(t->pipeline, weights, error);
+    mc_state_dict_free(weights);
+    return status == MC_OK ? mc_model_check(head, error) : status;
+}
+
+static mc_status load_heads(const mc_scorer *s, const mc_state_dict *tensors, mc_error *error)
+{
+    for (size_t t = 0; t < s->task_count; t++)
+        if (s->tasks[t].given->head)
+            MC_TRY(load_task(&s->tasks[t], tensors, error));
+    return MC_OK;
+}
+
+/* The merge is computed once, and not once per task. */
+static mc_status load_merge(mc_scorer *s, const mc_plan *plan, mc_error *error)
+{
+    const mc_run_options run = {.threads = s->options.threads, .cancel = s->options.cancel};
+    mc_state_dict *lazy = NULL, *merged = NULL;
+    MC_TRY(mc_plan_state_dict(plan, &lazy, error));
+    mc_run_result ignored;
+    mc_status status = has_heads(s)
+                           ? mc_state_dict_materialize(lazy, &run, &merged, &ignored, error)
+                           : MC_OK;
+    if (status == MC_OK && has_plain_tasks(s))
+        status = mc_pipeline_load(s->pipeline, merged ? merged : lazy, error);
+    if (status == MC_OK && merged)
+        status = load_heads(s, merged, error);
+    mc_state_dict_free(merged);
+    mc_state_dict_free(lazy);
+    return status;
+}
+
 mc_status mc_scorer_load(mc_scorer *s, const mc_plan *plan, mc_error *error)
 {
-    mc_state_dict *weights = NULL;
-    if (!s->pipeline)
-        return mc_pipeline_from_plan(plan, &s->options, &s->pipeline, NULL, error);
-    MC_TRY(mc_plan_state_dict(plan, &weights, error));
-    mc_status status = mc_pipeline_load(s->pipeline, weights, error);
-    mc_state_dict_free(weights);
+    if (!s->pipeline && has_plain_tasks(s)) {
+        MC_TRY(mc_pipeline_from_plan(plan, &s->options, &s->pipeline, NULL, error));
+        if (!has_heads(s))
+            return MC_OK;
+    }
+    MC_TRY(load_merge(s, plan, error));
     /* Afterwards: a model that changed while it was read would give a mixture of both. */
-    return status == MC_OK ? mc_plan_check_models(plan, error) : status;
+    return mc_plan_check_models(plan, error);
 }
 
 mc_status mc_scorer_run(const mc_scorer *s, size_t steps, mc_predictions *kept,
@@ -322,8 +411,11 @@ mc_status mc_scorer_model(const mc_scorer *s, const mc_model *model, const volat
                           mc_task_score *out, mc_error *error)
 {
     mc_pipeline *pipeline = NULL;
-    MC_TRY(mc_pipeline_open(model, &s->options, &pipeline, error));
-    const mc_status status = run_all(s, pipeline, s->step_count, NULL, cancel, out, error);
+    mc_status status = load_heads(s, mc_model_state_dict(model), error);
+    if (status == MC_OK && has_plain_tasks(s))
+        status = mc_pipeline_open(model, &s->options, &pipeline, error);
+    if (status == MC_OK)
+        status = run_all(s, pipeline, s->step_count, NULL, cancel, out, error);
     mc_pipeline_close(pipeline);
     return mc_in_file(error, mc_model_name(model), status);
 }

@@ -17,13 +17,14 @@ typedef struct mc_scorer_task {
     mc_glue_data *steps[MC_SEARCH_STEPS]; /* examples that are added in each step */
     mc_glue_data *rest;                   /* held out; NULL: none */
     size_t examples, held_out;
-    double parent; /* best score of a single model; NaN: unknown */
+    double parent;         /* best score of a single model; NaN: unknown */
+    mc_pipeline *pipeline; /* with given->head; NULL: none */
 } mc_scorer_task;
 
 typedef struct mc_scorer {
     const mc_search_input *input;
     mc_pipeline_options options;
-    mc_pipeline *pipeline; /* NULL before the first merge */
+    mc_pipeline *pipeline; /* of tasks without a head of their own; NULL before the first merge */
     mc_scorer_task *tasks;
     size_t task_count, step_count;
     bool minimize;

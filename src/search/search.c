@@ -163,12 +163,13 @@ static json_t *tasks_json(const mc_trials *t)
     for (size_t i = 0; i < t->scorer.task_count; i++) {
         const mc_scorer_task *const task = &t->scorer.tasks[i];
         const double weight = task->given->weight > 0 ? task->given->weight : 1;
-        list = mc_json_append(list,
-                              json_pack("{s:o, s:o, s:s, s:f, s:I, s:I}", "task",
-                                        mc_json_text(task->given->task->name), "split",
-                                        mc_json_text(task->given->split), "metric", task->metric,
-                                        "weight", weight, "examples", (json_int_t)task->examples,
-                                        "held_out", (json_int_t)task->held_out));
+        json_t *one = json_pack(
+            "{s:o, s:o, s:s, s:f, s:I, s:I}", "task", mc_json_text(task->given->task->name),
+            "split", mc_json_text(task->given->split), "metric", task->metric, "weight", weight,
+            "examples", (json_int_t)task->examples, "held_out", (json_int_t)task->held_out);
+        if (task->given->head)
+            one = mc_json_put(one, "head", mc_json_text(mc_model_name(task->given->head)));
+        list = mc_json_append(list, one);
     }
     return list;
 }
@@ -583,16 +584,22 @@ static mc_status check_line(const mc_trials *t, const json_t *line, const json_t
                       t->count + 1, t->next_line);
 }
 
+static mc_status take_line(mc_trials *t, asked *a, const json_t *line, mc_error *error)
+{
+    if (line)
+        return check_line(t, line, a->parameters, error);
+    return make_trial(t, a, error);
+}
+
 static mc_status run_trial(mc_trials *t, asked *a, mc_error *error)
 {
     const json_t *line = mc_search_journal_next(&t->journal, "trial", &t->next_line);
     const bool resumed = line != NULL;
-    if (resumed)
-        MC_TRY(check_line(t, line, a->parameters, error));
-    else
-        MC_TRY(make_trial(t, a, error));
-    line = t->journal.lines[t->next_line - 1];
-    MC_TRY(note_trial(t, line, a->text, error));
+    mc_status status = take_line(t, a, line, error);
+    line = status == MC_OK ? t->journal.lines[t->next_line - 1] : NULL;
+    if (line)
+        status = note_trial(t, line, a->text, error);
+    MC_TRY(mc_comm_agree(t->options.comm, status, error));
     report(t, line, a->text, resumed);
     return MC_OK;
 }
@@ -620,28 +627,32 @@ static bool is_new(const mc_trials *t, size_t index, size_t *from)
     return true;
 }
 
-/* Computes the points that were asked for, one per process, and journals them in their order. */
-static mc_status run_asked(mc_trials *t, mc_error *error)
+/*
+ * Computes the points that were asked for, one per process, and journals them in their order.
+ * `status`: whether this process could ask for them. Every process comes here as often as the
+ * others, also after a failure of its own: otherwise they would wait for it.
+ */
+static mc_status run_asked(mc_trials *t, mc_status status, mc_error *error)
 {
     const mc_comm *const comm = t->options.comm;
     size_t from = t->next_line;
     int owner = 0;
-    for (size_t i = 0; i < t->asked_count; i++)
+    status = mc_comm_agree(comm, status, error);
+    for (size_t i = 0; status == MC_OK && i < t->asked_count; i++)
         t->asked[i].owner = is_new(t, i, &from) ? owner++ : -1;
-    for (size_t i = 0; i < t->asked_count; i++)
+    for (size_t i = 0; status == MC_OK && i < t->asked_count; i++)
         if (t->asked[i].owner == mc_comm_rank(comm))
             t->asked[i].status = compute_line(t, t->count + 1 + i, &t->asked[i],
                                               &t->asked[i].error);
-    mc_status status = MC_OK;
     for (size_t i = 0; status == MC_OK && i < t->asked_count; i++)
         status = run_trial(t, &t->asked[i], error);
     free_asked(t);
     return status;
 }
 
-static mc_status ask(mc_trials *t, const double *unit, mc_error *error)
+/* A point of the strategy, as values and as JSON. */
+static mc_status take_point(mc_trials *t, const double *unit, asked *a, mc_error *error)
 {
-    asked *const a = &t->asked[t->asked_count++];
     *a = (asked){.error = MC_ERROR_NONE, .values = mc_alloc(t->space.count * sizeof *a->values)};
     if (!a->values)
         return mc_fail_memory(error);
@@ -649,10 +660,14 @@ static mc_status ask(mc_trials *t, const double *unit, mc_error *error)
         a->values[i] = t->values[i] = mc_dimension_value(&t->space.dimensions[i], unit[i]);
     a->parameters = parameters_json(t);
     a->text = a->parameters ? mc_json_write(a->parameters, JSON_COMPACT) : NULL;
-    if (!a->text)
-        return mc_fail_memory(error);
+    return a->text ? MC_OK : mc_fail_memory(error);
+}
+
+static mc_status ask(mc_trials *t, const double *unit, mc_error *error)
+{
+    const mc_status status = take_point(t, unit, &t->asked[t->asked_count++], error);
     const bool enough = t->asked_count == t->room || t->count + t->asked_count == t->wanted;
-    return enough ? run_asked(t, error) : MC_OK;
+    return enough || status != MC_OK ? run_asked(t, status, error) : MC_OK;
 }
 
 bool mc_trials_ask(mc_trials *t, const double *unit, double *score)
@@ -767,7 +782,7 @@ static mc_status finish(mc_trials *t, mc_error *error)
     if (t->best == 0)
         return mc_fail(error, MC_MISMATCH, "all %zu trials failed; the first: %s", t->count,
                        t->first_failure ? t->first_failure : "no trial was made");
-    MC_TRY(bind_best(t, error));
+    MC_TRY(mc_comm_agree(t->options.comm, bind_best(t, error), error));
     const json_t *const last = mc_search_journal_last(&t->journal, "result");
     if (last && is_result(t, last) && t->next_line + 1 >= t->journal.count)
         return MC_OK;
@@ -820,17 +835,26 @@ static mc_status open_recipe(mc_trials *t, mc_error *error)
     return t->subject.template ? mc_subject_bind(&t->subject, t->values, error) : MC_OK;
 }
 
-static mc_status open(mc_trials *t, const mc_strategy *strategy, mc_error *error)
+static mc_status prepare(mc_trials *t, const mc_strategy *strategy, mc_error *error)
 {
     MC_TRY(mc_subject_new(t->input, &t->space, &t->subject, error));
     MC_TRY(check_input(t, strategy, error));
     MC_TRY(mc_scorer_new(t->input, &t->options, &t->scorer, error));
+    /* Whether a trial stops early depends on all before it. */
+    const bool independent = strategy->independent && t->scorer.step_count == 1;
+    t->room = independent ? (size_t)mc_comm_size(t->options.comm) : 1;
+    t->wanted = trials_wanted(t, strategy);
     t->values = mc_alloc_zero(t->space.count, sizeof *t->values);
     t->scores = mc_alloc_zero(t->scorer.task_count, sizeof *t->scores);
+    t->asked = mc_alloc_zero(t->room, sizeof *t->asked);
     t->known = json_object();
-    if (!t->values || !t->scores || !t->known)
+    if (!t->values || !t->scores || !t->asked || !t->known)
         return mc_fail_memory(error);
-    MC_TRY(open_recipe(t, error));
+    return open_recipe(t, error);
+}
+
+static mc_status open_journal(mc_trials *t, mc_error *error)
+{
     json_t *const header = header_json(t);
     const char *const path = mc_comm_rank(t->options.comm) == 0 ? t->options.journal : NULL;
     const mc_status status = header ? mc_search_journal_open(path, t->options.resume, header,
@@ -838,29 +862,25 @@ static mc_status open(mc_trials *t, const mc_strategy *strategy, mc_error *error
                                     : mc_fail_memory(error);
     json_decref(header);
     t->next_line = 1;
-    return mc_search_share_journal(t->options.comm, status, &t->journal, error);
+    return status;
 }
 
 static mc_status run(mc_trials *t, mc_error *error)
 {
+    const mc_comm *const comm = t->options.comm;
     const mc_strategy *strategy = NULL;
     MC_TRY(mc_strategy_find(strategy_text(t), &strategy, error));
-    MC_TRY(open(t, strategy, error));
+    mc_status status = prepare(t, strategy, error);
+    if (status == MC_OK)
+        status = open_journal(t, error);
+    MC_TRY(mc_search_share_journal(comm, status, &t->journal, error));
     MC_TRY(score_parents(t, error));
-    t->wanted = trials_wanted(t, strategy);
-    /* Whether a trial stops early depends on all before it. */
-    const bool independent = strategy->independent && t->scorer.step_count == 1;
-    t->room = independent ? (size_t)mc_comm_size(t->options.comm) : 1;
-    t->asked = mc_alloc_zero(t->room, sizeof *t->asked);
-    if (!t->asked)
-        return mc_fail_memory(error);
     t->error = error;
-    const mc_status status = strategy->run(&t->space, t->input->seed, t, error);
-    if (t->status == MC_OK && status == MC_OK)
-        t->status = run_asked(t, error);
+    status = strategy->run(&t->space, t->input->seed, t, error);
+    if (t->status == MC_OK)
+        t->status = run_asked(t, status, error);
     t->error = NULL;
     MC_TRY(t->status);
-    MC_TRY(status);
     return finish(t, error);
 }
 
@@ -868,8 +888,12 @@ mc_status mc_search_run(const mc_search_input *input, const mc_search_options *o
                         mc_search **out, mc_error *error)
 {
     mc_search *const search = mc_alloc_zero(1, sizeof *search);
-    if (!search)
-        return mc_fail_memory(error);
+    const mc_status made = mc_comm_agree(options ? options->comm : NULL,
+                                         search ? MC_OK : mc_fail_memory(error), error);
+    if (!search || made != MC_OK) {
+        mc_free(search);
+        return made;
+    }
     search->input = *input;
     mc_trials *const t = &search->trials;
     t->input = &search->input;

@@ -184,9 +184,14 @@ static mc_status add_named(mc_space *space, const char *name, const char *values
 static mc_status add_each(mc_space *space, const starred *s, const char *values,
                           mc_space_counts counts, mc_error *error)
 {
+    if (counts.models == 0)
+        return mc_fail(error, MC_USAGE,
+                       "space: '%s': '*' has no meaning in a recipe; write ${NAME=VALUES} in place "
+                       "of each value",
+                       s->name);
     if (s->first == s->end)
-        return mc_fail(error, MC_USAGE, "space: '%s': expected a model with %s, found none",
-                       s->name, s->first ? "models" : "blocks");
+        return mc_fail(error, MC_USAGE, "space: '%s': expected models with blocks, found none",
+                       s->name);
     for (size_t i = s->first; i < s->end; i++) {
         char *const name = mc_format("%.*s%zu%s", (int)(s->star - s->name), s->name, i,
                                      s->star + 1);
@@ -221,6 +226,10 @@ static mc_status add_text(mc_space *space, char *text, mc_space_counts counts, m
     if (strcmp(name, "models") == 0) {
         if (strcmp(values, "subset") != 0)
             return mc_fail(error, MC_USAGE, "space: 'models': expected subset, found '%s'", values);
+        if (counts.models == 0)
+            return mc_fail(error, MC_USAGE,
+                           "space: 'models=subset' has no meaning in a recipe, which lists its "
+                           "models");
         return add_switches(space, counts.models, error);
     }
     return add_named(space, name, values, counts, error);

@@ -316,6 +316,20 @@ static mc_status allocate(mc_subject *s, mc_error *error)
     return complete ? MC_OK : mc_fail_memory(error);
 }
 
+/* A value for one model, or for some tensors, may be searched beside a fixed one for the others. */
+static mc_status check_fixed(const mc_subject *s, mc_error *error)
+{
+    const mc_plan_input *const merge = s->input->merge;
+    for (size_t i = 0; i < merge->param_count; i++) {
+        const char *const name = merge->params[i];
+        if (find_dimension(s->space, name, strcspn(name, "=")) < s->space->count)
+            return mc_fail(error, MC_USAGE,
+                           "space: expected '%.*s' either fixed or searched, found both",
+                           (int)strcspn(name, "="), name);
+    }
+    return MC_OK;
+}
+
 /*
  * Parses the settings with all dimensions at their low ends, and at their high ends: a parameter
  * that does not exist, or a range that goes too far, shows before the first trial. Whether values
@@ -387,5 +401,6 @@ mc_status mc_subject_new(const mc_search_input *input, mc_space *space, mc_subje
     if (input->recipe)
         return MC_OK;
     MC_TRY(allocate(out, error));
+    MC_TRY(check_fixed(out, error));
     return check_settings(out, error);
 }

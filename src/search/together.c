@@ -43,10 +43,16 @@ static mc_status share_header(const mc_comm *comm, const mc_search_journal *jour
     mc_status status = share_text(comm, 0, &text, error);
     if (comm->rank == 0)
         return mc_comm_agree(comm, status, error);
-    if (status == MC_OK && strcmp(text, journal->texts[0]) != 0)
+    json_t *header = NULL;
+    if (status == MC_OK)
+        status = mc_json_parse(text, strlen(text), &header, error);
+    /* Not the texts: that of process 0 may come from a journal. */
+    if (status == MC_OK && !json_equal(json_object_get(header, "fingerprint"),
+                                       json_object_get(journal->lines[0], "fingerprint")))
         status = mc_fail(error, MC_MISMATCH,
                          "expected the search of process 0, found one whose models, data or "
                          "library differ");
+    json_decref(header);
     mc_free(text);
     return mc_comm_agree(comm, status, error);
 }

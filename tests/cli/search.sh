@@ -121,6 +121,83 @@ grep -c '"type":"trial"' recipe.jsonl
 mergecraft merge from-recipe.yml -o again -q || fail "exit status $?"
 cmp from-recipe/model.safetensors again/model.safetensors || fail 'the recipe gives another model'
 
+# Tasks whose heads differ: each score is that of the merge that keeps the task's own head.
+for task in entailment paraphrase; do
+    head -n 50 examples/bench/data/$task.jsonl > $task.jsonl
+done
+tasks='examples/bench/entailment-1 examples/bench/paraphrase-1'
+# heads ARGUMENTS...
+heads()
+{
+    # shellcheck disable=SC2086
+    mergecraft search task $tasks --base examples/models/base --exclude 'classifier.*' \
+        --exclude '*.pooler.*' -q --space 'scale=.5|1' --strategy grid \
+        --eval rte --data rte=entailment.jsonl \
+        --eval mrpc:accuracy --data mrpc=paraphrase.jsonl "$@"
+}
+heads --head rte=examples/bench/entailment-1 --head mrpc=examples/bench/paraphrase-1 --parents \
+    --journal heads.jsonl > heads || fail "exit status $?"
+for task in rte=entailment mrpc=paraphrase; do
+    # shellcheck disable=SC2086
+    mergecraft merge task $tasks --base examples/models/base --exclude 'classifier.*' \
+        --exclude '*.pooler.*' --keep-head examples/bench/${task#*=}-1 -p scale=.5 \
+        --eval ${task%=*} --data ${task#*=}.jsonl --json -q 2> /dev/null > merged
+    expected=$(sed 's/.*"metrics":{"accuracy":\([0-9.]*\).*/\1/' merged)
+    scored="\"${task%=*}\",\"metric\":\"accuracy\",\"value\""
+    grep '"trial":1,' heads.jsonl | grep -q "$scored:$expected," ||
+        fail "$task: expected $expected, found $(cat heads.jsonl)"
+    # The single model with its own head.
+    mergecraft eval examples/bench/${task#*=}-1 ${task%=*} --data ${task#*=}.jsonl --json -q > own
+    expected=$(sed 's/.*"metrics":{"accuracy":\([0-9.]*\).*/\1/' own)
+    grep "\"parent\",\"model\":\"examples/bench/${task#*=}-1\"" heads.jsonl |
+        grep -q "$scored:$expected," ||
+        fail "$task: expected $expected of its own model"
+done
+for head in rte sst2=examples/bench/entailment-1 rte=examples/models/base; do
+    heads --head "$head" --journal no.jsonl 2> messages && fail "accepted: $head"
+    head -n 1 messages >&2
+done
+heads --head rte=examples/bench/entailment-1 --head rte=examples/bench/entailment-2 \
+    --journal no.jsonl 2> messages && fail 'two heads'
+head -n 1 messages >&2
+heads --head rte=examples/bench/entailment-2 --journal heads.jsonl --resume 2> messages &&
+    fail 'another head'
+head -n 1 messages >&2
+
+# Objectives that fail: each trial has its reason, and the search ends with the first.
+# command COMMAND ARGUMENTS...
+command()
+{
+    objective=$1
+    shift
+    # shellcheck disable=SC2086
+    mergecraft search task $models --base examples/models/base -q --space 'scale=0:1' --trials 2 \
+        --objective-command "$objective #{}" "$@"
+}
+for objective in 'echo nan' 'echo inf' 'echo a; exit 3' 'printf "\377\n"' 'true' 'kill -9 $$'; do
+    rm -f failed.jsonl
+    status=0
+    command "$objective" --journal failed.jsonl 2> messages || status=$?
+    [ "$status" -eq 1 ] || fail "$objective: exit status $status"
+    head -n 1 messages >&2
+    [ "$(grep -c '"score":null' failed.jsonl)" -eq 2 ] || fail "$objective: $(cat failed.jsonl)"
+done
+command 'printf "first\n1.5 \n\n"' --trials 1 --journal blank.jsonl
+# A trial that fails is no reason to end the search.
+command '[ $MERGECRAFT_TRIAL -ne 1 ] && echo 1' --journal mixed.jsonl
+
+# Journals of another version, out of order, or not a file.
+sed 's/"version":1/"version":2/' mixed.jsonl > version.jsonl
+{ sed -n 1p mixed.jsonl; sed -n 3p mixed.jsonl; sed -n 2p mixed.jsonl; } > order.jsonl
+mkdir folder.jsonl
+for journal in version order folder; do
+    command '[ $MERGECRAFT_TRIAL -ne 1 ] && echo 1' --journal $journal.jsonl --resume 2> messages &&
+        fail "accepted: $journal.jsonl"
+    head -n 1 messages >&2
+done
+mergecraft report version.jsonl -o version.html 2> messages && fail 'a report on another version'
+cat messages >&2
+
 # Mistakes.
 search --space "$space" --trials 6 --journal one.jsonl 2> messages && fail 'the journal exists'
 cat messages >&2
@@ -142,6 +219,16 @@ wrong --space 'scale=1:0'
 wrong --space 'scale=0:1:log'
 wrong --space 'scale=0:1, scale=0:2'
 wrong --space 'weights[4]=0:1'
+wrong --space 'weights[0]=0:1'
+wrong --space 'weights[*]=0:1, weights[1]=0:2'
+wrong --space 'scale=0:1' -p scale=2
+wrong --space 'scale=nan:1'
+wrong --space 'scale=1:1e400'
+wrong --space 'scale=.2:.8:int'
+wrong --space 'scale=.1|.2|.1'
+wrong --space ' , '
+wrong --space 'scale=0:1' --trials 0
+wrong --space 'scale=0:1' --trials -1
 wrong --space 'scaling=mean|median'
 wrong --space 'scale=0:1' --strategy nelder
 wrong --space 'scale=0:1' --strategy greedy
@@ -150,4 +237,9 @@ wrong --space 'scale=0:1' --objective median
 wrong --space 'scale=0:1' --validate 2
 wrong --space 'scale=0:1' --eval rte:f2
 wrong
+for space in 'weights[*]=0:1' 'k@*=0:1' 'models=subset' 'first=0:1'; do
+    mergecraft search recipe.yml --eval rte --data examples/models/data --space "$space" \
+        --journal wrong.jsonl 2> messages && fail "accepted: $space"
+    head -n 1 messages >&2
+done
 [ ! -e wrong.jsonl ] || fail 'a wrong search wrote a journal'

@@ -93,6 +93,30 @@ def test_a_search_scores_single_models():
     assert list(found.parents) == MODELS
 
 
+def test_tasks_with_heads_of_their_own():
+    bench = EXAMPLES.parent / "bench"
+    models = [str(bench / "entailment-1"), str(bench / "paraphrase-1")]
+    options = {
+        "eval": ["rte", "mrpc:accuracy"],
+        "data": {
+            "rte": str(bench / "data" / "entailment.jsonl"),
+            "mrpc": str(bench / "data" / "paraphrase.jsonl"),
+        },
+        "exclude": ["classifier.*", "*.pooler.*"],
+        "base_model": BASE,
+        "limit": 60,
+        "verbose": False,
+    }
+    heads = dict(zip(("rte", "mrpc"), models))
+    found = mergecraft.search("task", models, "scale=.5|1", trials=1, heads=heads, **options)
+    # The last model's head is kept: its task has the score of the merge as it is.
+    plain = mergecraft.search("task", models, "scale=.5|1", trials=1, **options)
+    assert found[0]["mrpc.accuracy"] == plain[0]["mrpc.accuracy"]
+    assert found[0]["rte.accuracy"] != plain[0]["rte.accuracy"]
+    with pytest.raises(UsageError, match="one of the tasks of eval, found 'sst2'"):
+        mergecraft.search("task", models, "scale=.5|1", heads={"sst2": models[0]}, **options)
+
+
 def test_trials_of_a_command():
     found = mergecraft.search(
         "soup", MODELS, "weights[*]=.1:1", command="echo 7; wc -c < {}/config.json", trials=2

@@ -102,7 +102,10 @@ static void stars_are_replaced(void **state)
         assert_string_equal(space.dimensions[i].name, names[i]);
     mc_space_free(&space);
     assert_int_equal(mc_space_add(&space, "k@*=0:1", (mc_space_counts){3, 0}, &error), MC_USAGE);
-    assert_non_null(strstr(error.text, "expected a model with blocks"));
+    assert_non_null(strstr(error.text, "expected models with blocks"));
+    mc_space_free(&space);
+    assert_int_equal(mc_space_add(&space, "k@*=0:1", (mc_space_counts){0}, &error), MC_USAGE);
+    assert_non_null(strstr(error.text, "in a recipe"));
     mc_space_free(&space);
 }
 
