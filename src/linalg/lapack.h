@@ -44,6 +44,9 @@ typedef struct mc_lapack {
     void (*orglq)(const int *m, const int *n, const int *k, double *a, const int *lda,
                   const double *tau, double *work, const int *lwork, int *info);
     void (*potrf)(const char *uplo, const int *n, double *a, const int *lda, int *info, size_t);
+    void (*pocon)(const char *uplo, const int *n, const double *a, const int *lda,
+                  const double *norm, double *condition, double *work, int *iwork, int *info,
+                  size_t);
     void (*potrs)(const char *uplo, const int *n, const int *nrhs, const double *a, const int *lda,
                   double *b, const int *ldb, int *info, size_t);
 } mc_lapack;

@@ -523,3 +523,65 @@ mc_status mc_solve_definite(size_t m, size_t n, double *a, double *b, int *defin
     assert(info >= 0);
     return MC_OK;
 }
+
+/*
+ * Whether Cholesky is enough: 1 / ‖A⁻¹‖₁, which LAPACK estimates, is at most the lowest eigenvalue.
+ * `factor` becomes the Cholesky factor of `a`.
+ */
+static bool is_regular(const mc_lapack *lapack, size_t n, const double *a, double cutoff,
+                       double *factor, double *work)
+{
+    const int in = (int)n;
+    const double one = 1;
+    double smallest;
+    int info;
+    memcpy(factor, a, n * n * sizeof *factor);
+    lapack->potrf("U", &in, factor, &in, &info, 1);
+    if (info != 0)
+        return false;
+    lapack->pocon("U", &in, factor, &in, &one, &smallest, work, (int *)(void *)(work + 3 * n),
+                  &info, 1);
+    assert(info == 0);
+    return smallest > cutoff;
+}
+
+/* X = B Vᵀ Λ⁻¹ V of the eigenvectors that are rows of `a`. */
+static mc_status solve_by_eigen(size_t m, size_t n, double *a, double *b, double cutoff,
+                                double *lowest, double *work, mc_error *error)
+{
+    double *const w = work, *const parts = w + n, *const rest = parts + m * n;
+    MC_TRY(mc_eigen(n, a, w, rest, error));
+    MC_TRY(mc_product(MC_PLAIN, MC_TRANSPOSED, m, n, n, 1, b, a, 0, parts, error));
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < n; j++)
+            parts[i * n + j] = w[j] > cutoff ? parts[i * n + j] / w[j] : 0;
+    *lowest = w[0];
+    return mc_product(MC_PLAIN, MC_PLAIN, m, n, n, 1, parts, a, 0, b, error);
+}
+
+size_t mc_semidefinite_work(size_t m, size_t n)
+{
+    const size_t cholesky = n * n + 3 * n + ints(n), eigen = n + m * n + mc_eigen_work(n);
+    return most(cholesky, eigen);
+}
+
+mc_status mc_solve_semidefinite(size_t m, size_t n, double *a, double *b, double cutoff,
+                                double *lowest, double *work, mc_error *error)
+{
+    const mc_lapack *lapack;
+    MC_TRY(mc_lapack_get(&lapack, error));
+    MC_TRY(check_size(m, n, error));
+    MC_TRY(check_finite(a, n * n, error));
+    MC_TRY(check_finite(b, m * n, error));
+    *lowest = 0;
+    if (m == 0 || n == 0)
+        return MC_OK;
+    double *const factor = work;
+    if (!is_regular(lapack, n, a, cutoff, factor, factor + n * n))
+        return solve_by_eigen(m, n, a, b, cutoff, lowest, work, error);
+    const int im = (int)m, in = (int)n;
+    int info;
+    lapack->potrs("U", &in, &im, factor, &in, b, &in, &info, 1);
+    assert(info == 0);
+    return MC_OK;
+}

@@ -88,4 +88,13 @@ mc_status mc_qr(size_t m, size_t n, double *a, double *r, double *work, mc_error
 mc_status mc_solve_definite(size_t m, size_t n, double *a, double *b, int *definite,
                             mc_error *error);
 
+/*
+ * X [m, n] of X A = B for a symmetric A [n, n] that may be singular: by Cholesky, or, if an
+ * eigenvalue of A may be at most `cutoff`, by eigenvalues without these. `a` is overwritten,
+ * b [m, n] becomes X. *lowest: the lowest eigenvalue; 0 if Cholesky was enough.
+ */
+size_t mc_semidefinite_work(size_t m, size_t n);
+mc_status mc_solve_semidefinite(size_t m, size_t n, double *a, double *b, double cutoff,
+                                double *lowest, double *work, mc_error *error);
+
 #endif

@@ -44,15 +44,23 @@ static problem problem_of(const mc_layer *layer)
     return transposed ? (problem){columns, rows, true} : (problem){rows, columns, false};
 }
 
+/* Scratch of two phases: the sums in the layer's type, then the solution. */
+static size_t phase_bytes(size_t m, size_t n)
+{
+    const size_t collecting = (n * n + 2 * m * n) * sizeof(mc_real);
+    const size_t solving = mc_semidefinite_work(m, n) * sizeof(double);
+    return collecting > solving ? collecting : solving;
+}
+
 /* Room for either layout, as the side inputs are not known here. */
 static size_t scratch_bytes(const mc_layer *layer)
 {
     if (layer->rank != 2)
         return 0;
     const size_t rows = (size_t)layer->shape[0], columns = (size_t)layer->shape[1];
-    const size_t n = rows > columns ? rows : columns;
-    return (2 * n * n + 2 * rows * columns) * sizeof(double) +
-           (n * n + 2 * rows * columns) * sizeof(mc_real);
+    const size_t n = rows > columns ? rows : columns, m = rows > columns ? columns : rows;
+    const size_t a = phase_bytes(m, n), b = phase_bytes(n, m);
+    return (n * n + 2 * rows * columns) * sizeof(double) + (a > b ? a : b);
 }
 
 static mc_status check_gram(const mc_layer *layer, problem p)
@@ -138,40 +146,36 @@ static mc_status collect(const mc_layer *layer, problem p, const double *mean, d
 }
 
 /*
- * Puts 1 on the diagonal of inputs that are 0 in all models: their row and column are zero, and the
- * mean stays.
+ * Puts `value` on the diagonal of inputs that are 0 in all models: their row and column are zero,
+ * and the mean stays.
  */
-static void fix_dead_inputs(double *sum, size_t n)
+static void fix_dead_inputs(double *sum, size_t n, double value)
 {
     for (size_t i = 0; i < n; i++)
         if (sum[i * n + i] == 0)
-            sum[i * n + i] = 1;
+            sum[i * n + i] = value;
 }
 
 /*
- * Solves X · sum = right into `right`. Of too few examples, and with reduce = 1, the sum may not be
- * positive definite: then a ridge of 1e-8 of its mean diagonal is added, and more if that is not
- * enough.
+ * Solves X · sum = right into `right`. Of fewer token rows than inputs, and with reduce = 1, the
+ * sum is singular. Rounding of its elements to the layer's type, at most ε · max(diagonal), changes
+ * eigenvalues by up to ε · √n · max(diagonal): smaller ones are noise. The correction has no part
+ * in their directions, which no model has seen, so the mean stays there.
  */
-static mc_status solve(const mc_layer *layer, problem p, double *sum, double *right, double *copy)
+static mc_status solve(const mc_layer *layer, problem p, double *sum, double *right, double *work)
 {
-    double diagonal = 0;
-    int definite;
+    double largest = 0, lowest;
     for (size_t i = 0; i < p.n; i++)
-        diagonal += sum[i * p.n + i] / (double)p.n;
-    fix_dead_inputs(sum, p.n);
-    for (double ridge = 0; ridge <= 1e-4; ridge = ridge > 0 ? 100 * ridge : 1e-8) {
-        memcpy(copy, sum, p.n * p.n * sizeof *copy);
-        for (size_t i = 0; i < p.n; i++)
-            copy[i * p.n + i] += ridge * diagonal;
-        MC_TRY(mc_solve_definite(p.m, p.n, copy, right, &definite, layer->error));
-        if (definite)
-            return MC_OK;
-    }
-    return mc_fail(
-        layer->error, MC_FORMAT,
-        "the sum of the Gram matrices is singular: expected statistics of more examples, "
-        "or reduce below 1");
+        largest = sum[i * p.n + i] > largest ? sum[i * p.n + i] : largest;
+    const double cutoff = mc_svd_epsilon(matrix_wide) * sqrt((double)p.n) * largest;
+    fix_dead_inputs(sum, p.n, largest > 0 ? largest : 1);
+    MC_TRY(mc_solve_semidefinite(p.m, p.n, sum, right, cutoff, &lowest, work, layer->error));
+    if (lowest < -1e-4 * largest)
+        return mc_fail(layer->error, MC_FORMAT,
+                       "the sum of the Gram matrices has the eigenvalue %g: expected none below 0, "
+                       "as statistics and weights of at least 0 give",
+                       lowest);
+    return MC_OK;
 }
 
 static mc_status regmean_check(const mc_value *values, size_t model_count, mc_error *error)
@@ -203,12 +207,11 @@ static mc_status regmean_apply(const mc_layer *layer)
     double *const mean = matrix_take(&scratch, p.m * p.n);
     double *const right = matrix_take(&scratch, p.m * p.n);
     double *const sum = matrix_take(&scratch, p.n * p.n);
-    double *const copy = matrix_take(&scratch, p.n * p.n);
     MC_TRY(check_gram(layer, p));
     for (size_t i = 0; i < layer->count; i++)
         mean[i] = mean_at(layer, weights, total, i);
     MC_TRY(collect(layer, p, mean, sum, right, (mc_real *)(void *)scratch));
-    MC_TRY(solve(layer, p, sum, right, copy));
+    MC_TRY(solve(layer, p, sum, right, scratch));
     write(layer, p, mean, right);
     return MC_OK;
 }

@@ -353,6 +353,39 @@ static void systems(void **state)
     free(b);
 }
 
+/* A of rank R: X is what B has in the range of A, and lies in it. */
+static void singular_systems(void **state)
+{
+    (void)state;
+    enum { M = 4, N = 9, R = 5 };
+    double *const rows = random_matrix(R * N), *const t = transposed(rows, R, N),
+                  *const a = zeros(N * N), *const y = random_matrix(M * R), *const x = zeros(M * N),
+                  *const b = zeros(M * N), *const copy = zeros(N * N),
+                  *const work = zeros(mc_semidefinite_work(M, N));
+    double lowest;
+    multiply(N, N, R, t, rows, a);
+    multiply(M, N, R, y, rows, x); /* in the range of A */
+    multiply(M, N, N, x, a, b);
+    memcpy(copy, a, N * N * sizeof *a);
+    assert_int_equal(mc_solve_semidefinite(M, N, copy, b, 1e-10, &lowest, work, &error), MC_OK);
+    assert_true(distance(x, b, M * N) < 1e-9);
+    assert_true(fabs(lowest) < 1e-12);
+    for (size_t i = 0; i < N; i++)
+        a[i * N + i] += 1;
+    multiply(M, N, N, x, a, b);
+    assert_int_equal(mc_solve_semidefinite(M, N, a, b, 1e-10, &lowest, work, &error), MC_OK);
+    assert_true(distance(x, b, M * N) < 1e-11);
+    assert_true(lowest == 0); /* Cholesky was enough */
+    free(rows);
+    free(t);
+    free(a);
+    free(y);
+    free(x);
+    free(b);
+    free(copy);
+    free(work);
+}
+
 static void not_finite(void **state)
 {
     (void)state;
@@ -374,24 +407,19 @@ static void empty(void **state)
     assert_true(sum == 0);
     assert_int_equal(mc_eigen(0, none, none, work, &error), MC_OK);
     assert_int_equal(mc_solve_definite(0, 0, none, none, &definite, &error), MC_OK);
+    assert_int_equal(mc_solve_semidefinite(0, 0, none, none, 0, &sum, work, &error), MC_OK);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(products),
-        cmocka_unit_test(products_f32),
-        cmocka_unit_test(singular_values),
-        cmocka_unit_test(few_vectors),
-        cmocka_unit_test(rank_deficient),
-        cmocka_unit_test(polar_of_rotation),
-        cmocka_unit_test(polar_kinds_agree),
-        cmocka_unit_test(polar_of_zero),
-        cmocka_unit_test(eigenvalues),
-        cmocka_unit_test(qr),
-        cmocka_unit_test(systems),
-        cmocka_unit_test(not_finite),
-        cmocka_unit_test(empty),
+        cmocka_unit_test(products),          cmocka_unit_test(products_f32),
+        cmocka_unit_test(singular_values),   cmocka_unit_test(few_vectors),
+        cmocka_unit_test(rank_deficient),    cmocka_unit_test(polar_of_rotation),
+        cmocka_unit_test(polar_kinds_agree), cmocka_unit_test(polar_of_zero),
+        cmocka_unit_test(eigenvalues),       cmocka_unit_test(qr),
+        cmocka_unit_test(systems),           cmocka_unit_test(singular_systems),
+        cmocka_unit_test(not_finite),        cmocka_unit_test(empty),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -221,6 +221,49 @@ static void test_regmean_is_mean(void **state)
     tear_down(&f);
 }
 
+/*
+ * Fewer token rows than inputs, in all models together: input 3 always equals input 0, and input 4
+ * is −1 times input 1. The normal equations hold, and the correction of the mean has no part in the
+ * two directions that no model has seen: without a cutoff, rounding would decide about them.
+ */
+static void test_regmean_of_few_rows(void **state)
+{
+    (void)state;
+    fixture f;
+    double x[SIZE];
+    unsigned seed = 3;
+    set_up(&f, "grams", true);
+    for (int m = 0; m < MODELS; m++) {
+        double row[COLUMNS] = {number(&seed), number(&seed), number(&seed)};
+        row[3] = row[0];
+        row[4] = -row[1];
+        for (int i = 0; i < COLUMNS; i++)
+            for (int j = 0; j < COLUMNS; j++)
+                f.sides[m][i * COLUMNS + j] = row[i] * row[j];
+    }
+    static const char *const params[] = {"reduce=1"};
+    merge(&f, "regmean", params, 1, "block.0.w", x);
+    for (int i = 0; i < ROWS; i++) {
+        const double *const out = x + i * COLUMNS;
+        double mean[COLUMNS];
+        for (int j = 0; j < COLUMNS; j++)
+            mean[j] = mean_of(&f, i * COLUMNS + j);
+        for (int j = 0; j < COLUMNS; j++) {
+            double left = 0, right = 0;
+            for (int m = 0; m < MODELS; m++)
+                for (int l = 0; l < COLUMNS; l++) {
+                    const double g = f.sides[m][l * COLUMNS + j];
+                    left += out[l] * g;
+                    right += f.values[m][i * COLUMNS + l] * g;
+                }
+            assert_true(fabs(left - right) < 1e-11);
+        }
+        assert_true(fabs((out[3] - mean[3]) - (out[0] - mean[0])) < 1e-11);
+        assert_true(fabs((out[4] - mean[4]) + (out[1] - mean[1])) < 1e-11);
+    }
+    tear_down(&f);
+}
+
 static void fails(const fixture *f, const char *method, mc_status status, const char *text)
 {
     mc_state_dict *merged = NULL;
@@ -241,6 +284,11 @@ static void test_errors(void **state)
     fixture f;
     set_up(&f, "grams", false); /* [7, 5] in the place of [5, 5] */
     fails(&f, "regmean", MC_MISMATCH, "expected [5, 5], the layer's inputs, found [7, 5]");
+    tear_down(&f);
+    set_up(&f, "grams", true); /* no Gram matrix has a negative eigenvalue */
+    for (int m = 0; m < MODELS; m++)
+        f.sides[m][1] = f.sides[m][COLUMNS] = 9;
+    fails(&f, "regmean", MC_FORMAT, "expected none below 0");
     static const char *const only[] = {"block.0.b"};
     for (int m = 0; m < MODELS; m++) {
         mc_state_dict *subset = NULL;
@@ -257,8 +305,11 @@ static void test_errors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fisher),  cmocka_unit_test(test_fisher_without_information),
-        cmocka_unit_test(test_regmean), cmocka_unit_test(test_regmean_is_mean),
+        cmocka_unit_test(test_fisher),
+        cmocka_unit_test(test_fisher_without_information),
+        cmocka_unit_test(test_regmean),
+        cmocka_unit_test(test_regmean_is_mean),
+        cmocka_unit_test(test_regmean_of_few_rows),
         cmocka_unit_test(test_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
