@@ -170,6 +170,82 @@ def choose(rng, number, dtype, folder):
     return recipe
 
 
+def twice(document):
+    document["added_tokens"].append(dict(document["added_tokens"][-1]))
+
+
+def one_more(document):
+    """An added token of Unigram, whose vocabulary is a list in the order of ids."""
+    added = document["added_tokens"]
+    last = max([len(document["model"]["vocab"]) - 1] + [token["id"] for token in added])
+    added.append({**added[-1], "content": "<q>", "id": last + 1})
+
+
+# name: (kind, tokenizer of the recipe, and for base, first and second what is odd about them:
+# changes, rows more than tokens, tied, an edit of tokenizer.json)
+UNION = {"source": "union"}
+ADDED = ({"added"}, 0, False, None)
+PLAIN = (set(), 0, False, None)
+ODD = {
+    "a base that lists an added token twice": (
+        "byte_level", UNION, (set(), 0, False, twice), ADDED, PLAIN),
+    "a model that lists an added token twice": (
+        "byte_level", UNION, PLAIN, ({"added"}, 0, False, twice), PLAIN),
+    "tied and untied": (
+        "byte_level", UNION, PLAIN, ({"added"}, 0, True, None), ({"moved"}, 0, False, None)),
+    "padded rows, bytes": (
+        "byte_fallback", {**UNION, "pad_to_multiple_of": 7}, (set(), 9, False, None),
+        ({"added"}, 3, False, None), ({"specials"}, 0, False, None)),
+    "forced tokens, a padding row": (
+        "byte_level", {**UNION, "tokens": {
+            "<s>": {"source": {"kind": "model_token", "model": "first", "token_id": 361},
+                    "force": True},
+            "</s>": {"source": "second", "force": True},
+            "<tool>": {"source": {"kind": "zero"}, "force": True},
+            "<z>": {"source": {"kind": "model_token", "model": "first", "token": "merged"}}}},
+        PLAIN, ({"added"}, 60, False, None), PLAIN),
+    "Unigram": (
+        "unigram", {**UNION, "tokens": {"<q>": {"source": "first", "force": False}}}, PLAIN,
+        ({"added", "moved"}, 0, False, one_more), PLAIN),
+    "WordPiece with other special tokens": (
+        "wordpiece", UNION, PLAIN, ({"added", "normalized"}, 0, False, None),
+        ({"specials", "moved"}, 0, False, None)),
+    "the base's tokenizer": (
+        "byte_level", "base", ({"specials"}, 0, False, None), ADDED, ({"moved"}, 0, False, None)),
+    "no source is a union": ("byte_level", {}, PLAIN, ADDED, PLAIN),
+    "ids beyond the rows": ("byte_level", UNION, PLAIN, ({"added"}, -2, False, None), PLAIN),
+}
+
+
+def make_odd(folder, name):
+    """Writes the models of an odd case; returns its recipe."""
+    kind, tokenizer, *models = ODD[name]
+    paths = {}
+    for seed, (model, (changes, more, tied, edit)) in enumerate(
+            zip(("base", "first", "second"), models)):
+        rng = random.Random(seed)
+        text = change(train(kind, 60), changes, rng)
+        if edit:
+            document = json.loads(text)
+            edit(document)
+            text = json.dumps(document, ensure_ascii=False)
+        rows = Tokenizer.from_str(text).get_vocab_size(with_added_tokens=True) + more
+        names = {"bos_token": "<|begin|>" if "specials" in changes else "<s>",
+                 "eos_token": "</s>", "unk_token": "<unk>"}
+        paths[model] = str(folder / model)
+        write_model(folder / model, text, names, rows, tied, torch.float32, rng)
+
+    def placed(value):
+        if isinstance(value, dict):
+            return {key: placed(item) for key, item in value.items()}
+        return paths.get(value, value) if value != "base" else value
+
+    return {"models": [{"model": paths[model], "parameters": {"weight": 0.5}}
+                       for model in ("first", "second")],
+            "merge_method": "task_arithmetic", "base_model": paths["base"], "dtype": "float32",
+            "tokenizer_source" if tokenizer == "base" else "tokenizer": placed(tokenizer)}
+
+
 def texts(count, seed):
     """Texts of words, tokens that were added, accents, other scripts, and emoji."""
     rng = random.Random(seed)

@@ -2,7 +2,7 @@
 
     python tests/real/vocabularies.py build/release/mergecraft [RECIPES]
 
-Needs mergekit 0.1.5 with its torch and transformers. 30 pairs of models are made by
+Needs mergekit 0.1.5 with its torch and transformers. 30 pairs of models and 10 odd ones are made by
 make_vocabularies.py; RECIPES is a folder of recipes and make_models.py, whose recipes with a
 tokenizer are compared, too. Rows are matched by the texts of tokens: mergekit does not define an
 order of the tokens that it adds. The written tokenizers are loaded in the packages tokenizers and
@@ -131,6 +131,17 @@ def check_case(mergecraft, number, folder):
     check_texts(number, ours, theirs, TEXTS // CASES + 1, ordered)
 
 
+def check_odd(mergecraft, number, name, folder):
+    here = folder / f"odd-{number}"
+    recipe = make_vocabularies.make_odd(here, name)
+    os.chdir(here)
+    ours, theirs = run_both(mergecraft, recipe, here)
+    check_tensors(name, ours, theirs, 4)
+    # Kinds of tokenizers have texts of their own: see make_vocabularies.texts.
+    seed = make_vocabularies.KINDS.index(make_vocabularies.ODD[name][0])
+    check_texts(seed, ours, theirs, 300, True)
+
+
 def check_recipe(mergecraft, path, models, folder, texts=200):
     here = folder / path.stem
     here.mkdir()
@@ -158,6 +169,9 @@ def main(mergecraft, recipes=None):
         for number in range(CASES):
             check_case(mergecraft, number, folder)
         print(f"{CASES} pairs of vocabularies: rows and {TEXTS} texts as mergekit 0.1.5")
+        for number, name in enumerate(make_vocabularies.ODD):
+            check_odd(mergecraft, number, name, folder)
+        print(f"{len(make_vocabularies.ODD)} odd vocabularies: as mergekit 0.1.5")
         if making:
             assert making.wait() == 0, "make_models.py failed"
             for number in RECIPES:
