@@ -6,6 +6,7 @@
 #include "base/weight_files.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { ADAPTER_CONFIG_LIMIT = 1 << 20 };
@@ -161,6 +162,58 @@ static mc_status find_safetensors(const char *folder, size_t *count, char **out,
     return status;
 }
 
+/* Weights that other programs load, by the end or the beginning of their file's name. */
+static const struct {
+    const char *begin, *end, *what;
+} others[] = {
+    {"", ".h5", "weights of TensorFlow, which are not supported: save the model with PyTorch"},
+    {"", ".msgpack", "weights of Flax, which are not supported: save the model with PyTorch"},
+    {"", ".gguf", "a GGUF file, which is not supported: use the model that it was made of"},
+    {"", ".onnx", "an ONNX file, which is not supported: use the model that it was made of"},
+    {"consolidated.", ".pth", "a torch file: name the file itself"},
+    {"pytorch_model_fsdp", ".bin", "a torch file: name the file itself"},
+    {"global_step", "", "a checkpoint of DeepSpeed: convert it with its zero_to_fp32.py"},
+    {"distributed_checkpoint", "", "a checkpoint of several processes: save a single model"},
+    {"", ".ckpt", "a torch file: name the file itself"},
+};
+
+/* The row that describes an entry of the folder; the number of rows if none does. */
+static size_t other_of(const char *name)
+{
+    size_t i = 0;
+    while (i < sizeof others / sizeof *others &&
+           (strncmp(name, others[i].begin, strlen(others[i].begin)) != 0 ||
+            !mc_ends_with(name, others[i].end)))
+        i++;
+    return i;
+}
+
+/*
+ * Fails with what the folder has instead of weights: the entry of the first row, and of several the
+ * first by name.
+ */
+static mc_status refuse(const char *folder, mc_error *error)
+{
+    size_t best = sizeof others / sizeof *others;
+    char found[256] = "";
+    DIR *const listing = mc_list_folder(folder);
+    const char *name;
+    while (listing && (name = mc_next_entry(listing))) {
+        const size_t row = other_of(name);
+        if (row < best || (row == best && *found && strcmp(name, found) < 0)) {
+            best = row;
+            snprintf(found, sizeof found, "%s", name);
+        }
+    }
+    if (listing)
+        closedir(listing);
+    return mc_fail_at(error, MC_NOT_FOUND, folder, NULL, -1,
+                      "no weights in this folder: expected %s, %s, %s or %s%s%s%s%s",
+                      mc_weight_files[0], mc_weight_files[1], mc_weight_files[2],
+                      mc_weight_files[3], *found ? "; found " : "", found, *found ? ", " : "",
+                      *found ? others[best].what : "");
+}
+
 static mc_status find_unusual(const char *folder, char **out, mc_error *error)
 {
     size_t count = 0;
@@ -185,9 +238,7 @@ static mc_status find_unusual(const char *folder, char **out, mc_error *error)
                           "expected a model, found a pipeline of diffusers: name the folder of a "
                           "component, such as %s/unet",
                           folder);
-    return mc_fail_at(error, MC_NOT_FOUND, folder, NULL, -1,
-                      "no weights in this folder: expected %s, %s, %s or %s", mc_weight_files[0],
-                      mc_weight_files[1], mc_weight_files[2], mc_weight_files[3]);
+    return refuse(folder, error);
 }
 
 static mc_status find(const char *folder, const json_t *config, char **out, mc_notes *notes,

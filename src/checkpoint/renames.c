@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Where in a name a text is replaced. */
-typedef enum place { START, INSIDE, END } place;
+/* Where in a name a text is replaced. BEHIND: inside, but not at its beginning. */
+typedef enum place { START, INSIDE, BEHIND, END } place;
 
 /*
  * Applied in this order, each at most once, to a name with a dot before it. Rules may be short and
@@ -19,6 +19,10 @@ static const struct {
     place place;
     const char *from, *to;
 } rules[] = {
+    /* wrappers of a part of a model that were saved with it; those of all of it are a prefix */
+    {BEHIND, "._orig_mod.", "."},
+    {BEHIND, "._fsdp_wrapped_module.", "."},
+    {BEHIND, "._checkpoint_wrapped_module.", "."},
     /* models of several inputs: transformers 4.52 moved their parts into "model." */
     {START, ".language_model.lm_head.", ".lm_head."},
     {START, ".model.language_model.model.", ".model."},
@@ -67,6 +71,8 @@ static const struct {
     /* norms of models converted from TensorFlow */
     {END, ".gamma", ".weight"},
     {END, ".beta", ".bias"},
+    /* T5, BART: embeddings of the whole model, of which a file has one name or another */
+    {END, ".encoder.embed_tokens.weight", ".shared.weight"},
 };
 
 /* Where a rule applies to a name; NULL: it does not. */
@@ -75,6 +81,8 @@ static const char *find(place where, const char *name, const char *from)
     const size_t length = strlen(from);
     if (where == INSIDE)
         return strstr(name, from);
+    if (where == BEHIND)
+        return strstr(name + 1, from);
     if (where == START)
         return strncmp(name, from, length) == 0 ? name : NULL;
     return mc_ends_with(name, from) ? name + strlen(name) - length : NULL;

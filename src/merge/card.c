@@ -205,17 +205,42 @@ static void gather_local_name(mc_text *card, mc_card_values *to, const mc_model 
 }
 
 /*
+ * Tags of the models, except those that say how a model came about: the merge was made in another
+ * way. Metrics are not taken over either: they are those that the models were measured by.
+ */
+static void gather_tags(mc_text *card, mc_card_values *to, const mc_card_values *from)
+{
+    static const char *const origins[] = {"generated_from_trainer",
+                                          "generated_from_keras_callback",
+                                          "autotrain",
+                                          "mergekit",
+                                          "trl",
+                                          "unsloth"};
+    for (size_t i = 0; i < from->count; i++) {
+        bool origin = false;
+        for (size_t k = 0; k < sizeof origins / sizeof *origins; k++)
+            origin |= strcmp(from->items[i], origins[k]) == 0;
+        if (!origin)
+            gather_text(card, to, from->items[i]);
+    }
+}
+
+/*
  * Base models are named by their Hub names; a local model passes on what its own card names. The
  * task is the one that all cards agree on, or else that of the result's head.
  */
 static void add_front_matter(mc_text *card, const mc_plan *plan)
 {
     mc_card_metadata all = {0};
+    gather_text(card, &all.tags, "merge");
+    gather_text(card, &all.tags, "mergecraft");
     for (size_t i = 0; i < plan->model_count + (plan->base != NULL); i++) {
         const mc_card_metadata *const own = &plan->cards[i];
         gather(card, &all.license, &own->license);
         gather(card, &all.license_name, &own->license_name);
         gather(card, &all.language, &own->language);
+        gather(card, &all.datasets, &own->datasets);
+        gather_tags(card, &all.tags, &own->tags);
         gather(card, &all.pipeline_tag, &own->pipeline_tag);
         if (mc_model_repository(plan->models[i]))
             gather_text(card, &all.base_model, mc_model_repository(plan->models[i]));
@@ -230,13 +255,15 @@ static void add_front_matter(mc_text *card, const mc_plan *plan)
     add_key(card, "base_model", &all.base_model);
     add_licence(card, &all.license, &all.license_name);
     add_key(card, "language", &all.language);
+    add_key(card, "datasets", &all.datasets);
     if (library)
         mc_text_add(card, "library_name: %s\n", library);
     if (task && all.pipeline_tag.count != 1)
         mc_text_add(card, "pipeline_tag: %s\n", task);
     else if (all.pipeline_tag.count == 1)
         add_key(card, "pipeline_tag", &all.pipeline_tag);
-    mc_text_add(card, "tags:\n- merge\n- mergecraft\n---\n");
+    add_key(card, "tags", &all.tags);
+    mc_text_add(card, "---\n");
     mc_card_metadata_free(&all);
 }
 

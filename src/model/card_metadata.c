@@ -27,6 +27,8 @@ void mc_card_metadata_free(mc_card_metadata *metadata)
     mc_card_values_free(&metadata->language);
     mc_card_values_free(&metadata->pipeline_tag);
     mc_card_values_free(&metadata->base_model);
+    mc_card_values_free(&metadata->datasets);
+    mc_card_values_free(&metadata->tags);
 }
 
 mc_status mc_card_values_add(mc_card_values *values, const char *text, size_t size, mc_error *error)
@@ -138,7 +140,9 @@ static mc_card_values *find_key(span line, mc_card_metadata *out, span *value)
                 {"license_name", &out->license_name},
                 {"language", &out->language},
                 {"pipeline_tag", &out->pipeline_tag},
-                {"base_model", &out->base_model}};
+                {"base_model", &out->base_model},
+                {"datasets", &out->datasets},
+                {"tags", &out->tags}};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         const size_t length = strlen(keys[i].name);
         if (line.size <= length || memcmp(line.at, keys[i].name, length) != 0 ||

@@ -1,5 +1,5 @@
 /*
- * Reads licence, language, task and ancestors from the front matter of a model card (README.md).
+ * Reads licence, language, task, ancestors, data sets and tags from the front matter of a model card (README.md).
  * Only these keys, in the forms that cards use, and no other YAML: scalars, "[a, b]", and lists of
  * "- item" lines.
  */
@@ -16,7 +16,7 @@ typedef struct mc_card_values {
 
 /* Zero-initialise. */
 typedef struct mc_card_metadata {
-    mc_card_values license, license_name, language, pipeline_tag, base_model;
+    mc_card_values license, license_name, language, pipeline_tag, base_model, datasets, tags;
 } mc_card_metadata;
 
 /* Reads a text; without front matter, or with values that are none of the above, adds nothing. */

@@ -8,6 +8,16 @@ printf 'not a checkpoint' > text
 head -c 40 a/model.safetensors > cut.safetensors
 head -c 170 a/model.safetensors > cut2.safetensors
 expect 1 mergecraft inspect empty
+# Folders with weights that other programs load.
+for file in tf_model.h5 flax_model.msgpack b-Q4.gguf consolidated.00.pth pytorch_model_fsdp.bin; do
+    mkdir "of-$file"
+    touch "of-$file/$file" "of-$file/optimizer.pt"
+    expect 1 mergecraft inspect "of-$file"
+done
+mkdir -p of-deepspeed/global_step10
+expect 1 mergecraft inspect of-deepspeed
+touch empty/z.gguf empty/a.gguf empty/model.onnx
+expect 1 mergecraft inspect empty
 expect 1 mergecraft inspect text
 expect 1 mergecraft inspect cut.safetensors
 expect 1 mergecraft inspect cut2.safetensors

@@ -34,11 +34,19 @@ expect 0 mergecraft merge soup a odd -o out --overwrite -q --json > json
 tail -n +2 json | helper json warnings
 expect 1 mergecraft merge soup a odd -o strict --strict
 # Licences that differ.
-printf -- '---\nlicense: mit\nlanguage: en\nbase_model: google-bert/bert-base-uncased\n---\n' \
-    > a/README.md
-printf -- '---\nlicense: apache-2.0\nlanguage: [en, de]\n---\n' > b/README.md
+printf -- '---\nlicense: mit\nlanguage: en\nbase_model: google-bert/bert-base-uncased\n%s---\n' \
+    'tags: [nli, generated_from_trainer, merge]
+datasets:
+- nyu-mll/glue
+metrics: [accuracy]
+' > a/README.md
+printf -- '---\nlicense: apache-2.0\nlanguage: [en, de]\n%s---\n' 'tags:
+- rte
+- nli
+datasets: nyu-mll/glue
+' > b/README.md
 expect 0 mergecraft merge soup a b -o out --overwrite
-sed -n '1,/^tags/p' out/README.md
+sed -n '1,/^#/p' out/README.md
 expect 1 mergecraft merge soup a b -o strict --strict
 sed -i s/apache-2.0/mit/ b/README.md
 expect 0 mergecraft merge soup a b -o out --overwrite --strict

@@ -55,6 +55,7 @@ static void test_versions(void **state)
         {"multi_modal_projector.linear_1.weight", "model.multi_modal_projector.linear_1.weight"},
         {"cls.predictions.decoder.bias", "cls.predictions.bias"},
         {"model.layers.0.block_sparse_moe.gate.weight", "model.layers.0.mlp.gate.weight"},
+        {"shared.weight", "encoder.embed_tokens.weight"},
     };
     assert_same(pairs, COUNT(pairs));
 }
@@ -67,6 +68,20 @@ static void test_vision(void **state)
         {"encoder.layer.0.attention.output.dense.weight", "layers.0.attention.o_proj.weight"},
         {"encoder.layer.0.intermediate.dense.weight", "layers.0.mlp.fc1.weight"},
         {"encoder.layer.0.output.dense.weight", "layers.0.mlp.fc2.weight"},
+    };
+    assert_same(pairs, COUNT(pairs));
+}
+
+/* Parts that were compiled or wrapped by themselves. */
+static void test_wrappers(void **state)
+{
+    (void)state;
+    static const char *const pairs[][2] = {
+        {"encoder.layer.0._orig_mod.output.dense.weight", "encoder.layer.0.output.dense.weight"},
+        {"encoder.layer.1._checkpoint_wrapped_module.output.dense.weight",
+         "encoder.layer.1.output.dense.weight"},
+        {"encoder.layer.2._fsdp_wrapped_module._checkpoint_wrapped_module.output.dense.weight",
+         "layers.2.fc2.weight"},
     };
     assert_same(pairs, COUNT(pairs));
 }
@@ -94,6 +109,10 @@ static void test_not_guessed(void **state)
     static const char *const twice[] = {"a.weight_v", "a.parametrizations.weight.0._v"};
     static const char *const original[] = {"a.parametrizations.weight.original1"};
     assert_matches(original, none, 1, twice, 2);
+    static const char *const shared[] = {"shared.weight", "encoder.embed_tokens.weight"};
+    static const char *const plain[] = {"shared.weight"};
+    static const char *const first[] = {"shared.weight", NULL};
+    assert_matches(shared, first, 2, plain, 1);
     static const char *const other[] = {"classifier.weight"};
     assert_matches(other, none, 1, both, 2);
 }
@@ -101,9 +120,8 @@ static void test_not_guessed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_versions),
-        cmocka_unit_test(test_vision),
-        cmocka_unit_test(test_prefix),
+        cmocka_unit_test(test_versions),    cmocka_unit_test(test_vision),
+        cmocka_unit_test(test_wrappers),    cmocka_unit_test(test_prefix),
         cmocka_unit_test(test_not_guessed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
