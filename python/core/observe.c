@@ -11,7 +11,7 @@ static void on_progress(size_t done, size_t total, void *user)
     core_run_step(user, (int64_t)done, (int64_t)total);
 }
 
-/* What `observe` was given. */
+/* Arguments of `observe`. */
 typedef struct observe_arguments {
     PyObject *model, *data, *progress;
     mc_observe_options options;
@@ -19,7 +19,7 @@ typedef struct observe_arguments {
     const char *path;
 } observe_arguments;
 
-/* Opens a pipeline without weights, which is enough to observe those of the model. */
+/* Opens a pipeline without weights: those of the model are observed. */
 static mc_status open_pipeline(const mc_model *model, int threads, mc_pipeline **out,
                                mc_error *error)
 {
@@ -149,7 +149,7 @@ static int fill_joint(joint *j, PyObject *models, PyObject *data)
     return 0;
 }
 
-/* What observe_jointly was given. */
+/* Arguments of observe_jointly. */
 typedef struct joint_arguments {
     const char *side;
     const mc_model *base;

@@ -24,10 +24,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Trials without a number, where the strategy has no end of its own. */
+/* Default number of trials for strategies that do not end by themselves. */
 enum { USUAL_TRIALS = 20 };
 
-/* Trials that always get all examples: a median of fewer says little. */
+/* The first trials, which are always scored on all examples: a median of fewer is unreliable. */
 enum { WARM_UP = 4 };
 
 /* A point that the strategy has requested. */
@@ -35,14 +35,14 @@ typedef struct asked {
     double *values; /* [dimensions] */
     json_t *parameters;
     char *text; /* the same */
-    int owner;  /* the process that computes it; −1: it is known */
+    int owner;  /* the process that computes it; −1: its score is known */
     json_t *line;
-    mc_status status; /* how making the line ended, on the owner … */
-    mc_error error;   /* … and why */
+    mc_status status; /* of computing the line, on the owner … */
+    mc_error error;   /* … with its error */
 } asked;
 
 /*
- * A search. The strategy asks for one point after the other (mc_trials_ask):
+ * A search. The strategy requests one point after another (mc_trials_ask):
  *
  *     point ─▶ values ─▶ in the journal?  ─ yes ─▶ score of the line
  *                            │ no
@@ -144,7 +144,7 @@ static uint64_t hash_recipe(uint64_t hash, const mc_trials *t)
     return hash;
 }
 
-/* The header's members are part of it: those that are not hashed here. */
+/* A hash of the header and of everything else that scores depend on. */
 static uint64_t fingerprint(const mc_trials *t, const json_t *header)
 {
     uint64_t hash = mc_hash_text(MC_HASH_START, mc_version());
@@ -318,11 +318,11 @@ static mc_status score_parents(mc_trials *t, mc_error *error)
 
 /* ---- one trial ------------------------------------------------------------------------------- */
 
-/* What a trial gave. */
+/* The result of a trial. */
 typedef struct outcome {
     double score; /* NaN: it failed */
     double rungs[MC_SEARCH_STEPS];
-    size_t rung_count; /* steps that it got; 0: it is not scored on tasks */
+    size_t rung_count; /* steps that it was scored on; 0: it is not scored on tasks */
     bool stopped;
     size_t same_as;
     double seconds;
@@ -348,7 +348,7 @@ static double median_of(const double *numbers, size_t count)
     return median;
 }
 
-/* Whether a trial with this score after a step is not worth the rest of the examples. */
+/* Whether to stop a trial that has this score after a step. */
 static bool is_hopeless(const mc_trials *t, size_t step, double score)
 {
     const size_t count = t->rung_counts[step];
@@ -374,7 +374,7 @@ static mc_status score_steps(mc_trials *t, outcome *out, mc_error *error)
     return status;
 }
 
-/* What is wrong with the machine or the inputs and not with the parameters. */
+/* Errors of the machine or of the inputs rather than of the parameters. */
 static bool ends_search(mc_status status)
 {
     return status == MC_NO_MEMORY || status == MC_IO || status == MC_NO_SPACE ||
@@ -407,7 +407,7 @@ static mc_status compute(mc_trials *t, size_t number, const char *parameters, ou
     return MC_OK;
 }
 
-/* The same parameters as in an earlier trial: its result, without its time. */
+/* Copies the result of an earlier trial with the same parameters, except its time. */
 static void repeat(const json_t *earlier, outcome *out)
 {
     const char *const failure = json_string_value(json_object_get(earlier, "error"));
@@ -496,7 +496,7 @@ static mc_status repeat_line(const mc_trials *t, asked *a, mc_error *error)
 /* Adds the line of a trial to the journal. */
 static mc_status make_trial(mc_trials *t, asked *a, mc_error *error)
 {
-    /* Process 0 repeats: it is as fast as to send what all could. */
+    /* Process 0 repeats the trial: sending its result to all takes as long. */
     const int owner = a->owner < 0 ? 0 : a->owner;
     if (a->owner < 0 && mc_comm_rank(t->options.comm) == 0)
         a->status = repeat_line(t, a, &a->error);
@@ -580,7 +580,7 @@ static mc_status check_line(const mc_trials *t, const json_t *line, const json_t
         json_equal(json_object_get(line, "parameters"), parameters))
         return MC_OK;
     return mc_fail_at(error, MC_FORMAT, t->journal.path, NULL, -1,
-                      "expected trial %zu of this search in line %zu, found another one",
+                      "expected trial %zu of this search in line %zu, found another trial",
                       t->count + 1, t->next_line);
 }
 
@@ -827,7 +827,7 @@ static size_t trials_wanted(const mc_trials *t, const mc_strategy *strategy)
     return given < most ? given : most;
 }
 
-/* The models of a recipe are known once it is planned, with the low ends of the space. */
+/* Plans the recipe with the lower bounds of the space, which yields its models. */
 static mc_status open_recipe(mc_trials *t, mc_error *error)
 {
     for (size_t i = 0; i < t->space.count; i++)

@@ -1,21 +1,20 @@
 /*
- * Order statistics of a tensor, exact and without sorting it: which element has rank r when
- * elements are ordered by a key, the lower flat index counting as the larger of equal keys. "Keep
- * the k largest" is then everything from rank n − k on, always k elements, whatever ties there are.
+ * Exact order statistics of a tensor without sorting it: finds the element of rank r when elements
+ * are ordered by a key. Of equal keys, the lower flat index counts as the larger. "Keep the k
+ * largest" then selects everything from rank n − k on: always k elements, also with ties.
  *
- * Keys are the bits of magnitudes: reals of one sign are ordered as their bits are. With its place
- * below it, a key is one integer, an *entry*, and no two elements have the same. Differences of
- * bfloat16 weights take few values: places cut even through the elements that share a key. A search
+ * Keys are the bits of magnitudes: reals of one sign have the order of their bits. A key followed by
+ * the element's place is one integer, an *entry*, and all entries differ. Differences of bfloat16
+ * weights take few values, so a bracket may have to end among elements that share a key. A search
  * narrows a bracket of entries in rounds:
  *
  *     LIST   lists the entries of the bracket, and counts those below
  *     COUNT  counts the bracket's entries by bins, where a list would be too long
  *     DONE
  *
- * The first rounds look at some leaves only and find where the wanted entry very likely is. As a
- * rule the next is the last, so that the tensor is read once. Several searches, such as one per
- * model, run side by side, and always look at the same leaves. Everything counted is exact in any
- * order.
+ * The first rounds sample some leaves to predict the bracket. The next round usually is the last, so
+ * the tensor is read about once. Several searches, such as one per model, run side by side on the
+ * same leaves. Counts are integers, so their order of summation does not matter.
  */
 #ifndef MC_METHODS_MERGEKIT_RANKS_H
 #define MC_METHODS_MERGEKIT_RANKS_H
@@ -38,12 +37,13 @@ typedef uint64_t rank_entry;
 
 enum {
     RANK_BINS = 65536,
-    RANK_DIGIT_BITS = 12,      /* of an entry in a list that is looked at at once */
+    RANK_DIGIT_BITS = 12,      /* of an entry, per step of a search in a list */
     RANK_SMALL = 1 << 19,      /* elements of a tensor that is listed at once */
-    RANK_SPARE = 4096,         /* entries that a list has room for beyond what is expected */
-    RANK_LIST_TOTAL = 1 << 23, /* entries that the lists of all searches have room for at most */
-    RANK_SAMPLED_LEAVES = 64,  /* the first sample has as many, … */
-    RANK_STRIDE = 17           /* … the second one leaf in as many: odd, not in step with rows */
+    RANK_SPARE = 4096,         /* entries that a list has room for beyond the expected number */
+    RANK_LIST_TOTAL = 1 << 23, /* the most entries that the lists of all searches hold */
+    RANK_SAMPLED_LEAVES = 64,  /* leaves of the first sample */
+    RANK_STRIDE =
+        17 /* the second sample takes one leaf in 17: odd, so that it is not in step with rows */
 };
 
 typedef enum rank_phase { RANK_LIST, RANK_COUNT, RANK_DONE } rank_phase;
@@ -55,21 +55,21 @@ typedef struct rank_search {
     int64_t stride;         /* one leaf in this many is read */
     rank_entry first, span; /* entries first … first + span are searched */
     uint64_t room;          /* entries of the list */
-    mc_bits key;            /* the result: of two elements the larger has the larger … */
-    uint64_t place;         /* … key, or the same and a place up to this one */
+    mc_bits key;            /* the result: the key of the wanted element … */
+    uint64_t place;         /* … and its place; of equal keys, lower places are larger */
 } rank_search;
 
 /* What a method looks for. */
 typedef struct rank_selection {
     size_t (*searches)(const mc_layer *layer);
-    size_t sharing; /* so many searches, one behind the other, look at the same keys */
+    size_t sharing; /* number of consecutive searches that use the same keys */
     bool by_zeros;  /* the wanted rank depends on the number of zero keys, which are counted */
     /*
      * Writes the keys of the search `column` · sharing, and of those that share them, of elements
      * start … start + count − 1 (count ≤ MC_TILE_BLOCK).
      */
     void (*keys)(const mc_layer *layer, size_t column, size_t start, size_t count, mc_bits *keys);
-    /* The wanted rank of a search, of a tensor with so many zero keys; negative: none is. */
+    /* The wanted rank of a search, given the number of zero keys; negative: none. */
     int64_t (*rank)(const mc_layer *layer, size_t search, int64_t zeros);
 } rank_selection;
 
