@@ -3,17 +3,17 @@
  * are ordered by a key. Of equal keys, the lower flat index counts as the larger. "Keep the k
  * largest" then selects everything from rank n − k on: always k elements, also with ties.
  *
- * Keys are the bits of magnitudes: reals of one sign have the order of their bits. A key followed by
- * the element's place is one integer, an *entry*, and all entries differ. Differences of bfloat16
- * weights take few values, so a bracket may have to end among elements that share a key. A search
- * narrows a bracket of entries in rounds:
+ * Keys are the bits of magnitudes: reals of one sign have the order of their bits. A key followed
+ * by the element's place is one integer, an *entry*, and all entries differ. Differences of
+ * bfloat16 weights take few values, so a bracket may have to end among elements that share a key. A
+ * search narrows a bracket of entries in rounds:
  *
  *     LIST   lists the entries of the bracket, and counts those below
  *     COUNT  counts the bracket's entries by bins, where a list would be too long
  *     DONE
  *
- * The first rounds sample some leaves to predict the bracket. The next round usually is the last, so
- * the tensor is read about once. Several searches, such as one per model, run side by side on the
+ * The first rounds sample some leaves to predict the bracket. The next round usually is the last,
+ * so the tensor is read about once. Several searches, such as one per model, run side by side on the
  * same leaves. Counts are integers, so their order of summation does not matter.
  */
 #ifndef MC_METHODS_MERGEKIT_RANKS_H
