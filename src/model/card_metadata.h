@@ -1,7 +1,7 @@
 /*
- * Reads licence, language, task, ancestors, data sets and tags from the front matter of a model card (README.md).
- * Only these keys, in the forms that cards use, and no other YAML: scalars, "[a, b]", and lists of
- * "- item" lines.
+ * Reads licence, language, task, ancestors, data sets and tags from the front matter of a model
+ * card (README.md). Only these keys, in the forms that cards use, and no other YAML: scalars,
+ * "[a, b]", and lists of "- item" lines.
  */
 #ifndef MC_MODEL_CARD_METADATA_H
 #define MC_MODEL_CARD_METADATA_H

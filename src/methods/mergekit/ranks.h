@@ -13,8 +13,8 @@
  *     DONE
  *
  * The first rounds sample some leaves to predict the bracket. The next round usually is the last,
- * so the tensor is read about once. Several searches, such as one per model, run side by side on the
- * same leaves. Counts are integers, so their order of summation does not matter.
+ * so the tensor is read about once. Several searches, such as one per model, run side by side on
+ * the same leaves. Counts are integers, so their order of summation does not matter.
  */
 #ifndef MC_METHODS_MERGEKIT_RANKS_H
 #define MC_METHODS_MERGEKIT_RANKS_H
