@@ -278,8 +278,7 @@ static mc_status take_factor(mc_adapter *adapter, const char *name, size_t endin
 
 /*
  * Takes a tensor that replaces the base's: of modules_to_save, or a bias. What PEFT keeps beside it
- * as original_module is the base's own and is skipped. In a file without a configuration, a tensor
- * of another name belongs to another kind of adapter ("diff": the change of a whole weight).
+ * as original_module is the base's own and is skipped.
  */
 static mc_status take_whole(mc_adapter *adapter, const char *name, mc_source *source,
                             mc_error *error)
@@ -288,10 +287,6 @@ static mc_status take_whole(mc_adapter *adapter, const char *name, mc_source *so
     mc_component component;
     if (strstr(name, ".original_module."))
         return MC_OK;
-    if (!adapter->config)
-        return mc_fail_at(error, MC_UNSUPPORTED, NULL, name, -1,
-                          "expected a factor of a LoRA adapter or its alpha in a file without "
-                          "adapter_config.json, found another tensor");
     char *const path = path_of(adapter, name, strlen(name), &component, &outer);
     if (!path)
         return mc_fail_memory(error);
@@ -322,6 +317,11 @@ static mc_status check_modules(const mc_adapter *adapter, mc_error *error)
         return mc_fail(error, MC_FORMAT,
                        "expected tensors of a LoRA adapter (lora_A, lora_B), "
                        "found none");
+    /* Those of other kinds of adapters, such as "diff", the change of a whole weight. */
+    if (!adapter->config && mc_state_dict_count(adapter->whole) > 0)
+        return mc_fail_at(error, MC_UNSUPPORTED, NULL, mc_state_dict_name(adapter->whole, 0), -1,
+                          "expected a factor of a LoRA adapter or its alpha in a file without "
+                          "adapter_config.json, found another tensor");
     for (size_t i = 0; i < adapter->module_count; i++) {
         const mc_adapter_module *const module = &adapter->modules[i];
         if (!module->a || !module->b)
