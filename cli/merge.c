@@ -118,16 +118,22 @@ static const option options[] = {
                    "tensors, bytes_read, "
                    "bytes_written, bytes_resumed and seconds; with --dry-run the plan and the "
                    "memory instead of "
-                   "figures of the run; with --eval also the scores, as eval prints them."),
+                   "figures of the run; with --eval also the scores, as eval prints them. "
+                   "mergecraft-mpi adds processes: rank, host, bytes_read, bytes_written, seconds "
+                   "and memory of each; with --dry-run rank, bytes_read, bytes_written and "
+                   "memory."),
     {NULL}};
 
 /* ---- run ------------------------------------------------------------------------------------- */
 
-static mc_status write_result(const merge_job *job, mc_run_options *run, mc_run_result *result,
+static mc_status write_result(merge_job *job, mc_run_options *run, mc_run_result *result,
                               mc_error *error)
 {
     progress_display display = progress_begin(&job->settings->common);
     run->cancel = catch_signals();
+    if (command_comm)
+        job->processes = allocate((size_t)command_comm->size * sizeof *job->processes);
+    run->processes = job->processes;
     signals_report_folder(job->settings->output);
     if (display.bar || display.lines) {
         run->progress = progress_update;

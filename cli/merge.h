@@ -53,6 +53,7 @@ typedef struct merge_job {
     const mc_method *then[MERGE_MAX_THEN];
     mc_plan_input input; /* unless it is of a recipe */
     mc_plan *plan;
+    mc_process_result *processes; /* of the run, one per process; NULL: only this one */
     score_job score;
     mc_pipeline *pipeline;    /* with the result, once it was scored */
     mc_evaluation evaluation; /* of it */

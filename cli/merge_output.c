@@ -17,27 +17,51 @@ static json_t *json_plan(const merge_job *job, const mc_run_options *run, mc_err
     return json_of_plan(job->settings->output, text);
 }
 
-/* Adds the share of each process, if there are several. */
-static mc_status add_shares(const merge_job *job, json_t *object, mc_error *error)
+/* More digits would be noise. */
+static double to_milliseconds(double seconds)
 {
+    return round(seconds * 1000) / 1000;
+}
+
+/*
+ * Adds the share of each process, if there are several. Memory is a bound that holds for each of
+ * them.
+ */
+static mc_status add_shares(const merge_job *job, const mc_run_options *run, json_t *object,
+                            mc_error *error)
+{
+    int64_t read, written, memory;
     if (!command_comm)
         return MC_OK;
+    mc_plan_bytes(job->plan, run, &read, &written, &memory);
     mc_plan_share *const shares = allocate((size_t)command_comm->size * sizeof *shares);
     const mc_status status = mc_plan_shares(job->plan, command_comm->size, shares, error);
     json_t *const list = json_array();
     for (int i = 0; status == MC_OK && i < command_comm->size; i++)
-        json_array_append_new(list, json_pack("{s:I, s:I}", "bytes_read",
+        json_array_append_new(list, json_pack("{s:i, s:I, s:I, s:I}", "rank", i, "bytes_read",
                                               (json_int_t)shares[i].bytes_read, "bytes_written",
-                                              (json_int_t)shares[i].bytes_written));
+                                              (json_int_t)shares[i].bytes_written, "memory",
+                                              (json_int_t)memory));
     json_object_set_new(object, "processes", list);
     free(shares);
     return status;
 }
 
-/* More digits would be noise. */
-static double to_milliseconds(double seconds)
+/* Adds what each process has done, if there are several. */
+static void add_processes(const merge_job *job, json_t *object)
 {
-    return round(seconds * 1000) / 1000;
+    if (!job->processes)
+        return;
+    json_t *const list = json_array();
+    for (int i = 0; i < command_comm->size; i++) {
+        const mc_process_result *const one = &job->processes[i];
+        json_array_append_new(list, json_pack("{s:i, s:s, s:I, s:I, s:f, s:I}", "rank", i, "host",
+                                              one->host, "bytes_read", (json_int_t)one->bytes_read,
+                                              "bytes_written", (json_int_t)one->bytes_written,
+                                              "seconds", to_milliseconds(one->seconds), "memory",
+                                              (json_int_t)one->memory));
+    }
+    json_object_set_new(object, "processes", list);
 }
 
 static mc_status print_result_json(const merge_job *job, const mc_run_result *result,
@@ -49,11 +73,7 @@ static mc_status print_result_json(const merge_job *job, const mc_run_result *re
     /* A result reports figures of the run in place of estimates. */
     json_object_del(object, "memory");
     json_object_del(object, "plan");
-    const mc_status shared = add_shares(job, object, error);
-    if (shared != MC_OK) {
-        json_decref(object);
-        return shared;
-    }
+    add_processes(job, object);
     json_object_set_new(object, "tensors", json_integer((json_int_t)result->tensors));
     json_object_set_new(object, "bytes_read", json_integer(result->bytes_read));
     json_object_set_new(object, "bytes_written", json_integer(result->bytes_written));
@@ -100,6 +120,24 @@ static void print_summary(const merge_job *job, const mc_run_result *result)
     free(folder);
 }
 
+/* What each of several processes did. */
+static void print_processes(const merge_job *job)
+{
+    static const char *const titles[] = {"PROCESS", "HOST", "READ", "WRITTEN", "SECONDS", "MEMORY"};
+    table rows = {.titles = titles, .columns = 6, .right = 1 | 7 << 2 | 1 << 5};
+    for (int i = 0; i < command_comm->size; i++) {
+        const mc_process_result *const one = &job->processes[i];
+        char bytes[16];
+        table_add(&rows, "%d", i);
+        table_add(&rows, "%s", one->host);
+        table_add(&rows, "%s", mc_format_bytes(one->bytes_read, bytes, sizeof bytes));
+        table_add(&rows, "%s", mc_format_bytes(one->bytes_written, bytes, sizeof bytes));
+        table_add(&rows, "%.2f", one->seconds);
+        table_add(&rows, "%s", mc_format_bytes(one->memory, bytes, sizeof bytes));
+    }
+    table_finish(&rows, stdout);
+}
+
 static void print_plan(const merge_job *job, const mc_run_options *run)
 {
     static const char *const titles[] = {"TENSOR", "DTYPE", "SHAPE", "BYTES", "HOW"};
@@ -126,12 +164,14 @@ static void print_plan(const merge_job *job, const mc_run_options *run)
 }
 
 /* What each of several processes reads and writes, and how well that is balanced. */
-static mc_status print_shares(const merge_job *job, mc_error *error)
+static mc_status print_shares(const merge_job *job, const mc_run_options *run, mc_error *error)
 {
-    static const char *const titles[] = {"PROCESS", "READS", "WRITES"};
-    table rows = {.titles = titles, .columns = 3, .right = 7};
+    static const char *const titles[] = {"PROCESS", "READS", "WRITES", "HOLDS AT MOST"};
+    table rows = {.titles = titles, .columns = 4, .right = 15};
+    int64_t read, written, memory;
     if (!command_comm)
         return MC_OK;
+    mc_plan_bytes(job->plan, run, &read, &written, &memory);
     const int count = command_comm->size;
     mc_plan_share *const shares = allocate((size_t)count * sizeof *shares);
     const mc_status status = mc_plan_shares(job->plan, count, shares, error);
@@ -141,6 +181,7 @@ static mc_status print_shares(const merge_job *job, mc_error *error)
         table_add(&rows, "%d", i);
         table_add(&rows, "%s", mc_format_bytes(shares[i].bytes_read, bytes, sizeof bytes));
         table_add(&rows, "%s", mc_format_bytes(shares[i].bytes_written, bytes, sizeof bytes));
+        table_add(&rows, "%s", mc_format_bytes(memory, bytes, sizeof bytes));
         most = shares[i].cost > most ? shares[i].cost : most;
         all += shares[i].cost;
     }
@@ -156,12 +197,12 @@ mc_status merge_print_plan(const merge_job *job, const mc_run_options *run, mc_e
 {
     if (!job->settings->common.json) {
         print_plan(job, run);
-        return print_shares(job, error);
+        return print_shares(job, run, error);
     }
     json_t *const object = json_plan(job, run, error);
     if (!object)
         return MC_NO_MEMORY;
-    const mc_status status = add_shares(job, object, error);
+    const mc_status status = add_shares(job, run, object, error);
     if (status == MC_OK)
         print_json(object);
     else
@@ -176,7 +217,9 @@ mc_status merge_print_result(const merge_job *job, const mc_run_result *result, 
         return print_result_json(job, result, error);
     if (!settings->common.quiet && settings->output)
         print_summary(job, result);
-    else if (!settings->common.quiet)
+    if (settings->common.verbose && !settings->common.quiet && job->processes)
+        print_processes(job);
+    if (!settings->common.quiet && !settings->output)
         print_memory_summary(job, result);
     if (settings->score.task)
         score_print(&job->score, settings->output ? settings->output : "merged", &job->evaluation);

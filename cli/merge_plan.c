@@ -115,6 +115,7 @@ void merge_close(merge_job *job)
      * reads.
      */
     mc_evaluation_free(&job->evaluation);
+    free(job->processes);
     mc_pipeline_close(job->pipeline);
     score_free(&job->score);
     close_models(job);

@@ -136,6 +136,14 @@ typedef struct mc_progress {
     double seconds_left;
 } mc_progress;
 
+/* What one of several processes did in a run (mergecraft/comm.h). */
+typedef struct mc_process_result {
+    char host[64];                     /* the name of its machine, cut to 63 bytes */
+    int64_t bytes_read, bytes_written; /* as in mc_run_result */
+    int64_t memory; /* the most physical memory that the process has used so far, in bytes */
+    double seconds;
+} mc_process_result;
+
 /* How to run. */
 typedef struct mc_run_options {
     int threads;        /* 0: all CPUs that the process may use; 1: the calling thread only */
@@ -150,7 +158,8 @@ typedef struct mc_run_options {
     void *user;
     /* Processes that run the same plan together, a share each; NULL: this one runs all of it. */
     const mc_comm *comm;
-    void *reserved[3]; /* must be zero */
+    mc_process_result *processes; /* receives one result per process of comm; may be NULL */
+    void *reserved[2];            /* must be zero */
 } mc_run_options;
 
 #define MC_RUN_DEFAULT                                                                             \
@@ -164,7 +173,7 @@ typedef struct mc_run_result {
     int64_t bytes_read;    /* of tensors, from files */
     int64_t bytes_written; /* of tensors, by this run */
     int64_t bytes_resumed; /* of tensors, written by an interrupted run */
-    double seconds;
+    double seconds;        /* of several processes, the most */
     /*
      * Finite values that became infinite or NaN in the dtype of the output, such as float16, in
      * this run; how many tensors they are in, and the index of one of those in the output.

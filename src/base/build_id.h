@@ -1,11 +1,20 @@
-/* Which build of the library this is. */
+/* Which build of the library, and of a program, this is. */
 #ifndef MC_BASE_BUILD_ID_H
 #define MC_BASE_BUILD_ID_H
 
 /*
- * The linker's build id of the program or shared library that this code is in, in hexadecimal
- * digits; "" if it was linked without one. Another build has another id. Thread-safe.
+ * A hash of the library's object files, in 64 hexadecimal digits. Other sources, another compiler
+ * or other flags give another one. All programs with the same library have the same id, whether
+ * they link it statically or not. cmake/build_id.cmake defines it.
  */
 const char *mc_build_id(void);
+
+enum { MC_PROGRAM_ID_SIZE = 65 };
+
+/*
+ * Writes the linker's build id of the program or shared library that contains `address`, in
+ * hexadecimal digits; "" if it has none, or if the address is not part of a file.
+ */
+void mc_program_id(const void *address, char out[MC_PROGRAM_ID_SIZE]);
 
 #endif

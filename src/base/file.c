@@ -310,6 +310,22 @@ mc_status mc_input_load(int64_t limit, char **out, size_t *size, mc_error *error
     return MC_OK;
 }
 
+mc_locked mc_lock_file(int fd)
+{
+    int result;
+    do
+        result = mc_system->lock(fd);
+    while (result != 0 && errno == EINTR);
+    if (result == 0)
+        return MC_LOCKED_HERE;
+    if (errno == EWOULDBLOCK)
+        return MC_LOCKED_ELSEWHERE;
+    /* What file systems without locks, and NFS without its lock service, return. */
+    return errno == ENOLCK || errno == ENOSYS || errno == EOPNOTSUPP || errno == EINVAL
+               ? MC_LOCKED_NOT
+               : MC_LOCKED_FAILED;
+}
+
 mc_status mc_write_all(int fd, const char *name, const void *bytes, size_t size, int64_t offset,
                        mc_error *error)
 {

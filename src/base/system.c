@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -42,6 +43,11 @@ static int real_read_ahead(int fd, off_t offset, off_t size)
     return posix_fadvise(fd, offset, size, POSIX_FADV_WILLNEED);
 }
 
+static int real_lock(int fd)
+{
+    return flock(fd, LOCK_EX | LOCK_NB);
+}
+
 const mc_system_calls mc_system_real = {
     .open = real_open,
     .close = close,
@@ -62,6 +68,7 @@ const mc_system_calls mc_system_real = {
     .lstat = real_lstat,
     .list = fdopendir,
     .next = readdir,
+    .lock = real_lock,
 };
 
 const mc_system_calls *mc_system = &mc_system_real;

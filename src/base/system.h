@@ -33,6 +33,7 @@ typedef struct mc_system_calls {
     int (*lstat)(const char *path, struct stat *out);
     DIR *(*list)(int fd); /* fdopendir: takes fd over where it succeeds; closedir the result */
     struct dirent *(*next)(DIR *entries); /* readdir */
+    int (*lock)(int fd);                  /* flock: exclusive, without waiting */
 } mc_system_calls;
 
 extern const mc_system_calls mc_system_real;

@@ -11,7 +11,6 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -173,7 +172,8 @@ mc_status mc_partial_begin(mc_partial *partial, const char *repository, const ch
 }
 
 /*
- * Failures count as held: without locks two processes download the same blob, each to its own file.
+ * Without locks two processes download the same blob, each to its own file, which is safe. An error
+ * of the disk is reported by mc_partial_open, which writes beside the lock.
  */
 mc_lock mc_partial_lock(mc_partial *partial, const mc_hub_settings *settings,
                         const char *repository)
@@ -185,8 +185,7 @@ mc_lock mc_partial_lock(mc_partial *partial, const mc_hub_settings *settings,
     if (partial->lock < 0 && mc_cache_make_parents(path, NULL) == MC_OK)
         partial->lock = mc_system->open(AT_FDCWD, path, O_RDWR | O_CREAT | O_CLOEXEC, LOCK_MODE);
     mc_free(path);
-    const bool busy = partial->lock >= 0 && flock(partial->lock, LOCK_EX | LOCK_NB) != 0 &&
-                      errno == EWOULDBLOCK;
+    const bool busy = partial->lock >= 0 && mc_lock_file(partial->lock) == MC_LOCKED_ELSEWHERE;
     return busy ? MC_LOCK_BUSY : MC_LOCK_HELD;
 }
 
@@ -202,7 +201,7 @@ static bool claim(mc_partial *partial, const char *path, const char *suffix)
     const int fd = mc_system->open(AT_FDCWD, path, O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0);
     if (fd < 0)
         return false;
-    const bool free = flock(fd, LOCK_EX | LOCK_NB) == 0 && mc_system->fstat(fd, &mine) == 0 &&
+    const bool free = mc_lock_file(fd) == MC_LOCKED_HERE && mc_system->fstat(fd, &mine) == 0 &&
                       S_ISREG(mine.st_mode) && !may_be_alive(suffix, &mine);
     /*
      * Between open and lock another process may have renamed it: the name must still lead to this
@@ -298,8 +297,9 @@ mc_status mc_partial_open(mc_partial *partial, int64_t size, mc_error *error)
                                       O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, FILE_MODE);
     if (partial->fd < 0)
         return mc_fail_errno(error, partial->path, "cannot create the file");
-    /* Shows other processes that this one is alive. */
-    (void)flock(partial->fd, LOCK_EX | LOCK_NB);
+    /* Shows other processes that this one is alive. Without locks they never take over a file. */
+    if (mc_lock_file(partial->fd) == MC_LOCKED_FAILED)
+        return mc_fail_errno(error, partial->path, "cannot lock the file");
     /* More bytes than the file has: it is not a prefix of it. */
     if (size >= 0 && partial->written > size)
         return mc_partial_restart(partial, error);

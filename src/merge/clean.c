@@ -10,7 +10,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 
 /*
  * ".NAME.merging" stands for NAME: messages name that folder, so users pass it. In new memory;
@@ -57,9 +56,12 @@ static mc_status remove_work(const mc_folder *folder, mc_clean_result *out, mc_e
     /*
      * The lock is held until the folder is removed: a merge that starts meanwhile reports it busy.
      */
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+    const mc_locked locked = mc_lock_file(fd);
+    if (locked == MC_LOCKED_ELSEWHERE)
         status = mc_fail_at(error, MC_BUSY, folder->target, NULL, -1,
                             "another merge is writing to this folder");
+    else if (locked == MC_LOCKED_FAILED)
+        status = mc_fail_errno(error, folder->work, "cannot lock the folder");
     if (status == MC_OK) {
         measure(folder->work, out);
         if (mc_folder_remove(folder->work) != 0)

@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -196,8 +195,7 @@ static mc_status give_up(const mc_folder *folder, bool made_now, mc_error *error
  *       └────────┴─────── *gone ◀──────┘
  *
  * Between open and flock, another run may finish and rename the folder: the lock would then be on
- * its result. Only EWOULDBLOCK means that another process holds the lock; a file system without
- * locks works unprotected.
+ * its result. On a file system without locks the folder is unprotected: `unlocked`.
  */
 static mc_status lock(mc_folder *folder, bool *gone, mc_error *error)
 {
@@ -214,9 +212,13 @@ static mc_status lock(mc_folder *folder, bool *gone, mc_error *error)
     }
     if (folder->fd < 0)
         return give_up(folder, made_now, error, "cannot open the folder");
-    if (flock(folder->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+    const mc_locked locked = mc_lock_file(folder->fd);
+    if (locked == MC_LOCKED_ELSEWHERE)
         return mc_fail_at(error, MC_BUSY, folder->target, NULL, -1,
                           "another merge is writing to this folder");
+    if (locked == MC_LOCKED_FAILED)
+        return give_up(folder, made_now, error, "cannot lock the folder");
+    folder->unlocked = locked == MC_LOCKED_NOT;
     const bool found = mc_system->stat(folder->work, &there) == 0;
     if ((!found && errno != ENOENT) || mc_system->fstat(folder->fd, &mine) != 0)
         return give_up(folder, made_now, error, "cannot examine the folder");
@@ -446,7 +448,7 @@ static int replace(const mc_folder *folder)
     const int old = mc_system->open(AT_FDCWD, folder->target,
                                     O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
     if (old >= 0)
-        (void)flock(old, LOCK_EX | LOCK_NB);
+        (void)mc_lock_file(old);
     const int result = exchange(folder);
     const int code = errno;
     if (old >= 0)

@@ -19,8 +19,9 @@ typedef struct mc_folder_file {
 
 typedef struct mc_folder {
     char *target, *work;
-    char *made; /* the outermost parent folder that was created for it; NULL if all existed */
-    int fd;     /* of the hidden folder, locked */
+    char *made;    /* the outermost parent folder that was created for it; NULL if all existed */
+    int fd;        /* of the hidden folder, locked … */
+    bool unlocked; /* … unless the file system has no locks */
     bool overwrite, sync;
     mc_folder_file *files;
     size_t file_count, file_capacity;

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -177,6 +176,17 @@ static char *name_of(int rank)
     return rank == 0 ? mc_strdup(NAME) : mc_format(NAME ".%d", rank);
 }
 
+/* MC_BUSY if another process has locked the journal. A file system may have no locks. */
+static mc_status check_lock(const mc_folder *folder, int fd, const char *busy, mc_error *error)
+{
+    const mc_locked locked = mc_lock_file(fd);
+    if (locked == MC_LOCKED_FAILED)
+        return mc_fail_errno(error, folder->work, "cannot lock a journal");
+    return locked == MC_LOCKED_ELSEWHERE
+               ? mc_fail_at(error, MC_BUSY, folder->target, NULL, -1, "%s", busy)
+               : MC_OK;
+}
+
 mc_status mc_journal_start(const mc_folder *folder, uint64_t fingerprint, bool flushed, int rank,
                            mc_journal *out, mc_error *error)
 {
@@ -190,14 +200,11 @@ mc_status mc_journal_start(const mc_folder *folder, uint64_t fingerprint, bool f
                                  : MC_OK;
     mc_free(name);
     MC_TRY(opened);
-    /* Only EWOULDBLOCK means that another process has it; a file system may have no locks. */
-    if (flock(out->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
-        mc_journal_close(out);
-        return mc_fail_at(error, MC_BUSY, folder->target, NULL, -1,
-                          "another merge is writing to this folder");
-    }
+    mc_status status = check_lock(folder, out->fd, "another merge is writing to this folder",
+                                  error);
     out->end = HEADER;
-    const mc_status status = mc_write_all(out->fd, folder->work, header, HEADER, 0, error);
+    if (status == MC_OK)
+        status = mc_write_all(out->fd, folder->work, header, HEADER, 0, error);
     if (status != MC_OK)
         mc_journal_close(out);
     return status;
@@ -251,11 +258,10 @@ static mc_status visit_held(const mc_folder *folder, const char *name, void *use
     const int fd = mc_system->open(folder->fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0);
     if (fd < 0)
         return MC_OK; /* reading it is tried next */
-    const bool held = flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    const mc_status status = check_lock(
+        folder, fd, "a process of an earlier merge is still writing to this folder", error);
     mc_system->close(fd);
-    return held ? mc_fail_at(error, MC_BUSY, folder->target, NULL, -1,
-                             "a process of an earlier merge is still writing to this folder")
-                : MC_OK;
+    return status;
 }
 
 mc_status mc_journal_expel(const mc_folder *folder, mc_error *error)

@@ -1,10 +1,12 @@
 #include "merge/plugin.h"
 
+#include "base/build_id.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "merge/plugin_cache.h"
+#include "methods/variant.h"
 
 #include <mergecraft/host.h>
 
@@ -169,6 +171,22 @@ bool mc_plugin_origin(const mc_method *method, const char **path, uint64_t *hash
     *path = plugin->path;
     *hash = plugin->hash;
     return true;
+}
+
+bool mc_plugin_hash_code(const mc_method *method, uint64_t *hash)
+{
+    char program[MC_PROGRAM_ID_SIZE];
+    const char *path = NULL;
+    uint64_t code = 0;
+    if (mc_method_is_builtin(method))
+        return true;
+    if (mc_plugin_origin(method, &path, &code)) {
+        *hash = mc_hash_bytes(*hash, &code, sizeof code);
+        return true;
+    }
+    mc_program_id(method, program);
+    *hash = mc_hash_text(*hash, program);
+    return *program != '\0';
 }
 
 const char *mc_plugin_text(const mc_method *method)

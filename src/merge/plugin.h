@@ -11,6 +11,13 @@
 bool mc_plugin_origin(const mc_method *method, const char **path, uint64_t *hash);
 
 /*
+ * Mixes what identifies the code of a method into *hash: of a plug-in its content, of a program's
+ * method the linker's build id of the program. The library's build covers built-in methods. False
+ * if the code cannot be identified.
+ */
+bool mc_plugin_hash_code(const mc_method *method, uint64_t *hash);
+
+/*
  * The text of the C file that a method was compiled from; NULL if there is none. Valid until the
  * process ends.
  */

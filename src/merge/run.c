@@ -30,15 +30,13 @@ static bool cannot_resume(const mc_plan *plan)
     return plan->method_origin != NULL;
 }
 
-/* A plug-in counts with its code: the same name may compute something else by then. */
-static uint64_t hash_method(uint64_t hash, const mc_method *method)
+/* A method counts with its code: the same name may compute something else by then. */
+static uint64_t hash_method(uint64_t hash, const mc_method *method, bool *failed)
 {
-    const char *path = NULL;
-    uint64_t code = 0;
     hash = mc_hash_text(hash, method->name);
     hash = mc_hash_text(hash, method->family ? method->family : "");
-    if (mc_plugin_origin(method, &path, &code))
-        hash = mc_hash_bytes(hash, &code, sizeof code);
+    if (!mc_plugin_hash_code(method, &hash))
+        *failed = true;
     return hash;
 }
 
@@ -85,9 +83,9 @@ static uint64_t hash_rows(uint64_t hash, const mc_outputs *outputs, bool *failed
         method = row->method;
         char *const json = mc_params_json(params);
         *failed = *failed || !json;
-        hash = mc_hash_text(hash_method(hash, method), json ? json : "");
+        hash = mc_hash_text(hash_method(hash, method, failed), json ? json : "");
         for (const mc_params *step = params->then; step; step = step->then)
-            hash = hash_method(hash, step->method);
+            hash = hash_method(hash, step->method, failed);
         mc_free(json);
     }
     return hash;
@@ -172,6 +170,11 @@ static mc_status finish(mc_folder *folder, const mc_run_result *result, void *us
     const mc_plan *const plan = f->plan;
     mc_dtype dtype = MC_F32;
     const bool floats = main_dtype(plan, &dtype);
+    if (folder->unlocked)
+        MC_TRY(mc_report_add(plan->report, error,
+                             "%s: the file system has no locks: another merge into this folder at "
+                             "the same time would not be noticed",
+                             folder->target));
     MC_TRY(mc_nonfinite_report(&f->found, plan, error));
     MC_TRY(report_overflow(plan, result, error));
     MC_TRY(mc_plan_check_models(plan, error));

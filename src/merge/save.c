@@ -458,7 +458,7 @@ static mc_status run_in_folder(folder_sink *s, const mc_run_options *options, mc
     MC_TRY(agree(s, status, error));
     MC_TRY(finish_shards(s, error));
     MC_TRY(agree(s, s->comm || !save->finish ? check_sources(save, error) : MC_OK, error));
-    MC_TRY(mc_together_result(s->comm, save->sources, save->count, save->found, result, error));
+    MC_TRY(mc_together_result(options, save->sources, save->count, save->found, result, error));
     if (mc_comm_rank(s->comm) > 0)
         return MC_OK;
     MC_TRY(write_index(s, error));

@@ -9,7 +9,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/resource.h>
 
 /* ---- the folder ------------------------------------------------------------------------------ */
 
@@ -198,38 +198,60 @@ static mc_status sum_nonfinite(const mc_comm *comm, mc_source *const *tensors, s
     return status;
 }
 
-/* The lowest index among the processes that have one. */
-static mc_status lowest_overflow(const mc_comm *comm, mc_run_result *result, mc_error *error)
+/* What one process has done. */
+typedef struct part {
+    mc_run_result result;
+    mc_process_result shown;
+} part;
+
+/* Linux counts ru_maxrss in KiB. */
+static part own_part(const mc_comm *comm, const mc_run_result *result)
 {
-    int64_t *const all = mc_alloc_zero((size_t)comm->size, sizeof *all);
-    if (!all)
-        return mc_fail_memory(error);
-    /* One more, as 0 means none. */
-    all[comm->rank] = result->overflowed > 0 ? (int64_t)result->overflowed_first + 1 : 0;
-    const mc_status status = mc_comm_sum(comm, all, (size_t)comm->size, error);
-    for (int i = comm->size; i-- > 0;)
-        if (all[i] > 0)
-            result->overflowed_first = (size_t)all[i] - 1;
-    mc_free(all);
-    return status;
+    struct rusage usage = {.ru_maxrss = 0};
+    part own = {.result = *result,
+                .shown = {.bytes_read = result->bytes_read,
+                          .bytes_written = result->bytes_written,
+                          .seconds = result->seconds}};
+    (void)getrusage(RUSAGE_SELF, &usage);
+    own.shown.memory = (int64_t)usage.ru_maxrss * 1024;
+    snprintf(own.shown.host, sizeof own.shown.host, "%s", comm->host ? comm->host : "");
+    return own;
 }
 
-mc_status mc_together_result(const mc_comm *comm, mc_source *const *tensors, size_t count,
+/* In the order of ranks: the first tensor that overflowed is that of the lowest. */
+static void add_part(mc_run_result *total, const mc_run_result *added)
+{
+    total->bytes_read += added->bytes_read;
+    total->bytes_written += added->bytes_written;
+    total->seconds = added->seconds > total->seconds ? added->seconds : total->seconds;
+    if (added->overflowed > 0 && total->overflowed == 0)
+        total->overflowed_first = added->overflowed_first;
+    total->overflowed += added->overflowed;
+    total->overflowed_tensors += added->overflowed_tensors;
+}
+
+mc_status mc_together_result(const mc_run_options *options, mc_source *const *tensors, size_t count,
                              mc_nonfinite *found, mc_run_result *result, mc_error *error)
 {
+    const mc_comm *const comm = options->comm;
     if (!comm)
         return MC_OK;
     if (found)
         MC_TRY(sum_nonfinite(comm, tensors, count, found, error));
-    MC_TRY(lowest_overflow(comm, result, error));
-    int64_t sums[] = {result->bytes_read, result->bytes_written, result->overflowed,
-                      (int64_t)result->overflowed_tensors};
-    MC_TRY(mc_comm_sum(comm, sums, sizeof sums / sizeof *sums, error));
-    result->bytes_read = sums[0];
-    result->bytes_written = sums[1];
-    result->overflowed = sums[2];
-    result->overflowed_tensors = (size_t)sums[3];
-    return MC_OK;
+    const size_t processes = (size_t)comm->size;
+    part *const parts = mc_alloc_zero(processes, sizeof *parts);
+    if (!parts)
+        return mc_fail_memory(error);
+    parts[comm->rank] = own_part(comm, result);
+    const mc_status status = mc_comm_gather(comm, parts, processes, sizeof *parts, error);
+    *result = (mc_run_result){.tensors = result->tensors, .bytes_resumed = result->bytes_resumed};
+    for (size_t i = 0; i < processes; i++) {
+        add_part(result, &parts[i].result);
+        if (options->processes)
+            options->processes[i] = parts[i].shown;
+    }
+    mc_free(parts);
+    return status;
 }
 
 /* ---- assumptions ----------------------------------------------------------------------------- */

@@ -42,8 +42,11 @@ mc_status mc_together_statistics(mc_together *out, mc_source *const *tensors, si
                                  mc_error *error);
 void mc_together_free(mc_together *together);
 
-/* Adds up results, and NaN and infinities that were found, over all processes. */
-mc_status mc_together_result(const mc_comm *comm, mc_source *const *tensors, size_t count,
+/*
+ * Adds up results, and NaN and infinities that were found, over all processes. Fills
+ * options->processes.
+ */
+mc_status mc_together_result(const mc_run_options *options, mc_source *const *tensors, size_t count,
                              mc_nonfinite *found, mc_run_result *result, mc_error *error);
 
 /*

@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/file.h>
 
 /* A trial has about 300 bytes: room for a million. */
 static const int64_t largest_journal = INT64_C(1) << 30;
@@ -125,9 +124,10 @@ static mc_status open_file(mc_search_journal *journal, mc_error *error)
     journal->fd = mc_system->open(AT_FDCWD, journal->path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
     if (journal->fd < 0)
         return mc_fail_errno(error, journal->path, "cannot open the journal");
-    if (flock(journal->fd, LOCK_EX | LOCK_NB) == 0)
+    const mc_locked locked = mc_lock_file(journal->fd);
+    if (locked == MC_LOCKED_HERE)
         return MC_OK;
-    if (errno == EWOULDBLOCK)
+    if (locked == MC_LOCKED_ELSEWHERE)
         return mc_fail_at(error, MC_BUSY, journal->path, NULL, -1,
                           "another search writes to this journal");
     /* Without a lock, two searches would overwrite each other's lines. */

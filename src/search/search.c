@@ -91,11 +91,10 @@ static bool is_better(const mc_trials *t, double score, double than)
 
 static uint64_t hash_method(uint64_t hash, const mc_method *method)
 {
-    const char *path = NULL;
-    uint64_t code = 0;
     hash = mc_hash_text(hash, method->name);
     hash = mc_hash_text(hash, method->family ? method->family : "");
-    return mc_plugin_origin(method, &path, &code) ? mc_hash_bytes(hash, &code, sizeof code) : hash;
+    (void)mc_plugin_hash_code(method, &hash); /* the user decides what --resume continues */
+    return hash;
 }
 
 static uint64_t hash_model(uint64_t hash, const mc_model *model)

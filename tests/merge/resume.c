@@ -42,6 +42,7 @@ typedef enum call {
     NEXT,
     WRITE_BACK,
     READ_AHEAD,
+    LOCK,
     STATVFS,
     CALLS
 } call;
@@ -170,6 +171,11 @@ static int bad_statvfs(const char *path, struct statvfs *out)
     return result;
 }
 
+static int bad_lock(int fd)
+{
+    return hit(LOCK) ? -1 : mc_system_real.lock(fd);
+}
+
 static mc_system_calls bad_calls;
 
 static void set_trouble(plan what)
@@ -260,6 +266,7 @@ static int set_up(void **state)
     bad_calls.mkdir = bad_mkdir;
     bad_calls.rename = bad_rename;
     bad_calls.statvfs = bad_statvfs;
+    bad_calls.lock = bad_lock;
     trouble = mmap(NULL, sizeof *trouble, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
                    0);
     assert_true(trouble != MAP_FAILED);
@@ -658,8 +665,8 @@ static bool check_failing(const mc_plan *what, call which, long nth, bool overwr
 
 static void check_all_failing(bool overwrite)
 {
-    static const call calls[] = {OPEN,  CLOSE,  FSTAT,  STAT, PREAD, PWRITE,     FSYNC,
-                                 MKDIR, UNLINK, RENAME, LIST, NEXT,  WRITE_BACK, READ_AHEAD};
+    static const call calls[] = {OPEN,   CLOSE,  FSTAT, STAT, PREAD,      PWRITE,     FSYNC, MKDIR,
+                                 UNLINK, RENAME, LIST,  NEXT, WRITE_BACK, READ_AHEAD, LOCK};
     mc_plan *const what = usual_plan();
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
         long nth = 1;
@@ -683,6 +690,31 @@ static void test_failing_overwrite(void **state)
 {
     (void)state;
     check_all_failing(true);
+}
+
+/* A lock that fails is an error; a file system without locks is reported. */
+static void test_locks(void **state)
+{
+    (void)state;
+    char *const parent = new_parent(), *const target = path_of(parent, "out");
+    mc_plan *const what = usual_plan();
+    const mc_report *const report = mc_plan_report(what);
+    mc_run_result result;
+    set_trouble((plan){.at = LOCK, .nth = 1, .error = EIO});
+    assert_error(MC_IO, "cannot lock", run(what, target, &result, &error));
+    assert_int_equal(count_entries(parent), 0);
+    set_trouble((plan){.at = LOCK, .nth = 1, .error = EINTR});
+    assert_done(run(what, target, &result, &error));
+    assert_true(trouble->seen[LOCK] > 1);
+    assert_int_equal(mc_report_count(report), 0);
+    set_trouble((plan){.at = LOCK, .nth = 1, .error = ENOLCK});
+    assert_done(run_over(what, target, &error));
+    no_trouble();
+    assert_int_equal(mc_report_count(report), 1);
+    assert_non_null(strstr(mc_report_line(report, 0), "has no locks"));
+    mc_plan_free(what);
+    free(target);
+    free(parent);
 }
 
 static void test_no_space(void **state)
@@ -987,6 +1019,7 @@ int main(void)
         cmocka_unit_test(test_other_input),
         cmocka_unit_test(test_failing),
         cmocka_unit_test(test_failing_overwrite),
+        cmocka_unit_test(test_locks),
         cmocka_unit_test(test_no_space),
         cmocka_unit_test(test_brief_calls),
         cmocka_unit_test(test_changed),

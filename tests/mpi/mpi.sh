@@ -1,5 +1,7 @@
 #!/bin/sh
-# mpi.sh BUILD_DIR MPIEXEC FLAG: merges by several processes give the bytes of one, whatever fails.
+# mpi.sh BUILD_DIR MPIEXEC FLAG [matrix]: merges by several processes give the bytes of one,
+# whatever fails. matrix: every built-in method by every number of processes and threads, and
+# nothing else.
 set -eu
 build=$(CDPATH= cd -- "$1" && pwd)
 launcher=$2
@@ -35,48 +37,61 @@ same()
     done
 }
 
-# ---- every built-in method, on 2, 3 and 5 processes in turn, with one thread each or two ----
+# ---- every built-in method, by 1, 2, 3 and 5 processes in turn, with one thread each or two ----
 cat > "$folder/several" << EOF
 #!/bin/sh
-turn=\$(cat "$folder/turn")
+turn=\${TURN-\$(cat "$folder/turn")}
 echo \$((turn + 1)) > "$folder/turn"
-case \$((turn % 3)) in 0) number=2 ;; 1) number=3 ;; *) number=5 ;; esac
-exec "$launcher" "$flag" \$number "$build/mergecraft-mpi" "\$@" --threads \$((turn % 2 + 1))
+case \$((turn % 4)) in 3) number=5 ;; *) number=\$((turn % 4 + 1)) ;; esac
+exec "$launcher" "$flag" \$number "$build/mergecraft-mpi" "\$@" --threads \$((turn / 4 % 2 + 1))
 EOF
 chmod +x "$folder/several"
 echo 0 > "$folder/turn"
+if [ "${4-}" = matrix ]; then
+    for TURN in 0 1 2 3 4 5 6 7; do
+        export TURN
+        sh "$top/tools/same_bits.sh" "$build/mergecraft" "$folder/several" all
+    done
+    exit
+fi
 sh "$top/tools/same_bits.sh" "$build/mergecraft" "$folder/several" all
 
-# ---- shards, statistics, statistics of the whole model: every number of processes ----
-arguments="$models/rte-1 $models/rte-2 $models/rte-3 --base $models/base --shard-size 300kB -q
---no-sync"
-for method in ties mergekit:della_linear; do
-    options=
-    [ "$method" = ties ] || options="-p weight=.4 -p density=.6 -p epsilon=.1"
-    [ "$method" != ties ] || options="-p trim=model"
-    # shellcheck disable=SC2086
-    "$build/mergecraft" merge "$method" $arguments $options -o "$folder/one" 2> /dev/null
+# ---- every number of processes and threads ----
+# matrix ARGUMENTS...: a merge by the command and by all of them.
+matrix()
+{
+    "$build/mergecraft" merge "$@" -q --no-sync -o "$folder/one" 2> /dev/null
     for number in 1 2 3 5; do
         for threads in 1 2; do
-            # shellcheck disable=SC2086
-            on $number merge "$method" $arguments $options --threads $threads \
-                -o "$folder/several-$number" 2> /dev/null
+            on $number merge "$@" -q --no-sync --threads $threads -o "$folder/several-$number" \
+                2> /dev/null
             same "$folder/one" "$folder/several-$number"
             rm -rf "$folder/several-$number"
         done
     done
     rm -rf "$folder/one"
-done
+}
 
-# ---- a recipe of stages and slices ----
+# A model with another vocabulary, and an adapter: statistics of the whole model, a union, shards.
+cp -r "$models/rte-2" "$folder/other"
+word=$(tail -n 1 "$folder/other/vocab.txt")
+sed "s/\"$word\"/\"quagga\"/" "$models/rte-2/tokenizer.json" > "$folder/other/tokenizer.json"
+sed "s/^$word\$/quagga/" "$models/rte-2/vocab.txt" > "$folder/other/vocab.txt"
+"$build/mergecraft" lora extract "$models/rte-3" --base "$models/base" --rank 2 -q --no-sync \
+    -o "$folder/adapter" 2> /dev/null
+matrix ties "$models/rte-1" "$models/base+$folder/adapter" "$folder/other" --base "$models/base" \
+    --tokenizer union -p trim=model --shard-size 300kB
+
+# A recipe of stages and slices, with random numbers and an adapter.
 cat > "$folder/recipe.yml" << EOF
 name: both
-merge_method: linear
+merge_method: della_linear
+base_model: $models/base
 models:
   - model: $models/rte-1
-    parameters: {weight: 0.3}
-  - model: $models/rte-2
-    parameters: {weight: 0.7}
+    parameters: {weight: 0.3, density: 0.6, epsilon: 0.1}
+  - model: $models/base+$folder/adapter
+    parameters: {weight: 0.7, density: 0.6, epsilon: 0.1}
 dtype: float32
 ---
 name: stack
@@ -86,24 +101,20 @@ slices:
   - sources: [{model: $models/rte-3, layer_range: [1, 2]}]
 dtype: float16
 EOF
-(cd "$folder" && "$build/mergecraft" merge recipe.yml -o one -q --no-sync 2> /dev/null &&
-    on 3 merge recipe.yml -o by-three -q --no-sync 2> /dev/null)
-same "$folder/one" "$folder/by-three"
-rm -rf "$folder/one"
+matrix "$folder/recipe.yml"
 
 # ---- killed processes: nothing half-written, and any number of processes resumes ----
-"$build/mergecraft" merge soup "$models"/rte-[1-5] -q --no-sync -o "$folder/one" 2> /dev/null
 cat > "$folder/slow.c" << 'EOF'
-/* The mean, by a method that takes its time and is killed where a file says so. */
+/* The mean, by a method that is killed near the end where a file says so. */
 #include <mergecraft/method.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <time.h>
+#include <string.h>
 #include <unistd.h>
 MC_LAYER_MERGE(slow, .help = "mean")
 {
     const char *const fuse = getenv("FUSE");
-    if (fuse && layer->count > 100 && unlink(fuse) == 0)
+    if (fuse && strstr(layer->name, "layer.1.output.dense.weight") && unlink(fuse) == 0)
         raise(SIGKILL);
     for (size_t i = 0; i < layer->count; i++) {
         mc_real sum = 0;
@@ -115,15 +126,31 @@ MC_LAYER_MERGE(slow, .help = "mean")
 }
 EOF
 export FUSE="$folder/fuse"
-"$build/mergecraft" merge "$folder/slow.c" "$models"/rte-[1-5] -q --no-sync -o "$folder/mean" \
-    2> /dev/null
-for number in 2 3 5 3; do
+set -- merge "$folder/slow.c" "$models"/rte-[1-5] --no-sync --shard-size 100kB --threads 1
+"$build/mergecraft" "$@" -q -o "$folder/mean" 2> /dev/null
+# killed COMMAND...: it ends before the merge does.
+killed()
+{
     touch "$FUSE"
-    ! on $number merge "$folder/slow.c" "$models"/rte-[1-5] -q --no-sync -o "$folder/killed" \
-        > /dev/null 2>&1 || fail "expected a failure of a killed process"
+    ! "$@" -q -o "$folder/killed" > "$folder/said" 2>&1 ||
+        fail "expected a failure of a killed process"
     [ ! -e "$folder/killed" ] || fail "a killed run left a folder under its final name"
+}
+for number in 2 3 5; do
+    killed on $number "$@"
+    grep -Eq "(rank [0-9]+ .* on node |RUNNING AT )$(hostname)" "$folder/said" ||
+        fail "the launcher does not name the machine of a killed process: $(cat "$folder/said")"
 done
-on 2 merge "$folder/slow.c" "$models"/rte-[1-5] -q --no-sync -o "$folder/killed" 2> /dev/null
+# The command resumes what processes have begun, and they what the command has begun.
+journal=$(cut -d ' ' -f 4 "$folder/.killed.merging/journal" | head -n 1)
+"$build/mergecraft" "$@" -q --json -o "$folder/killed" 2> /dev/null > "$folder/said"
+grep -q '"bytes_resumed":[1-9]' "$folder/said" || fail "nothing was resumed: $(cat "$folder/said")"
+same "$folder/mean" "$folder/killed"
+rm -rf "$folder/killed"
+killed "$build/mergecraft" "$@"
+[ "$(cut -d ' ' -f 4 "$folder/.killed.merging/journal" | head -n 1)" = "$journal" ] ||
+    fail "the journals of mergecraft and mergecraft-mpi have different fingerprints"
+on 2 "$@" -q -o "$folder/killed" 2> /dev/null
 same "$folder/mean" "$folder/killed"
 [ ! -e "$folder/.killed.merging" ] || fail "something is left of the hidden folder"
 
@@ -177,49 +204,82 @@ grep -q 'process 1 on .*file system that all processes share' "$folder/said" ||
     fail "expected the folder's message: $(cat "$folder/said")"
 [ ! -e "$folder/a/out" ] && [ ! -e "$folder/a/.out.merging" ] || fail "a folder is left"
 
+# ---- a model, or a build of the library, that differs on one machine ----
+for place in a b; do
+    cp -r "$models/rte-1" "$folder/$place/model"
+done
+id=$(sed -n 's/.*return "\([0-9a-f]*\)".*/\1/p' "$build/build_id.c")
+ln -s "$build/mergecraft-mpi" "$folder/a/program"
+LC_ALL=C sed "s/$id/$(echo "$id" | tr 0-9a-f 1-9a-f0)/" "$build/mergecraft-mpi" \
+    > "$folder/b/program"
+chmod +x "$folder/b/program"
+# differs EXPECTED PROGRAM MODEL: process 1 works in another folder.
+differs()
+{
+    ! "$launcher" "$flag" 2 sh -c '
+        cd "$1/a"
+        [ "${OMPI_COMM_WORLD_RANK-${PMI_RANK-0}}" = 0 ] || cd "$1/b"
+        exec "$2" merge soup "$3" "$4" -q -o "$1/differs"' sh "$folder" "$2" "$3" \
+        "$models/rte-2" > /dev/null 2> "$folder/said" || fail "expected: $1"
+    grep -q "process 1.* on $(hostname): .*$1" "$folder/said" ||
+        fail "expected: $1; found: $(cat "$folder/said")"
+    [ ! -e "$folder/differs" ] && [ ! -e "$folder/.differs.merging" ] || fail "a folder is left"
+}
+differs 'model.safetensors' "$build/mergecraft-mpi" model
+differs 'same build of mergecraft' ./program "$models/rte-1"
+
 # ---- a search: the trials of one process, on any number of them ----
-# The fingerprint has the build of the program, which is another one here.
 lines()
 {
-    sed 's/,"seconds":[0-9.e-]*//; s/,"fingerprint":"[0-9a-f]*"//' "$1"
+    sed 's/,"seconds":[0-9.e-]*//' "$1"
 }
-# searches NAME ARGUMENTS...
+# searches NAME PROCESSES ARGUMENTS...
 searches()
 {
     name=$1
-    shift
+    number=$2
+    shift 2
     set -- search task "$models/rte-1" "$models/rte-2" "$models/rte-3" --base "$models/base" \
         --passthrough 'classifier.*' --eval rte --data "$models/data" -q "$@"
     "$build/mergecraft" "$@" --journal "$folder/$name" -o "$folder/best" > "$folder/said" \
         2> /dev/null
     lines "$folder/$name" > "$folder/$name.lines"
-    for number in 2 3; do
-        on $number "$@" --journal "$folder/$name.$number" -o "$folder/best-of-several" \
-            > "$folder/told" 2> /dev/null
-        lines "$folder/$name.$number" | cmp "$folder/$name.lines" -
-        sed 's/best-of-several:/best:/' "$folder/told" | cmp "$folder/said" -
-        same "$folder/best" "$folder/best-of-several"
-        rm -rf "$folder/best-of-several"
-    done
+    on "$number" "$@" --journal "$folder/$name.$number" -o "$folder/best-of-several" \
+        > "$folder/told" 2> /dev/null
+    lines "$folder/$name.$number" | cmp "$folder/$name.lines" -
+    sed 's/best-of-several:/best:/' "$folder/told" | cmp "$folder/said" -
+    same "$folder/best" "$folder/best-of-several"
+    rm -rf "$folder/best-of-several"
     rm -rf "$folder/best"
 }
-searches random --space 'scale=.1:2,weights[*]=.1:1' --trials 5 --validate .3
-searches coordinate --space 'scale=.1:2' --trials 4 --strategy coordinate --parents
-searches halving --space 'scale=.1:2' --trials 6 --halving 2
+searches random 3 --space 'scale=.1:2,weights[*]=.1:1' --trials 4 --validate .3
+searches grid 2 --space 'scale=.5:1.5:3' --strategy grid
+searches coordinate 2 --space 'scale=.1:2' --trials 3 --strategy coordinate --parents
+searches halving 3 --space 'scale=.1:2' --trials 4 --halving 2
 # What three processes have begun, two resume: the first three lines are those of trial 1 and 2.
 head -n 3 "$folder/random.3" > "$folder/random.cut"
 on 2 search task "$models/rte-1" "$models/rte-2" "$models/rte-3" --base "$models/base" \
-    --passthrough 'classifier.*' --eval rte --data "$models/data" -q --resume --trials 5 \
+    --passthrough 'classifier.*' --eval rte --data "$models/data" -q --resume --trials 4 \
     --space 'scale=.1:2,weights[*]=.1:1' --validate .3 --journal "$folder/random.cut" > /dev/null \
     2> "$folder/said" || fail "a search was not resumed: $(cat "$folder/said")"
 lines "$folder/random.cut" | cmp "$folder/random.lines" -
 
-# ---- the dry run shows the shares ----
-on 3 merge soup "$models"/rte-[1-2] --dry-run --json -q -o "$folder/dry" 2> /dev/null |
-    python3 -c '
+# ---- the dry run shows the shares, a run what each process did ----
+check='
 import json, sys
 plan = json.load(sys.stdin)
 shares = [one["bytes_written"] for one in plan["processes"]]
 assert len(shares) == 3 and sum(shares) == plan["bytes_written"], shares
-assert max(shares) <= 1.05 * sum(shares) / 3, shares'
+assert max(shares) <= 1.05 * sum(shares) / 3, shares
+assert sum(one["bytes_read"] for one in plan["processes"]) >= .99 * plan["bytes_read"], plan
+for i, one in enumerate(plan["processes"]):
+    assert one["rank"] == i and one["memory"] > 1e5, one
+    assert len(sys.argv) == 1 or one["host"] == sys.argv[1] and one["seconds"] >= 0, one'
+on 3 merge soup "$models"/rte-[1-2] --dry-run --json -q -o "$folder/dry" 2> /dev/null |
+    python3 -c "$check"
+on 3 merge soup "$models"/rte-[1-2] --json -q --no-sync -o "$folder/run" 2> /dev/null |
+    python3 -c "$check" "$(hostname)"
+rm -rf "$folder/run"
+on 2 merge soup "$models"/rte-[1-2] -v --no-sync -o "$folder/run" 2> /dev/null |
+    grep -q "^ *1  $(hostname) " || fail "--verbose prints no line per process"
 echo "the same bytes on several processes"
