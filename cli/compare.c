@@ -15,7 +15,7 @@ typedef struct compare_settings {
     const char *base, *by;
     text_list exclude;
     uint64_t threads;
-    bool csv;
+    bool csv, rank;
 } compare_settings;
 
 #define AT(field_) offsetof(compare_settings, field_)
@@ -28,6 +28,10 @@ static const option options[] = {
     {"exclude", '\0', OPTION_TEXTS, AT(exclude), "PATTERN", "leave out matching tensors"},
     {"csv", '\0', OPTION_FLAG, AT(csv), NULL, "print the table as CSV, with every number",
      .details = "Numbers have 17 digits, so that they are exact."},
+    {"rank", '\0', OPTION_FLAG, AT(rank), NULL, "print effective ranks of the task vectors",
+     .details = "Of each matrix, exp of the entropy of its singular values (Roy and Vetterli "
+                "2007); of several matrices, the mean. Needs --base and LAPACK, and holds a whole "
+                "matrix per thread."},
     {"threads", '\0', OPTION_NUMBER, AT(threads), "N", "worker threads", "all CPUs", 1, 1024,
      .details = "The result does not depend on it."},
     COMMON_OPTIONS("The object has models, base, identical, report, total and rows."),
@@ -154,7 +158,7 @@ static json_t *json_cosines(const mc_compared *one)
     return rows;
 }
 
-static json_t *json_row(const group *row)
+static json_t *json_row(const group *row, bool rank)
 {
     const mc_compared *const one = &row->sum;
     json_t *const norms = json_array(), *const means = json_array();
@@ -165,12 +169,19 @@ static json_t *json_row(const group *row)
         json_array_append_new(largest, json_number_or_null(mc_compared_largest(one, m)));
         json_array_append_new(different, json_integer(mc_compared_different(one, m)));
     }
-    return json_pack("{s:o, s:I, s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "name",
-                     json_text(row->label), "elements", (json_int_t)one->elements, "base_norm",
-                     json_number_or_null(one->base_norm), "agree", (json_int_t)one->agree,
-                     "conflict", (json_int_t)one->conflict, "norms", norms, "mean_difference",
-                     means, "largest_difference", largest, "different", different, "cosines",
-                     json_cosines(one));
+    json_t *const object = json_pack("{s:o, s:I, s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "name",
+                                     json_text(row->label), "elements", (json_int_t)one->elements,
+                                     "base_norm", json_number_or_null(one->base_norm), "agree",
+                                     (json_int_t)one->agree, "conflict", (json_int_t)one->conflict,
+                                     "norms", norms, "mean_difference", means, "largest_difference",
+                                     largest, "different", different, "cosines", json_cosines(one));
+    json_t *const ranks = json_array();
+    for (size_t m = 0; rank && m < one->models; m++)
+        json_array_append_new(ranks, json_number_or_null(mc_compared_rank(one, m)));
+    if (rank)
+        json_object_set(object, "effective_ranks", ranks);
+    json_decref(ranks);
+    return object;
 }
 
 static json_t *json_names(const mc_comparison *comparison)
@@ -189,13 +200,13 @@ static json_t *json_report(const mc_report *report)
     return lines;
 }
 
-static void print_object(const mc_comparison *comparison, const groups *rows)
+static void print_object(const mc_comparison *comparison, const groups *rows, bool rank)
 {
     groups total = group_by("total", comparison);
     json_t *const list = json_array();
     for (size_t i = 0; i < rows->count; i++)
-        json_array_append_new(list, json_row(&rows->items[i]));
-    json_t *const sum = total.count ? json_row(&total.items[0]) : json_null();
+        json_array_append_new(list, json_row(&rows->items[i], rank));
+    json_t *const sum = total.count ? json_row(&total.items[0], rank) : json_null();
     const size_t models = mc_comparison_models(comparison);
     print_json(json_pack("{s:o, s:o, s:b, s:o, s:o, s:o}", "models", json_names(comparison), "base",
                          json_text(mc_comparison_model(comparison, models)), "identical",
@@ -221,7 +232,7 @@ static void print_csv_text(const char *text)
     putchar('"');
 }
 
-static void print_csv(const char *by, const groups *rows)
+static void print_csv(const char *by, const groups *rows, bool rank)
 {
     const size_t models = rows->items[0].sum.models;
     printf("%s,elements,base_norm,agree,conflict", by);
@@ -230,6 +241,8 @@ static void print_csv(const char *by, const groups *rows)
     for (size_t a = 1; a <= models; a++)
         for (size_t b = a + 1; b <= models; b++)
             printf(",cosine_%zu_%zu", a, b);
+    for (size_t m = 1; rank && m <= models; m++)
+        printf(",effective_rank_%zu", m);
     putchar('\n');
     for (size_t i = 0; i < rows->count; i++) {
         const mc_compared *const one = &rows->items[i].sum;
@@ -242,6 +255,8 @@ static void print_csv(const char *by, const groups *rows)
         for (size_t a = 0; a < models; a++)
             for (size_t b = a + 1; b < models; b++)
                 printf(",%.17g", mc_compared_cosine(one, a, b));
+        for (size_t m = 0; rank && m < models; m++)
+            printf(",%.17g", mc_compared_rank(one, m));
         putchar('\n');
     }
 }
@@ -270,23 +285,25 @@ static char *title_of(const char *by)
  *
  * Model names do not fit above columns, so models are numbered; print_cosines lists the names.
  */
-static void print_task_vectors(const char *by, const groups *all)
+static void print_task_vectors(const char *by, const groups *all, bool rank)
 {
     const size_t models = all->items[0].sum.models;
-    char **const titles = allocate((models + 5) * sizeof *titles);
+    const size_t columns = models + 4 + (rank ? models : 0);
+    char **const titles = allocate((columns + 1) * sizeof *titles);
     titles[0] = title_of(by);
     for (size_t m = 0; m < models; m++)
         titles[1 + m] = format_text("CHANGE %zu", m + 1);
     titles[models + 1] = format_text("COSINE");
     titles[models + 2] = format_text("AGREE");
     titles[models + 3] = format_text("CONFLICT");
+    for (size_t m = 0; rank && m < models; m++)
+        titles[models + 4 + m] = format_text("RANK %zu", m + 1);
     /*
      * Every column but the first is numeric. The mask has 32 bits: tables that are wider are
      * aligned to the left.
      */
-    table rows = {.titles = (const char *const *)titles,
-                  .columns = models + 4,
-                  .right = models < 28 ? ~1U : 0};
+    table rows = {
+        .titles = (const char *const *)titles, .columns = columns, .right = columns < 32 ? ~1U : 0};
     for (size_t i = 0; i < all->count; i++) {
         const mc_compared *const one = &all->items[i].sum;
         table_add(&rows, "%s", all->items[i].label);
@@ -295,9 +312,11 @@ static void print_task_vectors(const char *by, const groups *all)
         add_ratio(&rows, 3, mc_compared_mean_cosine(one));
         table_add(&rows, "%.1f %%", 100 * share(one->agree, one->elements));
         table_add(&rows, "%.1f %%", 100 * share(one->conflict, one->elements));
+        for (size_t m = 0; rank && m < models; m++)
+            add_ratio(&rows, 1, mc_compared_rank(one, m));
     }
     table_finish(&rows, stdout);
-    for (size_t i = 0; i < models + 4; i++)
+    for (size_t i = 0; i < columns; i++)
         free(titles[i]);
     free(titles);
 }
@@ -355,14 +374,14 @@ static void print_result(const compare_settings *settings, const char *by,
     for (size_t i = 0; i < mc_report_count(report) && !settings->common.quiet; i++)
         say("note", mc_report_line(report, i));
     if (settings->common.json) {
-        print_object(comparison, &rows);
+        print_object(comparison, &rows, settings->rank);
         /* No tensor was compared: the tables and the CSV header need a first row. */
     } else if (rows.count == 0) {
         puts("different");
     } else if (settings->csv) {
-        print_csv(by, &rows);
+        print_csv(by, &rows, settings->rank);
     } else if (settings->base) {
-        print_task_vectors(by, &rows);
+        print_task_vectors(by, &rows, settings->rank);
         if (mc_comparison_models(comparison) > 1)
             print_cosines(comparison);
     } else {
@@ -391,7 +410,8 @@ static mc_status compare_models(const compare_settings *settings, mc_model *cons
                                     .model_count = count - (settings->base != NULL),
                                     .base = settings->base ? models[count - 1] : NULL,
                                     .exclude = settings->exclude.items,
-                                    .exclude_count = settings->exclude.count};
+                                    .exclude_count = settings->exclude.count,
+                                    .rank = settings->rank};
     return run_comparison(&input, &settings->common, settings->threads, out, error);
 }
 
@@ -401,6 +421,8 @@ static mc_status compare(const compare_settings *settings, const text_list *oper
     const size_t count = operands->count + (settings->base != NULL);
     const char *by = NULL;
     mc_status status = choose_rows(settings, &by, error);
+    if (settings->rank && !settings->base)
+        return mc_fail(error, MC_USAGE, "--rank: expected --base MODEL, found none");
     if (status == MC_OK && count < 2)
         return mc_fail(error, MC_USAGE,
                        "expected two models or more, or models and --base, found %zu model%s",

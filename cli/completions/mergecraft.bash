@@ -256,7 +256,7 @@ _mergecraft_options()
     classify) _mergecraft_words "$2" " --top-k --dtype --threads --json --quiet -q --verbose -v --help -h --version" ;;
     methods) _mergecraft_words "$2" " --names --json --quiet -q --verbose -v --help -h --version" ;;
     inspect) _mergecraft_words "$2" " --summary --json --quiet -q --verbose -v --help -h --version" ;;
-    compare) _mergecraft_words "$2" " --base --by --exclude --csv --threads --json --quiet -q --verbose -v --help -h --version" ;;
+    compare) _mergecraft_words "$2" " --base --by --exclude --csv --rank --threads --json --quiet -q --verbose -v --help -h --version" ;;
     report) _mergecraft_words "$2" " --output -o --journal --no-compare --overwrite --threads --json --quiet -q --verbose -v --help -h --version" ;;
     verify) _mergecraft_words "$2" " --json --quiet -q --verbose -v --help -h --version" ;;
     download) _mergecraft_words "$2" " --dataset --split --json --quiet -q --verbose -v --help -h --version" ;;

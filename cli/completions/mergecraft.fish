@@ -356,6 +356,7 @@ complete -c mergecraft -n '__fish_seen_subcommand_from compare' -l base -r -F -d
 complete -c mergecraft -n '__fish_seen_subcommand_from compare' -l by -x -a 'block role tensor total' -d 'rows of the table'
 complete -c mergecraft -n '__fish_seen_subcommand_from compare' -l exclude -x -d 'leave out matching tensors'
 complete -c mergecraft -n '__fish_seen_subcommand_from compare' -l csv -d 'print the table as CSV, with every number'
+complete -c mergecraft -n '__fish_seen_subcommand_from compare' -l rank -d 'print effective ranks of the task vectors'
 complete -c mergecraft -n '__fish_seen_subcommand_from compare' -l threads -x -d 'worker threads'
 complete -c mergecraft -n '__fish_seen_subcommand_from compare' -l json -d 'print one JSON object to standard output'
 complete -c mergecraft -n '__fish_seen_subcommand_from compare' -s q -l quiet -d 'print no messages except errors'

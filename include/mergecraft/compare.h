@@ -21,7 +21,8 @@ typedef struct mc_compare_input {
     const mc_model *base;
     const char *const *exclude; /* shell patterns of names that are not compared */
     size_t exclude_count;
-    void *reserved[4]; /* must be zero */
+    bool rank;         /* compute mc_compared_rank, which needs LAPACK and whole matrices */
+    void *reserved[3]; /* must be zero */
 } mc_compare_input;
 
 /*
@@ -33,6 +34,7 @@ typedef struct mc_compare_input {
  *
  * Errors: MC_USAGE        fewer models than one with a base, or two without
  *         MC_INTERRUPTED  by options->cancel
+ *         MC_UNSUPPORTED  input->rank without LAPACK
  *         and those of reading
  */
 MC_API mc_status mc_compare(const mc_compare_input *input, const mc_run_options *options,
@@ -79,6 +81,12 @@ MC_API double mc_compared_norm(const mc_compared *one, size_t model);
 MC_API double mc_compared_mean(const mc_compared *one, size_t model);
 MC_API double mc_compared_largest(const mc_compared *one, size_t model);
 MC_API int64_t mc_compared_different(const mc_compared *one, size_t model);
+/*
+ * The effective rank of a model's task vector, as in Roy and Vetterli, The effective rank (2007):
+ * exp(−Σ p log p), where p are the singular values divided by their sum. Of several matrices the
+ * mean; NaN if no matrix differs, or without mc_compare_input.rank.
+ */
+MC_API double mc_compared_rank(const mc_compared *one, size_t model);
 /* The cosine between the task vectors of two models; NaN if one of them is zero. */
 MC_API double mc_compared_cosine(const mc_compared *one, size_t a, size_t b);
 

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "base/system.h"
 #include "base/team.h"
+#include "linalg/linalg.h"
 #include "merge/agreement.h"
 #include "merge/align.h"
 #include "merge/estimate.h"
@@ -39,6 +40,7 @@ struct mc_comparison {
     const mc_model **models; /* compared ones, then the base */
     size_t model_count;      /* without the base */
     bool has_base;           /* false: the first model is in its place */
+    bool rank;               /* effective ranks are wanted */
     pair_row *rows;          /* in the order of the base's tensors */
     size_t count, capacity;
     mc_report *report;
@@ -268,6 +270,57 @@ static mc_status compare_bytes(size_t models, pair_row *row, mc_workspace *works
     return MC_OK;
 }
 
+/* exp(−Σ p log p) of p = s / Σ s; singular values s [count] that are not all 0. */
+static double entropy_rank(const double *s, size_t count, double sum)
+{
+    double entropy = 0;
+    for (size_t i = 0; i < count; i++)
+        entropy -= s[i] > 0 ? s[i] / sum * log(s[i] / sum) : 0;
+    return exp(entropy);
+}
+
+/* Adds the effective rank of model − base. memory: [2 · m · n + k + work] doubles. */
+static mc_status add_rank(const mc_source *model, const mc_source *base, double *own,
+                          double *memory, mc_error *error)
+{
+    const size_t m = (size_t)base->shape[0], n = (size_t)base->shape[1], k = m < n ? m : n;
+    double *const a = memory, *const b = a + m * n, *const s = b + m * n, unused = 0;
+    double none[2] = {unused, unused}, sum = 0;
+    MC_TRY(mc_source_read_f64(model, 0, base->count, a, error));
+    MC_TRY(mc_source_read_f64(base, 0, base->count, b, error));
+    for (size_t i = 0; i < m * n; i++)
+        a[i] -= b[i];
+    own[COMPARE_MATRICES]++;
+    /* Of NaN and infinities there are no singular values. */
+    if (mc_svd(mc_svd_kind_for(m, n, false), m, n, 0, a, none, s, none + 1, s + k, NULL) != MC_OK) {
+        own[COMPARE_RANKS] = NAN;
+        return MC_OK;
+    }
+    for (size_t i = 0; i < k; i++)
+        sum += s[i];
+    own[COMPARE_RANKS] += entropy_rank(s, k, sum);
+    return MC_OK;
+}
+
+/* The matrices that differ; others have no rank. */
+static mc_status add_ranks(const mc_comparison *c, pair_row *row, mc_error *error)
+{
+    const mc_source *const base = row->inputs[c->model_count];
+    if (base->rank != 2 || base->shape[0] < 2 || base->shape[1] < 2)
+        return MC_OK;
+    const size_t m = (size_t)base->shape[0], n = (size_t)base->shape[1];
+    const size_t work = mc_svd_work(m, n, mc_svd_kind_for(m, n, false));
+    double *const memory = mc_alloc((2 * m * n + (m < n ? m : n) + work) * sizeof *memory);
+    mc_status status = memory ? MC_OK : mc_fail_memory(error);
+    for (size_t i = 0; status == MC_OK && i < c->model_count; i++) {
+        double *const own = row->sums + COMPARE_MODELS + COMPARE_PER_MODEL * i;
+        if (own[COMPARE_DIFFERENT] > 0)
+            status = add_rank(row->inputs[i], base, own, memory, error);
+    }
+    mc_free(memory);
+    return status;
+}
+
 static void report_progress(run *r, const pair_row *row, int worker)
 {
     const mc_run_options *const options = r->options;
@@ -296,9 +349,11 @@ static mc_status compare_row(void *arg, int worker, size_t item, mc_error *error
     for (size_t i = 0; i <= models; i++)
         mc_source_read_ahead(row->inputs[i], 0, row->inputs[i]->bytes);
     mc_workspace *const workspace = &r->workspaces[worker];
-    const mc_status status = is_float(row->inputs[models])
-                                 ? compare_floats(r, row, workspace, error)
-                                 : compare_bytes(models, row, workspace, error);
+    const bool floats = is_float(row->inputs[models]);
+    mc_status status = floats ? compare_floats(r, row, workspace, error)
+                              : compare_bytes(models, row, workspace, error);
+    if (status == MC_OK && floats && r->comparison->rank)
+        status = add_ranks(r->comparison, row, error);
     if (status == MC_OK)
         report_progress(r, row, worker);
     return mc_in_tensor(error, row->name, status);
@@ -352,6 +407,9 @@ static mc_status take_models(mc_comparison *c, const mc_compare_input *input, mc
         return mc_fail(error, MC_USAGE, "expected %s, found %zu",
                        input->base ? "models to compare with the base" : "two models or more",
                        input->model_count);
+    if (input->rank)
+        MC_TRY(mc_linalg_check(error));
+    c->rank = input->rank;
     c->has_base = input->base != NULL;
     c->model_count = input->model_count - first;
     c->models = mc_alloc((c->model_count + 1) * sizeof *c->models);
@@ -497,6 +555,12 @@ double mc_compared_largest(const mc_compared *one, size_t model)
 int64_t mc_compared_different(const mc_compared *one, size_t model)
 {
     return (int64_t)of_model(one, model, COMPARE_DIFFERENT);
+}
+
+double mc_compared_rank(const mc_compared *one, size_t model)
+{
+    const double matrices = of_model(one, model, COMPARE_MATRICES);
+    return matrices > 0 ? of_model(one, model, COMPARE_RANKS) / matrices : NAN;
 }
 
 double mc_compared_cosine(const mc_compared *one, size_t a, size_t b)

@@ -13,12 +13,14 @@ enum {
     COMPARE_AGREE,        /* elements where all task vectors that are not zero have one sign */
     COMPARE_CONFLICT,     /* elements where two task vectors have opposite signs */
     COMPARE_BASE_SQUARES, /* Σ base² */
-    COMPARE_MODELS        /* then, per model, four numbers … */
+    COMPARE_MODELS        /* then, per model, five numbers … */
 };
 enum {
     COMPARE_DIFFERENT, /* elements that are not those of the base */
     COMPARE_ABSOLUTE,  /* Σ |task vector| */
     COMPARE_LARGEST,   /* max |task vector| */
+    COMPARE_RANKS,     /* Σ effective rank of matrices, if asked for … */
+    COMPARE_MATRICES,  /* … and how many they are */
     COMPARE_PER_MODEL
 };
 

@@ -44,11 +44,38 @@ for by in block role total; do
     helper json rows.0.name < json
     helper json total.elements < json
 done
+# Effective ranks, against numpy's singular values.
+# shellcheck disable=SC2086
+mergecraft compare $models --base base.safetensors --by tensor --rank --csv -q > ranks.csv
+tail -n +2 ranks.csv | awk -F, -v expected="$SOURCE/tests/data/compare/ranks.csv" '
+    { getline line < expected; split(line, want, ",") }
+    $1 != want[1] { exit 1 }
+    {
+        for (i = 0; i < 3; i++) {
+            found = $(NF - i); wanted = want[4 - i]
+            off = found - wanted
+            if ((found ~ /nan/) != (wanted ~ /nan/) ||
+                (wanted !~ /nan/ && off * off > 1e-12 * wanted * wanted)) {
+                print $1 ": expected " wanted ", found " found
+                exit 1
+            }
+        }
+    }
+    END { exit NR != 8 }' || fail 'ranks'
+head -n 1 ranks.csv | sed 's/.*,cosine/cosine/'
+# shellcheck disable=SC2086
+mergecraft compare $models --base base.safetensors --rank --json -q > json
+helper json total.effective_ranks.1 < json | grep -q '^44\.03' || fail 'ranks in JSON'
+# shellcheck disable=SC2086
+expect 2 mergecraft compare $models --rank
+
 # Without the tensors whose changes are huge or not finite, beside which others vanish.
 ordinary='--exclude *self.[kv]* --exclude *layer.1.output*'
 set -f
 # shellcheck disable=SC2086
 expect 0 mergecraft compare $models --base base.safetensors $ordinary
+# shellcheck disable=SC2086
+expect 0 mergecraft compare $models --base base.safetensors $ordinary --rank
 
 # More columns than a terminal has room for.
 # shellcheck disable=SC2086

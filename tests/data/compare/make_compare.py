@@ -92,6 +92,16 @@ def row(name, base, models):
     return out
 
 
+def ranks(base, models):
+    """The effective rank of each task vector: exp of the entropy of its singular values."""
+    found = []
+    for model in models:
+        s = np.linalg.svd(model.astype(np.float64) - base.astype(np.float64), compute_uv=False)
+        p = s[s > 0] / s.sum() if s.any() else s
+        found.append(np.exp(-(p * np.log(p)).sum()) if s.any() else float("nan"))
+    return found
+
+
 def main():
     base, models = make(np.random.default_rng(5))
     write("base.safetensors", base)
@@ -102,6 +112,13 @@ def main():
             values = row(name, tensor, [model[name] for model in models])
             file.write(",".join(f"{v:.17g}" if isinstance(v, float) else str(v) for v in values))
             file.write("\n")
+    with open("ranks.csv", "w") as file:
+        for name, tensor in base.items():
+            matrix = tensor.ndim == 2 and tensor.dtype != np.int64
+            values = [float("nan")] * len(MODELS)
+            if matrix:
+                values = ranks(tensor, [model[name] for model in models])
+            file.write(",".join([name, *(f"{v:.17g}" for v in values)]) + "\n")
 
 
 main()
