@@ -102,7 +102,7 @@ check-analyze: build ## look for bugs with clang-tidy and clang's analyzer
 # Debian 12 has oneDNN 2, later releases have oneDNN 3. This tests with the other one.
 ONEDNN3 = build/onednn3-packages
 .PHONY: build-onednn3
-build-onednn3: # the command and the tests of encoders for oneDNN 3, from the Python package index
+build-onednn3: ## build the tests of the encoders for oneDNN 3, from the Python package index
 	@[ -e $(ONEDNN3)/include/dnnl.h ] || { python3 -m venv $(ONEDNN3) && \
 		$(ONEDNN3)/bin/pip install -q onednn-cpu-gomp==2023.2.0 \
 			onednn-devel-cpu-gomp==2023.2.0; }
