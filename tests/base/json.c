@@ -47,7 +47,7 @@ static void test_written_as_read(void **state)
     for (size_t i = 0; i < sizeof same / sizeof *same; i++)
         expect_written(same[i], same[i]);
     expect_written(" [ NaN , 1 ] ", "[NaN,1]");
-    expect_written("[0.1,0.30000000000000004]", "[0.10000000000000001,0.30000000000000004]");
+    expect_written("[0.10,0.30000000000000004]", "[0.1,0.30000000000000004]");
 }
 
 /* Of a name that repeats, the last value at the first place. */
