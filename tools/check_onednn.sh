@@ -84,6 +84,8 @@ both_ways "oneDNN of this system" "$build/tests/nn/test_nn_encoder"
 
 [ -e "$root/.complete" ] || unpack
 library=$(find "$root/usr/lib" -name libdnnl.so)
+# BUILD3 loads it under this name. Debian's name has the minor version, too.
+ln -sf libdnnl.so "$(dirname "$library")/libdnnl.so.3"
 # Debian 13's libraries come first; what else the tests need is this system's.
 loader=$(find "$root" -name 'ld-linux-x86-64.so.2' -type f)
 folders=$(dirname "$loader"):$(dirname "$library"):/usr/lib/x86_64-linux-gnu:/usr/lib64:/usr/lib
