@@ -752,7 +752,8 @@ static mc_status extend(mc_document *d, const mc_document_added *tokens, size_t 
     d->tokens = mc_alloc((before + count) * sizeof *d->tokens);
     if (!d->tokens)
         return mc_fail_memory(error);
-    memcpy(d->tokens, d->base->tokens, before * sizeof *d->tokens);
+    if (before > 0) /* else NULL, which memcpy does not take */
+        memcpy(d->tokens, d->base->tokens, before * sizeof *d->tokens);
     d->token_count = before;
     d->token_capacity = before + count;
     for (size_t i = 0; i < count; i++)
