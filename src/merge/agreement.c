@@ -295,6 +295,8 @@ static void compare_defaults(differences *d, const char *inside, const json_t *m
         const json_t *const a = json_object_get(mine, key), *const b = json_object_get(theirs, key);
         json_t *const value = !a != !b ? json_loads(defaults[i].value, JSON_DECODE_ANY, NULL)
                                        : NULL;
+        if (!a != !b && !value)
+            d->text.failed = true; /* memory: the texts of defaults are JSON */
         if (value && !same_values(key, a ? a : b, value))
             add_difference(d, inside, key, a ? a : value, b ? b : value);
         json_decref(value);

@@ -366,10 +366,9 @@ static void add_card(mc_text *card, const mc_plan *plan, const char *title)
     add_warnings(card, plan->report);
     mc_text_add(card, "\n`mergecraft.json` records the inputs and checksums: `mergecraft verify` "
                       "checks this folder");
-    mc_text_add(card, plan->transplant || plan->decompress
-                          ? ".\n"
-                          : ", and\n`mergecraft merge --from mergecraft.json` makes "
-                            "it again.\n");
+    mc_text_add(card, plan->decompress ? ".\n"
+                                       : ", and\n`mergecraft merge --from mergecraft.json` makes "
+                                         "it again.\n");
 }
 
 mc_status mc_card_write(const mc_plan *plan, mc_folder *folder, mc_error *error)

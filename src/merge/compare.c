@@ -274,8 +274,10 @@ static mc_status compare_bytes(size_t models, pair_row *row, mc_workspace *works
 static double entropy_rank(const double *s, size_t count, double sum)
 {
     double entropy = 0;
-    for (size_t i = 0; i < count; i++)
-        entropy -= s[i] > 0 ? s[i] / sum * log(s[i] / sum) : 0;
+    for (size_t i = 0; i < count; i++) {
+        const double p = s[i] / sum;
+        entropy -= p > 0 ? p * log(p) : 0;
+    }
     return exp(entropy);
 }
 
@@ -288,14 +290,18 @@ static mc_status add_rank(const mc_source *model, const mc_source *base, double 
     double none[2] = {unused, unused}, sum = 0;
     MC_TRY(mc_source_read_f64(model, 0, base->count, a, error));
     MC_TRY(mc_source_read_f64(base, 0, base->count, b, error));
-    for (size_t i = 0; i < m * n; i++)
+    bool finite = true;
+    for (size_t i = 0; i < m * n; i++) {
         a[i] -= b[i];
+        finite = finite && isfinite(a[i]);
+    }
     own[COMPARE_MATRICES]++;
     /* Of NaN and infinities there are no singular values. */
-    if (mc_svd(mc_svd_kind_for(m, n, false), m, n, 0, a, none, s, none + 1, s + k, NULL) != MC_OK) {
+    if (!finite) {
         own[COMPARE_RANKS] = NAN;
         return MC_OK;
     }
+    MC_TRY(mc_svd(mc_svd_kind_for(m, n, false), m, n, 0, a, none, s, none + 1, s + k, error));
     for (size_t i = 0; i < k; i++)
         sum += s[i];
     own[COMPARE_RANKS] += entropy_rank(s, k, sum);

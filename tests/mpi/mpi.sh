@@ -158,13 +158,19 @@ same "$folder/mean" "$folder/killed"
 mkdir "$folder/.held.merging"
 : > "$folder/.held.merging/journal.1"
 : > "$folder/.held.merging/run.1"
-flock "$folder/.held.merging/journal.1" sleep 1 &
-holder=$!
+: > "$folder/writing"
+# shellcheck disable=SC2016
+flock "$folder/.held.merging/journal.1" \
+    sh -c 'while [ -e "$0" ]; do sleep .01; done' "$folder/writing" &
 while flock -n "$folder/.held.merging/journal.1" true; do
     sleep .01
 done
-on 2 merge soup "$models"/rte-[1-2] -q --no-sync -o "$folder/held" 2> /dev/null
-! kill -s 0 $holder 2> /dev/null || fail "a run began while a process of another one wrote"
+on 2 merge soup "$models"/rte-[1-2] -q --no-sync -o "$folder/held" 2> /dev/null &
+run=$!
+sleep 1
+[ ! -e "$folder/held" ] || fail "a run ended while a process of another one wrote"
+rm "$folder/writing"
+wait $run
 [ ! -e "$folder/held/run.1" ] && [ ! -e "$folder/held/journal.1" ] || fail "a journal is left"
 
 # ---- one process fails: one line names it and its machine ----
