@@ -71,7 +71,8 @@ def _open(
     folder: str | None, journal: str | None, verbose: bool | None
 ) -> tuple[list[_core.Model], _core.Model | None, str | None]:
     """Opens the models and the base that the merge or the search names, or returns why not."""
-    with open(journal if folder is None else f"{folder}/mergecraft.json", encoding="utf-8") as file:
+    record = str(journal) if folder is None else f"{folder}/mergecraft.json"
+    with open(record, encoding="utf-8") as file:
         recorded = json.loads(file.readline() if folder is None else file.read())
     names = [_name(model) for model in recorded["models"]]
     base = recorded.get("base")

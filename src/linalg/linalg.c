@@ -524,25 +524,59 @@ mc_status mc_solve_definite(size_t m, size_t n, double *a, double *b, int *defin
     return MC_OK;
 }
 
+/* S = D A D with ones on its diagonal; false if A has a diagonal element that is not positive. */
+static bool scale_to_ones(size_t n, const double *a, double *scales, double *s)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (!(a[i * n + i] > 0))
+            return false;
+        scales[i] = 1 / sqrt(a[i * n + i]);
+    }
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < n; j++)
+            s[i * n + j] = scales[i] * a[i * n + j] * scales[j];
+    return true;
+}
+
 /*
- * Whether Cholesky is enough: 1 / ‖A⁻¹‖₁, which LAPACK estimates, is at most the lowest eigenvalue.
- * `factor` becomes the Cholesky factor of `a`.
+ * Whether Cholesky is enough: 1 / ‖S⁻¹‖₁, which LAPACK estimates, is at most the lowest eigenvalue
+ * of S. Inputs of very different sizes do not make it small. `factor` becomes the factor of S.
  */
-static bool is_regular(const mc_lapack *lapack, size_t n, const double *a, double cutoff,
-                       double *factor, double *work)
+static bool is_regular(const mc_lapack *lapack, size_t n, const double *a, double rounding,
+                       double *scales, double *factor, double *work)
 {
     const int in = (int)n;
-    const double one = 1;
-    double smallest;
+    double norm = 0, reciprocal;
     int info;
-    memcpy(factor, a, n * n * sizeof *factor);
+    if (!scale_to_ones(n, a, scales, factor))
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        double column = 0;
+        for (size_t j = 0; j < n; j++)
+            column += fabs(factor[i * n + j]);
+        norm = column > norm ? column : norm;
+    }
     lapack->potrf("U", &in, factor, &in, &info, 1);
     if (info != 0)
         return false;
-    lapack->pocon("U", &in, factor, &in, &one, &smallest, work, (int *)(void *)(work + 3 * n),
+    lapack->pocon("U", &in, factor, &in, &norm, &reciprocal, work, (int *)(void *)(work + 3 * n),
                   &info, 1);
     assert(info == 0);
-    return smallest > cutoff;
+    return reciprocal * norm > rounding * sqrt((double)n);
+}
+
+/* B becomes B D S⁻¹ D. */
+static void solve_scaled(const mc_lapack *lapack, size_t m, size_t n, const double *scales,
+                         const double *factor, double *b)
+{
+    const int im = (int)m, in = (int)n;
+    int info;
+    for (size_t i = 0; i < m * n; i++)
+        b[i] *= scales[i % n];
+    lapack->potrs("U", &in, &im, factor, &in, b, &in, &info, 1);
+    assert(info == 0);
+    for (size_t i = 0; i < m * n; i++)
+        b[i] *= scales[i % n];
 }
 
 /* X = B Vᵀ Λ⁻¹ V of the eigenvectors that are rows of `a`. */
@@ -561,11 +595,11 @@ static mc_status solve_by_eigen(size_t m, size_t n, double *a, double *b, double
 
 size_t mc_semidefinite_work(size_t m, size_t n)
 {
-    const size_t cholesky = n * n + 3 * n + ints(n), eigen = n + m * n + mc_eigen_work(n);
+    const size_t cholesky = n * n + 4 * n + ints(n), eigen = n + m * n + mc_eigen_work(n);
     return most(cholesky, eigen);
 }
 
-mc_status mc_solve_semidefinite(size_t m, size_t n, double *a, double *b, double cutoff,
+mc_status mc_solve_semidefinite(size_t m, size_t n, double *a, double *b, double rounding,
                                 double *lowest, double *work, mc_error *error)
 {
     const mc_lapack *lapack;
@@ -576,12 +610,14 @@ mc_status mc_solve_semidefinite(size_t m, size_t n, double *a, double *b, double
     *lowest = 0;
     if (m == 0 || n == 0)
         return MC_OK;
-    double *const factor = work;
-    if (!is_regular(lapack, n, a, cutoff, factor, factor + n * n))
-        return solve_by_eigen(m, n, a, b, cutoff, lowest, work, error);
-    const int im = (int)m, in = (int)n;
-    int info;
-    lapack->potrs("U", &in, &im, factor, &in, b, &in, &info, 1);
-    assert(info == 0);
-    return MC_OK;
+    double *const scales = work, *const factor = scales + n;
+    double largest = 0;
+    if (is_regular(lapack, n, a, rounding, scales, factor, factor + n * n)) {
+        solve_scaled(lapack, m, n, scales, factor, b);
+        return MC_OK;
+    }
+    for (size_t i = 0; i < n; i++)
+        largest = a[i * n + i] > largest ? a[i * n + i] : largest;
+    const double cutoff = rounding * sqrt((double)n) * largest;
+    return solve_by_eigen(m, n, a, b, cutoff, lowest, work, error);
 }

@@ -89,12 +89,13 @@ mc_status mc_solve_definite(size_t m, size_t n, double *a, double *b, int *defin
                             mc_error *error);
 
 /*
- * X [m, n] of X A = B for a symmetric A [n, n] that may be singular: by Cholesky, or, if an
- * eigenvalue of A may be at most `cutoff`, by eigenvalues without these. `a` is overwritten,
- * b [m, n] becomes X. *lowest: the lowest eigenvalue; 0 if Cholesky was enough.
+ * X [m, n] of X A = B for a symmetric A [n, n] that may be singular, and whose elements are rounded
+ * by up to `rounding` · √(A_ii A_jj). By Cholesky if A, scaled to ones on its diagonal, is regular
+ * beyond rounding; else by eigenvalues without those up to rounding · √n · max A_ii. `a` is
+ * overwritten, b [m, n] becomes X. *lowest: the lowest eigenvalue; 0 if Cholesky was enough.
  */
 size_t mc_semidefinite_work(size_t m, size_t n);
-mc_status mc_solve_semidefinite(size_t m, size_t n, double *a, double *b, double cutoff,
+mc_status mc_solve_semidefinite(size_t m, size_t n, double *a, double *b, double rounding,
                                 double *lowest, double *work, mc_error *error);
 
 #endif

@@ -158,18 +158,18 @@ static void fix_dead_inputs(double *sum, size_t n, double value)
 
 /*
  * Solves X · sum = right into `right`. Of fewer token rows than inputs, and with reduce = 1, the
- * sum is singular. Rounding of its elements to the layer's type, at most ε · max(diagonal), changes
- * eigenvalues by up to ε · √n · max(diagonal): smaller ones are noise. The correction has no part
- * in their directions, which no model has seen, so the mean stays there.
+ * sum is singular, and what its elements lose when they are rounded to the layer's type makes it
+ * look regular. The correction has no part in directions within rounding, which no model has seen,
+ * so the mean stays there.
  */
 static mc_status solve(const mc_layer *layer, problem p, double *sum, double *right, double *work)
 {
     double largest = 0, lowest;
     for (size_t i = 0; i < p.n; i++)
         largest = sum[i * p.n + i] > largest ? sum[i * p.n + i] : largest;
-    const double cutoff = mc_svd_epsilon(matrix_wide) * sqrt((double)p.n) * largest;
     fix_dead_inputs(sum, p.n, largest > 0 ? largest : 1);
-    MC_TRY(mc_solve_semidefinite(p.m, p.n, sum, right, cutoff, &lowest, work, layer->error));
+    MC_TRY(mc_solve_semidefinite(p.m, p.n, sum, right, mc_svd_epsilon(matrix_wide), &lowest, work,
+                                 layer->error));
     if (lowest < -1e-4 * largest)
         return mc_fail(layer->error, MC_FORMAT,
                        "the sum of the Gram matrices has the eigenvalue %g: expected none below 0, "

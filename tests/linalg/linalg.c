@@ -376,6 +376,13 @@ static void singular_systems(void **state)
     assert_int_equal(mc_solve_semidefinite(M, N, a, b, 1e-10, &lowest, work, &error), MC_OK);
     assert_true(distance(x, b, M * N) < 1e-11);
     assert_true(lowest == 0); /* Cholesky was enough */
+    /* Inputs of very different sizes are no reason to drop the small ones. */
+    for (size_t i = 0; i < N * N; i++)
+        copy[i] = (i % (N + 1) ? .1 : 1) * pow(4, -(double)(i % N) - (double)(i / N));
+    multiply(M, N, N, x, copy, b);
+    assert_int_equal(mc_solve_semidefinite(M, N, copy, b, 1e-7, &lowest, work, &error), MC_OK);
+    assert_true(distance(x, b, M * N) < 1e-9);
+    assert_true(lowest == 0);
     free(rows);
     free(t);
     free(a);

@@ -1,5 +1,7 @@
 """report(): the page of the command, from Python."""
 
+import pathlib
+
 import mergecraft
 import pytest
 from conftest import EXAMPLES
@@ -39,14 +41,14 @@ def test_the_page_of_a_merge_and_its_search(searched, tmp_path):
 
 def test_the_page_of_a_search(searched, tmp_path):
     page = mergecraft.report(searched / "journal.jsonl", tmp_path / "page.html")
-    assert "rte" in open(page, encoding="utf-8").read()
+    assert "rte" in pathlib.Path(page).read_text(encoding="utf-8")
 
 
 def test_models_that_are_gone_are_a_note_on_the_page(searched, tmp_path):
     journal = (searched / "journal.jsonl").read_text().replace(MODELS[1], "/gone/<b>")
     (tmp_path / "journal.jsonl").write_text(journal)
     page = mergecraft.report(tmp_path / "journal.jsonl", tmp_path / "page.html")
-    text = open(page, encoding="utf-8").read()
+    text = pathlib.Path(page).read_text(encoding="utf-8")
     assert "/gone/&lt;b&gt;" in text and "/gone/<b>" not in text
 
 
