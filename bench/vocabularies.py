@@ -15,8 +15,8 @@ a tokenizer.
 omp: a model with `common` tokens gets the vocabulary of a donor with `new` tokens more, by
 orthogonal matching pursuit with 64 terms; against mergekit-tokensurgeon (--surgeon) on the same
 CPUs, in float32 and batches of `batch` tokens, beyond which its memory would not suffice. It is
-measured with `share` and with 2 · `share` new tokens: the difference is its time per token; or with
-all new tokens if they are at most `share`. Times are CPU seconds of all threads, so that other
+measured with `share` and with 2 · `share` new tokens, whose difference is its time per token, or
+with all new tokens if they are at most `share`. Times are CPU seconds of all threads, so that other
 processes do not count.
 """
 

@@ -7,8 +7,8 @@ check_c_source_compiles(
 
 set(MC_LEVELS scalar)
 set(MC_LEVEL_FLAGS_scalar "")
-# Half of the time of a build. Thread sanitizer and fuzzing do without.
-option(MC_SIMD "Compile kernels for AVX2 and AVX-512, too" ON)
+# These kernels take half of the build time. The thread sanitizer and fuzzing builds omit them.
+option(MC_SIMD "Also compile kernels for AVX2 and AVX-512" ON)
 if(MC_X86_64 AND MC_SIMD)
     list(APPEND MC_LEVELS avx2 avx512)
     set(MC_LEVEL_FLAGS_avx2 -mavx2 -mf16c)
