@@ -82,9 +82,9 @@ MC_API double mc_compared_mean(const mc_compared *one, size_t model);
 MC_API double mc_compared_largest(const mc_compared *one, size_t model);
 MC_API int64_t mc_compared_different(const mc_compared *one, size_t model);
 /*
- * The effective rank of a model's task vector, as in Roy and Vetterli, The effective rank (2007):
- * exp(−Σ p log p), where p are the singular values divided by their sum. Of several matrices the
- * mean; NaN if no matrix differs, or without mc_compare_input.rank.
+ * The effective rank of a model's task vector (Roy and Vetterli, The effective rank, 2007):
+ * exp(−Σ p log p), where p are the singular values divided by their sum. The mean over matrices;
+ * NaN if no matrix differs, or without mc_compare_input.rank.
  */
 MC_API double mc_compared_rank(const mc_compared *one, size_t model);
 /* The cosine between the task vectors of two models; NaN if one of them is zero. */

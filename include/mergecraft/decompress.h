@@ -1,10 +1,10 @@
 /*
  * Decompressing: a merge with emr writes one unified model and, in task_masks.safetensors, one bit
- * per element and task, a rescaler per task, and what was not merged, such as heads. From these and
- * the base, the model of one task is rebuilt: base + rescaler · mask · (unified − base).
+ * per element and task, a rescaler per task, and the tensors that were not merged, such as heads.
+ * These and the base give the model of one task: base + rescaler · mask · (unified − base).
  *
- *     mc_task_masks_open     opens that file of a merged model
- *     mc_decompress_plan     the task → a plan, which runs like that of a merge (merge.h)
+ *     mc_task_masks_open     opens task_masks.safetensors of a merged model
+ *     mc_decompress_plan     plans the model of a task; the plan runs like a merge's (merge.h)
  *
  * Thread-safety: as for the plans of merge.h.
  */
@@ -45,13 +45,13 @@ typedef struct mc_decompress_input {
 } mc_decompress_input;
 
 /*
- * Plans the model of one task, with the configuration that its own model had and the tokenizer of
+ * Plans the model of one task, with the configuration of the task's own model and the tokenizer of
  * the merged model. Reads the base once, to compare it with the one that was merged. Free the plan
  * with mc_plan_free.
  *
  * Errors: MC_USAGE     no such task, or its name is ambiguous
- *         MC_MISMATCH  the base is another one; a tensor is missing or has another shape; a warning
- *                      under strict
+ *         MC_MISMATCH  the base is not that of the merge; a tensor is missing or has another shape;
+ *                      a warning under strict
  */
 MC_API mc_status mc_decompress_plan(const mc_decompress_input *input, mc_plan **out,
                                     mc_error *error);

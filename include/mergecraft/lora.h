@@ -42,7 +42,7 @@ MC_API void mc_lora_close(mc_lora *lora);
 
 /*
  * Makes an adapter of tensors that the program has, under the names of PEFT's files, and the text
- * of an adapter_config.json; NULL: under those of kohya's or diffusers' files. A run with such
+ * of an adapter_config.json; NULL: names as in kohya's or diffusers' files. A run with such
  * adapters is never resumed.
  */
 MC_API mc_status mc_lora_wrap(const char *name, const mc_state_dict *dict, const char *config,
@@ -78,8 +78,8 @@ typedef struct mc_lora_rank {
     bool exact;
     uint64_t seed; /* of the random directions, and of methods that draw random numbers */
     /*
-     * What the computations of all threads take together, in bytes: fewer modules are computed at
-     * once. A module that needs more is an error. 0: no bound. The result does not depend on it.
+     * Bound on the memory of all computations together, in bytes; 0: none. Fewer modules are
+     * computed at once. A module that needs more is an error. The result does not depend on it.
      */
     int64_t memory;
     void *reserved[3]; /* must be zero */
@@ -183,8 +183,8 @@ MC_API mc_status mc_lora_plan_json(const mc_lora_plan *plan, char **out, mc_erro
 /*
  * Computes the adapter into a folder: adapter_model.safetensors and adapter_config.json (or
  * pytorch_lora_weights.safetensors alone), README.md (model card), mergecraft.json (provenance,
- * with the energy kept per module and block). As mc_plan_run it works in a hidden folder, renames
- * it when everything is on disk, and resumes. `options` and `result` may be NULL.
+ * with the energy kept per module and block). Like mc_plan_run, it works in a hidden folder,
+ * renames it when everything is on disk, and resumes. `options` and `result` may be NULL.
  */
 MC_API mc_status mc_lora_run(mc_lora_plan *plan, const char *folder, const mc_run_options *options,
                              mc_run_result *result, mc_error *error);

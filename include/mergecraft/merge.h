@@ -130,8 +130,8 @@ typedef struct mc_progress {
     int64_t bytes_read;
     double seconds;
     /*
-     * Estimated from what each kind of work takes: passes over the inputs, decompositions, writing.
-     * Negative while that is not known, as before a pass of unknown length ends.
+     * Estimated from the measured cost of each kind of work: passes over the inputs,
+     * decompositions, writing. Negative while unknown, such as during a pass of unknown length.
      */
     double seconds_left;
 } mc_progress;
@@ -140,7 +140,7 @@ typedef struct mc_progress {
 typedef struct mc_process_result {
     char host[64];                     /* the name of its machine, cut to 63 bytes */
     int64_t bytes_read, bytes_written; /* as in mc_run_result */
-    int64_t memory; /* the most physical memory that the process has used so far, in bytes */
+    int64_t memory;                    /* peak physical memory of the process so far, in bytes */
     double seconds;
 } mc_process_result;
 
@@ -173,7 +173,7 @@ typedef struct mc_run_result {
     int64_t bytes_read;    /* of tensors, from files */
     int64_t bytes_written; /* of tensors, by this run */
     int64_t bytes_resumed; /* of tensors, written by an interrupted run */
-    double seconds;        /* of several processes, the most */
+    double seconds;        /* of the slowest of several processes */
     /*
      * Finite values that became infinite or NaN in the dtype of the output, such as float16, in
      * this run; how many tensors they are in, and the index of one of those in the output.

@@ -10,7 +10,7 @@
  *     tile.h, random.h   arithmetic on tiles and random numbers, for methods
  *     merge.h            dict_map, model_merge, plans
  *     compare.h          how models differ
- *     decompress.h       the models of single tasks that a merge with emr holds
+ *     decompress.h       models of single tasks, rebuilt from a merge with emr
  *     report.h           HTML reports on merges and searches
  *     lora.h             LoRA adapters: merged into one, extracted from a fine-tuned model
  *     recipe.h           recipes in YAML, as mergekit reads them

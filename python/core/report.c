@@ -26,7 +26,7 @@ static const mc_model **models_of(PyObject *list)
     return models;
 }
 
-/* As the command: without a comparison, the page says why there is none. */
+/* Like the command: without a comparison, the page states why. */
 static mc_status make(const mc_compare_input *models, mc_html_report_input *page, core_run *run,
                       int threads, char **html, mc_error *error)
 {

@@ -28,7 +28,7 @@ def decompress(
     Args:
         merged: the folder of the merge, with its task_masks.safetensors.
         task: a number from 1, or the name of the model that was merged.
-        base_model: the base of the merge; None: the one that the merge was given.
+        base_model: the base of the merge; None: the one that the merge recorded.
         out: a folder to write to; overwrite: replace it.
         strict: treat warnings as errors. threads: worker threads; 0: all CPUs. verbose: show a
             progress bar, or none.
@@ -38,8 +38,8 @@ def decompress(
         read.
 
     Raises:
-        NotFoundError: a model, or no masks. UsageError: no such task. MismatchError: another base.
-        ExistsError: `out` exists.
+        NotFoundError: a model or its masks do not exist. UsageError: there is no such task.
+        MismatchError: the base is not that of the merge. ExistsError: `out` exists.
     """
     model = Input(merged, "merged", verbose=verbose)
     named = _core.task_masks_base(model.core) if base_model is None else base_model

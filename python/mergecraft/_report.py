@@ -26,7 +26,7 @@ def report(
     threads: int = 0,
     verbose: bool | None = None,
 ) -> str:
-    """Writes an HTML page on a merge or a search, as the command `mergecraft report`.
+    """Writes an HTML page on a merge or a search, like the command `mergecraft report`.
 
         mergecraft.report('merged', 'report.html')
         mergecraft.report('best', 'report.html', journal='search.jsonl')
@@ -38,7 +38,7 @@ def report(
         source: the folder of a merged model, or the journal of a search.
         out: the page. overwrite: replace an existing file.
         journal: of the search that made the merge in `source`.
-        compare: read the models for the heat maps. If they cannot be read, the page says why.
+        compare: read the models for the heat maps. If they cannot be read, the page states why.
         threads: worker threads; 0: all CPUs. verbose: show a progress bar of downloads, or none.
 
     Returns:
@@ -58,7 +58,7 @@ def report(
         folder, record = None, path
     if os.path.lexists(page) and not overwrite:
         raise ExistsError(f"{page}: the file exists; use overwrite=True to replace it")
-    # Files that are not what they should be are found before the models are read.
+    # Reports malformed files before the models are read.
     html = _core.report(folder, record, [], None, None, number)
     if compare:
         models, base, note = _open(folder, record, verbose)
@@ -70,7 +70,7 @@ def report(
 def _open(
     folder: str | None, journal: str | None, verbose: bool | None
 ) -> tuple[list[_core.Model], _core.Model | None, str | None]:
-    """Opens the models and the base that the merge or the search names, or returns why not."""
+    """Opens the models and the base of the merge or the search, or returns the reason why not."""
     record = str(journal) if folder is None else f"{folder}/mergecraft.json"
     with open(record, encoding="utf-8") as file:
         recorded = json.loads(file.readline() if folder is None else file.read())
@@ -88,7 +88,7 @@ def _open(
 
 
 def _name(model: Any) -> str:
-    """A name as open_models takes it: an object of mergecraft.json, or a name of a journal."""
+    """Returns a name for open_models, from a model of mergecraft.json or of a journal."""
     if not isinstance(model, Mapping):
         return str(model)
     name = str(model["name"])
@@ -99,7 +99,7 @@ def _name(model: Any) -> str:
 
 
 def _write(page: str, html: str) -> None:
-    """Writes the file under another name first, so that no reader sees half a page."""
+    """Writes to a temporary name and renames it, so that no reader sees half a page."""
     part = f"{page}.{os.getpid()}.part"
     try:
         with open(part, "w", encoding="utf-8", newline="\n") as file:

@@ -5,7 +5,7 @@
     mergecraft.lora.extract("tuned", "base", rank=32, out="lora")
     mergecraft.lora.bake("lora", "base", out="baked")
 
-Adapters are folders as PEFT saves them, repositories on the Hub, files of kohya's scripts and of
+Adapters are folders as PEFT saves them, repositories on the Hub, files of kohya's scripts or of
 diffusers, PEFT models (their active adapter) or results of these functions.
 """
 
@@ -34,13 +34,13 @@ class Adapter:
 
     @property
     def config(self) -> dict[str, Any] | None:
-        """adapter_config.json; None if the adapters were files without one."""
+        """The adapter_config.json; None if the adapters are files without one."""
         config: dict[str, Any] | None = json.loads(self._plan.config or "null")
         return config
 
     @property
     def tensors(self) -> StateDict:
-        """The tensors under the names of PEFT's files, or of the adapters' own."""
+        """The tensors, named as in PEFT's files, or as in files without a configuration."""
         return StateDict._of(self._plan.dict)
 
     @property
