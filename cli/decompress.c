@@ -1,4 +1,4 @@
-/* mergecraft decompress: the model of one task from a model that emr merged. */
+/* mergecraft decompress: rebuilds the model of one task from a merge with emr. */
 #include "lookup.h"
 #include "output.h"
 #include "plan_run.h"

@@ -16,7 +16,7 @@ typedef struct merge_settings {
     common_options common;
     const char *output, *base, *dtype, *keep, *from, *tokenizer, *chat_template, *stages;
     const char *report; /* file of the HTML report */
-    /* Of a transplant that --from repeats: its method; NULL: a merge. */
+    /* The method of the transplant that --from repeats; NULL: a merge. */
     const char *transplant;
     int64_t neighbours;
     text_list params, passthrough, exclude, tokens, sides, then, matrices;

@@ -197,7 +197,7 @@ static void warn_of_version(const json_t *record, const merge_settings *settings
     free(text);
 }
 
-/* The operands stand for those of a merge: a name, the model, the donor. */
+/* Sets operands in the order of a merge's: a name, the model, the donor. */
 static mc_status take_transplant(const json_t *record, merge_settings *settings,
                                  text_list *operands, mc_error *error)
 {

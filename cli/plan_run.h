@@ -6,7 +6,7 @@
 
 #include <mergecraft/merge.h>
 
-/* Begins with common_options, as all settings. */
+/* Begins with common_options, like all settings. */
 typedef struct plan_settings {
     common_options common;
     const char *output;
@@ -15,7 +15,7 @@ typedef struct plan_settings {
     bool strict, dry_run, overwrite, no_sync;
 } plan_settings;
 
-/* The rows of its options in the table of a subcommand whose settings begin with plan_settings. */
+/* Option rows of a subcommand whose settings begin with plan_settings. */
 /* clang-format 14 breaks lists of initialisers in macros. */
 /* clang-format off */
 #define PLAN_AT(field_) offsetof(plan_settings, field_)

@@ -28,7 +28,7 @@ size_t terminal_width(void)
     return 80;
 }
 
-/* Capped: the estimate of a download that has hardly begun may be anything. */
+/* Capped: the estimate of a download that has just begun may be arbitrarily large. */
 static void format_time(double seconds, char *out, size_t size)
 {
     const long long s = seconds < 1e9 ? (long long)(seconds + .5) : 1000000000;

@@ -1,10 +1,10 @@
-/* Which build of the library, and of a program, this is. */
+/* Identifies the build of the library and of a program. */
 #ifndef MC_BASE_BUILD_ID_H
 #define MC_BASE_BUILD_ID_H
 
 /*
- * A hash of the library's object files, in 64 hexadecimal digits. Other sources, another compiler
- * or other flags give another one. All programs with the same library have the same id, whether
+ * A hash of the library's object files, in 64 hexadecimal digits. It depends on the sources, the
+ * compiler and the flags. All programs with the same library have the same id, whether
  * they link it statically or not. cmake/build_id.cmake defines it.
  */
 const char *mc_build_id(void);

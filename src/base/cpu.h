@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-/* Whether there are kernels above the scalar level. Builds whose kernels do not matter say no. */
+/* Whether kernels above the scalar level exist; 0 if CMake's option MC_SIMD is off. */
 #if !defined(MC_SIMD) && defined(__x86_64__)
 #define MC_SIMD 1
 #elif !defined(MC_SIMD)

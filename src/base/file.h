@@ -75,7 +75,7 @@ mc_status mc_file_load(const char *path, int64_t limit, char **out, size_t *size
 /* Reads standard input to its end, otherwise as mc_file_load. */
 mc_status mc_input_load(int64_t limit, char **out, size_t *size, mc_error *error);
 
-/* How locking a file or folder ended. */
+/* Results of mc_lock_file. */
 typedef enum mc_locked {
     MC_LOCKED_HERE,      /* until the descriptor is closed */
     MC_LOCKED_ELSEWHERE, /* another process has the lock */
@@ -83,7 +83,7 @@ typedef enum mc_locked {
     MC_LOCKED_FAILED     /* see errno */
 } mc_locked;
 
-/* Locks what is open as `fd` against other processes, without waiting. */
+/* Locks the open file or folder `fd` against other processes, without waiting. */
 mc_locked mc_lock_file(int fd);
 
 /* Writes all bytes; retries short and interrupted writes. The error names the file. */

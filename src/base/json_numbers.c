@@ -138,8 +138,8 @@ bool mc_json_mark_numbers(const char *bytes, size_t size, bool integers, mc_text
 }
 
 /*
- * The fewest digits from which the same double is read back. 15 digits always survive the way from
- * text to double and back; 17 always identify a double.
+ * The fewest digits from which the same double is read back. 15 digits always survive a round trip
+ * from text to double and back; 17 always identify a double.
  */
 int mc_json_digits(double number)
 {
@@ -153,7 +153,7 @@ int mc_json_digits(double number)
     return digits;
 }
 
-/* A real of more digits than it needs, as jansson writes it with fewer. */
+/* Appends a word; a real is shortened to the digits that it needs, in jansson's format. */
 static void append_word(const char *word, size_t length, mc_text *out)
 {
     char text[40];

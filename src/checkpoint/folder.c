@@ -162,7 +162,7 @@ static mc_status find_safetensors(const char *folder, size_t *count, char **out,
     return status;
 }
 
-/* Weights that other programs load, by the end or the beginning of their file's name. */
+/* Weight files of other programs, by prefix and suffix of the name. */
 static const struct {
     const char *begin, *end, *what;
 } others[] = {
@@ -189,8 +189,8 @@ static size_t other_of(const char *name)
 }
 
 /*
- * Fails with what the folder has instead of weights: the entry of the first row, and of several the
- * first by name.
+ * Fails, and names what the folder holds instead of weights: the entry that matches the earliest
+ * row, and of several such entries the first by name.
  */
 static mc_status refuse(const char *folder, mc_error *error)
 {

@@ -19,7 +19,7 @@ static const struct {
     place place;
     const char *from, *to;
 } rules[] = {
-    /* wrappers of a part of a model that were saved with it; those of all of it are a prefix */
+    /* wrappers around a part of a model; a wrapper around all of it is a prefix */
     {BEHIND, "._orig_mod.", "."},
     {BEHIND, "._fsdp_wrapped_module.", "."},
     {BEHIND, "._checkpoint_wrapped_module.", "."},
@@ -71,7 +71,7 @@ static const struct {
     /* norms of models converted from TensorFlow */
     {END, ".gamma", ".weight"},
     {END, ".beta", ".bias"},
-    /* T5, BART: embeddings of the whole model, of which a file has one name or another */
+    /* T5, BART: shared embeddings, which are saved under either name */
     {END, ".encoder.embed_tokens.weight", ".shared.weight"},
 };
 

@@ -13,7 +13,7 @@
 mc_status mc_safetensors_save(const char *path, const mc_state_dict *dict, const json_t *metadata,
                               mc_error *error);
 
-/* The same into an open, empty file; `path` is for messages. */
+/* Like mc_safetensors_save, but into an open, empty file; `path` is for messages. */
 mc_status mc_safetensors_write(int fd, const char *path, const mc_state_dict *dict,
                                const json_t *metadata, mc_error *error);
 

@@ -64,7 +64,7 @@ extern const mc_writer mc_writer_safetensors;
 /* The same format in the one file that PEFT reads, adapter_model.safetensors. */
 extern const mc_writer mc_writer_adapter;
 
-/* The same in the one file that diffusers reads LoRA from, pytorch_lora_weights.safetensors. */
+/* The same for diffusers, which reads a LoRA from pytorch_lora_weights.safetensors. */
 extern const mc_writer mc_writer_lora;
 
 void mc_layout_free(mc_layout *layout);

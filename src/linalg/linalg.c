@@ -579,7 +579,7 @@ static void solve_scaled(const mc_lapack *lapack, size_t m, size_t n, const doub
         b[i] *= scales[i % n];
 }
 
-/* X = B Vᵀ Λ⁻¹ V of the eigenvectors that are rows of `a`. */
+/* X = B Vᵀ Λ⁻¹ V, where the rows of V are the eigenvectors of A. */
 static mc_status solve_by_eigen(size_t m, size_t n, double *a, double *b, double cutoff,
                                 double *lowest, double *work, mc_error *error)
 {

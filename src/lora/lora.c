@@ -163,8 +163,8 @@ static size_t find(const mc_lora_modules *modules, const mc_lora_module *wanted,
 }
 
 /*
- * What identifies a module. A file without a configuration may hold several components, with
- * modules of the same path: what its names begin with tells them apart.
+ * The key that identifies a module. A file without a configuration may hold several components with
+ * modules of the same path, which only the prefix of their names distinguishes.
  */
 static const char *key_of(const mc_adapter *adapter, const mc_adapter_module *module)
 {
@@ -261,9 +261,8 @@ static bool has_start(const mc_adapter *adapter, const char *const *starts, size
 }
 
 /*
- * How an adapter names its modules. The UNet of Stable Diffusion XL has two sets of names: those of
- * diffusers, and those of the code that it was published with. One layer would be merged under both
- * as two.
+ * The naming convention of an adapter. The UNet of Stable Diffusion XL has two sets of names:
+ * diffusers' and those of its original code. If they were mixed, one layer would be merged as two.
  */
 static const char *convention_of(const mc_adapter *adapter)
 {
@@ -276,9 +275,7 @@ static const char *convention_of(const mc_adapter *adapter)
     return has_start(adapter, published, 3) ? "kohya's, with input_blocks" : "kohya's";
 }
 
-/*
- * Files of a text encoder alone have no names that differ, so such a file fits both of kohya's.
- */
+/* Text encoders have the same names in both of kohya's conventions: such a file fits both. */
 static bool has_denoiser(const mc_adapter *adapter)
 {
     for (size_t i = 0; i < adapter->module_count; i++)
@@ -293,7 +290,7 @@ static mc_status check_conventions(const mc_lora *const *adapters, size_t count,
     for (size_t i = 1; i < count; i++) {
         const mc_adapter *const one = &adapters[i]->adapter;
         const bool both = first->adapter.flattened && one->flattened;
-        /* The first that says which of kohya's it has is what the others are compared with. */
+        /* Compare with the first file whose names show which of kohya's conventions it follows. */
         if (both && !has_denoiser(&first->adapter))
             first = adapters[i];
         if (both && (!has_denoiser(one) || !has_denoiser(&first->adapter)))

@@ -22,7 +22,7 @@ typedef struct mc_member {
 
 /* One module in all adapters that have it. */
 typedef struct mc_lora_module {
-    const char *path; /* borrowed; of a file without a configuration, what its names begin with */
+    const char *path; /* borrowed; without a configuration, the prefix of the tensor names */
     int outer;        /* as in mc_adapter_module */
     bool embedding;
     int64_t rows, columns, experts; /* of the update B·A of one expert */
@@ -37,8 +37,8 @@ typedef struct mc_lora_modules {
 } mc_lora_modules;
 
 /*
- * Matches the modules of adapters, which have to follow one convention of names. Zero-initialise
- * *out; free it also after a failure.
+ * Matches the modules of adapters, which must follow one naming convention. Zero-initialise *out;
+ * free it also after a failure.
  *
  * Errors: MC_MISMATCH     shapes or conventions differ
  *         MC_UNSUPPORTED  DoRA

@@ -147,7 +147,7 @@ static mc_dtype widest(const mc_merging *m, const mc_lora_module *module)
     return dtype;
 }
 
-/* The tensors of a single file keep the names that the first adapter has for them. */
+/* The tensors of a single file keep their names in the first adapter. */
 static mc_status keep_names(const mc_lora_module *module, mc_lora_row *row, mc_error *error)
 {
     const mc_adapter_module *const first = module->members[0].module;

@@ -303,7 +303,7 @@ mc_status mc_merge_row(void *user, size_t index, double *a, double *b, mc_energy
 
 /* ---- memory ---------------------------------------------------------------------------------- */
 
-/* Doubles of a space's coordinates and of its bases; `k` is the most that they have. */
+/* Doubles of a space's coordinates and of its bases, which have at most `k` vectors. */
 static int64_t space_doubles(const mc_merging *m, const mc_lora_module *module, int64_t k)
 {
     const int64_t rows = module->rows, columns = module->columns, inner = module->sum_rank;
@@ -322,7 +322,7 @@ static int64_t space_doubles(const mc_merging *m, const mc_lora_module *module, 
            k * columns;
 }
 
-/* An upper bound: arrays of steps that follow each other are added up. */
+/* An upper bound: adds up arrays of consecutive steps that do not exist at the same time. */
 int64_t mc_merge_work(const void *user, size_t index, const mc_lora_rank *how)
 {
     const mc_merging *const m = user;

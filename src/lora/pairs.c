@@ -127,8 +127,8 @@ static bool fits(const mc_pairs *pairs, const pair *p)
 }
 
 /*
- * Drops pairs that nobody reads until this one fits, those that are needed last first. False: other
- * threads compute or read pairs, and the caller has to wait for them.
+ * Drops pairs without readers until this one fits, starting with those that are needed last.
+ * Returns false if other threads compute or read pairs: the caller must wait for them.
  */
 static bool make_room(mc_pairs *pairs, const pair *p)
 {

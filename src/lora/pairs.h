@@ -28,8 +28,8 @@ int64_t mc_pair_bytes(const mc_pair_size *size);
 typedef mc_status mc_pair_compute(void *user, size_t index, double *a, double *b, mc_error *error);
 
 /*
- * All pairs that are computed or kept take at most `memory` bytes together (0: no bound), which is
- * enough for each of them. `user` stays the caller's, and valid as long as any source of the pairs.
+ * `memory` bounds the bytes of all pairs that are computed or kept (0: no bound), and must suffice
+ * for each pair alone. `user` stays the caller's, and valid as long as any source of the pairs.
  * Sources keep the pairs alive; drop the caller's reference with mc_pairs_unref, which accepts
  * NULL.
  */

@@ -22,7 +22,7 @@ typedef struct mc_energy {
 
 typedef struct mc_lora_row {
     char *path;
-    /* Of files without a configuration: A, B, and alpha or NULL; else all NULL: PEFT's names. */
+    /* Names of A, B and alpha (or NULL) in files without a configuration; all NULL: PEFT's. */
     char *names[3];
     const char *parameter; /* of target_parameters; borrowed while the plan is made, else NULL */
     int outer; /* PEFT's wrappers around the one that has these factors: ".base_layer" each */

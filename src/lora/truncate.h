@@ -33,8 +33,8 @@ typedef struct mc_truncated {
 void mc_truncated_free(mc_truncated *truncated);
 
 /*
- * The most bytes that mc_truncate and mc_truncate_product allocate, their result included. Of an
- * energy, whatever rank it needs.
+ * The most bytes that mc_truncate and mc_truncate_product allocate, including their result. With an
+ * energy, the bound holds for any rank.
  */
 int64_t mc_truncate_memory(int64_t rows, int64_t columns, const mc_lora_rank *how);
 int64_t mc_truncate_product_memory(int64_t rows, int64_t columns, int64_t inner,

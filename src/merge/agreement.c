@@ -163,8 +163,8 @@ static const char *const other_parts[] = {
 static const char *const derived_keys[] = {"head_dim", "num_key_value_heads", "n_inner"};
 
 /*
- * Keys that change what is computed and have the same default in every class that knows them. A
- * file without one, as save_pretrained or an earlier version wrote it, means that default.
+ * Keys that change what is computed and have the same default in every class that has them. In a
+ * file without the key, from save_pretrained or an earlier version, that default applies.
  */
 static const struct {
     const char *key, *value; /* as JSON */
@@ -303,7 +303,7 @@ static void compare_defaults(differences *d, const char *inside, const json_t *m
     }
 }
 
-/* Null, false and empty values mostly stand for what a missing key means. */
+/* Null, false and empty values usually mean the same as a missing key. */
 static bool says_nothing(const json_t *value)
 {
     return json_is_null(value) || json_is_false(value) ||
@@ -379,7 +379,7 @@ static mc_status report_types(const mc_model *model, const mc_model *last, bool 
 }
 
 /*
- * A note also under strict: files of different versions of a library often differ in keys with the
+ * A note even under strict: files of different versions of a library often differ in keys with the
  * same meaning.
  */
 static mc_status note_missing(const mc_model *with, const mc_model *without, mc_report *report,

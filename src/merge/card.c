@@ -205,8 +205,8 @@ static void gather_local_name(mc_text *card, mc_card_values *to, const mc_model 
 }
 
 /*
- * Tags of the models, except those that say how a model came about: the merge was made in another
- * way. Metrics are not taken over either: they are those that the models were measured by.
+ * Tags of the models, except those of training tools, which did not make the merge. Metrics are
+ * omitted, too: they were measured on the models.
  */
 static void gather_tags(mc_text *card, mc_card_values *to, const mc_card_values *from)
 {

@@ -147,8 +147,8 @@ static bool same_text(const char *a, const char *b)
 }
 
 /*
- * The index of the text that most models have, the first of equally frequent ones; `count`: none
- * has any. *equal: how many others are as frequent.
+ * The index of the text that most models have, the first of equally frequent ones; `count` if no
+ * model has a text. *equal: the number of other texts that are as frequent.
  */
 static size_t most_frequent(char *const *texts, size_t count, size_t *equal)
 {
@@ -163,7 +163,7 @@ static size_t most_frequent(char *const *texts, size_t count, size_t *equal)
             best = i;
             *equal = 0;
         } else if (frequency > 0 && frequency == most && !same_text(texts[i], texts[best])) {
-            /* Each of its texts is counted, so that a text that repeats counts once. */
+            /* Several models may have this text: count it once. */
             bool seen = false;
             for (size_t k = 0; k < i; k++)
                 seen |= texts[k] && same_text(texts[i], texts[k]);
@@ -173,7 +173,7 @@ static size_t most_frequent(char *const *texts, size_t count, size_t *equal)
     return best;
 }
 
-/* Reports what was guessed or lost, or fails under strict. */
+/* Reports a guess or a template that is left out, or fails under strict. */
 static mc_status note(bool strict, mc_report *report, mc_error *error, const char *format, ...)
     MC_PRINTF(4, 5);
 

@@ -10,9 +10,9 @@ typedef struct mc_chat_template_choice {
     const char *text;
     const mc_tokenizer_owner *models;
     size_t count;
-    const mc_model *donor; /* that the outfit was made from */
-    bool complete;         /* a missing special token is an error, otherwise it is reported */
-    bool strict;           /* so is a choice between equally frequent templates, and a loss */
+    const mc_model *donor; /* the model that the outfit was made from */
+    bool complete;         /* a missing special token is an error; otherwise it is reported */
+    bool strict;           /* so are equally frequent templates, and templates left out */
 } mc_chat_template_choice;
 
 /*
@@ -21,8 +21,8 @@ typedef struct mc_chat_template_choice {
  * other into several ordinary tokens.
  *
  * Errors: MC_USAGE     `text` is none of these
- *         MC_MISMATCH  a special token of the template does not exist; what would be reported,
- *                      under strict
+ *         MC_MISMATCH  a special token of the template does not exist; any report under
+ *                      strict
  */
 mc_status mc_chat_template_set(const mc_chat_template_choice *choice, mc_outfit *outfit,
                                mc_report *report, mc_error *error);

@@ -296,7 +296,7 @@ static mc_status add_rank(const mc_source *model, const mc_source *base, double 
         finite = finite && isfinite(a[i]);
     }
     own[COMPARE_MATRICES]++;
-    /* Of NaN and infinities there are no singular values. */
+    /* NaN and infinities have no singular values. */
     if (!finite) {
         own[COMPARE_RANKS] = NAN;
         return MC_OK;

@@ -123,7 +123,7 @@ typedef struct decompression {
     size_t task; /* from 0 */
     double rescaler;
     json_t *config;     /* of the task's model; null: it has none. Borrowed. */
-    mc_state_dict *own; /* what was not merged of that model */
+    mc_state_dict *own; /* the tensors of that model that were not merged */
     mc_plan_rows rows;
     mc_error *error;
 } decompression;
@@ -292,7 +292,7 @@ static mc_status add_row(decompression *d, const char *name, mc_source *source)
     return mc_output_add_input(row, &input, d->error);
 }
 
-/* Adds a tensor of the merged model as the task has it; notes it in `left_out` if it has not. */
+/* Adds the task's version of a merged tensor, or its name to `left_out` if the task lacks it. */
 static mc_status add_tensor(decompression *d, const char *name, mc_source *unified,
                             const mc_state_dict *base, mc_names *left_out)
 {
@@ -311,7 +311,7 @@ static mc_status add_tensor(decompression *d, const char *name, mc_source *unifi
     return status;
 }
 
-/* Every mask must have its tensor: with a merged model that lacks some, the task would, too. */
+/* Every mask must have its tensor: otherwise the task's model would lack it, too. */
 static mc_status check_all_found(const decompression *d)
 {
     const mc_state_dict *const merged = mc_model_state_dict(d->input->merged);
@@ -360,7 +360,7 @@ static mc_status add_rows(decompression *d, const mc_state_dict *base)
 
 /* ---- the outfit ------------------------------------------------------------------------------ */
 
-/* The merged model's, but with the configuration of the task's own model. */
+/* The outfit of the merged model, with the configuration of the task's own model. */
 static mc_status dress(decompression *d)
 {
     mc_outfit *const outfit = &d->rows.outfit;

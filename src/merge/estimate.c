@@ -1,8 +1,8 @@
 #include "merge/estimate.h"
 
 /*
- * Seconds before which nothing is estimated, as threads start and caches are cold; and after which
- * measurements count half, so that the estimate follows a disk that becomes slower.
+ * FIRST: seconds without an estimate, while threads start and caches are cold. FADE: seconds after
+ * which measurements count half, so that the estimate follows a disk that becomes slower.
  */
 static const double FIRST = 1, FADE = 5;
 

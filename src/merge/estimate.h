@@ -1,15 +1,15 @@
 /*
- * The time that a run still needs. Its work falls into classes: pieces of one method and phase, and
- * of about the same size where the cost per unit depends on the size. The time per unit is measured
- * per class, so that slow tensors at the end of a model, or a pass over the inputs that costs less
- * than the one that writes, do not mislead. While a class that matters is not measured, there is no
- * estimate.
+ * Estimates the time left of a run. The work falls into classes: pieces of one method and phase,
+ * and of about the same size where the cost per unit depends on the size. The time per unit is
+ * measured per class. So neither slow tensors at the end of a model, nor a pass over the inputs
+ * that is cheaper than the pass that writes, distort the estimate. There is no estimate until all
+ * classes that matter have been measured.
  *
- * Wall time is shared by the pieces that are being computed at the same time: a piece is charged
- * what passes on a clock that runs at 1/n while n pieces are active. So charges add up to the wall
- * time, whether threads share the work on one tensor or compute several at once.
+ * Pieces that are computed at the same time share the wall time: while n pieces are active, a
+ * shared clock runs at 1/n of the wall clock, and pieces are charged by it. So charges add up to
+ * the wall time, whether threads share the work on one tensor or compute several at once.
  *
- * Functions get the time from the caller and are deterministic. They need the caller's lock.
+ * Functions take the time as an argument, so they are deterministic. Call them with the lock held.
  */
 #ifndef MC_MERGE_ESTIMATE_H
 #define MC_MERGE_ESTIMATE_H
@@ -51,7 +51,7 @@ int mc_estimate_add(mc_estimate *e, mc_work_kind kind, double units);
 
 /* A piece begins. Returns the reading of the shared clock, for mc_estimate_end. */
 double mc_estimate_begin(mc_estimate *e, double now);
-/* The piece ends. Returns what it is charged. */
+/* The piece ends. Returns its charge. */
 double mc_estimate_end(mc_estimate *e, double now, double begun);
 
 /* Time was spent on units that are not yet done as a whole. */
@@ -62,7 +62,7 @@ void mc_estimate_done(mc_estimate *e, int class, double units, double charge, do
 /* Seconds left; negative if that is not known yet. */
 double mc_estimate_left(mc_estimate *e, double now);
 
-/* The same for work of one kind, of which `done` of `total` took so many seconds. */
+/* The same for work of one kind, of which `done` of `total` units took `seconds`. */
 double mc_estimate_even(double done, double total, double seconds);
 
 #endif

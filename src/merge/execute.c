@@ -248,7 +248,7 @@ int64_t mc_execute_memory(mc_source *const *tensors, size_t count, const mc_run_
 
 /* ---- the time left; with the lock held ------------------------------------------------------- */
 
-/* A method that sees whole tensors may decompose this one; others it averages. */
+/* Whether a method that sees whole tensors may decompose this one; it averages the others. */
 static bool is_decomposed(const task *t)
 {
     return t->job && t->job->method->scope == MC_TENSOR && t->job->matrix;
@@ -260,8 +260,8 @@ static double read_units(const task *t, int64_t count)
 }
 
 /*
- * Decompositions take time in proportion to the smaller side. The constant stands for what reading
- * and converting an element takes beside them.
+ * The cost of a decomposition per element grows with the smaller side. The constant is the cost of
+ * reading and converting an element.
  */
 static double apply_units(const task *t, int64_t count)
 {
@@ -292,7 +292,7 @@ static void plan_work(run *r)
     }
 }
 
-/* Statistics count as done once they end: how many rounds there are is not known before. */
+/* Statistics count as done once they end: the number of rounds is not known before. */
 static void statistics_done(run *r, const task *t)
 {
     mc_estimate_done(&r->estimate, t->statistics_class, read_units(t, t->units), t->spent,

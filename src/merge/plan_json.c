@@ -32,7 +32,7 @@ static json_t *report_json(const mc_report *report)
     return lines;
 }
 
-/* "median", "mergekit:ties"; what the plan is of, if it is not of one method. */
+/* "median", "mergekit:ties"; the kind of the plan if it does not have one method. */
 static json_t *method_json(const mc_plan *plan)
 {
     const mc_method *const method = plan->method;

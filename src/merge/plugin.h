@@ -11,9 +11,9 @@
 bool mc_plugin_origin(const mc_method *method, const char **path, uint64_t *hash);
 
 /*
- * Mixes what identifies the code of a method into *hash: of a plug-in its content, of a program's
- * method the linker's build id of the program. The library's build covers built-in methods. False
- * if the code cannot be identified.
+ * Mixes the identity of a method's code into *hash: the content of a plug-in, or the linker's build
+ * id of the program that defines the method. The library's build id covers built-in methods.
+ * Returns false if the code cannot be identified.
  */
 bool mc_plugin_hash_code(const mc_method *method, uint64_t *hash);
 

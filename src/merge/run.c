@@ -30,7 +30,7 @@ static bool cannot_resume(const mc_plan *plan)
     return plan->method_origin != NULL;
 }
 
-/* A method counts with its code: the same name may compute something else by then. */
+/* Includes the code of a method: on resuming, the same name may stand for other code. */
 static uint64_t hash_method(uint64_t hash, const mc_method *method, bool *failed)
 {
     hash = mc_hash_text(hash, method->name);

@@ -383,7 +383,7 @@ static void tell_progress(const mc_progress *progress, void *user)
     mc_progress all = *progress;
     all.bytes_done = p->before + (progress->bytes_done - p->begin) * p->processes;
     all.bytes_read *= p->processes;
-    /* Later spans are as slow as this one. */
+    /* Assume that later spans take as long per byte as this one. */
     if (all.seconds_left > 0 && progress->bytes_done < p->end)
         all.seconds_left *= (double)p->left / (double)(p->end - progress->bytes_done) + 1;
     if (all.bytes_done > all.bytes_total)

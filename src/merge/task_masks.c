@@ -60,7 +60,7 @@ static void subtract(double *from, const double *base, int64_t count)
         from[i] -= base[i];
 }
 
-/* The base and the unified task vector, as it is in the result: rounded to its dtype. */
+/* Reads the base and the unified task vector, which the result holds rounded to its dtype. */
 static mc_status load_update(const mask_source *m, int64_t first, int64_t count, block *b,
                              mc_error *error)
 {
@@ -163,7 +163,7 @@ static mc_status new_masks(const mc_output *row, const volatile int *cancel, mc_
 
 /* ---- rescalers ------------------------------------------------------------------------------- */
 
-/* The size of a task's own vector, and of what the unified one gives it. */
+/* Sums of magnitudes: of a task's own vector, and of the masked unified one. */
 typedef struct sizes {
     double own, shared;
 } sizes;
@@ -292,7 +292,7 @@ static json_t *tasks_json(const mc_plan *plan, const masked *all)
     return list;
 }
 
-/* Metadata hold texts only. Takes over the value. */
+/* Metadata values are strings. Takes over the value. */
 static json_t *as_text(json_t *value)
 {
     char *const text = value ? mc_json_write(value, JSON_COMPACT) : NULL;

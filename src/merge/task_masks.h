@@ -4,7 +4,7 @@
  *
  *     masks/NAME   U8 [⌈elements / 8⌉, tasks]: bit i % 8 of row i / 8 states whether element i of
  *                  the task vector agrees with the unified one
- *     own/T/NAME   what was not merged, such as heads, of the model of task T, from 1
+ *     own/T/NAME   a tensor of the model of task T (from 1) that was not merged, such as a head
  *
  * Metadata, as texts: kind, version, base (its name), digests (object: NAME → digest of the base's
  * tensor), tasks (list of objects: name, rescaler, config).
@@ -31,8 +31,8 @@ struct mc_task_masks {
 int64_t mc_mask_rows(int64_t elements);
 
 /*
- * Writes the file if the plan is of emr for all tasks; its weights are written already. Reports
- * plans that it cannot be written for: an error under strict.
+ * Writes the file, after the weights, if the plan is of emr for all tasks. Reports plans for which
+ * it cannot be written, which is an error under strict.
  */
 mc_status mc_task_masks_write(const mc_plan *plan, const mc_run_options *options, mc_folder *folder,
                               mc_error *error);

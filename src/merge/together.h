@@ -43,7 +43,7 @@ mc_status mc_together_statistics(mc_together *out, mc_source *const *tensors, si
 void mc_together_free(mc_together *together);
 
 /*
- * Adds up results, and NaN and infinities that were found, over all processes. Fills
+ * Adds up results over all processes, including the NaN and infinities that were found. Fills
  * options->processes.
  */
 mc_status mc_together_result(const mc_run_options *options, mc_source *const *tensors, size_t count,
