@@ -18,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static bool memory_fails, counting;
 static long allocations;
 
-/* In place of the C library's: an input takes the same way through hash tables in every process. */
+/* In place of the C library's: hash tables have the same order in every process. */
 ssize_t getrandom(void *out, size_t size, unsigned flags)
 {
     (void)flags;

@@ -4,7 +4,7 @@
 # 13's, unpacked into build/onednn-newest with the C library that it needs (BUILD3 is for any oneDNN
 # 3). Forty runs on all CPUs, beside them forty bound to one: threads that take turns on one CPU
 # once uncovered a kernel that read outside its input. Only CPUs with AMX run the kernels in
-# question; says so where the machine has none.
+# question; a note says if this CPU has none.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=$1

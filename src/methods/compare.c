@@ -8,7 +8,7 @@
  * that its rounding stays below 16 · 2^-24 < 1e-6 of the sum of magnitudes. Lanes of blocks are
  * added in double. The order is fixed: the same bits at every CPU level. The lanes are two of the
  * widest vectors, which hides half of the latency of an addition. A block of all models stays in
- * the first cache.
+ * the L1 cache.
  */
 enum { LANES = 2 * MC_TILE_LANES, BLOCK = 16 * LANES };
 
@@ -157,7 +157,7 @@ MC_PASS real_bits subtract(mc_real *out, const mc_real *model, const mc_real *ba
     return changed;
 }
 
-/* The same with care: equal infinities or two NaN, whose difference is NaN, differ by 0. */
+/* With values that are not finite: equal infinities or two NaN differ by 0, not by NaN. */
 static real_bits subtract_special(mc_real *out, const mc_real *model, const mc_real *base,
                                   size_t length, real_bits *most)
 {

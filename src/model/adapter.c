@@ -330,7 +330,7 @@ static mc_status check_modules(const mc_adapter *adapter, mc_error *error)
                            module->a   ? "lora_A"
                            : module->b ? "lora_B"
                                        : "others");
-        /* Without its magnitudes, DoRA is another update, and with them plain LoRA is. */
+        /* Magnitudes change what is added: DoRA needs them, and plain LoRA has none. */
         const bool dora = json_is_true(json_object_get(adapter->config, "use_dora"));
         if (adapter->config && dora != (module->magnitude != NULL))
             return mc_fail(error, MC_FORMAT,

@@ -122,7 +122,7 @@ typedef struct mc_adapter_base {
  * this base (a text encoder beside a UNet) are left out and noted; in a PEFT folder those are
  * errors. The name of the base's folder decides which component it is (unet, transformer,
  * text_encoder, text_encoder_2, text_encoder_3); under another name, the names and shapes of its
- * tensors have to.
+ * tensors decide.
  *
  * Errors: MC_MISMATCH  the base has no such tensor, shapes do not fit, or several components do
  */

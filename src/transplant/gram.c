@@ -28,7 +28,7 @@ static const mc_gram_table *table(void)
 #endif
 }
 
-/* The longest point whose products with others are finite in float32, with much to spare. */
+/* The longest point whose products with others are finite in float32, with a wide margin. */
 static const double longest = 1e15;
 
 bool mc_gram_pays(const mc_points *points, const mc_norms *norms, size_t count, size_t terms)
@@ -142,7 +142,7 @@ double mc_product_error(const mc_points *points, const mc_norms *norms, size_t b
                : (double)INFINITY;
 }
 
-/* How wrong a block's products may be: half a step of each byte, and what float32 rounds. */
+/* The error bound of a block's products: half a step of each byte, and float32 rounding. */
 static double bound_of(const mc_gram *g, const mc_gram_terms *terms, size_t block)
 {
     const double each = mc_product_error(g->points, g->norms, block, terms->count);

@@ -18,9 +18,9 @@
  * byte per point and chosen point, where it took `width` operations per point before. GRAM_BATCH
  * targets begin together.
  *
- * Neither products are exact, but it is known how wrong they may be: every point that may be the
- * best is compared by its product in double. So the choice does not depend on the way, which
- * depends on the memory of the machine, nor on the BLAS library.
+ * Neither products are exact, but their errors are bounded: every point that may be the best is
+ * compared by its product in double. So the choice depends neither on which products were used,
+ * which the memory of the machine decides, nor on the BLAS library.
  */
 enum { MOST_BATCH = 128, POINT_BLOCK = MC_GRAM_BLOCK, GRAM_BATCH = 32 };
 
@@ -194,7 +194,7 @@ static void scan(const task *t, pursuit *p, const uint32_t *points, const float 
     size_t i = 0;
     while (i + 1 < count && fabsf(products[i]) != largest)
         i++;
-    /* It leaves few others to compare. */
+    /* First, so that few others need to be compared. */
     consider(t, p, points, first + i, buffer);
     /* Written so that NaN, after an overflow, is compared. */
     for (i = 0; i < count; i++)

@@ -44,7 +44,7 @@ typedef struct ranked_space {
     unsigned char *open; /* [row] whether its bin leaves an element open */
 } ranked_space;
 
-/* Rooms are a multiple of it, so that passes have no remainder. */
+/* Arrays are padded to a multiple of it, so that loops have no remainder. */
 enum { RANKED_GROUP = 64 };
 
 static inline size_t ranked_row_room(const mc_layer *layer)
@@ -170,7 +170,7 @@ static inline bool ranked_keeps(ranked_chance chance, uint32_t random, size_t ra
 /*
  * What the upper halves of random numbers decide about a bin. Its limit has two halves: all numbers
  * below the lower one keep any rank of the bin, all numbers above the upper one drop any. They are
- * in one word because elements look their bin's up, which is slow. A float is enough, as one is
+ * in one word because each element looks up its bin, which is slow. A float is enough, as one is
  * taken off and added: what is between the halves is decided exactly.
  */
 MC_PASS void ranked_limits(ranked_chance chance, const uint32_t *begins, uint32_t *limits,
@@ -272,7 +272,7 @@ MC_PASS void ranked_keep_decided(const uint16_t *bins, const uint32_t *random,
     }
 }
 
-/* The rank of an element, by counting: of equal ones those before it are below. */
+/* The rank of an element, by counting: equal ones before it count as lower. */
 MC_PASS size_t ranked_count_below(const mc_bits *keys, size_t at, size_t count)
 {
     const mc_bits key = keys[at];

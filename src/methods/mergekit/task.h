@@ -293,8 +293,8 @@ static inline task_choice task_choice_of(const mc_layer *layer, size_t model, si
 }
 
 /*
- * words |= bit b where the task vector is not zero. The first bit sets the words: reading memory
- * that nothing was written to makes the system map it twice, and stop the other threads for it.
+ * words |= bit b where the task vector is not zero. The first bit sets the words: memory that
+ * is read before it is written is mapped twice, and mapping stops the other threads.
  */
 MC_PASS void task_set_bits(const mc_real *task, uint32_t *words, unsigned b, size_t count)
 {
