@@ -149,24 +149,26 @@ void mc_lora_modules_free(mc_lora_modules *modules)
 
 /*
  * Finds a module among those seen. Adapters mostly list the same modules in the same order, so
- * `hint` is where to look first. A path may occur once per wrapper (`outer`).
+ * `hint` is where to look first. A path may occur once per component and wrapper (`outer`).
+ * Files may have different names for one module, "unet.q.lora_A" and "unet.processor.q_lora.down".
  */
 static size_t find(const mc_lora_modules *modules, const mc_lora_module *wanted, size_t hint)
 {
     for (size_t k = 0; k < modules->count; k++) {
         const size_t i = (hint + k) % modules->count;
-        if (modules->items[i].outer == wanted->outer &&
-            strcmp(modules->items[i].path, wanted->path) == 0)
+        const mc_lora_module *const one = &modules->items[i];
+        if (one->outer == wanted->outer && one->component == wanted->component &&
+            strcmp(one->place, wanted->place) == 0)
             return i;
     }
     return modules->count;
 }
 
 /*
- * The key that identifies a module. A file without a configuration may hold several components with
+ * The name of a module in messages. A file without a configuration may hold several components with
  * modules of the same path, which only the prefix of their names distinguishes.
  */
-static const char *key_of(const mc_adapter *adapter, const mc_adapter_module *module)
+static const char *label_of(const mc_adapter *adapter, const mc_adapter_module *module)
 {
     return adapter->config ? module->path : module->stem;
 }
@@ -190,7 +192,9 @@ static mc_status measure(const mc_adapter *adapter, const mc_adapter_module *mod
     if (mc_dtype_kind_of(a->dtype) != MC_KIND_FLOAT || mc_dtype_kind_of(b->dtype) != MC_KIND_FLOAT)
         return mc_fail(error, MC_UNSUPPORTED, "expected factors of floats, found %s and %s",
                        mc_dtype_name(a->dtype), mc_dtype_name(b->dtype));
-    *out = (mc_lora_module){.path = key_of(adapter, module),
+    *out = (mc_lora_module){.path = label_of(adapter, module),
+                            .component = module->component,
+                            .place = module->path,
                             .outer = module->outer,
                             .embedding = module->embedding,
                             .rows = b->shape[0],
@@ -244,7 +248,7 @@ static mc_status add_adapter(const mc_lora *lora, size_t index, mc_lora_modules 
 {
     const mc_adapter *const adapter = &lora->adapter;
     for (size_t i = 0; i < adapter->module_count; i++)
-        MC_TRY(mc_in_tensor(error, key_of(adapter, &adapter->modules[i]),
+        MC_TRY(mc_in_tensor(error, label_of(adapter, &adapter->modules[i]),
                             add_member(lora, index, &adapter->modules[i], out, i, error)));
     return MC_OK;
 }
@@ -260,9 +264,19 @@ static bool has_start(const mc_adapter *adapter, const char *const *starts, size
     return false;
 }
 
+static bool names_component(const mc_adapter *adapter)
+{
+    for (size_t i = 0; i < adapter->module_count; i++)
+        if (adapter->modules[i].component != MC_COMPONENT_NONE)
+            return true;
+    return false;
+}
+
 /*
- * The naming convention of an adapter. The UNet of Stable Diffusion XL has two sets of names:
- * diffusers' and those of its original code. If they were mixed, one layer would be merged as two.
+ * The naming convention of an adapter. Names without the prefix of a component ("transformer.") do
+ * not show which module of a file with prefixes they mean. The UNet of Stable Diffusion XL has two
+ * sets of names: diffusers' and those of its original code. If they were mixed, one layer would be
+ * merged as two.
  */
 static const char *convention_of(const mc_adapter *adapter)
 {
@@ -271,7 +285,7 @@ static const char *convention_of(const mc_adapter *adapter)
     if (adapter->config)
         return "PEFT's";
     if (!adapter->flattened)
-        return "diffusers'";
+        return names_component(adapter) ? "diffusers'" : "diffusers', without prefixes";
     return has_start(adapter, published, 3) ? "kohya's, with input_blocks" : "kohya's";
 }
 

@@ -22,8 +22,12 @@ typedef struct mc_member {
 
 /* One module in all adapters that have it. */
 typedef struct mc_lora_module {
-    const char *path; /* borrowed; without a configuration, the prefix of the tensor names */
-    int outer;        /* as in mc_adapter_module */
+    /* For messages; borrowed. Of a file without a configuration, what its names begin with. */
+    const char *path;
+    /* What identifies the module, as in mc_adapter_module; `place` is its path there. */
+    mc_component component;
+    const char *place;
+    int outer;
     bool embedding;
     int64_t rows, columns, experts; /* of the update B·A of one expert */
     mc_member *members;             /* in the order of the adapters */

@@ -147,16 +147,16 @@ static mc_dtype widest(const mc_merging *m, const mc_lora_module *module)
     return dtype;
 }
 
-/* The tensors of a single file keep their names in the first adapter. */
+/* The tensors of a single file keep their names in the last adapter that has the module. */
 static mc_status keep_names(const mc_lora_module *module, mc_lora_row *row, mc_error *error)
 {
-    const mc_adapter_module *const first = module->members[0].module;
+    const mc_adapter_module *const last = module->members[module->count - 1].module;
     bool alpha = false;
     for (size_t i = 0; i < module->count; i++)
         alpha = alpha || mc_adapter_has_alpha(module->members[i].module);
     for (size_t i = 0; i < 3; i++)
         if (i != MC_ADAPTER_ALPHA || alpha) {
-            row->names[i] = mc_adapter_tensor_name(first, (mc_adapter_tensor)i);
+            row->names[i] = mc_adapter_tensor_name(last, (mc_adapter_tensor)i);
             if (!row->names[i])
                 return mc_fail_memory(error);
         }

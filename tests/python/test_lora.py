@@ -324,6 +324,59 @@ def test_conventions_are_not_mixed(tmp_path):
             mergecraft.lora.merge("cat", [tmp_path / "kohya.safetensors", other], weights=1)
 
 
+def write_factors(path, pattern, factors, seed):
+    """Factors [2, 5] and [6, 2] under two names of one pattern; returns their product."""
+    random = numpy.random.default_rng(seed)
+    one, two = random.standard_normal((2, 5)), random.standard_normal((6, 2))
+    write(path, {pattern.format(name): value for name, value in zip(factors, (one, two))})
+    return two @ one
+
+
+NEW, KOHYAS = ("lora_A", "lora_B"), ("lora_down", "lora_up")
+
+
+@pytest.mark.parametrize(
+    "one, two",
+    [
+        (
+            ("transformer.blocks.0.attn.to_q.{}.weight", NEW),
+            ("diffusion_model.blocks.0.attn.to_q.{}.weight", NEW),
+        ),
+        (
+            ("unet.down_blocks.0.attn1.to_q.{}.weight", NEW),
+            ("unet.down_blocks.0.attn1.processor.to_q_lora.{}.weight", ("down", "up")),
+        ),
+        (
+            (f"lora_te_{ENCODER}.{{}}.weight", KOHYAS),
+            (f"lora_te1_{ENCODER}.{{}}.weight", KOHYAS),
+        ),
+    ],
+)
+@pytest.mark.parametrize("swapped", [False, True])
+def test_different_names_of_one_module(one, two, swapped, tmp_path):
+    paths = [tmp_path / "one.safetensors", tmp_path / "two.safetensors"]
+    names = [two, one] if swapped else [one, two]
+    updates = [write_factors(path, *names[i], seed=i) for i, path in enumerate(paths)]
+    mergecraft.lora.merge("cat", paths, weights=0.5).save(tmp_path / "out")
+    merged = tmp_path / "out" / "pytorch_lora_weights.safetensors"
+    found = read(merged)
+    pattern, factors = names[1]
+    a, b = (found.pop(pattern.format(factor)) for factor in factors)
+    alpha = found.pop(pattern.split("{}")[0] + "alpha", len(a))
+    assert not found
+    numpy.testing.assert_allclose(alpha / len(a) * b @ a, sum(updates) / 2, rtol=1e-5, atol=1e-5)
+    mergecraft.lora.merge("cat", [merged], weights=1)
+
+
+def test_prefixed_and_other_names_are_not_mixed(tmp_path):
+    paths = [tmp_path / "one.safetensors", tmp_path / "two.safetensors"]
+    for path, prefix in zip(paths, ("transformer.", "")):
+        write_factors(path, prefix + "blocks.0.attn.to_q.{}.weight", NEW, 1)
+    for order in (paths, paths[::-1]):
+        with pytest.raises(mergecraft.MismatchError, match="diffusers', without prefixes"):
+            mergecraft.lora.merge("cat", order, weights=0.5)
+
+
 def test_alpha_in_the_metadata_of_diffusers(tmp_path):
     name = "unet.conv_in"
     write(
