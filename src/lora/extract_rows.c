@@ -185,8 +185,9 @@ int64_t mc_extract_work(const void *user, size_t index, const mc_lora_rank *how)
     const mc_row_items *const row = &x->rows[index];
     const mc_source *const tuned = x->items[row->items[0]].tuned;
     const int64_t rows = tuned->shape[0] * (int64_t)row->parts, columns = tuned->shape[1];
-    return mc_truncate_memory(rows, columns, how) +
-           2 * mc_panel_rows(columns) * columns * (int64_t)sizeof(double);
+    const double panels = 2 * (double)mc_panel_rows(columns) * (double)columns;
+    return mc_bytes_of_doubles((double)mc_truncate_memory(rows, columns, how) / sizeof(double) +
+                               panels);
 }
 
 /* ---- rows ------------------------------------------------------------------------------------ */

@@ -304,20 +304,21 @@ mc_status mc_merge_row(void *user, size_t index, double *a, double *b, mc_energy
 /* ---- memory ---------------------------------------------------------------------------------- */
 
 /* Doubles of a space's coordinates and of its bases, which have at most `k` vectors. */
-static int64_t space_doubles(const mc_merging *m, const mc_lora_module *module, int64_t k)
+static double space_doubles(const mc_merging *m, const mc_lora_module *module, double k)
 {
-    const int64_t rows = module->rows, columns = module->columns, inner = module->sum_rank;
-    const int64_t n = (int64_t)module->count, most = module->most_rank;
+    const double rows = (double)module->rows, columns = (double)module->columns;
+    const double inner = (double)module->sum_rank, most = (double)module->most_rank;
+    const double n = (double)module->count;
     const bool core = m->space == MC_LORA_CORE;
-    const int64_t width = core ? k : columns;
-    const int64_t narrow = columns * most + 2 * most * most + rows * most +
-                           (int64_t)mc_qr_work((size_t)columns, (size_t)most);
-    const int64_t left = 2 * rows * k + k + k * inner +
-                         (int64_t)mc_svd_work((size_t)rows, (size_t)inner, MC_SVD_EXACT);
-    const int64_t right = core ? 2 * columns * k + k + k * inner +
-                                     (int64_t)mc_svd_work((size_t)inner, (size_t)columns,
-                                                          MC_SVD_EXACT)
-                               : 0;
+    const double width = core ? k : columns;
+    const double narrow = columns * most + 2 * most * most + rows * most +
+                          (double)mc_qr_work((size_t)columns, (size_t)most);
+    const double left = 2 * rows * k + k + k * inner +
+                        (double)mc_svd_work((size_t)rows, (size_t)inner, MC_SVD_EXACT);
+    const double right = core
+                             ? 2 * columns * k + k + k * inner +
+                                   (double)mc_svd_work((size_t)inner, (size_t)columns, MC_SVD_EXACT)
+                             : 0;
     return (rows + columns) * inner + narrow + left + right + (n + 2) * k * width + 2 * k * most +
            k * columns;
 }
@@ -328,37 +329,39 @@ int64_t mc_merge_work(const void *user, size_t index, const mc_lora_rank *how)
     const mc_merging *const m = user;
     const mc_lora_module *const module = &m->modules.items[index];
     const int64_t rows = module->rows, columns = module->columns, inner = module->sum_rank;
-    const int64_t n = (int64_t)module->count, panel = mc_panel_rows(columns) * columns;
     const int64_t k = rows < inner ? rows : inner;
-    int64_t scratch = 0, doubles = (rows + columns) * (inner + module->most_rank);
-    int64_t bytes = 0;
+    const double sides = (double)rows + (double)columns;
+    const double panel = (double)mc_panel_rows(columns) * (double)columns;
+    double doubles = sides * ((double)inner + (double)module->most_rank);
+    int64_t scratch = 0, bytes = 0;
     for (size_t i = 0; i < module->count; i++)
         if (mc_member_scratch(&module->members[i]) > scratch)
             scratch = mc_member_scratch(&module->members[i]);
     switch (m->space) {
     case MC_LORA_CAT:
     case MC_LORA_FACTORS:
-        doubles += scratch + (rows + columns) * inner;
+        doubles += (double)scratch + sides * (double)inner;
         break;
     case MC_LORA_PRODUCT:
-        doubles += scratch + (rows + columns) * inner;
+        doubles += (double)scratch + sides * (double)inner;
         bytes = mc_truncate_product_memory(rows, columns, inner, how);
         break;
     case MC_LORA_KNOTS:
     case MC_LORA_CORE:
-        doubles += scratch + space_doubles(m, module, k);
+        doubles += (double)scratch + space_doubles(m, module, (double)k);
         bytes = mc_truncate_product_memory(rows, columns, k, how);
         break;
     case MC_LORA_UPDATES:
         /* Magnitudes are floats, and twice as many as values. */
-        doubles += scratch + n * panel + (mc_needs_cuts(&m->combining) ? rows * columns : 0);
+        doubles += (double)scratch + (double)module->count * panel +
+                   (mc_needs_cuts(&m->combining) ? (double)rows * (double)columns : 0);
         bytes = mc_truncate_memory(rows, columns, how);
         break;
     case MC_LORA_METHOD:
-        doubles += ((int64_t)m->count + 3) * panel;
+        doubles += (double)(m->count + 3) * panel;
         bytes = mc_truncate_memory(rows, columns, how);
         break;
     }
     /* Clamping sorts a copy of the factors. */
-    return bytes + doubles * (int64_t)sizeof(double);
+    return mc_bytes_of_doubles(doubles + (double)bytes / sizeof(double));
 }

@@ -48,7 +48,9 @@ static int64_t kept_bytes(const mc_pair_size *size)
 
 int64_t mc_pair_bytes(const mc_pair_size *size)
 {
-    return kept_bytes(size) + size->work;
+    int64_t bytes;
+    const bool more = __builtin_add_overflow(kept_bytes(size), size->work, &bytes);
+    return more ? INT64_MAX : bytes;
 }
 
 mc_status mc_pairs_new(size_t count, const mc_pair_size *sizes, int64_t memory,
@@ -123,7 +125,7 @@ static mc_status compute(mc_pairs *pairs, size_t index, mc_error *error)
 
 static bool fits(const mc_pairs *pairs, const pair *p)
 {
-    return pairs->memory == 0 || pairs->used + mc_pair_bytes(&p->size) <= pairs->memory;
+    return pairs->memory == 0 || mc_pair_bytes(&p->size) <= pairs->memory - pairs->used;
 }
 
 /*

@@ -205,11 +205,13 @@ static mc_status make_tensors(mc_lora_plan *plan, mc_error *error)
     for (size_t i = 0; i < plan->count; i++) {
         const mc_lora_row *const row = &plan->rows[i];
         const int64_t ranks = row->rank * row->experts;
+        /* Without a bound the work is not counted: added up, that of hostile shapes overflows. */
+        const bool bounded = plan->how.memory > 0;
         mc_lora_rank how = plan->how;
         how.rank = row->rank;
         how.energy = 0;
         sizes[i] = (mc_pair_size){ranks * row->columns, ranks * row->rows,
-                                  plan->work(plan->user, i, &how)};
+                                  bounded ? plan->work(plan->user, i, &how) : 0};
         if (status == MC_OK)
             status = mc_lora_check_memory(row->path, mc_pair_bytes(&sizes[i]), plan->how.memory,
                                           error);

@@ -558,51 +558,65 @@ mc_status mc_truncate_product(int64_t rows, int64_t columns, int64_t inner, doub
 
 /* ---- memory ---------------------------------------------------------------------------------- */
 
-static int64_t svd_doubles(int64_t m, int64_t n, mc_svd_kind kind)
+/*
+ * Shapes come from files, so that products of them may exceed int64_t. As doubles they do not, and
+ * are exact up to 2^53. Where the work arrays' size_t wraps, the matrices alone exceed INT64_MAX.
+ */
+int64_t mc_bytes_of_doubles(double count)
 {
-    const int64_t k = least(m, n);
-    return m * k + k + k * n + (int64_t)mc_svd_work((size_t)m, (size_t)n, kind);
+    const double bytes = count * sizeof(double);
+    return bytes < 0x1p63 ? (int64_t)bytes : INT64_MAX;
 }
 
-static int64_t exact_doubles(int64_t m, int64_t n, int64_t rank)
+static double svd_doubles(double m, double n, mc_svd_kind kind)
+{
+    const double k = m < n ? m : n;
+    return m * k + k + k * n + (double)mc_svd_work((size_t)m, (size_t)n, kind);
+}
+
+static double exact_doubles(double m, double n, double rank)
 {
     const mc_svd_kind kind = mc_svd_kind_for((size_t)m, (size_t)n, 0);
     return m * n + svd_doubles(m, n, kind) + (m + n) * rank;
 }
 
-static int64_t iteration_doubles(int64_t m, int64_t n, int64_t rank)
+static double iteration_doubles(int64_t rows, int64_t columns, int64_t rank)
 {
-    const int64_t size = least(m, n), l = least(rank + OVERSAMPLING, size);
-    const int64_t passes = least(MOST_PASSES, size / l > 0 ? size / l : 1), all = passes * l;
-    const size_t work = most(mc_qr_work((size_t)n, (size_t)l), mc_eigen_work((size_t)l));
-    return mc_panel_rows(n) * n + passes * (2 * n + m) * l + l * n + 3 * l * l + 2 * l +
-           (int64_t)work + 2 * all * l + all * all + all + (int64_t)mc_eigen_work((size_t)all) +
-           (m + n) * rank + l * rank;
+    const int64_t size = least(rows, columns), width = least(rank + OVERSAMPLING, size);
+    const int64_t fit = least(MOST_PASSES, size / width > 0 ? size / width : 1);
+    const double m = (double)rows, n = (double)columns, l = (double)width, r = (double)rank;
+    const double passes = (double)fit, all = passes * l;
+    const size_t work = most(mc_qr_work((size_t)columns, (size_t)width),
+                             mc_eigen_work((size_t)width));
+    return (double)mc_panel_rows(columns) * n + passes * (2 * n + m) * l + l * n + 3 * l * l +
+           2 * l + (double)work + 2 * all * l + all * all + all +
+           (double)mc_eigen_work((size_t)all) + (m + n) * r + l * r;
 }
 
 int64_t mc_truncate_memory(int64_t rows, int64_t columns, const mc_lora_rank *how)
 {
     const int64_t size = least(rows, columns), bound = bound_of(how, size);
-    const bool exact = how->exact || size <= EXACT_SIZE || 3 * bound >= size;
-    int64_t doubles = exact ? exact_doubles(rows, columns, bound) : 0;
+    const bool exact = how->exact || size <= EXACT_SIZE || 3 * (double)bound >= (double)size;
+    double doubles = exact ? exact_doubles((double)rows, (double)columns, (double)bound) : 0;
     /* An energy is tried with up to a third of all directions before the exact decomposition. */
     if (!how->exact && size > EXACT_SIZE && (!exact || how->energy > 0)) {
-        const int64_t random = iteration_doubles(rows, columns, least(bound, size / 3));
+        const double random = iteration_doubles(rows, columns, least(bound, size / 3));
         doubles = random > doubles ? random : doubles;
     }
-    return doubles * (int64_t)sizeof(double);
+    return mc_bytes_of_doubles(doubles);
 }
 
 int64_t mc_truncate_product_memory(int64_t rows, int64_t columns, int64_t inner,
                                    const mc_lora_rank *how)
 {
-    const int64_t bound = bound_of(how, least(inner, least(rows, columns)));
-    int64_t doubles = exact_doubles(rows, columns, bound);
+    const double m = (double)rows, n = (double)columns, i = (double)inner;
+    const double bound = (double)bound_of(how, least(inner, least(rows, columns)));
+    double doubles = exact_doubles(m, n, bound);
     if (inner <= rows && inner <= columns) {
         const size_t k = (size_t)inner;
-        doubles = columns * inner + 3 * inner * inner +
-                  (int64_t)most(mc_qr_work((size_t)rows, k), mc_qr_work((size_t)columns, k)) +
-                  svd_doubles(inner, inner, MC_SVD_EXACT) + (rows + columns + 2 * inner) * bound;
+        const size_t work = most(mc_qr_work((size_t)rows, k), mc_qr_work((size_t)columns, k));
+        doubles = n * i + 3 * i * i + (double)work + svd_doubles(i, i, MC_SVD_EXACT) +
+                  (m + n + 2 * i) * bound;
     }
-    return doubles * (int64_t)sizeof(double);
+    return mc_bytes_of_doubles(doubles);
 }

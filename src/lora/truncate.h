@@ -40,6 +40,9 @@ int64_t mc_truncate_memory(int64_t rows, int64_t columns, const mc_lora_rank *ho
 int64_t mc_truncate_product_memory(int64_t rows, int64_t columns, int64_t inner,
                                    const mc_lora_rank *how);
 
+/* The bytes of so many doubles; INT64_MAX if they are more. */
+int64_t mc_bytes_of_doubles(double count);
+
 /*
  * Finds the best approximation of a matrix under `how`, or one close to it (mc_lora_rank.exact).
  * The rank is at most rows and columns. `name` keys the random directions. Free *out.

@@ -179,9 +179,27 @@ static void products(void **state)
     }
 }
 
+/* Shapes of a hostile file: their products exceed int64_t. */
+static void memory_of_huge_shapes(void **state)
+{
+    (void)state;
+    const int64_t sizes[] = {INT64_C(1) << 30, INT64_C(1) << 31, INT64_C(1) << 33, INT64_C(1) << 40,
+                             INT64_C(1) << 61};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        const int64_t n = sizes[i];
+        const mc_lora_rank exact = {.rank = 1, .exact = true}, full = {.energy = .9};
+        assert_true(mc_truncate_memory(n, n, &exact) == INT64_MAX);
+        assert_true(mc_truncate_memory(n, n, &full) == INT64_MAX);
+        assert_true(mc_truncate_product_memory(n, n, n, &full) == INT64_MAX);
+        assert_true(mc_truncate_product_memory(1, n, 1, &exact) >= n);
+    }
+    assert_true(mc_bytes_of_doubles(3) == 24);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(approximations), cmocka_unit_test(zeros),
-                                       cmocka_unit_test(products)};
+                                       cmocka_unit_test(products),
+                                       cmocka_unit_test(memory_of_huge_shapes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
