@@ -196,6 +196,20 @@ static mc_status add_whole(mc_lora_plan *plan, mc_error *error)
     return MC_OK;
 }
 
+/* Sets the elements of both factors. Their bytes as doubles, with room for sums, fit int64_t. */
+static mc_status measure_factors(const mc_lora_row *row, mc_pair_size *size, mc_error *error)
+{
+    const int64_t most = INT64_MAX / 64;
+    int64_t ranks;
+    if (__builtin_mul_overflow(row->rank, row->experts, &ranks) ||
+        __builtin_mul_overflow(ranks, row->columns, &size->a) ||
+        __builtin_mul_overflow(ranks, row->rows, &size->b) || size->a > most || size->b > most)
+        return mc_fail_at(error, MC_UNSUPPORTED, NULL, row->path, -1,
+                          "factors of rank %lld for %lld x %lld elements are too large",
+                          (long long)row->rank, (long long)row->rows, (long long)row->columns);
+    return MC_OK;
+}
+
 static mc_status make_tensors(mc_lora_plan *plan, mc_error *error)
 {
     mc_pair_size *const sizes = mc_alloc(plan->count * sizeof *sizes);
@@ -204,14 +218,14 @@ static mc_status make_tensors(mc_lora_plan *plan, mc_error *error)
     mc_status status = MC_OK;
     for (size_t i = 0; i < plan->count; i++) {
         const mc_lora_row *const row = &plan->rows[i];
-        const int64_t ranks = row->rank * row->experts;
         /* Without a bound the work is not counted: added up, that of hostile shapes overflows. */
         const bool bounded = plan->how.memory > 0;
         mc_lora_rank how = plan->how;
         how.rank = row->rank;
         how.energy = 0;
-        sizes[i] = (mc_pair_size){ranks * row->columns, ranks * row->rows,
-                                  bounded ? plan->work(plan->user, i, &how) : 0};
+        sizes[i] = (mc_pair_size){.work = bounded ? plan->work(plan->user, i, &how) : 0};
+        if (status == MC_OK)
+            status = measure_factors(row, &sizes[i], error);
         if (status == MC_OK)
             status = mc_lora_check_memory(row->path, mc_pair_bytes(&sizes[i]), plan->how.memory,
                                           error);
