@@ -29,8 +29,9 @@ static const option options[] = {
     {"csv", '\0', OPTION_FLAG, AT(csv), NULL, "print the table as CSV, with every number",
      .details = "Numbers have 17 digits, so that they are exact."},
     {"rank", '\0', OPTION_FLAG, AT(rank), NULL, "print effective ranks of the task vectors",
-     .details = "Of each matrix, exp of the entropy of its singular values (Roy and Vetterli "
-                "2007); of several matrices, the mean. Needs --base and LAPACK, and holds a whole "
+     .details = "The effective rank of a matrix is exp of the entropy of its singular values (Roy "
+                "and Vetterli 2007); several matrices have the mean. Needs --base and LAPACK, and "
+                "holds a whole "
                 "matrix per thread."},
     {"threads", '\0', OPTION_NUMBER, AT(threads), "N", "worker threads", "all CPUs", 1, 1024,
      .details = "The result does not depend on it."},

@@ -15,9 +15,9 @@ static const option options[] = {
      .details = "Required unless --dry-run or --eval is given. With --eval and without --output, "
                 "the models are merged in memory and nothing is written."},
     {"from", '\0', OPTION_TEXT, AT(from), "FILE", "repeat the merge of a mergecraft.json",
-     .details = "Or the transplant. There are no METHOD and models then. Inputs from the Hub are "
-                "those of the recorded "
-                "commits. It is an error if the weights differ from those that FILE records."},
+     .details = "Also repeats a transplant. Give no METHOD and no models. Inputs from the Hub are "
+                "those of the recorded commits. It is an error if the weights differ from those "
+                "that FILE records."},
     {"base", '\0', OPTION_TEXT, AT(base), "MODEL", "pretrained ancestor of the models",
      .details = "No model is ever taken for the base unless this option names it."},
     {"param", 'p', OPTION_TEXTS, AT(params), "NAME=VALUE", "parameter of the method",
