@@ -57,6 +57,7 @@ static mc_status decompress(const decompress_settings *settings, const text_list
                                        .base = o->base,
                                        .masks = o->masks,
                                        .task = operands->items[1],
+                                       .threads = (int)settings->plan.threads,
                                        .strict = settings->plan.strict};
     if (status == MC_OK)
         status = mc_decompress_plan(&input, &o->plan, error);

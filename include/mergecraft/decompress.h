@@ -40,6 +40,7 @@ typedef struct mc_decompress_input {
     const mc_task_masks *masks;
     /* A number from 1, the name of the task's model, or the last part of that name. */
     const char *task;
+    int threads;       /* for comparing the base; 0: all CPUs */
     bool strict;       /* treat warnings as errors */
     void *reserved[4]; /* must be zero */
 } mc_decompress_input;
@@ -52,6 +53,7 @@ typedef struct mc_decompress_input {
  * Errors: MC_USAGE     no such task, or its name is ambiguous
  *         MC_MISMATCH  the base is not that of the merge; a tensor is missing or has another shape;
  *                      a warning under strict
+ *         MC_FORMAT    the masks lack a tensor, or have one twice
  */
 MC_API mc_status mc_decompress_plan(const mc_decompress_input *input, mc_plan **out,
                                     mc_error *error);

@@ -296,7 +296,7 @@ PyObject *core_decompress(PyObject *module, PyObject *args)
     mc_plan *plan = NULL;
     mc_error error = MC_ERROR_NONE;
     mc_status status;
-    if (!PyArg_ParseTuple(args, "OOsp", &merged, &base, &input.task, &strict))
+    if (!PyArg_ParseTuple(args, "OOsip", &merged, &base, &input.task, &input.threads, &strict))
         return NULL;
     input.merged = core_model_of(merged);
     input.base = input.merged ? core_model_of(base) : NULL;

@@ -44,5 +44,5 @@ def decompress(
     model = Input(merged, "merged", verbose=verbose)
     named = _core.task_masks_base(model.core) if base_model is None else base_model
     start = Input(named, "base", verbose=verbose)
-    plan = _core.decompress(model.core, start.core, str(task), strict)
+    plan = _core.decompress(model.core, start.core, str(task), threads, strict)
     return finish(plan, out, overwrite, threads, verbose)

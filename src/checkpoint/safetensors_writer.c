@@ -39,7 +39,10 @@ static mc_status header_json(const mc_tensors *t, const mc_shard *shard, json_t 
     json_t *header = json_pack("{s:{s:s}}", "__metadata__", "format", "pt");
     int64_t at = 0;
     for (size_t i = shard->first; header && i < shard->first + shard->count; i++) {
-        const mc_status status = check_name(t->names[i], error);
+        mc_status status = check_name(t->names[i], error);
+        if (status == MC_OK && json_object_get(header, t->names[i]))
+            status = mc_fail_at(error, MC_USAGE, NULL, t->names[i], -1,
+                                "expected one tensor of this name, found two");
         if (status != MC_OK) {
             json_decref(header);
             return status;

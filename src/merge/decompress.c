@@ -223,6 +223,7 @@ static mc_status read_base(decompression *d, mc_state_dict **out)
 {
     const json_t *const digests = d->input->masks->digests;
     const size_t count = json_object_size(digests);
+    const int threads = d->input->threads > 0 ? d->input->threads : mc_cpu_count();
     const char **const wanted = mc_alloc(count * sizeof *wanted);
     size_t *const places = mc_alloc(count * sizeof *places);
     json_t *found = NULL, *value;
@@ -235,7 +236,7 @@ static mc_status read_base(decompression *d, mc_state_dict **out)
         status = match_base(d, wanted, count, places, *out);
     }
     if (status == MC_OK)
-        status = mc_digests(*out, wanted, count, mc_cpu_count(), &found, d->error);
+        status = mc_digests(*out, wanted, count, threads, &found, d->error);
     if (status == MC_OK)
         status = compare_digests(d, found);
     json_decref(found);
@@ -292,26 +293,44 @@ static mc_status add_row(decompression *d, const char *name, mc_source *source)
     return mc_output_add_input(row, &input, d->error);
 }
 
-/* Adds the task's version of a merged tensor, or its name to `left_out` if the task lacks it. */
-static mc_status add_tensor(decompression *d, const char *name, mc_source *unified,
-                            const mc_state_dict *base, mc_names *left_out)
+/* Of the file of masks: *out is NULL if it has none for the tensor. */
+static mc_status find_masks(const decompression *d, const char *name, mc_source **out)
 {
     char *const key = mc_format("masks/%s", name);
     if (!key)
         return mc_fail_memory(d->error);
-    mc_source *const masks = mc_state_dict_find(mc_model_state_dict(d->input->masks->file), key);
-    mc_source *const start = mc_state_dict_find(base, name);
-    mc_source *made = NULL;
+    *out = mc_state_dict_find(mc_model_state_dict(d->input->masks->file), key);
     mc_free(key);
-    if (!masks || !start)
-        return mc_state_dict_find(d->own, name) ? MC_OK : mc_names_add(left_out, name, d->error);
+    return MC_OK;
+}
+
+static mc_status fail_masks(const decompression *d, const char *name, const char *problem)
+{
+    return mc_fail_at(d->error, MC_FORMAT, mc_model_name(d->input->masks->file), name, -1, "%s",
+                      problem);
+}
+
+/* Adds the task's version of a merged tensor, or its name to `left_out` if the task lacks it. */
+static mc_status add_tensor(decompression *d, const char *name, mc_source *unified,
+                            const mc_state_dict *base, mc_names *left_out)
+{
+    mc_source *const start = mc_state_dict_find(base, name);
+    mc_source *masks = NULL, *made = NULL;
+    const bool own = mc_state_dict_find(d->own, name);
+    MC_TRY(find_masks(d, name, &masks));
+    if (!masks)
+        return own ? MC_OK : mc_names_add(left_out, name, d->error);
+    if (!start)
+        return fail_masks(d, name, "expected a digest of the base's tensor, found none");
+    if (own)
+        return fail_masks(d, name, "expected a mask or a tensor of the task, found both");
     MC_TRY(new_task(d, name, unified, start, masks, &made));
     const mc_status status = add_row(d, name, made);
     mc_source_unref(made);
     return status;
 }
 
-/* Every mask must have its tensor: otherwise the task's model would lack it, too. */
+/* Every digest must have its mask and its tensor: the task would lack what either of them lacks. */
 static mc_status check_all_found(const decompression *d)
 {
     const mc_state_dict *const merged = mc_model_state_dict(d->input->merged);
@@ -319,6 +338,10 @@ static mc_status check_all_found(const decompression *d)
     json_t *value;
     json_object_foreach(d->input->masks->digests, name, value)
     {
+        mc_source *masks = NULL;
+        MC_TRY(find_masks(d, name, &masks));
+        if (!masks)
+            return fail_masks(d, name, "expected masks for the digest, found none");
         if (!mc_state_dict_find(merged, name))
             return mc_fail_at(d->error, MC_MISMATCH, mc_model_name(d->input->merged), name, -1,
                               "expected the unified tensor, found none");

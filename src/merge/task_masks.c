@@ -10,6 +10,7 @@
 #include "merge/report.h"
 #include "model/model.h"
 #include "model/statistics.h"
+#include "tensor/convert.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -60,6 +61,17 @@ static void subtract(double *from, const double *base, int64_t count)
         from[i] -= base[i];
 }
 
+/* A row's values as the file has them: what mc_source_read_f64 computes is not rounded yet. */
+static mc_status read_rounded(const mc_source *made, int64_t first, int64_t count, double *out,
+                              mc_error *error)
+{
+    const int64_t size = mc_dtype_bytes(made->dtype, 1), wide = sizeof *out;
+    MC_TRY(mc_source_read_raw(made, first * size, count * size, (char *)out + count * (wide - size),
+                              error));
+    mc_widen_in_place(made->dtype, MC_F64, out, (size_t)count);
+    return MC_OK;
+}
+
 /* Reads the base and the unified task vector, which the result holds rounded to its dtype. */
 static mc_status load_update(const mask_source *m, int64_t first, int64_t count, block *b,
                              mc_error *error)
@@ -67,7 +79,7 @@ static mc_status load_update(const mask_source *m, int64_t first, int64_t count,
     if (m->cancel && *m->cancel)
         return mc_fail(error, MC_INTERRUPTED, "interrupted");
     MC_TRY(mc_source_read_f64(m->base, first, count, b->base, error));
-    MC_TRY(mc_source_read_f64(m->row->source, first, count, b->update, error));
+    MC_TRY(read_rounded(m->row->source, first, count, b->update, error));
     subtract(b->update, b->base, count);
     return MC_OK;
 }
@@ -444,12 +456,11 @@ mc_status mc_task_masks_write(const mc_plan *plan, const mc_run_options *options
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-/* The value that a metadata text holds; NULL if there is none. */
-static json_t *value_of(const json_t *metadata, const char *name)
+/* *out: the value that a metadata text holds; unchanged if there is none. */
+static mc_status read_value(const json_t *metadata, const char *name, json_t **out, mc_error *error)
 {
     const char *const text = json_string_value(json_object_get(metadata, name));
-    json_t *value = NULL;
-    return text && mc_json_parse(text, strlen(text), &value, NULL) == MC_OK ? value : NULL;
+    return text ? mc_json_parse(text, strlen(text), out, error) : MC_OK;
 }
 
 static bool are_tasks(const json_t *tasks)
@@ -471,13 +482,14 @@ static mc_status read_metadata(mc_task_masks *masks, const char *path, mc_error 
     const char *const base = json_string_value(json_object_get(m, "base"));
     const bool ours = kind && version && strcmp(kind, MC_TASK_MASKS_KIND) == 0 &&
                       strcmp(version, MC_TASK_MASKS_VERSION) == 0;
-    masks->tasks = value_of(m, "tasks");
-    masks->digests = value_of(m, "digests");
+    mc_status status = read_value(m, "tasks", &masks->tasks, error);
+    if (status == MC_OK)
+        status = read_value(m, "digests", &masks->digests, error);
     masks->base = mc_strdup(base ? base : "");
     json_decref(m);
-    if (!masks->base)
+    if (status == MC_NO_MEMORY || !masks->base)
         return mc_fail_memory(error);
-    if (!ours || !are_tasks(masks->tasks) || !json_is_object(masks->digests))
+    if (status != MC_OK || !ours || !are_tasks(masks->tasks) || !json_is_object(masks->digests))
         return mc_fail_at(error, MC_FORMAT, path, NULL, -1,
                           "expected task masks that emr wrote, found another file");
     return MC_OK;

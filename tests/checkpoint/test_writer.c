@@ -136,12 +136,26 @@ static void test_bad_names(void **state)
     mc_source_unref(source);
 }
 
+static void test_repeated_name(void **state)
+{
+    (void)state;
+    static const char *const repeated[] = {"a", "a"};
+    mc_source *const source = tensor(MC_F32, 1);
+    mc_source *sources[] = {source, source};
+    const mc_tensors tensors = {repeated, sources, 2};
+    mc_layout layout = {0};
+    assert_int_equal(mc_writer_safetensors.lay_out(&tensors, 100, &layout, NULL), MC_USAGE);
+    mc_layout_free(&layout);
+    mc_source_unref(source);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_one_file), cmocka_unit_test(test_shards),
-        cmocka_unit_test(test_end),      cmocka_unit_test(test_gaps),
-        cmocka_unit_test(test_order),    cmocka_unit_test(test_bad_names),
+        cmocka_unit_test(test_one_file),      cmocka_unit_test(test_shards),
+        cmocka_unit_test(test_end),           cmocka_unit_test(test_gaps),
+        cmocka_unit_test(test_order),         cmocka_unit_test(test_bad_names),
+        cmocka_unit_test(test_repeated_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -65,3 +65,17 @@ printf 'broken' > more/task_masks.safetensors
 expect 1 mergecraft decompress more 1 -o out --overwrite --base moved
 helper model more/task_masks.safetensors bert.encoder.weight:2x3:3
 expect 1 mergecraft decompress more 1 -o out --overwrite --base moved
+
+# Files of masks that contradict themselves: a tensor that is both, and a digest without its mask.
+for name in base a; do
+    mkdir own-$name
+    helper model own-$name/model.safetensors bert.encoder.weight:3x3:1 head.encoder.weight:1x2:10
+    cp $name/config.json own-$name 2> /dev/null || cp moved/config.json own-$name
+done
+expect 0 mergecraft merge emr own-a --base own-base --exclude 'head.*' -q -o both
+expect 0 mergecraft decompress both 1 -o out --overwrite -q
+LC_ALL=C sed -i 's|"own/1/head.encoder|"own/1/bert.encoder|' both/task_masks.safetensors
+expect 1 mergecraft decompress both 1 -o out --overwrite
+LC_ALL=C sed -i 's|"own/1/bert.encoder|"own/1/head.encoder|; s|"masks/bert|"masks/tree|' \
+    both/task_masks.safetensors
+expect 1 mergecraft decompress both 1 -o out --overwrite

@@ -106,6 +106,51 @@ def test_masks_are_bits(merge, tmp_path):
     assert numpy.array_equal(bits, tasks * sign > 0)
 
 
+def read_floats(path, name):
+    """A tensor of 16-bit floats, decoded without mergecraft, in double."""
+    data = path.read_bytes()
+    start = 8 + int.from_bytes(data[:8], "little")
+    entry = json.loads(data[8:start])[name]
+    begin, end = (start + at for at in entry["data_offsets"])
+    if entry["dtype"] == "BF16":
+        bits = numpy.frombuffer(data[begin:end], "<u2").astype("<u4") << 16
+        return bits.view("<f4").astype("f8").reshape(entry["shape"])
+    assert entry["dtype"] == "F16"
+    return numpy.frombuffer(data[begin:end], "<f2").astype("f8").reshape(entry["shape"])
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "f16"])
+def test_unified_vector_is_rounded(dtype, tmp_path):
+    """Masks and rescalers belong to the vector that the result holds, not to the one before."""
+    generator = numpy.random.default_rng(5)
+    base = draw(generator, "f4")
+    models = [
+        {name: numpy.asarray(base[name] + 1e-3 * x, "f4") for name, x in noise.items()}
+        for noise in (draw(generator, "f4") for _ in range(2))
+    ]
+    start = write_model(tmp_path / "base", base, [])
+    folders = [write_model(tmp_path / f"model-{k}", m, []) for k, m in enumerate(models)]
+    out = tmp_path / "unified"
+    mergecraft.emr(folders, base_model=start, out=out, dtype=dtype)
+    file = out / "task_masks.safetensors"
+    masks = safetensors.load_file(file)
+    with open(file, "rb") as opened:
+        header = json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
+    tasks = json.loads(header["__metadata__"]["tasks"])
+    for k, model in enumerate(models):
+        own = shared = 0
+        for name in (each for each in SHAPES if base[each].size):
+            update = read_floats(out / "model.safetensors", name) - base[name]
+            vector = model[name].astype("f8") - base[name]
+            agrees = vector * update > 0
+            rows = numpy.asarray(masks[f"masks/{name}"])[:, k]
+            bits = numpy.unpackbits(rows, bitorder="little")[: base[name].size]
+            assert numpy.array_equal(bits, agrees.ravel())
+            own += numpy.abs(vector).mean()
+            shared += numpy.abs(update * agrees).mean()
+        assert tasks[k]["rescaler"] == pytest.approx(own / shared, rel=1e-12)
+
+
 def test_errors(merge, tmp_path):
     base, models, unified = merge
     with pytest.raises(mergecraft.UsageError, match="one task of 1 model-0, 2 model-1, 3 model-2"):
