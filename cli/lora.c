@@ -2,6 +2,7 @@
 #include "fetch.h"
 #include "lookup.h"
 #include "output.h"
+#include "plan_run.h"
 #include "progress.h"
 #include "signals.h"
 
@@ -13,17 +14,16 @@
 #include <string.h>
 
 typedef struct lora_settings {
-    common_options common;
-    const char *output, *base, *dtype, *energy;
+    plan_settings plan;
+    const char *base, *dtype, *energy;
     text_list params, exclude, save;
-    int64_t memory, shard_size;
-    uint64_t rank, max_rank, seed, threads;
-    bool exact, embeddings, strict, dry_run, overwrite, no_sync;
+    uint64_t rank, max_rank, seed;
+    bool exact, embeddings;
 } lora_settings;
 
 #define AT(field_) offsetof(lora_settings, field_)
 static const option options[] = {
-    {"output", 'o', OPTION_TEXT, AT(output), "DIR", "output folder",
+    {"output", 'o', OPTION_TEXT, AT(plan.output), "DIR", "output folder",
      .details = "Required unless --dry-run is given."},
     {"base", '\0', OPTION_TEXT, AT(base), "MODEL", "base model of extract and bake",
      .details = "extract needs it; it is what the fine-tuned model was trained from. The default "
@@ -50,21 +50,21 @@ static const option options[] = {
     {"dtype", '\0', OPTION_TEXT, AT(dtype), "f32|f16|bf16", "dtype of the result",
      .details = "The default of merge and bake is the widest dtype of the inputs, that of extract "
                 "f32."},
-    {"shard-size", '\0', OPTION_SIZE, AT(shard_size), "SIZE",
+    {"shard-size", '\0', OPTION_SIZE, AT(plan.shard_size), "SIZE",
      "bake: largest size of a weights file", "5GB"},
     {"seed", '\0', OPTION_NUMBER, AT(seed), "N", "seed of random numbers", "0", 0, INT64_MAX,
      .details = "The same seed gives the same result for any number of threads."},
-    {"strict", '\0', OPTION_FLAG, AT(strict), NULL, "treat warnings as errors"},
-    {"dry-run", '\0', OPTION_FLAG, AT(dry_run), NULL, "print the plan and write nothing",
+    {"strict", '\0', OPTION_FLAG, AT(plan.strict), NULL, "treat warnings as errors"},
+    {"dry-run", '\0', OPTION_FLAG, AT(plan.dry_run), NULL, "print the plan and write nothing",
      .details = "extract reads the models to find the tensors that differ."},
-    {"overwrite", '\0', OPTION_FLAG, AT(overwrite), NULL, "replace an existing output folder"},
-    {"no-sync", '\0', OPTION_FLAG, AT(no_sync), NULL, "do not flush the result to disk"},
-    {"memory", '\0', OPTION_SIZE, AT(memory), "SIZE", "memory for tiles", "64MiB",
+    {"overwrite", '\0', OPTION_FLAG, AT(plan.overwrite), NULL, "replace an existing output folder"},
+    {"no-sync", '\0', OPTION_FLAG, AT(plan.no_sync), NULL, "do not flush the result to disk"},
+    {"memory", '\0', OPTION_SIZE, AT(plan.memory), "SIZE", "memory for tiles", "64MiB",
      .details =
          "With it, the decompositions of merge and extract stay within SIZE together, beside "
          "the tiles; by default they have no bound. A module that needs more is an error. "
          "The result does not depend on it."},
-    {"threads", '\0', OPTION_NUMBER, AT(threads), "N", "worker threads", "all CPUs", 1, 1024,
+    {"threads", '\0', OPTION_NUMBER, AT(plan.threads), "N", "worker threads", "all CPUs", 1, 1024,
      .details = "The result does not depend on it."},
     COMMON_OPTIONS("The object of merge and extract has output, method, parameters, rank, adapters "
                    "or model and base, warnings, modules (path, shape, rank, experts, energy), "
@@ -119,7 +119,7 @@ static mc_status find_rank(const lora_settings *settings, mc_lora_rank *rank, mc
                            .max_rank = (int64_t)settings->max_rank,
                            .exact = settings->exact,
                            .seed = settings->seed,
-                           .memory = settings->memory};
+                           .memory = settings->plan.memory};
     if (settings->energy) {
         /* NaN fails both comparisons and is rejected, too. */
         rank->energy = strtod(settings->energy, &end);
@@ -154,28 +154,13 @@ static mc_status check_options(const lora_job *job, mc_error *error)
                 {"exclude", s->exclude.count > 0, extract},
                 {"save", s->save.count > 0, extract},
                 {"embeddings", s->embeddings, extract},
-                {"shard-size", s->shard_size > 0, !merge && !extract},
+                {"shard-size", s->plan.shard_size > 0, !merge && !extract},
                 {"seed", s->seed > 0, merge || extract}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (rows[i].given && !rows[i].allowed)
             return mc_fail(error, MC_USAGE, "expected options of lora %s, found --%s", job->verb,
                            rows[i].name);
-    if (!s->output && !s->dry_run)
-        return mc_fail(error, MC_USAGE, "expected an output folder: give it with -o DIR");
-    if (s->output && !*s->output)
-        return mc_fail(error, MC_USAGE, "--output: expected a folder, found ''");
-    return MC_OK;
-}
-
-static mc_run_options run_options(const lora_settings *settings)
-{
-    mc_run_options run = MC_RUN_DEFAULT;
-    run.threads = (int)settings->threads;
-    run.memory = settings->memory;
-    run.shard_size = settings->shard_size;
-    run.overwrite = settings->overwrite;
-    run.no_sync = settings->no_sync;
-    return run;
+    return check_plan_output(&s->plan, error);
 }
 
 /* ---- plans ----------------------------------------------------------------------------------- */
@@ -195,7 +180,7 @@ static mc_status plan_merge(lora_job *job, const text_list *operands, mc_error *
     const lora_settings *const settings = job->settings;
     mc_lora_merge_input input = {.params = settings->params.items,
                                  .param_count = settings->params.count,
-                                 .strict = settings->strict};
+                                 .strict = settings->plan.strict};
     if (operands->count < 3)
         return mc_fail(error, MC_USAGE,
                        "expected a method and adapters after merge, found %zu "
@@ -206,7 +191,7 @@ static mc_status plan_merge(lora_job *job, const text_list *operands, mc_error *
         status = find_rank(settings, &input.rank, error);
     job->adapters = allocate(operands->count * sizeof *job->adapters);
     for (size_t i = 2; status == MC_OK && i < operands->count; i++) {
-        status = open_adapter(operands->items[i], &settings->common,
+        status = open_adapter(operands->items[i], &settings->plan.common,
                               &job->adapters[job->adapter_count], error);
         /* close_job must close exactly those that were opened. */
         job->adapter_count += status == MC_OK;
@@ -225,8 +210,8 @@ static mc_status plan_extract(lora_job *job, const text_list *operands, mc_error
                                    .exclude = settings->exclude.items,
                                    .exclude_count = settings->exclude.count,
                                    .embeddings = settings->embeddings,
-                                   .threads = (int)settings->threads,
-                                   .strict = settings->strict};
+                                   .threads = (int)settings->plan.threads,
+                                   .strict = settings->plan.strict};
     if (operands->count != 2)
         return mc_fail(error, MC_USAGE, "expected one fine-tuned model after extract, found %zu",
                        operands->count - 1);
@@ -241,7 +226,7 @@ static mc_status plan_extract(lora_job *job, const text_list *operands, mc_error
     const char *const names[] = {operands->items[1], settings->base};
     if (status == MC_OK)
         /* Together, so that both are downloaded at once. */
-        status = open_models(names, 2, &settings->common, false, job->models, error);
+        status = open_models(names, 2, &settings->plan.common, false, job->models, error);
     input.model = job->models[0];
     input.base = job->models[1];
     return status == MC_OK ? mc_lora_extract(&input, &job->plan, error) : status;
@@ -272,7 +257,7 @@ static mc_status name_baked(lora_job *job, const text_list *operands, mc_error *
     mc_lora *first = NULL;
     mc_status status = strchr(operands->items[1], '+')
                            ? MC_OK
-                           : open_adapter(operands->items[1], &job->settings->common, &first,
+                           : open_adapter(operands->items[1], &job->settings->plan.common, &first,
                                           error);
     if (first && !mc_lora_base(first))
         status = mc_fail(error, MC_USAGE, "%s names no base model: give it with --base",
@@ -290,14 +275,14 @@ static mc_status plan_bake(lora_job *job, const text_list *operands, mc_error *e
 {
     /* Opening BASE+ADAPTER applies the adapters; the merge of one model copies the result. */
     mc_plan_input input = {.method = mc_method_find("mergekit:passthrough"),
-                           .strict = job->settings->strict,
+                           .strict = job->settings->plan.strict,
                            .model_count = 1};
     mc_status status = find_dtype(job->settings, &input.convert, &input.dtype, error);
     if (status == MC_OK)
         status = name_baked(job, operands, error);
     const char *const name = job->name;
     if (status == MC_OK)
-        status = open_models(&name, 1, &job->settings->common, false, job->models, error);
+        status = open_models(&name, 1, &job->settings->plan.common, false, job->models, error);
     input.models = (const mc_model *const *)job->models;
     return status == MC_OK ? mc_plan_new(&input, &job->baking, error) : status;
 }
@@ -319,7 +304,7 @@ static void print_warnings(const lora_job *job)
 {
     const mc_report *const report = job->baking ? mc_plan_report(job->baking)
                                                 : mc_lora_plan_report(job->plan);
-    for (size_t i = 0; !job->settings->common.quiet && i < mc_report_count(report); i++)
+    for (size_t i = 0; !job->settings->plan.common.quiet && i < mc_report_count(report); i++)
         say("warning", mc_report_line(report, i));
 }
 
@@ -330,7 +315,7 @@ static mc_status print_json_plan(const lora_job *job, const mc_run_result *resul
                                          : mc_lora_plan_json(job->plan, &text, error);
     if (status != MC_OK)
         return status;
-    json_t *const object = json_of_plan(job->settings->output, text);
+    json_t *const object = json_of_plan(job->settings->plan.output, text);
     if (result) {
         json_object_set_new(object, "bytes_written", json_integer(result->bytes_written));
         json_object_set_new(object, "seconds", json_real(round(result->seconds * 1000) / 1000));
@@ -362,7 +347,7 @@ static void print_modules(const mc_lora_plan *plan)
 
 static mc_status print_plan(const lora_job *job, mc_error *error)
 {
-    if (job->settings->common.json)
+    if (job->settings->plan.common.json)
         return print_json_plan(job, NULL, error);
     if (job->plan) {
         print_modules(job->plan);
@@ -408,11 +393,11 @@ static void print_blocks(const mc_lora_plan *plan)
 static mc_status print_result(const lora_job *job, const mc_run_result *result, mc_error *error)
 {
     char bytes[16];
-    if (job->settings->common.json)
+    if (job->settings->plan.common.json)
         return print_json_plan(job, result, error);
-    if (job->settings->common.quiet)
+    if (job->settings->plan.common.quiet)
         return MC_OK;
-    char *const folder = visible_text(job->settings->output);
+    char *const folder = visible_text(job->settings->plan.output);
     /* The size is that of the adapter, also if an earlier run wrote a part of it. */
     printf("%s: %zu tensor%s, %s in %.2f s\n", folder, result->tensors,
            plural((int64_t)result->tensors),
@@ -428,16 +413,16 @@ static mc_status print_result(const lora_job *job, const mc_run_result *result, 
 
 static mc_status write_result(lora_job *job, mc_error *error)
 {
-    mc_run_options run = run_options(job->settings);
+    mc_run_options run = plan_run_options(&job->settings->plan);
     mc_run_result result = {0};
-    progress_display display = progress_begin(&job->settings->common);
+    progress_display display = progress_begin(&job->settings->plan.common);
     run.cancel = catch_signals();
-    signals_report_folder(job->settings->output);
+    signals_report_folder(job->settings->plan.output);
     if (display.bar || display.lines) {
         run.progress = progress_update;
         run.user = &display;
     }
-    const char *const output = job->settings->output;
+    const char *const output = job->settings->plan.output;
     const mc_status status = job->baking ? mc_plan_run(job->baking, output, &run, &result, error)
                                          : mc_lora_run(job->plan, output, &run, &result, error);
     progress_end(&display);
@@ -457,7 +442,7 @@ static mc_status lora(lora_job *job, const text_list *operands, mc_error *error)
     if (status != MC_OK)
         return status;
     print_warnings(job);
-    return job->settings->dry_run ? print_plan(job, error) : write_result(job, error);
+    return job->settings->plan.dry_run ? print_plan(job, error) : write_result(job, error);
 }
 
 static int run(const subcommand *self, const char *const *arguments)
@@ -469,7 +454,7 @@ static int run(const subcommand *self, const char *const *arguments)
         lora_job job = {.settings = &settings};
         mc_error error = MC_ERROR_NONE;
         if (lora(&job, &operands, &error) != MC_OK)
-            status = report_failure(self, &settings.common, &error);
+            status = report_failure(self, &settings.plan.common, &error);
         close_job(&job);
     }
     free_options(self, &settings, &operands);

@@ -18,7 +18,7 @@ mc_status check_plan_output(const plan_settings *settings, mc_error *error)
     return MC_OK;
 }
 
-static mc_run_options run_options(const plan_settings *settings)
+mc_run_options plan_run_options(const plan_settings *settings)
 {
     mc_run_options run = MC_RUN_DEFAULT;
     run.threads = (int)settings->threads;
@@ -64,7 +64,7 @@ static mc_status print_plan(const plan_settings *settings, const mc_plan *plan, 
 static mc_status write_result(const plan_settings *settings, const mc_plan *plan, mc_error *error)
 {
     char bytes[16];
-    mc_run_options run = run_options(settings);
+    mc_run_options run = plan_run_options(settings);
     mc_run_result result = {0};
     progress_display display = progress_begin(&settings->common);
     run.cancel = catch_signals();

@@ -1,4 +1,4 @@
-/* Printing and running the plan of a subcommand other than merge: transplant, decompress. */
+/* Settings of transplant, decompress and lora; printing and running the plan of the first two. */
 #ifndef CLI_PLAN_RUN_H
 #define CLI_PLAN_RUN_H
 
@@ -38,6 +38,9 @@ typedef struct plan_settings {
 
 /* MC_USAGE unless there is an output folder or --dry-run. */
 mc_status check_plan_output(const plan_settings *settings, mc_error *error);
+
+/* The options of mc_plan_run that the settings hold. */
+mc_run_options plan_run_options(const plan_settings *settings);
 
 /* Prints the warnings, then the plan (--dry-run), or runs it and prints what was written. */
 mc_status run_plan(const plan_settings *settings, const mc_plan *plan, mc_error *error);
