@@ -503,14 +503,21 @@ mc_status mc_qr(size_t m, size_t n, double *a, double *r, double *work, mc_error
     return MC_OK;
 }
 
+/* What a system needs before it is solved: LAPACK, sizes that it takes, and finite elements. */
+static mc_status check_system(size_t m, size_t n, const double *a, const double *b,
+                              const mc_lapack **lapack, mc_error *error)
+{
+    MC_TRY(mc_lapack_get(lapack, error));
+    MC_TRY(check_size(m, n, error));
+    MC_TRY(check_finite(a, n * n, error));
+    return check_finite(b, m * n, error);
+}
+
 mc_status mc_solve_definite(size_t m, size_t n, double *a, double *b, int *definite,
                             mc_error *error)
 {
     const mc_lapack *lapack;
-    MC_TRY(mc_lapack_get(&lapack, error));
-    MC_TRY(check_size(m, n, error));
-    MC_TRY(check_finite(a, n * n, error));
-    MC_TRY(check_finite(b, m * n, error));
+    MC_TRY(check_system(m, n, a, b, &lapack, error));
     *definite = 1;
     if (m == 0 || n == 0)
         return MC_OK;
@@ -603,10 +610,7 @@ mc_status mc_solve_semidefinite(size_t m, size_t n, double *a, double *b, double
                                 double *lowest, double *work, mc_error *error)
 {
     const mc_lapack *lapack;
-    MC_TRY(mc_lapack_get(&lapack, error));
-    MC_TRY(check_size(m, n, error));
-    MC_TRY(check_finite(a, n * n, error));
-    MC_TRY(check_finite(b, m * n, error));
+    MC_TRY(check_system(m, n, a, b, &lapack, error));
     *lowest = 0;
     if (m == 0 || n == 0)
         return MC_OK;
