@@ -125,9 +125,6 @@ typedef struct mc_side {
     const mc_real *const *tiles; /* [model_count][count] */
 } mc_side;
 
-/* A team of threads; opaque here. */
-struct mc_team;
-
 /*
  * A run of elements of one layer, as a method sees it. Everything is read-only to the method except
  * `out` and `scratch`.
@@ -166,10 +163,6 @@ typedef struct mc_layer {
     const void *state;       /* what the statistics found; NULL for a method without statistics */
     const void *model_state; /* the same for the statistics of the whole model */
     void *scratch;           /* mc_method.scratch_bytes bytes, 64-byte aligned, uninitialised */
-    /*
-     * Threads that may share the work on a whole tensor, for methods of the library; may be NULL.
-     */
-    struct mc_team *team;
     mc_error *error; /* for mc_fail, when the method returns something else than MC_OK */
 } mc_layer;
 

@@ -23,7 +23,6 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/system.h"
-#include "base/team.h"
 #include "merge/estimate.h"
 #include "merge/merged.h"
 #include "merge/reduce.h"
@@ -41,7 +40,6 @@ enum {
     MAX_LEAVES = 32,       /* leaves in a tile */
     NEAR_BYTES = 1 << 20,  /* what the tiles of one thread should take, to stay in its cache */
     AHEAD_BYTES = 8 << 20, /* how far each input is read ahead */
-    TEAM_LEAVES = 16,      /* leaves of a tensor that are worth a team of threads */
     DEFAULT_MEMORY = 64 << 20,
     MAX_THREADS = 256,
 };
@@ -95,8 +93,6 @@ typedef struct run {
     size_t ring_size;
     size_t taken, written; /* slots so far */
     int64_t held;          /* bytes of tiles that count against the memory bound */
-    mc_team *team;         /* NULL unless a method works on whole tensors */
-    bool team_busy;
     bool writing, stopping;
     int64_t part_begin;  /* where the wanted part begins, … */
     int64_t bytes_done;  /* … where it is written up to, and … */
@@ -129,7 +125,6 @@ typedef struct piece {
     phase phase; /* STATISTICS or APPLY */
     int64_t first, count;
     slot *slot;
-    mc_team *team;
     double begun; /* as mc_estimate_begin returned */
 } piece;
 
@@ -428,19 +423,6 @@ static bool is_admitted(const run *r, const task *t)
     return t->held == 0 || r->held == 0 || r->held + t->held <= memory_bound(r->options);
 }
 
-/*
- * The team, if the method may use it and no other tile does: a team serves one tile at a time.
- * Below TEAM_LEAVES, starting the team costs more than it saves.
- */
-static mc_team *take_team(run *r, const task *t)
-{
-    if (!r->team || r->team_busy || t->job->method->scope != MC_TENSOR ||
-        t->units < TEAM_LEAVES * MC_LEAF)
-        return NULL;
-    r->team_busy = true;
-    return r->team;
-}
-
 static void take_tile(run *r, task *t, piece *out)
 {
     assert(r->taken - r->written < r->ring_size);
@@ -451,7 +433,6 @@ static void take_tile(run *r, task *t, piece *out)
     r->held += t->held;
     const int64_t count = least(t->tile, t->end - t->next);
     *out = (piece){.task = t, .phase = APPLY, .first = t->next, .count = count, .slot = s};
-    out->team = t->job ? take_team(r, t) : NULL;
     t->next += count;
     t->applying++;
 }
@@ -586,7 +567,6 @@ static mc_status apply_job(worker *w, const piece *p, mc_error *error)
     MC_TRY(mc_workspace_load(&w->workspace, job, p->first, p->count, t->state, error));
     if (w->run->what->found)
         MC_TRY(mc_nonfinite_scan(w->run->what->found, job, &w->workspace, error));
-    layer->team = p->team;
     if (t->source->dtype == job->real)
         /* The method writes into the slot directly: no rounding, no copy. */
         layer->out = (mc_real *)(void *)p->slot->bytes;
@@ -647,8 +627,6 @@ static void write_out(run *r)
 /* Releases what a piece held besides its slot. Call with the lock held. */
 static void release(run *r, const piece *p)
 {
-    if (p->team)
-        r->team_busy = false;
     if (p->task->held > 0) {
         r->held -= p->task->held - p->slot->held;
         wake(r);
@@ -818,19 +796,6 @@ static mc_status try_methods(const run *r, mc_error *error)
     return MC_OK;
 }
 
-/*
- * Makes a team if a tensor is worth it. It is optional: without one, methods compute on their own
- * thread, so a failure is ignored.
- */
-static void make_team(run *r, int threads)
-{
-    for (size_t i = 0; threads > 1 && !r->team && i < r->task_count; i++) {
-        const task *const t = &r->tasks[i];
-        if (t->job && t->job->method->scope == MC_TENSOR && t->units >= TEAM_LEAVES * MC_LEAF)
-            (void)mc_team_new(threads, &r->team, NULL);
-    }
-}
-
 /* Reports progress without the lock, as the user's function may take any time. */
 static void report_progress(run *r, double start, int64_t read_before)
 {
@@ -986,7 +951,6 @@ static mc_status set_up(run *r, mc_error *error)
     }
     MC_TRY(run_surveys(r, error));
     MC_TRY(try_methods(r, error));
-    make_team(r, r->options->threads);
     select_part(r);
     plan_work(r);
     open_tasks(r);
@@ -1001,7 +965,6 @@ static void tear_down(run *r)
         close_task(&r->tasks[i]);
     for (size_t i = 0; r->ring && i < r->ring_size; i++)
         mc_free(r->ring[i].bytes);
-    mc_team_free(r->team);
     mc_free(r->tasks);
     mc_free(r->ring);
     pthread_mutex_destroy(&r->lock);
