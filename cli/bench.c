@@ -21,7 +21,7 @@ static const option options[] = {
                 "finished merge, from which the same command resumes. Without this option nothing "
                 "is written."},
     {"memory", '\0', OPTION_SIZE, AT(memory), "SIZE", "memory for tiles", "64MiB",
-     .details = "The result does not depend on it."},
+     .details = MEMORY_DETAILS},
     {"threads", '\0', OPTION_NUMBER, AT(threads), "N", "worker threads", "all CPUs", 1, 1024,
      .details = "The result does not depend on it."},
     COMMON_OPTIONS("The object has tasks, metrics, seeds, validation and methods."),

@@ -86,7 +86,7 @@ static const option options[] = {
                 "symbolic link, the target of the link is replaced."},
     {"no-sync", '\0', OPTION_FLAG, AT(no_sync), NULL, "do not flush the result to disk"},
     {"memory", '\0', OPTION_SIZE, AT(memory), "SIZE", "memory for tiles", "64MiB",
-     .details = "The result does not depend on it."},
+     .details = MEMORY_DETAILS},
     {"threads", '\0', OPTION_NUMBER, AT(threads), "N", "worker threads", "all CPUs", 1, 1024,
      .details = "The result does not depend on it."},
     {"eval", '\0', OPTION_TEXT, AT(score.task), "TASK", "score the result on a GLUE task"},

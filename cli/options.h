@@ -49,6 +49,11 @@ typedef struct common_options {
     bool json, quiet, verbose, help, version;
 } common_options;
 
+/* Of --memory in merges. */
+#define MEMORY_DETAILS                                                                             \
+    "Unless it is given, tensors that a method needs as a whole may together take a quarter of "   \
+    "the available memory instead. The result does not depend on it."
+
 /*
  * `json_` describes the object that --json prints, for the manual page; NULL: see the subcommand.
  */

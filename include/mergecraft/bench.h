@@ -43,7 +43,7 @@ typedef struct mc_bench_options {
      */
     const char *folder;
     int threads;                /* 0: all CPUs that the process may use */
-    int64_t memory;             /* bytes for tiles of merges; 0: 64 MiB */
+    int64_t memory;             /* as in mc_run_options */
     const volatile int *cancel; /* stops the run (MC_INTERRUPTED) once it is not 0; NULL: never */
     const mc_hub_options *hub;  /* how models are downloaded; may be NULL */
     /* Called before each merge with the number of those done and of all; may be NULL. */

@@ -146,8 +146,13 @@ typedef struct mc_process_result {
 
 /* How to run. */
 typedef struct mc_run_options {
-    int threads;        /* 0: all CPUs that the process may use; 1: the calling thread only */
-    int64_t memory;     /* bytes for tiles; 0: 64 MiB. Does not change the result. */
+    int threads; /* 0: all CPUs that the process may use; 1: the calling thread only */
+    /*
+     * Bytes that tiles of all threads may take; at least one tile is computed. 0: 64 MiB, and a
+     * quarter of the available memory for tensors that methods of scope MC_TENSOR get as a whole.
+     * Does not change the result.
+     */
+    int64_t memory;
     int64_t shard_size; /* bytes per file; 0: 5 GB */
     bool overwrite;     /* replace an existing model folder */
     bool no_sync;       /* do not flush data to disk */

@@ -163,7 +163,7 @@ typedef struct mc_layer {
     const void *state;       /* what the statistics found; NULL for a method without statistics */
     const void *model_state; /* the same for the statistics of the whole model */
     void *scratch;           /* mc_method.scratch_bytes bytes, 64-byte aligned, uninitialised */
-    mc_error *error; /* for mc_fail, when the method returns something else than MC_OK */
+    mc_error *error;         /* for mc_fail, when the method returns something else than MC_OK */
 } mc_layer;
 
 /*

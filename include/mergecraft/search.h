@@ -106,7 +106,7 @@ typedef struct mc_search_options {
     const char *journal; /* path; NULL: no journal, and the search cannot be resumed */
     bool resume;         /* continue an existing journal; otherwise it is an error (MC_EXISTS) */
     int threads;         /* 0: all CPUs that the process may use */
-    int64_t memory;      /* bytes for tiles of merges; 0: 64 MiB */
+    int64_t memory;      /* as in mc_run_options */
     /* Stops the search (MC_INTERRUPTED) once it is not 0; NULL: never. */
     const volatile int *cancel;
     /* Called after each trial, from the thread that runs the search; may be NULL. */

@@ -40,7 +40,6 @@ enum {
     MAX_LEAVES = 32,       /* leaves in a tile */
     NEAR_BYTES = 1 << 20,  /* what the tiles of one thread should take, to stay in its cache */
     AHEAD_BYTES = 8 << 20, /* how far each input is read ahead */
-    DEFAULT_MEMORY = 64 << 20,
     MAX_THREADS = 256,
 };
 
@@ -92,7 +91,8 @@ typedef struct run {
     slot *ring;
     size_t ring_size;
     size_t taken, written; /* slots so far */
-    int64_t held;          /* bytes of tiles that count against the memory bound */
+    int64_t held;          /* bytes of whole tensors, which together … */
+    int64_t bound;         /* … may take at most these */
     bool writing, stopping;
     int64_t part_begin;  /* where the wanted part begins, … */
     int64_t bytes_done;  /* … where it is written up to, and … */
@@ -144,12 +144,6 @@ static mc_run_options resolved(const mc_run_options *options)
     return result;
 }
 
-/* The user's bound, or the default: bytes that buffers of all threads together may take. */
-static int64_t memory_bound(const mc_run_options *options)
-{
-    return options->memory > 0 ? options->memory : DEFAULT_MEMORY;
-}
-
 /*
  * Bytes that one element takes in a thread's buffers: inputs, result and scratch. A tensor without
  * a job is only read and converted, through one double at most.
@@ -169,7 +163,7 @@ static int64_t element_bytes(const mc_job *job)
  */
 static int64_t tile_size(const mc_job *job, const mc_run_options *options)
 {
-    const int64_t mine = memory_bound(options) / options->threads;
+    const int64_t mine = mc_tile_memory(options) / options->threads;
     const int64_t budget = least(mine, NEAR_BYTES);
     int64_t leaves = 1;
     while (leaves < MAX_LEAVES && 2 * leaves * MC_LEAF * element_bytes(job) <= budget)
@@ -204,7 +198,7 @@ static int64_t held_bytes(const task *t, const mc_run_options *options)
     if (!t->job || units <= t->stat_tile)
         return 0;
     const int64_t bytes = (int64_t)mc_workspace_bytes(t->job, units) + bytes_of(t, units);
-    return bytes > memory_bound(options) / options->threads ? bytes : 0;
+    return bytes > mc_tile_memory(options) / options->threads ? bytes : 0;
 }
 
 static void set_up_task(task *t, mc_source *source, int64_t start, const mc_run_options *options)
@@ -235,7 +229,7 @@ int64_t mc_execute_memory(mc_source *const *tensors, size_t count, const mc_run_
         whole = t.held > whole ? t.held : whole;
         wholes += t.held;
     }
-    const int64_t bound = memory_bound(options);
+    const int64_t bound = mc_whole_memory(options);
     /* A tensor beyond the bound is computed alone; others are admitted up to the bound. */
     const int64_t held = whole > bound ? whole : least(wholes, bound);
     return streaming * options->threads + held;
@@ -420,7 +414,7 @@ static bool take_statistics(task *t, piece *out)
  */
 static bool is_admitted(const run *r, const task *t)
 {
-    return t->held == 0 || r->held == 0 || r->held + t->held <= memory_bound(r->options);
+    return t->held == 0 || r->held == 0 || r->held + t->held <= r->bound;
 }
 
 static void take_tile(run *r, task *t, piece *out)
@@ -991,6 +985,7 @@ mc_status mc_execute(const mc_execution *what, const mc_run_options *how, mc_run
     const int threads = settings.threads;
     run r = {.options = &settings,
              .what = what,
+             .bound = mc_whole_memory(&settings),
              .task_count = what->count,
              /* One slot per thread in work, and two more for finished tiles behind a slow one. */
              .ring_size = 3 * (size_t)threads,

@@ -17,7 +17,7 @@
  */
 enum { RUN = 64 * MC_LEAF };
 
-enum { DEFAULT_MEMORY = 64 << 20, MAX_THREADS = 256 };
+enum { MAX_THREADS = 256 };
 
 struct mc_survey {
     atomic_size_t references;
@@ -345,7 +345,7 @@ static mc_status compute(mc_survey *survey, const mc_run_options *options, mc_er
                         .comm = options->comm,
                         .lock = PTHREAD_MUTEX_INITIALIZER,
                         .changed = PTHREAD_COND_INITIALIZER,
-                        .bound = options->memory > 0 ? options->memory : DEFAULT_MEMORY};
+                        .bound = mc_whole_memory(options)};
     work.workspaces = mc_alloc_zero((size_t)work.threads, sizeof *work.workspaces);
     mc_status status = work.workspaces ? cut(&work, error) : mc_fail_memory(error);
     if (status == MC_OK)

@@ -1,11 +1,26 @@
 #include "merge/workspace.h"
 
+#include "base/available_memory.h"
+#include "base/comm.h"
 #include "base/memory.h"
 
 #include <assert.h>
 
 /* Bytes of a cache line; every array begins at one, which also suits the widest vectors. */
 enum { LINE = 64 };
+
+enum { DEFAULT_MEMORY = 64 << 20 };
+
+int64_t mc_tile_memory(const mc_run_options *options)
+{
+    return options->memory > 0 ? options->memory : DEFAULT_MEMORY;
+}
+
+int64_t mc_whole_memory(const mc_run_options *options)
+{
+    const int64_t part = mc_available_memory() / 4 / mc_comm_size(options->comm);
+    return options->memory > 0 || part < DEFAULT_MEMORY ? mc_tile_memory(options) : part;
+}
 
 void mc_workspace_free(mc_workspace *workspace)
 {

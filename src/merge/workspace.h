@@ -7,6 +7,16 @@
 
 #include "merge/job.h"
 
+/* Bytes that tiles of all threads together may take: what the caller asks for, or the default. */
+int64_t mc_tile_memory(const mc_run_options *options);
+
+/*
+ * The same for tensors that are held as a whole, of which each thread may compute one. Unless the
+ * caller sets a bound, they may take a quarter of the memory that is available: with less, threads
+ * wait. Processes of one run, which may share a machine, share it.
+ */
+int64_t mc_whole_memory(const mc_run_options *options);
+
 /* Zero-initialise. */
 typedef struct mc_workspace {
     char *memory;

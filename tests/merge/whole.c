@@ -4,17 +4,17 @@
  */
 #include "merge/fixtures.h"
 
-#include "base/team.h"
 #include "tensor/cast.h"
 
 #include <math.h>
 #include <stdatomic.h>
+#include <time.h>
 
 enum { MODELS = 2 };
 
 /* ---- a rank-k approximation, by one-sided Jacobi rotations ---------------------------------- */
 
-static atomic_int active, most_active; /* calls of low_rank_apply_ at a time */
+static atomic_int active, most_active; /* calls of a method at a time */
 
 static void enter(void)
 {
@@ -372,52 +372,34 @@ static void test_failures(void **state)
     free_pair(dicts);
 }
 
-/* ---- a team of threads ---------------------------------------------------------------------- */
+/* ---- several tensors at a time --------------------------------------------------------------- */
 
-static atomic_int teams_seen;
-
-typedef struct share {
-    const mc_layer *layer;
-} share;
-
-/* Rows are shared out; what a row becomes does not depend on who computes it. */
-static mc_status scale_rows(void *arg, int index, int count, mc_error *error)
+/* Waits for another call, at most a minute. */
+MC_LAYER_MERGE(meets, .help = "the first model, once two tensors are computed", .scope = MC_TENSOR)
 {
-    const mc_layer *const layer = ((const share *)arg)->layer;
-    const size_t row = (size_t)layer->shape[1];
-    (void)error;
-    for (size_t r = (size_t)index; r < (size_t)layer->shape[0]; r += (size_t)count)
-        mc_tile_scale(layer->out + r * row, layer->models[0] + r * row, (mc_real)r, row);
+    enter();
+    for (int i = 0; atomic_load(&most_active) < 2 && i < 60000; i++)
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    mc_tile_copy(layer->out, layer->models[0], layer->count);
+    atomic_fetch_sub(&active, 1);
     return MC_OK;
 }
 
-MC_LAYER_MERGE(by_rows, .help = "each row times its number", .scope = MC_TENSOR)
-{
-    share s = {layer};
-    atomic_fetch_add(&teams_seen, layer->team != NULL);
-    return mc_team_run(layer->team, scale_rows, &s, layer->error);
-}
-
-static void test_team(void **state)
+/* Two models, the result, and the slot of one tensor take as much as tiles may that stream. */
+static void test_large_tensors_side_by_side(void **state)
 {
     mc_state_dict *const dicts[MODELS] = {dict_new(), dict_new()};
     (void)state;
     for (size_t m = 0; m < MODELS; m++) {
-        dict_add(dicts[m], "large", MC_F32, SHAPE(300, 300), m);
-        dict_add(dicts[m], "small", MC_F32, SHAPE(3, 5), m);
+        dict_add(dicts[m], "a", MC_F32, SHAPE(2048, 2048), m);
+        dict_add(dicts[m], "b", MC_F32, SHAPE(2048, 2048), m + MODELS);
     }
-    mc_state_dict *const lazy = merged(&by_rows, dicts, NULL);
-    mc_state_dict *const one = computed(lazy, 1, 0);
-    assert_int_equal(teams_seen, 0);
-    mc_state_dict *const four = computed(lazy, 4, 0);
-    assert_int_equal(teams_seen, 1); /* for the large one */
-    assert_same_dicts(one, four, "team");
-    float *const first = floats_of(dicts[0], "small"), *const found = floats_of(four, "small");
-    for (size_t i = 0; i < 15; i++)
-        assert_true(found[i] == first[i] * (float)(i / 5));
-    free(first), free(found);
-    mc_state_dict_free(one);
-    mc_state_dict_free(four);
+    mc_state_dict *const lazy = merged(&meets, dicts, NULL);
+    atomic_store(&most_active, 0);
+    mc_state_dict *const two = computed(lazy, 2, 0);
+    assert_int_equal(most_active, 2);
+    assert_same_dicts(two, dicts[0], "side by side");
+    mc_state_dict_free(two);
     mc_state_dict_free(lazy);
     free_pair(dicts);
 }
@@ -570,7 +552,7 @@ int main(void)
         cmocka_unit_test(test_grain),
         cmocka_unit_test(test_memory_estimate),
         cmocka_unit_test(test_failures),
-        cmocka_unit_test(test_team),
+        cmocka_unit_test(test_large_tensors_side_by_side),
         cmocka_unit_test(test_whole_sides),
         cmocka_unit_test(test_declarations),
     };
