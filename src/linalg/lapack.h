@@ -26,6 +26,15 @@ typedef struct mc_lapack {
     void (*syrk)(const char *uplo, const char *trans, const int *n, const int *k,
                  const double *alpha, const double *a, const int *lda, const double *beta,
                  double *c, const int *ldc, size_t, size_t);
+    void (*symm)(const char *side, const char *uplo, const int *m, const int *n,
+                 const double *alpha, const double *a, const int *lda, const double *b,
+                 const int *ldb, const double *beta, double *c, const int *ldc, size_t, size_t);
+    void (*syr2k)(const char *uplo, const char *trans, const int *n, const int *k,
+                  const double *alpha, const double *a, const int *lda, const double *b,
+                  const int *ldb, const double *beta, double *c, const int *ldc, size_t, size_t);
+    void (*trmm)(const char *side, const char *uplo, const char *trans, const char *diagonal,
+                 const int *m, const int *n, const double *alpha, const double *a, const int *lda,
+                 double *b, const int *ldb, size_t, size_t, size_t, size_t);
     void (*gesdd)(const char *job, const int *m, const int *n, double *a, const int *lda, double *s,
                   double *u, const int *ldu, double *vt, const int *ldvt, double *work,
                   const int *lwork, int *iwork, int *info, size_t);
@@ -34,6 +43,10 @@ typedef struct mc_lapack {
                   int *info, size_t, size_t);
     void (*sytrd)(const char *uplo, const int *n, double *a, const int *lda, double *d, double *e,
                   double *tau, double *work, const int *lwork, int *info, size_t);
+    void (*sterf)(const int *n, double *d, double *e, int *info);
+    void (*larft)(const char *direct, const char *storage, const int *n, const int *k,
+                  const double *v, const int *ldv, const double *tau, double *t, const int *ldt,
+                  size_t, size_t);
     void (*stedc)(const char *job, const int *n, double *d, double *e, double *z, const int *ldz,
                   double *work, const int *lwork, int *iwork, const int *liwork, int *info, size_t);
     void (*ormtr)(const char *side, const char *uplo, const char *trans, const int *m, const int *n,

@@ -6,6 +6,7 @@
 #include "linalg/linalg.h"
 
 #include "linalg/lapack.h"
+#include "linalg/symmetric.h"
 
 #include <assert.h>
 #include <float.h>
@@ -135,17 +136,6 @@ mc_status mc_product_f32(mc_transpose ta, mc_transpose tb, size_t m, size_t n, s
     return MC_OK;
 }
 
-/* Copies the upper triangle of rows to the lower one, in squares that fit the first cache. */
-static void mirror(double *g, size_t k)
-{
-    enum { SIDE = 32 };
-    for (size_t row = 0; row < k; row += SIDE)
-        for (size_t column = row; column < k; column += SIDE)
-            for (size_t i = row; i < least(k, row + SIDE); i++)
-                for (size_t j = most(i + 1, column); j < least(k, column + SIDE); j++)
-                    g[j * k + i] = g[i * k + j];
-}
-
 /*
  * G [n, n] = AᵀA, or [m, m] = AAᵀ. syrk computes one triangle, at half the cost; the other is
  * copied. The lower triangle by columns is the upper one by rows.
@@ -155,7 +145,7 @@ static void gram_of_columns(const mc_lapack *lapack, size_t m, size_t n, const d
     const int in = (int)n, sum = (int)m;
     const double one = 1, zero = 0;
     lapack->syrk("L", "N", &in, &sum, &one, a, &in, &zero, g, &in, 1, 1);
-    mirror(g, n);
+    mc_mirror(g, n);
 }
 
 static void gram_of_rows(const mc_lapack *lapack, size_t m, size_t n, const double *a, double *g)
@@ -163,7 +153,7 @@ static void gram_of_rows(const mc_lapack *lapack, size_t m, size_t n, const doub
     const int im = (int)m, sum = (int)n;
     const double one = 1, zero = 0;
     lapack->syrk("L", "T", &im, &sum, &one, a, &sum, &zero, g, &im, 1, 1);
-    mirror(g, m);
+    mc_mirror(g, m);
 }
 
 /* The smaller of the two. */
@@ -267,53 +257,10 @@ static mc_status svd_exact(const mc_lapack *lapack, size_t m, size_t n, size_t c
     return MC_OK;
 }
 
-/* From the documentation of dstedc for job "I"; that of dormtr is smaller. */
-static size_t stedc_work(size_t n)
-{
-    return 1 + 4 * n + n * n + BLOCK * n;
-}
-
-static size_t leading_work(size_t n)
-{
-    return n * n + 2 * n + stedc_work(n) + ints(3 + 5 * n);
-}
-
-/*
- * All eigenvalues of a symmetric A [n, n], descending, and the eigenvectors of the `count` largest
- * as rows of `vectors` [count, n], which may be `a`. The reduction to tridiagonal form and its
- * eigenvectors cost the same for any count; turning these back costs in proportion to it.
- */
-static mc_status leading(const mc_lapack *lapack, size_t n, size_t count, double *a, double *w,
-                         double *vectors, double *work, mc_error *error)
-{
-    if (stedc_work(n) > INT_MAX)
-        return mc_fail(error, MC_UNSUPPORTED,
-                       "expected a matrix of at most 46,000 rows to decompose, found %zu", n);
-    const int in = (int)n, some = (int)count, lwork = (int)stedc_work(n), liwork = 3 + 5 * in;
-    double *const z = work, *const off = z + n * n, *const tau = off + n, *const rest = tau + n;
-    double *const last = z + (n - count) * n;
-    int info;
-    lapack->sytrd("L", &in, a, &in, w, off, tau, rest, &lwork, &info, 1);
-    assert(info == 0);
-    lapack->stedc("I", &in, w, off, z, &in, rest, &lwork, (int *)(void *)(rest + lwork), &liwork,
-                  &info, 1);
-    MC_TRY(check_info(info, "eigenvalue decomposition", error));
-    lapack->ormtr("L", "L", "N", &in, &some, a, &in, tau, last, &in, rest, &lwork, &info, 1, 1, 1);
-    assert(info == 0);
-    for (size_t i = 0; i < count; i++)
-        memcpy(vectors + i * n, z + (n - 1 - i) * n, n * sizeof *z);
-    for (size_t i = 0; i < n / 2; i++) {
-        const double other = w[i];
-        w[i] = w[n - 1 - i];
-        w[n - 1 - i] = other;
-    }
-    return MC_OK;
-}
-
 static size_t gram_work(size_t m, size_t n)
 {
     const size_t k = least(m, n);
-    return k * k + leading_work(k);
+    return k * k + mc_leading_work(k);
 }
 
 size_t mc_svd_work(size_t m, size_t n, mc_svd_kind kind)
@@ -333,15 +280,9 @@ static mc_status gram_vectors(const mc_lapack *lapack, size_t m, size_t n, size_
     double *const g = work;
     gram(lapack, m, n, a, g);
     MC_TRY(check_finite(g, k * k, error)); /* squares overflow where A does not */
-    MC_TRY(leading(lapack, k, count, g, s, vectors, g + k * k, error));
-    /* Of the squares; s[0] becomes a root in the first step. */
-    const double rounding = DBL_EPSILON * (double)k * s[0];
-    for (size_t i = 0; i < k; i++) {
-        s[i] = s[i] > 0 && s[i] > rounding ? s[i] : 0;
-        if (s[i] == 0 && i < count)
-            memset(vectors + i * k, 0, k * sizeof *vectors);
+    MC_TRY(mc_leading(lapack, k, count, g, s, vectors, g + k * k, error));
+    for (size_t i = 0; i < k; i++)
         s[i] = sqrt(s[i]);
-    }
     return MC_OK;
 }
 
@@ -379,11 +320,12 @@ static mc_status svd_gram(const mc_lapack *lapack, size_t m, size_t n, size_t co
         divide_columns(u, s, m, count);
         return MC_OK;
     }
-    double *const columns = work; /* of U, as rows; then Vᵀ = Uᵀ A / s */
-    MC_TRY(gram_vectors(lapack, m, n, count, a, s, columns, work, error));
-    transpose(columns, u, count, m);
-    MC_TRY(mc_product(MC_PLAIN, MC_PLAIN, count, n, m, 1, columns, a, 0, vt, error));
+    /* The columns of U as rows, then Vᵀ = Uᵀ A / s. */
+    MC_TRY(gram_vectors(lapack, m, n, count, a, s, u, work, error));
+    MC_TRY(mc_product(MC_PLAIN, MC_PLAIN, count, n, m, 1, u, a, 0, vt, error));
     divide_rows(vt, s, count, n);
+    memcpy(work, u, count * m * sizeof *u);
+    transpose(work, u, count, m);
     return MC_OK;
 }
 
@@ -405,7 +347,8 @@ mc_status mc_svd(mc_svd_kind kind, size_t m, size_t n, size_t count, double *a, 
 
 size_t mc_polar_work(size_t m, size_t n, mc_svd_kind kind)
 {
-    return mc_svd_work(m, n, kind) + least(m, n);
+    const size_t k = least(m, n);
+    return kind == MC_SVD_EXACT ? exact_work(m, n) + k : 2 * k * k + mc_inverse_root_work(k);
 }
 
 static double sum_of(const double *s, size_t count)
@@ -433,22 +376,17 @@ static mc_status polar_exact(const mc_lapack *lapack, size_t m, size_t n, double
     return mc_product(MC_PLAIN, MC_PLAIN, m, n, k, 1, u, vt, 0, out, error);
 }
 
-/*
- * The polar factor from one side's vectors: A (AᵀA)^(−½), or (AAᵀ)^(−½) A. The root is WᵀW of the
- * rows wᵢ = vᵢ / √sᵢ, half of a product.
- */
+/* A (AᵀA)^(−½), or (AAᵀ)^(−½) A: the inverse root of the smaller Gram matrix. */
 static mc_status polar_gram(const mc_lapack *lapack, size_t m, size_t n, const double *a,
                             double epsilon, double *out, double *sum, double *work, mc_error *error)
 {
     const size_t k = least(m, n);
-    double *const s = work, *const rows = s + k, *const root = rows + k * k;
-    MC_TRY(gram_vectors(lapack, m, n, k, a, s, rows, rows, error));
-    const size_t rank = mc_svd_rank(s, k, m, n, epsilon);
-    *sum = sum_of(s, k);
-    for (size_t i = 0; i < rank; i++)
-        for (size_t j = 0; j < k; j++)
-            rows[i * k + j] /= sqrt(s[i]);
-    gram_of_columns(lapack, rank, k, rows, root);
+    const double lowest = epsilon * (double)most(m, n); /* as mc_svd_rank */
+    const double share = fmax(lowest * lowest, DBL_EPSILON * (double)k);
+    double *const g = work, *const root = g + k * k;
+    gram(lapack, m, n, a, g);
+    MC_TRY(check_finite(g, k * k, error)); /* squares overflow where A does not */
+    MC_TRY(mc_inverse_root(lapack, k, share, g, root, sum, root + k * k, error));
     return m >= n ? mc_product(MC_PLAIN, MC_PLAIN, m, n, k, 1, a, root, 0, out, error)
                   : mc_product(MC_PLAIN, MC_PLAIN, m, n, k, 1, root, a, 0, out, error);
 }
