@@ -240,8 +240,8 @@ mc_status mc_plan_tokenizer_check(const mc_plan_tokenizer *t, const mc_plan *pla
 {
     if (t->map)
         return MC_OK;
-    return mc_vocabulary_check(t->owners, t->count, plan->model_count, &plan->outputs, plan->strict,
-                               plan->report, error);
+    return mc_vocabulary_check(t->owners, t->count, plan->model_count, t->donor, &plan->outputs,
+                               plan->strict, plan->report, error);
 }
 
 /* ---- files ----------------------------------------------------------------------------------- */

@@ -92,28 +92,79 @@ static void describe(mc_text *text, const difference *d)
 /* ---- where it matters ------------------------------------------------------------------------ */
 
 /*
- * Which models' vocabulary rows are merged with those of others, and whether the numbers of rows
- * differ.
+ * Rows with one number must mean one token in all vocabulary tensors of the result: in those that
+ * are merged, in those that are copied of different models, as in a stack of blocks, and in the
+ * tokenizer, which is the donor's.
  */
 typedef struct usage {
-    bool *used; /* per model */
+    bool *used; /* per model: rows of it are in the result, or its tokenizer */
+    size_t used_count;
     bool sizes_differ;
+    /* Of the first vocabulary tensor, in the donor if that has it: */
+    const char *name;
+    size_t model;
+    int64_t rows;
+    const mc_output *other; /* a copy from another model, with another number of rows */
+    int64_t other_rows;
 } usage;
+
+static void use(usage *u, size_t model)
+{
+    u->used_count += !u->used[model];
+    u->used[model] = true;
+}
+
+/* Compares the rows of a tensor that is copied of one model with those of the first tensor. */
+static void note_copy(const mc_output *row, int axis, size_t model, usage *u)
+{
+    const int64_t rows = row->inputs[0].source->shape[axis];
+    if (u->other || model == u->model || rows == u->rows)
+        return;
+    u->other = row;
+    u->other_rows = rows;
+    u->sizes_differ = true;
+}
 
 static void note_row(const mc_output *row, int axis, size_t count, size_t base, usage *u)
 {
-    if (row->action == MC_ACTION_COPY || row->input_count < 2)
-        return;
     const mc_source *const first = row->inputs[0].source;
     for (size_t i = 0; i < row->input_count; i++) {
         const mc_source *const one = row->inputs[i].source;
         if (row->inputs[i].role == MC_ROLE_SIDE)
             continue;
         const bool is_base = row->inputs[i].role == MC_ROLE_BASE && base < count;
-        u->used[is_base ? base : row->inputs[i].model] = true;
+        use(u, is_base ? base : row->inputs[i].model);
         u->sizes_differ |= axis < first->rank && axis < one->rank &&
                            one->shape[axis] != first->shape[axis];
     }
+    if (row->input_count == 1 && axis < first->rank)
+        note_copy(row, axis, row->inputs[0].model, u);
+}
+
+/* Takes the rows of the donor's tensor as the expected number, or of the first row's. */
+static void note_first(const mc_output *row, int axis, const mc_tokenizer_owner *models,
+                       size_t donor, usage *u)
+{
+    const mc_source *const own = mc_state_dict_find(mc_model_state_dict(models[donor].model),
+                                                    row->name);
+    const mc_source *const one = own ? own : row->inputs[0].source;
+    if (u->name || axis >= one->rank)
+        return;
+    u->name = row->name;
+    u->model = own ? donor : row->inputs[0].model;
+    u->rows = one->shape[axis];
+}
+
+/* Vocabularies with the same tokens may be in tables of different sizes: one of them is padded. */
+static mc_status check_sizes(const usage *u, const mc_tokenizer_owner *models, mc_error *error)
+{
+    if (!u->other)
+        return MC_OK;
+    return mc_with_hint(error, MC_HINT_TOKENIZER,
+                        mc_fail_at(error, MC_MISMATCH, NULL, u->other->name, -1,
+                                   "expected %lld rows, as '%s' of '%s' has, found %lld",
+                                   (long long)u->rows, u->name, models[u->model].name,
+                                   (long long)u->other_rows));
 }
 
 static mc_status fail_different(const difference *d, const usage *u, bool strict, mc_report *report,
@@ -272,10 +323,10 @@ static mc_status compare_used(const mc_tokenizer_owner *models, size_t count, co
                               bool strict, mc_report *report, mc_error *error)
 {
     size_t first = 0;
-    while (first < count && !u->used[first])
-        first++;
-    if (first == count)
+    if (u->used_count < 2)
         return MC_OK;
+    while (!u->used[first])
+        first++;
     side reference;
     known_keys known = {.keys = mc_alloc((count + 1) * sizeof *known.keys)};
     mc_status status = load_side(&models[first], &reference, error);
@@ -310,8 +361,8 @@ static mc_status agree(const mc_tokenizer_owner *owners, size_t count, size_t la
 }
 
 mc_status mc_vocabulary_check(const mc_tokenizer_owner *models, size_t count, size_t base,
-                              const mc_outputs *outputs, bool strict, mc_report *report,
-                              mc_error *error)
+                              size_t donor, const mc_outputs *outputs, bool strict,
+                              mc_report *report, mc_error *error)
 {
     usage u = {.used = mc_alloc_zero(count, sizeof *u.used)};
     bool has_axis = false;
@@ -321,12 +372,18 @@ mc_status mc_vocabulary_check(const mc_tokenizer_owner *models, size_t count, si
         const mc_output *const row = &outputs->rows[i];
         const int axis = mc_part_of(NULL, row->name).vocabulary_axis;
         has_axis |= axis >= 0;
-        if (axis >= 0)
+        if (axis >= 0) {
+            note_first(row, axis, models, donor, &u);
             note_row(row, axis, count, base, &u);
+        }
     }
-    const mc_status status = has_axis ? compare_used(models, count, &u, strict, report, error)
-                                      : agree(models, count, (base < count ? base : count) - 1,
-                                              strict, report, error);
+    if (has_axis)
+        use(&u, donor);
+    mc_status status = has_axis ? compare_used(models, count, &u, strict, report, error)
+                                : agree(models, count, (base < count ? base : count) - 1, strict,
+                                        report, error);
+    if (status == MC_OK)
+        status = check_sizes(&u, models, error);
     mc_free(u.used);
     return status;
 }

@@ -29,7 +29,7 @@ typedef struct reader {
 
 /* ---- keys ------------------------------------------------------------------------------------ */
 /* Where a key may stand. */
-typedef enum place { TOP, MODEL, SLICE, SOURCE, MODULE, TOKENIZER, PLACES } place;
+typedef enum place { TOP, MODEL, SLICE, SOURCE, MODULE, TOKENIZER, TOKEN, PLACES } place;
 
 static const char *const place_texts[PLACES] = {
     [TOP] = "the top level",
@@ -38,6 +38,7 @@ static const char *const place_texts[PLACES] = {
     [SOURCE] = "an entry of 'sources'",
     [MODULE] = "an entry of 'modules'",
     [TOKENIZER] = "'tokenizer'",
+    [TOKEN] = "an entry of 'tokens'",
 };
 
 enum { MOST_KEYS = 13 };
@@ -50,6 +51,7 @@ static const char *const keys[PLACES][MOST_KEYS] = {
     [SOURCE] = {"model", "layer_range", "parameters"},
     [MODULE] = {"slices", "models", "parameters"},
     [TOKENIZER] = {"source", "tokens", "pad_to_multiple_of"},
+    [TOKEN] = {"source", "force"},
 };
 
 static size_t key_count(place where)
@@ -95,14 +97,18 @@ static mc_status warn_unknown(const reader *r, place where, const mc_yaml *key)
 {
     if (is_any_param(key->text))
         return WARN(r, key, "'%s' has no effect here: it belongs under 'parameters'", key->text);
+    if (strcmp(key->text, "revision") == 0)
+        return WARN(r, key, "'revision' has no effect here: write the model as NAME@REVISION");
+    if (strcmp(key->text, "lora") == 0)
+        return WARN(r, key, "'lora' has no effect here: write the model as MODEL+ADAPTER");
+    const char *const near = mc_suggest(key->text, keys[where], key_count(where));
+    if (near)
+        return WARN(r, key, "unknown key '%s' has no effect: did you mean '%s'?", key->text, near);
     for (place other = TOP; other < PLACES; other++)
         if (has_key(other, key->text))
             return WARN(r, key, "'%s' has no effect here: it belongs into %s", key->text,
                         place_texts[other]);
-    const char *const near = mc_suggest(key->text, keys[where], key_count(where));
-    return near
-               ? WARN(r, key, "unknown key '%s' has no effect: did you mean '%s'?", key->text, near)
-               : WARN(r, key, "unknown key '%s' has no effect", key->text);
+    return WARN(r, key, "unknown key '%s' has no effect", key->text);
 }
 
 static mc_status check_keys(const reader *r, place where, const mc_yaml *map)
@@ -440,6 +446,17 @@ static mc_status read_modules(reader *r, const mc_yaml *map)
 }
 
 /* ---- tokenizer ------------------------------------------------------------------------------- */
+static mc_status check_tokens(const reader *r, const mc_yaml *tokens)
+{
+    if (tokens && tokens->kind != MC_YAML_MAP)
+        return FAIL(r, tokens, "expected a map as 'tokens', found %s",
+                    mc_yaml_kind_text(tokens->kind));
+    for (size_t i = 0; tokens && i < tokens->count; i++)
+        if (tokens->pairs[i].value->kind == MC_YAML_MAP)
+            MC_TRY(check_keys(r, TOKEN, tokens->pairs[i].value));
+    return MC_OK;
+}
+
 static mc_status read_tokenizer_map(const reader *r, const mc_yaml *map)
 {
     mc_recipe_tokenizer *const tokenizer = &r->stage->tokenizer;
@@ -450,9 +467,7 @@ static mc_status read_tokenizer_map(const reader *r, const mc_yaml *map)
     tokenizer->tokens = value_of(map, "tokens");
     const mc_yaml *const from = value_of(map, "source"), *const padding = value_of(
                                                              map, "pad_to_multiple_of");
-    if (tokenizer->tokens && tokenizer->tokens->kind != MC_YAML_MAP)
-        return FAIL(r, tokenizer->tokens, "expected a map as 'tokens', found %s",
-                    mc_yaml_kind_text(tokenizer->tokens->kind));
+    MC_TRY(check_tokens(r, tokenizer->tokens));
     if (padding && (!mc_coerce_integer(padding, &pad) || pad < 1 || pad > 1 << 20))
         return FAIL(r, padding, "expected a whole number from 1 as 'pad_to_multiple_of'");
     tokenizer->pad_to_multiple_of = (int64_t)pad;

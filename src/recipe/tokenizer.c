@@ -36,13 +36,15 @@ static size_t index_of(const mc_recipe_models *models, const char *text)
 
 static mc_status read_model(const reader *r, const mc_yaml *node, size_t *out)
 {
-    if (node->kind != MC_YAML_STRING)
-        return FAIL(r, node, "expected a model of the merge, found %s",
-                    mc_yaml_kind_text(node->kind));
-    *out = index_of(r->models, node->text);
-    return *out < r->models->count
-               ? MC_OK
-               : FAIL(r, node, "expected a model of the merge, found '%s'", node->text);
+    mc_reference reference = {0};
+    mc_status status = mc_reference_read(r->schema->file, node, &reference, r->error);
+    if (status == MC_OK) {
+        *out = index_of(r->models, reference.text);
+        if (*out == r->models->count)
+            status = FAIL(r, node, "expected a model of the merge, found '%s'", reference.text);
+    }
+    mc_reference_free(&reference);
+    return status;
 }
 
 static mc_status read_model_token(const reader *r, const mc_yaml *map, mc_token_rule *rule)
@@ -72,7 +74,8 @@ static mc_status read_source(const reader *r, const mc_yaml *source, mc_token_ru
     const mc_yaml *const kind = mc_yaml_get(source, "kind");
     if (!source || source->kind == MC_YAML_NULL)
         return MC_OK;
-    if (source->kind != MC_YAML_MAP) {
+    /* A map without a kind is a model, as {model: {path: …}}. */
+    if (source->kind != MC_YAML_MAP || (!kind && mc_yaml_get(source, "model"))) {
         rule->kind = MC_TOKEN_SAME;
         return read_model(r, source, &rule->model);
     }
@@ -95,11 +98,6 @@ static mc_status read_token(const reader *r, const mc_yaml_pair *pair, mc_token_
     if (pair->value->kind != MC_YAML_MAP)
         return FAIL(r, pair->value, "expected a map with 'source' or 'force', found %s",
                     mc_yaml_kind_text(pair->value->kind));
-    for (size_t i = 0; i < pair->value->count; i++) {
-        const mc_yaml *const key = pair->value->pairs[i].key;
-        if (strcmp(key->text, "source") != 0 && strcmp(key->text, "force") != 0)
-            return FAIL(r, key, "expected 'source' or 'force', found '%s'", key->text);
-    }
     if (force && !mc_coerce_flag(force, &flag))
         return FAIL(r, force, "expected true or false as 'force'");
     rule->force = flag != 0;
@@ -138,9 +136,9 @@ static mc_status read_choice(reader *r, const mc_model *donor)
     return MC_OK;
 }
 
-/* Gives an error about vocabularies the line of the option, unless it names a file of its own. */
-static mc_status at_option(const mc_recipe_schema *schema, const mc_yaml *at, mc_status status,
-                           mc_error *error)
+/* Gives an error about vocabularies a line of the recipe, unless it names a file of its own. */
+static mc_status at_line(const mc_recipe_schema *schema, const mc_yaml *at, mc_status status,
+                         mc_error *error)
 {
     char place[1024];
     snprintf(place, sizeof place, "%s:%u:%u", schema->file, at->line, at->column);
@@ -186,13 +184,15 @@ mc_status mc_recipe_set_tokenizer(const mc_recipe_schema *schema, const mc_recip
     while (models->models[place] != donor)
         place++;
     if (status == MC_OK && !stage->tokenizer.at) {
-        status = mc_vocabulary_check(owners, models->count, models->count, &rows->outputs, strict,
-                                     report, error);
+        status = at_line(schema, stage->at,
+                         mc_vocabulary_check(owners, models->count, models->count, place,
+                                             &rows->outputs, strict, report, error),
+                         error);
     } else if (status == MC_OK) {
         status = read_choice(&r, donor);
         if (status == MC_OK)
-            status = at_option(schema, stage->tokenizer.at, apply(&r, place, rows, outfit, report),
-                               error);
+            status = at_line(schema, stage->tokenizer.at, apply(&r, place, rows, outfit, report),
+                             error);
     }
     mc_free(r.rules);
     mc_free(owners);
@@ -216,5 +216,5 @@ mc_status mc_recipe_set_template(const mc_recipe_schema *schema, const mc_recipe
     /* A bad template is wrong usage on the command line; here it is an error of the recipe. */
     if (status == MC_USAGE && error)
         error->code = MC_FORMAT;
-    return at_option(schema, stage->chat_template, status == MC_USAGE ? MC_FORMAT : status, error);
+    return at_line(schema, stage->chat_template, status == MC_USAGE ? MC_FORMAT : status, error);
 }

@@ -116,3 +116,52 @@ mergecraft eval scored rte --data "$data" --predictions scored.tsv -q > scored.t
     fail "the union is not scored"
 mergecraft eval plain rte --data "$data" --predictions plain.tsv -q > plain.txt
 cmp plain.tsv scored.tsv || fail "a token that no text has changes predictions"
+
+# Stacks copy embeddings and head of different models: their rows must mean the same tokens, also
+# those of the tokenizer.
+block=model.layers.0.w:1x1
+for name in base moved; do
+    mkdir s-$name
+    cp $name/*.json s-$name
+done
+printf '{"model_type": "llama", "vocab_size": 4}' > s-base/config.json
+helper model s-base/model.safetensors model.embed_tokens.weight:4x1:0 $block:1 lm_head.weight:4x1:9
+helper model s-moved/model.safetensors model.embed_tokens.weight:3x1:10 $block:2 lm_head.weight:3x1:5
+cp -r s-base s-padded
+helper model s-padded/model.safetensors model.embed_tokens.weight:8x1:0 $block:3 lm_head.weight:8x1:7
+stack()
+{
+    printf 'merge_method: passthrough\nslices:\n' > stack.yml
+    for name in "$@"; do
+        printf -- '- sources: [{model: %s, layer_range: [0, 1]}]\n' "$name" >> stack.yml
+    done
+}
+stack s-base s-moved
+expect 1 mergecraft merge stack.yml -o fail
+stack s-base s-padded
+expect 1 mergecraft merge stack.yml -o fail
+stack s-moved
+echo 'base_model: s-base' >> stack.yml
+expect 1 mergecraft merge stack.yml -o fail
+stack s-base s-moved
+echo 'tokenizer_source: union' >> stack.yml
+expect 0 mergecraft merge stack.yml -o stacked -q
+expect 0 helper values stacked/model.safetensors lm_head.weight
+stack s-base s-moved s-base
+expect 0 mergecraft merge stack.yml -o stacked-2 -q
+
+# Tokens of a recipe: models as maps; keys that have no effect.
+cat > tokens.yml <<'YAML'
+merge_method: linear
+models: [{model: base}, {model: {model: {path: moved}}}]
+parameters: {weight: 1}
+tokenizer:
+  source: union
+  tokens:
+    "a": {source: {model: {path: moved}}, force: true}
+    "b": {source: {kind: model_token, model: {model: {path: moved}}, token: "c"}, force: true}
+    "c": {sorce: base}
+YAML
+expect 0 mergecraft merge tokens.yml -o tokens-of-recipe -q
+rows tokens-of-recipe
+expect 0 mergecraft check tokens.yml
