@@ -249,7 +249,7 @@ static void add_front_matter(mc_text *card, const mc_plan *plan)
         else
             gather_local_name(card, &all.base_model, plan->models[i]);
     }
-    const char *const task = task_of(mc_model_architecture(mc_plan_last(plan)));
+    const char *const task = task_of(mc_model_architecture(mc_plan_donor(plan)));
     const char *const library = library_of(plan);
     mc_text_add(card, "---\n");
     add_key(card, "base_model", &all.base_model);

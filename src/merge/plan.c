@@ -17,8 +17,10 @@
 #include <stdio.h>
 #include <string.h>
 
-const mc_model *mc_plan_last(const mc_plan *plan)
+const mc_model *mc_plan_donor(const mc_plan *plan)
 {
+    if (plan->donor)
+        return plan->donor;
     return plan->models[plan->keep ? plan->keep - 1 : plan->model_count - 1];
 }
 
@@ -129,7 +131,7 @@ static mc_status copy_options(const mc_plan_input *input, mc_plan *plan, mc_erro
 {
     plan->method = input->method;
     plan->outputs.seed = input->seed;
-    plan->outputs.model_type = mc_model_type(mc_plan_last(plan));
+    plan->outputs.model_type = mc_model_type(mc_plan_donor(plan));
     plan->strict = input->strict;
     plan->allow_unused = input->allow_unused;
     plan->convert = input->convert;
@@ -367,7 +369,7 @@ static mc_status add_all_notes(const mc_plan *plan, mc_error *error)
 
 static mc_status check_agreement(const mc_plan *plan, mc_error *error)
 {
-    const mc_model *const last = mc_plan_last(plan);
+    const mc_model *const last = mc_plan_donor(plan);
     if (plan->exclude_count == 0) /* otherwise labels and head are those of one model */
         MC_TRY(
             mc_agree_on_labels(plan->models, plan->model_count, plan->strict, plan->report, error));
@@ -407,10 +409,10 @@ static mc_status make_outfit(mc_plan *plan, const mc_plan_input *input,
                              const mc_plan_tokenizer *tokenizer, mc_error *error)
 {
     MC_TRY(check_agreement(plan, error));
-    MC_TRY(mc_outfit_from_model(mc_plan_last(plan), &plan->outfit, plan->report, error));
+    MC_TRY(mc_outfit_from_model(mc_plan_donor(plan), &plan->outfit, plan->report, error));
     if (plan->untied)
         MC_TRY(mc_outfit_untie(&plan->outfit, plan->report, error));
-    MC_TRY(mc_modules_plan(input, mc_plan_last(plan), &plan->outfit, &plan->modules, plan->report,
+    MC_TRY(mc_modules_plan(input, mc_plan_donor(plan), &plan->outfit, &plan->modules, plan->report,
                            error));
     MC_TRY(mc_lineage_read_cards(plan, error));
     return mc_plan_tokenizer_dress(tokenizer, input, plan, error);
@@ -492,6 +494,7 @@ static mc_status fill_from_rows(const mc_plan_rows *rows, mc_plan *plan, mc_erro
     plan->model_count = rows->model_count;
     plan->all_count = rows->all_count;
     plan->base = rows->base;
+    plan->donor = rows->donor;
     plan->no_card = rows->no_card;
     plan->strict = rows->strict;
     MC_TRY(mc_lineage_read_cards(plan, error));

@@ -23,6 +23,7 @@ struct mc_plan {
     const mc_model **models; /* model_count, then the base if there is one, then the sides' */
     size_t model_count, all_count;
     const mc_model *base;
+    const mc_model *donor; /* NULL: the model `keep` */
     const char **side_names;
     size_t side_count;
 
@@ -57,6 +58,7 @@ typedef struct mc_plan_rows {
     const mc_model *const *models;
     size_t model_count, all_count;
     const mc_model *base;
+    const mc_model *donor;  /* whose configuration the result has; NULL: the last that is merged */
     const char *recipe;     /* its text, for model card and provenance; copied */
     const char *transplant; /* as in mc_plan; copied */
     const char *decompress; /* the same */
@@ -74,8 +76,11 @@ mc_status mc_plan_from_rows(mc_plan_rows *rows, mc_plan **out, mc_error *error);
 /* Records in mergecraft.json that a search chose the parameters. */
 mc_status mc_plan_set_search(mc_plan *plan, const json_t *search, mc_error *error);
 
-/* The model whose configuration and tokenizer the result has: the last unless another is kept. */
-const mc_model *mc_plan_last(const mc_plan *plan);
+/*
+ * The model whose configuration and tokenizer the result has: that of the rows, or else the last
+ * unless another is kept.
+ */
+const mc_model *mc_plan_donor(const mc_plan *plan);
 
 /* MC_CHANGED if a file of a model changed since the model was opened. */
 mc_status mc_plan_check_models(const mc_plan *plan, mc_error *error);

@@ -119,7 +119,7 @@ static json_t *add_method(json_t *object, const mc_plan *plan)
         object = mc_json_put(object, "tokenizer", json_loads(plan->tokenizer, 0, &ignored));
     if (plan->exclude_count > 0) {
         object = mc_json_put(object, "exclude", texts_json(plan->exclude, plan->exclude_count));
-        object = mc_json_put(object, "keep", mc_json_text(mc_model_name(mc_plan_last(plan))));
+        object = mc_json_put(object, "keep", mc_json_text(mc_model_name(mc_plan_donor(plan))));
     }
     return object;
 }

@@ -75,7 +75,7 @@ static mc_status load_plan(const mc_plan *plan, mc_pipeline *pipeline, mc_error 
 mc_status mc_pipeline_from_plan(const mc_plan *plan, const mc_pipeline_options *options,
                                 mc_pipeline **out, mc_run_result *result, mc_error *error)
 {
-    const mc_model *const last = mc_plan_last(plan);
+    const mc_model *const last = mc_plan_donor(plan);
     const double start = mc_seconds();
     mc_pipeline *pipeline = NULL;
     if (!last->config_text)

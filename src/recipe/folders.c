@@ -67,13 +67,17 @@ static mc_status plan_folder(mc_module *module, void *user, mc_error *error)
 {
     const planning *const p = user;
     mc_recipe_rows rows = {0};
-    mc_plan_rows plan = {.model_count = p->merged, .all_count = p->models->count};
+    const mc_recipe_models *const all = p->models;
+    mc_plan_rows plan = {.model_count = p->merged, .all_count = all->count};
     MC_TRY(open_all(module, p->models, error));
     MC_TRY(mc_report_new(&plan.report, error));
     mc_status status = make_rows(p, module, &rows, plan.report, error);
     if (status == MC_OK) {
         plan.models = (const mc_model *const *)module->models;
         plan.base = p->merged < module->count ? module->models[p->merged] : NULL;
+        plan.donor = mc_recipe_donor(
+            p->stage,
+            &(mc_recipe_models){.names = all->names, .models = plan.models, .count = all->count});
         plan.recipe = p->schema->text;
         plan.strict = p->options->strict;
         plan.outputs = rows.outputs;
@@ -91,7 +95,7 @@ mc_status mc_recipe_plan_folders(const mc_recipe_schema *schema, const mc_recipe
                                  const mc_recipe_options *options, mc_plan *plan, mc_error *error)
 {
     planning p = {schema, stage, models, merged, options};
-    if (!mc_model_is_complete(mc_plan_last(plan)))
+    if (!mc_model_is_complete(mc_plan_donor(plan)))
         return MC_OK; /* only headers are here */
     return mc_modules_plan_by(&plan->outfit, plan_folder, &p, options->strict, &plan->modules,
                               plan->report, error);

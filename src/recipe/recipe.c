@@ -14,6 +14,7 @@
 #include "recipe/schema.h"
 #include "tensor/cast.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -338,7 +339,7 @@ static mc_status round_stage(mc_state_dict *dict, mc_error *error)
 static mc_status wrap_stage(made_stage *made, const char *name, mc_error *error)
 {
     const json_t *const config = made->plan->outfit.config;
-    const mc_model *const donor = mc_plan_last(made->plan);
+    const mc_model *const donor = mc_plan_donor(made->plan);
     char *const text = config ? json_dumps(config, JSON_REAL_PRECISION(17)) : NULL;
     mc_status status = mc_plan_state_dict(made->plan, &made->dict, error);
     if (status == MC_OK)
@@ -553,6 +554,7 @@ static mc_status fill_plan(mc_recipe *recipe, const mc_recipe_stage *stage,
     plan->model_count = all->merged;
     plan->all_count = all->count;
     plan->base = all->merged < all->count ? all->models[all->merged] : NULL;
+    plan->donor = donor;
     plan->recipe = recipe->schema->text;
     plan->no_card = options->no_card;
     plan->strict = options->strict;
@@ -646,6 +648,55 @@ static mc_status need(void *user, const mc_reference *reference, bool is_base, m
                : visit_stage(&recipe->schema->stages[index], need, user, error);
 }
 
+/* An error about a model, and the reference that names the model. */
+typedef struct culprit {
+    const mc_error *error;
+    const mc_reference *reference; /* NULL: not found */
+    size_t length;                 /* of its name in the error */
+} culprit;
+
+/* The length of `name` if the text is about it, as "m1/config.json" and "org/m@main: …"; else 0. */
+static size_t length_in(const char *text, const char *name)
+{
+    const size_t length = name ? strcspn(name, "@") : 0;
+    return length > 0 && strncmp(text, name, length) == 0 && strchr("/@:+ ", text[length]) ? length
+                                                                                           : 0;
+}
+
+static mc_status suspect(void *user, const mc_reference *reference, bool is_base, mc_error *error)
+{
+    culprit *const c = user;
+    const char *const text = c->error->file[0] ? c->error->file : c->error->text;
+    const size_t path = length_in(text, reference->path);
+    const size_t adapter = length_in(text, reference->adapter);
+    const size_t length = path > adapter ? path : adapter;
+    (void)is_base;
+    (void)error;
+    /* Of "m" and "m/2" the longer one: the first may contain the second. */
+    if (length > c->length) {
+        c->reference = reference;
+        c->length = length;
+    }
+    return MC_OK;
+}
+
+/* Gives an error about a model the line of the recipe that names the model. */
+static mc_status at_reference(const mc_recipe *recipe, mc_status status, mc_error *error)
+{
+    char text[sizeof error->text];
+    culprit c = {.error = error};
+    for (size_t i = 0; status != MC_OK && error && i < recipe->schema->count; i++)
+        (void)visit_stage(&recipe->schema->stages[i], suspect, &c, NULL);
+    if (!c.reference || status == MC_INTERRUPTED)
+        return status;
+    mc_error_message(error, text, sizeof text);
+    error->tensor[0] = '\0';
+    memcpy(error->text, text, sizeof text);
+    snprintf(error->file, sizeof error->file, "%s:%u:%u", recipe->schema->file,
+             c.reference->at->line, c.reference->at->column);
+    return status;
+}
+
 /* Opens the needed models in one call, so that downloads run in parallel. */
 static mc_status open_needed(mc_recipe *recipe, const mc_recipe_options *options, mc_error *error)
 {
@@ -657,7 +708,10 @@ static mc_status open_needed(mc_recipe *recipe, const mc_recipe_options *options
         if (recipe->needed[i])
             names[count++] = recipe->names[i];
     if (status == MC_OK && count > 0)
-        status = mc_models_open(names, count, options->hub, options->headers_only, models, error);
+        status = at_reference(
+            recipe,
+            mc_models_open(names, count, options->hub, options->headers_only, models, error),
+            error);
     for (size_t i = 0, k = 0; status == MC_OK && i < recipe->name_count; i++)
         if (recipe->needed[i])
             recipe->models[i] = models[k++];

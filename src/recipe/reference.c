@@ -35,6 +35,8 @@ static mc_status read_text(const char *file, const mc_yaml *node, mc_reference *
 {
     const char *const text = node->text, *const plus = strchr(text, '+');
     const size_t length = plus ? (size_t)(plus - text) : strlen(text);
+    if (!*text)
+        return FAIL(node, "expected a model, found an empty string");
     MC_TRY(check_separator(file, node, text, strlen(text), '+', error));
     MC_TRY(check_separator(file, node, text, length, '@', error));
     if (plus)
@@ -54,6 +56,8 @@ static mc_status read_part(const char *file, const mc_yaml *node, char **path, c
     if (!name)
         return FAIL(node, "expected 'path' (and 'revision') of a model");
     MC_TRY(expect_string(file, name, "a path", error));
+    if (!*name->text)
+        return FAIL(name, "expected a path, found an empty string");
     const bool has_revision = revision && revision->kind != MC_YAML_NULL;
     if (has_revision)
         MC_TRY(expect_string(file, revision, "a revision", error));

@@ -140,7 +140,10 @@ static mc_status at_origin(const maker *m, const origin *from, mc_status status)
     if (status == MC_OK)
         return MC_OK;
     snprintf(place, sizeof place, "%s:%u:%u", m->schema->file, at->line, at->column);
-    return mc_in_file(m->error, place, status);
+    /* On the command line a bad value is wrong usage; here it is an error of the recipe. */
+    if (status == MC_USAGE && m->error)
+        m->error->code = MC_FORMAT;
+    return mc_in_file(m->error, place, status == MC_USAGE ? MC_FORMAT : status);
 }
 
 static mc_status set_value(const maker *m, mc_params *params, const mc_param *param, size_t input,

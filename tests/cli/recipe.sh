@@ -137,4 +137,35 @@ cp -r t1 q
 echo '{"quantization_config": {"quant_method": "gptq", "bits": 4}}' > q/config.json
 sed 's/t2/q/' conflicts.yml > quantised.yml
 expect 1 mergecraft check quantised.yml
+
+# A recipe of the base alone is a copy of it.
+for method in ties sce; do
+    printf 'merge_method: %s\nbase_model: m1\nmodels: [{model: m1}]\n' $method > only.yml
+    expect 0 mergecraft merge only.yml -o only-$method -q
+    expect 0 helper values only-$method/model.safetensors encoder.weight
+done
+
+# Values that a method rejects, and models that cannot be opened, are errors of the recipe.
+printf 'merge_method: karcher\nmodels: [{model: m1}, {model: m2}]\nparameters: {max_iter: -1}\n' |
+    wrong
+printf 'merge_method: linear\nmodels: [{model: m1}, {model: m}, {model: m/4}]\n' | wrong
+printf 'merge_method: linear\nmodels: [{model: m1}, {model: m2+m4}]\n' | wrong
+printf 'merge_method: linear\nmodels: [{model: m1}, {model: ""}]\n' | wrong
+printf 'merge_method: linear\nmodels: [{model: m1}, {model: {model: {path: ""}}}]\n' | wrong
+
+# Keys of models and tokens.
+wrong_key()
+{
+    cat > key.yml
+    expect 0 mergecraft check key.yml
+}
+wrong_key <<'YAML'
+merge_method: linear
+base_model: m1
+models:
+  - {model: m1, revision: v1.0}
+  - {model: m2, lora: a}
+parameters: {weight: 1}
+YAML
+
 expect 2 mergecraft check

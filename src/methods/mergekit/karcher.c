@@ -134,7 +134,7 @@ MC_LAYER_MERGE(
             "length",
     .paper = "Karcher 1977, Riemannian center of mass and mollifier smoothing",
     .scope = MC_ELEMENTWISE, .statistics = &statistics, .scratch_bytes = gram_scratch,
-    .params = MC_PARAMS({"max_iter", MC_INTEGER, "steps at most", .fallback = 10, .maximum = 1000},
+    .params = MC_PARAMS({"max_iter", MC_INTEGER, "steps at most", .fallback = 10, .maximum = 1e6},
                         {"tol", MC_NUMBER, "length of a step that ends the search",
                          .fallback = 1e-5}))
 {
