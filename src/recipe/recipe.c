@@ -8,6 +8,7 @@
 #include "merge/plan.h"
 #include "merge/report.h"
 #include "recipe/conflicts.h"
+#include "recipe/filters.h"
 #include "recipe/folders.h"
 #include "recipe/outfit.h"
 #include "recipe/rows.h"
@@ -538,6 +539,8 @@ static mc_status fill_plan(mc_recipe *recipe, const mc_recipe_stage *stage,
     MC_TRY(add_notes(all, plan->report, error));
     MC_TRY(
         make_aligned_rows(recipe, stage, options, all, donor, rows, plan->report, &untied, error));
+    MC_TRY(mc_recipe_report_filters(recipe->schema, stage, &rows->outputs, options->strict,
+                                    plan->report, error));
     if (options->convert && is_last)
         MC_TRY(mc_outputs_convert(&rows->outputs, options->dtype, error));
     /* Vocabularies are checked before shapes: the error then names the option and not a tensor. */
@@ -730,6 +733,18 @@ static mc_status prepare(mc_recipe *recipe, size_t stage, const mc_recipe_option
     return open_needed(recipe, options, error);
 }
 
+/* Passes on what the stages report that the plan computes on the fly. */
+static mc_status add_reports(mc_recipe *recipe, size_t stage, mc_error *error)
+{
+    for (size_t i = 0; i < recipe->schema->count; i++) {
+        const mc_plan *const plan = i == stage ? NULL : recipe->made[i].plan;
+        for (size_t k = 0; plan && k < mc_report_count(plan->report); k++)
+            MC_TRY(mc_report_add(recipe->made[stage].plan->report, error, "%s: %s",
+                                 recipe->schema->stages[i].name, mc_report_line(plan->report, k)));
+    }
+    return MC_OK;
+}
+
 mc_status mc_recipe_plan(mc_recipe *recipe, const mc_recipe_options *options, mc_plan **out,
                          mc_error *error)
 {
@@ -741,6 +756,8 @@ mc_status mc_recipe_plan(mc_recipe *recipe, const mc_recipe_options *options, mc
     mc_status status = prepare(recipe, stage, chosen, error);
     if (status == MC_OK)
         status = make_stage(recipe, stage, chosen, error);
+    if (status == MC_OK)
+        status = add_reports(recipe, stage, error);
     if (status != MC_OK) {
         forget(recipe);
         return status;

@@ -29,7 +29,7 @@ typedef struct reader {
 
 /* ---- keys ------------------------------------------------------------------------------------ */
 /* Where a key may stand. */
-typedef enum place { TOP, MODEL, SLICE, SOURCE, MODULE, TOKENIZER, TOKEN, PLACES } place;
+typedef enum place { TOP, MODEL, SLICE, SOURCE, MODULE, TOKENIZER, TOKEN, CONDITION, PLACES } place;
 
 static const char *const place_texts[PLACES] = {
     [TOP] = "the top level",
@@ -39,6 +39,7 @@ static const char *const place_texts[PLACES] = {
     [MODULE] = "an entry of 'modules'",
     [TOKENIZER] = "'tokenizer'",
     [TOKEN] = "an entry of 'tokens'",
+    [CONDITION] = "a conditional setting",
 };
 
 enum { MOST_KEYS = 13 };
@@ -52,6 +53,7 @@ static const char *const keys[PLACES][MOST_KEYS] = {
     [MODULE] = {"slices", "models", "parameters"},
     [TOKENIZER] = {"source", "tokens", "pad_to_multiple_of"},
     [TOKEN] = {"source", "force"},
+    [CONDITION] = {"filter", "value"},
 };
 
 static size_t key_count(place where)
@@ -160,6 +162,17 @@ static mc_status string_of(const reader *r, const mc_yaml *map, const char *key,
 }
 
 /* ---- parameters ------------------------------------------------------------------------------ */
+/* A misspelled filter would not be one: the value would apply to all tensors. */
+static mc_status check_conditions(const reader *r, const mc_yaml *setting)
+{
+    if (setting->kind == MC_YAML_MAP)
+        return check_keys(r, CONDITION, setting);
+    for (size_t i = 0; setting->kind == MC_YAML_LIST && i < setting->count; i++)
+        if (setting->items[i]->kind == MC_YAML_MAP)
+            MC_TRY(check_keys(r, CONDITION, setting->items[i]));
+    return MC_OK;
+}
+
 /*
  * Checks the form of any setting, but the type only of parameters that the method has: others have
  * no effect and only warrant a warning.
@@ -172,6 +185,7 @@ static mc_status check_parameter(const reader *r, const mc_yaml_pair *pair, bool
         return FAIL(r, key, "expected the name of a parameter, found %s '%s'; quote it",
                     mc_yaml_kind_text(key->kind), key->text);
     MC_TRY(mc_setting_check(r->schema->file, pair->value, r->error));
+    MC_TRY(check_conditions(r, pair->value));
     const mc_param *const param = find_param(method, key->text);
     if (param && of_a_model && !param->per_input)
         MC_TRY(WARN(r, key,
@@ -522,7 +536,10 @@ static mc_status unknown_method(const reader *r, const mc_yaml *name)
                        "'%s' is a method of a fork of mergekit, not of mergekit itself: expected "
                        "one of its methods (mergecraft methods)",
                        name->text);
-    const char *const near = mc_suggest(name->text, names, count);
+    const char *near = mc_suggest(name->text, names, count);
+    /* "dare" is near to no name, but a part of two. */
+    for (size_t i = 0; !near && name->text[0] && i < count; i++)
+        near = strstr(names[i], name->text) ? names[i] : NULL;
     return near ? FAIL(r, name, "unknown method '%s': did you mean '%s'?", name->text, near)
                 : FAIL(r, name, "unknown method '%s': mergecraft methods lists those of mergekit",
                        name->text);
@@ -569,8 +586,11 @@ static mc_status read_dtype(const reader *r, const mc_yaml *map, const char *key
 static mc_status read_name(const reader *r, const mc_yaml *map)
 {
     const mc_recipe_schema *const schema = r->schema;
-    const mc_yaml *name = NULL;
-    MC_TRY(string_of(r, map, "name", &name));
+    /* A number is as good as a text: mergekit ignores the name of a single document. */
+    const mc_yaml *const name = value_of(map, "name");
+    if (name && (name->kind == MC_YAML_LIST || name->kind == MC_YAML_MAP))
+        return FAIL(r, name, "expected a string as 'name', found %s",
+                    mc_yaml_kind_text(name->kind));
     for (size_t i = 0; i + 1 < schema->count; i++) {
         const char *const other = schema->stages[i].name;
         if (name && other && strcmp(other, name->text) == 0)
@@ -585,16 +605,26 @@ static mc_status read_name(const reader *r, const mc_yaml *map)
     return r->stage->name ? MC_OK : mc_fail_memory(r->error);
 }
 
-/* mergekit-moe has recipes of its own form, without 'merge_method'. */
+/* Other tools of mergekit have recipes of their own forms, without models to merge. */
 static mc_status check_kind(const reader *r, const mc_yaml *map)
 {
+    static const struct {
+        const char *key, *text;
+    } others[] = {{"experts", "builds a mixture of experts"},
+                  {"genome", "is a search by mergekit-evolve"},
+                  {"layer_slices", "is of bakllama"}};
     if (map->kind != MC_YAML_MAP)
         return FAIL(r, map, "expected a recipe, found %s", mc_yaml_kind_text(map->kind));
-    const mc_yaml *const experts = mc_yaml_get(map, "experts");
-    if (experts && !mc_yaml_get(map, "merge_method"))
-        return FAIL_AS(r, MC_UNSUPPORTED, experts,
-                       "this recipe builds a mixture of experts, which is not supported: expected "
-                       "'merge_method'");
+    const bool merges = mc_yaml_get(map, "models") || mc_yaml_get(map, "slices") ||
+                        mc_yaml_get(map, "modules");
+    for (size_t i = 0; !merges && i < sizeof others / sizeof *others; i++) {
+        const mc_yaml *const found = mc_yaml_get(map, others[i].key);
+        if (found)
+            return FAIL_AS(r, MC_UNSUPPORTED, found,
+                           "this recipe %s, which is not supported: expected 'merge_method' and "
+                           "'models'",
+                           others[i].text);
+    }
     return MC_OK;
 }
 

@@ -17,8 +17,9 @@ typedef struct node {
     mc_yaml yaml;
     uint64_t size;
     unsigned height;
-    mc_scalar_kind scalar; /* of a plain scalar: tells a merge key from the string "<<" */
-    bool open;             /* its end has not come: an alias to it would be a circle */
+    mc_scalar_kind scalar;          /* of a plain scalar: tells a merge key from the string "<<" */
+    bool open;                      /* its end has not come: an alias to it would be a circle */
+    const struct node *merged_into; /* the map whose merge keys named it last */
     size_t capacity;
 } node;
 
@@ -244,9 +245,47 @@ static mc_yaml_pair *find_pair(mc_yaml *map, const mc_yaml *key)
 }
 
 /*
- * Adds the pairs of a merged map whose keys do not exist yet: what is written out takes precedence.
+ * Whether Python has one object for all strings with this text: for one character of Latin-1, and
+ * for none. PyYAML 6.0.4 recognises keys that several merged maps have by their objects.
  */
-static mc_status merge_map(composer *c, node *map, const mc_yaml *from, const mc_yaml *key)
+static bool is_one_object(const char *text)
+{
+    const unsigned char first = (unsigned char)text[0];
+    return !first || !text[1] || ((first == 0xC2 || first == 0xC3) && !text[2]);
+}
+
+static bool same_value(const mc_yaml *a, const mc_yaml *b)
+{
+    const bool texts = a->text && b->text;
+    return a == b || (a->kind == b->kind && texts && strcmp(a->text, b->text) == 0);
+}
+
+/*
+ * A key that an earlier merged map has, too. The YAML specification says that the first map counts.
+ * In PyYAML 6.0.4 the last one does, unless the key is one object; before, the last `<<` did, and
+ * in its list the first map. Results have to be mergekit's, so this follows the newest.
+ */
+static mc_status merge_again(composer *c, mc_yaml_pair *before, const mc_yaml_pair *pair,
+                             const mc_yaml *merge)
+{
+    const bool replaces = !is_one_object(pair->key->text);
+    const mc_yaml *const old = before->value;
+    if (before->key == pair->key)
+        return MC_OK;
+    if (replaces)
+        *before = *pair;
+    if (same_value(old, pair->value))
+        return MC_OK;
+    return mc_yaml_warn(c->file, merge->line, merge->column, c->error,
+                        "several maps merged here have the key '%s': the value of line %u counts",
+                        pair->key->text, before->value->line);
+}
+
+/*
+ * Adds the pairs of a merged map. What is written out takes precedence: the first `written` pairs.
+ */
+static mc_status merge_map(composer *c, node *map, size_t written, const mc_yaml *from,
+                           const mc_yaml *key)
 {
     if (from->kind != MC_YAML_MAP)
         return FAIL_NODE(c, key,
@@ -254,19 +293,28 @@ static mc_status merge_map(composer *c, node *map, const mc_yaml *from, const mc
                          mc_yaml_kind_text(from->kind));
     if (node_of(from)->open)
         return FAIL_NODE(c, key, "the merge key '<<' refers to the map that it is in");
-    for (size_t i = 0; i < from->count; i++)
-        if (!find_pair(&map->yaml, from->pairs[i].key))
-            MC_TRY(add_pair(c, map, from->pairs[i].key, from->pairs[i].value));
+    /* Its keys are there already, whatever replaced their values. */
+    if (node_of(from)->merged_into == map)
+        return MC_OK;
+    node_of(from)->merged_into = map;
+    for (size_t i = 0; i < from->count; i++) {
+        const mc_yaml_pair *const pair = &from->pairs[i];
+        mc_yaml_pair *const before = find_pair(&map->yaml, pair->key);
+        if (!before)
+            MC_TRY(add_pair(c, map, pair->key, pair->value));
+        else if (before >= map->yaml.pairs + written)
+            MC_TRY(merge_again(c, before, pair, key));
+    }
     return MC_OK;
 }
 
-static mc_status merge_value(composer *c, node *map, const mc_yaml_pair *merge)
+static mc_status merge_value(composer *c, node *map, size_t written, const mc_yaml_pair *merge)
 {
     const mc_yaml *const value = merge->value;
     if (value->kind != MC_YAML_LIST)
-        return merge_map(c, map, value, merge->key);
+        return merge_map(c, map, written, value, merge->key);
     for (size_t i = 0; i < value->count; i++)
-        MC_TRY(merge_map(c, map, value->items[i], merge->key));
+        MC_TRY(merge_map(c, map, written, value->items[i], merge->key));
     return MC_OK;
 }
 
@@ -285,7 +333,7 @@ static mc_status add_written(composer *c, node *map, const mc_yaml_pair *pair)
 
 /*
  * Turns the pairs of a complete map into what a dict of PyYAML holds: the last of duplicate keys,
- * then what merge keys add; of several merged maps the first takes precedence.
+ * then what merge keys add.
  */
 static mc_status resolve_map(composer *c, node *map)
 {
@@ -297,9 +345,10 @@ static mc_status resolve_map(composer *c, node *map)
     for (size_t i = 0; status == MC_OK && i < count; i++)
         if (node_of(written[i].key)->scalar != MC_SCALAR_MERGE)
             status = add_written(c, map, &written[i]);
+    const size_t own = map->yaml.count;
     for (size_t i = 0; status == MC_OK && i < count; i++)
         if (node_of(written[i].key)->scalar == MC_SCALAR_MERGE)
-            status = merge_value(c, map, &written[i]);
+            status = merge_value(c, map, own, &written[i]);
     mc_free(written);
     return status;
 }
@@ -592,6 +641,10 @@ mc_status mc_yaml_parse(const char *name, const char *text, size_t size, mc_yaml
     if (size > MC_YAML_LARGEST_FILE)
         return mc_fail_at(error, MC_FORMAT, name, NULL, -1, "expected at most %d bytes, found %zu",
                           MC_YAML_LARGEST_FILE, size);
+    /* A byte order mark at the beginning is no part of the document. */
+    const bool marked = size >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0;
+    text += marked ? 3 : 0;
+    size -= marked ? 3 : 0;
     composer c = {.name = name, .text = text, .size_of_text = size, .error = error};
     c.file = mc_alloc_zero(1, sizeof *c.file);
     if (!c.file || !yaml_parser_initialize(&c.parser)) {

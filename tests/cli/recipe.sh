@@ -167,5 +167,45 @@ models:
   - {model: m2, lora: a}
 parameters: {weight: 1}
 YAML
+wrong_key <<'YAML'
+name: 7
+merge_method: linear
+models:
+  - {model: m1, parameters: {weight: [{filters: classifier, value: 2}, {value: 1}]}}
+  - {model: m2, parameters: {weight: {filter: "class.*", value: 3}}}
+parameters: {weight: [{filter: encodr, value: 1}, {filter: "", value: 2}]}
+YAML
+expect 1 mergecraft check key.yml --strict
+
+# Recipes of other tools, and parts of names of methods.
+printf 'merge_method: moe\nexperts: [{source_model: m1}]\n' | wrong
+printf 'genome: {models: [m1, m2]}\n' | wrong
+printf 'merge_method: dare\nbase_model: m1\nmodels: [{model: m2}]\n' | wrong
+
+# Of several merged maps with one key PyYAML takes the last.
+cat > merged.yml <<'END'
+merge_method: linear
+models:
+  - {model: m1, parameters: &a {weight: 1}}
+  - {model: m2, parameters: &b {weight: 3}}
+  - {model: m3, parameters: {<<: [*a, *b]}}
+END
+expect 0 mergecraft merge merged.yml -o merged -q
+expect 0 mergecraft merge mergekit:linear m1 m2 m3 -p weight=1,3,3 -o merged-too -q
+cmp merged/model.safetensors merged-too/model.safetensors || fail 'merge keys'
+expect 0 mergecraft check merged.yml
+
+# What stages before the last one report is not lost.
+cat > quiet.yml <<'END'
+name: first
+merge_method: linear
+models: [{model: m1}, {model: m2}]
+parameters: {weight: [{filter: encodr, value: 1}, {value: 2}]}
+---
+merge_method: linear
+models: [{model: first}, {model: m3}]
+parameters: {weight: 1}
+END
+expect 0 mergecraft check quiet.yml
 
 expect 2 mergecraft check

@@ -119,16 +119,20 @@ cmp plain.tsv scored.tsv || fail "a token that no text has changes predictions"
 
 # Stacks copy embeddings and head of different models: their rows must mean the same tokens, also
 # those of the tokenizer.
-block=model.layers.0.w:1x1
 for name in base moved; do
     mkdir s-$name
     cp $name/*.json s-$name
 done
 printf '{"model_type": "llama", "vocab_size": 4}' > s-base/config.json
-helper model s-base/model.safetensors model.embed_tokens.weight:4x1:0 $block:1 lm_head.weight:4x1:9
-helper model s-moved/model.safetensors model.embed_tokens.weight:3x1:10 $block:2 lm_head.weight:3x1:5
 cp -r s-base s-padded
-helper model s-padded/model.safetensors model.embed_tokens.weight:8x1:0 $block:3 lm_head.weight:8x1:7
+stacked()
+{
+    helper model "s-$1/model.safetensors" "model.embed_tokens.weight:$2x1:$3" \
+        model.layers.0.w:1x1:1 "lm_head.weight:$2x1:$4"
+}
+stacked base 4 0 9
+stacked moved 3 10 5
+stacked padded 8 0 7
 stack()
 {
     printf 'merge_method: passthrough\nslices:\n' > stack.yml
