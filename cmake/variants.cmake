@@ -64,11 +64,15 @@ function(mc_add_variants objects)
             mc_variant(${name}_${level} src/${file}_${level}.c "${MC_LEVEL_FLAGS_${level}}")
             list(APPEND all $<TARGET_OBJECTS:${name}_${level}>)
         endforeach()
-        # Not the same bits: these use fused multiply-add if the CPU has it (src/nn/kernels.h).
+        # Not the same bits: these use fused multiply-add if the CPU has it (src/nn/kernels.h,
+        # src/linalg/gemm.h).
         set(flags ${MC_LEVEL_FLAGS_${level}} ${MC_FUSED_FLAGS_${level}} -ffp-contract=fast
                   -Wno-psabi -DMC_LEVEL=${level})
-        mc_variant(nn_${level} src/nn/kernels_level.c "${flags}")
-        list(APPEND all $<TARGET_OBJECTS:nn_${level}>)
+        foreach(file IN ITEMS nn/kernels linalg/gemm)
+            string(REPLACE "/" "_" name ${file})
+            mc_variant(${name}_${level} src/${file}_level.c "${flags}")
+            list(APPEND all $<TARGET_OBJECTS:${name}_${level}>)
+        endforeach()
     endforeach()
     set(${objects} ${all} PARENT_SCOPE)
 endfunction()

@@ -17,9 +17,6 @@ typedef struct mc_lapack {
     void (*sgemm)(const char *ta, const char *tb, const int *m, const int *n, const int *k,
                   const float *alpha, const float *a, const int *lda, const float *b,
                   const int *ldb, const float *beta, float *c, const int *ldc, size_t, size_t);
-    void (*ssyrk)(const char *uplo, const char *trans, const int *n, const int *k,
-                  const float *alpha, const float *a, const int *lda, const float *beta, float *c,
-                  const int *ldc, size_t, size_t);
     void (*gemm)(const char *ta, const char *tb, const int *m, const int *n, const int *k,
                  const double *alpha, const double *a, const int *lda, const double *b,
                  const int *ldb, const double *beta, double *c, const int *ldc, size_t, size_t);

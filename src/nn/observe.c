@@ -6,7 +6,7 @@
 #include <string.h>
 
 /*
- * Tokens per group. Gram matrices: their pieces are read and written once per group. Fisher
+ * Tokens per group. Gram matrices are read and written once per group. Fisher
  * information: the same, and values are kept for the backward pass.
  */
 enum { GRAM_TOKENS = 1024, FISHER_TOKENS = 512 };

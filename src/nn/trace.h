@@ -1,7 +1,7 @@
 /*
  * A network whose values are kept, so that derivatives of its logits, and statistics of its
- * activations, can be computed. Products are those of BLAS on weights as they are stored; the
- * encoder of inference (encoder.h) is another path through the same network.
+ * activations, can be computed. Products are those of linalg/gemm.h, and of BLAS within a head of
+ * attention; the encoder of inference (encoder.h) is another path through the same network.
  *
  * Work is done on groups of sequences. The threads of a team share every operation; its items do
  * not depend on their number, so results have the same bits for any number of threads.

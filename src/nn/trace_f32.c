@@ -1,8 +1,9 @@
 #define REAL float
 #define TYPE mc_trace_f32
 #define TRACE(name_) mc_trace_##name_##_f32
-#define GEMM sgemm
-#define SYRK ssyrk
+#define GEMM(name_) mc_gemm_##name_##_f32
+#define PRODUCT mc_gemm_f32
+#define BLAS_GEMM sgemm
 #include "nn/trace_real.h"
 
 #include "nn/kernels.h"

@@ -2,8 +2,9 @@
 #define REAL double
 #define TYPE mc_trace_f64
 #define TRACE(name_) mc_trace_##name_##_f64
-#define GEMM gemm
-#define SYRK syrk
+#define GEMM(name_) mc_gemm_##name_##_f64
+#define PRODUCT mc_gemm_f64
+#define BLAS_GEMM gemm
 #include "nn/trace_real.h"
 
 static double sigmoid(double x)

@@ -1,10 +1,12 @@
 /*
- * The text of mc_trace for one type of number: REAL, TYPE, TRACE(name) for its functions, GEMM
- * and SYRK of lapack.h. The including file defines the functions that are declared first.
+ * The text of mc_trace for one type of number: REAL, TYPE, TRACE(name) for its functions, PRODUCT
+ * and GEMM(name) of gemm.h, BLAS_GEMM of lapack.h. The including file defines the functions that
+ * are declared first.
  */
 #include "nn/trace.h"
 
 #include "base/memory.h"
+#include "linalg/gemm.h"
 #include "linalg/lapack.h"
 
 #include <math.h>
@@ -16,10 +18,6 @@ static void softmax(REAL *x, size_t rows, size_t count); /* rows of `count` numb
 static void add_squares(REAL *out, const REAL *in, size_t count);
 static mc_status read_weight(const mc_source *source, REAL *out, mc_error *error);
 
-/* Rows and columns of the pieces that products are cut into; two fit a core's second cache. */
-enum { PIECE = 384 };
-/* Rows of a Gram matrix that are computed at a time. */
-enum { GRAM_PIECE = 384 };
 enum { LANES = 16 };
 
 /* Where an array of a value lies: in the group's memory, or in that of its block. */
@@ -44,7 +42,10 @@ struct TYPE {
     size_t memory_size;
     size_t block_size, group_size; /* numbers that a block, and the group, keep */
     bool keeps_blocks, computed;
-    REAL *sums;          /* per sequence: sums of a bias or of a normalisation */
+    REAL *sums;   /* per sequence: sums of a bias or of a normalisation */
+    size_t *ends; /* [2][count]: where its tokens end, and itself as the only row */
+    REAL *panels; /* for products */
+    size_t panels_size;
     int64_t *rows;       /* [3][longest]: the rows of a sequence in each table of embeddings */
     REAL **scratch;      /* of each thread … */
     size_t scratch_size; /* … so many numbers */
@@ -86,6 +87,8 @@ void TRACE(free)(trace *t)
     mc_free(t->gradients);
     mc_free(t->memory);
     mc_free(t->sums);
+    mc_free(t->ends);
+    mc_free(t->panels);
     mc_free(t->rows);
     mc_team_free(t->team);
     mc_network_free(&t->network);
@@ -253,12 +256,10 @@ static size_t longest_of(const mc_batch *batch, size_t first, size_t count)
     return longest;
 }
 
-/* Two matrices of scores, or pieces of a product. */
+/* Attention needs p and dp; rows of normalisations and embeddings need a few more. */
 static mc_status reserve_scratch(trace *t, mc_error *error)
 {
-    const size_t scores = 2 * t->longest * t->longest, pieces = 2 * PIECE * PIECE;
-    /* Attention needs p and dp; rows of normalisations and embeddings need a few more. */
-    size_t size = (scores > pieces ? scores : pieces) + 4 * width_of(t, 0) + LANES;
+    const size_t size = 2 * t->longest * t->longest + 4 * width_of(t, 0) + LANES;
     for (int i = 0; i < t->threads && size > t->scratch_size; i++) {
         mc_free(t->scratch[i]);
         t->scratch[i] = mc_alloc(size * sizeof(REAL));
@@ -287,10 +288,18 @@ static mc_status reserve_memory(trace *t, bool backward, mc_error *error)
     for (size_t i = 0; i < t->network.value_count; i++)
         widest = width_of(t, (int)i) > widest ? width_of(t, (int)i) : widest;
     mc_free(t->sums);
+    mc_free(t->ends);
     mc_free(t->rows);
     t->sums = mc_alloc(t->count * 2 * widest * sizeof(REAL));
+    t->ends = mc_alloc(2 * t->count * sizeof *t->ends);
     t->rows = mc_alloc(3 * t->longest * sizeof *t->rows);
-    return t->memory && t->sums && t->rows ? reserve_scratch(t, error) : mc_fail_memory(error);
+    if (!t->memory || !t->sums || !t->ends || !t->rows)
+        return mc_fail_memory(error);
+    for (size_t i = 0; i < t->count; i++) {
+        t->ends[i] = mc_trace_start(t->batch, t->first, i + 1);
+        t->ends[t->count + i] = i + 1;
+    }
+    return reserve_scratch(t, error);
 }
 
 static void point(trace *t, bool backward)
@@ -350,18 +359,19 @@ typedef struct work {
     trace *t;
     const mc_op *op;
     size_t items;
+    size_t *next; /* atomic: the first item that no thread has taken */
     void (*item)(const struct work *w, size_t index, REAL *scratch);
     mc_gradient_kind kind;
     REAL *const *to; /* gradients */
-    REAL *gram;
 } work;
 
 static mc_status share(void *arg, int index, int count, mc_error *error)
 {
     const work *const w = arg;
+    (void)count;
     (void)error;
     /* No item writes what another one does, so the order of items does not matter. */
-    for (size_t i = (size_t)index; i < w->items; i += (size_t)count)
+    for (size_t i; (i = __atomic_fetch_add(w->next, 1, __ATOMIC_RELAXED)) < w->items;)
         w->item(w, i, w->t->scratch[index]);
     return MC_OK;
 }
@@ -369,7 +379,9 @@ static mc_status share(void *arg, int index, int count, mc_error *error)
 static mc_status each(work w, size_t items, void (*item)(const work *, size_t, REAL *),
                       mc_error *error)
 {
+    size_t next = 0;
     w.items = items;
+    w.next = &next;
     w.item = item;
     if (items > 1)
         return mc_team_run(w.t->team, share, &w, error);
@@ -378,17 +390,7 @@ static mc_status each(work w, size_t items, void (*item)(const work *, size_t, R
     return MC_OK;
 }
 
-static size_t pieces_of(size_t size, size_t piece)
-{
-    return (size + piece - 1) / piece;
-}
-
-static size_t piece_at(size_t size, size_t first, size_t piece)
-{
-    return size - first < piece ? size - first : piece;
-}
-
-/* Row-major C [m, n] = op(A) op(B) + beta · C. */
+/* Row-major C [m, n] = op(A) op(B) + beta · C, of one head. */
 static void multiply(const trace *t, bool ta, bool tb, size_t m, size_t n, size_t k, const REAL *a,
                      size_t lda, const REAL *b, size_t ldb, REAL beta, REAL *c, size_t ldc)
 {
@@ -398,8 +400,8 @@ static void multiply(const trace *t, bool ta, bool tb, size_t m, size_t n, size_
      * BLAS has columns: row-major C is its Cᵀ = op(B)ᵀ op(A)ᵀ. The last two are lengths of the
      * texts, which Fortran passes last.
      */
-    t->blas->GEMM(tb ? "T" : "N", ta ? "T" : "N", &in, &im, &ik, &one, b, &ib, a, &ia, &beta, c,
-                  &ic, 1, 1);
+    t->blas->BLAS_GEMM(tb ? "T" : "N", ta ? "T" : "N", &in, &im, &ik, &one, b, &ib, a, &ia, &beta,
+                       c, &ic, 1, 1);
 }
 
 /* Rows of a value that belong to sequence `index`: *count of them from the one returned. */
@@ -622,81 +624,81 @@ static mc_status normalize_back(const work *w, mc_error *error)
 
 /* ---- products -------------------------------------------------------------------------------- */
 
-/* A piece of y = x Wᵀ + b. */
-static void product_item(const work *w, size_t index, REAL *scratch)
+/* C += A B on all threads, in panels that grow when they must. */
+static mc_status add_product(trace *t, const PRODUCT *g, mc_error *error)
 {
-    (void)scratch;
-    trace *const t = w->t;
-    const mc_op *const op = w->op;
-    const size_t in = width_of(t, op->in[0]), out = width_of(t, op->out);
-    const size_t rows = rows_of(t, op->out), across = pieces_of(out, PIECE);
-    const size_t row = index / across * PIECE, column = index % across * PIECE;
-    const size_t m = piece_at(rows, row, PIECE), n = piece_at(out, column, PIECE);
-    const REAL *const bias = t->weights[op->weights[1]] + column;
-    REAL *const y = t->values[op->out] + row * out + column;
-    for (size_t i = 0; i < m; i++)
-        /* The bias first: the product is added to it. */
-        memcpy(y + i * out, bias, n * sizeof *y);
-    multiply(t, false, true, m, n, in, t->values[op->in[0]] + row * in, in,
-             t->weights[op->weights[0]] + column * in, in, 1, y, out);
+    const size_t size = GEMM(work)(g->m, g->k, g->ends != NULL, t->threads);
+    if (size > t->panels_size) {
+        mc_free(t->panels);
+        t->panels = mc_alloc(size * sizeof(REAL));
+        t->panels_size = t->panels ? size : 0;
+    }
+    return t->panels ? GEMM(run)(g, t->team, t->panels, error) : mc_fail_memory(error);
 }
 
-/* A piece of dx += dy W. */
-static void product_back_item(const work *w, size_t index, REAL *scratch)
+/* y = x Wᵀ + b */
+static mc_status product(const work *w, mc_error *error)
 {
-    (void)scratch;
     trace *const t = w->t;
     const mc_op *const op = w->op;
     const size_t in = width_of(t, op->in[0]), out = width_of(t, op->out);
-    const size_t rows = rows_of(t, op->out), across = pieces_of(in, PIECE);
-    const size_t row = index / across * PIECE, column = index % across * PIECE;
-    multiply(t, false, false, piece_at(rows, row, PIECE), piece_at(in, column, PIECE), out,
-             t->gradients[op->out] + row * out, out, t->weights[op->weights[0]] + column, in, 1,
-             t->gradients[op->in[0]] + row * in + column, in);
+    const PRODUCT g = {.m = rows_of(t, op->out),
+                       .n = out,
+                       .k = in,
+                       .a = t->values[op->in[0]],
+                       .a_row = in,
+                       .a_inner = 1,
+                       .b = t->weights[op->weights[0]],
+                       .b_column = in,
+                       .b_inner = 1,
+                       .c = t->values[op->out],
+                       .stride = out,
+                       .row = t->weights[op->weights[1]]};
+    return add_product(t, &g, error);
 }
 
-/*
- * A piece of the weight's gradient dyᵀ x. Of squares, one sequence after the other: the piece and
- * its sum of squares stay in the cache.
- */
-static void weight_item(const work *w, size_t index, REAL *scratch)
+/* dx += dy W */
+static mc_status add_input_gradient(const work *w, mc_error *error)
 {
     trace *const t = w->t;
     const mc_op *const op = w->op;
     const size_t in = width_of(t, op->in[0]), out = width_of(t, op->out);
-    const size_t across = pieces_of(in, PIECE);
-    const size_t first = index / across * PIECE, column = index % across * PIECE;
-    const size_t m = piece_at(out, first, PIECE), n = piece_at(in, column, PIECE);
-    const REAL *const dy = t->gradients[op->out] + first, *const x = t->values[op->in[0]] + column;
-    REAL *const to = w->to[op->weights[0]] + first * in + column;
-    if (w->kind == MC_GRADIENT_SUM) {
-        multiply(t, true, false, m, n, rows_of(t, op->out), dy, out, x, in, 1, to, in);
-        return;
-    }
-    for (size_t s = 0; s < t->count; s++) {
-        size_t count, row = rows_of_sequence(t, op->out, s, &count);
-        multiply(t, true, false, m, n, count, dy + row * out, out, x + row * in, in, 0, scratch, n);
-        for (size_t i = 0; i < m; i++)
-            add_squares(to + i * in, scratch + i * n, n);
-    }
+    const PRODUCT g = {.m = rows_of(t, op->out),
+                       .n = in,
+                       .k = out,
+                       .a = t->gradients[op->out],
+                       .a_row = out,
+                       .a_inner = 1,
+                       .b = t->weights[op->weights[0]],
+                       .b_column = 1,
+                       .b_inner = in,
+                       .c = t->gradients[op->in[0]],
+                       .stride = in};
+    return add_product(t, &g, error);
 }
 
-/* One row per sequence: squares of outer products are outer products of squares. */
-static void square_rows_item(const work *w, size_t index, REAL *scratch)
+/* dW += dyᵀ x, or the squares of each sequence's. */
+static mc_status add_weight_gradient(const work *w, mc_error *error)
 {
     trace *const t = w->t;
     const mc_op *const op = w->op;
     const size_t in = width_of(t, op->in[0]), out = width_of(t, op->out);
-    const size_t first = index * PIECE, m = piece_at(out, first, PIECE);
-    REAL *const to = w->to[op->weights[0]] + first * in;
-    for (size_t s = 0; s < t->count; s++) {
-        const REAL *const x = t->values[op->in[0]] + s * in;
-        const REAL *const dy = t->gradients[op->out] + s * out + first;
-        for (size_t i = 0; i < m; i++)
-            for (size_t j = 0; j < in; j++)
-                to[i * in + j] += dy[i] * dy[i] * (x[j] * x[j]);
-    }
-    (void)scratch;
+    const bool tokens = t->network.values[op->out].rows == MC_ROWS_TOKENS;
+    const PRODUCT g = {.m = out,
+                       .n = in,
+                       .k = rows_of(t, op->out),
+                       .a = t->gradients[op->out],
+                       .a_row = 1,
+                       .a_inner = out,
+                       .b = t->values[op->in[0]],
+                       .b_column = 1,
+                       .b_inner = in,
+                       .c = w->to[op->weights[0]],
+                       .stride = in,
+                       .ends = w->kind == MC_GRADIENT_SUM ? NULL
+                                                          : t->ends + (tokens ? 0 : t->count),
+                       .parts = t->count};
+    return add_product(t, &g, error);
 }
 
 /* The bias's gradient: a sum over the rows of a sequence. */
@@ -718,44 +720,49 @@ static mc_status product_back(const work *w, mc_error *error)
 {
     trace *const t = w->t;
     const mc_op *const op = w->op;
-    const size_t in = width_of(t, op->in[0]), out = width_of(t, op->out);
-    const size_t rows = rows_of(t, op->out);
-    const bool single = t->network.values[op->out].rows == MC_ROWS_SEQUENCES &&
-                        w->kind == MC_GRADIENT_SQUARES;
     if (w->to[op->weights[0]])
-        MC_TRY(single ? each(*w, pieces_of(out, PIECE), square_rows_item, error)
-                      : each(*w, pieces_of(out, PIECE) * pieces_of(in, PIECE), weight_item, error));
+        MC_TRY(add_weight_gradient(w, error));
     if (w->to[op->weights[1]]) {
         MC_TRY(each(*w, t->count, bias_item, error));
-        add_sums(w, op->weights[1], t->sums, out);
+        add_sums(w, op->weights[1], t->sums, width_of(t, op->out));
     }
-    return each(*w, pieces_of(rows, PIECE) * pieces_of(in, PIECE), product_back_item, error);
+    return add_input_gradient(w, error);
 }
 
 /* ---- activations ----------------------------------------------------------------------------- */
+
+/* Rows of a value that one item computes. */
+enum { ITEM_ROWS = 16 };
+
+static size_t row_items(const trace *t, int value)
+{
+    return (rows_of(t, value) + ITEM_ROWS - 1) / ITEM_ROWS;
+}
+
+/* The numbers of item `index`: *count of them from the one returned. */
+static size_t numbers_of_item(const trace *t, int value, size_t index, size_t *count)
+{
+    const size_t rows = rows_of(t, value), row = index * ITEM_ROWS, width = width_of(t, value);
+    *count = (rows - row < ITEM_ROWS ? rows - row : ITEM_ROWS) * width;
+    return row * width;
+}
 
 static void activate_item(const work *w, size_t index, REAL *scratch)
 {
     (void)scratch;
     trace *const t = w->t;
-    const size_t width = width_of(t, w->op->out);
-    size_t count;
-    const size_t at = rows_of_sequence(t, w->op->out, index, &count) * width;
-    activate(t->values[w->op->out] + at, t->values[w->op->in[0]] + at, count * width,
-             w->op->activation);
+    size_t count, at = numbers_of_item(t, w->op->out, index, &count);
+    activate(t->values[w->op->out] + at, t->values[w->op->in[0]] + at, count, w->op->activation);
 }
 
 static void activate_back_item(const work *w, size_t index, REAL *scratch)
 {
     (void)scratch;
     trace *const t = w->t;
-    const size_t width = width_of(t, w->op->out);
-    size_t count;
-    const size_t at = rows_of_sequence(t, w->op->out, index, &count) * width;
+    size_t count, at = numbers_of_item(t, w->op->out, index, &count);
     REAL *const to = t->gradients[w->op->in[0]] + at;
-    memcpy(to, t->gradients[w->op->out] + at,
-           count * width * sizeof *to); /* nobody else reads it */
-    activate_back(to, t->values[w->op->in[0]] + at, count * width, w->op->activation);
+    memcpy(to, t->gradients[w->op->out] + at, count * sizeof *to); /* nobody else reads it */
+    activate_back(to, t->values[w->op->in[0]] + at, count, w->op->activation);
 }
 
 /* ---- attention ------------------------------------------------------------------------------- */
@@ -853,54 +860,45 @@ static void first_back_item(const work *w, size_t index, REAL *scratch)
 
 /* ---- Gram matrices --------------------------------------------------------------------------- */
 
-/*
- * Some rows of the upper triangle of xᵀx: the square on the diagonal, then everything right of it,
- * so that BLAS packs these rows once. finish_gram copies the triangle.
- */
-static void gram_item(const work *w, size_t index, REAL *scratch)
+/* The upper triangle of xᵀx; finish_gram copies it to the lower one. */
+static mc_status add_gram(trace *t, int value, REAL *to, mc_error *error)
 {
-    (void)scratch;
-    trace *const t = w->t;
-    const size_t in = width_of(t, w->op->in[0]), row = index * GRAM_PIECE;
-    const size_t m = piece_at(in, row, GRAM_PIECE), rows = rows_of(t, w->op->in[0]);
-    const REAL *const x = t->values[w->op->in[0]] + row;
-    REAL *const to = w->gram + row * in + row;
-    const REAL one = 1;
-    const int im = (int)m, k = (int)rows, ld = (int)in;
-    /* The upper triangle by rows is the lower one by columns. */
-    t->blas->SYRK("L", "N", &im, &k, &one, x, &ld, &one, to, &ld, 1, 1);
-    if (row + m < in)
-        multiply(t, true, false, m, in - row - m, rows, x, in, x + m, in, 1, to + m, in);
-}
-
-static mc_status add_gram(const work *w, mc_error *error)
-{
-    return each(*w, pieces_of(width_of(w->t, w->op->in[0]), GRAM_PIECE), gram_item, error);
+    const size_t width = width_of(t, value);
+    const PRODUCT g = {.m = width,
+                       .n = width,
+                       .k = rows_of(t, value),
+                       .a = t->values[value],
+                       .a_row = 1,
+                       .a_inner = width,
+                       .b = t->values[value],
+                       .b_column = 1,
+                       .b_inner = width,
+                       .c = to,
+                       .stride = width,
+                       .upper = true};
+    return add_product(t, &g, error);
 }
 
 /* ---- all ------------------------------------------------------------------------------------- */
 
 static mc_status forward_op(trace *t, const mc_op *op, REAL *const *grams, mc_error *error)
 {
-    const work w = {.t = t,
-                    .op = op,
-                    .gram = grams && op->kind == MC_OP_PRODUCT ? grams[op->weights[0]] : NULL};
-    const size_t rows = rows_of(t, op->out), width = width_of(t, op->out);
-    if (w.gram)
-        MC_TRY(add_gram(&w, error));
+    const work w = {.t = t, .op = op};
+    if (grams && op->kind == MC_OP_PRODUCT && grams[op->weights[0]])
+        MC_TRY(add_gram(t, op->in[0], grams[op->weights[0]], error));
     switch (op->kind) {
     case MC_OP_EMBED:
         return each(w, t->count, embed_item, error);
     case MC_OP_NORMALIZE:
         return each(w, t->count, normalize_item, error);
     case MC_OP_PRODUCT:
-        return each(w, pieces_of(rows, PIECE) * pieces_of(width, PIECE), product_item, error);
+        return product(&w, error);
     case MC_OP_ATTENTION:
         return each(w, t->count * (size_t)t->network.heads, attention_item, error);
     case MC_OP_FIRST:
         return each(w, t->count, first_item, error);
     case MC_OP_ACTIVATE:
-        return each(w, t->count, activate_item, error);
+        return each(w, row_items(t, op->out), activate_item, error);
     }
     return MC_OK;
 }
@@ -957,9 +955,25 @@ static mc_status backward_op(trace *t, const mc_op *op, mc_gradient_kind kind,
     case MC_OP_FIRST:
         return each(w, t->count, first_back_item, error);
     case MC_OP_ACTIVATE:
-        return each(w, t->count, activate_back_item, error);
+        return each(w, row_items(t, op->out), activate_back_item, error);
     }
     return MC_OK;
+}
+
+/* Some of the numbers of a block's gradients. */
+enum { CLEARED = 1 << 16 };
+
+static void clear_item(const work *w, size_t index, REAL *scratch)
+{
+    (void)scratch;
+    const trace *const t = w->t;
+    const size_t at = index * CLEARED, left = t->block_size - at;
+    /*
+     * The first operation of a block writes a value of the block, at offset `at` of the block's
+     * memory.
+     */
+    REAL *const block = t->gradients[w->op->out] - t->places[w->op->out].at;
+    memset(block + at, 0, (left < CLEARED ? left : CLEARED) * sizeof *block);
 }
 
 /* Operations first … end − 1, the last one first; the values of a block are computed again. */
@@ -969,12 +983,9 @@ static mc_status backward_run(trace *t, size_t first, size_t end, mc_gradient_ki
     if (t->network.ops[first].block >= 0) {
         if (!t->keeps_blocks)
             MC_TRY(forward(t, first, end, NULL, error));
-        /*
-         * The first operation of a block writes a value of the block, at offset `at`: this clears
-         * all of the block's gradients, which functions of the backward pass add to.
-         */
-        memset(t->gradients[t->network.ops[first].out] - t->places[t->network.ops[first].out].at, 0,
-               t->block_size * sizeof(REAL));
+        /* Functions of the backward pass add to the gradients of the block. */
+        MC_TRY(each((work){.t = t, .op = &t->network.ops[first]},
+                    (t->block_size + CLEARED - 1) / CLEARED, clear_item, error));
     }
     for (size_t i = end; i-- > first;)
         MC_TRY(backward_op(t, &t->network.ops[i], kind, gradients, error));

@@ -1,0 +1,154 @@
+/*
+ * The text of a table of kernels for one type: REAL, INDEX (an integer of its size), SUFFIX,
+ * NAME(name) for its types.
+ */
+#define LOCAL_(name_, suffix_) name_##suffix_
+#define LOCAL__(name_, suffix_) LOCAL_(name_, suffix_)
+#define LOCAL(name_) LOCAL__(name_, SUFFIX)
+
+typedef REAL LOCAL(vector)
+    __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(REAL)), may_alias));
+enum {
+    LOCAL(LANES) = VECTOR_BYTES / sizeof(REAL),
+    LOCAL(COLUMNS) = WIDE * LOCAL(LANES),
+};
+
+/* A tile of C += a b, or the square of a b, element by element. */
+static inline __attribute__((always_inline)) void LOCAL(add_tile)(size_t inner, const REAL *a,
+                                                                  const REAL *b, REAL *c,
+                                                                  size_t stride, const bool squares)
+{
+    LOCAL(vector) sums[ROWS][WIDE] = {0};
+    const LOCAL(vector) ones = sums[0][0] + 1;
+    /* C is in no cache: it comes while the loop runs. */
+    for (int i = 0; i < ROWS; i++)
+        for (int v = 0; v < WIDE; v++)
+            __builtin_prefetch(c + (size_t)i * stride + v * LOCAL(LANES), 1);
+    for (size_t p = 0; p < inner; p++) {
+        const void *const row = b + p * LOCAL(COLUMNS);
+        const LOCAL(vector) *const r = row;
+        _Pragma("GCC unroll 12") for (int i = 0; i < ROWS; i++)
+            _Pragma("GCC unroll 2") for (int v = 0; v < WIDE; v++)
+                sums[i][v] += a[p * ROWS + i] * r[v];
+    }
+    _Pragma("GCC unroll 12") for (int i = 0; i < ROWS; i++)
+    {
+        LOCAL(vector) *const to = (LOCAL(vector) *)(void *)(c + (size_t)i * stride);
+        _Pragma("GCC unroll 2") for (int v = 0; v < WIDE; v++)
+            to[v] += sums[i][v] * (squares ? sums[i][v] : ones);
+    }
+}
+
+/* All parts of the inner dimension, whose tile of C stays in the first cache. */
+static void LOCAL(add_parts)(const NAME(block) * b, const REAL *a, const REAL *columns, REAL *c,
+                             size_t stride)
+{
+    if (!b->squares) {
+        LOCAL(add_tile)(b->ends[0], a, columns, c, stride, false);
+        return;
+    }
+    for (size_t part = 0, first = 0; part < b->parts; first = b->ends[part++]) {
+        const size_t inner = b->ends[part] - first, at = first * LOCAL(COLUMNS);
+        LOCAL(add_tile)(inner, a + first * ROWS, columns + at, c, stride, true);
+    }
+}
+
+/* A tile that C has only a part of. */
+static void LOCAL(add_edge)(const NAME(block) * b, const REAL *a, const REAL *columns, REAL *c,
+                            size_t m, size_t n)
+{
+    REAL tile[ROWS * LOCAL(COLUMNS)] = {0};
+    LOCAL(add_parts)(b, a, columns, tile, LOCAL(COLUMNS));
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < n; j++)
+            c[i * b->stride + j] += tile[i * LOCAL(COLUMNS) + j];
+}
+
+static void LOCAL(block)(const NAME(block) * b)
+{
+    for (size_t i = 0; i < b->m; i += ROWS)
+        for (size_t j = 0; j < b->n; j += LOCAL(COLUMNS)) {
+            const REAL *const a = b->a + i / ROWS * b->a_panel;
+            const REAL *const columns = b->b + j / LOCAL(COLUMNS) * b->b_panel;
+            REAL *const c = b->c + i * b->stride + j;
+            if (b->upper && b->row + i >= b->column + j + LOCAL(COLUMNS))
+                continue;
+            const size_t m = b->m - i, n = b->n - j;
+            if (m >= ROWS && n >= LOCAL(COLUMNS)) {
+                LOCAL(add_parts)(b, a, columns, c, b->stride);
+            } else {
+                const size_t rows = m < ROWS ? m : ROWS;
+                LOCAL(add_edge)(b, a, columns, c, rows, n < LOCAL(COLUMNS) ? n : LOCAL(COLUMNS));
+            }
+        }
+}
+
+typedef REAL LOCAL(four)
+    __attribute__((vector_size(4 * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
+typedef INDEX LOCAL(order) __attribute__((vector_size(4 * sizeof(INDEX))));
+
+/* Four numbers of each of four rows become four columns, `width` apart. */
+static inline void LOCAL(transpose)(const REAL *from, size_t stride, size_t width, REAL *to)
+{
+    LOCAL(four) r[4], pairs[4];
+    for (int i = 0; i < 4; i++)
+        r[i] = *(const LOCAL(four) *)(const void *)(from + (size_t)i * stride);
+    for (int i = 0; i < 2; i++) {
+        pairs[i] = SHUFFLE(LOCAL(order), r[2 * i], r[2 * i + 1], 0, 4, 1, 5);
+        pairs[2 + i] = SHUFFLE(LOCAL(order), r[2 * i], r[2 * i + 1], 2, 6, 3, 7);
+    }
+    for (int i = 0; i < 2; i++) {
+        LOCAL(four) *const even = (LOCAL(four) *)(void *)(to + (size_t)(2 * i) * width);
+        LOCAL(four) *const odd = (LOCAL(four) *)(void *)(to + (size_t)(2 * i + 1) * width);
+        *even = SHUFFLE(LOCAL(order), pairs[2 * i], pairs[2 * i + 1], 0, 1, 4, 5);
+        *odd = SHUFFLE(LOCAL(order), pairs[2 * i], pairs[2 * i + 1], 2, 3, 6, 7);
+    }
+}
+
+/* Rows that lie in memory one after the other become columns of a panel. */
+static void LOCAL(pack_rows)(const REAL *from, size_t outer, size_t inner, size_t stride,
+                             size_t width, REAL *to)
+{
+    size_t i = 0;
+    for (; i + 4 <= outer; i += 4) {
+        size_t p = 0;
+        for (; p + 4 <= inner; p += 4)
+            LOCAL(transpose)(from + i * stride + p, stride, width, to + p * width + i);
+        for (; p < inner; p++)
+            for (size_t k = i; k < i + 4; k++)
+                to[p * width + k] = from[k * stride + p];
+    }
+    for (; i < width; i++)
+        for (size_t p = 0; p < inner; p++)
+            to[p * width + i] = i < outer ? from[i * stride + p] : 0;
+}
+
+/* `width` is a constant where it matters: copies without calls. */
+static inline __attribute__((always_inline)) void
+LOCAL(pack_columns)(const REAL *from, size_t inner, size_t stride, const size_t width, REAL *to)
+{
+    for (size_t p = 0; p < inner; p++, from += stride, to += width)
+        memcpy(to, from, width * sizeof *to);
+}
+
+static void LOCAL(pack)(const REAL *from, size_t outer, size_t inner, size_t outer_stride,
+                        size_t inner_stride, size_t width, REAL *to)
+{
+    if (inner_stride == 1)
+        LOCAL(pack_rows)(from, outer, inner, outer_stride, width, to);
+    else if (outer == width && width == ROWS)
+        LOCAL(pack_columns)(from, inner, inner_stride, ROWS, to);
+    else if (outer == width)
+        LOCAL(pack_columns)(from, inner, inner_stride, LOCAL(COLUMNS), to);
+    else
+        for (size_t p = 0; p < inner; p++)
+            for (size_t i = 0; i < width; i++)
+                to[p * width + i] = i < outer ? from[p * inner_stride + i] : 0;
+}
+
+const NAME(kernels) TABLE(MC_LEVEL, SUFFIX) = {
+    .rows = ROWS, .columns = LOCAL(COLUMNS), .block = LOCAL(block), .pack = LOCAL(pack)};
+
+#undef LOCAL
+#undef LOCAL_
+#undef LOCAL__
