@@ -184,6 +184,12 @@ static const struct {
     {"logits_scaling", "1"},
 };
 
+/* Keys that follow the number of blocks: a stack of blocks of several models sets them itself. */
+static const char *const depth_keys[] = {
+    "num_hidden_layers", "n_layer",        "n_layers",       "num_layers",  "num_decoder_layers",
+    "encoder_layers",    "decoder_layers", "depth",          "layer_types", "max_window_layers",
+};
+
 static const char *default_of(const char *key)
 {
     for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++)
@@ -224,6 +230,7 @@ static bool same_values(const char *key, const json_t *a, const json_t *b)
 typedef struct differences {
     mc_text text;
     size_t count;
+    bool stacks; /* depths may differ */
 } differences;
 
 enum { SHOWN = 4, VALUE_SHOWN = 60 };
@@ -348,7 +355,7 @@ static void compare_configs(differences *d, const char *inside, const json_t *mi
     json_object_foreach((json_t *)(uintptr_t)mine, key, value)
     {
         const json_t *const other = json_object_get(theirs, key);
-        if (!other || !is_compared(key))
+        if (!other || !is_compared(key) || (d->stacks && IS_IN(key, depth_keys)))
             continue;
         if (json_is_object(value) && json_is_object(other) && !*inside) {
             char *const path = mc_format("%s.", key);
@@ -402,11 +409,11 @@ static mc_status note_missing(const mc_model *with, const mc_model *without, mc_
     return status;
 }
 
-static mc_status agree_on_config(const mc_model *model, const mc_model *last, bool strict,
-                                 mc_report *report, mc_error *error)
+static mc_status agree_on_config(const mc_model *model, const mc_model *last, bool stacks,
+                                 bool strict, mc_report *report, mc_error *error)
 {
     const char *const type = mc_model_type(model), *const last_type = mc_model_type(last);
-    differences d = {0};
+    differences d = {.stacks = stacks};
     /* With another model type most keys differ: one line says it all. */
     if (type && last_type && strcmp(type, last_type) != 0)
         return report_types(model, last, strict, report, error);
@@ -428,11 +435,11 @@ static mc_status agree_on_config(const mc_model *model, const mc_model *last, bo
 }
 
 mc_status mc_agree_on_configs(const mc_model *const *models, size_t count, const mc_model *last,
-                              bool strict, mc_report *report, mc_error *error)
+                              bool stacks, bool strict, mc_report *report, mc_error *error)
 {
     for (size_t i = 0; last->config && i < count; i++)
         if (models[i] != last && models[i]->config)
-            MC_TRY(agree_on_config(models[i], last, strict, report, error));
+            MC_TRY(agree_on_config(models[i], last, stacks, strict, report, error));
     return MC_OK;
 }
 

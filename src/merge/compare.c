@@ -440,7 +440,7 @@ static mc_status compare_files(mc_comparison *c, mc_error *error)
     if (!c->has_base)
         return MC_OK;
     MC_TRY(mc_agree_on_labels(c->models, count, false, c->report, error));
-    MC_TRY(mc_agree_on_configs(c->models, count, base, false, c->report, error));
+    MC_TRY(mc_agree_on_configs(c->models, count, base, false, false, c->report, error));
     return mc_agree_on_tokens(c->models, count, base, false, c->report, error);
 }
 

@@ -495,6 +495,14 @@ static mc_status align(const cast *all, const mc_model *donor, aligned_models *o
     return MC_OK;
 }
 
+static bool has_slices(const mc_recipe_stage *stage)
+{
+    for (size_t i = 0; i < stage->count; i++)
+        if (!stage->modules[i].slices[0].whole)
+            return true;
+    return false;
+}
+
 static mc_status make_rows(mc_recipe *recipe, const mc_recipe_stage *stage,
                            const mc_recipe_options *options, const cast *all,
                            const aligned_models *aligned, mc_recipe_rows *rows, mc_report *report,
@@ -503,7 +511,8 @@ static mc_status make_rows(mc_recipe *recipe, const mc_recipe_stage *stage,
     const mc_recipe_models models = {all->names, all->models, aligned->dicts, all->outfits,
                                      all->count};
     const mc_model *const donor = mc_recipe_donor(stage, &models);
-    MC_TRY(mc_agree_on_configs(all->models, all->count, donor, options->strict, report, error));
+    MC_TRY(mc_agree_on_configs(all->models, all->count, donor, has_slices(stage), options->strict,
+                               report, error));
     return mc_recipe_rows_make(recipe->schema, stage, &models, options, rows, report, error);
 }
 

@@ -208,4 +208,25 @@ parameters: {weight: 1}
 END
 expect 0 mergecraft check quiet.yml
 
+# Weights that sum to zero are found before the merge, with the tensor's own filters.
+printf 'merge_method: linear\nmodels: [{model: m1}, {model: m2}]\nparameters: {weight: 0}\n' | wrong
+
+# Depths of models that are stacked may differ.
+deep()
+{
+    model "$1" 1
+    printf '{"model_type": "llama", "num_hidden_layers": %s}' "$2" > "$1/config.json"
+    helper model "$1/model.safetensors" model.layers.0.w:1x1:1 model.layers.1.w:1x1:2 $3
+}
+deep two 2
+deep three 3 model.layers.2.w:1x1:3
+cat > deeper.yml <<'END'
+merge_method: passthrough
+slices:
+  - sources: [{model: two, layer_range: [0, 2]}]
+  - sources: [{model: three, layer_range: [1, 3]}]
+END
+expect 0 mergecraft merge deeper.yml --strict -o deeper -q
+expect 0 grep -o '"num_hidden_layers": [0-9]*' deeper/config.json
+
 expect 2 mergecraft check

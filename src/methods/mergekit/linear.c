@@ -1,8 +1,20 @@
 #include <mergecraft/method.h>
 
+static mc_status check(const mc_value *values, size_t model_count, mc_error *error)
+{
+    const mc_value *const weights = &values[0];
+    double total = 0;
+    for (size_t m = 0; m < model_count; m++)
+        total += weights->numbers[m];
+    return total != 0 || values[1].numbers[0] == 0
+               ? MC_OK
+               : mc_fail(error, MC_USAGE,
+                         "weight: expected a sum other than 0 to divide by, found 0");
+}
+
 MC_LAYER_MERGE(linear, .help = "weighted sum of the models, by default their mean",
                .paper = "Wortsman et al. 2022, Model soups, arXiv:2203.05482",
-               .scope = MC_ELEMENTWISE,
+               .scope = MC_ELEMENTWISE, .check = check,
                .params = MC_PARAMS({"weight", MC_NUMBER, "weight of each model", .per_input = true,
                                     .required = true},
                                    {"normalize", MC_FLAG, "divide by the sum of the weights",
@@ -13,9 +25,6 @@ MC_LAYER_MERGE(linear, .help = "weighted sum of the models, by default their mea
     for (size_t m = 0; m < layer->model_count; m++)
         total += weights[m];
     const bool normalize = mc_number(layer, "normalize") != 0;
-    if (normalize && total == 0)
-        return mc_fail(layer->error, MC_USAGE,
-                       "weight: expected a sum other than 0 to divide by, found 0");
     for (size_t start = 0; start < layer->count; start += MC_TILE_BLOCK) {
         const size_t count = mc_tile_block(start, layer->count);
         mc_real sum[MC_TILE_BLOCK];
