@@ -186,8 +186,8 @@ static const struct {
 
 /* Keys that follow the number of blocks: a stack of blocks of several models sets them itself. */
 static const char *const depth_keys[] = {
-    "num_hidden_layers", "n_layer",        "n_layers",       "num_layers",  "num_decoder_layers",
-    "encoder_layers",    "decoder_layers", "depth",          "layer_types", "max_window_layers",
+    "num_hidden_layers", "n_layer",        "n_layers", "num_layers",  "num_decoder_layers",
+    "encoder_layers",    "decoder_layers", "depth",    "layer_types", "max_window_layers",
 };
 
 static const char *default_of(const char *key)

@@ -373,8 +373,8 @@ static mc_status check_agreement(const mc_plan *plan, mc_error *error)
     if (plan->exclude_count == 0) /* otherwise labels and head are those of one model */
         MC_TRY(
             mc_agree_on_labels(plan->models, plan->model_count, plan->strict, plan->report, error));
-    return mc_agree_on_configs(plan->models, plan->all_count, last, false, plan->strict, plan->report,
-                               error);
+    return mc_agree_on_configs(plan->models, plan->all_count, last, false, plan->strict,
+                               plan->report, error);
 }
 
 /* Checks that statistics were made for the model in whose place they are given. */

@@ -325,11 +325,24 @@ static size_t count_incomplete(const mc_token_map *v)
     return count;
 }
 
+/* Tokens of the result that only a target outside the merge has. */
+static size_t count_zeros(const mc_token_map *v)
+{
+    size_t count = 0;
+    for (size_t r = 0; v->choice.outside && r < v->united->count; r++) {
+        bool found = v->united->ids[v->choice.target][r] < 0;
+        for (size_t i = 0; !found && i < v->choice.count; i++)
+            found = i != v->choice.target && v->united->ids[i][r] >= 0;
+        count += !found;
+    }
+    return count;
+}
+
 static mc_status report_union(const mc_token_map *v, mc_report *report, mc_error *error)
 {
     const mc_union *const u = v->united;
     const char *const target = v->choice.models[v->choice.target].name;
-    const size_t incomplete = count_incomplete(v);
+    const size_t zeros = count_zeros(v), incomplete = count_incomplete(v) - zeros;
     if (v->added > 0)
         MC_TRY(mc_report_add(report, error,
                              "vocabulary: %zu token%s added to those of '%s'; %zu rows", v->added,
@@ -339,6 +352,10 @@ static mc_status report_union(const mc_token_map *v, mc_report *report, mc_error
                              "vocabulary: %zu token%s not in every model: the base's row stands "
                              "in, or the mean of those that have one",
                              incomplete, incomplete == 1 ? " is" : "s are"));
+    if (zeros > 0)
+        MC_TRY(note(v, report, error,
+                    "vocabulary: %zu token%s of '%s' %s in no model of the merge: zeros stand in",
+                    zeros, zeros == 1 ? "" : "s", target, zeros == 1 ? "is" : "are"));
     if (u->skipped > 0)
         MC_TRY(note(v, report, error, "vocabulary: %zu token%s left out: %s beyond the rows of %s",
                     u->skipped, u->skipped == 1 ? "" : "s",

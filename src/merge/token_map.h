@@ -40,6 +40,7 @@ typedef struct mc_token_map_choice {
     size_t count;
     size_t base;   /* index of the model whose rows stand in first; count: none */
     size_t target; /* index of the model whose tokenizer the result has */
+    bool outside;  /* the target has no tensor in the merge */
     bool unite;    /* with the tokens of the other models */
     const mc_token_rule *rules;
     size_t rule_count;

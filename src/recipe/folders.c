@@ -52,6 +52,7 @@ static mc_status make_rows(const planning *p, const mc_module *module, mc_recipe
                                      .models = (const mc_model *const *)module->models,
                                      .dicts = dicts,
                                      .outfits = p->models->outfits,
+                                     .read = module->count,
                                      .count = module->count};
     mc_status status = mc_recipe_rows_make(p->schema, p->stage, &models, p->options, rows, report,
                                            error);

@@ -36,22 +36,25 @@ struct mc_recipe {
     char **names; /* of models that are not stages, each once */
     size_t name_count, name_capacity;
     mc_model **models; /* as many; NULL while closed */
-    bool *needed;      /* as many; by the plan at hand */
-    made_stage *made;  /* per stage */
-    size_t *order;     /* stages, each after those that it reads */
-    bool *visited;     /* per stage; while they are ordered or searched for models */
+    /* As many; by the plan at hand: bit 1 << part for every part that a stage takes from it. */
+    unsigned *needed;
+    made_stage *made; /* per stage */
+    size_t *order;    /* stages, each after those that it reads */
+    bool *visited;    /* per stage; while they are ordered or searched for models */
     size_t ordered;
 };
 
 /*
- * The models of a plan in its order: those that are merged, then the base. Each model occurs once.
+ * The models of a plan in its order: those that are merged, then bases, then one of which only the
+ * tokenizer is used. Each model occurs once.
  */
 typedef struct cast {
     const char **names;
     const mc_model **models;
     const mc_outfit **outfits; /* NULL: the model is not a stage's result */
     size_t count, name_capacity, model_capacity, outfit_capacity;
-    size_t merged; /* how many come before the base */
+    size_t merged; /* how many come before the bases */
+    size_t read;   /* how many have tensors in the plan */
 } cast;
 
 /* ---- references ------------------------------------------------------------------------------ */
@@ -67,7 +70,10 @@ static size_t stage_of(const mc_recipe_schema *schema, const char *text)
     return schema->count;
 }
 
-typedef mc_status (*visitor)(void *user, const mc_reference *reference, bool is_base,
+/* What a stage takes from a model. */
+typedef enum part_of_stage { MERGED, BASE, TOKENIZER } part_of_stage;
+
+typedef mc_status (*visitor)(void *user, const mc_reference *reference, part_of_stage part,
                              mc_error *error);
 
 static mc_status visit_slice(const mc_recipe_stage *stage, const mc_recipe_slice *slice,
@@ -78,14 +84,14 @@ static mc_status visit_slice(const mc_recipe_stage *stage, const mc_recipe_slice
     for (size_t i = 0; i < slice->count; i++) {
         const mc_reference *const model = &slice->sources[i].model;
         const bool is_base = uses && base->text && strcmp(base->text, model->text) == 0;
-        MC_TRY(visit(user, model, is_base, error));
+        MC_TRY(visit(user, model, is_base ? BASE : MERGED, error));
     }
-    return slice->base.text ? visit(user, &slice->base, true, error) : MC_OK;
+    return slice->base.text ? visit(user, &slice->base, BASE, error) : MC_OK;
 }
 
 /*
- * Visits every model of a stage: its sources, then its base. One model may be visited several
- * times.
+ * Visits every model of a stage: its sources, its base, then the one whose tokenizer the result
+ * gets. One model may be visited several times.
  */
 static mc_status visit_stage(const mc_recipe_stage *stage, visitor visit, void *user,
                              mc_error *error)
@@ -93,13 +99,17 @@ static mc_status visit_stage(const mc_recipe_stage *stage, visitor visit, void *
     for (size_t m = 0; m < stage->count; m++)
         for (size_t s = 0; s < stage->modules[m].count; s++)
             MC_TRY(visit_slice(stage, &stage->modules[m].slices[s], visit, user, error));
-    return stage->base.text ? visit(user, &stage->base, true, error) : MC_OK;
+    if (stage->base.text)
+        MC_TRY(visit(user, &stage->base, BASE, error));
+    const mc_reference *const tokenizer = &stage->tokenizer.model;
+    return tokenizer->text ? visit(user, tokenizer, TOKENIZER, error) : MC_OK;
 }
 
-static mc_status note_name(void *user, const mc_reference *reference, bool is_base, mc_error *error)
+static mc_status note_name(void *user, const mc_reference *reference, part_of_stage part,
+                           mc_error *error)
 {
     mc_recipe *const recipe = user;
-    (void)is_base;
+    (void)part;
     if (stage_of(recipe->schema, reference->text) < recipe->schema->count)
         return MC_OK;
     for (size_t i = 0; i < recipe->name_count; i++)
@@ -127,7 +137,7 @@ typedef struct ordering {
     bool *open; /* stages that are being visited: whoever reads one of them goes in a circle */
 } ordering;
 
-static mc_status order_reference(void *user, const mc_reference *reference, bool is_base,
+static mc_status order_reference(void *user, const mc_reference *reference, part_of_stage part,
                                  mc_error *error);
 
 static mc_status order_stage(ordering *o, size_t index, mc_error *error)
@@ -142,13 +152,13 @@ static mc_status order_stage(ordering *o, size_t index, mc_error *error)
     return MC_OK;
 }
 
-static mc_status order_reference(void *user, const mc_reference *reference, bool is_base,
+static mc_status order_reference(void *user, const mc_reference *reference, part_of_stage part,
                                  mc_error *error)
 {
     ordering *const o = user;
     const mc_recipe_schema *const schema = o->recipe->schema;
     const size_t index = stage_of(schema, reference->text);
-    (void)is_base;
+    (void)part;
     if (index == schema->count)
         return MC_OK;
     if (o->open[index])
@@ -384,14 +394,15 @@ typedef struct gathering {
     mc_recipe *recipe;
     const mc_recipe_options *options;
     cast *cast;
-    bool bases; /* this time the bases, not those that are merged */
+    part_of_stage part; /* that is gathered this time */
 } gathering;
 
-static mc_status gather(void *user, const mc_reference *reference, bool is_base, mc_error *error)
+static mc_status gather(void *user, const mc_reference *reference, part_of_stage part,
+                        mc_error *error)
 {
     gathering *const g = user;
     cast *const all = g->cast;
-    if (is_base != g->bases)
+    if (part != g->part)
         return MC_OK;
     for (size_t i = 0; i < all->count; i++)
         if (strcmp(all->names[i], reference->text) == 0)
@@ -413,10 +424,13 @@ static mc_status gather(void *user, const mc_reference *reference, bool is_base,
 static mc_status gather_all(mc_recipe *recipe, const mc_recipe_stage *stage,
                             const mc_recipe_options *options, cast *all, mc_error *error)
 {
-    gathering g = {recipe, options, all, false};
+    gathering g = {recipe, options, all, MERGED};
     MC_TRY(visit_stage(stage, gather, &g, error));
     all->merged = all->count;
-    g.bases = true;
+    g.part = BASE;
+    MC_TRY(visit_stage(stage, gather, &g, error));
+    all->read = all->count;
+    g.part = TOKENIZER;
     return visit_stage(stage, gather, &g, error);
 }
 
@@ -435,7 +449,7 @@ static mc_status add_warnings(const mc_recipe *recipe, bool strict, mc_report *r
 
 static mc_status add_notes(const cast *all, mc_report *report, mc_error *error)
 {
-    for (size_t i = 0; i < all->count; i++)
+    for (size_t i = 0; i < all->read; i++)
         for (size_t k = 0; k < mc_model_note_count(all->models[i]); k++)
             MC_TRY(mc_report_add(report, error, "%s", mc_model_note(all->models[i], k)));
     return MC_OK;
@@ -444,13 +458,13 @@ static mc_status add_notes(const cast *all, mc_report *report, mc_error *error)
 static mc_status resolve(const cast *all, mc_outputs *outputs, mc_error *error)
 {
     const char *const none = "the base";
-    const char **const texts = mc_alloc((all->count + 1) * sizeof *texts);
+    const char **const texts = mc_alloc((all->read + 1) * sizeof *texts);
     if (!texts)
         return mc_fail_memory(error);
-    for (size_t i = 0; i < all->count; i++)
+    for (size_t i = 0; i < all->read; i++)
         texts[i] = all->names[i];
-    texts[all->count] = all->merged < all->count ? all->names[all->merged] : none;
-    const mc_labels labels = {.texts = texts, .model_count = all->count};
+    texts[all->read] = all->merged < all->read ? all->names[all->merged] : none;
+    const mc_labels labels = {.texts = texts, .model_count = all->read};
     const mc_status status = mc_outputs_resolve(outputs, &labels, error);
     mc_free(texts);
     return status;
@@ -478,17 +492,17 @@ static mc_status align(const cast *all, const mc_model *donor, aligned_models *o
                        mc_report *report, mc_error *error)
 {
     size_t count = 0;
-    out->order = mc_alloc_zero(all->count, sizeof *out->order);
-    out->dicts = mc_alloc_zero(all->count, sizeof *out->dicts);
+    out->order = mc_alloc_zero(all->read, sizeof *out->order);
+    out->dicts = mc_alloc_zero(all->read, sizeof *out->dicts);
     if (!out->order || !out->dicts)
         return mc_fail_memory(error);
-    for (size_t i = 0; i < all->count; i++)
+    for (size_t i = 0; i < all->read; i++)
         if (all->models[i] != donor)
             out->order[count++] = all->models[i];
-    while (count < all->count)
+    while (count < all->read)
         out->order[count++] = donor;
     MC_TRY(mc_align(out->order, count, count, &out->alignment, report, error));
-    for (size_t i = 0; i < all->count; i++)
+    for (size_t i = 0; i < all->read; i++)
         for (size_t k = 0; k < count; k++)
             if (out->order[k] == all->models[i])
                 out->dicts[i] = out->alignment.dicts[k];
@@ -508,10 +522,10 @@ static mc_status make_rows(mc_recipe *recipe, const mc_recipe_stage *stage,
                            const aligned_models *aligned, mc_recipe_rows *rows, mc_report *report,
                            mc_error *error)
 {
-    const mc_recipe_models models = {all->names, all->models, aligned->dicts, all->outfits,
-                                     all->count};
+    const mc_recipe_models models = {all->names,   all->models, aligned->dicts,
+                                     all->outfits, all->read,   all->read};
     const mc_model *const donor = mc_recipe_donor(stage, &models);
-    MC_TRY(mc_agree_on_configs(all->models, all->count, donor, has_slices(stage), options->strict,
+    MC_TRY(mc_agree_on_configs(all->models, all->read, donor, has_slices(stage), options->strict,
                                report, error));
     return mc_recipe_rows_make(recipe->schema, stage, &models, options, rows, report, error);
 }
@@ -528,7 +542,7 @@ static mc_status make_aligned_rows(mc_recipe *recipe, const mc_recipe_stage *sta
     aligned_models aligned = {0};
     mc_status status = align(all, donor, &aligned, report, error);
     if (status == MC_OK) {
-        *untied = aligned.alignment.untied[all->count - 1];
+        *untied = aligned.alignment.untied[all->read - 1];
         status = make_rows(recipe, stage, options, all, &aligned, rows, report, error);
     }
     free_aligned(&aligned);
@@ -539,7 +553,8 @@ static mc_status fill_plan(mc_recipe *recipe, const mc_recipe_stage *stage,
                            const mc_recipe_options *options, const cast *all, bool is_last,
                            mc_recipe_rows *rows, mc_plan_rows *plan, mc_error *error)
 {
-    const mc_recipe_models models = {all->names, all->models, NULL, all->outfits, all->count};
+    const mc_recipe_models models = {all->names,   all->models, NULL,
+                                     all->outfits, all->read,   all->count};
     bool untied = false;
     const mc_model *const donor = mc_recipe_donor(stage, &models);
     MC_TRY(mc_report_new(&plan->report, error));
@@ -564,8 +579,8 @@ static mc_status fill_plan(mc_recipe *recipe, const mc_recipe_stage *stage,
     MC_TRY(resolve(all, &rows->outputs, error));
     plan->models = all->models;
     plan->model_count = all->merged;
-    plan->all_count = all->count;
-    plan->base = all->merged < all->count ? all->models[all->merged] : NULL;
+    plan->all_count = all->read;
+    plan->base = all->merged < all->read ? all->models[all->merged] : NULL;
     plan->donor = donor;
     plan->recipe = recipe->schema->text;
     plan->no_card = options->no_card;
@@ -587,7 +602,8 @@ static mc_status make_stage(mc_recipe *recipe, size_t index, const mc_recipe_opt
         status = fill_plan(recipe, stage, options, &all, index == final_stage(recipe->schema),
                            &rows, &plan, error);
     if (status == MC_OK) {
-        const mc_recipe_models models = {all.names, all.models, NULL, all.outfits, all.count};
+        const mc_recipe_models models = {all.names,   all.models, NULL,
+                                         all.outfits, all.read,   all.read};
         mc_recipe_options own = *options;
         own.convert = options->convert && index == final_stage(recipe->schema);
         status = mc_plan_from_rows(&plan, &recipe->made[index].plan, error);
@@ -637,17 +653,18 @@ static mc_status find_written(const search *s, size_t index, mc_error *error)
     return status;
 }
 
-static mc_status need(void *user, const mc_reference *reference, bool is_base, mc_error *error)
+static mc_status need(void *user, const mc_reference *reference, part_of_stage part,
+                      mc_error *error)
 {
     search *const s = user;
     mc_recipe *const recipe = s->recipe;
     const size_t index = stage_of(recipe->schema, reference->text);
-    (void)is_base;
+    (void)part;
     if (index == recipe->schema->count) {
         size_t i = 0;
         while (strcmp(recipe->names[i], reference->text) != 0)
             i++;
-        recipe->needed[i] = true;
+        recipe->needed[i] |= 1U << part;
         return MC_OK;
     }
     if (recipe->visited[index])
@@ -675,14 +692,15 @@ static size_t length_in(const char *text, const char *name)
                                                                                            : 0;
 }
 
-static mc_status suspect(void *user, const mc_reference *reference, bool is_base, mc_error *error)
+static mc_status suspect(void *user, const mc_reference *reference, part_of_stage part,
+                         mc_error *error)
 {
     culprit *const c = user;
     const char *const text = c->error->file[0] ? c->error->file : c->error->text;
     const size_t path = length_in(text, reference->path);
     const size_t adapter = length_in(text, reference->adapter);
     const size_t length = path > adapter ? path : adapter;
-    (void)is_base;
+    (void)part;
     (void)error;
     /* Of "m" and "m/2" the longer one: the first may contain the second. */
     if (length > c->length) {
@@ -709,27 +727,41 @@ static mc_status at_reference(const mc_recipe *recipe, mc_status status, mc_erro
     return status;
 }
 
-/* Opens the needed models in one call, so that downloads run in parallel. */
-static mc_status open_needed(mc_recipe *recipe, const mc_recipe_options *options, mc_error *error)
+/*
+ * Opens those of the needed models of which the tensors are needed, or the others, in one call, so
+ * that downloads run in parallel.
+ */
+static mc_status open_some(mc_recipe *recipe, bool tensors, const mc_recipe_options *options,
+                           mc_error *error)
 {
+    const unsigned with_tensors = 1U << MERGED | 1U << BASE;
+    size_t *const places = mc_alloc_zero(recipe->name_count + 1, sizeof *places);
     const char **const names = mc_alloc_zero(recipe->name_count + 1, sizeof *names);
     mc_model **const models = mc_alloc_zero(recipe->name_count + 1, sizeof *models);
-    mc_status status = names && models ? MC_OK : mc_fail_memory(error);
+    mc_status status = places && names && models ? MC_OK : mc_fail_memory(error);
     size_t count = 0;
     for (size_t i = 0; status == MC_OK && i < recipe->name_count; i++)
-        if (recipe->needed[i])
-            names[count++] = recipe->names[i];
+        if (recipe->needed[i] && ((recipe->needed[i] & with_tensors) != 0) == tensors) {
+            names[count] = recipe->names[i];
+            places[count++] = i;
+        }
     if (status == MC_OK && count > 0)
-        status = at_reference(
-            recipe,
-            mc_models_open(names, count, options->hub, options->headers_only, models, error),
-            error);
-    for (size_t i = 0, k = 0; status == MC_OK && i < recipe->name_count; i++)
-        if (recipe->needed[i])
-            recipe->models[i] = models[k++];
+        status = at_reference(recipe,
+                              mc_models_open(names, count, options->hub,
+                                             options->headers_only || !tensors, models, error),
+                              error);
+    for (size_t k = 0; status == MC_OK && k < count; k++)
+        recipe->models[places[k]] = models[k];
     mc_free(models);
     mc_free(names);
+    mc_free(places);
     return status;
+}
+
+static mc_status open_needed(mc_recipe *recipe, const mc_recipe_options *options, mc_error *error)
+{
+    MC_TRY(open_some(recipe, true, options, error));
+    return open_some(recipe, false, options, error);
 }
 
 static mc_status prepare(mc_recipe *recipe, size_t stage, const mc_recipe_options *options,

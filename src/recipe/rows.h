@@ -18,6 +18,7 @@ typedef struct mc_recipe_models {
     const mc_state_dict *const *dicts; /* the models', by names that are aligned with the donor's */
     /* The outfit of a stage's result; NULL for other models. */
     const struct mc_outfit *const *outfits;
+    size_t read; /* how many have tensors in the merge; of the others only the tokenizer is used */
     size_t count;
 } mc_recipe_models;
 

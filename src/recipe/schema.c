@@ -471,10 +471,23 @@ static mc_status check_tokens(const reader *r, const mc_yaml *tokens)
     return MC_OK;
 }
 
+/* Reads "union", "base", or a model, which need not be one of the merge. */
+static mc_status read_tokenizer_source(const reader *r, const mc_yaml *source)
+{
+    mc_recipe_tokenizer *const tokenizer = &r->stage->tokenizer;
+    const char *const text = source->kind == MC_YAML_STRING ? source->text : "";
+    tokenizer->unite = strcmp(text, "union") == 0;
+    if (tokenizer->unite || strcmp(text, "base") == 0)
+        return MC_OK;
+    if (strncmp(text, "model:", 6) == 0)
+        return FAIL(r, source, "expected \"union\", \"base\" or a model, found '%s': write '%s'",
+                    text, text + 6);
+    return mc_reference_read(r->schema->file, source, &tokenizer->model, r->error);
+}
+
 static mc_status read_tokenizer_map(const reader *r, const mc_yaml *map)
 {
     mc_recipe_tokenizer *const tokenizer = &r->stage->tokenizer;
-    mc_reference source = {0};
     double pad = 0;
     MC_TRY(check_keys(r, TOKENIZER, map));
     tokenizer->at = map;
@@ -485,30 +498,22 @@ static mc_status read_tokenizer_map(const reader *r, const mc_yaml *map)
     if (padding && (!mc_coerce_integer(padding, &pad) || pad < 1 || pad > 1 << 20))
         return FAIL(r, padding, "expected a whole number from 1 as 'pad_to_multiple_of'");
     tokenizer->pad_to_multiple_of = (int64_t)pad;
-    if (!from)
-        return MC_OK;
-    const mc_status status = mc_reference_read(r->schema->file, from, &source, r->error);
-    tokenizer->source = source.text;
-    source.text = NULL;
-    mc_reference_free(&source);
-    return status;
+    tokenizer->unite = !from;
+    return from ? read_tokenizer_source(r, from) : MC_OK;
 }
 
 static mc_status read_tokenizer(const reader *r, const mc_yaml *map)
 {
     const mc_yaml *source = NULL;
     const mc_yaml *const tokenizer = value_of(map, "tokenizer");
-    MC_TRY(string_of(r, map, "tokenizer_source", &source));
     MC_TRY(string_of(r, map, "chat_template", &r->stage->chat_template));
+    source = value_of(map, "tokenizer_source");
     if (source && tokenizer)
         return FAIL(r, tokenizer, "expected one of 'tokenizer' and 'tokenizer_source', found both");
     if (tokenizer)
         return read_tokenizer_map(r, tokenizer);
-    if (!source)
-        return MC_OK;
     r->stage->tokenizer.at = source;
-    r->stage->tokenizer.source = mc_strdup(source->text);
-    return r->stage->tokenizer.source ? MC_OK : mc_fail_memory(r->error);
+    return source ? read_tokenizer_source(r, source) : MC_OK;
 }
 
 /* ---- a stage --------------------------------------------------------------------------------- */
@@ -698,7 +703,7 @@ static void free_stage(mc_recipe_stage *stage)
     }
     mc_free(stage->modules);
     mc_reference_free(&stage->base);
-    mc_free(stage->tokenizer.source);
+    mc_reference_free(&stage->tokenizer.model);
     mc_free(stage->name);
 }
 

@@ -41,9 +41,10 @@ typedef struct mc_recipe_module {
 
 /* The vocabulary that the result has; see recipe/tokenizer.h. */
 typedef struct mc_recipe_tokenizer {
-    const mc_yaml *at;          /* the option; NULL: vocabularies are left alone */
-    char *source;               /* "union", "base", or a model reference; NULL: "union" */
-    const mc_yaml *tokens;      /* NULL if none */
+    const mc_yaml *at;     /* the option; NULL: vocabularies are left alone */
+    bool unite;            /* with the tokens of the other models: "union", also without a source */
+    mc_reference model;    /* whose tokenizer it is; model.text is NULL: the donor's */
+    const mc_yaml *tokens; /* NULL if none */
     int64_t pad_to_multiple_of; /* 0: no padding */
 } mc_recipe_tokenizer;
 

@@ -109,22 +109,19 @@ static mc_status read_token(const reader *r, const mc_yaml_pair *pair, mc_token_
 static mc_status read_choice(reader *r, const mc_model *donor)
 {
     const mc_recipe_tokenizer *const tokenizer = &r->stage->tokenizer;
-    const char *const source = tokenizer->source ? tokenizer->source : "union";
     const size_t count = tokenizer->tokens ? tokenizer->tokens->count : 0;
     mc_token_map_choice *const c = r->choice;
-    c->unite = strcmp(source, "union") == 0;
+    c->unite = tokenizer->unite;
     c->target = 0;
-    if (!c->unite && strcmp(source, "base") != 0)
-        c->target = index_of(r->models, source);
+    if (tokenizer->model.text)
+        c->target = index_of(r->models, tokenizer->model.text);
     else
         /*
          * "base" and "union" take the donor's tokenizer as target: its ids come first in a union.
          */
         while (r->models->models[c->target] != donor)
             c->target++;
-    if (c->target == r->models->count)
-        return FAIL(r, tokenizer->at,
-                    "expected \"union\", \"base\" or a model of the merge, found '%s'", source);
+    c->outside = c->target >= r->models->read;
     c->pad_to_multiple_of = tokenizer->pad_to_multiple_of;
     r->rules = mc_alloc_zero(count + 1, sizeof *r->rules);
     if (!r->rules)

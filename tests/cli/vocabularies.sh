@@ -169,3 +169,20 @@ YAML
 expect 0 mergecraft merge tokens.yml -o tokens-of-recipe -q
 rows tokens-of-recipe
 expect 0 mergecraft check tokens.yml
+
+# The tokenizer of a model that is not merged: tokens that no merged model has get zeros.
+cat > outside.yml <<'YAML'
+merge_method: linear
+models: [{model: base}, {model: moved}]
+parameters: {weight: 1}
+tokenizer_source: chat
+YAML
+expect 0 mergecraft merge outside.yml -o outside -q
+rows outside
+cmp chat/tokenizer.json outside/tokenizer.json || fail "the tokenizer is another"
+expect 0 mergecraft check outside.yml --json
+expect 1 mergecraft check outside.yml --strict
+sed -i 's/: chat/: model:chat/' outside.yml
+expect 1 mergecraft check outside.yml
+sed -i 's/: model:chat/: nothing/' outside.yml
+expect 1 mergecraft check outside.yml
