@@ -511,7 +511,7 @@ static mc_status gather(const mc_token_map *v, const column *c, mc_source **out,
                       .padded = v->padded,
                       .rules = rules,
                       .rule_count = v->choice.rule_count,
-                      .mean = c->sources[0]->dtype};
+                      .mean = MC_F32};
     mc_status status = inputs && rules ? check_ids(v, c, error) : mc_fail_memory(error);
     for (size_t i = 0; status == MC_OK && i < c->count; i++) {
         inputs[i] = (mc_gather_input){c->sources[i], v->united->ids[c->models[i]]};
@@ -519,7 +519,6 @@ static mc_status gather(const mc_token_map *v, const column *c, mc_source **out,
         if (c->models[i] == v->choice.base)
             made.base = i;
     }
-    made.mean = v->choice.has_dtype ? v->choice.dtype : made.mean;
     if (status == MC_OK)
         status = place_rules(v, c, rules, error);
     if (status == MC_OK)

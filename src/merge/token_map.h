@@ -45,9 +45,6 @@ typedef struct mc_token_map_choice {
     const mc_token_rule *rules;
     size_t rule_count;
     int64_t pad_to_multiple_of; /* rows of the result; 0: no padding */
-    /* The precision of means, as a recipe's `dtype`; without one the widest of the tensors. */
-    bool has_dtype;
-    mc_dtype dtype;
     bool strict;
 } mc_token_map_choice;
 

@@ -114,18 +114,28 @@ static void use(usage *u, size_t model)
     u->used[model] = true;
 }
 
-/* Compares the rows of a tensor that is copied of one model with those of the first tensor. */
-static void note_copy(const mc_output *row, int axis, size_t model, usage *u)
+/*
+ * Compares the rows of a tensor that is copied from one model with those of the first tensor, if
+ * the two are as long as each other in that model: encoder and decoder may have vocabularies of
+ * their own.
+ */
+static void note_copy(const mc_output *row, int axis, const mc_tokenizer_owner *models, usage *u)
 {
-    const int64_t rows = row->inputs[0].source->shape[axis];
-    if (u->other || model == u->model || rows == u->rows)
+    const mc_input *const input = &row->inputs[0];
+    const mc_source *const first = mc_state_dict_find(
+        mc_model_state_dict(models[input->model].model), u->name);
+    const int64_t rows = input->source->shape[axis];
+    if (u->other || input->model == u->model || rows == u->rows)
+        return;
+    if (!first || axis >= first->rank || first->shape[axis] != rows)
         return;
     u->other = row;
     u->other_rows = rows;
     u->sizes_differ = true;
 }
 
-static void note_row(const mc_output *row, int axis, size_t count, size_t base, usage *u)
+static void note_row(const mc_output *row, int axis, const mc_tokenizer_owner *models, size_t count,
+                     size_t base, usage *u)
 {
     const mc_source *const first = row->inputs[0].source;
     for (size_t i = 0; i < row->input_count; i++) {
@@ -138,7 +148,7 @@ static void note_row(const mc_output *row, int axis, size_t count, size_t base, 
                            one->shape[axis] != first->shape[axis];
     }
     if (row->input_count == 1 && axis < first->rank)
-        note_copy(row, axis, row->inputs[0].model, u);
+        note_copy(row, axis, models, u);
 }
 
 /* Takes the rows of the donor's tensor as the expected number, or of the first row's. */
@@ -374,7 +384,7 @@ mc_status mc_vocabulary_check(const mc_tokenizer_owner *models, size_t count, si
         has_axis |= axis >= 0;
         if (axis >= 0) {
             note_first(row, axis, models, donor, &u);
-            note_row(row, axis, count, base, &u);
+            note_row(row, axis, models, count, base, &u);
         }
     }
     if (has_axis)

@@ -495,8 +495,8 @@ static mc_status read_tokenizer_map(const reader *r, const mc_yaml *map)
     const mc_yaml *const from = value_of(map, "source"), *const padding = value_of(
                                                              map, "pad_to_multiple_of");
     MC_TRY(check_tokens(r, tokenizer->tokens));
-    if (padding && (!mc_coerce_integer(padding, &pad) || pad < 1 || pad > 1 << 20))
-        return FAIL(r, padding, "expected a whole number from 1 as 'pad_to_multiple_of'");
+    if (padding && (!mc_coerce_integer(padding, &pad) || pad < 0 || pad > 1 << 20))
+        return FAIL(r, padding, "expected a whole number from 0 as 'pad_to_multiple_of'");
     tokenizer->pad_to_multiple_of = (int64_t)pad;
     tokenizer->unite = !from;
     return from ? read_tokenizer_source(r, from) : MC_OK;
@@ -510,6 +510,9 @@ static mc_status read_tokenizer(const reader *r, const mc_yaml *map)
     source = value_of(map, "tokenizer_source");
     if (source && tokenizer)
         return FAIL(r, tokenizer, "expected one of 'tokenizer' and 'tokenizer_source', found both");
+    if (tokenizer && tokenizer->kind == MC_YAML_STRING)
+        return FAIL(r, tokenizer, "expected 'tokenizer' as a map, found '%s': write {source: %s}",
+                    tokenizer->text, tokenizer->text);
     if (tokenizer)
         return read_tokenizer_map(r, tokenizer);
     r->stage->tokenizer.at = source;

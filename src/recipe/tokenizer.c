@@ -172,8 +172,6 @@ mc_status mc_recipe_set_tokenizer(const mc_recipe_schema *schema, const mc_recip
                                   .count = models->count,
                                   .base = stage->base.text ? index_of(models, stage->base.text)
                                                            : models->count,
-                                  .has_dtype = stage->has_dtype,
-                                  .dtype = stage->dtype,
                                   .strict = strict};
     reader r = {schema, stage, models, &choice, NULL, error};
     size_t place = 0;

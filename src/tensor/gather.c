@@ -36,7 +36,7 @@ typedef struct gather_source {
     int64_t inner; /* elements of a row */
     /* Protects `mean`: the first reader of padding computes it. */
     pthread_mutex_t lock;
-    double *mean; /* [outer][inner], rounded to the dtype; NULL: not computed yet */
+    double *mean; /* [outer][inner], as reals; NULL: not computed yet */
 } gather_source;
 
 static const gather_source *as_gather(const mc_source *self)
@@ -231,7 +231,7 @@ static mc_status compute_mean(const gather_source *g, double *mean, mc_error *er
     for (int64_t i = 0; i < all; i++)
         mean[i] /= (double)g->set->rows;
     for (int64_t i = 0; i < all; i += BLOCK)
-        round_to(g->source.dtype, mean + i, (size_t)(all - i < BLOCK ? all - i : BLOCK));
+        round_to(mc_source_real(&g->source), mean + i, (size_t)(all - i < BLOCK ? all - i : BLOCK));
     return MC_OK;
 }
 

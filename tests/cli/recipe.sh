@@ -210,6 +210,12 @@ expect 0 mergecraft check quiet.yml
 
 # Weights that sum to zero are found before the merge, with the tensor's own filters.
 printf 'merge_method: linear\nmodels: [{model: m1}, {model: m2}]\nparameters: {weight: 0}\n' | wrong
+wrong <<'YAML'
+merge_method: multislerp
+models: [{model: m1, parameters: {weight: 1}}, {model: m2, parameters: {weight: -1}}]
+YAML
+printf 'merge_method: linear\nmodels: [{model: m1}]\nparameters: {weight: 1}\ntokenizer: union\n' |
+    wrong
 
 # Depths of models that are stacked may differ.
 deep()

@@ -43,12 +43,12 @@ static void assert_configs(const char *first, const char *second, const char *li
 {
     pair p = pair_new("config.json", first, second);
     const mc_model *const *const models = (const mc_model *const *)p.models;
-    assert_done(mc_agree_on_configs(models, 2, models[1], false, p.report, &error));
+    assert_done(mc_agree_on_configs(models, 2, models[1], false, false, p.report, &error));
     if (line) {
         assert_int_equal(mc_report_count(p.report), 1);
         assert_reported(p.report, line);
         assert_error(MC_MISMATCH, line,
-                     mc_agree_on_configs(models, 2, models[1], true, p.report, &error));
+                     mc_agree_on_configs(models, 2, models[1], false, true, p.report, &error));
     } else {
         assert_int_equal(mc_report_count(p.report), 0);
     }
@@ -125,7 +125,7 @@ static void assert_noted(const char *first, const char *second, const char *line
 {
     pair p = pair_new("config.json", first, second);
     const mc_model *const *const models = (const mc_model *const *)p.models;
-    assert_done(mc_agree_on_configs(models, 2, models[1], true, p.report, &error));
+    assert_done(mc_agree_on_configs(models, 2, models[1], false, true, p.report, &error));
     assert_int_equal(mc_report_count(p.report), 1);
     assert_reported(p.report, line);
     pair_free(&p);

@@ -70,7 +70,7 @@ static void test_rows(void **state)
             double mean = 0;
             for (int r = 0; r < ROWS; r++)
                 mean += (double)expected[m][r][i % INNER] / ROWS;
-            assert_true(fabs((double)out[i] - mean) <= (m == 1 ? 0.05 : 1e-6));
+            assert_true(fabs((double)out[i] - mean) <= 1e-6);
         }
     }
     unref(made);

@@ -1,15 +1,9 @@
-#include <mergecraft/method.h>
+#include "methods/weights.h"
 
 static mc_status check(const mc_value *values, size_t model_count, mc_error *error)
 {
-    const mc_value *const weights = &values[0];
-    double total = 0;
-    for (size_t m = 0; m < model_count; m++)
-        total += weights->numbers[m];
-    return total != 0 || values[1].numbers[0] == 0
-               ? MC_OK
-               : mc_fail(error, MC_USAGE,
-                         "weight: expected a sum other than 0 to divide by, found 0");
+    (void)model_count;
+    return values[1].numbers[0] != 0 ? check_weight_sum(&values[0], error) : MC_OK;
 }
 
 MC_LAYER_MERGE(linear, .help = "weighted sum of the models, by default their mean",
@@ -21,9 +15,7 @@ MC_LAYER_MERGE(linear, .help = "weighted sum of the models, by default their mea
                                     .fallback = 1}))
 {
     const double *const weights = mc_numbers(layer, "weight");
-    double total = 0;
-    for (size_t m = 0; m < layer->model_count; m++)
-        total += weights[m];
+    const double total = sum_of_weights(layer, weights);
     const bool normalize = mc_number(layer, "normalize") != 0;
     for (size_t start = 0; start < layer->count; start += MC_TILE_BLOCK) {
         const size_t count = mc_tile_block(start, layer->count);

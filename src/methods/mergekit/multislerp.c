@@ -1,5 +1,6 @@
 #include "methods/elementary.h"
 #include "methods/mergekit/gram.h"
+#include "methods/weights.h"
 
 /* The inner product of Σ a_i x_i and Σ b_j x_j. */
 static double product(const mc_layer *layer, const double *gram, const double *a, const double *b)
@@ -36,12 +37,17 @@ static span span_of(const mc_layer *layer, double *factors)
     return (span){tail, tail + n, tail + 2 * n, tail + 3 * n, tail + 4 * n};
 }
 
+/* The weight of a single model does not matter: the result is that model. */
+static mc_status check(const mc_value *values, size_t model_count, mc_error *error)
+{
+    const bool divides = values[1].numbers[0] != 0 && model_count > 1;
+    return divides ? check_weight_sum(&values[0], error) : MC_OK;
+}
+
 static void set_weights(const mc_layer *layer, double *weights)
 {
     const double *const given = mc_numbers(layer, "weight");
-    double total = 0;
-    for (size_t i = 0; i < layer->model_count; i++)
-        total += given[i];
+    const double total = sum_of_weights(layer, given);
     const bool normalize = mc_number(layer, "normalize_weights") != 0;
     for (size_t i = 0; i < layer->model_count; i++)
         weights[i] = normalize ? given[i] / total : given[i];
@@ -109,8 +115,8 @@ static const mc_statistics statistics = {.state_size = state_size,
 
 MC_LAYER_MERGE(multislerp,
                .help = "weighted mean on the sphere of several models, or of their task vectors",
-               .scope = MC_ELEMENTWISE, .takes_base = true, .statistics = &statistics,
-               .scratch_bytes = gram_scratch,
+               .scope = MC_ELEMENTWISE, .takes_base = true, .check = check,
+               .statistics = &statistics, .scratch_bytes = gram_scratch,
                .params = MC_PARAMS(
                    {"weight", MC_NUMBER, "weight of each model", .per_input = true,
                     .required = true},
