@@ -46,9 +46,6 @@ typedef struct mc_lapack {
                   size_t, size_t);
     void (*stedc)(const char *job, const int *n, double *d, double *e, double *z, const int *ldz,
                   double *work, const int *lwork, int *iwork, const int *liwork, int *info, size_t);
-    void (*ormtr)(const char *side, const char *uplo, const char *trans, const int *m, const int *n,
-                  const double *a, const int *lda, const double *tau, double *c, const int *ldc,
-                  double *work, const int *lwork, int *info, size_t, size_t, size_t);
     void (*gelqf)(const int *m, const int *n, double *a, const int *lda, double *tau, double *work,
                   const int *lwork, int *info);
     void (*orglq)(const int *m, const int *n, const int *k, double *a, const int *lda,

@@ -55,25 +55,34 @@ static mc_status check_size(size_t m, size_t n, mc_error *error)
 }
 
 /*
- * 0 · x is 0 for finite x and NaN for all others: a sum without branches, which the compiler can
- * vectorise.
+ * 0 · x is 0 for finite x and NaN for all others: sums without branches. Eight of them, since each
+ * addition waits for the one before.
  */
 static bool all_finite(const double *a, size_t count)
 {
-    double sum = 0;
-    for (size_t i = 0; i < count; i++)
+    enum { SUMS = 8 };
+    double sums[SUMS] = {0}, sum = 0;
+    const size_t whole = count / SUMS * SUMS;
+    for (size_t i = 0; i < whole; i += SUMS)
+        for (size_t l = 0; l < SUMS; l++)
+            sums[l] += a[i + l] * 0;
+    for (size_t i = whole; i < count; i++)
         sum += a[i] * 0;
+    for (size_t l = 0; l < SUMS; l++)
+        sum += sums[l];
     return sum == 0;
+}
+
+static mc_status fail_infinite(mc_error *error)
+{
+    return mc_fail(error, MC_FORMAT,
+                   "expected finite values for a decomposition, found NaN or infinity");
 }
 
 /* Rejects NaN and infinities: with them LAPACK may never return, or return nonsense. */
 static mc_status check_finite(const double *a, size_t count, mc_error *error)
 {
-    if (all_finite(a, count))
-        return MC_OK;
-    return mc_fail(error, MC_FORMAT,
-                   "expected finite values for a decomposition, found NaN or "
-                   "infinity");
+    return all_finite(a, count) ? MC_OK : fail_infinite(error);
 }
 
 static mc_status check_info(int info, const char *what, mc_error *error)
@@ -136,30 +145,41 @@ mc_status mc_product_f32(mc_transpose ta, mc_transpose tb, size_t m, size_t n, s
     return MC_OK;
 }
 
+float *mc_narrow(double *a, size_t count)
+{
+    float *const narrow = (float *)(void *)a;
+    for (size_t i = 0; i < count; i++) /* floats overwrite doubles that are read already */
+        narrow[i] = (float)a[i];
+    return narrow;
+}
+
+/* Which Gram matrix is the smaller one, and its size. */
+static mc_gram_of smaller(size_t m, size_t n)
+{
+    return m >= n ? MC_COLUMNS : MC_ROWS;
+}
+
+static size_t gram_size(mc_gram_of side, size_t m, size_t n)
+{
+    return side == MC_COLUMNS ? n : m;
+}
+
 /*
- * G [n, n] = AᵀA, or [m, m] = AAᵀ. syrk computes one triangle, at half the cost; the other is
- * copied. The lower triangle by columns is the upper one by rows.
+ * The upper triangle of G = AᵀA [n, n] or AAᵀ [m, m]: what syrk calls the lower one, by columns.
+ * Squares overflow where A does not.
  */
-static void gram_of_columns(const mc_lapack *lapack, size_t m, size_t n, const double *a, double *g)
+static mc_status gram(const mc_lapack *lapack, mc_gram_of side, size_t m, size_t n, const double *a,
+                      double *g, mc_error *error)
 {
-    const int in = (int)n, sum = (int)m;
+    const size_t k = gram_size(side, m, n);
+    const int size = (int)k, sum = (int)(side == MC_COLUMNS ? m : n), stride = (int)n;
     const double one = 1, zero = 0;
-    lapack->syrk("L", "N", &in, &sum, &one, a, &in, &zero, g, &in, 1, 1);
-    mc_mirror(g, n);
-}
-
-static void gram_of_rows(const mc_lapack *lapack, size_t m, size_t n, const double *a, double *g)
-{
-    const int im = (int)m, sum = (int)n;
-    const double one = 1, zero = 0;
-    lapack->syrk("L", "T", &im, &sum, &one, a, &sum, &zero, g, &im, 1, 1);
-    mc_mirror(g, m);
-}
-
-/* The smaller of the two. */
-static void gram(const mc_lapack *lapack, size_t m, size_t n, const double *a, double *g)
-{
-    (m >= n ? gram_of_columns : gram_of_rows)(lapack, m, n, a, g);
+    bool finite = true;
+    lapack->syrk("L", side == MC_COLUMNS ? "N" : "T", &size, &sum, &one, a, &stride, &zero, g,
+                 &size, 1, 1);
+    for (size_t i = 0; i < k; i++) /* no other element is larger */
+        finite &= g[i * k + i] <= DBL_MAX;
+    return finite ? MC_OK : fail_infinite(error);
 }
 
 /* ---- eigenvalues ----------------------------------------------------------------------------- */
@@ -278,8 +298,7 @@ static mc_status gram_vectors(const mc_lapack *lapack, size_t m, size_t n, size_
 {
     const size_t k = least(m, n);
     double *const g = work;
-    gram(lapack, m, n, a, g);
-    MC_TRY(check_finite(g, k * k, error)); /* squares overflow where A does not */
+    MC_TRY(gram(lapack, smaller(m, n), m, n, a, g, error));
     MC_TRY(mc_leading(lapack, k, count, g, s, vectors, g + k * k, error));
     for (size_t i = 0; i < k; i++)
         s[i] = sqrt(s[i]);
@@ -345,10 +364,17 @@ mc_status mc_svd(mc_svd_kind kind, size_t m, size_t n, size_t count, double *a, 
 
 /* ---- polar factor ---------------------------------------------------------------------------- */
 
+size_t mc_polar_root_work(mc_gram_of side, size_t m, size_t n)
+{
+    const size_t k = gram_size(side, m, n);
+    return k * k + mc_inverse_root_work(k);
+}
+
 size_t mc_polar_work(size_t m, size_t n, mc_svd_kind kind)
 {
     const size_t k = least(m, n);
-    return kind == MC_SVD_EXACT ? exact_work(m, n) + k : 2 * k * k + mc_inverse_root_work(k);
+    return kind == MC_SVD_EXACT ? exact_work(m, n) + k
+                                : k * k + mc_polar_root_work(smaller(m, n), m, n);
 }
 
 static double sum_of(const double *s, size_t count)
@@ -376,19 +402,72 @@ static mc_status polar_exact(const mc_lapack *lapack, size_t m, size_t n, double
     return mc_product(MC_PLAIN, MC_PLAIN, m, n, k, 1, u, vt, 0, out, error);
 }
 
-/* A (AᵀA)^(−½), or (AAᵀ)^(−½) A: the inverse root of the smaller Gram matrix. */
-static mc_status polar_gram(const mc_lapack *lapack, size_t m, size_t n, const double *a,
-                            double epsilon, double *out, double *sum, double *work, mc_error *error)
+/* The last product at twice the speed. `a` and `root` become float32 in place. */
+static mc_status polar_product_f32(size_t m, size_t n, double *a, double *root, double *out,
+                                   mc_error *error)
 {
     const size_t k = least(m, n);
+    const float *const narrow = mc_narrow(a, m * n), *const factor = mc_narrow(root, k * k);
+    float *const product = (float *)(void *)out;
+    MC_TRY(m >= n
+               ? mc_product_f32(MC_PLAIN, MC_PLAIN, m, n, k, 1, narrow, factor, 0, product, error)
+               : mc_product_f32(MC_PLAIN, MC_PLAIN, m, n, k, 1, factor, narrow, 0, product, error));
+    for (size_t i = m * n; i-- > 0;) /* from the end: doubles overwrite later floats only */
+        out[i] = (double)product[i];
+    return MC_OK;
+}
+
+/* *size: the product of the norms of A and of the root, relative to that of orthonormal factors. */
+static mc_status root_of(const mc_lapack *lapack, mc_gram_of side, size_t m, size_t n,
+                         const double *a, double epsilon, double *root, double *sum, double *size,
+                         double *work, mc_error *error)
+{
+    const size_t k = gram_size(side, m, n);
     const double lowest = epsilon * (double)most(m, n); /* as mc_svd_rank */
     const double share = fmax(lowest * lowest, DBL_EPSILON * (double)k);
-    double *const g = work, *const root = g + k * k;
-    gram(lapack, m, n, a, g);
-    MC_TRY(check_finite(g, k * k, error)); /* squares overflow where A does not */
-    MC_TRY(mc_inverse_root(lapack, k, share, g, root, sum, root + k * k, error));
+    double *const g = work, squares = 0, of_root = 0;
+    MC_TRY(gram(lapack, side, m, n, a, g, error));
+    for (size_t i = 0; i < k; i++)
+        squares += g[i * k + i];
+    MC_TRY(mc_inverse_root(lapack, k, share, g, root, sum, g + k * k, error));
+    for (size_t i = 0; i < k * k; i++)
+        of_root += root[i] * root[i];
+    *size = sqrt(squares) * sqrt(of_root) / (double)k;
+    return MC_OK;
+}
+
+static mc_status polar_gram(const mc_lapack *lapack, size_t m, size_t n, double *a, double epsilon,
+                            double *out, double *sum, double *work, mc_error *error)
+{
+    const size_t k = least(m, n);
+    double *const root = work, size;
+    MC_TRY(root_of(lapack, smaller(m, n), m, n, a, epsilon, root, sum, &size, root + k * k, error));
+    if (epsilon >= (double)FLT_EPSILON && size <= MC_NEAR_ORTHONORMAL)
+        return polar_product_f32(m, n, a, root, out, error);
     return m >= n ? mc_product(MC_PLAIN, MC_PLAIN, m, n, k, 1, a, root, 0, out, error)
                   : mc_product(MC_PLAIN, MC_PLAIN, m, n, k, 1, root, a, 0, out, error);
+}
+
+static mc_status check_polar(size_t m, size_t n, const double *a, const mc_lapack **lapack,
+                             mc_error *error)
+{
+    MC_TRY(mc_lapack_get(lapack, error));
+    MC_TRY(check_size(m, n, error));
+    return check_finite(a, m * n, error);
+}
+
+mc_status mc_polar_root(mc_gram_of side, size_t m, size_t n, const double *a, double epsilon,
+                        double *root, double *sum, double *work, mc_error *error)
+{
+    const mc_lapack *lapack;
+    double ignored, size;
+    MC_TRY(check_polar(m, n, a, &lapack, error));
+    double *const total = sum ? sum : &ignored;
+    *total = 0;
+    if (m > 0 && n > 0)
+        return root_of(lapack, side, m, n, a, epsilon, root, total, &size, work, error);
+    memset(root, 0, gram_size(side, m, n) * gram_size(side, m, n) * sizeof *root);
+    return MC_OK;
 }
 
 mc_status mc_polar(mc_svd_kind kind, size_t m, size_t n, double *a, double epsilon, double *out,
@@ -396,9 +475,7 @@ mc_status mc_polar(mc_svd_kind kind, size_t m, size_t n, double *a, double epsil
 {
     const mc_lapack *lapack;
     double ignored;
-    MC_TRY(mc_lapack_get(&lapack, error));
-    MC_TRY(check_size(m, n, error));
-    MC_TRY(check_finite(a, m * n, error));
+    MC_TRY(check_polar(m, n, a, &lapack, error));
     double *const total = sum ? sum : &ignored;
     *total = 0;
     if (m == 0 || n == 0)

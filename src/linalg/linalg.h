@@ -29,6 +29,16 @@ mc_status mc_product_f32(mc_transpose ta, mc_transpose tb, size_t m, size_t n, s
                          mc_error *error);
 
 /*
+ * The rounding error of a product grows with the norms of its factors. Those of orthonormal factors
+ * are as small as they can be; at up to so many times their product, float32 still gives a result
+ * to 1e-6 of its norm.
+ */
+#define MC_NEAR_ORTHONORMAL 4.0
+
+/* Rounds an array to float32 in place, for such a product. Returns the same address. */
+float *mc_narrow(double *a, size_t count);
+
+/*
  * How singular values are found.
  *
  * MC_SVD_EXACT: LAPACK's dgesdd on the matrix itself; small singular values are right to
@@ -66,12 +76,22 @@ mc_status mc_svd(mc_svd_kind kind, size_t m, size_t n, size_t count, double *a, 
 
 /*
  * The nearest partial isometry: out [m, n] = U Vᵀ over the singular values of A that are above
- * epsilon · max(m, n) · s[0]. If `sum` is not NULL, *sum is the sum of all singular values.
+ * epsilon · max(m, n) · s[0]. If `sum` is not NULL, *sum is the sum of all singular values. With
+ * MC_SVD_GRAM and the epsilon of float32, the last product is in float32 if A is well conditioned.
  * `a` is overwritten; out must not overlap it.
  */
 size_t mc_polar_work(size_t m, size_t n, mc_svd_kind kind);
 mc_status mc_polar(mc_svd_kind kind, size_t m, size_t n, double *a, double epsilon, double *out,
                    double *sum, double *work, mc_error *error);
+
+/*
+ * What makes A [m, n] that isometry, found as with MC_SVD_GRAM: of its columns, root [n, n] =
+ * (AᵀA)^(−½) with U Vᵀ = A root; of its rows, root [m, m] = (AAᵀ)^(−½) with U Vᵀ = root A.
+ */
+typedef enum mc_gram_of { MC_COLUMNS, MC_ROWS } mc_gram_of;
+size_t mc_polar_root_work(mc_gram_of side, size_t m, size_t n);
+mc_status mc_polar_root(mc_gram_of side, size_t m, size_t n, const double *a, double epsilon,
+                        double *root, double *sum, double *work, mc_error *error);
 
 /* Eigenvalues of a symmetric A [n, n], ascending; row i of a becomes the eigenvector of w[i]. */
 size_t mc_eigen_work(size_t n);

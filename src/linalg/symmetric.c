@@ -18,7 +18,7 @@
 #include <math.h>
 #include <string.h>
 
-/* Columns that LAPACK, and `turn_both`, handle at a time. */
+/* Columns that LAPACK handles at a time, and reflectors here. */
 enum { BLOCK = 64 };
 
 static size_t least(size_t a, size_t b)
@@ -36,8 +36,8 @@ static size_t ints(size_t count)
     return (count * sizeof(int) + sizeof(double) - 1) / sizeof(double);
 }
 
-/* In squares that fit the first cache. */
-void mc_mirror(double *a, size_t n)
+/* Copies the upper triangle to the lower one, in squares that fit the first cache. */
+static void mirror(double *a, size_t n)
 {
     enum { SIDE = 32 };
     for (size_t row = 0; row < n; row += SIDE)
@@ -52,15 +52,20 @@ typedef struct reduced {
     double *d, *e, *tau, *rest;
 } reduced;
 
-/* From the documentation of dstedc for job "I"; those of dsytrd and dormtr are smaller. */
+/* From the documentation of dstedc for job "I"; that of dsytrd is smaller. */
 static size_t stedc_work(size_t n)
 {
     return 1 + 4 * n + n * n + BLOCK * n;
 }
 
+static size_t turn_work(size_t n)
+{
+    return 2 * BLOCK * n + 2 * (size_t)BLOCK * BLOCK;
+}
+
 static size_t rest_work(size_t n)
 {
-    return stedc_work(n) + ints(3 + 5 * n);
+    return most(stedc_work(n) + ints(3 + 5 * n), turn_work(n));
 }
 
 static mc_status reduce(const mc_lapack *lapack, size_t n, double *a, double *work, reduced *out,
@@ -84,17 +89,6 @@ static mc_status check_info(int info, mc_error *error)
                      : mc_fail(error, MC_FORMAT, "the eigenvalue decomposition did not converge");
 }
 
-/* The rows of z [count, n], eigenvectors of T, become those of A. */
-static void turn(const mc_lapack *lapack, size_t n, size_t count, const double *a, const reduced *t,
-                 double *z)
-{
-    const int in = (int)n, some = (int)count, lwork = (int)stedc_work(n);
-    int info;
-    lapack->ormtr("L", "L", "N", &in, &some, a, &in, t->tau, z, &in, t->rest, &lwork, &info, 1, 1,
-                  1);
-    assert(info == 0);
-}
-
 /* t->d becomes all eigenvalues, ascending, and row i of z [n, n] the eigenvector of T for d[i]. */
 static mc_status find_all(const mc_lapack *lapack, size_t n, const reduced *t, double *z,
                           mc_error *error)
@@ -104,6 +98,112 @@ static mc_status find_all(const mc_lapack *lapack, size_t n, const reduced *t, d
     lapack->stedc("I", &in, t->d, t->e, z, &in, t->rest, &lwork, (int *)(void *)(t->rest + lwork),
                   &liwork, &info, 1);
     return check_info(info, error);
+}
+
+/* ---- reflectors ------------------------------------------------------------------------------ */
+
+/* C = alpha · op(A) · op(B) + beta · C by columns. */
+static void multiply(const mc_lapack *lapack, const char *ta, const char *tb, int m, int n, int k,
+                     double alpha, const double *a, int lda, const double *b, int ldb, double beta,
+                     double *c, int ldc)
+{
+    lapack->gemm(ta, tb, &m, &n, &k, &alpha, a, &lda, b, &ldb, &beta, c, &ldc, 1, 1);
+}
+
+/* B = T B, or B Tᵀ if `right`, for an upper triangular T; by columns. */
+static void multiply_triangle(const mc_lapack *lapack, bool right, int m, int n, const double *t,
+                              int ldt, double *b)
+{
+    const double one = 1;
+    lapack->trmm(right ? "R" : "L", "U", right ? "T" : "N", "N", &m, &n, &one, t, &ldt, b, &m, 1, 1,
+                 1, 1);
+}
+
+/*
+ * A block of reflectors, H = I − V T Vᵀ, for the last m rows of n. `product`: work of n · BLOCK
+ * doubles, `small`: of BLOCK².
+ */
+typedef struct reflectors {
+    int m, width;
+    double *v, *t, *product, *small;
+} reflectors;
+
+/* Those from `first` on. They lie below the diagonal of A by columns, and begin with a 1. */
+static reflectors gather(const mc_lapack *lapack, size_t n, size_t first, const double *a,
+                         const double *tau, double *work)
+{
+    const size_t m = n - 1 - first, width = least(BLOCK, m);
+    const reflectors h = {(int)m,
+                          (int)width,
+                          work,
+                          work + 2 * BLOCK * n,
+                          work + BLOCK * n,
+                          work + 2 * BLOCK * n + (size_t)BLOCK * BLOCK};
+    for (size_t j = 0; j < width; j++) {
+        memset(h.v + j * m, 0, j * sizeof *h.v);
+        h.v[j * m + j] = 1;
+        memcpy(h.v + j * m + j + 1, a + (first + j) * n + first + j + 2, (m - j - 1) * sizeof *h.v);
+    }
+    lapack->larft("F", "C", &h.m, &h.width, h.v, &h.m, tau + first, h.t, &h.width, 1, 1);
+    return h;
+}
+
+/* S = H S, for the [m, columns] elements of S beside its last rows and columns. */
+static void turn_beside(const mc_lapack *lapack, const reflectors *h, int columns, int n, double *s)
+{
+    multiply(lapack, "T", "N", h->width, columns, h->m, 1, h->v, h->m, s, n, 0, h->product,
+             h->width);
+    multiply_triangle(lapack, false, h->width, columns, h->t, h->width, h->product);
+    multiply(lapack, "N", "N", h->m, columns, h->width, -1, h->v, h->m, h->product, h->width, 1, s,
+             n);
+}
+
+/*
+ * S = H S Hᵀ, for the last m rows and columns. With Z = S V Tᵀ and X = Z − ½ V T Vᵀ Z that is
+ * S − V Xᵀ − X Vᵀ.
+ */
+static void turn_corner(const mc_lapack *lapack, const reflectors *h, int n, double *s)
+{
+    const double one = 1, zero = 0, minus = -1;
+    lapack->symm("L", "L", &h->m, &h->width, &one, s, &n, h->v, &h->m, &zero, h->product, &h->m, 1,
+                 1);
+    multiply_triangle(lapack, true, h->m, h->width, h->t, h->width, h->product);
+    multiply(lapack, "T", "N", h->width, h->width, h->m, 1, h->v, h->m, h->product, h->m, 0,
+             h->small, h->width);
+    multiply_triangle(lapack, false, h->width, h->width, h->t, h->width, h->small);
+    multiply(lapack, "N", "N", h->m, h->width, h->width, -.5, h->v, h->m, h->small, h->width, 1,
+             h->product, h->m);
+    lapack->syr2k("L", "N", &h->m, &h->width, &minus, h->v, &h->m, h->product, &h->m, &one, s, &n,
+                  1, 1);
+}
+
+/* The rows of z [count, n], eigenvectors of T, become those of A: Q Z by columns. */
+static void turn(const mc_lapack *lapack, size_t n, size_t count, const double *a, const reduced *t,
+                 double *z)
+{
+    for (size_t end = n - 1; end > 0;) {
+        const size_t first = (end - 1) / BLOCK * BLOCK;
+        const reflectors h = gather(lapack, n, first, a, t->tau, t->rest);
+        turn_beside(lapack, &h, (int)count, (int)n, z + first + 1);
+        end = first;
+    }
+}
+
+/*
+ * S becomes Q S Qᵀ; both have only their lower triangle by columns. Doing both sides at once takes
+ * half the operations of one side after the other.
+ */
+static void turn_both(const mc_lapack *lapack, size_t n, const double *a, const double *tau,
+                      double *s, double *work)
+{
+    const size_t count = n - 1; /* of reflectors */
+    for (size_t end = count; end > 0;) {
+        const size_t first = (end - 1) / BLOCK * BLOCK, row = first + 1;
+        const reflectors h = gather(lapack, n, first, a, tau, work);
+        turn_beside(lapack, &h, (int)row, (int)n, s + row);
+        turn_corner(lapack, &h, (int)n, s + row * n + row);
+        end = first;
+    }
 }
 
 /* ---- leading eigenvectors -------------------------------------------------------------------- */
@@ -193,103 +293,6 @@ mc_status mc_leading(const mc_lapack *lapack, size_t n, size_t count, double *a,
 
 /* ---- inverse root ---------------------------------------------------------------------------- */
 
-/* C = alpha · op(A) · op(B) + beta · C by columns. */
-static void multiply(const mc_lapack *lapack, const char *ta, const char *tb, int m, int n, int k,
-                     double alpha, const double *a, int lda, const double *b, int ldb, double beta,
-                     double *c, int ldc)
-{
-    lapack->gemm(ta, tb, &m, &n, &k, &alpha, a, &lda, b, &ldb, &beta, c, &ldc, 1, 1);
-}
-
-/* B = T B, or B Tᵀ if `right`, for an upper triangular T; by columns. */
-static void multiply_triangle(const mc_lapack *lapack, bool right, int m, int n, const double *t,
-                              int ldt, double *b)
-{
-    const double one = 1;
-    lapack->trmm(right ? "R" : "L", "U", right ? "T" : "N", "N", &m, &n, &one, t, &ldt, b, &m, 1, 1,
-                 1, 1);
-}
-
-/*
- * A block of reflectors, H = I − V T Vᵀ, for the last m rows of n. `product`: work of n · BLOCK
- * doubles, `small`: of BLOCK².
- */
-typedef struct reflectors {
-    int m, width;
-    double *v, *t, *product, *small;
-} reflectors;
-
-static size_t turn_both_work(size_t n)
-{
-    return 2 * BLOCK * n + 2 * (size_t)BLOCK * BLOCK;
-}
-
-/* Those from `first` on. They lie below the diagonal of A by columns, and begin with a 1. */
-static reflectors gather(const mc_lapack *lapack, size_t n, size_t first, const double *a,
-                         const double *tau, double *work)
-{
-    const size_t m = n - 1 - first, width = least(BLOCK, m);
-    const reflectors h = {(int)m,
-                          (int)width,
-                          work,
-                          work + 2 * BLOCK * n,
-                          work + BLOCK * n,
-                          work + 2 * BLOCK * n + (size_t)BLOCK * BLOCK};
-    for (size_t j = 0; j < width; j++) {
-        memset(h.v + j * m, 0, j * sizeof *h.v);
-        h.v[j * m + j] = 1;
-        memcpy(h.v + j * m + j + 1, a + (first + j) * n + first + j + 2, (m - j - 1) * sizeof *h.v);
-    }
-    lapack->larft("F", "C", &h.m, &h.width, h.v, &h.m, tau + first, h.t, &h.width, 1, 1);
-    return h;
-}
-
-/* S = H S, for the [m, columns] elements of S beside its last rows and columns. */
-static void turn_beside(const mc_lapack *lapack, const reflectors *h, int columns, int n, double *s)
-{
-    multiply(lapack, "T", "N", h->width, columns, h->m, 1, h->v, h->m, s, n, 0, h->product,
-             h->width);
-    multiply_triangle(lapack, false, h->width, columns, h->t, h->width, h->product);
-    multiply(lapack, "N", "N", h->m, columns, h->width, -1, h->v, h->m, h->product, h->width, 1, s,
-             n);
-}
-
-/*
- * S = H S Hᵀ, for the last m rows and columns. With Z = S V Tᵀ and X = Z − ½ V T Vᵀ Z that is
- * S − V Xᵀ − X Vᵀ.
- */
-static void turn_corner(const mc_lapack *lapack, const reflectors *h, int n, double *s)
-{
-    const double one = 1, zero = 0, minus = -1;
-    lapack->symm("L", "L", &h->m, &h->width, &one, s, &n, h->v, &h->m, &zero, h->product, &h->m, 1,
-                 1);
-    multiply_triangle(lapack, true, h->m, h->width, h->t, h->width, h->product);
-    multiply(lapack, "T", "N", h->width, h->width, h->m, 1, h->v, h->m, h->product, h->m, 0,
-             h->small, h->width);
-    multiply_triangle(lapack, false, h->width, h->width, h->t, h->width, h->small);
-    multiply(lapack, "N", "N", h->m, h->width, h->width, -.5, h->v, h->m, h->small, h->width, 1,
-             h->product, h->m);
-    lapack->syr2k("L", "N", &h->m, &h->width, &minus, h->v, &h->m, h->product, &h->m, &one, s, &n,
-                  1, 1);
-}
-
-/*
- * S becomes Q S Qᵀ; both have only their lower triangle by columns. Doing both sides at once takes
- * half the operations of one side after the other.
- */
-static void turn_both(const mc_lapack *lapack, size_t n, const double *a, const double *tau,
-                      double *s, double *work)
-{
-    const size_t count = n - 1; /* of reflectors */
-    for (size_t end = count; end > 0;) {
-        const size_t first = (end - 1) / BLOCK * BLOCK, row = first + 1;
-        const reflectors h = gather(lapack, n, first, a, tau, work);
-        turn_beside(lapack, &h, (int)row, (int)n, s + row);
-        turn_corner(lapack, &h, (int)n, s + row * n + row);
-        end = first;
-    }
-}
-
 /* WᵀW of the rows wᵢ = vᵢ / λᵢ^¼, over the eigenvalues that count: half of a product. */
 static mc_status root_of_vectors(const mc_lapack *lapack, size_t n, double share, double *a,
                                  const reduced *t, double *root, double *trace, mc_error *error)
@@ -316,7 +319,7 @@ static mc_status root_of_vectors(const mc_lapack *lapack, size_t n, double share
 
 size_t mc_inverse_root_work(size_t n)
 {
-    return 3 * n + most(rest_work(n), most(mc_tridiagonal_root_work(n), turn_both_work(n)));
+    return 3 * n + most(rest_work(n), mc_tridiagonal_root_work(n));
 }
 
 mc_status mc_inverse_root(const mc_lapack *lapack, size_t n, double share, double *a, double *root,
@@ -328,6 +331,6 @@ mc_status mc_inverse_root(const mc_lapack *lapack, size_t n, double share, doubl
         turn_both(lapack, n, a, t.tau, root, t.rest);
     else
         MC_TRY(root_of_vectors(lapack, n, share, a, &t, root, trace, error));
-    mc_mirror(root, n);
+    mirror(root, n);
     return MC_OK;
 }

@@ -1,6 +1,7 @@
 /*
  * Symmetric matrices, row-major and in double: the largest eigenvalues with their vectors, and the
  * inverse root. Both reduce the matrix to tridiagonal form and do as little as possible with that.
+ * Only its upper triangle is read.
  * As in linalg.h, nothing allocates, and sizes are checked by the caller.
  *
  * Errors of all: MC_UNSUPPORTED  LAPACK cannot index work arrays of this size
@@ -10,9 +11,6 @@
 #define MC_LINALG_SYMMETRIC_H
 
 #include "linalg/lapack.h"
-
-/* Copies the upper triangle of a [n, n] to the lower one. */
-void mc_mirror(double *a, size_t n);
 
 /*
  * All eigenvalues of A [n, n], which is positive semidefinite, descending, and the eigenvectors of

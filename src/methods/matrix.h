@@ -54,6 +54,17 @@ static inline void matrix_add_task_vector(double *sum, const mc_real *model, con
         sum[i] += weight * ((double)model[i] - (double)base[i]);
 }
 
+/* sum = the sum of all task vectors; in pieces that stay in the first cache */
+static inline void matrix_sum_task_vectors(const mc_layer *layer, double *sum)
+{
+    const size_t piece = 2048;
+    memset(sum, 0, layer->count * sizeof *sum);
+    for (size_t i = 0; i < layer->count; i += piece)
+        for (size_t t = 0; t < layer->model_count; t++)
+            matrix_add_task_vector(sum + i, layer->models[t] + i, layer->base + i, 1,
+                                   layer->count - i < piece ? layer->count - i : piece);
+}
+
 /* out = base + alpha · update */
 static inline void matrix_add_update(const mc_layer *layer, double alpha, const double *update)
 {

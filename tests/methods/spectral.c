@@ -244,12 +244,80 @@ static void stable_without_rank(void **state)
     tear_down(&g);
 }
 
+/* The merge of random matrices [rows, columns] of that type; the base is zero. */
+static void merge_random(mc_dtype dtype, int64_t rows, int64_t columns, const run *r, float *out)
+{
+    const int64_t shape[] = {rows, columns}, count = rows * columns;
+    const char *const name = "block.0.weight";
+    fixture f = {.count = MOST_MODELS};
+    double *wide[MOST_MODELS + 1];
+    float *narrow[MOST_MODELS + 1];
+    unsigned state = 3;
+    mc_error error = MC_ERROR_NONE;
+    for (size_t m = 0; m <= MOST_MODELS; m++) {
+        mc_source *source = NULL;
+        wide[m] = malloc((size_t)count * sizeof *wide[m]);
+        narrow[m] = malloc((size_t)count * sizeof *narrow[m]);
+        for (int64_t i = 0; i < count; i++)
+            wide[m][i] = (double)(narrow[m][i] = m < MOST_MODELS ? draw(&state) : 0);
+        assert_int_equal(mc_source_wrap(dtype, 2, shape,
+                                        dtype == MC_F64 ? (void *)wide[m] : (void *)narrow[m], NULL,
+                                        NULL, &source, &error),
+                         MC_OK);
+        assert_int_equal(mc_state_dict_new(&f.dicts[m], &error), MC_OK);
+        assert_int_equal(mc_state_dict_set(f.dicts[m], name, source, &error), MC_OK);
+        mc_source_unref(source);
+    }
+    mc_state_dict *const merged = merge(&f, r);
+    assert_int_equal(mc_source_read_f32(mc_state_dict_find(merged, name), 0, count, out, &error),
+                     MC_OK);
+    mc_state_dict_free(merged);
+    for (size_t m = 0; m <= MOST_MODELS; m++) {
+        mc_state_dict_free(f.dicts[m]);
+        free(wide[m]);
+        free(narrow[m]);
+    }
+}
+
+/*
+ * Of float32 weights, large matrices are decomposed by eigenvalues and partly multiplied in
+ * float32; of float64, all by LAPACK's singular value decomposition. Long matrices are well
+ * conditioned, square ones are not.
+ */
+static void as_in_float64(void **state)
+{
+    (void)state;
+    static const int64_t shapes[][2] = {{280, 280}, {300, 290}, {620, 270}, {270, 620}};
+    static const run few[] = {{"tsvm", NULL, NULL, 0},
+                              {"iso_c", NULL, NULL, 0},
+                              {"iso_cts", NULL, NULL, 0},
+                              {"cart", NULL, NULL, 0}};
+    for (size_t i = 0; i < 16; i++) {
+        const int64_t *const shape = shapes[i / 4];
+        const size_t count = (size_t)(shape[0] * shape[1]);
+        float *const found = malloc(count * sizeof *found), *const right = malloc(count *
+                                                                                  sizeof *right);
+        double error = 0, size = 0;
+        merge_random(MC_F32, shape[0], shape[1], &few[i % 4], found);
+        merge_random(MC_F64, shape[0], shape[1], &few[i % 4], right);
+        for (size_t k = 0; k < count; k++) {
+            error += ((double)found[k] - (double)right[k]) * ((double)found[k] - (double)right[k]);
+            size += (double)right[k] * (double)right[k];
+        }
+        if (!(sqrt(error) <= 1e-6 * sqrt(size)))
+            fail_msg("%s of [%d, %d]: %g of the size", few[i % 4].method, (int)shape[0],
+                     (int)shape[1], sqrt(error / size));
+        free(found);
+        free(right);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(full_rank),           cmocka_unit_test(rank_one),
         cmocka_unit_test(identical),           cmocka_unit_test(zero),
-        cmocka_unit_test(stable_without_rank),
+        cmocka_unit_test(stable_without_rank), cmocka_unit_test(as_in_float64),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

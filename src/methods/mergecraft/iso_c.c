@@ -22,9 +22,7 @@ MC_LAYER_MERGE(iso_c,
     double *scratch = layer->scratch, total;
     double *const sum = matrix_take(&scratch, s.m * s.n);
     double *const polar = matrix_take(&scratch, s.m * s.n);
-    memset(sum, 0, s.m * s.n * sizeof *sum);
-    for (size_t t = 0; t < layer->model_count; t++)
-        matrix_add_task_vector(sum, layer->models[t], layer->base, 1, layer->count);
+    matrix_sum_task_vectors(layer, sum);
     MC_TRY(mc_polar(matrix_svd_kind(s), s.m, s.n, sum, mc_svd_epsilon(matrix_wide), polar, &total,
                     scratch, layer->error));
     matrix_add_update(layer, s.k ? alpha * total / (double)s.k : 0, polar);
