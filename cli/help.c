@@ -2,7 +2,7 @@
 #include "output.h"
 #include "subcommands.h"
 
-static const option options[] = {COMMON_OPTIONS("Help is printed as text all the same."), {NULL}};
+static const option options[] = {COMMON_OPTIONS("Help is printed as text in any case."), {NULL}};
 
 static mc_status help(const text_list *operands, mc_error *error)
 {

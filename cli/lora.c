@@ -60,10 +60,9 @@ static const option options[] = {
     {"overwrite", '\0', OPTION_FLAG, AT(plan.overwrite), NULL, "replace an existing output folder"},
     {"no-sync", '\0', OPTION_FLAG, AT(plan.no_sync), NULL, "do not flush the result to disk"},
     {"memory", '\0', OPTION_SIZE, AT(plan.memory), "SIZE", "memory for tiles", "64MiB",
-     .details =
-         "With it, the decompositions of merge and extract stay within SIZE together, beside "
-         "the tiles; by default they have no bound. A module that needs more is an error. "
-         "The result does not depend on it."},
+     .details = "If given, SIZE also limits what the decompositions of merge and extract hold, all "
+                "together; by default they have no limit. A module that needs more is an error. "
+                "The result does not depend on it."},
     {"threads", '\0', OPTION_NUMBER, AT(plan.threads), "N", "worker threads", "all CPUs", 1, 1024,
      .details = "The result does not depend on it."},
     COMMON_OPTIONS("The object of merge and extract has output, method, parameters, rank, adapters "

@@ -297,7 +297,7 @@ static mc_status compare_weights(const merge_settings *settings, const json_t *b
         if (found && json_equal(json_object_get(file, "xxh64"), json_object_get(found, "xxh64")))
             continue;
         mc_fail(error, MC_CHANGED,
-                "differs from what %s records: an input, the method or the library is another one",
+                "differs from what %s records: an input, the method or the library has changed",
                 settings->from);
         snprintf(error->file, sizeof error->file, "%s/%s", settings->output, name);
         return MC_CHANGED;

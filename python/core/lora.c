@@ -301,7 +301,7 @@ static PyObject *get_dict(PyObject *self, void *closure)
 }
 
 static PyGetSetDef plan_properties[] = {
-    {"report", get_report, NULL, "what was noticed, a line each", NULL},
+    {"report", get_report, NULL, "warnings and notes, one per line", NULL},
     {"config", get_plan_config, NULL, "text of adapter_config.json", NULL},
     {"json", get_json, NULL, "the plan as JSON; energies after a run", NULL},
     {"dict", get_dict, NULL, "the lazy Dict of the adapter's tensors", NULL},

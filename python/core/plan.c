@@ -388,7 +388,7 @@ static PyObject *get_dict(PyObject *self, void *closure)
 }
 
 static PyGetSetDef plan_properties[] = {
-    {"report", get_report, NULL, "what was noticed, a line each", NULL},
+    {"report", get_report, NULL, "warnings and notes, one per line", NULL},
     {"parameters", get_parameters, NULL, "parameters in force, as JSON", NULL},
     {"lines", get_lines, NULL, "(name, dtype, how) of each output tensor", NULL},
     {"dict", get_dict, NULL, "the lazy Dict that the plan makes", NULL},

@@ -73,7 +73,7 @@ static PyObject *get_stages(PyObject *self, void *closure)
 }
 
 static PyGetSetDef recipe_properties[] = {
-    {"warnings", get_warnings, NULL, "about the text, a line each", NULL},
+    {"warnings", get_warnings, NULL, "warnings about the text, one per line", NULL},
     {"models", get_models, NULL, "the models it names, each once", NULL},
     {"stages", get_stages, NULL, "names of its documents, the last is the result", NULL},
     {0}};

@@ -207,8 +207,8 @@ static mc_status examine_path(const char *path, const mc_file_identity *expected
     if (identity->size == expected->size && identity->modified_ns == expected->modified_ns)
         return MC_OK;
     return mc_fail_at(error, MC_MISMATCH, path, NULL, -1,
-                      "expected the same file as process 0 has, of %lld bytes, found another one, "
-                      "of %lld bytes",
+                      "expected the file that process 0 opened, of %lld bytes, found a different "
+                      "one, of %lld bytes",
                       (long long)expected->size, (long long)identity->size);
 }
 

@@ -55,9 +55,8 @@ static mc_status note_unreadable(const char *folder, const char *kept, const cha
     if (!path)
         return mc_fail_memory(error);
     const mc_status result = mc_system->lstat(path, &status) == 0
-                                 ? mc_notes_add(notes, error,
-                                                "%s: not a file that can be read; reads %s", path,
-                                                kept)
+                                 ? mc_notes_add(notes, error, "%s: not a readable file; reads %s",
+                                                path, kept)
                                  : MC_OK;
     mc_free(path);
     return result;
@@ -166,15 +165,15 @@ static mc_status find_safetensors(const char *folder, size_t *count, char **out,
 static const struct {
     const char *begin, *end, *what;
 } others[] = {
-    {"", ".h5", "weights of TensorFlow, which are not supported: save the model with PyTorch"},
-    {"", ".msgpack", "weights of Flax, which are not supported: save the model with PyTorch"},
-    {"", ".gguf", "a GGUF file, which is not supported: use the model that it was made of"},
-    {"", ".onnx", "an ONNX file, which is not supported: use the model that it was made of"},
-    {"consolidated.", ".pth", "a torch file: name the file itself"},
-    {"pytorch_model_fsdp", ".bin", "a torch file: name the file itself"},
-    {"global_step", "", "a checkpoint of DeepSpeed: convert it with its zero_to_fp32.py"},
-    {"distributed_checkpoint", "", "a checkpoint of several processes: save a single model"},
-    {"", ".ckpt", "a torch file: name the file itself"},
+    {"", ".h5", "TensorFlow weights, which are not supported: save the model with PyTorch"},
+    {"", ".msgpack", "Flax weights, which are not supported: save the model with PyTorch"},
+    {"", ".gguf", "a GGUF file, which is not supported: use the original model"},
+    {"", ".onnx", "an ONNX file, which is not supported: use the original model"},
+    {"consolidated.", ".pth", "a torch file: give the path of the file instead of the folder"},
+    {"pytorch_model_fsdp", ".bin", "a torch file: give the path of the file instead of the folder"},
+    {"global_step", "", "a DeepSpeed checkpoint: convert it with its zero_to_fp32.py"},
+    {"distributed_checkpoint", "", "a distributed checkpoint: save it as a single model"},
+    {"", ".ckpt", "a torch file: give the path of the file instead of the folder"},
 };
 
 /* The row that describes an entry of the folder; the number of rows if none does. */
@@ -235,7 +234,7 @@ static mc_status find_unusual(const char *folder, char **out, mc_error *error)
     mc_free(pipeline);
     if (found)
         return mc_fail_at(error, MC_UNSUPPORTED, folder, NULL, -1,
-                          "expected a model, found a pipeline of diffusers: name the folder of a "
+                          "expected a model, found a diffusers pipeline: give the folder of a "
                           "component, such as %s/unet",
                           folder);
     return refuse(folder, error);

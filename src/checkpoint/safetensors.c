@@ -87,7 +87,7 @@ static mc_status skip_metadata(mc_scan *s, mc_error *error)
         if (!s->problem && mc_scan_peek(s) != '"') {
             mc_scan_skip(s);
             MC_TRY(mc_scan_check(s, error));
-            return mc_fail(error, MC_FORMAT, "expected text in __metadata__ as '%s'", key);
+            return mc_fail(error, MC_FORMAT, "expected a string as '%s' in __metadata__", key);
         }
         mc_scan_skip(s);
     }
@@ -97,7 +97,7 @@ static mc_status skip_metadata(mc_scan *s, mc_error *error)
 static mc_status parse_dtype(mc_scan *s, entry *one, mc_error *error)
 {
     if (mc_scan_peek(s) != '"')
-        return mc_fail(error, MC_FORMAT, "expected a text as dtype");
+        return mc_fail(error, MC_FORMAT, "expected a string as dtype");
     const char *const name = mc_scan_keep(s, mc_scan_string(s));
     MC_TRY(mc_scan_check(s, error));
     if (!mc_dtype_from_name(name, &one->dtype))

@@ -152,7 +152,7 @@ static mc_status parse_form(const mc_pickle_value *arguments, tensor_form *form,
     MC_TRY(parse_integers(arguments->items[2], "size", form->shape, &form->rank, error));
     MC_TRY(parse_integers(arguments->items[3], "stride", form->strides, &stride_rank, error));
     if (form->rank != stride_rank)
-        return mc_fail(error, MC_FORMAT, "expected %d strides, one a dimension, found %d",
+        return mc_fail(error, MC_FORMAT, "expected %d strides, one per dimension, found %d",
                        form->rank, stride_rank);
     return MC_OK;
 }

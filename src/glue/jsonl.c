@@ -47,7 +47,7 @@ static mc_status make_cell(const char *name, const json_t *value, char **room, m
                                                       : json_is_true(value);
         *cell = (mc_cell){.kind = MC_CELL_INTEGER, .integer = number};
     } else if (!json_is_null(value)) {
-        return mc_fail(error, MC_FORMAT, "expected a text or a number as '%s', found %s", name,
+        return mc_fail(error, MC_FORMAT, "expected a string or a number as '%s', found %s", name,
                        json_is_object(value) ? "an object" : "a list");
     }
     return MC_OK;

@@ -184,7 +184,7 @@ static void skip_value(mc_thrift *t, unsigned type, unsigned depth)
 {
     size_t size;
     if (depth == 0)
-        fail(t, "it is nested too deep");
+        fail(t, "it is nested too deeply");
     else if (type >= MC_THRIFT_I16 && type <= MC_THRIFT_I64)
         read_varint(t);
     else if (type == MC_THRIFT_I8 || type == MC_THRIFT_DOUBLE)

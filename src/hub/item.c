@@ -373,7 +373,7 @@ void mc_item_try_lock(mc_item *item)
     if (use_blob(item)) {
         mc_partial_end(&item->partial, false);
     } else if (lock == MC_LOCK_BUSY) {
-        snprintf(item->waiting, sizeof item->waiting, "another process downloads it");
+        snprintf(item->waiting, sizeof item->waiting, "another process is downloading it");
     } else if (mc_partial_open(&item->partial, item->size, &error) != MC_OK) {
         fail_item(item, &error);
     } else {

@@ -230,13 +230,14 @@ static mc_status read_object(lfs_upload *upload, const mc_upload_entry *const *b
     const json_t *const problem = json_object_get(object, "error");
     const json_t *const actions = json_object_get(object, "actions");
     const char *const message = json_string_value(json_object_get(problem, "message"));
+    const char *const oid = json_string_value(json_object_get(object, "oid"));
     /* Objects may come in another order than they were asked for. */
-    upload->entry = find_entry(batch, count, json_string_value(json_object_get(object, "oid")));
+    upload->entry = find_entry(batch, count, oid);
     upload->sent = 0;
     if (!upload->entry)
         return mc_fail(error, MC_FORMAT,
-                       "expected the files that were asked for in the server's instructions for "
-                       "the upload, found another one");
+                       "expected a file of this upload in the server's instructions, found '%.64s'",
+                       oid ? oid : "none");
     if (problem)
         return mc_fail_at(error, MC_IO, upload->entry->file, NULL, -1,
                           "the server refuses the file%s%.200s", message ? ": " : "",

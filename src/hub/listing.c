@@ -34,9 +34,9 @@ static mc_status add_siblings(const json_t *siblings, mc_listing *out, mc_error 
     for (size_t i = 0; i < json_array_size(siblings); i++) {
         const json_t *const name = json_object_get(json_array_get(siblings, i), "rfilename");
         if (!json_is_string(name))
-            return mc_fail(error, MC_FORMAT,
-                           "expected a text rfilename in entry %zu of the server's list of files",
-                           i);
+            return mc_fail(
+                error, MC_FORMAT,
+                "expected a string as rfilename in entry %zu of the server's list of files", i);
         MC_TRY(mc_listing_add(out, json_string_value(name), error));
     }
     return MC_OK;

@@ -89,9 +89,10 @@ mc_status mc_lora_check_memory(const char *path, int64_t needed, int64_t memory,
 {
     if (memory == 0 || needed <= memory)
         return MC_OK;
-    return mc_fail_at(error, MC_USAGE, NULL, path, -1,
-                      "expected to compute it within %lld bytes of memory, but it needs %lld",
-                      (long long)memory, (long long)needed);
+    return mc_fail_at(
+        error, MC_USAGE, NULL, path, -1,
+        "expected at least %lld bytes of memory to decompose it, found a limit of %lld",
+        (long long)needed, (long long)memory);
 }
 
 int mc_lora_threads(int threads, int64_t most, int64_t memory)

@@ -375,9 +375,7 @@ static mc_status report_types(const mc_model *model, const mc_model *last, bool 
                               mc_report *report, mc_error *error)
 {
     mc_text text = {0};
-    mc_text_add(&text,
-                "%s has the model type '%s', but %s has '%s': the result computes as the "
-                "latter",
+    mc_text_add(&text, "%s has the model type '%s', but %s has '%s': the result has the latter",
                 mc_model_name(model), mc_model_type(model), mc_model_name(last),
                 mc_model_type(last));
     const mc_status status = report_text(&text, strict, report, error);
@@ -420,7 +418,7 @@ static mc_status agree_on_config(const mc_model *model, const mc_model *last, bo
     compare_configs(&d, "", model->config, last->config);
     mc_text text = {0};
     if (d.count > 0)
-        mc_text_add(&text, "%s computes differently from %s, as which the result does: %s",
+        mc_text_add(&text, "%s computes differently from %s, whose config.json the result has: %s",
                     mc_model_name(model), mc_model_name(last), d.text.data ? d.text.data : "");
     if (d.count > SHOWN)
         mc_text_add(&text, " and %zu more", d.count - SHOWN);

@@ -357,7 +357,7 @@ static mc_status add_output_heads(aligner *a, size_t model)
             status = add_output_head(a, model, i, &added);
     for (size_t i = 0; status == MC_OK && i < added.count; i++)
         status = mc_report_add(a->report, a->error,
-                               "%s: '%s' is tied to the input embeddings, and not in other models",
+                               "%s: '%s' is tied to the input embeddings, but not in other models",
                                a->out->labels[model], added.names[i]);
     mc_names_free(&added);
     return status;

@@ -204,8 +204,8 @@ static mc_status choose(const mc_chat_template_choice *choice, char **out, mc_re
         best = most_frequent(texts, count, &equal);
     if (equal > 0)
         status = note(choice->strict, report, error,
-                      "chat template: %zu are equally frequent, that of '%s' is used", equal + 1,
-                      models[best].name);
+                      "chat template: %zu templates are equally common; that of '%s' is used",
+                      equal + 1, models[best].name);
     if (status == MC_OK && best < count && !(*out = mc_strdup(texts[best])))
         status = mc_fail_memory(error);
     for (size_t i = 0; texts && i < count; i++)
@@ -359,8 +359,8 @@ static mc_status put(mc_outfit *outfit, const char *text, bool strict, mc_report
     if (others == 0)
         return MC_OK;
     return note(strict, report, error,
-                "tokenizer_config.json: %zu chat template%s left out: the result has one", others,
-                others == 1 ? " of another name is" : "s of other names are");
+                "tokenizer_config.json: %zu named chat template%s left out: the result has one",
+                others, others == 1 ? " is" : "s are");
 }
 
 static mc_status check(const mc_chat_template_choice *choice, const char *text,

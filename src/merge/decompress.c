@@ -142,7 +142,7 @@ static mc_status no_task(const decompression *d)
                     last_part(mc_task_masks_name(d->input->masks, i)));
     const mc_status status = names.failed ? mc_fail_memory(d->error)
                                           : mc_fail(d->error, MC_USAGE,
-                                                    "expected one task of %s, found '%s'",
+                                                    "expected one of the tasks %s, found '%s'",
                                                     names.data, d->input->task);
     mc_text_free(&names);
     return status;

@@ -506,7 +506,7 @@ static mc_status report_all(work *w, mc_error *error)
         [NO_FLOATS] = "not floats in the base and averaged over the models",
         [NOT_IN_SIDE] = "not in every side input and averaged over the models",
         [MIXED] = "not floats in every model and copied from the last",
-        [OPAQUE] = "of a dtype that is not computed with and copied",
+        [OPAQUE] = "of a dtype that cannot be merged, and copied",
     };
     const bool strict = w->input->strict;
     const mc_merge_input *const input = w->input;

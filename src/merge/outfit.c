@@ -147,7 +147,7 @@ static mc_status add_file(mc_outfit *outfit, const char *folder, const char *nam
     if (mc_system->stat(path, &status) == 0 && S_ISREG(status.st_mode))
         result = mc_outfit_copy(outfit, name, path, error);
     else
-        result = mc_report_add(report, error, "%s: not a file that can be read; left out", path);
+        result = mc_report_add(report, error, "%s: not a readable file; left out", path);
     mc_free(path);
     return result;
 }
@@ -161,8 +161,7 @@ static mc_status add_folder(mc_outfit *outfit, const char *folder, const char *i
     const char *name = NULL;
     mc_status status = path ? MC_OK : mc_fail_memory(error);
     if (path && !entries)
-        status = inner ? mc_report_add(report, error, "%s: not a folder that can be read; left out",
-                                       path)
+        status = inner ? mc_report_add(report, error, "%s: not a readable folder; left out", path)
                        : mc_fail_errno(error, path, "cannot list the folder");
     while (status == MC_OK && entries && (name = mc_next_entry(entries))) {
         if (!inner && !is_wanted(outfit, name))
@@ -264,9 +263,9 @@ mc_status mc_outfit_untie(mc_outfit *outfit, mc_report *report, mc_error *error)
     if ((!json_object_get(text, key) || json_object_get(outfit->config, key)) &&
         json_object_set_new(outfit->config, key, json_false()) != 0)
         return mc_fail_memory(error);
-    return mc_report_add(report, error,
-                         "%s of the result is false: the head is merged apart from the embeddings",
-                         key);
+    return mc_report_add(
+        report, error,
+        "%s of the result is false: the head is merged separately from the embeddings", key);
 }
 
 const char *mc_outfit_stem(const mc_outfit *outfit)

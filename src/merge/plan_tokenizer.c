@@ -259,8 +259,8 @@ static mc_status report_template(const mc_plan_tokenizer *t, mc_plan *plan, mc_e
         MC_TRY(mc_chat_template_exists(&t->owners[i], &has, error));
         if (has)
             return mc_report_add(plan->report, error,
-                                 "the tokenizer of '%s' has no chat template, that of '%s' has: "
-                                 "the result has none",
+                                 "the tokenizer of '%s' has no chat template, but that of '%s' "
+                                 "does: the result has none",
                                  t->map->choice.models[t->map->choice.target].name,
                                  t->owners[i].name);
     }

@@ -172,8 +172,8 @@ static mc_status finish(mc_folder *folder, const mc_run_result *result, void *us
     const bool floats = main_dtype(plan, &dtype);
     if (folder->unlocked)
         MC_TRY(mc_report_add(plan->report, error,
-                             "%s: the file system has no locks: another merge into this folder at "
-                             "the same time would not be noticed",
+                             "%s: the file system has no locks: a concurrent merge into this "
+                             "folder would not be detected",
                              folder->target));
     MC_TRY(mc_nonfinite_report(&f->found, plan, error));
     MC_TRY(report_overflow(plan, result, error));

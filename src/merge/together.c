@@ -49,8 +49,8 @@ static mc_status join(const char *target, const probe *p, mc_folder *folder, mc_
     mc_free(path);
     return seen ? MC_OK
                 : mc_fail_at(error, MC_MISMATCH, folder->work, NULL, -1,
-                             "expected a folder on a file system that all processes share: this "
-                             "one does not see what process 0 has made");
+                             "expected a folder on a file system that all processes share: what "
+                             "process 0 created is not visible here");
 }
 
 mc_status mc_together_join(const mc_comm *comm, const char *target, bool sync, mc_folder *folder,

@@ -86,7 +86,7 @@ static mc_status take_for_target(mc_token_map *v, size_t index, mc_report *repor
                        model->name);
     if (!same)
         MC_TRY(note(v, report, error,
-                    "'%s' has no tokenizer files: its vocabulary is taken for that of '%s'",
+                    "'%s' has no tokenizer files: assuming that its vocabulary is that of '%s'",
                     model->name, target->name));
     v->documents[index] = v->documents[v->choice.target];
     v->shared[index] = v->choice.target;
@@ -348,13 +348,15 @@ static mc_status report_union(const mc_token_map *v, mc_report *report, mc_error
                              "vocabulary: %zu token%s added to those of '%s'; %zu rows", v->added,
                              v->added == 1 ? "" : "s", target, v->padded));
     if (incomplete > 0)
-        MC_TRY(mc_report_add(report, error,
-                             "vocabulary: %zu token%s not in every model: the base's row stands "
-                             "in, or the mean of those that have one",
-                             incomplete, incomplete == 1 ? " is" : "s are"));
+        MC_TRY(
+            mc_report_add(report, error,
+                          "vocabulary: %zu token%s not in every model: models without one use the "
+                          "base's row, or the mean of the models that have it",
+                          incomplete, incomplete == 1 ? " is" : "s are"));
     if (zeros > 0)
         MC_TRY(note(v, report, error,
-                    "vocabulary: %zu token%s of '%s' %s in no model of the merge: zeros stand in",
+                    "vocabulary: %zu token%s of '%s' %s in no model of the merge: their rows are "
+                    "zeros",
                     zeros, zeros == 1 ? "" : "s", target, zeros == 1 ? "is" : "are"));
     if (u->skipped > 0)
         MC_TRY(note(v, report, error, "vocabulary: %zu token%s left out: %s beyond the rows of %s",
@@ -363,8 +365,8 @@ static mc_status report_union(const mc_token_map *v, mc_report *report, mc_error
                     u->skipped == 1 ? "its model" : "their models"));
     if (u->conflicting > 0)
         MC_TRY(note(v, report, error,
-                    "vocabulary: %zu added token%s other attributes in other models: those of the "
-                    "first count",
+                    "vocabulary: %zu added token%s different attributes in other models: those of "
+                    "the first model are used",
                     u->conflicting, u->conflicting == 1 ? " has" : "s have"));
     return MC_OK;
 }

@@ -195,10 +195,10 @@ static mc_status drop_sentencepiece(const dresser *d)
             continue;
         mc_outfit_remove(d->outfit, name);
         if (d->map->choice.strict)
-            return mc_fail(d->error, MC_MISMATCH,
-                           "%s: cannot have the tokens that were added (strict)", name);
-        MC_TRY(mc_report_add(d->report, d->error,
-                             "%s: left out: it cannot have the tokens that were added", name));
+            return mc_fail(d->error, MC_MISMATCH, "%s: cannot hold the added tokens (strict)",
+                           name);
+        MC_TRY(mc_report_add(d->report, d->error, "%s: left out: it cannot hold the added tokens",
+                             name));
     }
     return MC_OK;
 }

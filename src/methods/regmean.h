@@ -172,8 +172,8 @@ static mc_status solve(const mc_layer *layer, problem p, double *sum, double *ri
                                  layer->error));
     if (lowest < -1e-4 * largest)
         return mc_fail(layer->error, MC_FORMAT,
-                       "the sum of the Gram matrices has the eigenvalue %g: expected none below 0, "
-                       "as statistics and weights of at least 0 give",
+                       "expected a positive semidefinite sum of Gram matrices, found the "
+                       "eigenvalue %g: statistics and weights must not be negative",
                        lowest);
     return MC_OK;
 }

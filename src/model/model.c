@@ -77,8 +77,7 @@ static mc_status read_config(mc_model *model, mc_error *error)
     } else if (mc_system->lstat(path, &status) == 0) {
         /* It exists, but is a dangling link or not a regular file. */
         result = mc_notes_add(&model->checkpoint.notes, error,
-                              "%s: not a file that can be read; the model has no configuration",
-                              path);
+                              "%s: not a readable file; the model has no configuration", path);
     } else if (errno != ENOENT) {
         result = mc_fail_errno(error, path, "cannot examine it");
     }

@@ -254,8 +254,8 @@ mc_status mc_pattern_matches(const char *text, const char *path, bool *out, mc_e
     mc_text_free(&p.out);
     if (!valid)
         return mc_fail(error, MC_UNSUPPORTED,
-                       "adapter_config.json: expected a pattern of modules that POSIX has too, of "
-                       "at most %d repeated parts, found '%.200s'",
+                       "adapter_config.json: expected a pattern of modules that is also a POSIX "
+                       "regular expression, of at most %d repeated parts, found '%.200s'",
                        LARGEST, text);
     *out = regexec(&regex, path, 0, NULL, 0) == 0;
     regfree(&regex);

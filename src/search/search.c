@@ -628,8 +628,8 @@ static bool is_new(const mc_trials *t, size_t index, size_t *from)
 
 /*
  * Computes the points that were asked for, one per process, and journals them in their order.
- * `status`: whether this process could ask for them. Every process comes here as often as the
- * others, also after a failure of its own: otherwise they would wait for it.
+ * `status`: whether this process could ask for them. All processes call this equally often, even
+ * after a failure of their own: it is collective, and the others would wait forever.
  */
 static mc_status run_asked(mc_trials *t, mc_status status, mc_error *error)
 {

@@ -88,7 +88,7 @@ mc_status mc_bpe_add(mc_bpe *bpe, mc_bpe_merge merge, mc_error *error)
     mc_bpe_merge *const slot = merge_of(bpe, merge.left, merge.right);
     /* A table with long chains would make every lookup slow: a vocabulary may come from anybody. */
     if (!slot)
-        return mc_fail(error, MC_FORMAT, "its merges were chosen so that they are slow to find");
+        return mc_fail(error, MC_FORMAT, "too many of its merges have colliding hashes");
     *slot = merge;
     return MC_OK;
 }

@@ -88,8 +88,8 @@ static mc_status add_token(mc_tokenizer *tokenizer, const char *text, size_t siz
     MC_TRY(mc_vocabulary_add(&tokenizer->vocabulary, text, size, (int32_t)id, &old, error));
     if (old != MC_NO_TOKEN)
         return mc_fail(error, MC_FORMAT,
-                       "token '%s' is there twice, with ids %d and %" JSON_INTEGER_FORMAT, text,
-                       old, id);
+                       "token '%s' appears twice, with ids %d and %" JSON_INTEGER_FORMAT, text, old,
+                       id);
     return MC_OK;
 }
 
@@ -141,7 +141,7 @@ mc_status mc_build_lines(mc_tokenizer *tokenizer, size_t size, mc_error *error)
         line = following;
     }
     if (tokenizer->vocabulary.count == 0)
-        return mc_fail(error, MC_FORMAT, "expected tokens, a line each, found none");
+        return mc_fail(error, MC_FORMAT, "expected tokens, one per line, found none");
     return MC_OK;
 }
 
@@ -275,7 +275,7 @@ mc_status mc_build_added(mc_tokenizer *tokenizer, mc_added_token token, mc_error
     MC_TRY(
         mc_vocabulary_add(&added->texts, text, token.size, (int32_t)added->count - 1, &old, error));
     if (old != MC_NO_TOKEN)
-        return mc_fail(error, MC_FORMAT, "added token '%s' is there twice", text);
+        return mc_fail(error, MC_FORMAT, "added token '%s' appears twice", text);
     /* A token of the vocabulary has its place in the table already. */
     return known ? MC_OK : set_token(tokenizer, token.id, text, error);
 }

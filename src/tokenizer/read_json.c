@@ -22,11 +22,11 @@ static bool is_type(const json_t *block, const char *type)
 /*
  * Parts that are not implemented are rejected: skipping one would give other ids without any error.
  */
-static mc_status not_known(const char *part, const json_t *block, const char *known,
-                           mc_error *error)
+static mc_status not_supported(const char *part, const json_t *block, const char *expected,
+                               mc_error *error)
 {
-    return mc_fail(error, MC_UNSUPPORTED, "%s '%s' is not known; known are %s", part,
-                   type_of(block), known);
+    return mc_fail(error, MC_UNSUPPORTED, "%s '%s' is not supported: expected %s", part,
+                   type_of(block), expected);
 }
 
 /* A sequence of one item is that item. */
@@ -47,7 +47,7 @@ static mc_status read_normalizer(mc_tokenizer *tokenizer, const json_t *json, mc
     if (!block || json_is_null(block))
         return MC_OK;
     if (!is_type(block, "BertNormalizer"))
-        return not_known("normalizer", block, "BertNormalizer and none", error);
+        return not_supported("normalizer", block, "BertNormalizer or none", error);
     MC_TRY(mc_build_flag(block, "clean_text", true, &steps->clean, error));
     MC_TRY(mc_build_flag(block, "handle_chinese_chars", true, &steps->chinese, error));
     MC_TRY(mc_build_flag(block, "lowercase", true, &steps->lower, error));
@@ -66,7 +66,7 @@ static mc_status read_wordpiece(mc_tokenizer *tokenizer, const json_t *json, con
     const char *const prefix = json_string_value(
         json_object_get(model, "continuing_subword_prefix"));
     if (!is_type(words, "BertPreTokenizer"))
-        return not_known("pre_tokenizer", words, "BertPreTokenizer for WordPiece", error);
+        return not_supported("pre_tokenizer", words, "BertPreTokenizer for WordPiece", error);
     if (most && (!json_is_integer(most) || json_integer_value(most) < 0))
         return mc_fail(error, MC_FORMAT, "'max_input_chars_per_word': expected a number");
     MC_TRY(mc_build_vocabulary(tokenizer, json_object_get(model, "vocab"), error));
@@ -82,13 +82,13 @@ static mc_status check_bpe(const json_t *model, mc_error *error)
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         const char *const text = json_string_value(json_object_get(model, texts[i]));
         if (text && *text)
-            return mc_fail(error, MC_UNSUPPORTED, "BPE with '%s' is not known", texts[i]);
+            return mc_fail(error, MC_UNSUPPORTED, "BPE with '%s' is not supported", texts[i]);
     }
     /* Dropout makes ids random; it is meant for training. */
     if (json_number_value(json_object_get(model, "dropout")) != 0)
-        return mc_fail(error, MC_UNSUPPORTED, "BPE with 'dropout' is not known");
+        return mc_fail(error, MC_UNSUPPORTED, "BPE with 'dropout' is not supported");
     MC_TRY(mc_build_flag(model, "byte_fallback", false, &fallback, error));
-    return fallback ? mc_fail(error, MC_UNSUPPORTED, "BPE with 'byte_fallback' is not known")
+    return fallback ? mc_fail(error, MC_UNSUPPORTED, "BPE with 'byte_fallback' is not supported")
                     : MC_OK;
 }
 
@@ -125,7 +125,7 @@ static mc_status read_bpe(mc_tokenizer *tokenizer, const json_t *json, const jso
     const char *const unknown = json_string_value(json_object_get(model, "unk_token"));
     mc_bpe *const bpe = &tokenizer->bpe;
     if (!is_type(words, "ByteLevel"))
-        return not_known("pre_tokenizer", words, "ByteLevel for BPE", error);
+        return not_supported("pre_tokenizer", words, "ByteLevel for BPE", error);
     MC_TRY(check_bpe(model, error));
     MC_TRY(mc_build_vocabulary(tokenizer, json_object_get(model, "vocab"), error));
     mc_build_bpe(tokenizer);
@@ -167,7 +167,7 @@ static mc_status read_model(mc_tokenizer *tokenizer, const json_t *json, mc_erro
         return read_wordpiece(tokenizer, json, model, error);
     if (is_bpe(model))
         return read_bpe(tokenizer, json, model, error);
-    return not_known("model", model, "WordPiece and BPE", error);
+    return not_supported("model", model, "WordPiece or BPE", error);
 }
 
 /* ---- post-processors ------------------------------------------------------------------------- */
@@ -253,9 +253,9 @@ static mc_status read_processor(mc_tokenizer *tokenizer, const json_t *block, mc
         return read_template(&tokenizer->pair, block, "pair", 1, error);
     }
     if (!is_type(block, "BertProcessing") && !is_type(block, "RobertaProcessing"))
-        return not_known("post_processor", block,
-                         "TemplateProcessing, BertProcessing, RobertaProcessing and ByteLevel",
-                         error);
+        return not_supported("post_processor", block,
+                             "TemplateProcessing, BertProcessing, RobertaProcessing or ByteLevel",
+                             error);
     MC_TRY(read_pair_id(block, "cls", &cls, error));
     MC_TRY(read_pair_id(block, "sep", &sep, error));
     return is_type(block, "BertProcessing") ? mc_build_bert_template(tokenizer, cls, sep, error)

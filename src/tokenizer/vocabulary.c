@@ -83,7 +83,7 @@ mc_status mc_vocabulary_add(mc_vocabulary *vocabulary, const char *text, size_t 
                        MC_TOKEN_BYTES, size);
     mc_vocabulary_slot *const slot = slot_of(vocabulary, &none, text, size, hash);
     if (!slot)
-        return mc_fail(error, MC_FORMAT, "its tokens were chosen so that they are slow to find");
+        return mc_fail(error, MC_FORMAT, "too many of its tokens have colliding hashes");
     *old = slot->text ? slot->id : MC_NO_TOKEN;
     if (slot->text)
         return MC_OK;

@@ -165,7 +165,7 @@ static void test_dangling(void **state)
     free(link);
     open_folder(NULL, &checkpoint);
     expect_element(&checkpoint, "x", 2);
-    assert_true(has_note(&checkpoint, "not a file that can be read"));
+    assert_true(has_note(&checkpoint, "not a readable file"));
     mc_checkpoint_close(&checkpoint);
 }
 

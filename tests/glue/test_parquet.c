@@ -122,7 +122,7 @@ static const struct {
     {"bad_encrypted_columns", MC_UNSUPPORTED, "encrypted columns"},
     {"bad_chunk_encrypted", MC_UNSUPPORTED, "column 'sentence1', byte 4: it is encrypted"},
     {"bad_footer_length", MC_FORMAT, "found a length of 2147483648"},
-    {"bad_thrift_deep", MC_FORMAT, "malformed footer: it is nested too deep"},
+    {"bad_thrift_deep", MC_FORMAT, "malformed footer: it is nested too deeply"},
     {"bad_thrift_list_huge", MC_FORMAT, "more elements than there are bytes left"},
     {"bad_rows_more", MC_FORMAT, "expected 2 rows by the footer, found 1"},
     {"bad_rows_huge", MC_FORMAT, "found a row group of 1099511627776"},

@@ -231,7 +231,7 @@ static const struct {
      "'sentence1', 'idx'"},
     {"rte", "x.jsonl", "{}", MC_FORMAT, "found none"},
     {"rte", "x.jsonl", "{\"sentence1\":\"a\",\"sentence2\":[\"b\"]}", MC_FORMAT,
-     "line 1: expected a text or a number as 'sentence2', found a list"},
+     "line 1: expected a string or a number as 'sentence2', found a list"},
     {"rte", "x.jsonl", "{\"sentence1\":{},\"sentence2\":\"b\"}", MC_FORMAT, "found an object"},
     {"rte", "x.jsonl", "{\"sentence1\":\"a\",\"sentence2\":null}", MC_FORMAT,
      "line 1: column 'sentence2': expected a text, found null"},

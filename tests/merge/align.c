@@ -330,7 +330,7 @@ static void test_tied_heads(void **state)
         assert_floats(s.aligned.dicts[last_is_tied], "lm_head.weight", 1);
         assert_true(s.aligned.untied[last_is_tied]);
         assert_false(s.aligned.untied[!last_is_tied]);
-        assert_reported(s.report, "is tied to the input embeddings, and not in other models");
+        assert_reported(s.report, "is tied to the input embeddings, but not in other models");
         set_free(&s);
     }
 }

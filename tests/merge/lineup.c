@@ -299,8 +299,8 @@ static void test_opaque(void **state)
         char *const found = bytes_of_source(mc_state_dict_find(m.dict, "o"));
         assert_memory_equal(found, bytes, sizeof bytes);
         assert_int_equal(mc_source_dtype(mc_state_dict_find(m.dict, "o")), dtypes[i]);
-        assert_reported(m.report, "of a dtype that is not computed with and copied");
-        assert_strict(&p, "soup", "of a dtype that is not computed with");
+        assert_reported(m.report, "of a dtype that cannot be merged, and copied");
+        assert_strict(&p, "soup", "of a dtype that cannot be merged");
         free(found);
         merged_free(&m);
         pair_free(&p);

@@ -84,15 +84,15 @@ static void test_not_files(void **state)
     assert_int_equal(mkdir(folder, 0700), 0);
     folder_open(&f);
     assert_int_equal(f.outfit.count, 0);
-    assert_reported(f.report, "special_tokens_map.json: not a file that can be read; left out");
-    assert_reported(f.report, "best.model: not a file that can be read; left out");
+    assert_reported(f.report, "special_tokens_map.json: not a readable file; left out");
+    assert_reported(f.report, "best.model: not a readable file; left out");
     /* nor is config.json, which a model may do without */
     char *const config = path_of(f.path, "config.json");
     mc_model *model = NULL;
     assert_int_equal(mkdir(config, 0700), 0);
     assert_done(mc_model_open(f.path, &model, &error));
     assert_null(mc_model_config(model));
-    assert_non_null(strstr(mc_model_note(model, 0), "config.json: not a file that can be read"));
+    assert_non_null(strstr(mc_model_note(model, 0), "config.json: not a readable file"));
     mc_model_close(model);
     free(config);
     free(link);
@@ -201,7 +201,7 @@ static void test_module_weights(void **state)
                  "2_Dense: not in all models and the base, and averaged over 1");
     assert_dense("soup", (const char *[]){"broken", "", NULL}, (const float[]){6, 7},
                  "copied from one model and not merged");
-    assert_dense("soup", (const char *[]){"", NULL, NULL}, NULL, "2_Dense: not a folder that can");
+    assert_dense("soup", (const char *[]){"", NULL, NULL}, NULL, "2_Dense: not a readable folder");
 }
 
 /* diffusers loads its own file names only, and knows no dtype in a configuration. */

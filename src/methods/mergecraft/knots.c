@@ -177,7 +177,7 @@ MC_LAYER_MERGE(
     .paper = "Stoica et al. 2024, KnOTS, arXiv:2410.19735", .scope = MC_TENSOR,
     .reproducibility = MC_SAME_ON_MACHINE, .needs_base = true, .scratch_bytes = scratch_bytes,
     .model_statistics = &statistics,
-    .params = MC_PARAMS({"mode", MC_CHOICE, "elect signs, or not; tv is another name of linear",
+    .params = MC_PARAMS({"mode", MC_CHOICE, "elect signs, or not; tv is an alias of linear",
                          .choices = MC_NAMES("ties", "linear", "tv")},
                         {"topk", MC_NUMBER, "percent of a model's elements that is kept",
                          .fallback = 20, .maximum = 100},
