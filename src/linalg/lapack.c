@@ -29,16 +29,27 @@ static void load(void)
 {
     /* liblapack.so.3 is the LAPACK that the system has chosen; it loads its BLAS. */
     static const char *const names[] = {"libopenblas.so.0", "liblapack.so.3", NULL};
-    const mc_symbol symbols[] = {
-        {"sgemm_", (void **)&table.sgemm},  {"dgemm_", (void **)&table.gemm},
-        {"dsyrk_", (void **)&table.syrk},   {"dsymm_", (void **)&table.symm},
-        {"dsyr2k_", (void **)&table.syr2k}, {"dtrmm_", (void **)&table.trmm},
-        {"dgesdd_", (void **)&table.gesdd}, {"dsyevd_", (void **)&table.syevd},
-        {"dsytrd_", (void **)&table.sytrd}, {"dsterf_", (void **)&table.sterf},
-        {"dlarft_", (void **)&table.larft}, {"dstedc_", (void **)&table.stedc},
-        {"dgelqf_", (void **)&table.gelqf}, {"dorglq_", (void **)&table.orglq},
-        {"dpotrf_", (void **)&table.potrf}, {"dpocon_", (void **)&table.pocon},
-        {"dpotrs_", (void **)&table.potrs}, {0}};
+    const mc_symbol symbols[] = {{"sgemm_", (void **)&table.sgemm},
+                                 {"dgemm_", (void **)&table.gemm},
+                                 {"dsyrk_", (void **)&table.syrk},
+                                 {"dsymm_", (void **)&table.symm},
+                                 {"dsyr2k_", (void **)&table.syr2k},
+                                 {"dtrmm_", (void **)&table.trmm},
+                                 {"dgesdd_", (void **)&table.gesdd},
+                                 {"dsyevd_", (void **)&table.syevd},
+                                 {"dsytrd_", (void **)&table.sytrd},
+                                 {"dsterf_", (void **)&table.sterf},
+                                 {"dlarft_", (void **)&table.larft},
+                                 {"dstedc_", (void **)&table.stedc},
+                                 {"dgelqf_", (void **)&table.gelqf},
+                                 {"dorglq_", (void **)&table.orglq},
+                                 {"dpotrf_", (void **)&table.potrf},
+                                 {"dpocon_", (void **)&table.pocon},
+                                 {"dpotrs_", (void **)&table.potrs},
+                                 {"spotrf_", (void **)&table.spotrf},
+                                 {"spocon_", (void **)&table.spocon},
+                                 {"spotrs_", (void **)&table.spotrs},
+                                 {0}};
     loaded = mc_library_load("LAPACK (Debian: libopenblas0-pthread)", names, symbols, &failure);
     if (loaded == MC_OK)
         use_one_thread(names);

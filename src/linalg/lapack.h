@@ -56,6 +56,11 @@ typedef struct mc_lapack {
                   size_t);
     void (*potrs)(const char *uplo, const int *n, const int *nrhs, const double *a, const int *lda,
                   double *b, const int *ldb, int *info, size_t);
+    void (*spotrf)(const char *uplo, const int *n, float *a, const int *lda, int *info, size_t);
+    void (*spocon)(const char *uplo, const int *n, const float *a, const int *lda,
+                   const float *norm, float *condition, float *work, int *iwork, int *info, size_t);
+    void (*spotrs)(const char *uplo, const int *n, const int *nrhs, const float *a, const int *lda,
+                   float *b, const int *ldb, int *info, size_t);
 } mc_lapack;
 
 /*

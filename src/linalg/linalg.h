@@ -111,7 +111,8 @@ mc_status mc_solve_definite(size_t m, size_t n, double *a, double *b, int *defin
 /*
  * X [m, n] of X A = B for a symmetric A [n, n] that may be singular, and whose elements are rounded
  * by up to `rounding` · √(A_ii A_jj). By Cholesky if A, scaled to ones on its diagonal, is regular
- * beyond rounding; else by eigenvalues without those up to rounding · √n · max A_ii. `a` is
+ * beyond rounding; in float if `rounding` is float's own, or more, and the lowest eigenvalue of the
+ * scaled A is far from 0. Else by eigenvalues without those up to rounding · √n · max A_ii. `a` is
  * overwritten, b [m, n] becomes X. *lowest: the lowest eigenvalue; 0 if Cholesky was enough.
  */
 size_t mc_semidefinite_work(size_t m, size_t n);

@@ -6,6 +6,7 @@
 #ifndef MC_METHODS_REGMEAN_H
 #define MC_METHODS_REGMEAN_H
 
+#include "linalg/gemm.h"
 #include "methods/matrix.h"
 #include "methods/weights.h"
 
@@ -17,6 +18,16 @@
               {"layout", MC_CHOICE,                                                                \
                "layout of the weights; auto: by the Gram matrix and the model type",               \
                .choices = MC_NAMES("auto", "out_in", "in_out")})
+#if defined(MC_REAL_IS_DOUBLE)
+#define PRODUCT mc_gemm_f64
+#define RUN mc_gemm_run_f64
+#define WORK mc_gemm_work_f64
+#else
+#define PRODUCT mc_gemm_f32
+#define RUN mc_gemm_run_f32
+#define WORK mc_gemm_work_f32
+#endif
+
 enum { WEIGHTS = 1 };
 enum { AUTO, OUT_IN, IN_OUT }; /* layout */
 
@@ -47,7 +58,7 @@ static problem problem_of(const mc_layer *layer)
 /* Scratch of two phases: the sums in the layer's type, then the solution. */
 static size_t phase_bytes(size_t m, size_t n)
 {
-    const size_t collecting = (n * n + 2 * m * n) * sizeof(mc_real);
+    const size_t collecting = (n * n + 2 * m * n + WORK(m, n, false, 1)) * sizeof(mc_real);
     const size_t solving = mc_semidefinite_work(m, n) * sizeof(double);
     return collecting > solving ? collecting : solving;
 }
@@ -95,31 +106,50 @@ static void take_difference(const mc_layer *layer, problem p, size_t t, const do
         }
 }
 
-/*
- * to = the model's Gram matrix with its off-diagonal scaled by `reduce`, times the model's weight;
- * sum += the same. Gram matrices are symmetric up to rounding; Cholesky reads one half.
- */
-static void take_gram(const mc_layer *layer, problem p, size_t t, mc_real *to, double *sum)
+/* sum += the model's Gram matrix with its off-diagonal scaled by `reduce`, times its weight. */
+static void add_gram(const mc_layer *layer, problem p, size_t t, double *sum)
 {
     const mc_real *const gram = layer->sides[0].tiles[t];
     const double weight = mc_numbers(layer, "weights")[t];
     const double off = weight * mc_number(layer, "reduce");
-    for (size_t i = 0; i < p.n; i++)
-        for (size_t j = 0; j < p.n; j++) {
-            const double x = (i == j ? weight : off) * (double)gram[i * p.n + j];
-            to[i * p.n + j] = (mc_real)x;
-            sum[i * p.n + j] += x;
-        }
+    for (size_t i = 0; i < p.n; i++) {
+        for (size_t j = 0; j < p.n; j++)
+            sum[i * p.n + j] += off * (double)gram[i * p.n + j];
+        sum[i * p.n + i] += (weight - off) * (double)gram[i * p.n + i];
+    }
 }
 
-/* c += a b in the type of the layer. */
-static mc_status add_product(const mc_layer *layer, problem p, const mc_real *a, const mc_real *b,
-                             mc_real *c)
+/* to = the model's Gram matrix minus the last one's, scaled as in add_gram. */
+static void take_gram(const mc_layer *layer, problem p, size_t t, mc_real *to)
 {
-    return matrix_wide ? mc_product(MC_PLAIN, MC_PLAIN, p.m, p.n, p.n, 1, (const void *)a,
-                                    (const void *)b, 1, (void *)c, layer->error)
-                       : mc_product_f32(MC_PLAIN, MC_PLAIN, p.m, p.n, p.n, 1, (const void *)a,
-                                        (const void *)b, 1, (void *)c, layer->error);
+    const mc_real *const gram = layer->sides[0].tiles[t];
+    const mc_real *const last = layer->sides[0].tiles[layer->model_count - 1];
+    const double weight = mc_numbers(layer, "weights")[t];
+    const double off = weight * mc_number(layer, "reduce");
+    for (size_t i = 0; i < p.n; i++) {
+        const size_t at = i * p.n;
+        for (size_t j = 0; j < p.n; j++)
+            to[at + j] = (mc_real)(off * ((double)gram[at + j] - (double)last[at + j]));
+        to[at + i] = (mc_real)(weight * ((double)gram[at + i] - (double)last[at + i]));
+    }
+}
+
+/* c += a b for a symmetric b, in the type of the layer. */
+static mc_status add_product(const mc_layer *layer, problem p, const mc_real *a, const mc_real *b,
+                             mc_real *c, mc_real *work)
+{
+    const PRODUCT g = {.m = p.m,
+                       .n = p.n,
+                       .k = p.n,
+                       .a = a,
+                       .a_row = p.n,
+                       .a_inner = 1,
+                       .b = b,
+                       .b_column = 1,
+                       .b_inner = p.n,
+                       .c = c,
+                       .stride = p.n};
+    return RUN(&g, NULL, work, layer->error);
 }
 
 /*
@@ -127,18 +157,23 @@ static mc_status add_product(const mc_layer *layer, problem p, const mc_real *a,
  * which is 0 for an input that no model has ever seen. Products are computed in the layer's type:
  * in float32 their error is relative to the differences, which are small beside the weights that
  * the authors' code multiplies.
+ *
+ * The weighted differences add up to 0. So the last Gram matrix can be taken from all of them,
+ * which saves one product: right = Σ (W_t − mean) (G_t − G_last).
  */
 static mc_status collect(const mc_layer *layer, problem p, const double *mean, double *sum,
                          double *right, mc_real *scratch)
 {
     mc_real *const gram = scratch, *const difference = gram + p.n * p.n;
-    mc_real *const products = difference + p.m * p.n;
+    mc_real *const products = difference + p.m * p.n, *const work = products + p.m * p.n;
     memset(sum, 0, p.n * p.n * sizeof *sum);
     memset(products, 0, p.m * p.n * sizeof *products);
-    for (size_t t = 0; t < layer->model_count; t++) {
-        take_gram(layer, p, t, gram, sum);
+    for (size_t t = 0; t < layer->model_count; t++)
+        add_gram(layer, p, t, sum);
+    for (size_t t = 0; t + 1 < layer->model_count; t++) {
+        take_gram(layer, p, t, gram);
         take_difference(layer, p, t, mean, difference);
-        MC_TRY(add_product(layer, p, difference, gram, products));
+        MC_TRY(add_product(layer, p, difference, gram, products, work));
     }
     for (size_t i = 0; i < p.m * p.n; i++)
         right[i] = (double)products[i];
