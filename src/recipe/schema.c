@@ -591,6 +591,19 @@ static mc_status read_dtype(const reader *r, const mc_yaml *map, const char *key
                 value->text);
 }
 
+/* Results of documents are folders of this name: it must not lead out of the folder around them. */
+static bool is_folder_name(const char *name)
+{
+    for (const char *at = name;; at++) {
+        const size_t length = strcspn(at, "/");
+        if (length == 0 || (length == 1 && *at == '.') || strncmp(at, "..", length) == 0)
+            return false;
+        at += length;
+        if (!*at)
+            return true;
+    }
+}
+
 static mc_status read_name(const reader *r, const mc_yaml *map)
 {
     const mc_recipe_schema *const schema = r->schema;
@@ -599,6 +612,8 @@ static mc_status read_name(const reader *r, const mc_yaml *map)
     if (name && (name->kind == MC_YAML_LIST || name->kind == MC_YAML_MAP))
         return FAIL(r, name, "expected a string as 'name', found %s",
                     mc_yaml_kind_text(name->kind));
+    if (name && !is_folder_name(name->text))
+        return FAIL(r, name, "expected the name of a folder as 'name', found '%s'", name->text);
     for (size_t i = 0; i + 1 < schema->count; i++) {
         const char *const other = schema->stages[i].name;
         if (name && other && strcmp(other, name->text) == 0)

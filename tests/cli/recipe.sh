@@ -177,6 +177,11 @@ parameters: {weight: [{filter: encodr, value: 1}, {filter: "", value: 2}]}
 YAML
 expect 1 mergecraft check key.yml --strict
 
+# Results of documents are written to folders: their names must not lead elsewhere.
+for name in ../m4 /tmp/m4 a/../b . .. '""' a//b b/; do
+    printf 'name: %s\nmerge_method: linear\nmodels: [{model: m1}]\n' "$name" | wrong
+done
+
 # Recipes of other tools, and parts of names of methods.
 printf 'merge_method: moe\nexperts: [{source_model: m1}]\n' | wrong
 printf 'genome: {models: [m1, m2]}\n' | wrong
