@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 _NAME = "recipe.yml"  # of a configuration in errors
+# Keys of a recipe: those that are not given are None, as in mergekit.
+_KEYS = ("merge_method", "models", "slices", "modules", "base_model", "dtype", "out_dtype",
+         "parameters", "tokenizer_source", "tokenizer", "chat_template")
 
 
 class MergeConfiguration:
@@ -70,8 +73,8 @@ class MergeConfiguration:
         return self._parse().models
 
     def __getattr__(self, name: str) -> Any:
-        if not name.startswith("_") and name in self._fields:
-            return self._fields[name]
+        if not name.startswith("_") and (name in self._fields or name in _KEYS):
+            return self._fields.get(name)
         raise AttributeError(f"the configuration has no '{name}'")
 
     def __eq__(self, other: object) -> bool:
@@ -155,7 +158,8 @@ def run_merge(
 
     merge_config: a MergeConfiguration or a dict. out_path: the folder. options: MergeOptions.
     config_source: the recipe's text, written to mergekit_config.yml in place of the
-    configuration's; by default the configuration is written as YAML.
+    configuration's; by default the configuration is written as YAML. A text of another recipe is
+    not written, and there is a warning.
 
     Raises:
         NotFoundError, FormatError, MismatchError: the models, with the line of the recipe.
@@ -163,7 +167,7 @@ def run_merge(
     """
     config = MergeConfiguration.model_validate(merge_config)
     if config_source is not None:
-        config = MergeConfiguration.from_yaml(config_source)
+        config = _with_source(config, config_source)
     options = MergeOptions() if options is None else options
     seed = whole("random_seed", options.random_seed, 0, 2**64 - 1)
     folder = _tensors.path_of(out_path, "out_path")
@@ -181,6 +185,27 @@ def run_merge(
         warn(line)
     with Progress("merging", verbose) as progress:
         plan.run(folder, overwrite=True, progress=progress, **run)
+
+
+def _with_source(config: MergeConfiguration, source: str) -> MergeConfiguration:
+    """Returns the configuration with its text as the user wrote it, if that is the same recipe."""
+    made = MergeConfiguration.from_yaml(source)
+    if _content(source) == _content(config.to_yaml()):
+        return made
+    warn("config_source is not the recipe that is merged: mergekit_config.yml has the latter")
+    return config
+
+
+def _content(text: str) -> Any:
+    """Returns what a recipe's text holds: its documents, without keys that are null."""
+    if not _tensors.is_installed("yaml"):
+        return text
+    import yaml  # type: ignore[import-untyped, unused-ignore]
+
+    return [
+        {key: value for key, value in document.items() if value is not None}
+        for document in yaml.safe_load_all(text)
+    ]
 
 
 def _cache(folder: str | None) -> AbstractContextManager[None]:

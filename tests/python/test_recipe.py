@@ -158,3 +158,24 @@ def test_dry_runs(tmp_path):
     assert plan["bytes_written"] > 0
     plan = mergecraft.layer_merge(lambda models: models[0])([A, B], dry_run=True)
     assert plan["tensors"] == len(plan["plan"])
+
+
+def test_keys_that_are_not_given_are_none():
+    config = MergeConfiguration.model_validate(config_of("linear", weight=1))
+    assert config.slices is None and config.out_dtype is None and config.dtype == "float32"
+    with pytest.raises(AttributeError, match="'layers'"):
+        config.layers  # noqa: B018
+
+
+def test_config_source_of_another_recipe(tmp_path):
+    """The configuration is merged, and not a text that a caller has of another one."""
+    yaml = pytest.importorskip("yaml")
+    text = "# mine\n" + yaml.safe_dump({**config_of("linear", weight=0.5), "base_model": None})
+    config = MergeConfiguration.model_validate(yaml.safe_load(text))
+    run_merge(config, tmp_path / "own", config_source=text)
+    assert (tmp_path / "own/mergekit_config.yml").read_text() == text
+    with pytest.warns(MergeWarning, match="config_source is not the recipe"):
+        run_merge(config, tmp_path / "other", config_source=text.replace("float32", "float16"))
+    made = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("own", "other")]
+    assert made[0] == made[1]
+    assert "float16" not in (tmp_path / "other/mergekit_config.yml").read_text()
