@@ -58,6 +58,10 @@ static mc_status parse(const char *bytes, size_t size, size_t flags, json_t **ou
     if (nul)
         return mc_fail_at(error, MC_FORMAT, NULL, NULL, nul - bytes,
                           "not valid JSON at byte %td: a NUL byte", nul - bytes);
+    /* RFC 8259 leaves it to the reader; Python's, and with it transformers, refuses it. */
+    if (size >= 3 && memcmp(bytes, "\xEF\xBB\xBF", 3) == 0)
+        return mc_fail_at(error, MC_FORMAT, NULL, NULL, 0,
+                          "expected JSON without a byte order mark, found one");
     json_t *value = json_loadb(bytes, size, flags, &problem);
     if (!value && is_memory_out(&problem, size))
         return mc_fail_memory(error);

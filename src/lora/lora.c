@@ -264,12 +264,29 @@ static bool has_start(const mc_adapter *adapter, const char *const *starts, size
     return false;
 }
 
-static bool names_component(const mc_adapter *adapter)
+/* The first module that names its component, or the first that does not; NULL: there is none. */
+static const mc_adapter_module *find_module(const mc_adapter *adapter, bool names_component)
 {
     for (size_t i = 0; i < adapter->module_count; i++)
-        if (adapter->modules[i].component != MC_COMPONENT_NONE)
-            return true;
-    return false;
+        if ((adapter->modules[i].component != MC_COMPONENT_NONE) == names_component)
+            return &adapter->modules[i];
+    return NULL;
+}
+
+/*
+ * In a file with names of both kinds, "x" may be the same module as "transformer.x", here or in
+ * another file: it would be merged as two.
+ */
+static mc_status check_prefixes(const mc_lora *lora, mc_error *error)
+{
+    const mc_adapter_module *const with = find_module(&lora->adapter, true);
+    const mc_adapter_module *const without = find_module(&lora->adapter, false);
+    return !with || !without
+               ? MC_OK
+               : mc_fail_at(error, MC_MISMATCH, lora->name, NULL, -1,
+                            "expected the prefix of a component in all names or in none, found "
+                            "'%s' and '%s'",
+                            with->stem, without->stem);
 }
 
 /*
@@ -285,7 +302,7 @@ static const char *convention_of(const mc_adapter *adapter)
     if (adapter->config)
         return "PEFT's";
     if (!adapter->flattened)
-        return names_component(adapter) ? "diffusers'" : "diffusers', without prefixes";
+        return find_module(adapter, true) ? "diffusers'" : "diffusers', without prefixes";
     return has_start(adapter, published, 3) ? "kohya's, with input_blocks" : "kohya's";
 }
 
@@ -321,6 +338,8 @@ static mc_status check_conventions(const mc_lora *const *adapters, size_t count,
 mc_status mc_lora_modules_match(const mc_lora *const *adapters, size_t count, mc_lora_modules *out,
                                 mc_error *error)
 {
+    for (size_t i = 0; i < count; i++)
+        MC_TRY(check_prefixes(adapters[i], error));
     MC_TRY(check_conventions(adapters, count, error));
     for (size_t i = 0; i < count; i++)
         MC_TRY(mc_in_file(error, adapters[i]->name, add_adapter(adapters[i], i, out, error)));

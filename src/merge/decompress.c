@@ -387,7 +387,8 @@ static mc_status add_rows(decompression *d, const mc_state_dict *base)
 static mc_status dress(decompression *d)
 {
     mc_outfit *const outfit = &d->rows.outfit;
-    MC_TRY(mc_outfit_from_model(d->input->merged, outfit, d->rows.report, d->error));
+    MC_TRY(
+        mc_outfit_from_model(d->input->merged, d->input->strict, outfit, d->rows.report, d->error));
     if (!json_is_object(d->config))
         return MC_OK;
     json_decref(outfit->config);

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { COPY_BLOCK = 1 << 20 };
+enum { COPY_BLOCK = 1 << 20, CONFIG_LIMIT = 1 << 24 };
 
 #define TEXT_LIMIT (INT64_C(256) << 20)
 
@@ -116,6 +116,22 @@ mc_status mc_outfit_text(const mc_outfit *outfit, const char *name, char **out, 
 
 /* ---- from a model ---------------------------------------------------------------------------- */
 
+/* Where the files come from, and where problems go. */
+typedef struct origin {
+    const char *folder;
+    bool strict;
+    mc_report *report;
+    mc_error *error;
+} origin;
+
+/* Reports a problem with a file, or fails under strict. */
+static mc_status note(const origin *from, const char *path, const char *problem)
+{
+    return from->strict
+               ? mc_fail_at(from->error, MC_MISMATCH, path, NULL, -1, "%s (strict)", problem)
+               : mc_report_add(from->report, from->error, "%s: %s", path, problem);
+}
+
 static int compare_files(const void *a, const void *b)
 {
     const mc_outfit_file *const x = a, *const y = b;
@@ -133,45 +149,68 @@ static bool is_wanted(const mc_outfit *outfit, const char *name)
 }
 
 /*
+ * Reports a generation_config.json that is not valid: transformers ignores it without a message,
+ * and so does everything that generates with the result. It is copied as it is.
+ */
+static mc_status check_generation_config(const origin *from, const char *path)
+{
+    char *text = NULL;
+    size_t size = 0;
+    json_t *value = NULL;
+    mc_error problem = MC_ERROR_NONE;
+    MC_TRY(mc_file_load(path, CONFIG_LIMIT, &text, &size, from->error));
+    mc_status status = mc_json_parse(text, size, &value, &problem);
+    mc_free(text);
+    if (status == MC_FORMAT)
+        status = note(from, path, problem.text);
+    else if (status == MC_OK && !json_is_object(value))
+        status = note(from, path, "expected a JSON object, found something else");
+    else if (status == MC_NO_MEMORY)
+        status = mc_fail_memory(from->error);
+    else
+        status = MC_OK;
+    json_decref(value);
+    return status;
+}
+
+/*
  * Adds a file. A dangling link or a folder under its name is left out with a warning, as the model
  * loads without it.
  */
-static mc_status add_file(mc_outfit *outfit, const char *folder, const char *name,
-                          mc_report *report, mc_error *error)
+static mc_status add_file(mc_outfit *outfit, const origin *from, const char *name)
 {
     struct stat status;
-    char *const path = mc_format("%s/%s", folder, name);
+    char *const path = mc_format("%s/%s", from->folder, name);
     if (!path)
-        return mc_fail_memory(error);
-    mc_status result;
-    if (mc_system->stat(path, &status) == 0 && S_ISREG(status.st_mode))
-        result = mc_outfit_copy(outfit, name, path, error);
-    else
-        result = mc_report_add(report, error, "%s: not a readable file; left out", path);
+        return mc_fail_memory(from->error);
+    const bool readable = mc_system->stat(path, &status) == 0 && S_ISREG(status.st_mode);
+    mc_status result = readable ? mc_outfit_copy(outfit, name, path, from->error)
+                                : note(from, path, "not a readable file; left out");
+    if (result == MC_OK && readable && strcmp(name, "generation_config.json") == 0)
+        result = check_generation_config(from, path);
     mc_free(path);
     return result;
 }
 
 /* Adds a folder's companion files; of a module of sentence-transformers, `inner`, every file. */
-static mc_status add_folder(mc_outfit *outfit, const char *folder, const char *inner,
-                            mc_report *report, mc_error *error)
+static mc_status add_folder(mc_outfit *outfit, const origin *from, const char *inner)
 {
-    char *const path = inner ? mc_format("%s/%s", folder, inner) : mc_strdup(folder);
+    char *const path = inner ? mc_format("%s/%s", from->folder, inner) : mc_strdup(from->folder);
     DIR *const entries = path ? mc_list_folder(path) : NULL;
     const char *name = NULL;
-    mc_status status = path ? MC_OK : mc_fail_memory(error);
+    mc_status status = path ? MC_OK : mc_fail_memory(from->error);
     if (path && !entries)
-        status = inner ? mc_report_add(report, error, "%s: not a readable folder; left out", path)
-                       : mc_fail_errno(error, path, "cannot list the folder");
+        status = inner ? note(from, path, "not a readable folder; left out")
+                       : mc_fail_errno(from->error, path, "cannot list the folder");
     while (status == MC_OK && entries && (name = mc_next_entry(entries))) {
         if (!inner && !is_wanted(outfit, name))
             continue;
         char *const full = inner ? mc_format("%s/%s", inner, name) : mc_strdup(name);
-        status = full ? add_file(outfit, folder, full, report, error) : mc_fail_memory(error);
+        status = full ? add_file(outfit, from, full) : mc_fail_memory(from->error);
         mc_free(full);
     }
     if (status == MC_OK && entries && errno != 0)
-        status = mc_fail_errno(error, path, "cannot list the folder");
+        status = mc_fail_errno(from->error, path, "cannot list the folder");
     if (entries)
         closedir(entries);
     mc_free(path);
@@ -198,9 +237,9 @@ static bool is_inner(const char *path)
  * Adds the folders of modules.json. The first module is the model itself, with an empty path; the
  * others have folders: pooling, dense layers.
  */
-static mc_status add_modules(mc_outfit *outfit, const char *folder, mc_report *report,
-                             mc_error *error)
+static mc_status add_modules(mc_outfit *outfit, const origin *from)
 {
+    mc_error *const error = from->error;
     char *text = NULL;
     size_t size = 0, i = 0;
     json_t *modules = NULL, *module;
@@ -214,35 +253,34 @@ static mc_status add_modules(mc_outfit *outfit, const char *folder, mc_report *r
     {
         const char *const path = json_string_value(json_object_get(module, "path"));
         if (status == MC_OK && is_inner(path))
-            status = add_folder(outfit, folder, path, report, error);
+            status = add_folder(outfit, from, path);
     }
     json_decref(modules);
     return status;
 }
 
-static mc_status add_chat_templates(mc_outfit *outfit, const char *folder, mc_report *report,
-                                    mc_error *error)
+static mc_status add_chat_templates(mc_outfit *outfit, const origin *from)
 {
     struct stat status;
-    char *const path = mc_format("%s/" MC_CHAT_TEMPLATES, folder);
+    char *const path = mc_format("%s/" MC_CHAT_TEMPLATES, from->folder);
     if (!path)
-        return mc_fail_memory(error);
+        return mc_fail_memory(from->error);
     const bool exists = mc_system->stat(path, &status) == 0 && S_ISDIR(status.st_mode);
     mc_free(path);
-    return exists ? add_folder(outfit, folder, MC_CHAT_TEMPLATES, report, error) : MC_OK;
+    return exists ? add_folder(outfit, from, MC_CHAT_TEMPLATES) : MC_OK;
 }
 
-mc_status mc_outfit_from_model(const mc_model *model, mc_outfit *out, mc_report *report,
-                               mc_error *error)
+mc_status mc_outfit_from_model(const mc_model *model, bool strict, mc_outfit *out,
+                               mc_report *report, mc_error *error)
 {
-    const char *const folder = mc_model_folder(model);
+    const origin from = {mc_model_folder(model), strict, report, error};
     out->config = model->config ? json_deep_copy(model->config) : NULL;
     if (model->config && !out->config)
         return mc_fail_memory(error);
-    if (folder) {
-        MC_TRY(add_folder(out, folder, NULL, report, error));
-        MC_TRY(add_modules(out, folder, report, error));
-        MC_TRY(add_chat_templates(out, folder, report, error));
+    if (from.folder) {
+        MC_TRY(add_folder(out, &from, NULL));
+        MC_TRY(add_modules(out, &from));
+        MC_TRY(add_chat_templates(out, &from));
     }
     if (out->count > 1)
         qsort(out->files, out->count, sizeof *out->files, compare_files);

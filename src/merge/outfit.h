@@ -29,10 +29,11 @@ typedef struct mc_outfit {
 
 /*
  * Fills *out from a model's files. Optional files that cannot be read, such as dangling links, are
- * left out and reported. Zero-initialise *out; free it also after a failure.
+ * left out. They and configurations that are not valid are reported, and errors if `strict`.
+ * Zero-initialise *out; free it also after a failure.
  */
-mc_status mc_outfit_from_model(const mc_model *model, mc_outfit *out, mc_report *report,
-                               mc_error *error);
+mc_status mc_outfit_from_model(const mc_model *model, bool strict, mc_outfit *out,
+                               mc_report *report, mc_error *error);
 void mc_outfit_free(mc_outfit *outfit);
 
 /* Records in the configuration that the head is no longer tied to the embeddings. */

@@ -409,7 +409,8 @@ static mc_status make_outfit(mc_plan *plan, const mc_plan_input *input,
                              const mc_plan_tokenizer *tokenizer, mc_error *error)
 {
     MC_TRY(check_agreement(plan, error));
-    MC_TRY(mc_outfit_from_model(mc_plan_donor(plan), &plan->outfit, plan->report, error));
+    MC_TRY(mc_outfit_from_model(mc_plan_donor(plan), plan->strict, &plan->outfit, plan->report,
+                                error));
     if (plan->untied)
         MC_TRY(mc_outfit_untie(&plan->outfit, plan->report, error));
     MC_TRY(mc_modules_plan(input, mc_plan_donor(plan), &plan->outfit, &plan->modules, plan->report,

@@ -568,7 +568,7 @@ static mc_status fill_plan(mc_recipe *recipe, const mc_recipe_stage *stage,
     if (options->convert && is_last)
         MC_TRY(mc_outputs_convert(&rows->outputs, options->dtype, error));
     /* Vocabularies are checked before shapes: the error then names the option and not a tensor. */
-    MC_TRY(mc_outfit_from_model(donor, &plan->outfit, plan->report, error));
+    MC_TRY(mc_outfit_from_model(donor, options->strict, &plan->outfit, plan->report, error));
     if (untied)
         MC_TRY(mc_outfit_untie(&plan->outfit, plan->report, error));
     MC_TRY(mc_recipe_dress(recipe->schema, stage, &models, options, rows, donor, &plan->outfit,

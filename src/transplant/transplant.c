@@ -383,7 +383,8 @@ static mc_status add_rows(surgeon *s)
 static mc_status dress(surgeon *s)
 {
     const mc_tokenizer_owner donor = {s->input->donor, NULL, mc_model_name(s->input->donor)};
-    MC_TRY(mc_outfit_from_model(s->input->model, &s->rows.outfit, s->rows.report, s->error));
+    MC_TRY(mc_outfit_from_model(s->input->model, s->input->strict, &s->rows.outfit, s->rows.report,
+                                s->error));
     MC_TRY(mc_outfit_take_tokenizer(&s->rows.outfit, &donor, s->rows.report, s->error));
     return mc_outfit_set_vocabulary(&s->rows.outfit, s->match.rows, s->error);
 }

@@ -112,6 +112,15 @@ static void test_place_of_error(void **state)
     assert_true(error.offset >= 1 && error.offset <= 13);
 }
 
+static void test_byte_order_mark(void **state)
+{
+    (void)state;
+    mc_error error = MC_ERROR_NONE;
+    json_t *value = NULL;
+    assert_int_equal(mc_json_parse("\xEF\xBB\xBF{}", 5, &value, &error), MC_FORMAT);
+    assert_string_equal(error.text, "expected JSON without a byte order mark, found one");
+}
+
 static void test_without_memory(void **state)
 {
     (void)state;
@@ -133,7 +142,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_written_as_read), cmocka_unit_test(test_repeated_names),
         cmocka_unit_test(test_number_text),     cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_place_of_error),  cmocka_unit_test(test_without_memory),
+        cmocka_unit_test(test_place_of_error),  cmocka_unit_test(test_byte_order_mark),
+        cmocka_unit_test(test_without_memory),
     };
     return cmocka_run_group_tests_name("json", tests, NULL, NULL);
 }

@@ -29,7 +29,8 @@ static mc_status set(const models *m, size_t donor, const char *text, bool compl
                                             .donor = m->models[donor],
                                             .complete = complete};
     size_t size;
-    assert_int_equal(mc_outfit_from_model(m->models[donor], &outfit, m->report, error), MC_OK);
+    assert_int_equal(mc_outfit_from_model(m->models[donor], false, &outfit, m->report, error),
+                     MC_OK);
     mc_status status = mc_chat_template_set(&choice, &outfit, m->report, error);
     if (out && status == MC_OK)
         status = mc_outfit_text(&outfit, "chat_template.jinja", out, &size, error);
@@ -110,7 +111,7 @@ static void test_files(void **state)
     mc_free(text);
     assert_done(mc_chat_template_exists(&m.owners[0], &exists, &error));
     assert_true(exists);
-    assert_done(mc_outfit_from_model(m.models[0], &outfit, m.report, &error));
+    assert_done(mc_outfit_from_model(m.models[0], false, &outfit, m.report, &error));
     const mc_chat_template_choice choice = {.text = "{{ messages }} \"new\"",
                                             .models = m.owners,
                                             .count = 1,

@@ -26,7 +26,7 @@ static model_folder folder_new(void)
 static void folder_open(model_folder *f)
 {
     f->model = open_model(f->root, "m");
-    assert_done(mc_outfit_from_model(f->model, &f->outfit, f->report, &error));
+    assert_done(mc_outfit_from_model(f->model, false, &f->outfit, f->report, &error));
 }
 
 static void folder_free(model_folder *f)
@@ -72,6 +72,37 @@ static void test_code(void **state)
     folder_open(&f);
     assert_non_null(mc_outfit_find(&f.outfit, "modeling_x.py"));
     folder_free(&f);
+}
+
+/* transformers ignores such a file silently; it is copied, and reported. */
+static void test_generation_config(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *problem;
+    } cases[] = {
+        {"{\"temperature\": 1", "generation_config.json: not valid JSON at byte"},
+        {"[]", "generation_config.json: expected a JSON object, found something else"},
+        {"\xEF\xBB\xBF{}", "generation_config.json: expected JSON without a byte order mark"},
+        {"{\"temperature\": 1}", NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        model_folder f = folder_new();
+        mc_outfit strict = {0};
+        write_text(f.path, "generation_config.json", cases[i].text);
+        folder_open(&f);
+        assert_int_equal(f.outfit.count, 1);
+        if (cases[i].problem) {
+            assert_reported(f.report, cases[i].problem);
+            assert_error(MC_MISMATCH, "(strict)",
+                         mc_outfit_from_model(f.model, true, &strict, f.report, &error));
+        } else {
+            assert_done(mc_outfit_from_model(f.model, true, &strict, f.report, &error));
+            assert_int_equal(mc_report_count(f.report), 0);
+        }
+        mc_outfit_free(&strict);
+        folder_free(&f);
+    }
 }
 
 static void test_not_files(void **state)
@@ -340,7 +371,7 @@ int main(void)
         cmocka_unit_test(test_not_files),      cmocka_unit_test(test_chat_templates),
         cmocka_unit_test(test_modules),        cmocka_unit_test(test_module_weights),
         cmocka_unit_test(test_diffusers),      cmocka_unit_test(test_changes),
-        cmocka_unit_test(test_plan_from_rows),
+        cmocka_unit_test(test_plan_from_rows), cmocka_unit_test(test_generation_config),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -377,6 +377,24 @@ def test_prefixed_and_other_names_are_not_mixed(tmp_path):
             mergecraft.lora.merge("cat", order, weights=0.5)
 
 
+def test_names_with_and_without_prefixes_in_one_file(tmp_path):
+    plain, mixed = tmp_path / "plain.safetensors", tmp_path / "mixed.safetensors"
+    name = "blocks.0.attn.{}.lora_{}.weight"
+    factors = {"A": numpy.ones((2, 5)), "B": numpy.ones((6, 2))}
+    write(plain, {"transformer." + name.format("to_q", k): v for k, v in factors.items()})
+    write(
+        mixed,
+        {
+            prefix + name.format(module, k): v
+            for prefix, module in (("transformer.", "to_k"), ("", "to_q"))
+            for k, v in factors.items()
+        },
+    )
+    for files in ([plain, mixed], [mixed, plain], [mixed, mixed]):
+        with pytest.raises(mergecraft.MismatchError, match="in all names or in none"):
+            mergecraft.lora.merge("cat", files, weights=0.5)
+
+
 def test_alpha_in_the_metadata_of_diffusers(tmp_path):
     name = "unet.conv_in"
     write(
