@@ -450,6 +450,11 @@ static mc_status add_warnings(const mc_recipe *recipe, bool strict, mc_report *r
 static mc_status add_notes(const cast *all, mc_report *report, mc_error *error)
 {
     for (size_t i = 0; i < all->read; i++)
+        if (strchr(all->names[i], '@') && !mc_model_commit(all->models[i]) &&
+            !strchr(mc_model_name(all->models[i]), '@'))
+            MC_TRY(mc_report_add(report, error, "%s: a local model has no revisions: it is '%s'",
+                                 all->names[i], mc_model_name(all->models[i])));
+    for (size_t i = 0; i < all->read; i++)
         for (size_t k = 0; k < mc_model_note_count(all->models[i]); k++)
             MC_TRY(mc_report_add(report, error, "%s", mc_model_note(all->models[i], k)));
     return MC_OK;
@@ -728,6 +733,40 @@ static mc_status at_reference(const mc_recipe *recipe, mc_status status, mc_erro
 }
 
 /*
+ * The reference without revisions of paths that exist, in new memory; NULL: no memory. A local
+ * folder has one state only; mergekit ignores its revision, too.
+ */
+static char *without_local_revisions(const char *reference)
+{
+    mc_text text = {0};
+    struct stat status;
+    for (const char *at = reference; at;) {
+        const size_t length = strcspn(at, "+"), path = strcspn(at, "+@");
+        char *const local = mc_strndup(at, path);
+        const bool drops = local && path < length && stat(local, &status) == 0;
+        text.failed |= !local;
+        mc_text_add(&text, "%.*s%s", (int)(drops ? path : length), at, at[length] ? "+" : "");
+        mc_free(local);
+        at = at[length] ? at + length + 1 : NULL;
+    }
+    if (text.failed)
+        mc_text_free(&text);
+    return text.data;
+}
+
+/* The name to open a model by: the reference, or as much of it as counts, which is owned by *own. */
+static mc_status name_to_open(const char *reference, char **own, const char **out, mc_error *error)
+{
+    struct stat status;
+    *out = reference;
+    if (!strchr(reference, '@') || stat(reference, &status) == 0)
+        return MC_OK;
+    *own = without_local_revisions(reference);
+    *out = *own;
+    return *own ? MC_OK : mc_fail_memory(error);
+}
+
+/*
  * Opens those of the needed models of which the tensors are needed, or the others, in one call, so
  * that downloads run in parallel.
  */
@@ -737,13 +776,15 @@ static mc_status open_some(mc_recipe *recipe, bool tensors, const mc_recipe_opti
     const unsigned with_tensors = 1U << MERGED | 1U << BASE;
     size_t *const places = mc_alloc_zero(recipe->name_count + 1, sizeof *places);
     const char **const names = mc_alloc_zero(recipe->name_count + 1, sizeof *names);
+    char **const own = mc_alloc_zero(recipe->name_count + 1, sizeof *own);
     mc_model **const models = mc_alloc_zero(recipe->name_count + 1, sizeof *models);
-    mc_status status = places && names && models ? MC_OK : mc_fail_memory(error);
+    mc_status status = places && names && own && models ? MC_OK : mc_fail_memory(error);
     size_t count = 0;
     for (size_t i = 0; status == MC_OK && i < recipe->name_count; i++)
         if (recipe->needed[i] && ((recipe->needed[i] & with_tensors) != 0) == tensors) {
-            names[count] = recipe->names[i];
-            places[count++] = i;
+            places[count] = i;
+            status = name_to_open(recipe->names[i], &own[count], &names[count], error);
+            count++;
         }
     if (status == MC_OK && count > 0)
         status = at_reference(recipe,
@@ -752,6 +793,9 @@ static mc_status open_some(mc_recipe *recipe, bool tensors, const mc_recipe_opti
                               error);
     for (size_t k = 0; status == MC_OK && k < count; k++)
         recipe->models[places[k]] = models[k];
+    for (size_t k = 0; own && k < count; k++)
+        mc_free(own[k]);
+    mc_free(own);
     mc_free(models);
     mc_free(names);
     mc_free(places);

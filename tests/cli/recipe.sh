@@ -153,6 +153,11 @@ printf 'merge_method: linear\nmodels: [{model: m1}, {model: m2+m4}]\n' | wrong
 printf 'merge_method: linear\nmodels: [{model: m1}, {model: ""}]\n' | wrong
 printf 'merge_method: linear\nmodels: [{model: m1}, {model: {model: {path: ""}}}]\n' | wrong
 
+# Local models have no revisions.
+printf 'merge_method: linear\nmodels: [{model: m1@main}, {model: m2}]\nparameters: {weight: 1}\n' \
+    > revision.yml
+expect 0 mergecraft check revision.yml
+
 # Keys of models and tokens.
 wrong_key()
 {
