@@ -754,7 +754,7 @@ static char *without_local_revisions(const char *reference)
     return text.data;
 }
 
-/* The name to open a model by: the reference, or as much of it as counts, which is owned by *own. */
+/* What to open a model by: the reference, or as much of it as counts, which *own owns. */
 static mc_status name_to_open(const char *reference, char **own, const char **out, mc_error *error)
 {
     struct stat status;
