@@ -104,6 +104,46 @@ static void test_round_thresholds(void **state)
     }
 }
 
+/* The number of element o of a group, by what random.h says. */
+static uint16_t half_of(uint64_t key, uint32_t stream, uint64_t group, size_t o)
+{
+    const uint64_t counter = group * 32 + o / 2 % 32;
+    mc_random_words words = {0};
+    words.word[0][0] = (uint32_t)counter;
+    words.word[1][0] = (uint32_t)(counter >> 32);
+    words.word[2][0] = stream;
+    words.word[3][0] = 17;
+    mc_random_rounds(&words, key);
+    return (uint16_t)((uint32_t)words.word[o / 64][0] >> 16 * (o % 2));
+}
+
+static void test_halves(void **state)
+{
+    const uint64_t group = (UINT64_C(1) << 34) + 3;
+    uint16_t found[MC_RANDOM_HALVES];
+    (void)state;
+    mc_random_u16(77, 9, (int64_t)(group * MC_RANDOM_HALVES), MC_RANDOM_HALVES, found);
+    for (size_t o = 0; o < MC_RANDOM_HALVES; o++)
+        assert_int_equal(found[o], half_of(77, 9, group, o));
+}
+
+static void test_pieces_of_halves(void **state)
+{
+    static const size_t lengths[] = {1, 2, 3, 255, 256, 257, 1000};
+    static uint16_t whole[5000], pieces[5001];
+    (void)state;
+    mc_random_u16(1, 2, 1000, 5000, whole);
+    for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++) {
+        memset(pieces, 0, sizeof pieces);
+        for (size_t at = 0; at < 5000; at += lengths[l]) {
+            const size_t left = 5000 - at, length = left < lengths[l] ? left : lengths[l];
+            mc_random_u16(1, 2, 1000 + (int64_t)at, length, pieces + at);
+        }
+        assert_memory_equal(whole, pieces, sizeof whole);
+        assert_int_equal(pieces[5000], 0);
+    }
+}
+
 static void test_pieces_of_bernoulli(void **state)
 {
     static const size_t lengths[] = {1, 3, 31, 32, 33, 4095, 4096, 4097};
@@ -225,6 +265,8 @@ int main(void)
         cmocka_unit_test(test_layout),
         cmocka_unit_test(test_thresholds),
         cmocka_unit_test(test_round_thresholds),
+        cmocka_unit_test(test_halves),
+        cmocka_unit_test(test_pieces_of_halves),
         cmocka_unit_test(test_pieces_of_bernoulli),
         cmocka_unit_test(test_pieces),
         cmocka_unit_test(test_moments),
