@@ -1,32 +1,23 @@
 /*
- * A random choice by rank, as in DELLA: of each row the element of rank r in the order of
- * magnitudes is kept with a probability that rises linearly from density − epsilon to density +
- * epsilon. Of equal magnitudes the lower index has the lower rank.
+ * A random choice by rank, as in DELLA. An element of rank r, in the order of the n magnitudes of
+ * its row, is kept with the probability density − epsilon + 2 · epsilon · r / (n − 1). Of equal
+ * magnitudes the lower index has the lower rank.
  *
- * A row is not sorted. The random number of an element determines from which rank on it is kept, so
- * its exact rank matters only near that. A histogram of magnitudes gives the ranks between which
- * the elements of a bin lie. For most elements that decides; the others are few, and their ranks
- * are counted. Only rows with many undecided elements, which have many equal magnitudes, are put in
- * order, bin by bin.
+ * No rank is computed: r / (n − 1) is the probability that another element of the row, drawn at
+ * random, has a lower rank. So each element draws a number, which decides that it is
+ *
+ *     kept        with the probability density − epsilon,
+ *     compared    with the probability 2 · epsilon: it draws another element of the row, and is
+ *                 kept if that has the lower rank,
+ *     dropped     otherwise.
+ *
+ * Every element draws for itself, so choices are independent. This takes less than half of the time
+ * of ranks by a histogram of magnitudes (bench/LOG.md).
  */
 #ifndef MC_METHODS_MERGEKIT_RANKED_H
 #define MC_METHODS_MERGEKIT_RANKED_H
 
 #include <mergecraft/method.h>
-
-/*
- * Bins cover eight binades below the largest magnitude; bin 0 takes all that is smaller. A row of
- * eight times as many elements as bins costs least: more bins take longer to clear and to sum up,
- * fewer leave more elements undecided. Heads are 16-bit numbers, of which vectors compare twice as
- * many as of keys.
- */
-enum {
-    RANKED_MOST_BINS = 1024,
-    RANKED_LEAST_BINS = 64,
-    RANKED_ROW_PER_BIN = 8,
-    RANKED_BINADE_BITS = 3,
-    RANKED_HEAD_BITS = 15
-};
 
 /* Elements of a row: the last dimension. A vector is one row. */
 static inline size_t ranked_row(const mc_layer *layer)
@@ -35,343 +26,210 @@ static inline size_t ranked_row(const mc_layer *layer)
     return row > 0 ? (size_t)row : 1;
 }
 
-typedef struct ranked_space {
-    mc_bits *keys;       /* [row] */
-    uint32_t *random;    /* [row] */
-    uint32_t *members;   /* [row] elements, by bin; or those that are undecided */
-    uint16_t *heads;     /* [row] see ranked_find_heads */
-    uint16_t *bins;      /* [row] the bin of each element: the first bits of its head */
-    unsigned char *open; /* [row] whether its bin leaves an element open */
-} ranked_space;
-
-/* Arrays are padded to a multiple of it, so that loops have no remainder. */
-enum { RANKED_GROUP = 64 };
-
-static inline size_t ranked_row_room(const mc_layer *layer)
+/* Elements of a row are numbered, and drawn, by 32 bits. */
+static inline mc_status ranked_check(const mc_layer *layer)
 {
-    return (ranked_row(layer) + RANKED_GROUP - 1) / RANKED_GROUP * RANKED_GROUP;
+    if (ranked_row(layer) <= UINT32_MAX)
+        return MC_OK;
+    return mc_fail(layer->error, MC_UNSUPPORTED, "expected rows of at most %u elements, found %zu",
+                   UINT32_MAX, ranked_row(layer));
 }
+
+/* Elements of a word of choices. Rows of numbers are padded to a multiple of it. */
+enum { RANKED_WORD = 64 };
+
+static inline size_t ranked_words(size_t count)
+{
+    return (count + RANKED_WORD - 1) / RANKED_WORD;
+}
+
+typedef struct ranked_space {
+    uint64_t *kept;       /* [words] bit i % 64 of word i / 64: whether element i is kept */
+    uint32_t *members;    /* [row, padded, and 8] the elements that are compared … */
+    uint32_t *others;     /* [row, padded] … and with which */
+    uint16_t *numbers;    /* [row, padded] */
+    unsigned char *stays; /* [row, padded] whether an element is kept, … */
+    unsigned char *open;  /* [row, padded] … or compared */
+} ranked_space;
 
 static inline size_t ranked_scratch(const mc_layer *layer)
 {
-    return ranked_row_room(layer) *
-           (sizeof(mc_bits) + 2 * sizeof(uint32_t) + 2 * sizeof(uint16_t) + 1);
+    const size_t room = ranked_words(ranked_row(layer)) * RANKED_WORD;
+    const size_t elements = room * (2 * sizeof(uint32_t) + sizeof(uint16_t) + 2);
+    return sizeof(uint64_t) + room / RANKED_WORD * sizeof(uint64_t) + elements +
+           8 * sizeof(uint32_t);
 }
 
-/* Behind the units of task.h. */
+/* Scratch memory behind the units of task.h. */
 static inline ranked_space ranked_space_of(const mc_layer *layer)
 {
-    const size_t row = ranked_row_room(layer);
-    const size_t units = (layer->model_count + 1) * ranked_row(layer);
-    char *at = (char *)layer->scratch + units * sizeof(mc_real);
+    const size_t words = ranked_words(ranked_row(layer)), room = words * RANKED_WORD;
+    const size_t units = (layer->model_count + 1) * ranked_row(layer) * sizeof(mc_real);
+    const size_t start = (units + sizeof(uint64_t) - 1) / sizeof(uint64_t) * sizeof(uint64_t);
     ranked_space space;
-    space.keys = (mc_bits *)(void *)at;
-    space.random = (uint32_t *)(void *)(at += row * sizeof *space.keys);
-    space.members = (uint32_t *)(void *)(at += row * sizeof *space.random);
-    space.heads = (uint16_t *)(void *)(at += row * sizeof *space.members);
-    space.bins = (uint16_t *)(void *)(at += row * sizeof *space.heads);
-    space.open = (unsigned char *)(at + row * sizeof *space.bins);
+    space.kept = (uint64_t *)(void *)((char *)layer->scratch + start);
+    space.members = (uint32_t *)(space.kept + words);
+    space.others = space.members + room + 8;
+    space.numbers = (uint16_t *)(space.others + room);
+    space.stays = (unsigned char *)(space.numbers + room);
+    space.open = space.stays + room;
     return space;
 }
 
-/* Which bits of keys are their heads, and which bits of heads are bins. */
-typedef struct ranked_cut {
-    mc_bits base;       /* of keys without their last `dropped` bits: it and what is smaller is 0 */
-    unsigned dropped;   /* bits of keys that only show whether any of them is set */
-    unsigned bin_shift; /* bits of heads within a bin */
-    size_t bins;
-} ranked_cut;
-
-static inline ranked_cut ranked_cut_of(mc_bits largest, size_t count)
-{
-#ifdef MC_REAL_IS_DOUBLE
-    const unsigned mantissa = 52;
-#else
-    const unsigned mantissa = 23;
-#endif
-    ranked_cut cut = {.dropped = mantissa + RANKED_BINADE_BITS - RANKED_HEAD_BITS,
-                      .bin_shift = RANKED_HEAD_BITS + 1,
-                      .bins = 1};
-    while (cut.bins < RANKED_LEAST_BINS ||
-           (cut.bins < RANKED_MOST_BINS && cut.bins * RANKED_ROW_PER_BIN < count)) {
-        cut.bins *= 2;
-        cut.bin_shift--;
-    }
-    const mc_bits top = largest >> cut.dropped, span = ((mc_bits)1 << RANKED_HEAD_BITS) - 1;
-    cut.base = top > span ? top - span : 0;
-    return cut;
-}
-
-/* Keys of a row; returns the largest. */
-MC_PASS mc_bits ranked_classify(const mc_real *task, mc_bits *keys, size_t count)
-{
-    mc_bits largest = 0;
-    MC_INDEPENDENT
-    for (size_t i = 0; i < count; i++) {
-        const mc_bits key = mc_bits_of(mc_absolute(task[i]));
-        keys[i] = key;
-        largest = key > largest ? key : largest;
-    }
-    return largest;
-}
-
-/*
- * The head of a key: the bits that matter of its distance from `base`, and whether more are set
- * below them. Heads are in the order of keys. Two that are equal are of equal keys if they are even
- * and not zero.
- */
-MC_PASS void ranked_find_heads(ranked_cut cut, const mc_bits *keys, uint16_t *heads, uint16_t *bins,
-                               size_t count)
-{
-    const mc_bits base = cut.base, rest = ((mc_bits)1 << cut.dropped) - 1;
-    const unsigned dropped = cut.dropped, bin_shift = cut.bin_shift;
-    MC_INDEPENDENT
-    for (size_t i = 0; i < count; i++) {
-        const mc_bits top = keys[i] >> dropped, more = (keys[i] & rest) != 0;
-        const mc_bits head = top < base ? 0 : (top - base) << 1 | more;
-        heads[i] = (uint16_t)head;
-        bins[i] = (uint16_t)(head >> bin_shift);
-    }
-}
-
-/* Sorts the elements of a bin by key and index (Shell's method; they are few). */
-static inline void ranked_sort(const mc_bits *keys, uint32_t *members, size_t count)
-{
-    size_t gap = 1;
-    while (gap < count / 3)
-        gap = 3 * gap + 1;
-    for (; gap > 0; gap /= 3)
-        for (size_t i = gap; i < count; i++) {
-            const uint32_t member = members[i];
-            size_t j = i;
-            for (; j >= gap; j -= gap) {
-                const uint32_t other = members[j - gap];
-                if (keys[other] < keys[member] || (keys[other] == keys[member] && other < member))
-                    break;
-                members[j] = other;
-            }
-            members[j] = member;
-        }
-}
-
-/*
- * An element with the random number u is kept from the rank on at which u < density − ε + 2ε · rank
- * / (count − 1).
- */
+/* What numbers of 16 bits decide: below `first` kept, the next `span` compared, others dropped. */
 typedef struct ranked_chance {
-    double lowest, slope; /* probability of rank 0, and how it rises from rank to rank */
+    uint16_t first, span;
+    bool inverted; /* a negative epsilon: of the two compared the smaller is kept */
 } ranked_chance;
 
-static inline bool ranked_keeps(ranked_chance chance, uint32_t random, size_t rank)
+static inline uint16_t ranked_limit(double chance)
 {
-    return (double)random * 0x1p-32 < chance.lowest + chance.slope * (double)rank;
+    const double limit = nearbyint(chance * 0x1p16);
+    return limit < UINT16_MAX ? (uint16_t)limit : UINT16_MAX;
 }
 
-/*
- * What the upper halves of random numbers decide about a bin. Its limit has two halves: all numbers
- * below the lower one keep any rank of the bin, all numbers above the upper one drop any. They are
- * in one word because each element looks up its bin, which is slow. A float is enough, as one is
- * taken off and added: what is between the halves is decided exactly.
- */
-MC_PASS void ranked_limits(ranked_chance chance, const uint32_t *begins, uint32_t *limits,
-                           size_t bins)
+/* A row of one element has no order: the element is kept with the probability `density`. */
+static inline ranked_chance ranked_chance_of(const mc_layer *layer, size_t model)
 {
-    const float lowest = (float)(chance.lowest * 0x1p16), slope = (float)(chance.slope * 0x1p16);
-    MC_INDEPENDENT
-    for (size_t b = 0; b < bins; b++) {
-        const float first = lowest + slope * (float)(int32_t)begins[b];
-        const float end = lowest + slope * (float)(int32_t)begins[b + 1];
-        const int32_t low = (int32_t)(first < end ? first : end) - 1;
-        const int32_t high = (int32_t)(first < end ? end : first) + 1;
-        limits[b] = (uint32_t)(low > 0 ? low : 0) |
-                    (uint32_t)(high < UINT16_MAX ? high : UINT16_MAX) << 16;
+    const double density = mc_numbers(layer, "density")[model];
+    const double epsilon = ranked_row(layer) > 1 ? mc_numbers(layer, "epsilon")[model] : 0;
+    const uint16_t first = ranked_limit(density - fabs(epsilon));
+    const uint16_t end = ranked_limit(density + fabs(epsilon));
+    return (ranked_chance){first, (uint16_t)(end - first), epsilon < 0};
+}
+
+/* Which bits of a byte are set, in order. */
+#define RANKED_0(...)                                                                              \
+    {__VA_ARGS__},                                                                                 \
+    {                                                                                              \
+        0, __VA_ARGS__                                                                             \
     }
+#define RANKED_1(...) RANKED_0(__VA_ARGS__), RANKED_0(1, __VA_ARGS__)
+#define RANKED_2(...) RANKED_1(__VA_ARGS__), RANKED_1(2, __VA_ARGS__)
+#define RANKED_3(...) RANKED_2(__VA_ARGS__), RANKED_2(3, __VA_ARGS__)
+#define RANKED_4(...) RANKED_3(__VA_ARGS__), RANKED_3(4, __VA_ARGS__)
+#define RANKED_5(...) RANKED_4(__VA_ARGS__), RANKED_4(5, __VA_ARGS__)
+#define RANKED_6(...) RANKED_5(__VA_ARGS__), RANKED_5(6, __VA_ARGS__)
+#define RANKED_7(...) RANKED_6(__VA_ARGS__), RANKED_6(7, __VA_ARGS__)
+static const unsigned char ranked_set_bits[256][8] = {RANKED_7()};
+
+/* Eight flags of a byte each, as bits: the product moves all into its first byte. */
+static inline unsigned ranked_byte(uint64_t flags)
+{
+    return (unsigned)(flags * UINT64_C(0x0102040810204080) >> 56);
 }
 
-/*
- * Finds the ranks at which bins begin, begins[bins + 1]. Four sets of counters, as increments of
- * one counter would wait for each other; they are added up apart from the running sum, which
- * compilers do not vectorise.
- */
-static inline void ranked_count(const ranked_space *space, size_t bins, size_t count,
-                                uint32_t *begins)
+/* What the numbers decide. */
+MC_PASS void ranked_decide(ranked_chance chance, const uint16_t *numbers, unsigned char *stays,
+                           unsigned char *open, size_t count)
 {
-    uint32_t counts[4][RANKED_MOST_BINS];
-    size_t i = 0;
-    for (size_t k = 0; k < 4; k++)
-        memset(counts[k], 0, bins * sizeof **counts);
-    for (; i + 4 <= count; i += 4)
-        for (size_t k = 0; k < 4; k++)
-            counts[k][space->bins[i + k]]++;
-    for (; i < count; i++)
-        counts[0][space->bins[i]]++;
-    for (size_t b = 0; b < bins; b++)
-        counts[0][b] += counts[1][b] + counts[2][b] + counts[3][b];
-    begins[0] = 0;
-    for (size_t b = 0; b < bins; b++)
-        begins[b + 1] = begins[b] + counts[0][b];
-}
-
-/* Puts the elements into `members` in the order of their bins. */
-static inline void ranked_distribute(const ranked_space *space, size_t bins, size_t count,
-                                     const uint32_t *begins)
-{
-    uint32_t next[RANKED_MOST_BINS];
-    memcpy(next, begins, bins * sizeof *next);
-    for (size_t i = 0; i < count; i++)
-        space->members[next[space->bins[i]]++] = (uint32_t)i;
-}
-
-/* Decides by exact ranks in one bin. */
-static inline void ranked_keep_bin(const ranked_space *space, ranked_chance chance, size_t begin,
-                                   size_t end, mc_real *task)
-{
-    uint32_t *const members = space->members + begin;
-    ranked_sort(space->keys, members, end - begin);
-    for (size_t i = 0; i < end - begin; i++)
-        if (!ranked_keeps(chance, space->random[members[i]], begin + i))
-            task[members[i]] = 0;
-}
-
-/* Whether the lowest and the highest rank of a bin decide differently about any of its elements. */
-static inline bool ranked_undecided(const ranked_space *space, ranked_chance chance, size_t begin,
-                                    size_t end)
-{
-    bool undecided = false;
-    for (size_t i = begin; i < end; i++) {
-        const uint32_t random = space->random[space->members[i]];
-        undecided |= ranked_keeps(chance, random, begin) != ranked_keeps(chance, random, end - 1);
-    }
-    return undecided;
-}
-
-/* Decides all of a row in the order of the bins. */
-static inline void ranked_keep_in_order(const ranked_space *space, ranked_chance chance,
-                                        const uint32_t *begins, size_t bins, size_t count,
-                                        mc_real *task)
-{
-    ranked_distribute(space, bins, count, begins);
-    for (size_t b = 0; b < bins; b++) {
-        const size_t begin = begins[b], end = begins[b + 1];
-        if (end > begin && ranked_undecided(space, chance, begin, end))
-            ranked_keep_bin(space, chance, begin, end, task);
-    }
-}
-
-/* Zeroes what the bins decide to drop; a byte per element says whether its bin leaves it open. */
-MC_PASS void ranked_keep_decided(const uint16_t *bins, const uint32_t *random,
-                                 const uint32_t *limits, mc_real *task, unsigned char *open,
-                                 size_t count)
-{
+    const uint16_t first = chance.first, span = chance.span;
     MC_INDEPENDENT
     for (size_t i = 0; i < count; i++) {
-        const uint32_t limit = limits[bins[i]], number = random[i] >> 16;
-        const bool may_stay = number <= limit >> 16, stays = number < (limit & UINT16_MAX);
-        open[i] = may_stay & !stays & (task[i] != 0); /* of a zero it does not matter */
-        task[i] = may_stay ? task[i] : 0;
+        stays[i] = numbers[i] < first;
+        open[i] = (uint16_t)(numbers[i] - first) < span;
     }
 }
 
-/* The rank of an element, by counting: equal ones before it count as lower. */
-MC_PASS size_t ranked_count_below(const mc_bits *keys, size_t at, size_t count)
-{
-    const mc_bits key = keys[at];
-    mc_bits below = 0;
-    for (size_t i = 0; i < at; i++)
-        below += keys[i] <= key;
-    for (size_t i = at + 1; i < count; i++)
-        below += keys[i] < key;
-    return below;
-}
-
-/* Counts the heads below a bound; rooms are a multiple of RANKED_GROUP, and at most UINT16_MAX. */
-MC_PASS uint16_t ranked_count_heads(const uint16_t *heads, size_t groups, uint16_t bound)
-{
-    uint16_t below = 0;
-    MC_INDEPENDENT
-    for (size_t i = 0; i < groups * RANKED_GROUP; i++)
-        below += heads[i] < bound;
-    return below;
-}
-
-/* The rank of an element with a head that only equal keys have. */
-static inline size_t ranked_head_below(const uint16_t *heads, size_t at, size_t room)
-{
-    const size_t here = at / RANKED_GROUP, after = (here + 1) * RANKED_GROUP;
-    const uint16_t head = heads[at];
-    uint16_t below = ranked_count_heads(heads, here, head + 1);
-    for (uint16_t i = 0; i < RANKED_GROUP; i++)
-        below += heads[here * RANKED_GROUP + i] < head + (i < at % RANKED_GROUP);
-    return (uint16_t)(below +
-                      ranked_count_heads(heads + after, room / RANKED_GROUP - here - 1, head));
-}
-
-static inline size_t ranked_rank(const ranked_space *space, size_t at, size_t count, size_t room)
-{
-    const bool exact = space->heads[at] % 2 == 0 && space->heads[at] > 0 && room <= UINT16_MAX;
-    return exact ? ranked_head_below(space->heads, at, room)
-                 : ranked_count_below(space->keys, at, count);
-}
-
-/* Lists the open elements of a row, and returns how many there are. */
-static inline size_t ranked_list_open(const unsigned char *open, size_t count, uint32_t *members)
+/*
+ * Lists the elements with a flag, and returns how many they are. Where they are is random, so that
+ * a branch per element, or a loop over the bits of a word, is predicted badly: eight are written,
+ * and those that have no flag are overwritten.
+ */
+MC_PASS size_t ranked_list(const unsigned char *flags, uint32_t *members, size_t count)
 {
     size_t listed = 0;
-    for (size_t start = 0; start < count; start += RANKED_GROUP) {
-        uint64_t words[RANKED_GROUP / 8], any = 0;
-        memcpy(words, open + start, sizeof words);
-        for (size_t w = 0; w < RANKED_GROUP / 8; w++)
-            any |= words[w];
-        for (size_t w = 0; any && w < RANKED_GROUP / 8; w++)
-            for (size_t i = start + 8 * w; words[w] && i < start + 8 * w + 8; i++) {
-                members[listed] = (uint32_t)i;
-                listed += open[i];
-            }
+    for (size_t i = 0; i < count; i += 8) {
+        uint64_t eight;
+        memcpy(&eight, flags + i, sizeof eight);
+        const unsigned set = ranked_byte(eight);
+        for (size_t b = 0; b < 8; b++)
+            members[listed + b] = (uint32_t)i + ranked_set_bits[set][b];
+        listed += (size_t)(eight * UINT64_C(0x0101010101010101) >> 56);
     }
     return listed;
 }
 
 /*
- * The chances of a row. A row of one element has no order: it is kept with the probability
- * `density`.
+ * Random numbers become the elements that members are compared with: any other element of the row
+ * of `count`, with equal probability up to a share of count / 2^32.
  */
-static inline ranked_chance ranked_chance_of(const mc_layer *layer, size_t model, size_t count)
+MC_PASS void ranked_draw(const uint32_t *members, uint32_t *others, size_t compared, size_t count)
 {
-    const double density = mc_numbers(layer, "density")[model];
-    const double epsilon = mc_numbers(layer, "epsilon")[model];
-    return count > 1 ? (ranked_chance){density - epsilon, 2 * epsilon / (double)(count - 1)}
-                     : (ranked_chance){density, 0};
+    const uint32_t without_itself = (uint32_t)(count - 1);
+    MC_INDEPENDENT
+    for (size_t k = 0; k < compared; k++) {
+        const uint32_t other = (uint32_t)((uint64_t)others[k] * without_itself >> 32);
+        others[k] = other + (other >= members[k]);
+    }
 }
 
-/* Above so many open elements it is faster to put the row in order. */
-enum { RANKED_MOST_OPEN = 64 };
-
-/* Zeroes what is dropped of a row of a model's task vector. */
-static inline void ranked_keep(const mc_layer *layer, size_t model, size_t start, mc_real *task)
+static inline mc_bits ranked_magnitude(mc_real value)
 {
-    const size_t count = ranked_row(layer), room = ranked_row_room(layer);
+    return mc_bits_of(value) & ~MC_TOP_BIT;
+}
+
+/* Of two equal ones the first is lower. */
+MC_PASS void ranked_compare(const ranked_space *space, bool inverted, const mc_real *task,
+                            size_t compared)
+{
+    const uint32_t *const members = space->members, *const others = space->others;
+    unsigned char *const stays = space->stays;
+    for (size_t k = 0; k < compared; k++) {
+        const uint32_t own = members[k], other = others[k];
+        const bool above = ranked_magnitude(task[other]) <
+                           ranked_magnitude(task[own]) + (other < own);
+        stays[own] = above ^ inverted;
+    }
+}
+
+MC_PASS void ranked_pack(const unsigned char *stays, uint64_t *kept, size_t words)
+{
+    for (size_t w = 0; w < words; w++) {
+        uint64_t word = 0;
+        for (size_t i = 0; i < RANKED_WORD; i += 8) {
+            uint64_t eight;
+            memcpy(&eight, stays + w * RANKED_WORD + i, sizeof eight);
+            word |= (uint64_t)ranked_byte(eight) << i;
+        }
+        kept[w] = word;
+    }
+}
+
+/* Chooses of a row of a model's task vector: bits in the order of ranked_space.kept. */
+static inline void ranked_choose(const mc_layer *layer, size_t model, size_t start,
+                                 const mc_real *task, uint64_t *kept)
+{
+    const size_t count = ranked_row(layer), words = ranked_words(count);
     const ranked_space space = ranked_space_of(layer);
-    const ranked_chance chance = ranked_chance_of(layer, model, count);
-    uint32_t begins[RANKED_MOST_BINS + 1], limits[RANKED_MOST_BINS];
-    const ranked_cut cut = ranked_cut_of(ranked_classify(task, space.keys, count), count);
-    ranked_find_heads(cut, space.keys, space.heads, space.bins, count);
-    mc_random_u32(layer->random_key, (uint32_t)model, layer->first + (int64_t)start, count,
-                  space.random);
-    ranked_count(&space, cut.bins, count, begins);
-    ranked_limits(chance, begins, limits, cut.bins);
-    memset(space.open + count, 0, room - count);
-    memset(space.heads + count, 0xff, (room - count) * sizeof *space.heads);
-    ranked_keep_decided(space.bins, space.random, limits, task, space.open, count);
-    const size_t open = ranked_list_open(space.open, count, space.members);
-    if (open > RANKED_MOST_OPEN) {
-        ranked_keep_in_order(&space, chance, begins, cut.bins, count, task);
-        return;
+    const ranked_chance chance = ranked_chance_of(layer, model);
+    const uint32_t stream = (uint32_t)model;
+    const int64_t first = layer->first + (int64_t)start;
+    mc_random_u16(layer->random_key, stream, first, count, space.numbers);
+    ranked_decide(chance, space.numbers, space.stays, space.open, count);
+    memset(space.stays + count, 0, words * RANKED_WORD - count);
+    memset(space.open + count, 0, words * RANKED_WORD - count);
+    const size_t compared = ranked_list(space.open, space.members, count);
+    mc_random_u32(layer->random_key, stream, first, compared, space.others);
+    ranked_draw(space.members, space.others, compared, count);
+    ranked_compare(&space, chance.inverted, task, compared);
+    ranked_pack(space.stays, kept, words);
+}
+
+/* Zeroes what is not chosen. */
+MC_PASS void ranked_drop(const uint64_t *kept, mc_real *task, size_t count)
+{
+    enum { HALF = RANKED_WORD / 2 };
+    size_t start = 0;
+    for (; start + HALF <= count; start += HALF) {
+        const uint32_t bits = (uint32_t)(kept[start / RANKED_WORD] >> start % RANKED_WORD);
+        MC_INDEPENDENT
+        for (size_t i = 0; i < HALF; i++)
+            task[start + i] = mc_real_of(mc_bits_of(task[start + i]) & -(mc_bits)(bits >> i & 1));
     }
-    for (size_t i = 0; i < open; i++) {
-        const uint32_t at = space.members[i];
-        if (!ranked_keeps(chance, space.random[at], ranked_rank(&space, at, count, room)))
-            task[at] = 0;
-    }
+    for (; start < count; start++)
+        if (!(kept[start / RANKED_WORD] >> start % RANKED_WORD & 1))
+            task[start] = 0;
 }
 
 #endif

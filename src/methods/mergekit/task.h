@@ -200,6 +200,11 @@ static inline size_t task_unit(const mc_layer *layer)
     return task_sparsify_of == TASK_RANKED ? ranked_row(layer) : TASK_UNIT;
 }
 
+static inline mc_status task_check_rows(const mc_layer *layer)
+{
+    return task_sparsify_of == TASK_RANKED ? ranked_check(layer) : MC_OK;
+}
+
 /* The length of the unit that begins at `start`. */
 static inline size_t task_unit_at(const mc_layer *layer, size_t start)
 {
@@ -240,28 +245,22 @@ static inline void task_threshold(const rank_search *low, const rank_search *hig
 }
 
 /*
- * What the statistics kept of a unit, for `apply`: a choice by ranks takes longer than to remember
- * it; one that only draws numbers does not. Bit b of word w is that of element b · words + w, so
- * that vectors make and use the words. Every unit has bytes of its own, which one thread writes
- * before `apply` begins. A unit without a mark, or beyond the room, is chosen again: the choice is
- * always the same.
+ * What the statistics chose of a unit, for `apply`: a choice by ranks takes longer than to remember
+ * it; one that only draws numbers does not. Every unit has bytes of its own, which one thread
+ * writes before `apply` begins. A unit without a mark, or beyond the room, is chosen again: the
+ * choice is always the same.
  */
 typedef struct task_choice {
     unsigned char *made;
-    uint32_t *words;
+    uint64_t *kept; /* [ranked_words] bits, see ranked_space */
 } task_choice;
 
 enum { TASK_CHOICE_BYTES = 32 << 20 }; /* of a tensor, at most */
 
-static inline size_t task_words(const mc_layer *layer)
-{
-    return (task_unit(layer) + 31) / 32;
-}
-
 /* How many units have room for the choices of all models. */
 static inline size_t task_choices(const mc_layer *layer)
 {
-    const size_t unit = task_unit(layer), bytes = task_words(layer) * sizeof(uint32_t) + 1;
+    const size_t unit = task_unit(layer), bytes = ranked_words(unit) * sizeof(uint64_t) + 1;
     const size_t units = ((size_t)layer->size + unit - 1) / unit;
     const size_t most = TASK_CHOICE_BYTES / (bytes * layer->model_count);
     if (task_sparsify_of != TASK_RANKED || !task_rescales(layer))
@@ -271,7 +270,7 @@ static inline size_t task_choices(const mc_layer *layer)
 
 static inline size_t task_state_size(const mc_layer *layer)
 {
-    const size_t choice = task_words(layer) * sizeof(uint32_t) + 1;
+    const size_t choice = ranked_words(task_unit(layer)) * sizeof(uint64_t) + 1;
     return sizeof(task_state) + task_searches(layer) * sizeof(rank_search) +
            layer->model_count * (sizeof(double) + task_choices(layer) * choice);
 }
@@ -280,69 +279,31 @@ static inline size_t task_state_size(const mc_layer *layer)
 static inline task_choice task_choice_of(const mc_layer *layer, size_t model, size_t start,
                                          size_t count)
 {
-    const size_t first = (size_t)layer->first + start, unit = first / task_unit(layer);
-    const size_t choices = task_choices(layer), at = unit * layer->model_count + model;
-    const bool ends = count == task_unit(layer) || first + count == (size_t)layer->size;
-    if (unit >= choices || first % task_unit(layer) != 0 || !ends)
+    const size_t unit = task_unit(layer), words = ranked_words(unit);
+    const size_t first = (size_t)layer->first + start;
+    const size_t choices = task_choices(layer), at = first / unit * layer->model_count + model;
+    const bool ends = count == unit || first + count == (size_t)layer->size;
+    if (first / unit >= choices || first % unit != 0 || !ends)
         return (task_choice){0};
-    uint32_t *const words = (uint32_t *)(void *)(task_scales(layer, layer->state) +
-                                                 layer->model_count);
-    unsigned char *const made = (unsigned char *)(words +
-                                                  choices * layer->model_count * task_words(layer));
-    return (task_choice){made + at, words + at * task_words(layer)};
+    uint64_t *const kept = (uint64_t *)(void *)(task_scales(layer, layer->state) +
+                                                layer->model_count);
+    unsigned char *const made = (unsigned char *)(kept + choices * layer->model_count * words);
+    return (task_choice){made + at, kept + at * words};
 }
 
-/*
- * words |= bit b where the task vector is not zero. The first bit sets the words: memory that
- * is read before it is written is mapped twice, and mapping stops the other threads.
- */
-MC_PASS void task_set_bits(const mc_real *task, uint32_t *words, unsigned b, size_t count)
-{
-    if (b == 0) {
-        MC_INDEPENDENT
-        for (size_t i = 0; i < count; i++)
-            words[i] = task[i] != 0;
-        return;
-    }
-    MC_INDEPENDENT
-    for (size_t i = 0; i < count; i++)
-        words[i] |= (uint32_t)(task[i] != 0) << b;
-}
-
-/* Zeroes the task vector where bit b is not set. */
-MC_PASS void task_use_bits(mc_real *task, const uint32_t *words, unsigned b, size_t count)
-{
-    MC_INDEPENDENT
-    for (size_t i = 0; i < count; i++)
-        task[i] = mc_real_of(mc_bits_of(task[i]) & -(mc_bits)(words[i] >> b & 1));
-}
-
-/* Remembers a unit whose dropped elements are zero. */
-static inline void task_remember(const mc_layer *layer, size_t model, size_t start, size_t count,
-                                 const mc_real *task)
+/* Zeroes what a choice by ranks drops of a unit. Statistics remember the choice. */
+static inline void task_ranked(const mc_layer *layer, size_t model, size_t start, size_t count,
+                               bool remember, mc_real *task)
 {
     const task_choice choice = task_choice_of(layer, model, start, count);
-    const size_t words = task_words(layer);
-    if (!choice.made || *choice.made)
-        return;
-    for (unsigned b = 0; b * words < count; b++)
-        task_set_bits(task + b * words, choice.words, b,
-                      count - b * words < words ? count - b * words : words);
-    *choice.made = 1;
-}
-
-/* Zeroes what was dropped of a unit; false if it is not remembered. */
-static inline bool task_recall(const mc_layer *layer, size_t model, size_t start, size_t count,
-                               mc_real *task)
-{
-    const task_choice choice = task_choice_of(layer, model, start, count);
-    const size_t words = task_words(layer);
-    if (!choice.made || !*choice.made)
-        return false;
-    for (unsigned b = 0; b * words < count; b++)
-        task_use_bits(task + b * words, choice.words, b,
-                      count - b * words < words ? count - b * words : words);
-    return true;
+    const bool made = choice.made && *choice.made;
+    uint64_t *const kept = made || (choice.made && remember) ? choice.kept
+                                                             : ranked_space_of(layer).kept;
+    if (!made)
+        ranked_choose(layer, model, start, task, kept);
+    if (choice.made && remember)
+        *choice.made = 1;
+    ranked_drop(kept, task, count);
 }
 
 /* Keeps an element with probability `density`, to the nearest multiple of 2^-16. */
@@ -362,9 +323,9 @@ static inline void task_random(const mc_layer *layer, size_t model, size_t start
         task[i] = kept[i] ? task[i] : 0;
 }
 
-/* Zeroes what is dropped of a unit of a model's task vector. */
+/* Zeroes what is dropped of a unit of a model's task vector. Statistics remember what is slow. */
 static inline void task_drop(const mc_layer *layer, size_t model, size_t start, size_t count,
-                             mc_real *task)
+                             bool remember, mc_real *task)
 {
     static const rank_search no_limit = {.none = true};
     if (task_keeps_all(layer, model))
@@ -378,8 +339,8 @@ static inline void task_drop(const mc_layer *layer, size_t model, size_t start, 
                        (uint64_t)layer->first + start, count);
     } else if (task_sparsify_of == TASK_RANDOM) {
         task_random(layer, model, start, count, task);
-    } else if (!task_recall(layer, model, start, count, task)) {
-        ranked_keep(layer, model, start, task);
+    } else {
+        task_ranked(layer, model, start, count, remember, task);
     }
 }
 
@@ -444,6 +405,23 @@ static inline int64_t task_stride(const mc_layer *layer, int round)
     return rank_stride(((const task_state *)layer->state)->searches, task_searches(layer));
 }
 
+/* task = model − base; returns what task_norm does of it. */
+MC_PASS double task_subtract(const mc_real *model, const mc_real *base, mc_real *task, size_t count)
+{
+    double lanes[MC_TILE_LANES] = {0};
+    size_t i = 0;
+    for (; i + MC_TILE_LANES <= count; i += MC_TILE_LANES)
+        for (size_t l = 0; l < MC_TILE_LANES; l++) {
+            task[i + l] = model[i + l] - base[i + l];
+            lanes[l] += (double)mc_absolute(task[i + l]);
+        }
+    for (size_t l = 0; i + l < count; l++) {
+        task[i + l] = model[i + l] - base[i + l];
+        lanes[l] += (double)mc_absolute(task[i + l]);
+    }
+    return mc_tile_lanes_total(lanes);
+}
+
 /* The sum of magnitudes, in the lanes of mc_tile_dot. */
 static inline double task_norm(const mc_real *a, size_t count)
 {
@@ -468,10 +446,9 @@ static inline void task_add_norms(const mc_layer *layer, task_norms *norms)
         for (size_t m = 0; m < models; m++) {
             if (task_keeps_all(layer, m) || task_keeps_none(layer, m))
                 continue;
-            mc_tile_subtract(task, layer->models[m] + start, layer->base + start, count);
-            here[m].whole += task_norm(task, count);
-            task_drop(layer, m, start, count, task);
-            task_remember(layer, m, start, count, task);
+            here[m].whole += task_subtract(layer->models[m] + start, layer->base + start, task,
+                                           count);
+            task_drop(layer, m, start, count, true, task);
             here[m].kept += task_norm(task, count);
         }
     }
@@ -482,9 +459,10 @@ static inline mc_status task_accumulate(const mc_layer *layer, void *partial)
     if (!task_sums(layer))
         return rank_accumulate(layer, &task_selection, ((const task_state *)layer->state)->searches,
                                partial);
-    if (task_rescales(layer))
+    const mc_status status = task_check_rows(layer);
+    if (status == MC_OK && task_rescales(layer))
         task_add_norms(layer, partial);
-    return MC_OK;
+    return status;
 }
 
 static inline void task_combine(const mc_layer *layer, void *into, const void *from)
@@ -669,7 +647,7 @@ static inline void task_weigh_unit(const mc_layer *layer, const task_settings *s
             continue;
         }
         mc_tile_subtract(task, model, base, count);
-        task_drop(layer, m, start, count, task);
+        task_drop(layer, m, start, count, false, task);
         task_weigh(task, total, m == 0, scales ? (mc_real)scales[m] : 1, weight, count);
     }
 }
@@ -680,6 +658,9 @@ static inline mc_status task_apply(const mc_layer *layer)
                                     .normalize = mc_number(layer, "normalize") != 0,
                                     .weight_sum = (mc_real)task_weight_sum(layer),
                                     .lambda = (mc_real)mc_number(layer, "lambda")};
+    const mc_status status = task_check_rows(layer);
+    if (status != MC_OK)
+        return status;
     const size_t stride = task_unit(layer);
     mc_real *const tasks = layer->scratch, *const total = tasks + layer->model_count * stride;
     for (size_t start = 0, count; start < layer->count; start += count) {

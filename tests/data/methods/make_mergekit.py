@@ -11,8 +11,8 @@ import itertools
 
 import numpy as np
 # noqa: F401
-from make_methods import (BASE, DTYPES, HERE, make_inputs, random_key, random_u16, random_u32,
-                          text_of)
+from make_methods import (BASE, DTYPES, HERE, make_inputs, random_digits, random_key, random_u16,
+                          random_u32, text_of)
 
 SHAPES = {"scalar": (), "0x3": (0, 3), "1": (1,), "7": (7,), "11x5": (11, 5),
           "2x3x2x3": (2, 3, 2, 3)}
@@ -166,21 +166,27 @@ def keep_outliers(task, density, gamma, **_):
 
 
 def keep_random(task, density, key, model, **_):
-    return random_u16(key, model, np.arange(task.size, dtype=np.int64)) >= round((1 - density)
+    return random_digits(key, model, np.arange(task.size, dtype=np.int64)) >= round((1 - density)
             * 2.0**16)
 
 
 def keep_ranked(task, density, epsilon, key, model, shape, **_):
-    u = random_u32(key, model, np.arange(task.size, dtype=np.int64)) * 2.0**-32
+    """An element whose number lies between the limits is compared with one that it draws."""
     row = shape[-1] if shape else 1
-    keep = np.zeros(task.size, bool)
+    numbers = random_u16(key, model, np.arange(task.size, dtype=np.int64))
+    low, high = (min(round((density + sign * abs(epsilon) * (row > 1)) * 2.0**16), 2**16 - 1)
+                 for sign in (-1, 1))
+    keep = numbers < low
     for start in range(0, task.size, row):
-        v = slice(start, start + row)
         ranks = np.empty(row, int)
-        ranks[np.argsort(np.abs(task[v]), kind="stable")] = np.arange(row)
-        chance = density - epsilon + (2 * epsilon / (row - 1)) * ranks if row > 1 else np.full(1,
-                density)
-        keep[v] = u[v] < chance
+        ranks[np.argsort(np.abs(task[start:start + row]), kind="stable")] = np.arange(row)
+        number = numbers[start:start + row]
+        drawing = np.flatnonzero((low <= number) & (number < high))
+        draws = random_u32(key, model, start + np.arange(drawing.size, dtype=np.int64))
+        for element, draw in zip(drawing, draws):
+            others = np.delete(np.arange(row), element)
+            other = others[int(draw) * (row - 1) >> 32]
+            keep[start + element] = (ranks[other] < ranks[element]) != (epsilon < 0)
     return keep
 
 
@@ -316,7 +322,7 @@ DARE = ({}, {"density": density(0.5, 0.8)}, {"density": density(0.3, 0.6), "norm
 DELLA = ({}, {"density": density(0.5, 0.6)},
          {"density": density(0.4, 0.6), "epsilon": density(0.2, 0.3)},
          {"density": density(0.5, 0.7), "rescale": 0, "lambda": 0.6, "normalize": 0},
-         {"density": lambda n: [0.0] + [0.5] * (n - 1), "epsilon": density(0.1, 0.1)})
+         {"density": lambda n: [0.0] + [0.5] * (n - 1), "epsilon": density(0.1, -0.2)})
 MANY = tuple(range(1, 9))
 
 # method: (function, numbers of models, settings for n models, may hold NaN and infinities, of a

@@ -94,6 +94,12 @@ def random_u32(key, stream, elements):
 
 
 def random_u16(key, stream, elements):
+    o = elements % 256
+    words = np.choose(o // 64, philox(key, stream, elements // 256 * 32 + o // 2 % 32, 17))
+    return (words.astype(np.int64) >> 16 * (o % 2)) & 0xFFFF
+
+
+def random_digits(key, stream, elements):
     """The numbers that mc_random_bernoulli compares with its threshold, from their digits."""
     o = elements % 4096
     number = np.zeros_like(elements)
@@ -227,7 +233,7 @@ def dare(base, models, p=0.5, average="survivors", weights=None, key=0):
     total = np.zeros(base.size, np.float64)
     survivors = np.zeros(base.size, np.float64)
     for m, model in enumerate(models):
-        keep = random_u16(key, m, elements) >= limit
+        keep = random_digits(key, m, elements) >= limit
         survivors += weights[m] * keep
         total += np.where(keep, weights[m] * (model - base).astype(np.float64) / (kept or 1), 0)
     divisor = sum(weights) if average == "models" else np.where(survivors > 0, survivors, 1)
