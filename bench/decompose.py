@@ -1,24 +1,29 @@
 """Speed of methods that decompose matrices, beside torch: decompose.py COMMAND [METHOD…]
 
 MODELS (5) models of BERT-base's shapes, of which BLOCKS (1) blocks are merged: all blocks have the
-same shapes, so ratios do not depend on their number. torch.linalg.svd in float32 is what the
-authors' code calls. Each side is a process of its own. Prints CPU seconds on one thread, which
-other processes disturb little, seconds on all CPUs, and peak memory. In torch, only the methods
-are measured; the command also starts, reads and writes.
+same shapes, so ratios hardly depend on their number. torch.linalg.svd in float32 is what the
+authors' code calls. Each side is a process of its own. Prints seconds on all CPUs, which both sides
+use (the median of REPEATS (3) alternating runs), CPU seconds on one thread, which other processes
+disturb little, and peak memory. In torch, only the methods are measured; the command also starts,
+reads and writes.
 """
 import json
 import os
 import pathlib
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
-import torch
-from safetensors.torch import load_file, save_file
+# The process that starts the others stays small: a child's peak memory includes its parent's.
+if sys.argv[1].startswith("--"):
+    import torch
+    from safetensors.torch import load_file, save_file
 
 MODELS, BLOCKS = int(os.environ.get("MODELS", "5")), int(os.environ.get("BLOCKS", "1"))
+REPEATS = int(os.environ.get("REPEATS", "3"))
 ITERATIONS = int(os.environ.get("ITERATIONS", "30"))  # of WUDI's 300: time is proportional
 SHAPES = {"attention.query": (768, 768), "attention.key": (768, 768),
           "attention.value": (768, 768), "attention.output": (768, 768),
@@ -28,6 +33,15 @@ SHAPES = {"attention.query": (768, 768), "attention.key": (768, 768),
 def draw(generator, scale):
     return {f"block.{b}.{name}.weight": scale * torch.randn(shape, generator=generator)
             for b in range(BLOCKS) for name, shape in SHAPES.items()}
+
+
+def write_models(folder):
+    generator = torch.Generator().manual_seed(1)
+    base = draw(generator, .04)
+    save_file(base, f"{folder}/0.safetensors")
+    for i in range(MODELS):
+        save_file({n: base[n] + d for n, d in draw(generator, .001).items()},
+                  f"{folder}/{i + 1}.safetensors")
 
 
 def polar(matrix):
@@ -74,8 +88,8 @@ METHODS = {method.__name__: method for method in (iso_c, tsvm, cart, wudi)}
 
 
 def merge_in_torch(name, threads, folder):
-    """In a process of its own: prints [CPU seconds, seconds, peak MB]."""
-    torch.set_num_threads(threads)
+    """Prints [CPU seconds, seconds, peak MB]."""
+    torch.set_num_threads(int(threads))
     base, *models = (load_file(f"{folder}/{i}.safetensors") for i in range(MODELS + 1))
     METHODS[name]([torch.randn(64, 32) for _ in models])  # warms up
     cpu, start = time.process_time(), time.perf_counter()
@@ -85,10 +99,14 @@ def merge_in_torch(name, threads, folder):
     print(json.dumps([*seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
 
 
+def in_torch(*arguments):
+    done = subprocess.run([sys.executable, __file__, *map(str, arguments)], check=True,
+                          stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout or "null")
+
+
 def run_torch(name, threads, folder):
-    done = subprocess.run([sys.executable, __file__, "--torch", name, str(threads), folder],
-                          check=True, capture_output=True, text=True)
-    return json.loads(done.stdout)
+    return in_torch("--merge", name, threads, folder)
 
 
 def run_command(command, name, threads, folder):
@@ -105,36 +123,38 @@ def run_command(command, name, threads, folder):
     return used.ru_utime + used.ru_stime, seconds, used.ru_maxrss / 1024
 
 
-def difference(name, folder):
+def print_difference(name, folder):
     """Largest relative difference of an update, in the norm of a tensor."""
     base = load_file(f"{folder}/0.safetensors")
     other = load_file(f"{folder}/{name}.torch.safetensors")
     own = load_file(pathlib.Path(folder, name) / "model.safetensors")
-    return max(float((own[n] - other[n]).norm() / (other[n] - base[n]).norm()) for n in base)
+    print(max(float((own[n] - other[n]).norm() / (other[n] - base[n]).norm()) for n in base))
+
+
+def compare(command, name, folder):
+    ours, theirs = [], []
+    for _ in range(REPEATS):
+        ours.append(run_command(command, name, CPUS, folder))
+        theirs.append(run_torch(name, CPUS, folder))
+    own, other = (statistics.median(r[1] for r in runs) for runs in (ours, theirs))
+    cpu = run_command(command, name, 1, folder)[0], run_torch(name, 1, folder)[0]
+    print(f"{name}: {own:.2f} {cpu[0]:.2f} {ours[0][2]:.0f}; "
+          f"{other:.2f} {cpu[1]:.2f} {theirs[0][2]:.0f}; {other / own:.1f} {cpu[1] / cpu[0]:.1f}; "
+          f"updates differ by {in_torch('--difference', name, folder):.1e}", flush=True)
 
 
 def main(command, wanted):
-    generator = torch.Generator().manual_seed(1)
-    base = draw(generator, .04)
     with tempfile.TemporaryDirectory() as folder:
-        save_file(base, f"{folder}/0.safetensors")
-        for i in range(MODELS):
-            save_file({n: base[n] + d for n, d in draw(generator, .001).items()},
-                      f"{folder}/{i + 1}.safetensors")
-        print("method: CPU s on one thread, s on all CPUs, peak MB; torch; torch / mergecraft")
+        in_torch("--draw", folder)
+        print("method: s on all CPUs, CPU s on one thread, peak MB; torch; torch / mergecraft")
         for name in wanted or METHODS:
-            own, other = zip(*[(run_command(command, name, threads, folder),
-                                run_torch(name, threads, folder)) for threads in (1, CPUS)])
-            ours, theirs = ((x[0][0], x[1][1], x[1][2]) for x in (own, other))
-            print(f"{name}: {ours[0]:.2f} {ours[1]:.2f} {ours[2]:.0f}; "
-                  f"{theirs[0]:.2f} {theirs[1]:.2f} {theirs[2]:.0f}; "
-                  f"{theirs[0] / ours[0]:.1f} {theirs[1] / ours[1]:.1f}; "
-                  f"updates differ by {difference(name, folder):.1e}", flush=True)
+            compare(command, name, folder)
 
 
 CPUS = os.cpu_count()
+MODES = {"--draw": write_models, "--merge": merge_in_torch, "--difference": print_difference}
 if __name__ == "__main__":
-    if sys.argv[1] == "--torch":
-        merge_in_torch(sys.argv[2], int(sys.argv[3]), sys.argv[4])
+    if sys.argv[1] in MODES:
+        MODES[sys.argv[1]](*sys.argv[2:])
     else:
         main(sys.argv[1], sys.argv[2:])
