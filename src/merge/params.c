@@ -466,6 +466,11 @@ static mc_status add_steps(mc_params *params, const mc_method *const *then, size
                            mc_error *error)
 {
     for (size_t i = 0; i < then_count; i++, params = params->then) {
+        for (size_t k = 0; k < i; k++)
+            if (then[i] && then[i] == then[k])
+                return mc_fail(error, MC_USAGE,
+                               "%s: expected each add-on once, since its name sets its parameters",
+                               then[i]->name);
         if (!then[i] || !then[i]->add_on)
             return mc_fail(error, MC_USAGE, "%s%sexpected an add-on such as lines, svc or boost",
                            then[i] ? then[i]->name : "", then[i] ? ": " : "");

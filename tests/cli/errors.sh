@@ -38,3 +38,6 @@ helper model inside/model.safetensors q.base_layer.weight:2x2:1 q.lora_A.default
 expect 1 mergecraft merge soup inside inside -o out
 echo '{"speech_lora": {"r": 1}}' > inside/config.json
 expect 0 mergecraft merge soup inside inside -o own -q
+# Parameters without a sensible default, and add-ons that could not be told apart.
+expect 2 mergecraft merge cabs a --base a -o out
+expect 2 mergecraft merge task a --base a --then boost --then lines --then boost -o out

@@ -107,12 +107,8 @@ MC_LAYER_MERGE(
          .maximum = LARGEST_BLOCK},
         {"m", MC_INTEGER, "elements of a block; a shorter last block is dropped", .fallback = 256,
          .minimum = 1, .maximum = LARGEST_BLOCK},
-        {
-            "weights",
-            MC_NUMBER,
-            "factor of each model's task vector",
-            .per_input = true,
-        },
+        {"weights", MC_NUMBER, "factor of each model's task vector", .per_input = true,
+         .required = true},
         {"prune", MC_CHOICE, "keep the largest of each block, or the largest of the tensor",
          .choices = MC_NAMES("blocks", "magnitude")},
         {"sparsity", MC_NUMBER, "share that prune=magnitude drops", .fallback = .75, .maximum = 1}))
