@@ -9,7 +9,11 @@
 
 MC_BEGIN_DECLS
 
-/* Returns the candidate that is closest to a mistyped word; NULL if none is close. */
+/*
+ * Returns the candidate that is closest to a mistyped word, or else the longest one that is a part
+ * of it between hyphens ("boost" in "subspace_boost"); NULL if there is none. Case and the kind of
+ * hyphen do not count.
+ */
 MC_API const char *mc_suggest(const char *word, const char *const *candidates, size_t count);
 
 /* Writes a number of bytes as "12.3 MB" into buffer, of at least 16 bytes. Returns buffer. */

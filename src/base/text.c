@@ -1,6 +1,7 @@
 #include "base/text.h"
 
 #include "base/memory.h"
+#include <ctype.h>
 
 #include <locale.h>
 #include <stdarg.h>
@@ -92,6 +93,12 @@ char *mc_format_bytes(int64_t bytes, char *buffer, size_t size)
 
 enum { LONGEST_WORD = 64 };
 
+/* Spellings that count as equal: case, and the two hyphens. */
+static int fold(char letter)
+{
+    return letter == '-' ? '_' : tolower((unsigned char)letter);
+}
+
 /*
  * Damerau–Levenshtein distance (adjacent letters swapped count once) of words up to LONGEST_WORD.
  * This is the restricted form: no letter is edited twice.
@@ -110,7 +117,7 @@ static size_t distance(const char *a, const char *b)
         const size_t *const above = rows[(i - 1) % 3];
         row[0] = i;
         for (size_t j = 1; j <= n; j++) {
-            size_t best = above[j - 1] + (a[i - 1] != b[j - 1]);
+            size_t best = above[j - 1] + (fold(a[i - 1]) != fold(b[j - 1]));
             best = above[j] + 1 < best ? above[j] + 1 : best;
             best = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
             /* A swap of the last two letters. */
@@ -122,6 +129,31 @@ static size_t distance(const char *a, const char *b)
         }
     }
     return rows[m % 3][n];
+}
+
+/* Whether `part` is one or more of the words of `all`: "k" in "top_k", "boost" in "boost_beta". */
+static bool has_words(const char *all, const char *part)
+{
+    const size_t length = strlen(part);
+    for (const char *at = all; *at; at++) {
+        size_t same = 0;
+        while (same < length && fold(at[same]) == fold(part[same]))
+            same++;
+        if (same == length && length > 0 && (at == all || fold(at[-1]) == '_') &&
+            (!at[length] || fold(at[length]) == '_'))
+            return true;
+    }
+    return false;
+}
+
+/* The longest candidate that is a word of `word`; NULL if none is. */
+static const char *longest_within(const char *word, const char *const *candidates, size_t count)
+{
+    const char *found = NULL;
+    for (size_t i = 0; i < count; i++)
+        if (has_words(word, candidates[i]) && (!found || strlen(candidates[i]) > strlen(found)))
+            found = candidates[i];
+    return found;
 }
 
 const char *mc_suggest(const char *word, const char *const *candidates, size_t count)
@@ -140,7 +172,7 @@ const char *mc_suggest(const char *word, const char *const *candidates, size_t c
             found = candidates[i];
         }
     }
-    return found;
+    return found ? found : longest_within(word, candidates, count);
 }
 
 bool mc_ends_with(const char *text, const char *ending)

@@ -88,6 +88,11 @@ static void test_suggestions(void **state)
     assert_string_equal(mc_suggest("medain", words, 4), "median"); /* swapped */
     assert_string_equal(mc_suggest("soups", words, 4), "soup");
     assert_string_equal(mc_suggest("trimed_men", words, 4), "trimmed_mean");
+    assert_string_equal(mc_suggest("Trimmed-Mean", words, 4), "trimmed_mean");
+    assert_string_equal(mc_suggest("model_soup", words, 4), "soup");
+    assert_string_equal(mc_suggest("median_of_rows", words, 4), "median");
+    assert_string_equal(mc_suggest("soup-trimmed_mean-weights", words, 4), "trimmed_mean");
+    assert_null(mc_suggest("soupspoon_rest", words, 4));
     assert_null(mc_suggest("xyzzy", words, 4));
     assert_null(mc_suggest("s", words, 4));
     assert_null(mc_suggest("soup", words, 0));

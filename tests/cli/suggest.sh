@@ -23,3 +23,9 @@ expect 2 mergecraft merge soup models/rte-1 models/sst-1 weights=.3,.7 -o out
 expect 2 mergecraft eval rte models/rte-1
 expect 2 mergecraft classify 'Every surgeon slept.' models/rte-1
 expect 2 mergecraft merge models/rte-1 soup models/sst-1 -o out
+# Other spellings, and names with more words.
+for method in ISO-C subspace_boost regmean_plus; do
+    expect 2 mergecraft merge $method models/rte-1 --base models/sst-1 -o out
+done
+expect 2 mergecraft merge ties models/rte-1 --base models/sst-1 -o out -p top_k=.2
+expect 2 mergecraft merge breadcrumbs models/rte-1 --base models/sst-1 -o out -p per=tensor
