@@ -30,6 +30,15 @@ static inline mc_svd_kind matrix_svd_kind(matrix_size size)
     return mc_svd_kind_for(size.m, size.n, matrix_wide);
 }
 
+/*
+ * As mc_svd_epsilon, for singular vectors of several matrices side by side. Vectors of one
+ * direction differ by more than the machine epsilon: its ratio to their singular value.
+ */
+static inline double matrix_stack_epsilon(void)
+{
+    return matrix_wide ? 0x1p-42 : mc_svd_epsilon(false);
+}
+
 /* Takes `count` doubles from the front of the scratch that is left. */
 static inline double *matrix_take(double **scratch, size_t count)
 {
@@ -72,13 +81,17 @@ static inline void matrix_add_update(const mc_layer *layer, double alpha, const 
         layer->out[i] = (mc_real)((double)layer->base[i] + alpha * update[i]);
 }
 
-/* The rule for layers that are not matrices: out = base + alpha · the mean of the task vectors. */
-static inline mc_status matrix_mean_rule(const mc_layer *layer, double alpha)
+/*
+ * The rule for layers that are not matrices: out = base + alpha · the mean of the task vectors,
+ * each multiplied by its model's weight unless `weights` is NULL.
+ */
+static inline mc_status matrix_mean_rule(const mc_layer *layer, double alpha, const double *weights)
 {
     for (size_t i = 0; i < layer->count; i++) {
         double sum = 0;
         for (size_t t = 0; t < layer->model_count; t++)
-            sum += (double)layer->models[t][i] - (double)layer->base[i];
+            sum += (weights ? weights[t] : 1) *
+                   ((double)layer->models[t][i] - (double)layer->base[i]);
         layer->out[i] = (mc_real)((double)layer->base[i] +
                                   alpha * (sum / (double)layer->model_count));
     }

@@ -30,7 +30,8 @@ static const struct {
                     {"embeddings.word_embeddings.weight", 2, {12, 8}},
                     {"block.0.large.weight", 2, {300, 280}}};
 
-typedef enum task_form { FULL, RANK_ONE, ZERO, SAME } task_form; /* of the task vectors */
+/* Of the task vectors. SHARED: rank one with equal rows, as of LoRA with one A for all models. */
+typedef enum task_form { FULL, RANK_ONE, SHARED, ZERO, SAME } task_form;
 
 /* Runs under test; `factor`: the largest update, in sizes of all task vectors together. */
 typedef struct run {
@@ -63,12 +64,14 @@ static void fill(float *out, const float *base, int layer, task_form form, unsig
     const int64_t size = size_of(layer), columns = size / layers[layer].shape[0];
     unsigned state = (form == SAME ? 1 : seed) * 77 + (unsigned)layer, other = 5 + seed;
     float *const right = malloc((size_t)columns * sizeof *right);
+    unsigned rows = (unsigned)layer + 1;
     for (int64_t j = 0; j < columns; j++)
-        right[j] = draw(&state);
+        right[j] = draw(form == SHARED ? &rows : &state);
     for (int64_t i = 0; i < size; i += columns) {
         const float left = draw(&state);
         for (int64_t j = 0; j < columns; j++) {
-            const float task = form == ZERO ? 0 : form == RANK_ONE ? left * right[j] : draw(&state);
+            const bool low = form == RANK_ONE || form == SHARED;
+            const float task = form == ZERO ? 0 : low ? left * right[j] : draw(&state);
             const double more = noise > 0 ? noise * (double)draw(&other) : 0;
             out[i + j] = (float)((base ? (double)base[i + j] : 0) + .01 * (double)task + more);
         }
@@ -199,6 +202,7 @@ static void rank_one(void **state)
     (void)state;
     check_sizes(1, RANK_ONE);
     check_sizes(3, RANK_ONE);
+    check_sizes(3, SHARED);
 }
 
 static void identical(void **state)
@@ -220,12 +224,11 @@ static void zero(void **state)
  * the result. With other noise of that size, results differ by no more than noise. The base is
  * zero, so that task vectors are rounded relative to their own size.
  */
-static void stable_without_rank(void **state)
+static void check_stability(task_form form)
 {
-    (void)state;
     fixture f, g;
-    set_up(&f, 3, RANK_ONE, false, 0);
-    set_up(&g, 3, RANK_ONE, false, 1e-9);
+    set_up(&f, 3, form, false, 0);
+    set_up(&g, 3, form, false, 1e-9);
     for (size_t r = 0; r < RUNS; r++) {
         mc_state_dict *const first = merge(&f, &runs[r]), *const second = merge(&g, &runs[r]);
         for (int i = 0; i < LAYERS; i++) {
@@ -242,6 +245,13 @@ static void stable_without_rank(void **state)
     }
     tear_down(&f);
     tear_down(&g);
+}
+
+static void stable_without_rank(void **state)
+{
+    (void)state;
+    check_stability(RANK_ONE);
+    check_stability(SHARED);
 }
 
 /* The merge of random matrices [rows, columns] of that type; the base is zero. */

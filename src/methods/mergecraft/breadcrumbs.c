@@ -70,7 +70,10 @@ MC_LAYER_MERGE(
                         {"remove", MC_NUMBER,
                          "share of a row's elements, the largest, that is dropped first",
                          .fallback = .006, .maximum = 1},
-                        {"alpha", MC_NUMBER, "factor of the sum", .fallback = .2}))
+                        {"alpha", MC_NUMBER, "factor of the sum", .fallback = .2},
+                        {"per", MC_CHOICE,
+                         "what is ranked together; for whole tensors, see mergekit:breadcrumbs",
+                         .choices = MC_NAMES("row")}))
 {
     const size_t row = row_of(layer);
     const mc_real alpha = (mc_real)mc_number(layer, "alpha");

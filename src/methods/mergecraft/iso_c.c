@@ -17,7 +17,7 @@ MC_LAYER_MERGE(iso_c,
 {
     const double alpha = mc_number(layer, "alpha");
     if (!layer->matrix)
-        return matrix_mean_rule(layer, alpha);
+        return matrix_mean_rule(layer, alpha, NULL);
     const matrix_size s = matrix_size_of(layer);
     double *scratch = layer->scratch, total;
     double *const sum = matrix_take(&scratch, s.m * s.n);

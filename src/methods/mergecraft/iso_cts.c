@@ -91,7 +91,9 @@ static mc_status collect(const mc_layer *layer, matrix_size s, shares split, bas
         matrix_add_oriented(layer, delta, layer->models[t], 1);
     MC_TRY(mc_svd(kind, s.m, s.n, split.common, delta, u, values, vt, scratch, layer->error));
     take_directions(to, s, split.own * layer->model_count, split.common, 0, u, values, vt);
-    memcpy(c, u, s.m * split.common * sizeof *c);
+    for (size_t i = 0; i < s.m; i++) /* not `u`: its null directions are arbitrary */
+        memcpy(c + i * split.common, to.u + i * s.k + split.own * layer->model_count,
+               split.common * sizeof *c);
     for (size_t t = 0; split.own > 0 && t < layer->model_count; t++) {
         matrix_oriented_task(layer, delta, layer->models[t]);
         const double rounding = rounding_of(s, delta);
@@ -111,9 +113,9 @@ MC_LAYER_MERGE(
                         {"common", MC_NUMBER, "share of the directions that all tasks share",
                          .fallback = .8, .maximum = 1}))
 {
-    const double alpha = mc_number(layer, "alpha"), epsilon = mc_svd_epsilon(matrix_wide);
+    const double alpha = mc_number(layer, "alpha"), epsilon = matrix_stack_epsilon();
     if (!layer->matrix)
-        return matrix_mean_rule(layer, alpha);
+        return matrix_mean_rule(layer, alpha, NULL);
     const matrix_size s = matrix_oriented_size(layer);
     const mc_svd_kind kind = matrix_svd_kind(s);
     double *scratch = layer->scratch;

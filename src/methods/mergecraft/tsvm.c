@@ -1,9 +1,13 @@
 #include "methods/matrix.h"
 
-/* How many singular triplets each model contributes: together they fill the smaller side. */
+/*
+ * How many singular triplets each model contributes. By default they fill the smaller side
+ * together, counted in integers: in floating point, 49 · (1 / 49) is below 1.
+ */
 static size_t rank_of(const mc_layer *layer, matrix_size s)
 {
-    return s.k / layer->model_count;
+    const double share = mc_number(layer, "rank");
+    return share > 0 ? (size_t)((double)s.k * share) : s.k / layer->model_count;
 }
 
 static size_t most(size_t a, size_t b)
@@ -44,7 +48,9 @@ static size_t scratch_bytes(const mc_layer *layer)
 
 /*
  * The largest singular triplets of every model: u [m, all], s [all], vt [all, n]. Null directions
- * are arbitrary and set to zero.
+ * are arbitrary and set to zero. Weights multiply the values and not the task vectors, which would
+ * round them: the directions of equal models must stay equal, or the polar factors see differences
+ * that are rounding.
  */
 static mc_status collect(const mc_layer *layer, matrix_size size, size_t rank, double *u, double *s,
                          double *vt, double *scratch)
@@ -57,17 +63,17 @@ static mc_status collect(const mc_layer *layer, matrix_size size, size_t rank, d
     double *const one_vt = matrix_take(&scratch, rank * size.n);
     double *const one_s = matrix_take(&scratch, size.k);
     for (size_t t = 0; t < layer->model_count; t++) {
-        memset(delta, 0, layer->count * sizeof *delta);
-        matrix_add_task_vector(delta, layer->models[t], layer->base, weights[t], layer->count);
+        matrix_task_vector(delta, layer->models[t], layer->base, layer->count);
         MC_TRY(
             mc_svd(kind, size.m, size.n, rank, delta, one_u, one_s, one_vt, scratch, layer->error));
-        const size_t known = mc_svd_rank(one_s, size.k, size.m, size.n,
-                                         mc_svd_epsilon(matrix_wide));
+        const size_t known = weights[t] == 0 ? 0
+                                             : mc_svd_rank(one_s, size.k, size.m, size.n,
+                                                           mc_svd_epsilon(matrix_wide));
         for (size_t i = 0; i < size.m; i++)
             for (size_t r = 0; r < rank; r++)
                 u[i * all + t * rank + r] = r < known ? one_u[i * rank + r] : 0;
         for (size_t r = 0; r < rank; r++) {
-            s[t * rank + r] = r < known ? one_s[r] : 0;
+            s[t * rank + r] = r < known ? weights[t] * one_s[r] : 0;
             for (size_t j = 0; j < size.n; j++)
                 vt[(t * rank + r) * size.n + j] = r < known ? one_vt[r * size.n + j] : 0;
         }
@@ -128,7 +134,7 @@ static double norm_of(const double *a, size_t count)
 static mc_status combine_exactly(const mc_layer *layer, const triplets *t, double alpha,
                                  double *scratch)
 {
-    const double epsilon = mc_svd_epsilon(matrix_wide);
+    const double epsilon = matrix_stack_epsilon();
     double *const update = matrix_take(&scratch, t->m * t->n);
     double *const left = matrix_take(&scratch, t->m * t->all);
     double *const right = matrix_take(&scratch, t->all * t->n);
@@ -147,7 +153,7 @@ static mc_status combine_exactly(const mc_layer *layer, const triplets *t, doubl
  */
 static mc_status combine(const mc_layer *layer, const triplets *t, double alpha, double *scratch)
 {
-    const double epsilon = mc_svd_epsilon(matrix_wide);
+    const double epsilon = matrix_stack_epsilon();
     const size_t m = t->m, n = t->n, all = t->all;
     double *const update = matrix_take(&scratch, m * n);
     double *const root_u = matrix_take(&scratch, all * all);
@@ -179,13 +185,16 @@ MC_LAYER_MERGE(
     .reproducibility = MC_SAME_ON_MACHINE, .needs_base = true, .scratch_bytes = scratch_bytes,
     .params = MC_PARAMS({"alpha", MC_NUMBER, "factor of the update", .fallback = 1},
                         {"weights", MC_NUMBER, "factor of each model's task vector", .fallback = 1,
-                         .per_input = true}))
+                         .per_input = true},
+                        {"rank", MC_NUMBER,
+                         "share of a model's singular directions that is kept; 0: 1 / models",
+                         .maximum = 1}))
 {
     const double alpha = mc_number(layer, "alpha");
     const matrix_size size = layer->matrix ? matrix_size_of(layer) : (matrix_size){0};
     const size_t rank = rank_of(layer, size), all = rank * layer->model_count;
     if (rank == 0) /* also a matrix with fewer directions than models */
-        return matrix_mean_rule(layer, alpha);
+        return matrix_mean_rule(layer, alpha, mc_numbers(layer, "weights"));
     double *scratch = layer->scratch;
     const triplets t = {size.m,
                         size.n,

@@ -19,7 +19,9 @@ static size_t scratch_bytes(const mc_layer *layer)
         return 0;
     const matrix_size s = matrix_oriented_size(layer);
     const size_t square = is_by_rows(layer, s) ? s.m * s.m : s.n * s.n;
-    return (5 * s.m * s.n + 2 * square) * sizeof(double);
+    const bool exact = mc_number(layer, "solver") == EXACT;
+    return (5 * s.m * s.n + 2 * square + (exact ? mc_semidefinite_work(s.m, s.n) : 0)) *
+           sizeof(double);
 }
 
 static double square_of(const double *a, size_t count)
@@ -127,25 +129,18 @@ static mc_status descend(const mc_layer *layer, matrix_size s, const double *q, 
     return MC_OK;
 }
 
-/* The optimum R Q⁻¹. Q is singular where no task vector reaches: then it gets a little ridge. */
-static mc_status solve(const mc_layer *layer, matrix_size s, double *q, double *r, double *copy)
+/*
+ * The optimum R Q⁺. Directions in which the task vectors have only rounding get nothing, as R / Q
+ * would enlarge it. Eigenvalues of Q are squares of singular values, and so is their limit.
+ */
+static mc_status solve(const mc_layer *layer, matrix_size s, double *q, double *r, double *work)
 {
-    double mean = 0;
-    int definite;
-    for (size_t i = 0; i < s.n; i++)
-        mean += q[i * s.n + i] / (double)s.n;
-    for (double ridge = 1e-10;; ridge *= 100) {
-        memcpy(copy, q, s.n * s.n * sizeof *q);
-        for (size_t i = 0; i < s.n; i++)
-            copy[i * s.n + i] += ridge * mean;
-        MC_TRY(mc_solve_definite(s.m, s.n, copy, r, &definite, layer->error));
-        if (definite)
-            return MC_OK;
-        if (ridge > 1)
-            return mc_fail(layer->error, MC_FORMAT,
-                           "the task vectors' Gram matrix is not positive "
-                           "definite");
-    }
+    const double side = (double)(s.m > s.n ? s.m : s.n);
+    const double limit = mc_svd_epsilon(matrix_wide) * side;
+    const double own = mc_svd_epsilon(true) * side;
+    double lowest;
+    return mc_solve_semidefinite(s.m, s.n, q, r, fmax(limit * limit, own), &lowest, work,
+                                 layer->error);
 }
 
 MC_LAYER_MERGE(
@@ -160,7 +155,7 @@ MC_LAYER_MERGE(
          .choices = MC_NAMES("adam", "exact")}))
 {
     if (!layer->matrix)
-        return matrix_mean_rule(layer, 1);
+        return matrix_mean_rule(layer, 1, NULL);
     const matrix_size s = matrix_oriented_size(layer);
     const bool rows = is_by_rows(layer, s);
     const size_t side = rows ? s.m : s.n;
@@ -172,7 +167,7 @@ MC_LAYER_MERGE(
     double *const c = matrix_take(&scratch, s.m * s.n);
     MC_TRY(collect(layer, s, rows ? NULL : q, r, x, a, gram));
     const bool exact = mc_number(layer, "solver") == EXACT && square_of(x, layer->count) > 0;
-    MC_TRY(exact ? solve(layer, s, q, r, gram)
+    MC_TRY(exact ? solve(layer, s, q, r, scratch)
                  : descend(layer, s, rows ? NULL : q, r, x, a, b, c, gram));
     matrix_add_oriented_update(layer, 1, exact ? r : x);
     return MC_OK;

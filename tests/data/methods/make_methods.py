@@ -289,7 +289,7 @@ RESEARCH = {
     "iso_c": (research.iso_c, False, (1, 3), lambda n: [{}, {"alpha": 0.3}]),
     "iso_cts": (research.iso_cts, False, (1, 3), lambda n: [{}, {"common": 0.2}]),
     "tsvm": (research.tsvm, False, (1, 3),
-             lambda n: [{}, {"weights": weights_of(n)[0], "alpha": 2}]),
+             lambda n: [{}, {"weights": weights_of(n)[0], "alpha": 2}, {"rank": 0.7}]),
     "cart": (research.cart, False, (1, 3),
              lambda n: [{}, {"rank": 0.5, "scale": 1}, {"rank": 0.3, "weights": shares_of(n)[0]}]),
     "wudi": (research.wudi, False, (2, 3), lambda n: [{"iterations": 20}, {"lr": 1e-3}]),

@@ -15,20 +15,31 @@ def is_matrix(base):
     return base.ndim == 2
 
 
-def mean_rule(base, models, alpha):
-    return base.astype(np.float64) + alpha * sum(deltas(base, models)) / len(models)
+def mean_rule(base, models, alpha, weights=None):
+    weighted = [w * d for w, d in zip(weights or [1] * len(models), deltas(base, models))]
+    return base.astype(np.float64) + alpha * sum(weighted) / len(models)
 
 
-def svd(matrix, dtype):
+def epsilon_of(dtype):
+    return np.finfo(np.float64 if dtype == np.float64 else np.float32).eps
+
+
+def svd(matrix, dtype, epsilon=None):
     """Singular triplets with null directions set to zero."""
     u, s, vt = np.linalg.svd(matrix, full_matrices=False)
-    epsilon = np.finfo(np.float64 if dtype == np.float64 else np.float32).eps
+    epsilon = epsilon or epsilon_of(dtype)
     known = s > (max(matrix.shape) * epsilon * s[0] if len(s) else 0)
     return u * known, s * known, vt * known[:, None]
 
 
 def polar(matrix, dtype):
     u, _, vt = svd(matrix, dtype)
+    return u @ vt
+
+
+def stack_polar(matrix, dtype):
+    """Of singular vectors of several matrices, which have errors of their own."""
+    u, _, vt = svd(matrix, dtype, max(epsilon_of(dtype), 2.0**-42))
     return u @ vt
 
 
@@ -40,17 +51,18 @@ def iso_c(base, models, alpha=1.0):
     return base + alpha * (s.mean() if len(s) else 0) * polar(total, base.dtype)
 
 
-def tsvm(base, models, alpha=1.0, weights=None):
-    rank = min(base.shape) // len(models) if is_matrix(base) else 0
+def tsvm(base, models, alpha=1.0, weights=None, rank=0):
+    smaller = min(base.shape) if is_matrix(base) else 0
+    rank = int(smaller * rank) if rank > 0 else smaller // len(models)
     if rank == 0:
-        return mean_rule(base, models, alpha)
+        return mean_rule(base, models, alpha, weights)
     parts = []
     for weight, delta in zip(weights or [1.0] * len(models), deltas(base, models)):
-        u, s, vt = svd(weight * delta, base.dtype)
-        parts.append((u[:, :rank], s[:rank], vt[:rank]))
+        u, s, vt = svd(delta, base.dtype)  # equal models must have equal directions
+        parts.append((u[:, :rank], weight * s[:rank], vt[:rank]))
     u, s, vt = np.hstack([p[0] for p in parts]), np.hstack([p[1] for p in parts]), \
         np.vstack([p[2] for p in parts])
-    return base + alpha * (polar(u, base.dtype) * s) @ polar(vt, base.dtype)
+    return base + alpha * (stack_polar(u, base.dtype) * s) @ stack_polar(vt, base.dtype)
 
 
 def iso_cts(base, models, alpha=1.0, common=0.8):
@@ -70,7 +82,7 @@ def iso_cts(base, models, alpha=1.0, common=0.8):
     u, s, vt = np.hstack([p[0] for p in parts]), np.hstack([p[1] for p in parts]), \
         np.vstack([p[2] for p in parts])
     mean = s.mean() if len(s) else 0
-    return base + alpha * mean * polar(u, base.dtype) @ polar(vt, base.dtype)
+    return base + alpha * mean * stack_polar(u, base.dtype) @ stack_polar(vt, base.dtype)
 
 
 def cart(base, models, rank=0.04, scale=1.6, weights=None):
@@ -95,8 +107,11 @@ def wudi(base, models, iterations=300, lr=1e-5, solver="adam"):
     q = sum((d.T @ d / np.sum(d * d) for d in used), np.zeros((base.shape[1],) * 2))
     r = sum((d @ (d.T @ d) / np.sum(d * d) for d in used), np.zeros(base.shape))
     if solver == "exact" and used:
-        ridge = 1e-10 * np.trace(q) / len(q)
-        return base + np.linalg.solve(q + ridge * np.eye(len(q)), r.T).T
+        values, vectors = np.linalg.eigh(q)
+        side = max(base.shape)
+        limit = max((side * epsilon_of(base.dtype)) ** 2, side * epsilon_of(np.float64))
+        known = values > limit * np.sqrt(len(q)) * np.diag(q).max()
+        return base + r @ (vectors[:, known] / values[known]) @ vectors[:, known].T
     mean = square = np.zeros(base.shape)
     for step in range(1, iterations + 1):
         gradient = 2 * (x @ q - r)
