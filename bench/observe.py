@@ -1,13 +1,14 @@
-"""Speed of statistics and of RegMean beside torch: observe.py MERGECRAFT RTE_PARQUET [SHAPE]
+"""Speed of statistics and of RegMean beside torch: observe.py BUILD RTE_PARQUET [SHAPE]
 
 A BERT of random weights and BERT-base's shapes (SHAPE: layers x hidden, default 12x768). Prints
-CPU seconds on one thread, which other processes disturb little, of: the exact Fisher
-information, in torch one example at a time with two backward passes; Gram matrices of RTE pairs
-beside the forward pass of the same build; the solves of RegMean.
+seconds on THREADS threads (all CPUs) on both sides of: the exact Fisher information, in torch one
+example at a time with two backward passes; Gram matrices of RTE pairs beside the forward pass of
+the same build, and of torch in padded batches; RegMean of BLOCKS (2) blocks of five models, and
+its solves alone, on one thread. torch reads and writes no files; starting, reading and writing are
+part of the command's time, but of the Fisher information, where they cancel out.
 """
 import os
 import pathlib
-import resource
 import subprocess
 import sys
 import tempfile
@@ -18,7 +19,9 @@ import torch
 import transformers
 from safetensors.torch import save_file
 
-FISHER, PAIRS = int(os.environ.get("FISHER", "8")), int(os.environ.get("PAIRS", "277"))
+FISHER, PAIRS = int(os.environ.get("FISHER", "32")), int(os.environ.get("PAIRS", "277"))
+THREADS = int(os.environ.get("THREADS", os.cpu_count()))
+BLOCKS, MODELS = int(os.environ.get("BLOCKS", "2")), 5
 
 
 def make_model(folder, layers, hidden, words):
@@ -40,23 +43,18 @@ def words_of(pairs):
             [f"##{c}" for c in letters] + sorted(found - set(letters)))[:30522]
 
 
-def cpu_of_children():
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
 def run(*arguments):
-    """Returns the CPU seconds."""
-    before = cpu_of_children()
-    done = subprocess.run([*map(str, arguments), "--threads", "1", "-q"], capture_output=True,
-                          text=True)
+    """Returns the seconds."""
+    start = time.perf_counter()
+    done = subprocess.run([*map(str, arguments), "--threads", str(THREADS), "-q"],
+                          capture_output=True, text=True)
     if done.returncode:
         sys.exit(done.stderr)
-    return cpu_of_children() - before
+    return time.perf_counter() - start
 
 
 def torch_fisher(model, inputs):
-    start = time.process_time()
+    start = time.perf_counter()
     total = [torch.zeros_like(p) for p in model.parameters()]
     for x in inputs:
         log = model(**x).logits[0].log_softmax(-1)
@@ -65,31 +63,76 @@ def torch_fisher(model, inputs):
                                             retain_graph=label == 0)
             for sum_, g in zip(total, gradients):
                 sum_ += log[label].detach().exp() * g.square()
-    return (time.process_time() - start) / len(inputs)
+    return (time.perf_counter() - start) / len(inputs)
 
 
-def torch_solve(width, rows):
-    grams = [torch.randn(2 * width, width) for _ in range(5)]
-    grams = [g.T @ g / len(g) for g in grams]
-    weights = [torch.randn(rows, width) for _ in range(5)]
-    start = time.process_time()
-    reduced = [.9 * g + .1 * torch.diag(g.diagonal()) for g in grams]
-    right = sum(g @ w.T for g, w in zip(reduced, weights))
-    result = torch.inverse(sum(reduced)) @ right
-    return time.process_time() - start, grams, weights, result.T
+def torch_forward(model, tokenizer, pairs):
+    start = time.perf_counter()
+    with torch.no_grad():
+        for i in range(0, len(pairs), 32):
+            model(**tokenizer(*map(list, zip(*pairs[i:i + 32])), return_tensors="pt",
+                              padding=True, truncation=True))
+    return time.perf_counter() - start
 
 
-def own_solve(command, grams, weights, work):
-    name = "block.0.weight"
-    for i, (g, w) in enumerate(zip(grams, weights)):
-        save_file({name: w}, work / f"m{i}.safetensors")
-        save_file({name: g}, work / f"g{i}.safetensors")
-    return run(command, "merge", "regmean", *[work / f"m{i}.safetensors" for i in range(5)],
-               "--side", "grams=" + ",".join(str(work / f"g{i}.safetensors") for i in range(5)),
+def make_blocks(hidden, work):
+    shapes = {"query": (hidden, hidden), "key": (hidden, hidden), "value": (hidden, hidden),
+              "output": (hidden, hidden), "up": (4 * hidden, hidden), "down": (hidden, 4 * hidden)}
+    names = {f"block.{b}.{n}.weight": s for b in range(BLOCKS) for n, s in shapes.items()}
+    models, grams = [], []
+    for i in range(MODELS):
+        inputs = {n: torch.randn(2 * s[1], s[1]) for n, s in names.items()}
+        models.append({n: torch.randn(s) for n, s in names.items()})
+        grams.append({n: x.T @ x / len(x) for n, x in inputs.items()})
+        save_file(models[i], work / f"m{i}.safetensors")
+        save_file(grams[i], work / f"g{i}.safetensors")
+    return models, grams
+
+
+def torch_regmean(models, grams):
+    """Seconds of all, and of torch.inverse and the product with it, by shape."""
+    start, solves = time.perf_counter(), {}
+    for name, weight in models[0].items():
+        reduced = [.9 * g[name] + .1 * torch.diag(g[name].diagonal()) for g in grams]
+        right = sum(g @ m[name].T for g, m in zip(reduced, models))
+        total = sum(reduced)
+        begin = time.perf_counter()
+        torch.inverse(total) @ right
+        solves.setdefault(weight.shape, []).append(time.perf_counter() - begin)
+    return time.perf_counter() - start, solves
+
+
+def own_regmean(command, work):
+    paths = [[str(work / f"{kind}{i}.safetensors") for i in range(MODELS)] for kind in "mg"]
+    return run(command, "merge", "regmean", *paths[0], "--side", "grams=" + ",".join(paths[1]),
                "-o", work / "solved", "--no-sync", "--overwrite")
 
 
-def main(command, rte, shape="12x768"):
+def own_solve(build, shape):
+    done = subprocess.run([build / "bench" / "bench_solve", *map(str, shape)], check=True,
+                          capture_output=True, text=True)
+    return float(done.stdout.split()[0])
+
+
+def compare_regmean(build, hidden, work):
+    models, grams = make_blocks(hidden, work)
+    other, solves = torch_regmean(models, grams)
+    one = own_regmean(build / "mergecraft", work)
+    print(f"RegMean of {BLOCKS} blocks: {one:.2f} s, torch {other:.2f} s: {other / one:.1f} x")
+    torch.set_num_threads(1)
+    _, solves = torch_regmean(models, grams)
+    own = {shape: own_solve(build, shape) for shape in solves}
+    for shape, times in solves.items():
+        print(f"solve {shape[0]} x {shape[1]}, one thread: {own[shape]:.3f} s, torch.inverse "
+              f"{min(times):.3f} s: {min(times) / own[shape]:.1f} x")
+    total = sum(len(times) * own[shape] for shape, times in solves.items())
+    other = sum(len(times) * min(times) for times in solves.values())
+    print(f"all solves: {total:.2f} s, torch {other:.2f} s: {other / total:.1f} x")
+
+
+def main(build, rte, shape="12x768"):
+    build = pathlib.Path(build)
+    command = build / "mergecraft"
     layers, hidden = map(int, shape.split("x"))
     table = pyarrow.parquet.read_table(rte).to_pydict()
     pairs = [(a, b) for a, b in zip(table["sentence1"], table["sentence2"])
@@ -109,23 +152,21 @@ def main(command, rte, shape="12x768"):
         forward = run(command, "eval", work / "bert", "rte", "--data", data)
         print(f"Gram matrices of {len(pairs)} pairs: {gram:.2f} s, forward pass {forward:.2f} s: "
               f"{gram / forward:.2f}")
+        tokenizer = transformers.BertTokenizerFast(str(work / "bert" / "vocab.txt"))
+        other = torch_forward(model, tokenizer, pairs)
+        print(f"torch's forward pass, padded batches of 32: {other:.2f} s: {gram / other:.2f}")
         # The same examples on both sides, as time is proportional to their tokens.
         one = (observe("--fisher", "--examples", str(FISHER + 1)) -
                observe("--fisher", "--examples", "1")) / FISHER
-        tokenizer = transformers.BertTokenizerFast(str(work / "bert" / "vocab.txt"))
         inputs = [dict(tokenizer(*p, return_tensors="pt", truncation=True))
                   for p in pairs[:FISHER + 1]]
         torch_fisher(model, inputs[:1])
         other = torch_fisher(model, inputs[1:])
         print(f"exact Fisher per example: {one:.3f} s, torch {other:.3f} s: {other / one:.1f} x")
-        for width, rows in (hidden, hidden), (hidden, 4 * hidden), (4 * hidden, hidden):
-            other, grams, weights, _ = torch_solve(width, rows)
-            one = own_solve(command, grams, weights, work)
-            print(f"RegMean {rows} x {width}, five models: {one:.2f} s, torch.inverse "
-                  f"{other:.2f} s: {other / one:.1f} x")
+        compare_regmean(build, hidden, work)
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
+    torch.set_num_threads(THREADS)
     transformers.utils.logging.set_verbosity_error()
     sys.exit(main(*sys.argv[1:]))

@@ -12,7 +12,7 @@
  * CPU level. The panels of one block's columns, DEPTH deep, and one panel of rows fit a core's
  * second cache.
  */
-enum { BLOCK_ROWS = 768, BLOCK_COLUMNS = 128, DEPTH = 384 };
+enum { BLOCK_ROWS = 768, BLOCK_COLUMNS = 128, DEPTH = 1024 };
 enum { LINE = 64 };
 
 static size_t least(size_t a, size_t b)
