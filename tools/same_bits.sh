@@ -24,6 +24,7 @@ $one $base
 $all $base -p weight=.3
 $all -p weight=.2
 $all -p weights=.2
+$all $base -p weights=.2
 $two -p weight=.2
 $two $base -p t=.4
 $one $base -p t=.4
