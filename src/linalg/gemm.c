@@ -3,7 +3,6 @@
 #include "base/cpu.h"
 #include "linalg/gemm_kernels.h"
 
-#include <assert.h>
 #include <stdint.h>
 #include <string.h>
 

@@ -18,7 +18,7 @@
 
 /*
  * C [m, n] += A [m, k] B [k, n] with A(i, p) = a[i · a_row + p · a_inner] and
- * B(p, j) = b[j · b_column + p · b_inner]. One stride of each operand is 1; k is at least 1.
+ * B(p, j) = b[j · b_column + p · b_inner]. One stride of each operand is 1.
  *
  * ends: NULL; or where each of `parts` consecutive parts of k ends: C += Σ over parts of the
  *       squares, element by element, of the product of this part alone.

@@ -26,7 +26,7 @@ typedef struct shape {
 
 static const shape shapes[] = {
     {1, 1, 1, 1},      {1, 5, 3, 3},      {12, 32, 7, 2},    {13, 33, 65, 4},    {5, 129, 40, 1},
-    {25, 16, 385, 25}, {100, 131, 17, 5}, {770, 140, 20, 3}, {140, 257, 400, 8},
+    {25, 16, 385, 25}, {100, 131, 17, 5}, {770, 140, 20, 3}, {140, 257, 400, 8}, {7, 40, 2100, 3},
 };
 
 /* Uniform in −1 … 1, always the same for a seed. */
@@ -174,6 +174,17 @@ static void test_nothing(void **state)
     const mc_gemm_f32 no_columns = {.m = 2, .n = 0, .k = 3, .c = c, .stride = 2, .row = row};
     assert_int_equal(mc_gemm_run_f32(&no_columns, NULL, work, &error), MC_OK);
     assert_true(c[0] == 1 && c[1] == 2 && c[2] == 3 && c[3] == 4);
+    /* Sums of nothing. */
+    const float a[1] = {0}, *const b = a;
+    mc_gemm_f32 no_sum = {
+        .m = 2, .n = 2, .a = a, .a_inner = 1, .b = b, .b_inner = 1, .c = c, .stride = 2};
+    float *const room = malloc(mc_gemm_work_f32(2, 0, false, 1) * sizeof *room);
+    assert_int_equal(mc_gemm_run_f32(&no_sum, NULL, room, &error), MC_OK);
+    assert_true(c[0] == 1 && c[1] == 2 && c[2] == 3 && c[3] == 4);
+    no_sum.row = row;
+    assert_int_equal(mc_gemm_run_f32(&no_sum, NULL, room, &error), MC_OK);
+    assert_true(c[0] == 5 && c[1] == 6 && c[2] == 5 && c[3] == 6);
+    free(room);
 }
 
 int main(void)
