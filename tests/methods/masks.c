@@ -181,12 +181,35 @@ static void test_rescale(void **state)
     }
 }
 
+/* Chances outside of 0 … 1 are rejected, whichever end of the ranks they belong to. */
+static void test_limits(void **state)
+{
+    (void)state;
+    static const char *const epsilons[] = {"epsilon=0.4", "epsilon=-0.4", "epsilon=0.7",
+                                           "epsilon=-0.7"};
+    const float *const one[] = {models[0]};
+    const int64_t shape[] = {ROWS, COLUMNS};
+    for (size_t i = 0; i < sizeof epsilons / sizeof *epsilons; i++) {
+        const char *const params[] = {"weight=1", "density=0.4", epsilons[i]};
+        const mc_layer_test test = {.method = mc_method_find("mergekit:della"),
+                                    .name = "a",
+                                    .models = one,
+                                    .model_count = 1,
+                                    .base = base,
+                                    .rank = 2,
+                                    .shape = shape,
+                                    .params = params,
+                                    .param_count = 3};
+        mc_error error = MC_ERROR_NONE;
+        assert_int_equal(mc_test_layer(&test, out, &error), MC_USAGE);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_share),
-        cmocka_unit_test(test_variance),
-        cmocka_unit_test(test_independence),
+        cmocka_unit_test(test_limits),   cmocka_unit_test(test_share),
+        cmocka_unit_test(test_variance), cmocka_unit_test(test_independence),
         cmocka_unit_test(test_rescale),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);

@@ -86,7 +86,8 @@ static inline MC_UNUSED mc_status task_check_epsilon(const mc_value *densities,
     for (size_t m = 0; m < model_count; m++) {
         const double density = densities->numbers[m], epsilon = epsilons->numbers[m];
         const bool drops = density > 0 && density < 1;
-        if (drops && (density - epsilon <= 0 || density + epsilon >= 1))
+        /* A negative epsilon gives the small elements the better chances. */
+        if (drops && (density - fabs(epsilon) <= 0 || density + fabs(epsilon) >= 1))
             return mc_fail(error, MC_USAGE,
                            "epsilon: expected density ± epsilon between 0 and 1, found %g ± %g",
                            density, epsilon);
