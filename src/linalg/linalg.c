@@ -528,24 +528,6 @@ static mc_status check_system(size_t m, size_t n, const double *a, const double 
     return check_finite(b, m * n, error);
 }
 
-mc_status mc_solve_definite(size_t m, size_t n, double *a, double *b, int *definite,
-                            mc_error *error)
-{
-    const mc_lapack *lapack;
-    MC_TRY(check_system(m, n, a, b, &lapack, error));
-    *definite = 1;
-    if (m == 0 || n == 0)
-        return MC_OK;
-    const int im = (int)m, in = (int)n;
-    int info;
-    lapack->potrf("U", &in, a, &in, &info, 1);
-    *definite = info == 0;
-    if (info == 0)
-        lapack->potrs("U", &in, &im, a, &in, b, &in, &info, 1);
-    assert(info >= 0);
-    return MC_OK;
-}
-
 /* The lowest eigenvalue of a matrix with ones on its diagonal that float is accurate enough for. */
 static const float FLOAT_IS_ENOUGH = .01F;
 
@@ -568,7 +550,7 @@ static bool is_regular(const mc_lapack *lapack, size_t n, const double *a, doubl
                        const double *scales, double *factor, double *work)
 {
     const int in = (int)n;
-    double norm = 0, reciprocal;
+    double norm = 0, reciprocal = 0;
     int info;
     for (size_t i = 0; i < n; i++) {
         double column = 0;
@@ -583,8 +565,8 @@ static bool is_regular(const mc_lapack *lapack, size_t n, const double *a, doubl
         return false;
     lapack->pocon("U", &in, factor, &in, &norm, &reciprocal, work, (int *)(void *)(work + 3 * n),
                   &info, 1);
-    assert(info == 0);
-    return reciprocal * norm > rounding * sqrt((double)n);
+    /* Of a norm that overflowed, LAPACK makes 0, NaN or an error. */
+    return info == 0 && reciprocal * norm > rounding * sqrt((double)n);
 }
 
 /* B becomes B D S⁻¹ D. */
@@ -603,16 +585,25 @@ static void solve_scaled(const mc_lapack *lapack, size_t m, size_t n, const doub
             b[i * n + j] *= scales[j];
 }
 
+static bool all_finite_f32(const float *a, size_t count)
+{
+    float sum = 0;
+    for (size_t i = 0; i < count; i++)
+        sum += a[i] * 0;
+    return sum == 0;
+}
+
 /*
  * The same in float, at twice the speed and half the memory; false, and B as it was, if S is not
- * regular enough. An error of S in float moves X by up to √n · 6e-8 / lowest eigenvalue.
+ * regular enough, or X beyond float's range. An error of S in float moves X by up to √n · 6e-8 /
+ * lowest eigenvalue.
  */
 static bool solve_in_float(const mc_lapack *lapack, size_t m, size_t n, const double *a, double *b,
                            const double *scales, float *work)
 {
     const int im = (int)m, in = (int)n;
     float *const factor = work, *const x = factor + n * n, *const rest = x + m * n;
-    float norm = 0, reciprocal;
+    float norm = 0, reciprocal = 0;
     int info;
     for (size_t i = 0; i < n; i++) {
         float column = 0;
@@ -627,14 +618,15 @@ static bool solve_in_float(const mc_lapack *lapack, size_t m, size_t n, const do
         return false;
     lapack->spocon("U", &in, factor, &in, &norm, &reciprocal, rest, (int *)(void *)(rest + 3 * n),
                    &info, 1);
-    assert(info == 0);
-    if (!(reciprocal * norm > FLOAT_IS_ENOUGH))
+    if (info != 0 || !(reciprocal * norm > FLOAT_IS_ENOUGH))
         return false;
     for (size_t i = 0; i < m; i++)
         for (size_t j = 0; j < n; j++)
             x[i * n + j] = (float)(b[i * n + j] * scales[j]);
     lapack->spotrs("U", &in, &im, factor, &in, x, &in, &info, 1);
     assert(info == 0);
+    if (!all_finite_f32(x, m * n))
+        return false;
     for (size_t i = 0; i < m; i++)
         for (size_t j = 0; j < n; j++)
             b[i * n + j] = (double)x[i * n + j] * scales[j];

@@ -102,13 +102,6 @@ size_t mc_qr_work(size_t m, size_t n);
 mc_status mc_qr(size_t m, size_t n, double *a, double *r, double *work, mc_error *error);
 
 /*
- * X [m, n] of X A = B for a symmetric positive definite A [n, n], by Cholesky. `a` is overwritten,
- * b [m, n] becomes X. *definite: whether A is positive definite; if not, b is unchanged.
- */
-mc_status mc_solve_definite(size_t m, size_t n, double *a, double *b, int *definite,
-                            mc_error *error);
-
-/*
  * X [m, n] of X A = B for a symmetric A [n, n] that may be singular, and whose elements are rounded
  * by up to `rounding` · √(A_ii A_jj). By Cholesky if A, scaled to ones on its diagonal, is regular
  * beyond rounding; in float if `rounding` is float's own, or more, and the lowest eigenvalue of the

@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 
+#include <float.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -328,29 +329,58 @@ static void qr(void **state)
     free(work);
 }
 
-static void systems(void **state)
+/*
+ * The largest error of X, relative to its largest element, of the system with `diagonal` added to a
+ * matrix of rank 1 and trace 1, and a solution of size `scale`; rounding is float's.
+ */
+static double error_of_system(double diagonal, double scale)
+{
+    enum { M = 4, N = 9 };
+    double *const x = random_matrix(M * N), *const a = zeros(N * N), *const b = zeros(M * N),
+                  *const work = zeros(mc_semidefinite_work(M, N)), lowest, largest = 0;
+    for (size_t i = 0; i < N * N; i++)
+        a[i] = 1. / N + (i % (N + 1) ? 0 : diagonal);
+    for (size_t i = 0; i < M * N; i++) {
+        x[i] *= scale;
+        largest = fmax(largest, fabs(x[i]));
+    }
+    multiply(M, N, N, x, a, b);
+    assert_int_equal(mc_solve_semidefinite(M, N, a, b, (double)FLT_EPSILON, &lowest, work, &error),
+                     MC_OK);
+    assert_true(lowest == 0); /* Cholesky was enough */
+    const double found = distance(x, b, M * N) / largest;
+    free(x);
+    free(a);
+    free(b);
+    free(work);
+    return found;
+}
+
+/* In float where that is accurate enough, and in double where it is not. */
+static void systems_in_float(void **state)
 {
     (void)state;
-    enum { M = 4, N = 9 };
-    double *const half = random_matrix(N * N), *const t = transposed(half, N, N),
-                  *const a = zeros(N * N), *const x = random_matrix(M * N), *const b = zeros(M * N);
-    int definite;
-    multiply(N, N, N, half, t, a);
-    for (size_t i = 0; i < N; i++)
-        a[i * N + i] += 1;
-    multiply(M, N, N, x, a, b);
-    assert_int_equal(mc_solve_definite(M, N, a, b, &definite, &error), MC_OK);
-    assert_true(definite);
-    assert_true(distance(x, b, M * N) < 1e-11);
-    memset(a, 0, N * N * sizeof *a);
-    assert_int_equal(mc_solve_definite(M, N, a, b, &definite, &error), MC_OK);
-    assert_false(definite);
-    assert_true(distance(x, b, M * N) < 1e-11);
-    free(half);
-    free(t);
-    free(a);
-    free(x);
-    free(b);
+    const double in_float = error_of_system(1, 1);
+    assert_true(in_float > 1e-9 && in_float < 1e-6);
+    assert_true(error_of_system(1e-3, 1) < 1e-12);
+    assert_true(error_of_system(1, 1e60) < 1e-14); /* beyond float's range */
+}
+
+/* Elements off the diagonal that no sum of squares has, up to where scaling overflows. */
+static void indefinite_systems(void **state)
+{
+    (void)state;
+    static const double diagonals[] = {1, 1e-300}, others[] = {2, 1e30, 1e300},
+                        roundings[] = {1e-10, 1e-6};
+    for (size_t i = 0; i < 12; i++) {
+        const double d = diagonals[i % 2], e = others[i / 2 % 3];
+        double a[] = {d, e, e, d}, b[] = {1, 2},
+               lowest, *const work = zeros(mc_semidefinite_work(1, 2));
+        assert_int_equal(mc_solve_semidefinite(1, 2, a, b, roundings[i / 6], &lowest, work, &error),
+                         MC_OK);
+        assert_true(fabs(lowest / (d - e) - 1) < 1e-12);
+        free(work);
+    }
 }
 
 /* A of rank R: X is what B has in the range of A, and lies in it. */
@@ -408,25 +438,31 @@ static void empty(void **state)
 {
     (void)state;
     double none[1] = {0}, sum = 1, work[4096];
-    int definite;
     assert_int_equal(mc_svd(MC_SVD_EXACT, 0, 3, 0, none, none, none, none, work, &error), MC_OK);
     assert_int_equal(mc_polar(MC_SVD_GRAM, 3, 0, none, 0, none, &sum, work, &error), MC_OK);
     assert_true(sum == 0);
     assert_int_equal(mc_eigen(0, none, none, work, &error), MC_OK);
-    assert_int_equal(mc_solve_definite(0, 0, none, none, &definite, &error), MC_OK);
     assert_int_equal(mc_solve_semidefinite(0, 0, none, none, 0, &sum, work, &error), MC_OK);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(products),          cmocka_unit_test(products_f32),
-        cmocka_unit_test(singular_values),   cmocka_unit_test(few_vectors),
-        cmocka_unit_test(rank_deficient),    cmocka_unit_test(polar_of_rotation),
-        cmocka_unit_test(polar_kinds_agree), cmocka_unit_test(polar_of_zero),
-        cmocka_unit_test(eigenvalues),       cmocka_unit_test(qr),
-        cmocka_unit_test(systems),           cmocka_unit_test(singular_systems),
-        cmocka_unit_test(not_finite),        cmocka_unit_test(empty),
+        cmocka_unit_test(products),
+        cmocka_unit_test(products_f32),
+        cmocka_unit_test(singular_values),
+        cmocka_unit_test(few_vectors),
+        cmocka_unit_test(rank_deficient),
+        cmocka_unit_test(polar_of_rotation),
+        cmocka_unit_test(polar_kinds_agree),
+        cmocka_unit_test(polar_of_zero),
+        cmocka_unit_test(eigenvalues),
+        cmocka_unit_test(qr),
+        cmocka_unit_test(systems_in_float),
+        cmocka_unit_test(indefinite_systems),
+        cmocka_unit_test(singular_systems),
+        cmocka_unit_test(not_finite),
+        cmocka_unit_test(empty),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
