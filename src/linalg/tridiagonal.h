@@ -3,7 +3,7 @@
  * beside it: some of its eigenvectors, and its inverse root. LAPACK computes all eigenvectors at
  * once, which takes as long as reducing a full matrix to T. Functions return false where they do
  * not apply, or where their result would not be accurate to rounding; the caller then takes
- * LAPACK's way. The same bits on every CPU.
+ * LAPACK's way.
  */
 #ifndef MC_LINALG_TRIDIAGONAL_H
 #define MC_LINALG_TRIDIAGONAL_H

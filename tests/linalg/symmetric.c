@@ -281,6 +281,29 @@ static void inverse_roots(void **state)
     }
 }
 
+/* Of a diagonal matrix, over all ratios of eigenvalues that the function takes: each to rounding. */
+static void root_of_diagonal(void **state)
+{
+    (void)state;
+    double d[N],
+        e[N] = {0},
+        trace, *const root = zeros(N * N), *const work = zeros(mc_tridiagonal_root_work(N));
+    for (double digits = 1; digits <= 15; digits += .5) {
+        double sum = 0;
+        for (size_t i = 0; i < N; i++) {
+            d[i] = pow(10, -digits * (double)i / N);
+            sum += sqrt(d[i]);
+        }
+        assert_true(mc_tridiagonal_root(N, d, e, pow(10, -digits), root, &trace, work));
+        assert_true(fabs(trace / sum - 1) < 1e-12);
+        for (size_t i = 0; i < N; i++)
+            for (size_t j = i; j < N; j++)
+                assert_true(fabs(root[i * N + j] * sqrt(d[i]) - (i == j)) < 1e-12);
+    }
+    free(root);
+    free(work);
+}
+
 /* Both ways for sizes around the blocks of reflectors: R A R = 1. */
 static void sizes(void **state)
 {
@@ -321,11 +344,9 @@ static int load(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(vectors_of_differences),
-        cmocka_unit_test(root_of_differences),
-        cmocka_unit_test(leading_vectors),
-        cmocka_unit_test(inverse_roots),
-        cmocka_unit_test(sizes),
+        cmocka_unit_test(vectors_of_differences), cmocka_unit_test(root_of_differences),
+        cmocka_unit_test(root_of_diagonal),       cmocka_unit_test(leading_vectors),
+        cmocka_unit_test(inverse_roots),          cmocka_unit_test(sizes),
     };
     return cmocka_run_group_tests(tests, load, NULL);
 }
