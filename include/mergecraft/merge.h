@@ -5,7 +5,8 @@
  *     mc_model_merge  the same after matching: passthrough layers, missing names, buffers
  *     mc_plan_new     the same for models → a plan that can be inspected, changed, and run
  *
- * Results are the same bits for any number of threads, memory budget and CPU.
+ * Results are the same bits for any number of threads and memory budget, and on any CPU unless the
+ * method is MC_SAME_ON_MACHINE.
  *
  * Structs that callers fill are zero-initialised: zero is the default of every field, also of those
  * that later versions make of the reserved space.

@@ -63,10 +63,10 @@ typedef enum mc_scope {
     MC_MODEL        /* whole state dicts: MC_MODEL_MERGE */
 } mc_scope;
 
-/* How far results are the same bits. */
+/* How far results are the same bits. Linear algebra rounds differently on other CPUs. */
 typedef enum mc_reproducibility {
     MC_SAME_EVERYWHERE, /* on any number of threads and any CPU */
-    MC_SAME_ON_MACHINE  /* on any number of threads; other CPUs differ by rounding (LAPACK, BLAS) */
+    MC_SAME_ON_MACHINE  /* on any number of threads; other CPUs differ by rounding */
 } mc_reproducibility;
 
 typedef enum mc_param_type {
