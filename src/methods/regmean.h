@@ -119,18 +119,31 @@ static void add_gram(const mc_layer *layer, problem p, size_t t, double *sum)
     }
 }
 
-/* to = the model's Gram matrix minus the last one's, scaled as in add_gram. */
-static void take_gram(const mc_layer *layer, problem p, size_t t, mc_real *to)
+/*
+ * The model whose Gram matrix is taken from all: of those with the largest weight the last. So it
+ * has its share in the sum of the matrices, and its size does not enlarge rounding errors.
+ */
+static size_t reference_of(const mc_layer *layer)
+{
+    const double *const weights = mc_numbers(layer, "weights");
+    size_t found = 0;
+    for (size_t t = 1; t < layer->model_count; t++)
+        found = weights[t] >= weights[found] ? t : found;
+    return found;
+}
+
+/* to = the model's Gram matrix minus that of the reference, scaled as in add_gram. */
+static void take_gram(const mc_layer *layer, problem p, size_t t, size_t reference, mc_real *to)
 {
     const mc_real *const gram = layer->sides[0].tiles[t];
-    const mc_real *const last = layer->sides[0].tiles[layer->model_count - 1];
+    const mc_real *const other = layer->sides[0].tiles[reference];
     const double weight = mc_numbers(layer, "weights")[t];
     const double off = weight * mc_number(layer, "reduce");
     for (size_t i = 0; i < p.n; i++) {
         const size_t at = i * p.n;
         for (size_t j = 0; j < p.n; j++)
-            to[at + j] = (mc_real)(off * ((double)gram[at + j] - (double)last[at + j]));
-        to[at + i] = (mc_real)(weight * ((double)gram[at + i] - (double)last[at + i]));
+            to[at + j] = (mc_real)(off * ((double)gram[at + j] - (double)other[at + j]));
+        to[at + i] = (mc_real)(weight * ((double)gram[at + i] - (double)other[at + i]));
     }
 }
 
@@ -158,20 +171,23 @@ static mc_status add_product(const mc_layer *layer, problem p, const mc_real *a,
  * in float32 their error is relative to the differences, which are small beside the weights that
  * the authors' code multiplies.
  *
- * The weighted differences add up to 0. So the last Gram matrix can be taken from all of them,
- * which saves one product: right = Σ (W_t − mean) (G_t − G_last).
+ * The weighted differences add up to 0. So one model's Gram matrix can be taken from all of them,
+ * which saves one product: right = Σ (W_t − mean) (G_t − G_reference).
  */
 static mc_status collect(const mc_layer *layer, problem p, const double *mean, double *sum,
                          double *right, mc_real *scratch)
 {
+    const size_t reference = reference_of(layer);
     mc_real *const gram = scratch, *const difference = gram + p.n * p.n;
     mc_real *const products = difference + p.m * p.n, *const work = products + p.m * p.n;
     memset(sum, 0, p.n * p.n * sizeof *sum);
     memset(products, 0, p.m * p.n * sizeof *products);
     for (size_t t = 0; t < layer->model_count; t++)
         add_gram(layer, p, t, sum);
-    for (size_t t = 0; t + 1 < layer->model_count; t++) {
-        take_gram(layer, p, t, gram);
+    for (size_t t = 0; t < layer->model_count; t++) {
+        if (t == reference)
+            continue;
+        take_gram(layer, p, t, reference, gram);
         take_difference(layer, p, t, mean, difference);
         MC_TRY(add_product(layer, p, difference, gram, products, work));
     }

@@ -264,6 +264,24 @@ static void test_regmean_of_few_rows(void **state)
     tear_down(&f);
 }
 
+/* A model of weight 0 changes nothing, however large its Gram matrix is beside the others. */
+static void test_regmean_without_last(void **state)
+{
+    (void)state;
+    fixture f;
+    double expected[SIZE], x[SIZE];
+    set_up(&f, "grams", true);
+    for (int i = 0; i < COLUMNS * COLUMNS; i++)
+        f.sides[MODELS - 1][i] *= 1e12;
+    static const char *const params[] = {"weights=1,2,0"}, *const fewer[] = {"weights=1,2"};
+    merge(&f, "regmean", params, 1, "block.0.w", x);
+    f.input.model_count = f.side.count = MODELS - 1;
+    merge(&f, "regmean", fewer, 1, "block.0.w", expected);
+    for (int i = 0; i < SIZE; i++)
+        close_to(x[i], expected[i]);
+    tear_down(&f);
+}
+
 static void fails(const fixture *f, const char *method, mc_status status, const char *text)
 {
     mc_state_dict *merged = NULL;
@@ -310,6 +328,7 @@ int main(void)
         cmocka_unit_test(test_regmean),
         cmocka_unit_test(test_regmean_is_mean),
         cmocka_unit_test(test_regmean_of_few_rows),
+        cmocka_unit_test(test_regmean_without_last),
         cmocka_unit_test(test_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
