@@ -1,7 +1,7 @@
 /*
- * Everything but matrix products, in plain C that is compiled for each CPU level. Unlike elsewhere
- * in the library, the bits depend on the level: multiplications and additions are fused if the CPU
- * can, and sums are as wide as its vectors.
+ * Everything but matrix products, in plain C that is compiled for each CPU level. As in
+ * linalg/gemm.h, and nowhere else in the library, the bits depend on the level: multiplications and
+ * additions are fused if the CPU can, and sums are as wide as its vectors.
  */
 #ifndef MC_NN_KERNELS_H
 #define MC_NN_KERNELS_H
