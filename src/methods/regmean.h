@@ -63,10 +63,10 @@ static size_t phase_bytes(size_t m, size_t n)
     return collecting > solving ? collecting : solving;
 }
 
-/* Room for either layout, as the side inputs are not known here. */
+/* Room for either layout, as shapes of side inputs are not known here. */
 static size_t scratch_bytes(const mc_layer *layer)
 {
-    if (layer->rank != 2)
+    if (!has_gram(layer)) /* such as embeddings, whose square would not fit the memory */
         return 0;
     const size_t rows = (size_t)layer->shape[0], columns = (size_t)layer->shape[1];
     const size_t n = rows > columns ? rows : columns, m = rows > columns ? columns : rows;

@@ -282,6 +282,27 @@ static void test_regmean_without_last(void **state)
     tear_down(&f);
 }
 
+/* The mean of a tensor without Gram matrices, of which one with its rows would take 720 GB. */
+static void test_regmean_of_embeddings(void **state)
+{
+    (void)state;
+    enum { WORDS = 300000 };
+    static const int64_t shape[] = {WORDS, 1};
+    fixture f;
+    double *const values = malloc(WORDS * sizeof *values), *const out = malloc(WORDS * sizeof *out);
+    set_up(&f, "grams", true);
+    for (int i = 0; i < WORDS; i++)
+        values[i] = i;
+    for (int m = 0; m < MODELS; m++)
+        add(f.models[m], "embeddings.weight", 2, shape, values);
+    merge(&f, "regmean", NULL, 0, "embeddings.weight", out);
+    for (int i = 0; i < WORDS; i++)
+        close_to(out[i], i);
+    tear_down(&f);
+    free(values);
+    free(out);
+}
+
 static void fails(const fixture *f, const char *method, mc_status status, const char *text)
 {
     mc_state_dict *merged = NULL;
@@ -329,6 +350,7 @@ int main(void)
         cmocka_unit_test(test_regmean_is_mean),
         cmocka_unit_test(test_regmean_of_few_rows),
         cmocka_unit_test(test_regmean_without_last),
+        cmocka_unit_test(test_regmean_of_embeddings),
         cmocka_unit_test(test_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
