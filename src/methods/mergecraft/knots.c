@@ -30,6 +30,25 @@ static size_t scratch_bytes(const mc_layer *layer)
     return doubles * sizeof(double) + s.n * sizeof(mc_real);
 }
 
+/*
+ * Zeroes the parts of inputs that a model leaves as they are: the decomposition gives rounding
+ * there, and the mean counts a model wherever its part is not 0.
+ */
+static void clear_untouched(const mc_layer *layer, const workspace *w, const mc_real *model,
+                            size_t t)
+{
+    const matrix_size s = matrix_oriented_size(layer);
+    for (size_t j = 0; j < s.n; j++) {
+        bool touched = false;
+        for (size_t i = 0; i < s.m && !touched; i++) {
+            const size_t at = matrix_place(layer, s, i, j);
+            touched = model[at] != layer->base[at];
+        }
+        for (size_t r = 0; r < w->rank && !touched; r++)
+            w->parts[r * s.n * layer->model_count + t * s.n + j] = 0;
+    }
+}
+
 static mc_status decompose(const mc_layer *layer, workspace *w, double **rest)
 {
     const matrix_size s = matrix_oriented_size(layer);
@@ -50,6 +69,8 @@ static mc_status decompose(const mc_layer *layer, workspace *w, double **rest)
     while (w->rank < k && values[w->rank] > smallest)
         w->rank++;
     matrix_scale_rows(w->parts, values, w->rank, wide);
+    for (size_t t = 0; t < layer->model_count; t++)
+        clear_untouched(layer, w, layer->models[t], t);
     *rest = scratch;
     return MC_OK;
 }
