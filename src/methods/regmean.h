@@ -207,6 +207,39 @@ static void fix_dead_inputs(double *sum, size_t n, double value)
             sum[i * n + i] = value;
 }
 
+/* The first place below the diagonal whose mirrored element differs; by blocks, for the cache. */
+static bool find_asymmetry(const double *a, size_t n, size_t *row, size_t *column)
+{
+    enum { BLOCK = 64 };
+    /* Of the product of both diagonal elements: rounding in float32 is far below. */
+    static const double tolerance = 1e-3 * 1e-3;
+    for (size_t first = 0; first < n; first += BLOCK)
+        for (size_t from = 0; from <= first; from += BLOCK)
+            for (size_t i = first; i < n && i < first + BLOCK; i++)
+                for (size_t j = from; j < i && j < from + BLOCK; j++) {
+                    const double difference = a[i * n + j] - a[j * n + i];
+                    const double size = fabs(a[i * n + i] * a[j * n + j]);
+                    if (difference * difference > tolerance * size) {
+                        *row = i;
+                        *column = j;
+                        return true;
+                    }
+                }
+    return false;
+}
+
+static mc_status check_symmetry(const mc_layer *layer, const double *sum, size_t n)
+{
+    size_t i, j;
+    if (!find_asymmetry(sum, n, &i, &j))
+        return MC_OK;
+    return mc_fail(
+        layer->error, MC_FORMAT,
+        "side input '%s': expected symmetric matrices, found %g at [%zu, %zu] of the sum "
+        "and %g at [%zu, %zu]",
+        layer->sides[0].name, sum[i * n + j], i, j, sum[j * n + i], j, i);
+}
+
 /*
  * Solves X · sum = right into `right`. Of fewer token rows than inputs, and with reduce = 1, the
  * sum is singular, and what its elements lose when they are rounded to the layer's type makes it
@@ -216,6 +249,7 @@ static void fix_dead_inputs(double *sum, size_t n, double value)
 static mc_status solve(const mc_layer *layer, problem p, double *sum, double *right, double *work)
 {
     double largest = 0, lowest;
+    MC_TRY(check_symmetry(layer, sum, p.n));
     for (size_t i = 0; i < p.n; i++)
         largest = sum[i * p.n + i] > largest ? sum[i * p.n + i] : largest;
     fix_dead_inputs(sum, p.n, largest > 0 ? largest : 1);

@@ -324,6 +324,17 @@ static void test_errors(void **state)
     set_up(&f, "grams", false); /* [7, 5] in the place of [5, 5] */
     fails(&f, "regmean", MC_MISMATCH, "expected [5, 5], the layer's inputs, found [7, 5]");
     tear_down(&f);
+    set_up(&f, "grams", true);
+    f.sides[1][COLUMNS] += .1;
+    fails(&f, "regmean", MC_FORMAT, "side input 'grams': expected symmetric matrices, found");
+    tear_down(&f);
+    static const double wrong[] = {-1e-9, (double)NAN, (double)INFINITY};
+    for (int i = 0; i < 3; i++) {
+        set_up(&f, "fishers", false);
+        f.sides[1][SIZE - 1] = wrong[i];
+        fails(&f, "fisher", MC_FORMAT, "'fishers' of model 2: expected finite values of at least");
+        tear_down(&f);
+    }
     set_up(&f, "grams", true); /* no Gram matrix has a negative eigenvalue */
     for (int m = 0; m < MODELS; m++)
         f.sides[m][1] = f.sides[m][COLUMNS] = 9;

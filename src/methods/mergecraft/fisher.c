@@ -21,12 +21,22 @@ static size_t moments_size(const mc_layer *layer)
     return layer->model_count * sizeof(moments);
 }
 
+/* A negative element would put the result outside the range of the models. */
+static mc_status fail_element(const mc_layer *layer, size_t t, mc_real found)
+{
+    return mc_fail(layer->error, MC_FORMAT,
+                   "side input '%s' of model %zu: expected finite values of at least 0, found %g",
+                   layer->sides[0].name, t + 1, (double)found);
+}
+
 static mc_status accumulate(const mc_layer *layer, void *partial)
 {
     moments *const m = partial;
     for (size_t t = 0; t < layer->model_count; t++) {
         const mc_real *const f = layer->sides[0].tiles[t];
         for (size_t i = 0; i < layer->count; i++) {
+            if (!(f[i] >= 0) || isinf(f[i]))
+                return fail_element(layer, t, f[i]);
             m[t].sum += (double)f[i];
             m[t].squares += (double)f[i] * (double)f[i];
         }
