@@ -29,6 +29,12 @@ void merge_add_name(merge_job *job, const char *name, size_t length)
     job->names[job->all.count++] = format_text("%.*s", (int)length, name);
 }
 
+/* Whether a side input comes from --stats or --data, not from --side. */
+static bool is_owned(const merge_job *job, size_t index)
+{
+    return index + job->owned_sides >= job->sides.count;
+}
+
 /* Names the models of "NAME=MODEL,MODEL". */
 static mc_status name_side(merge_job *job, size_t index, mc_error *error)
 {
@@ -36,7 +42,10 @@ static mc_status name_side(merge_job *job, size_t index, mc_error *error)
     const size_t length = strcspn(text, "="), before = job->all.count;
     job->side_names[index] = format_text("%.*s", (int)length, text);
     if (length == 0 || !text[length] || !text[length + 1])
-        return mc_fail(error, MC_USAGE, "--side: expected NAME=MODEL,MODEL..., found '%s'", text);
+        return is_owned(job, index)
+                   ? mc_fail(error, MC_USAGE, "--stats: expected FILE,FILE..., found ''")
+                   : mc_fail(error, MC_USAGE, "--side: expected NAME=MODEL,MODEL..., found '%s'",
+                             text);
     for (const char *at = text + length + 1; *at;) {
         const size_t size = strcspn(at, ",");
         if (size > 0)
@@ -403,8 +412,12 @@ static mc_status make_plan(merge_job *job, mc_error *error)
         status = merge_parse_dtype(settings->dtype, &job->input.dtype, error);
     for (size_t i = 0; i < side_count && status == MC_OK; i++)
         if (job->side_sizes[i] != job->model_count)
-            status = mc_fail(error, MC_USAGE, "--side: expected %zu models in '%s', found %zu",
-                             job->model_count, job->side_names[i], job->side_sizes[i]);
+            status = is_owned(job, i)
+                         ? mc_fail(error, MC_USAGE, "--stats: expected %zu files, found %zu",
+                                   job->model_count, job->side_sizes[i])
+                         : mc_fail(error, MC_USAGE,
+                                   "--side: expected %zu models in '%s', found %zu",
+                                   job->model_count, job->side_names[i], job->side_sizes[i]);
     if (status == MC_OK)
         status = find_kept(job, &job->input.keep, error);
     if (status == MC_OK && !settings->no_plan)

@@ -123,26 +123,48 @@ static mc_status take_side(const mc_state_dict *from, const char *side, const js
     return strcmp(side, "grams") == 0 ? add_shared(to, shared, error) : MC_OK;
 }
 
-/* An object that a metadata text holds; NULL if there is none. */
-static json_t *object_of(const json_t *metadata, const char *name)
+static bool is_object_of_texts(const json_t *value)
 {
-    const char *const text = json_string_value(json_object_get(metadata, name));
-    json_t *value = NULL;
-    if (!text || mc_json_parse(text, strlen(text), &value, NULL) != MC_OK)
-        return NULL;
-    if (!json_is_object(value)) {
-        json_decref(value);
-        return NULL;
+    const char *name;
+    json_t *item;
+    json_object_foreach((json_t *)(uintptr_t)value, name, item)
+    {
+        if (!json_is_string(item))
+            return false;
     }
-    return value;
+    return json_is_object(value);
+}
+
+/*
+ * Reads the object of texts that a metadata text holds. Every writer of statistics puts it there:
+ * without it, statistics of another model would pass unnoticed.
+ */
+static mc_status read_object(const mc_model *model, const json_t *metadata, const char *key,
+                             json_t **out, mc_error *error)
+{
+    const char *const text = json_string_value(json_object_get(metadata, key));
+    json_t *value = NULL;
+    if (text && mc_json_parse(text, strlen(text), &value, NULL) == MC_OK &&
+        is_object_of_texts(value)) {
+        *out = value;
+        return MC_OK;
+    }
+    json_decref(value);
+    return mc_fail_at(error, MC_FORMAT, model->name, NULL, -1,
+                      "metadata '%s': expected an object of texts, found %s", key,
+                      text ? "something else" : "none");
 }
 
 static mc_status select_side(mc_model *model, const char *side, const json_t *metadata,
                              mc_error *error)
 {
     mc_state_dict *dict = NULL;
-    json_t *const shared = object_of(metadata, "shared");
-    mc_status status = mc_state_dict_new(&dict, error);
+    json_t *shared = NULL, *digests = NULL;
+    mc_status status = read_object(model, metadata, "digests", &digests, error);
+    if (status == MC_OK)
+        status = read_object(model, metadata, "shared", &shared, error);
+    if (status == MC_OK)
+        status = mc_state_dict_new(&dict, error);
     if (status == MC_OK)
         status = take_side(model->checkpoint.dict, side, shared, dict, error);
     json_decref(shared);
@@ -151,12 +173,24 @@ static mc_status select_side(mc_model *model, const char *side, const json_t *me
                             "expected statistics for the side input '%s', found others", side);
     if (status != MC_OK) {
         mc_state_dict_free(dict);
+        json_decref(digests);
         return status;
     }
     mc_state_dict_free(model->checkpoint.dict);
     model->checkpoint.dict = dict;
-    model->digests = object_of(metadata, "digests");
+    json_decref(model->digests);
+    model->digests = digests;
     return MC_OK;
+}
+
+static mc_status check_version(const mc_model *model, const json_t *metadata, mc_error *error)
+{
+    const char *const version = json_string_value(json_object_get(metadata, "version"));
+    return version && strcmp(version, MC_STATISTICS_VERSION) == 0
+               ? MC_OK
+               : mc_fail_at(error, MC_UNSUPPORTED, model->name, NULL, -1,
+                            "expected statistics of version %s, found %s", MC_STATISTICS_VERSION,
+                            version ? version : "none");
 }
 
 static bool is_statistics(const json_t *metadata)
@@ -172,8 +206,11 @@ mc_status mc_model_take_side(mc_model *model, const char *side, mc_error *error)
     if (mc_model_file_count(model) != 1 || strcmp(mc_model_format(model), "safetensors") != 0)
         return MC_OK;
     MC_TRY(mc_safetensors_metadata(mc_model_file(model, 0), &metadata, error));
-    const mc_status status = is_statistics(metadata) ? select_side(model, side, metadata, error)
-                                                     : MC_OK;
+    mc_status status = MC_OK;
+    if (is_statistics(metadata))
+        status = check_version(model, metadata, error);
+    if (status == MC_OK && is_statistics(metadata))
+        status = select_side(model, side, metadata, error);
     json_decref(metadata);
     return status;
 }

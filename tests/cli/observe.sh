@@ -23,6 +23,14 @@ expect 0 mergecraft observe models/rte-1 --gram $rte --examples 8 -q
 
 # Errors name what is wrong.
 expect 1 mergecraft merge regmean models/rte-2 models/rte-1 --stats 1.stats,2.stats -o out
+expect 2 mergecraft merge regmean models/rte-1 models/rte-2 --stats 1.stats -o out
+expect 2 mergecraft merge regmean models/rte-1 models/rte-2 --stats '' -o out
+# Provenance that was edited.
+sed 's/"digests":"{/"digests":"[/' 1.stats > digests.stats
+sed 's/"version":"1"/"version":"2"/' 1.stats > version.stats
+for wrong in digests version; do
+    expect 1 mergecraft merge fisher models/rte-1 models/rte-2 --stats $wrong.stats,2.stats -o out
+done
 expect 1 mergecraft observe models/rte-1 --gram $rte -o 1.stats
 expect 2 mergecraft observe models/rte-1 --gram
 expect 2 mergecraft observe models/rte-1 --data rte
