@@ -1,4 +1,7 @@
-/* Writes docs/methods.md on standard output: what the descriptors of the built-in methods say. */
+/*
+ * Writes docs/methods.md on standard output: the descriptors of the built-in methods, and notes on
+ * what the papers leave open.
+ */
 #include <mergecraft/mergecraft.h>
 
 #include <ctype.h>
@@ -12,7 +15,7 @@ static const char introduction[] =
     "\n"
     "*Task vector*: a fine-tuned model minus the base. *Base*: whether the method needs\n"
     "`--base MODEL`; the base is never one of the models that are merged. Set parameters by\n"
-    "`-p NAME=VALUE`. `mergecraft methods NAME` prints what this page describes. Where a method\n"
+    "`-p NAME=VALUE`. `mergecraft methods NAME` prints one method. Where a method\n"
     "differs from the Python original of the same name, and why:\n"
     "[coming from mergecraft 0.x](coming-from-mergecraft-python.md). Writing a method:\n"
     "[CONTRIBUTING](../CONTRIBUTING.md).\n"
@@ -26,6 +29,60 @@ static const char introduction[] =
     "\n"
     "| method | what | base | models |\n"
     "|---|---|---|---|\n";
+
+static const char matrices[] =
+    "\n"
+    "## Matrices\n"
+    "\n"
+    "To methods that use LAPACK, a *matrix* is a tensor of rank 2 that is neither an\n"
+    "embedding (of tokens, positions or token types) nor an output or classification head.\n"
+    "With `--matrices PATTERN` it is any tensor of rank 2 that matches. All other tensors\n"
+    "become the base plus the mean of the task vectors (`iso_c`, `iso_cts`, `tsvm`, `wudi`),\n"
+    "the base plus their sum, scaled as in matrices (`opcm`), the mean of the models\n"
+    "(`cart`), or the base (`knots`). `boost` applies only `alpha` to them, and `svc` leaves\n"
+    "them as they are. For `regmean` and `regmean++`, the tensors that have a Gram matrix\n"
+    "count instead.\n"
+    "\n"
+    "*Null directions* belong to singular values that are zero up to rounding. Their singular\n"
+    "vectors are arbitrary, so methods drop them where they would count:\n"
+    "\n"
+    "- `boost`, `iso_c`, `iso_cts`, `opcm`, `tsvm`: values up to ε · max(m, n) · the largest\n"
+    "  value of an m × n matrix. ε is 2^-23, for float64 weights 2^-52.\n"
+    "- `iso_cts`, `tsvm`: the same for singular vectors of several models side by side, but ε\n"
+    "  is 2^-42 for float64 weights, as vectors of one direction differ by more than 2^-52.\n"
+    "- `wudi` with `solver=exact`: directions in which task vectors have only rounding.\n"
+    "- `knots`: values up to 1e-5, as in the authors' code.\n";
+
+/* What a method does where its paper leaves it open. */
+static const struct {
+    const char *family, *name, *text;
+} notes[] = {
+    {"mergecraft", "fisher",
+     "With `normalize`, each model's information is divided by its norm before the floor\n"
+     "applies: `relative` takes the mean of the divided values over the tensor and all models,\n"
+     "and `clamp_sum` compares their weighted sum over the models with `floor`. `add` weights\n"
+     "by (information + floor) / (norm + floor). `clamp_sum` multiplies an element whose sum\n"
+     "is below `floor` by sum / floor, so without information it becomes zero. Divided values\n"
+     "are small in large tensors: choose a small `floor` there. An element without information\n"
+     "becomes the mean of the models under `relative`, and under `add` if norms are equal."},
+    {"mergecraft", "iso_cts",
+     "If task vectors of low rank differ in size by orders of magnitude, the directions of the\n"
+     "small ones are lost in the rounding of the sum, and the result depends on rounding."},
+    {"mergecraft", "pcb",
+     "A model that equals the base has no weight. If no score of a model exceeds the quantile,\n"
+     "all its elements have the weight 1. The authors' code divides 0 by 0 in both cases."},
+    {"mergecraft", "svc",
+     "After `iso_c` and `iso_cts`, the singular values are equal. Then singular vectors are\n"
+     "not unique, nor is the result: it depends on the LAPACK library and the CPU."},
+    {"mergekit", "della",
+     "Each element draws a number of 16 bits, so probabilities are multiples of 2^-16. It is\n"
+     "kept with the probability density − epsilon. With the probability 2 · epsilon, it is\n"
+     "compared with another element of its row, drawn at random, and kept if its magnitude is\n"
+     "larger (of equal ones, the later counts as larger). So the probability of being kept\n"
+     "rises linearly with the rank in the row, as in the paper. Rows run along the last\n"
+     "dimension of a tensor."},
+    {"mergekit", "della_linear", "Elements are drawn as in [`mergekit:della`](#mergekitdella)."},
+};
 
 static const char *base_text(const mc_method *method)
 {
@@ -100,17 +157,25 @@ static void print_parameters(const mc_method *method)
     }
 }
 
+static void print_notes(const mc_method *method)
+{
+    for (size_t i = 0; i < sizeof notes / sizeof *notes; i++)
+        if (strcmp(notes[i].family, method->family) == 0 &&
+            strcmp(notes[i].name, method->name) == 0)
+            printf("\n%s\n", notes[i].text);
+}
+
 static void print_method(const mc_method *method)
 {
     const char *const family = family_of(method);
     printf("\n## %s%s%s\n\n%c%s.%s\n", family, *family ? ":" : "", method->name,
            toupper(method->help[0]), method->help + 1, method->needs_base ? " Needs a base." : "");
     if (method->reproducibility == MC_SAME_ON_MACHINE)
-        puts("Uses LAPACK: the same bits on one machine for any number of threads; results on "
-             "other\n"
-             "CPUs differ by rounding.");
+        puts("Uses LAPACK for [matrices](#matrices): the same bits on one machine for any\n"
+             "number of threads; results on other CPUs differ by rounding.");
     if (method->paper)
         printf("Source: %s.\n", method->paper);
+    print_notes(method);
     if (method->params)
         print_parameters(method);
 }
@@ -120,6 +185,7 @@ int main(void)
     fputs(introduction, stdout);
     for (size_t i = 0; i < mc_method_count(); i++)
         print_row(mc_method_at(i));
+    fputs(matrices, stdout);
     for (size_t i = 0; i < mc_method_count(); i++)
         print_method(mc_method_at(i));
     return fflush(stdout) == 0 ? 0 : 1;
