@@ -1,11 +1,15 @@
 """Speed of statistics and of RegMean beside torch: observe.py BUILD RTE_PARQUET [SHAPE]
 
 A BERT of random weights and BERT-base's shapes (SHAPE: layers x hidden, default 12x768). Prints
-seconds on THREADS threads (all CPUs) on both sides of: the exact Fisher information, in torch one
-example at a time with two backward passes; Gram matrices of RTE pairs beside the forward pass of
-the same build, and of torch in padded batches; RegMean of BLOCKS (2) blocks of five models, and
-its solves alone, on one thread. torch reads and writes no files; starting, reading and writing are
-part of the command's time, but of the Fisher information, where they cancel out.
+seconds on THREADS threads (all CPUs) on both sides:
+
+- Gram matrices of at most PAIRS (277) RTE pairs, beside the forward pass of the same build and that
+  of torch, in padded batches and one pair at a time;
+- exact Fisher information of FISHER (32) pairs, in torch one at a time with two backward passes;
+- RegMean of BLOCKS (2) blocks of five models, and its solves alone, on one thread.
+
+torch reads and writes no files. The command's time includes starting, reading and writing, except
+for the Fisher information: there they cancel out.
 """
 import os
 import pathlib
@@ -66,11 +70,11 @@ def torch_fisher(model, inputs):
     return (time.perf_counter() - start) / len(inputs)
 
 
-def torch_forward(model, tokenizer, pairs):
+def torch_forward(model, tokenizer, pairs, batch):
     start = time.perf_counter()
     with torch.no_grad():
-        for i in range(0, len(pairs), 32):
-            model(**tokenizer(*map(list, zip(*pairs[i:i + 32])), return_tensors="pt",
+        for i in range(0, len(pairs), batch):
+            model(**tokenizer(*map(list, zip(*pairs[i:i + batch])), return_tensors="pt",
                               padding=True, truncation=True))
     return time.perf_counter() - start
 
@@ -90,7 +94,7 @@ def make_blocks(hidden, work):
 
 
 def torch_regmean(models, grams):
-    """Seconds of all, and of torch.inverse and the product with it, by shape."""
+    """Returns the seconds of all, and those of torch.inverse and the product with it, by shape."""
     start, solves = time.perf_counter(), {}
     for name, weight in models[0].items():
         reduced = [.9 * g[name] + .1 * torch.diag(g[name].diagonal()) for g in grams]
@@ -125,9 +129,9 @@ def compare_regmean(build, hidden, work):
     for shape, times in solves.items():
         print(f"solve {shape[0]} x {shape[1]}, one thread: {own[shape]:.3f} s, torch.inverse "
               f"{min(times):.3f} s: {min(times) / own[shape]:.1f} x")
-    total = sum(len(times) * own[shape] for shape, times in solves.items())
-    other = sum(len(times) * min(times) for times in solves.values())
-    print(f"all solves: {total:.2f} s, torch {other:.2f} s: {other / total:.1f} x")
+    total = sum(len(times) * own[shape] for shape, times in solves.items()) / BLOCKS
+    other = sum(len(times) * min(times) for times in solves.values()) / BLOCKS
+    print(f"all solves of a block: {total:.2f} s, torch {other:.2f} s: {other / total:.1f} x")
 
 
 def main(build, rte, shape="12x768"):
@@ -153,8 +157,9 @@ def main(build, rte, shape="12x768"):
         print(f"Gram matrices of {len(pairs)} pairs: {gram:.2f} s, forward pass {forward:.2f} s: "
               f"{gram / forward:.2f}")
         tokenizer = transformers.BertTokenizerFast(str(work / "bert" / "vocab.txt"))
-        other = torch_forward(model, tokenizer, pairs)
-        print(f"torch's forward pass, padded batches of 32: {other:.2f} s: {gram / other:.2f}")
+        for batch in (32, 1):
+            other = torch_forward(model, tokenizer, pairs, batch)
+            print(f"torch's forward pass, batches of {batch}: {other:.2f} s: {gram / other:.2f}")
         # The same examples on both sides, as time is proportional to their tokens.
         one = (observe("--fisher", "--examples", str(FISHER + 1)) -
                observe("--fisher", "--examples", "1")) / FISHER
