@@ -20,7 +20,7 @@ static inline __attribute__((always_inline)) void LOCAL(add_tile)(size_t inner, 
 {
     LOCAL(vector) sums[ROWS][WIDE] = {0};
     const LOCAL(vector) ones = sums[0][0] + 1;
-    /* C is in no cache: it comes while the loop runs. */
+    /* C is not in a cache: fetch it while the loop runs. */
     for (int i = 0; i < ROWS; i++)
         for (int v = 0; v < WIDE; v++)
             __builtin_prefetch(c + (size_t)i * stride + v * LOCAL(LANES), 1);

@@ -1,8 +1,7 @@
 /*
  * Symmetric matrices, row-major and in double: the largest eigenvalues with their vectors, and the
  * inverse root. Both reduce the matrix to tridiagonal form and do as little as possible with that.
- * Only its upper triangle is read.
- * As in linalg.h, nothing allocates, and sizes are checked by the caller.
+ * Only its upper triangle is read. As in linalg.h, nothing allocates. The caller checks sizes.
  *
  * Errors of all: MC_UNSUPPORTED  LAPACK cannot index work arrays of this size
  *                MC_FORMAT       LAPACK did not converge

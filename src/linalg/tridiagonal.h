@@ -22,8 +22,9 @@ bool mc_tridiagonal_vectors(size_t n, const double *d, const double *e, size_t c
 
 /*
  * T^(−½): the upper triangle of `root` [n, n] by rows; its other elements are unchanged. *trace:
- * that of T^½. False if T has eigenvalues of at most `share` of the largest one, or if a bound of
- * that one, up to three times as large, does not allow to tell. 1e-16 ≤ share < 1.
+ * that of T^½. False unless all eigenvalues are above `share` of the largest one. A bound takes the
+ * place of the largest, up to three times as large, so slightly larger ones also give false.
+ * 1e-16 ≤ share < 1.
  */
 size_t mc_tridiagonal_root_work(size_t n);
 bool mc_tridiagonal_root(size_t n, const double *d, const double *e, double share, double *root,

@@ -116,7 +116,7 @@ static void use(usage *u, size_t model)
 
 /*
  * Compares the rows of a tensor that is copied from one model with those of the first tensor, if
- * the two are as long as each other in that model: encoder and decoder may have vocabularies of
+ * both have the same number of rows in that model: encoder and decoder may have vocabularies of
  * their own.
  */
 static void note_copy(const mc_output *row, int axis, const mc_tokenizer_owner *models, usage *u)
@@ -151,7 +151,7 @@ static void note_row(const mc_output *row, int axis, const mc_tokenizer_owner *m
         note_copy(row, axis, models, u);
 }
 
-/* Takes the rows of the donor's tensor as the expected number, or of the first row's. */
+/* Expects as many rows as the first vocabulary tensor has: in the donor, if that has the tensor. */
 static void note_first(const mc_output *row, int axis, const mc_tokenizer_owner *models,
                        size_t donor, usage *u)
 {

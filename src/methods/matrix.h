@@ -31,8 +31,8 @@ static inline mc_svd_kind matrix_svd_kind(matrix_size size)
 }
 
 /*
- * As mc_svd_epsilon, for singular vectors of several matrices side by side. Vectors of one
- * direction differ by more than the machine epsilon: its ratio to their singular value.
+ * As mc_svd_epsilon, for singular vectors of several matrices side by side. Two vectors of one
+ * direction differ by more than the machine epsilon: small singular values enlarge their rounding.
  */
 static inline double matrix_stack_epsilon(void)
 {

@@ -1,6 +1,6 @@
 /*
- * Filters of parameters that fit no tensor: misspelled names, or patterns, which mergekit does not
- * have. The parameter then has another value than its author meant.
+ * Filters of parameters that match no tensor: misspelled names, or patterns, which mergekit does
+ * not have. The parameter then has another value than its author meant.
  */
 #ifndef MC_RECIPE_FILTERS_H
 #define MC_RECIPE_FILTERS_H

@@ -767,8 +767,8 @@ static mc_status name_to_open(const char *reference, char **own, const char **ou
 }
 
 /*
- * Opens those of the needed models of which the tensors are needed, or the others, in one call, so
- * that downloads run in parallel.
+ * Opens the needed models whose tensors are needed, or all other needed ones, in one call, so that
+ * downloads run in parallel.
  */
 static mc_status open_some(mc_recipe *recipe, bool tensors, const mc_recipe_options *options,
                            mc_error *error)
@@ -818,7 +818,7 @@ static mc_status prepare(mc_recipe *recipe, size_t stage, const mc_recipe_option
     return open_needed(recipe, options, error);
 }
 
-/* Passes on what the stages report that the plan computes on the fly. */
+/* Passes on the reports of stages that are computed on the fly. */
 static mc_status add_reports(mc_recipe *recipe, size_t stage, mc_error *error)
 {
     for (size_t i = 0; i < recipe->schema->count; i++) {

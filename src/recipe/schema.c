@@ -162,7 +162,7 @@ static mc_status string_of(const reader *r, const mc_yaml *map, const char *key,
 }
 
 /* ---- parameters ------------------------------------------------------------------------------ */
-/* A misspelled filter would not be one: the value would apply to all tensors. */
+/* A misspelled `filter` would be ignored: the value would apply to all tensors. */
 static mc_status check_conditions(const reader *r, const mc_yaml *setting)
 {
     if (setting->kind == MC_YAML_MAP)
@@ -545,7 +545,7 @@ static mc_status unknown_method(const reader *r, const mc_yaml *name)
                        "one of its methods (mergecraft methods)",
                        name->text);
     const char *near = mc_suggest(name->text, names, count);
-    /* "dare" is near to no name, but a part of two. */
+    /* "dare" is close to no name, but a part of two. */
     for (size_t i = 0; !near && name->text[0] && i < count; i++)
         near = strstr(names[i], name->text) ? names[i] : NULL;
     return near ? FAIL(r, name, "unknown method '%s': did you mean '%s'?", name->text, near)
@@ -607,7 +607,7 @@ static bool is_folder_name(const char *name)
 static mc_status read_name(const reader *r, const mc_yaml *map)
 {
     const mc_recipe_schema *const schema = r->schema;
-    /* A number is as good as a text: mergekit ignores the name of a single document. */
+    /* A number is accepted too: mergekit ignores the name of a single document. */
     const mc_yaml *const name = value_of(map, "name");
     if (name && (name->kind == MC_YAML_LIST || name->kind == MC_YAML_MAP))
         return FAIL(r, name, "expected a string as 'name', found %s",
@@ -628,7 +628,7 @@ static mc_status read_name(const reader *r, const mc_yaml *map)
     return r->stage->name ? MC_OK : mc_fail_memory(r->error);
 }
 
-/* Other tools of mergekit have recipes of their own forms, without models to merge. */
+/* Recipes of mergekit's other tools, which list no models to merge. */
 static mc_status check_kind(const reader *r, const mc_yaml *map)
 {
     static const struct {

@@ -18,7 +18,7 @@ typedef struct node {
     uint64_t size;
     unsigned height;
     mc_scalar_kind scalar;          /* of a plain scalar: tells a merge key from the string "<<" */
-    bool open;                      /* its end has not come: an alias to it would be a circle */
+    bool open;                      /* its end is not read yet: an alias to it would be a cycle */
     const struct node *merged_into; /* the map whose merge keys named it last */
     size_t capacity;
 } node;

@@ -26,7 +26,7 @@ static inline size_t ranked_row(const mc_layer *layer)
     return row > 0 ? (size_t)row : 1;
 }
 
-/* Elements of a row are numbered, and drawn, by 32 bits. */
+/* Indices of elements, and the random numbers that choose one, have 32 bits. */
 static inline mc_status ranked_check(const mc_layer *layer)
 {
     if (ranked_row(layer) <= UINT32_MAX)
@@ -113,13 +113,13 @@ static inline ranked_chance ranked_chance_of(const mc_layer *layer, size_t model
 #define RANKED_7(...) RANKED_6(__VA_ARGS__), RANKED_6(7, __VA_ARGS__)
 static const unsigned char ranked_set_bits[256][8] = {RANKED_7()};
 
-/* Eight flags of a byte each, as bits: the product moves all into its first byte. */
+/* Packs eight flags, one per byte, into bits: the product moves them all into its top byte. */
 static inline unsigned ranked_byte(uint64_t flags)
 {
     return (unsigned)(flags * UINT64_C(0x0102040810204080) >> 56);
 }
 
-/* What the numbers decide. */
+/* Sets flags from the numbers: whether an element stays, and whether it is compared. */
 MC_PASS void ranked_decide(ranked_chance chance, const uint16_t *numbers, unsigned char *stays,
                            unsigned char *open, size_t count)
 {
@@ -169,7 +169,7 @@ static inline mc_bits ranked_magnitude(mc_real value)
     return mc_bits_of(value) & ~MC_TOP_BIT;
 }
 
-/* Of two equal ones the first is lower. */
+/* Compares magnitudes; of two equal ones, that of the first element counts as lower. */
 MC_PASS void ranked_compare(const ranked_space *space, bool inverted, const mc_real *task,
                             size_t compared)
 {
@@ -196,7 +196,7 @@ MC_PASS void ranked_pack(const unsigned char *stays, uint64_t *kept, size_t word
     }
 }
 
-/* Chooses of a row of a model's task vector: bits in the order of ranked_space.kept. */
+/* Chooses elements of a row of a model's task vector: sets bits as in ranked_space.kept. */
 static inline void ranked_choose(const mc_layer *layer, size_t model, size_t start,
                                  const mc_real *task, uint64_t *kept)
 {

@@ -292,7 +292,7 @@ static inline task_choice task_choice_of(const mc_layer *layer, size_t model, si
     return (task_choice){made + at, kept + at * words};
 }
 
-/* Zeroes what a choice by ranks drops of a unit. Statistics remember the choice. */
+/* Zeroes what a choice by ranks drops of a unit. `remember`: keeps the choice for `apply`. */
 static inline void task_ranked(const mc_layer *layer, size_t model, size_t start, size_t count,
                                bool remember, mc_real *task)
 {
@@ -324,7 +324,7 @@ static inline void task_random(const mc_layer *layer, size_t model, size_t start
         task[i] = kept[i] ? task[i] : 0;
 }
 
-/* Zeroes what is dropped of a unit of a model's task vector. Statistics remember what is slow. */
+/* Zeroes what is dropped of a unit of a task vector. `remember`: keeps slow choices for `apply`. */
 static inline void task_drop(const mc_layer *layer, size_t model, size_t start, size_t count,
                              bool remember, mc_real *task)
 {
@@ -406,7 +406,7 @@ static inline int64_t task_stride(const mc_layer *layer, int round)
     return rank_stride(((const task_state *)layer->state)->searches, task_searches(layer));
 }
 
-/* task = model − base; returns what task_norm does of it. */
+/* task = model − base; returns its L1 norm, as task_norm. */
 MC_PASS double task_subtract(const mc_real *model, const mc_real *base, mc_real *task, size_t count)
 {
     double lanes[MC_TILE_LANES] = {0};
