@@ -31,7 +31,7 @@ static mc_status check_condition(const checker *c, const mc_yaml *condition)
     if (!filter || filter->kind != MC_YAML_STRING || strcmp(filter->text, "*") == 0 ||
         fits_any(c->outputs, filter->text))
         return MC_OK;
-    static const char what[] = "%s:%u:%u: the filter '%s' fits no tensor's name";
+    static const char what[] = "%s:%u:%u: the filter '%s' matches no tensor name";
     return c->strict ? mc_fail(c->error, MC_MISMATCH, what, c->schema->file, filter->line,
                                filter->column, filter->text)
                      : mc_report_add(c->report, c->error, what, c->schema->file, filter->line,

@@ -452,7 +452,8 @@ static mc_status add_notes(const cast *all, mc_report *report, mc_error *error)
     for (size_t i = 0; i < all->read; i++)
         if (strchr(all->names[i], '@') && !mc_model_commit(all->models[i]) &&
             !strchr(mc_model_name(all->models[i]), '@'))
-            MC_TRY(mc_report_add(report, error, "%s: a local model has no revisions: it is '%s'",
+            MC_TRY(mc_report_add(report, error,
+                                 "%s: the revision of a local model is ignored: reads '%s'",
                                  all->names[i], mc_model_name(all->models[i])));
     for (size_t i = 0; i < all->read; i++)
         for (size_t k = 0; k < mc_model_note_count(all->models[i]); k++)

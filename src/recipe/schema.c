@@ -635,7 +635,7 @@ static mc_status check_kind(const reader *r, const mc_yaml *map)
         const char *key, *text;
     } others[] = {{"experts", "builds a mixture of experts"},
                   {"genome", "is a search by mergekit-evolve"},
-                  {"layer_slices", "is of bakllama"}};
+                  {"layer_slices", "is for bakllama"}};
     if (map->kind != MC_YAML_MAP)
         return FAIL(r, map, "expected a recipe, found %s", mc_yaml_kind_text(map->kind));
     const bool merges = mc_yaml_get(map, "models") || mc_yaml_get(map, "slices") ||
