@@ -170,10 +170,10 @@ static inline void mc_random_halves(uint64_t key, uint32_t stream, uint64_t grou
 
 /*
  * Writes the numbers of elements first … first + count − 1 (first ≥ 0) of a stream, each uniform
- * over all 16-bit values, for half of the time of mc_random_u32. Pieces that end at multiples of
- * MC_RANDOM_HALVES cost nothing twice.
+ * over all 16-bit values, in half the time of mc_random_u32. Calls that end at multiples of
+ * MC_RANDOM_HALVES compute nothing twice.
  *
- * The number of element e, o being e % 256, is half o % 2 (0: the lower one) of word o / 64 of the
+ * With o = e % 256, the number of element e is half o % 2 (0: the lower one) of word o / 64 of the
  * result for the counter e / 256 · 32 + o / 2 % 32 | stream | 17.
  */
 static inline void mc_random_u16(uint64_t key, uint32_t stream, int64_t first, size_t count,

@@ -10,9 +10,9 @@
 MC_BEGIN_DECLS
 
 /*
- * Returns the candidate that is closest to a mistyped word, or else the longest one that is a part
- * of it between hyphens ("boost" in "subspace_boost"); NULL if there is none. Case and the kind of
- * hyphen do not count.
+ * Returns the candidate that is closest to a mistyped word, or else the longest one that is among
+ * its words ("boost" in "subspace_boost"); NULL if there is none. Case does not count, and `-`
+ * equals `_`.
  */
 MC_API const char *mc_suggest(const char *word, const char *const *candidates, size_t count);
 

@@ -93,7 +93,7 @@ char *mc_format_bytes(int64_t bytes, char *buffer, size_t size)
 
 enum { LONGEST_WORD = 64 };
 
-/* Spellings that count as equal: case, and the two hyphens. */
+/* Folds spellings that count as equal: case, and `-` and `_`. */
 static int fold(char letter)
 {
     return letter == '-' ? '_' : tolower((unsigned char)letter);

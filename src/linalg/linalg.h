@@ -30,8 +30,8 @@ mc_status mc_product_f32(mc_transpose ta, mc_transpose tb, size_t m, size_t n, s
 
 /*
  * The rounding error of a product grows with the norms of its factors. Those of orthonormal factors
- * are as small as they can be; at up to so many times their product, float32 still gives a result
- * to 1e-6 of its norm.
+ * are as small as they can be; up to this many times their product, the result in float32 is still
+ * right to 1e-6 of its norm.
  */
 #define MC_NEAR_ORTHONORMAL 4.0
 
