@@ -311,26 +311,35 @@ static size_t padded(size_t rows, int64_t multiple)
     return (rows + m - 1) / m * m;
 }
 
-/* Tokens of the result that not every model has a row for. */
+/* Whether a rule names where a row comes from. */
+static bool is_given(const mc_token_map *v, size_t row)
+{
+    const mc_gather_rule key = {.row = (int32_t)row};
+    const mc_gather_rule *const rule = bsearch(&key, v->rules, v->choice.rule_count, sizeof key,
+                                               by_row);
+    return rule && rule->input != MC_GATHER_STAND_IN;
+}
+
+/* Tokens of the result that not every model has a row for, nor a rule. */
 static size_t count_incomplete(const mc_token_map *v)
 {
     size_t count = 0, tokens;
     const mc_document_token *const all = mc_document_tokens(v->united->document, &tokens);
-    for (size_t t = 0; t < tokens; t++)
-        for (size_t i = 0; i < v->choice.count; i++)
-            if (v->united->ids[i][all[t].id] < 0) {
-                count++;
-                break;
-            }
+    for (size_t t = 0; t < tokens; t++) {
+        bool misses = false;
+        for (size_t i = 0; !misses && i < v->choice.count; i++)
+            misses = v->united->ids[i][all[t].id] < 0;
+        count += misses && !is_given(v, (size_t)all[t].id);
+    }
     return count;
 }
 
-/* Tokens of the result that only a target outside the merge has. */
+/* Tokens of the result that only a target outside the merge has, and that have no rule. */
 static size_t count_zeros(const mc_token_map *v)
 {
     size_t count = 0;
     for (size_t r = 0; v->choice.outside && r < v->united->count; r++) {
-        bool found = v->united->ids[v->choice.target][r] < 0;
+        bool found = v->united->ids[v->choice.target][r] < 0 || is_given(v, r);
         for (size_t i = 0; !found && i < v->choice.count; i++)
             found = i != v->choice.target && v->united->ids[i][r] >= 0;
         count += !found;

@@ -122,6 +122,8 @@ static void use(usage *u, size_t model)
 static void note_copy(const mc_output *row, int axis, const mc_tokenizer_owner *models, usage *u)
 {
     const mc_input *const input = &row->inputs[0];
+    if (!u->name)
+        return;
     const mc_source *const first = mc_state_dict_find(
         mc_model_state_dict(models[input->model].model), u->name);
     const int64_t rows = input->source->shape[axis];

@@ -182,6 +182,16 @@ rows outside
 cmp chat/tokenizer.json outside/tokenizer.json || fail "the tokenizer is another"
 expect 0 mergecraft check outside.yml --json
 expect 1 mergecraft check outside.yml --strict
+# Tokens with a source of their own are not reported.
+sed '/tokenizer_source/d' outside.yml > given.yml
+cat >> given.yml <<'YAML'
+tokenizer:
+  source: chat
+  tokens:
+    "<|im_start|>": {source: {kind: model_token, model: base, token: "b"}}
+    "<|im_end|>": {source: {kind: zero}}
+YAML
+expect 0 mergecraft check given.yml --json
 sed -i 's/: chat/: model:chat/' outside.yml
 expect 1 mergecraft check outside.yml
 sed -i 's/: model:chat/: nothing/' outside.yml
