@@ -1,8 +1,8 @@
 #include "base/text.h"
 
 #include "base/memory.h"
-#include <ctype.h>
 
+#include <ctype.h>
 #include <locale.h>
 #include <stdarg.h>
 #include <stdio.h>
