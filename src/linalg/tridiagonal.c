@@ -156,8 +156,9 @@ bool mc_tridiagonal_vectors(size_t n, const double *d, const double *e, size_t c
  * x^(−½) = 2/π ∫ dt / (x + t²). With t = √low · sc(u), an elliptic function, the integrand is
  * periodic in u, and the midpoint rule is the best rational approximation there is, that of
  * Zolotarev (Hale, Higham and Trefethen 2008, Computing A^α, log(A), and related matrix functions
- * by contour integrals, section 4). Its error is exp(−2π² poles / (log(high / low) + 2.77)). With 31
- * as the exponent, the relative error is at most 2e-13 for ratios up to 1e16, which take 63 poles.
+ * by contour integrals, section 4). Its error is exp(−2π² poles / (log(high / low) + 2.77)). With
+ * an exponent of −31, the relative error is at most 2e-13 for ratios up to 1e16, which take 63
+ * poles.
  */
 enum { MOST_POLES = 64, AGM_STEPS = 12 };
 

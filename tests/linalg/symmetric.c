@@ -281,7 +281,7 @@ static void inverse_roots(void **state)
     }
 }
 
-/* Of a diagonal matrix, over all ratios of eigenvalues that the function takes: each to rounding. */
+/* Of a diagonal matrix, at all ratios of eigenvalues that the function takes: each to rounding. */
 static void root_of_diagonal(void **state)
 {
     (void)state;
