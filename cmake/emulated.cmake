@@ -2,10 +2,10 @@
 # wrapper scripts in place of the programs. MC_RUN_DIR is the build folder as test scripts see it.
 set(MC_RUN_DIR ${PROJECT_BINARY_DIR})
 # Timeouts of tests in seconds: valgrind is twenty times slower, qemu five.
-set(MC_SCRIPT_TIMEOUT 120)
-set(MC_TEST_TIMEOUT 300)
+set(MC_SCRIPT_TIMEOUT 600)
+set(MC_TEST_TIMEOUT 900)
 if(CMAKE_CROSSCOMPILING)
-    set(MC_SCRIPT_TIMEOUT 300)
+    set(MC_SCRIPT_TIMEOUT 900)
 elseif(CMAKE_CROSSCOMPILING_EMULATOR)
     set(MC_SCRIPT_TIMEOUT 3600)
     set(MC_TEST_TIMEOUT 3600)

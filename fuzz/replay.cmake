@@ -5,5 +5,5 @@ foreach(target IN LISTS MC_FUZZ_TARGETS)
                        ${CMAKE_CURRENT_LIST_DIR}/replay.c)
     add_test(NAME fuzz_${target} COMMAND replay_${target}
                                          ${CMAKE_CURRENT_LIST_DIR}/corpus/${target})
-    set_tests_properties(fuzz_${target} PROPERTIES TIMEOUT 120)
+    set_tests_properties(fuzz_${target} PROPERTIES TIMEOUT 600)
 endforeach()
