@@ -223,7 +223,7 @@ static mc_status score_point(job *j, mc_bench_point *out, mc_error *error)
 
 /*
  * A hash of everything that the scores of a point depend on: the library's build, models, data,
- * heads, metrics and the method's settings.
+ * heads, tasks, metrics and the method's settings.
  */
 static uint64_t key_of(const job *j)
 {
@@ -239,6 +239,8 @@ static uint64_t key_of(const job *j)
     for (size_t t = 0; t < b->suite->task_count; t++) {
         const mc_suite_task *const task = &b->suite->tasks[t];
         hash = mc_hash_text(hash, task->name);
+        /* The default metric is that of the task. */
+        hash = mc_hash_text(hash, task->task->name);
         hash = mc_hash_text(hash, task->metric ? task->metric : "");
     }
     if (!j->method)

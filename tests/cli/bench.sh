@@ -24,6 +24,19 @@ mergecraft bench examples/bench/small.yml -o results -q --threads 1 > third || f
 cut -d '|' -f 1-8 first > scores
 cut -d '|' -f 1-8 third | cmp scores - || fail "other scores after resuming"
 
+# The task decides what is scored: with another one, nothing is taken from the journal.
+cat > kind.yml << EOF
+base: examples/models/base
+tasks:
+  one: {task: cola, model: examples/bench/acceptability-1,
+        data: examples/bench/data/acceptability.jsonl}
+methods: [{method: soup}]
+EOF
+mergecraft bench kind.yml -o kind -q > /dev/null || fail "exit status $?"
+sed -i 's/cola/sst2/' kind.yml
+mergecraft bench kind.yml -o kind -q | cut -d '|' -f 1-4 > resumed
+mergecraft bench kind.yml -o afresh -q | cut -d '|' -f 1-4 | cmp resumed - || fail "scores of cola"
+
 # Average of the models < task arithmetic < a model per task < individual models.
 awk -F '|' '{ split($7, a, " "); print $2, a[1] }' first | awk '
     { score[$1] = $NF }
