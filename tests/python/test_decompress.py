@@ -153,7 +153,7 @@ def test_unified_vector_is_rounded(dtype, tmp_path):
 
 def test_errors(merge, tmp_path):
     base, models, unified = merge
-    with pytest.raises(mergecraft.UsageError, match="one of the tasks 1 model-0, 2 model-1, 3 model-2"):
+    with pytest.raises(mergecraft.UsageError, match="tasks 1 model-0, 2 model-1, 3 model-2"):
         mergecraft.decompress(unified, 4)
     with pytest.raises(mergecraft.MismatchError, match="found another model"):
         mergecraft.decompress(unified, 1, base_model=tmp_path / "model-0")
