@@ -2,6 +2,7 @@
 
 #include "base/cpu.h"
 #include "linalg/gemm_kernels.h"
+#include "linalg/sizes.h"
 
 #include <stdint.h>
 #include <string.h>
@@ -13,11 +14,6 @@
  */
 enum { BLOCK_ROWS = 768, BLOCK_COLUMNS = 128, DEPTH = 1024 };
 enum { LINE = 64 };
-
-static size_t least(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
 
 static size_t ceiling(size_t a, size_t b)
 {

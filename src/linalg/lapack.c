@@ -2,6 +2,7 @@
 
 #include "base/library.h"
 
+#include <assert.h>
 #include <pthread.h>
 
 /* Set once by `load` and constant from then on: no lock is needed to read them. */
@@ -62,4 +63,11 @@ mc_status mc_lapack_get(const mc_lapack **out, mc_error *error)
         *error = failure;
     *out = &table;
     return loaded;
+}
+
+mc_status mc_lapack_check(int info, const char *what, mc_error *error)
+{
+    /* info < 0 numbers the argument that LAPACK rejects. */
+    assert(info >= 0 && "an argument of ours is wrong");
+    return info == 0 ? MC_OK : mc_fail(error, MC_FORMAT, "the %s did not converge", what);
 }

@@ -69,4 +69,11 @@ typedef struct mc_lapack {
  */
 mc_status mc_lapack_get(const mc_lapack **out, mc_error *error);
 
+/*
+ * What a function of LAPACK returned in `info`, where a positive number means that `what` did not
+ * converge.
+ * Errors: MC_FORMAT
+ */
+mc_status mc_lapack_check(int info, const char *what, mc_error *error);
+
 #endif

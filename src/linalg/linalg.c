@@ -6,6 +6,7 @@
 #include "linalg/linalg.h"
 
 #include "linalg/lapack.h"
+#include "linalg/sizes.h"
 #include "linalg/symmetric.h"
 
 #include <assert.h>
@@ -19,25 +20,6 @@
  * nothing.
  */
 enum { SMALL = 256 };
-
-/* LAPACK blocks its loops by at most this many columns; work arrays are sized for it. */
-enum { BLOCK = 64 };
-
-static size_t least(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
-static size_t most(size_t a, size_t b)
-{
-    return a > b ? a : b;
-}
-
-/* Doubles that hold this many ints: one work array serves both types. */
-static size_t ints(size_t count)
-{
-    return (count * sizeof(int) + sizeof(double) - 1) / sizeof(double);
-}
 
 mc_status mc_linalg_check(mc_error *error)
 {
@@ -83,15 +65,6 @@ static mc_status fail_infinite(mc_error *error)
 static mc_status check_finite(const double *a, size_t count, mc_error *error)
 {
     return all_finite(a, count) ? MC_OK : fail_infinite(error);
-}
-
-static mc_status check_info(int info, const char *what, mc_error *error)
-{
-    /* info < 0 numbers the argument that LAPACK rejects. */
-    assert(info >= 0 && "an argument of ours is wrong");
-    if (info == 0)
-        return MC_OK;
-    return mc_fail(error, MC_FORMAT, "the %s did not converge", what);
 }
 
 /* ---- products -------------------------------------------------------------------------------- */
@@ -189,7 +162,7 @@ static mc_status gram(const mc_lapack *lapack, mc_gram_of side, size_t m, size_t
  */
 static size_t syevd_work(size_t n)
 {
-    return 1 + (6 + BLOCK) * n + 2 * n * n;
+    return 1 + (6 + MC_LAPACK_BLOCK) * n + 2 * n * n;
 }
 
 size_t mc_eigen_work(size_t n)
@@ -212,7 +185,7 @@ mc_status mc_eigen(size_t n, double *a, double *w, double *work, mc_error *error
     int info;
     lapack->syevd("V", "L", &in, a, &in, w, work, &lwork, (int *)(void *)(work + lwork), &liwork,
                   &info, 1, 1);
-    return check_info(info, "eigenvalue decomposition", error);
+    return mc_lapack_check(info, "eigenvalue decomposition", error);
 }
 
 /* ---- singular values ------------------------------------------------------------------------- */
@@ -242,7 +215,7 @@ size_t mc_svd_rank(const double *s, size_t count, size_t m, size_t n, double eps
 static size_t gesdd_work(size_t m, size_t n)
 {
     const size_t k = least(m, n);
-    return 4 * k * k + 7 * k + BLOCK * (m + n);
+    return 4 * k * k + 7 * k + MC_LAPACK_BLOCK * (m + n);
 }
 
 static size_t exact_work(size_t m, size_t n)
@@ -262,7 +235,7 @@ static mc_status decompose(const mc_lapack *lapack, size_t m, size_t n, double *
     int info;
     lapack->gesdd("S", &in, &im, a, &in, s, vt, &in, u, &ik, work, &lwork,
                   (int *)(void *)(work + lwork), &info, 1);
-    return check_info(info, "singular value decomposition", error);
+    return mc_lapack_check(info, "singular value decomposition", error);
 }
 
 static mc_status svd_exact(const mc_lapack *lapack, size_t m, size_t n, size_t count, double *a,
@@ -489,7 +462,7 @@ mc_status mc_polar(mc_svd_kind kind, size_t m, size_t n, double *a, double epsil
 size_t mc_qr_work(size_t m, size_t n)
 {
     (void)m;
-    return n + BLOCK * n;
+    return n + MC_LAPACK_BLOCK * n;
 }
 
 /*
@@ -505,7 +478,7 @@ mc_status mc_qr(size_t m, size_t n, double *a, double *r, double *work, mc_error
     MC_TRY(check_finite(a, m * n, error));
     if (n == 0)
         return MC_OK;
-    const int im = (int)m, in = (int)n, lwork = (int)(BLOCK * n);
+    const int im = (int)m, in = (int)n, lwork = (int)(MC_LAPACK_BLOCK * n);
     double *const tau = work, *const rest = work + n;
     int info;
     lapack->gelqf(&in, &im, a, &in, tau, rest, &lwork, &info);

@@ -10,6 +10,7 @@
  */
 #include "linalg/symmetric.h"
 
+#include "linalg/sizes.h"
 #include "linalg/tridiagonal.h"
 
 #include <assert.h>
@@ -18,23 +19,8 @@
 #include <math.h>
 #include <string.h>
 
-/* Columns that LAPACK handles at a time, and reflectors here. */
+/* Reflectors that are applied at a time. */
 enum { BLOCK = 64 };
-
-static size_t least(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
-static size_t most(size_t a, size_t b)
-{
-    return a > b ? a : b;
-}
-
-static size_t ints(size_t count)
-{
-    return (count * sizeof(int) + sizeof(double) - 1) / sizeof(double);
-}
 
 /* Copies the upper triangle to the lower one, in squares that fit the first cache. */
 static void mirror(double *a, size_t n)
@@ -55,7 +41,7 @@ typedef struct reduced {
 /* From the documentation of dstedc for job "I"; that of dsytrd is smaller. */
 static size_t stedc_work(size_t n)
 {
-    return 1 + 4 * n + n * n + BLOCK * n;
+    return 1 + 4 * n + n * n + MC_LAPACK_BLOCK * n;
 }
 
 static size_t turn_work(size_t n)
@@ -82,13 +68,6 @@ static mc_status reduce(const mc_lapack *lapack, size_t n, double *a, double *wo
     return MC_OK;
 }
 
-static mc_status check_info(int info, mc_error *error)
-{
-    assert(info >= 0 && "an argument of ours is wrong");
-    return info == 0 ? MC_OK
-                     : mc_fail(error, MC_FORMAT, "the eigenvalue decomposition did not converge");
-}
-
 /* t->d becomes all eigenvalues, ascending, and row i of z [n, n] the eigenvector of T for d[i]. */
 static mc_status find_all(const mc_lapack *lapack, size_t n, const reduced *t, double *z,
                           mc_error *error)
@@ -97,7 +76,7 @@ static mc_status find_all(const mc_lapack *lapack, size_t n, const reduced *t, d
     int info;
     lapack->stedc("I", &in, t->d, t->e, z, &in, t->rest, &lwork, (int *)(void *)(t->rest + lwork),
                   &liwork, &info, 1);
-    return check_info(info, error);
+    return mc_lapack_check(info, "eigenvalue decomposition", error);
 }
 
 /* ---- reflectors ------------------------------------------------------------------------------ */
@@ -254,7 +233,7 @@ static mc_status find_few(const mc_lapack *lapack, size_t n, size_t count, const
     memcpy(values, t->d, n * sizeof *values);
     memcpy(beside, t->e, (n - 1) * sizeof *beside);
     lapack->sterf(&in, values, beside, &info);
-    MC_TRY(check_info(info, error));
+    MC_TRY(mc_lapack_check(info, "eigenvalue decomposition", error));
     reverse(values, w, n);
     *known = least(count, drop_rounding(w, n));
     *found = mc_tridiagonal_vectors(n, t->d, t->e, *known, w, vectors, t->rest) &&
