@@ -118,6 +118,13 @@ mc_status mc_product_f32(mc_transpose ta, mc_transpose tb, size_t m, size_t n, s
     return MC_OK;
 }
 
+void mc_scale_columns(double *a, const double *s, size_t m, size_t n)
+{
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < n; j++)
+            a[i * n + j] *= s[j];
+}
+
 float *mc_narrow(double *a, size_t count)
 {
     float *const narrow = (float *)(void *)a;
@@ -548,14 +555,10 @@ static void solve_scaled(const mc_lapack *lapack, size_t m, size_t n, const doub
 {
     const int im = (int)m, in = (int)n;
     int info;
-    for (size_t i = 0; i < m; i++)
-        for (size_t j = 0; j < n; j++)
-            b[i * n + j] *= scales[j];
+    mc_scale_columns(b, scales, m, n);
     lapack->potrs("U", &in, &im, factor, &in, b, &in, &info, 1);
     assert(info == 0);
-    for (size_t i = 0; i < m; i++)
-        for (size_t j = 0; j < n; j++)
-            b[i * n + j] *= scales[j];
+    mc_scale_columns(b, scales, m, n);
 }
 
 static bool all_finite_f32(const float *a, size_t count)

@@ -35,6 +35,9 @@ mc_status mc_product_f32(mc_transpose ta, mc_transpose tb, size_t m, size_t n, s
  */
 #define MC_NEAR_ORTHONORMAL 4.0
 
+/* Multiplies column j of A [m, n] by s[j]. */
+void mc_scale_columns(double *a, const double *s, size_t m, size_t n);
+
 /* Rounds an array to float32 in place, for such a product. Returns the same address. */
 float *mc_narrow(double *a, size_t count);
 

@@ -115,13 +115,6 @@ static mc_status finish(const mc_layer *layer, const triplets *t, double alpha, 
     return MC_OK;
 }
 
-static void scale_columns(double *a, const double *s, size_t rows, size_t columns)
-{
-    for (size_t i = 0; i < rows; i++)
-        for (size_t j = 0; j < columns; j++)
-            a[i * columns + j] *= s[j];
-}
-
 static double norm_of(const double *a, size_t count)
 {
     double squares = 0;
@@ -165,7 +158,7 @@ static mc_status combine(const mc_layer *layer, const triplets *t, double alpha,
     const double largest = MC_NEAR_ORTHONORMAL * norm_of(t->s, all);
     if (n >= 2 * m) {
         MC_TRY(multiply(layer, m, all, all, t->u, root_u, left));
-        scale_columns(left, t->s, m, all);
+        mc_scale_columns(left, t->s, m, all);
         MC_TRY(multiply(layer, m, all, all, left, root_v, right));
         return finish(layer, t, alpha, right, t->vt, norm_of(right, m * all) <= largest, update);
     }
