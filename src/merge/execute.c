@@ -92,7 +92,7 @@ typedef struct run {
     size_t ring_size;
     size_t taken, written; /* slots so far */
     int64_t held;          /* bytes of whole tensors, which together … */
-    int64_t bound;         /* … may take at most these */
+    int64_t bound;         /* … may take at most these; 0 if there are none */
     bool writing, stopping;
     int64_t part_begin;  /* where the wanted part begins, … */
     int64_t bytes_done;  /* … where it is written up to, and … */
@@ -229,7 +229,7 @@ int64_t mc_execute_memory(mc_source *const *tensors, size_t count, const mc_run_
         whole = t.held > whole ? t.held : whole;
         wholes += t.held;
     }
-    const int64_t bound = mc_whole_memory(options);
+    const int64_t bound = wholes > 0 ? mc_whole_memory(options) : 0;
     /* A tensor beyond the bound is computed alone; others are admitted up to the bound. */
     const int64_t held = whole > bound ? whole : least(wholes, bound);
     return streaming * options->threads + held;
@@ -942,6 +942,9 @@ static mc_status set_up(run *r, mc_error *error)
         set_up_task(&r->tasks[i], what->tensors[i], r->bytes_total, r->options);
         r->tasks[i].state = what->states ? what->states[i] : NULL;
         r->bytes_total += what->tensors[i]->bytes;
+        /* Looked up only where it counts: that takes system calls. */
+        if (r->tasks[i].held > 0 && r->bound == 0)
+            r->bound = mc_whole_memory(r->options);
     }
     MC_TRY(run_surveys(r, error));
     MC_TRY(try_methods(r, error));
@@ -985,7 +988,6 @@ mc_status mc_execute(const mc_execution *what, const mc_run_options *how, mc_run
     const int threads = settings.threads;
     run r = {.options = &settings,
              .what = what,
-             .bound = mc_whole_memory(&settings),
              .task_count = what->count,
              /* One slot per thread in work, and two more for finished tiles behind a slow one. */
              .ring_size = 3 * (size_t)threads,
