@@ -219,6 +219,20 @@ static void zero(void **state)
     check_sizes(3, ZERO);
 }
 
+/* Both results of a run are as close as that, relative to the task vectors. */
+static void check_close(const fixture *f, const run *r, const mc_state_dict *first,
+                        const mc_state_dict *second, double tolerance)
+{
+    for (int i = 0; i < LAYERS; i++) {
+        float *const a = read_layer(first, r, i), *const b = read_layer(second, r, i);
+        if (!(distance(a, b, i) <= tolerance * size_of_tasks(f, i) + 1e-6))
+            fail_msg("%s %s, %s: %g apart, task vectors of %g", r->method, r->param ? r->param : "",
+                     layers[i].name, distance(a, b, i), size_of_tasks(f, i));
+        free(a);
+        free(b);
+    }
+}
+
 /*
  * LoRA-merged models: beside few directions there is only rounding, whose directions must not enter
  * the result. With other noise of that size, results differ by no more than noise. The base is
@@ -231,15 +245,7 @@ static void check_stability(task_form form)
     set_up(&g, 3, form, false, 1e-9);
     for (size_t r = 0; r < RUNS; r++) {
         mc_state_dict *const first = merge(&f, &runs[r]), *const second = merge(&g, &runs[r]);
-        for (int i = 0; i < LAYERS; i++) {
-            float *const a = read_layer(first, &runs[r], i), *const b = read_layer(second, &runs[r],
-                                                                                   i);
-            if (!(distance(a, b, i) <= 1e-3 * size_of_tasks(&f, i) + 1e-6))
-                fail_msg("%s, %s: %g apart, task vectors of %g", runs[r].method, layers[i].name,
-                         distance(a, b, i), size_of_tasks(&f, i));
-            free(a);
-            free(b);
-        }
+        check_close(&f, &runs[r], first, second, 1e-3);
         mc_state_dict_free(first);
         mc_state_dict_free(second);
     }
@@ -281,14 +287,7 @@ static void model_equal_to_base(void **state)
         mc_state_dict *const two = merge(&f, &few[r]);
         f.dicts[0] = first;
         f.count = 3;
-        for (int i = 0; i < LAYERS; i++) {
-            float *const a = read_layer(three, &few[r], i), *const b = read_layer(two, &few[r], i);
-            if (!(distance(a, b, i) <= 1e-4 * size_of_tasks(&f, i) + 1e-6))
-                fail_msg("%s, %s: %g apart, task vectors of %g", few[r].param, layers[i].name,
-                         distance(a, b, i), size_of_tasks(&f, i));
-            free(a);
-            free(b);
-        }
+        check_close(&f, &few[r], three, two, 1e-4);
         mc_state_dict_free(two);
         mc_state_dict_free(three);
         tear_down(&f);
