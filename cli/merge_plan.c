@@ -367,6 +367,21 @@ static mc_status find_add_ons(const merge_settings *settings, const mc_method **
 
 /* ---- plan ------------------------------------------------------------------------------------ */
 
+/* Every side input has as many members as there are models. */
+static mc_status check_sides(const merge_job *job, mc_error *error)
+{
+    for (size_t i = 0; i < job->sides.count; i++) {
+        if (job->side_sizes[i] == job->model_count)
+            continue;
+        if (is_owned(job, i))
+            return mc_fail(error, MC_USAGE, "--stats: expected %zu files, found %zu",
+                           job->model_count, job->side_sizes[i]);
+        return mc_fail(error, MC_USAGE, "--side: expected %zu models in '%s', found %zu",
+                       job->model_count, job->side_names[i], job->side_sizes[i]);
+    }
+    return MC_OK;
+}
+
 static mc_status make_plan(merge_job *job, mc_error *error)
 {
     const merge_settings *const settings = job->settings;
@@ -410,14 +425,8 @@ static mc_status make_plan(merge_job *job, mc_error *error)
                                  .convert = settings->dtype != NULL};
     if (status == MC_OK && settings->dtype)
         status = merge_parse_dtype(settings->dtype, &job->input.dtype, error);
-    for (size_t i = 0; i < side_count && status == MC_OK; i++)
-        if (job->side_sizes[i] != job->model_count)
-            status = is_owned(job, i)
-                         ? mc_fail(error, MC_USAGE, "--stats: expected %zu files, found %zu",
-                                   job->model_count, job->side_sizes[i])
-                         : mc_fail(error, MC_USAGE,
-                                   "--side: expected %zu models in '%s', found %zu",
-                                   job->model_count, job->side_names[i], job->side_sizes[i]);
+    if (status == MC_OK)
+        status = check_sides(job, error);
     if (status == MC_OK)
         status = find_kept(job, &job->input.keep, error);
     if (status == MC_OK && !settings->no_plan)
