@@ -1,21 +1,30 @@
 /*
- * Filters of parameters that match no tensor: misspelled names, or patterns, which mergekit does
- * not have. The parameter then has another value than its author meant.
+ * Filters of parameters that fit no tensor: misspelled names, patterns, which mergekit does not
+ * have, or names of another module or slice. The parameter then has another value than its author
+ * meant.
  */
 #ifndef MC_RECIPE_FILTERS_H
 #define MC_RECIPE_FILTERS_H
 
-#include "merge/outputs.h"
 #include "merge/report.h"
 #include "recipe/schema.h"
 
+/* Forgets what was noted: before the rows of a stage and of its module folders are made. */
+void mc_recipe_forget_filters(const mc_recipe_schema *schema);
+
 /*
- * Reports the filters of a stage that are no part of a name in `outputs`, of results or of inputs.
+ * Notes which conditions of a setting the name of a tensor fits. It is called for all tensors that
+ * the setting applies to, also if another condition or level of precedence decides the value.
+ */
+void mc_recipe_note_filters(const mc_recipe_schema *schema, const mc_yaml *setting,
+                            const char *tensor);
+
+/*
+ * Reports the filters of a stage that no tensor was noted for.
  *
  * Errors: MC_MISMATCH  under strict
  */
 mc_status mc_recipe_report_filters(const mc_recipe_schema *schema, const mc_recipe_stage *stage,
-                                   const mc_outputs *outputs, bool strict, mc_report *report,
-                                   mc_error *error);
+                                   bool strict, mc_report *report, mc_error *error);
 
 #endif

@@ -564,13 +564,12 @@ static mc_status fill_plan(mc_recipe *recipe, const mc_recipe_stage *stage,
     bool untied = false;
     const mc_model *const donor = mc_recipe_donor(stage, &models);
     MC_TRY(mc_report_new(&plan->report, error));
+    mc_recipe_forget_filters(recipe->schema);
     if (is_last)
         MC_TRY(add_warnings(recipe, options->strict, plan->report, error));
     MC_TRY(add_notes(all, plan->report, error));
     MC_TRY(
         make_aligned_rows(recipe, stage, options, all, donor, rows, plan->report, &untied, error));
-    MC_TRY(mc_recipe_report_filters(recipe->schema, stage, &rows->outputs, options->strict,
-                                    plan->report, error));
     if (options->convert && is_last)
         MC_TRY(mc_outputs_convert(&rows->outputs, options->dtype, error));
     /* Vocabularies are checked before shapes: the error then names the option and not a tensor. */
@@ -616,6 +615,10 @@ static mc_status make_stage(mc_recipe *recipe, size_t index, const mc_recipe_opt
         if (status == MC_OK)
             status = mc_recipe_plan_folders(recipe->schema, stage, &models, all.merged, &own,
                                             recipe->made[index].plan, error);
+        /* A filter may be one of tensors in module folders only. */
+        if (status == MC_OK)
+            status = mc_recipe_report_filters(recipe->schema, stage, options->strict,
+                                              recipe->made[index].plan->report, error);
     } else {
         mc_outputs_free(&plan.outputs);
         mc_outfit_free(&plan.outfit);

@@ -5,6 +5,7 @@
 #include "merge/report.h"
 #include "model/parts.h"
 #include "recipe/blocks.h"
+#include "recipe/filters.h"
 #include "recipe/modules.h"
 #include "recipe/setting.h"
 
@@ -111,13 +112,16 @@ static mc_status look_up(const maker *m, const mc_param *param, const subject *o
     const mc_yaml *const levels[LEVELS] = {of->source ? of->source->parameters : NULL,
                                            m->slice->parameters, m->module->parameters,
                                            m->stage->parameters};
-    for (size_t i = 0; i < LEVELS && !*found; i++) {
+    for (size_t i = 0; i < LEVELS; i++) {
         const mc_yaml *const setting = mc_yaml_get(levels[i], param->name);
-        if (setting)
-            MC_TRY(mc_setting_value(m->schema->file, setting, param->type, of->name, of->t, found,
-                                    value, m->error));
+        if (!setting)
+            continue;
+        mc_recipe_note_filters(m->schema, setting, of->name);
         if (*found)
-            from->at = setting;
+            continue;
+        MC_TRY(mc_setting_value(m->schema->file, setting, param->type, of->name, of->t, found,
+                                value, m->error));
+        from->at = *found ? setting : NULL;
     }
     return MC_OK;
 }

@@ -165,11 +165,9 @@ static mc_status string_of(const reader *r, const mc_yaml *map, const char *key,
 /* A misspelled `filter` would be ignored: the value would apply to all tensors. */
 static mc_status check_conditions(const reader *r, const mc_yaml *setting)
 {
-    if (setting->kind == MC_YAML_MAP)
-        return check_keys(r, CONDITION, setting);
-    for (size_t i = 0; setting->kind == MC_YAML_LIST && i < setting->count; i++)
-        if (setting->items[i]->kind == MC_YAML_MAP)
-            MC_TRY(check_keys(r, CONDITION, setting->items[i]));
+    const mc_yaml *condition;
+    for (size_t i = 0; (condition = mc_setting_condition(setting, i)); i++)
+        MC_TRY(check_keys(r, CONDITION, condition));
     return MC_OK;
 }
 
@@ -693,6 +691,10 @@ mc_status mc_recipe_schema_read(const char *file, const char *text, size_t size,
     mc_status status = schema->file && schema->text ? MC_OK : mc_fail_memory(error);
     if (status == MC_OK)
         status = mc_yaml_parse(file, text, size, &schema->yaml, error);
+    if (status == MC_OK) {
+        schema->fitted = mc_alloc_zero(schema->yaml->node_count, sizeof *schema->fitted);
+        status = schema->fitted ? MC_OK : mc_fail_memory(error);
+    }
     if (status == MC_OK)
         status = read_stages(schema, error);
     if (status == MC_OK)
@@ -732,6 +734,7 @@ void mc_recipe_schema_free(mc_recipe_schema *schema)
     for (size_t i = 0; i < schema->count; i++)
         free_stage(&schema->stages[i]);
     mc_free(schema->stages);
+    mc_free(schema->fitted);
     mc_yaml_free(schema->yaml);
     mc_free(schema->file);
     mc_free(schema->text);

@@ -103,12 +103,24 @@ static mc_status gradient_value(const char *file, const mc_yaml *list, mc_param_
     return MC_OK;
 }
 
-/* Whether a filter fits: it is a part of the name. Without one, or with "*", every name fits. */
-static bool fits(const mc_yaml *conditional, const char *tensor)
+const mc_yaml *mc_setting_condition(const mc_yaml *setting, size_t index)
 {
-    const mc_yaml *const filter = mc_yaml_get(conditional, "filter");
-    return !filter || filter->kind != MC_YAML_STRING || strcmp(filter->text, "*") == 0 ||
-           strstr(tensor, filter->text);
+    if (setting->kind == MC_YAML_MAP)
+        return index == 0 ? setting : NULL;
+    const bool exists = setting->kind == MC_YAML_LIST && index < setting->count;
+    return exists && setting->items[index]->kind == MC_YAML_MAP ? setting->items[index] : NULL;
+}
+
+bool mc_setting_has_filter(const mc_yaml *condition)
+{
+    const mc_yaml *const filter = mc_yaml_get(condition, "filter");
+    return filter && filter->kind == MC_YAML_STRING && strcmp(filter->text, "*") != 0;
+}
+
+bool mc_setting_fits(const mc_yaml *condition, const char *tensor)
+{
+    return !mc_setting_has_filter(condition) ||
+           strstr(tensor, mc_yaml_get(condition, "filter")->text);
 }
 
 /*
@@ -118,19 +130,17 @@ static bool fits(const mc_yaml *conditional, const char *tensor)
 mc_status mc_setting_value(const char *file, const mc_yaml *setting, mc_param_type type,
                            const char *tensor, double t, bool *found, double *out, mc_error *error)
 {
-    if (setting->kind == MC_YAML_MAP)
-        return fits(setting, tensor) ? mc_setting_value(file, mc_yaml_get(setting, "value"), type,
-                                                        tensor, t, found, out, error)
-                                     : MC_OK;
-    if (setting->kind != MC_YAML_LIST) {
+    const mc_yaml *condition = mc_setting_condition(setting, 0);
+    if (!condition && setting->kind == MC_YAML_LIST)
+        return gradient_value(file, setting, type, t, found, out, error);
+    if (!condition) {
         /* Types were checked when the recipe was read. */
         *found = mc_coerce(type, setting, out);
         return MC_OK;
     }
-    if (setting->count == 0 || setting->items[0]->kind != MC_YAML_MAP)
-        return gradient_value(file, setting, type, t, found, out, error);
-    for (size_t i = 0; i < setting->count; i++)
-        if (fits(setting->items[i], tensor))
-            return mc_setting_value(file, setting->items[i], type, tensor, t, found, out, error);
+    for (size_t i = 0; (condition = mc_setting_condition(setting, i)); i++)
+        if (mc_setting_fits(condition, tensor))
+            return mc_setting_value(file, mc_yaml_get(condition, "value"), type, tensor, t, found,
+                                    out, error);
     return MC_OK;
 }

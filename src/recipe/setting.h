@@ -30,4 +30,16 @@ mc_status mc_setting_check_type(const char *file, const mc_yaml *setting, mc_par
 mc_status mc_setting_value(const char *file, const mc_yaml *setting, mc_param_type type,
                            const char *tensor, double t, bool *found, double *out, mc_error *error);
 
+/*
+ * Condition `index` of a setting (checked as above), a map with `filter` and `value`; NULL beyond
+ * the last one.
+ */
+const mc_yaml *mc_setting_condition(const mc_yaml *setting, size_t index);
+
+/* Whether a condition has a filter that only some names fit: not "*". */
+bool mc_setting_has_filter(const mc_yaml *condition);
+
+/* Whether a name fits a condition: the filter is a part of it. Without a filter every name fits. */
+bool mc_setting_fits(const mc_yaml *condition, const char *tensor);
+
 #endif

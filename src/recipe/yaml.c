@@ -133,6 +133,7 @@ static mc_status node_new(composer *c, mc_yaml_kind kind, const yaml_mark_t *mar
     made->yaml.column = column_of(mark);
     made->size = 1;
     made->height = 1;
+    made->yaml.index = file->node_count;
     file->nodes[file->node_count++] = &made->yaml;
     *out = made;
     return MC_OK;

@@ -48,6 +48,7 @@ typedef struct mc_yaml_pair {
 struct mc_yaml {
     mc_yaml_kind kind;
     unsigned line, column; /* from 1; columns count characters */
+    size_t index;          /* in mc_yaml_file.nodes */
     char *text;            /* scalars: as written, escapes resolved; NUL-terminated */
     double number;         /* MC_YAML_INTEGER, _NUMBER; MC_YAML_BOOL: 0 or 1 */
     const mc_yaml **items; /* MC_YAML_LIST [count] */

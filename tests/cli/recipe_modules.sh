@@ -90,6 +90,21 @@ expect 0 mergecraft merge prefix.yml -o prefix -q
 cmp prefix/model.safetensors seen/model.safetensors || fail 'a prefix is another module'
 cmp prefix/config.json seen/config.json || fail 'a prefix has another configuration'
 
+# Filters see the tensors of their own module and slice.
+cat > filters.yml <<'END'
+merge_method: passthrough
+modules:
+  encoder:
+    slices:
+      - sources: [{model: a, layer_range: [0, 1]}]
+        parameters: {scale: [{filter: block.0, value: 1}, {filter: block.1, value: 2}]}
+      - sources: [{model: b, layer_range: [0, 1]}]
+    parameters: {scale: [{filter: encoder, value: 1}, {filter: decoder, value: 3}]}
+  decoder: {slices: [{sources: [{model: b, layer_range: [0, 1]}]}]}
+parameters: {scale: [{filter: encoder, value: 4}, {filter: decoder, value: 1}]}
+END
+expect 0 mergecraft check filters.yml
+
 wrong()
 {
     cat > wrong.yml
@@ -119,6 +134,11 @@ models: [{model: s, parameters: {weight: 1}}, {model: t, parameters: {weight: 3}
 END
 expect 0 mergecraft merge dense.yml -o dense --strict
 expect 0 helper values dense/2_Dense/model.safetensors linear.weight
+# A filter may be one of tensors in such a folder only.
+sed 's/weight: 1/weight: [{filter: linear., value: 3}, {value: 1}]/' dense.yml > filter.yml
+expect 0 mergecraft merge filter.yml -o filtered --strict
+expect 0 helper values filtered/model.safetensors embeddings.weight
+expect 0 helper values filtered/2_Dense/model.safetensors linear.weight
 rm -r t/2_Dense
 expect 0 mergecraft merge dense.yml -o copied
 expect 0 helper values copied/2_Dense/model.safetensors linear.weight
