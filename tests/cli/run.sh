@@ -2,11 +2,14 @@
 # run.sh CASE COMMAND HELPER SOURCE: runs the script CASE.sh in a folder of its own. Passes if it
 # exits with 0 and what it writes is what CASE.stdout and CASE.stderr say (nothing, without such a
 # file). There `*` stands for any text, and a line `...` for any lines. With UPDATE=1 in the
-# environment the files are written instead. A case that exits with 77 is skipped.
+# environment the files are written instead, unless the script fails. A case that exits with 77 is
+# skipped.
 case=$1
-command=$2
-helper=$3
-SOURCE=$4
+# The script runs in another folder.
+command=$(readlink -e "$2") && helper=$(readlink -e "$3") && SOURCE=$(readlink -e "$4") || {
+    echo "run.sh: expected CASE COMMAND HELPER SOURCE, found '$*'" >&2
+    exit 1
+}
 cases=$SOURCE/tests/cli
 folder=$(mktemp -d) || exit 1
 trap 'chmod -R u+w "$folder"; rm -rf "$folder"' EXIT
@@ -64,6 +67,7 @@ fi
 if [ "$status" -ne 0 ]; then
     echo "$case.sh: exit status $status"
     failed=1
+    [ -z "$UPDATE" ] || { cat ../stderr; exit 1; }
 fi
 for stream in stdout stderr; do
     expected=$cases/$case.$stream
