@@ -38,13 +38,19 @@ $two $base --task rte --data $models/data --examples 8 -p steps=2"
 XDG_CACHE_HOME=$folder/cache
 export XDG_CACHE_HOME
 
-# merge_by METHOD: merges with COMMAND by the first arguments that fit, prints these.
+# merge_by METHOD: merges with COMMAND by the first arguments that fit, prints these. Arguments that
+# do not fit are errors (1) or wrong usage (2); any other status is a crash.
 merge_by()
 {
     echo "$arguments" | while read -r line; do
+        status=0
         # shellcheck disable=SC2086
-        ! "$command" merge -q --no-sync "$1" $line -o "$folder/$1-1" 2>> "$folder/said" ||
-            { echo "$line"; break; }
+        "$command" merge -q --no-sync "$1" $line -o "$folder/$1-1" 2>> "$folder/said" || status=$?
+        case $status in
+        0) echo "$line"; break ;;
+        1 | 2) ;;
+        *) echo "same_bits.sh: $1 $line: exit status $status" >> "$folder/said"; break ;;
+        esac
     done
 }
 
