@@ -79,6 +79,7 @@ typedef struct slot {
 } slot;
 
 typedef struct run {
+    pthread_mutex_t adding; /* guards the totals of statistics; never taken with `lock` held */
     pthread_mutex_t lock;   /* guards all that follows, and the tasks */
     pthread_cond_t changed; /* there may be a piece for a thread that waits */
     pthread_cond_t ended;   /* the last thread has ended */
@@ -476,17 +477,23 @@ static bool cancelled(const run *r)
 /* ---- statistics, in one thread -------------------------------------------------------------- */
 
 /*
- * Adds the thread's partial result to those of the other threads. Call with the lock held. May end
- * the round, which releases the lock meanwhile.
+ * Adds the thread's partial result to those of the other threads. Call with the lock held, which is
+ * released meanwhile: partial results may have megabytes. The round cannot end before, as the
+ * partial result counts as an unfinished tile.
  */
 static void hand_over_partial(worker *w)
 {
+    run *const r = w->run;
     task *const t = w->partial_of;
     if (!t)
         return;
     w->partial_of = NULL;
+    pthread_mutex_unlock(&r->lock);
+    pthread_mutex_lock(&r->adding);
     mc_reduction_add(&t->reduction, &w->partial);
-    finish_statistics(w->run, t);
+    pthread_mutex_unlock(&r->adding);
+    pthread_mutex_lock(&r->lock);
+    finish_statistics(r, t);
 }
 
 /*
@@ -964,6 +971,7 @@ static void tear_down(run *r)
         mc_free(r->ring[i].bytes);
     mc_free(r->tasks);
     mc_free(r->ring);
+    pthread_mutex_destroy(&r->adding);
     pthread_mutex_destroy(&r->lock);
     pthread_cond_destroy(&r->changed);
     pthread_cond_destroy(&r->ended);
@@ -991,6 +999,7 @@ mc_status mc_execute(const mc_execution *what, const mc_run_options *how, mc_run
              .task_count = what->count,
              /* One slot per thread in work, and two more for finished tiles behind a slow one. */
              .ring_size = 3 * (size_t)threads,
+             .adding = PTHREAD_MUTEX_INITIALIZER,
              .lock = PTHREAD_MUTEX_INITIALIZER,
              .changed = PTHREAD_COND_INITIALIZER,
              .ended = PTHREAD_COND_INITIALIZER};

@@ -13,9 +13,9 @@
  * Their tiles have whole rows if the scope is MC_ROW, except in rounds that look at some leaves
  * only.
  *
- * Thread-safety: whoever shares a reduction between threads guards mc_reduction_take and
- * mc_reduction_add with one lock. mc_reduction_accumulate needs none. mc_reduction_end_round wants
- * the reduction for itself.
+ * Thread-safety: threads that share a reduction guard mc_reduction_take with a lock, and
+ * mc_reduction_add with the same or another one. mc_reduction_accumulate needs none.
+ * mc_reduction_end_round wants the reduction for itself.
  */
 #ifndef MC_MERGE_REDUCE_H
 #define MC_MERGE_REDUCE_H
