@@ -16,13 +16,55 @@ static double norm_of(size_t n, const double *d, const double *e)
     return norm;
 }
 
-/* ---- eigenvectors ---------------------------------------------------------------------------- */
-
 /*
- * Each step of an elimination waits for a division. Eight eigenvalues side by side hide that, and
- * fill vector registers: row i of an array [n, LANES] belongs to row i of T.
+ * Each step of an elimination waits for a division. Eight shifts side by side hide that, and fill
+ * vector registers.
  */
 enum { LANES = 8 };
+
+/* ---- eigenvalues ----------------------------------------------------------------------------- */
+
+/* How many eigenvalues are below each bound: as many as T − bound has negative pivots. */
+static void count_below(size_t n, const double *d, const double *e, double norm,
+                        const double *bounds, size_t *counts)
+{
+    const double tiny = DBL_EPSILON * DBL_EPSILON * norm;
+    double pivot[LANES], below[LANES];
+    for (size_t l = 0; l < LANES; l++) {
+        pivot[l] = d[0] - bounds[l];
+        below[l] = pivot[l] < 0;
+    }
+    for (size_t i = 1; i < n; i++)
+        for (size_t l = 0; l < LANES; l++) {
+            const double safe = fabs(pivot[l]) < tiny ? tiny : pivot[l];
+            pivot[l] = d[i] - bounds[l] - e[i - 1] * (e[i - 1] / safe);
+            below[l] += pivot[l] < 0;
+        }
+    for (size_t l = 0; l < LANES; l++)
+        counts[l] = (size_t)below[l];
+}
+
+/* Eigenvalue `index` in ascending order, to rounding. Each step cuts an interval into nine. */
+static double eigenvalue(size_t n, const double *d, const double *e, double norm, size_t index)
+{
+    double from = -norm, to = norm; /* at most `index` are below `from`, more are below `to` */
+    while (to - from > DBL_EPSILON * norm) {
+        const double step = (to - from) / (LANES + 1);
+        double bounds[LANES];
+        size_t counts[LANES], l = 0;
+        for (size_t i = 0; i < LANES; i++)
+            bounds[i] = from + step * (double)(i + 1);
+        count_below(n, d, e, norm, bounds, counts);
+        while (l < LANES && counts[l] <= index)
+            from = bounds[l++];
+        to = l < LANES ? bounds[l] : to;
+    }
+    return from + (to - from) / 2;
+}
+
+/* ---- eigenvectors ---------------------------------------------------------------------------- */
+
+/* Row i of an array [n, LANES] belongs to row i of T. */
 
 /*
  * T − λ = P L U with partial pivoting. Row i of U is 1 / reciprocal, next, second; L has factor,
@@ -219,15 +261,6 @@ static poles find_poles(double low, double high)
     return p;
 }
 
-/* Whether all eigenvalues are above `bound`: then all pivots of T − bound are positive. */
-static bool all_above(size_t n, const double *d, const double *e, double bound)
-{
-    double pivot = d[0] - bound;
-    for (size_t i = 1; i < n && pivot > 0; i++)
-        pivot = d[i] - bound - e[i - 1] * e[i - 1] / pivot;
-    return pivot > 0;
-}
-
 /*
  * The inverse of a tridiagonal matrix is made of products. With the pivots p of T + shift from the
  * first row on and l_i = −e_i / p_i, its rows from the last one on are
@@ -271,30 +304,103 @@ static void next_row(inverse *x, size_t i, double negligible, double *restrict o
     out[i] += row[i];
 }
 
+/* The sum of the inverses for all poles, and the trace of T times that. */
+static double sum_inverses(size_t n, const double *d, const double *e, const poles *p, double high,
+                           double *root, double *work)
+{
+    inverse parts[MOST_POLES];
+    for (size_t k = 0; k < p->count; k++)
+        parts[k] = invert(n, d, e, p->shift[k], p->weight[k], work + 3 * k * n);
+    /* An element grows by at most the root of high / low in the rows above. */
+    const double negligible = 1e-40 / sqrt(high);
+    double trace = 0;
+    for (size_t i = n; i-- > 0;) {
+        double *const out = root + i * n;
+        memset(out + i, 0, (n - i) * sizeof *out);
+        for (size_t k = 0; k < p->count; k++)
+            next_row(&parts[k], i, negligible, out);
+        trace += d[i] * out[i] + (i + 1 < n ? 2 * e[i] * out[i + 1] : 0);
+    }
+    return trace;
+}
+
+/*
+ * Projects S [n, n], of which only the upper triangle is stored, onto what is orthogonal to v, of
+ * norm one. With y = S v that is S − v zᵀ − z vᵀ, z = y − ½ (vᵀ y) v. Returns vᵀ y.
+ */
+static double project(size_t n, const double *v, double *s, double *z)
+{
+    double along = 0;
+    memset(z, 0, n * sizeof *z);
+    for (size_t i = 0; i < n; i++) {
+        const double *const row = s + i * n;
+        double sum = row[i] * v[i];
+        for (size_t j = i + 1; j < n; j++) {
+            sum += row[j] * v[j];
+            z[j] += row[j] * v[i];
+        }
+        z[i] += sum;
+    }
+    for (size_t i = 0; i < n; i++)
+        along += v[i] * z[i];
+    for (size_t i = 0; i < n; i++)
+        z[i] -= along / 2 * v[i];
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = i; j < n; j++)
+            s[i * n + j] -= v[i] * z[j] + z[i] * v[j];
+    return along;
+}
+
+/* The `count` lowest eigenvalues, and in the rows of v [count, n] their vectors if it is true. */
+static bool find_lowest(size_t n, const double *d, const double *e, double norm, size_t count,
+                        double *w, double *v, double *work)
+{
+    for (size_t i = 0; i < count; i++)
+        w[i] = eigenvalue(n, d, e, norm, i);
+    if (!mc_tridiagonal_vectors(n, d, e, count, w, v, work))
+        return false;
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < i; k++) {
+            double product = 0;
+            for (size_t j = 0; j < n; j++)
+                product += v[i * n + j] * v[k * n + j];
+            if (!(fabs(product) <= 1e-10))
+                return false;
+        }
+    return true;
+}
+
+/* Eigenvectors that are dropped one by one. More of them are left to LAPACK. */
+enum { MOST_DROPPED = LANES };
+
 size_t mc_tridiagonal_root_work(size_t n)
 {
-    return 3 * n * MOST_POLES;
+    const size_t inverses = 3 * n * MOST_POLES, vectors = mc_tridiagonal_vectors_work(n);
+    return MOST_DROPPED * n + (inverses > vectors ? inverses : vectors);
 }
 
 bool mc_tridiagonal_root(size_t n, const double *d, const double *e, double share, double *root,
                          double *trace, double *work)
 {
-    const double high = norm_of(n, d, e), low = share * high;
-    if (!(low > DBL_MIN) || !(high < DBL_MAX) || !all_above(n, d, e, low))
+    const double norm = norm_of(n, d, e);
+    double *const vectors = work, *const rest = work + MOST_DROPPED * n;
+    double w[MOST_DROPPED] = {0}, bounds[LANES] = {0};
+    size_t counts[LANES];
+    if (!(share * norm > DBL_MIN) || !(norm < DBL_MAX))
         return false;
-    const poles p = find_poles(low, high);
-    inverse parts[MOST_POLES];
-    for (size_t k = 0; k < p.count; k++)
-        parts[k] = invert(n, d, e, p.shift[k], p.weight[k], work + 3 * k * n);
-    /* An element grows by at most the root of high / low in the rows above. */
-    const double negligible = 1e-40 / sqrt(high);
-    *trace = 0;
-    for (size_t i = n; i-- > 0;) {
-        double *const out = root + i * n;
-        memset(out + i, 0, (n - i) * sizeof *out);
-        for (size_t k = 0; k < p.count; k++)
-            next_row(&parts[k], i, negligible, out);
-        *trace += d[i] * out[i] + (i + 1 < n ? 2 * e[i] * out[i + 1] : 0);
+    const double high = eigenvalue(n, d, e, norm, n - 1), low = share * high;
+    bounds[0] = low;
+    count_below(n, d, e, norm, bounds, counts);
+    const size_t dropped = counts[0];
+    if (dropped > MOST_DROPPED || dropped == n ||
+        !find_lowest(n, d, e, norm, dropped, w, vectors, rest))
+        return false;
+    const double lowest = eigenvalue(n, d, e, norm, dropped);
+    const poles p = find_poles(fmax(low, lowest * .99), high * 1.01);
+    *trace = sum_inverses(n, d, e, &p, high, root, rest);
+    for (size_t i = 0; i < dropped; i++) {
+        *trace -= w[i] * project(n, vectors + i * n, root, rest);
+        *trace += w[i] > DBL_EPSILON * (double)n * high ? sqrt(w[i]) : 0;
     }
     return true;
 }

@@ -21,10 +21,10 @@ bool mc_tridiagonal_vectors(size_t n, const double *d, const double *e, size_t c
                             const double *w, double *z, double *work);
 
 /*
- * T^(−½): the upper triangle of `root` [n, n] by rows; its other elements are unchanged. *trace:
- * that of T^½. False unless all eigenvalues are above `share` of the largest one. A bound takes the
- * place of the largest, up to three times as large, so slightly larger ones also give false.
- * 1e-16 ≤ share < 1.
+ * T^(−½) over the eigenvalues above share · the largest one: the upper triangle of `root` [n, n] by
+ * rows; its other elements are unchanged. *trace: the sum of the roots of all eigenvalues above
+ * rounding. False if more than a few eigenvalues are not above that bound, or if they are so close
+ * that their vectors are not orthogonal. 1e-15 ≤ share < 1.
  */
 size_t mc_tridiagonal_root_work(size_t n);
 bool mc_tridiagonal_root(size_t n, const double *d, const double *e, double share, double *root,

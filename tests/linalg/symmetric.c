@@ -109,37 +109,71 @@ static void vectors_of_differences(void **state)
     free(work);
 }
 
-/* Sizes whose squares leave the range of a double are left to LAPACK, which scales. */
+/* Element (i, j) of the inverse root of the second difference matrix without `dropped` values. */
+static double difference_root(size_t dropped, size_t i, size_t j)
+{
+    double sum = 0;
+    for (size_t k = dropped; k < N; k++)
+        sum += difference_vector(N, k, i) * difference_vector(N, k, j) /
+               sqrt(difference_value(N, k));
+    return sum;
+}
+
+/* Scales whose squares leave a float's range; up to eight of the lowest values are dropped. */
 static void root_of_differences(void **state)
 {
     (void)state;
     static const double scales[] = {1, 1e-9, 1e20};
-    for (size_t s = 0; s < 3; s++) {
+    for (size_t s = 0; s < 27; s++) {
+        const double scale = scales[s % 3];
+        const size_t dropped = s / 3;
         double d[N], e[N], trace,
             sum = 0, *const root = zeros(N * N), *const work = zeros(mc_tridiagonal_root_work(N));
         for (size_t i = 0; i < N; i++) {
-            d[i] = 2 * scales[s];
-            e[i] = -scales[s];
-            sum += sqrt(scales[s] * difference_value(N, i));
+            d[i] = 2 * scale;
+            e[i] = -scale;
+            sum += sqrt(scale * difference_value(N, i));
         }
-        assert_true(mc_tridiagonal_root(N, d, e, 1e-12, root, &trace, work));
+        const double highest = difference_value(N, N - 1);
+        const double above = dropped ? difference_value(N, dropped - 1) / highest : 1e-12;
+        assert_true(mc_tridiagonal_root(N, d, e, above * (1 + 1e-9), root, &trace, work));
         assert_true(fabs(trace - sum) < 1e-12 * sum);
         for (size_t i = 0; i < N; i++)
-            for (size_t j = i; j < N; j++) {
-                double expected = 0;
-                for (size_t k = 0; k < N; k++)
-                    expected += difference_vector(N, k, i) * difference_vector(N, k, j) /
-                                sqrt(difference_value(N, k));
-                const double found = root[i * N + j] * sqrt(scales[s]);
-                assert_true(fabs(found - expected) < 1e-11 * difference_value(N, N - 1));
-            }
-        /* The lowest eigenvalue is 3e-4 of the largest. */
-        assert_false(mc_tridiagonal_root(N, d, e, 1e-3, root, &trace, work));
-        d[N / 2] = e[N / 2] = e[N / 2 - 1] = 0;
-        assert_false(mc_tridiagonal_root(N, d, e, 1e-12, root, &trace, work));
+            for (size_t j = i; j < N; j++)
+                assert_true(fabs(root[i * N + j] * sqrt(scale) - difference_root(dropped, i, j)) <
+                            1e-11 * highest);
+        assert_false(mc_tridiagonal_root(N, d, e, difference_value(N, 8) / highest * (1 + 1e-9),
+                                         root, &trace, work));
         free(root);
         free(work);
     }
+}
+
+/* One eigenvalue is zero, alone in its block. */
+static void root_of_split(void **state)
+{
+    (void)state;
+    double d[N], e[N], trace,
+        sum = 0, *const root = zeros(N * N), *const work = zeros(mc_tridiagonal_root_work(N));
+    for (size_t i = 0; i < N; i++) {
+        d[i] = 1 + (double)i;
+        e[i] = 0;
+        sum += sqrt(d[i]);
+    }
+    sum -= sqrt(d[N / 2]);
+    d[N / 2] = 0;
+    assert_true(mc_tridiagonal_root(N, d, e, 1e-12, root, &trace, work));
+    assert_true(fabs(trace - sum) < 1e-12 * sum);
+    for (size_t i = 0; i < N; i++)
+        for (size_t j = i; j < N; j++) {
+            const double expected = i == j && i != N / 2 ? 1 / sqrt(d[i]) : 0;
+            assert_true(fabs(root[i * N + j] - expected) < 1e-12);
+        }
+    d[N / 2 + 1] = 0; /* equal values: their vectors are not orthogonal */
+    d[N / 2 + 2] = 0;
+    assert_false(mc_tridiagonal_root(N, d, e, 1e-12, root, &trace, work));
+    free(root);
+    free(work);
 }
 
 /* Rows in all combinations that matter: spread over 12 digits, equal, close, zero. */
@@ -347,6 +381,7 @@ int main(void)
         cmocka_unit_test(vectors_of_differences), cmocka_unit_test(root_of_differences),
         cmocka_unit_test(root_of_diagonal),       cmocka_unit_test(leading_vectors),
         cmocka_unit_test(inverse_roots),          cmocka_unit_test(sizes),
+        cmocka_unit_test(root_of_split),
     };
     return cmocka_run_group_tests(tests, load, NULL);
 }
