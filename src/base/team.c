@@ -16,6 +16,28 @@ typedef struct member {
 } member;
 
 /*
+ * How often a thread looks before it sleeps: some 50 µs. Waking a thread costs as long, and steps
+ * that a team shares are often no longer.
+ */
+enum { SPINS = 2000 };
+
+/* Waits for *counter to leave `seen`, but not for long. The lock is not held. */
+static void spin(const unsigned long *counter, unsigned long seen)
+{
+    for (int i = 0; i < SPINS && __atomic_load_n(counter, __ATOMIC_RELAXED) == seen; i++) {
+#if defined(__x86_64__)
+        __builtin_ia32_pause();
+#endif
+    }
+}
+
+/* The lock is held; a thread that spins reads the counter without it. */
+static void advance(unsigned long *counter)
+{
+    __atomic_store_n(counter, *counter + 1, __ATOMIC_RELAXED);
+}
+
+/*
  * A helper's life:
  *
  *     waiting ──runs changes──▶ in work ──▶ busy − 1 ──▶ waiting
@@ -28,9 +50,9 @@ typedef struct member {
 struct mc_team {
     member *members;
     int size;             /* fixed before the first run */
-    pthread_mutex_t lock; /* protects everything below */
+    pthread_mutex_t lock; /* protects everything below; counters are also read without it */
     pthread_cond_t started, finished, met;
-    unsigned long runs;
+    unsigned long runs, completed; /* that have started; whose helpers have finished */
     bool closing;
     int busy; /* helpers in the current run */
     mc_team_work *work;
@@ -59,8 +81,12 @@ bool mc_team_barrier(mc_team *team, bool ok)
         team->was_ok = team->ok;
         team->ok = true;
         team->arrived = 0;
-        team->barriers++;
+        advance(&team->barriers);
         pthread_cond_broadcast(&team->met);
+    } else {
+        pthread_mutex_unlock(&team->lock);
+        spin(&team->barriers, barrier);
+        pthread_mutex_lock(&team->lock);
     }
     /* A loop: condition variables may wake without a reason. */
     while (team->barriers == barrier)
@@ -90,6 +116,9 @@ static void *help(void *argument)
     unsigned long seen = 0;
     pthread_mutex_lock(&team->lock);
     for (;;) {
+        pthread_mutex_unlock(&team->lock);
+        spin(&team->runs, seen);
+        pthread_mutex_lock(&team->lock);
         while (team->runs == seen && !team->closing)
             pthread_cond_wait(&team->started, &team->lock);
         if (team->runs == seen)
@@ -98,8 +127,10 @@ static void *help(void *argument)
         pthread_mutex_unlock(&team->lock);
         work_as(m);
         pthread_mutex_lock(&team->lock);
-        if (--team->busy == 0)
+        if (--team->busy == 0) {
+            advance(&team->completed);
             pthread_cond_signal(&team->finished);
+        }
     }
     pthread_mutex_unlock(&team->lock);
     return NULL;
@@ -123,6 +154,18 @@ static void start_helpers(mc_team *team, int threads)
     }
 }
 
+/* A lock that is held for some instructions only: a thread that meets it looks again first. */
+static void init_lock(pthread_mutex_t *lock)
+{
+    pthread_mutexattr_t kind;
+    pthread_mutexattr_init(&kind);
+#ifdef PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP
+    pthread_mutexattr_settype(&kind, PTHREAD_MUTEX_ADAPTIVE_NP);
+#endif
+    pthread_mutex_init(lock, &kind);
+    pthread_mutexattr_destroy(&kind);
+}
+
 mc_status mc_team_new(int threads, mc_team **out, mc_error *error)
 {
     const int wanted = threads > 1 ? threads : 1;
@@ -135,7 +178,7 @@ mc_status mc_team_new(int threads, mc_team **out, mc_error *error)
     }
     team->members = members;
     team->ok = true;
-    pthread_mutex_init(&team->lock, NULL);
+    init_lock(&team->lock);
     pthread_cond_init(&team->started, NULL);
     pthread_cond_init(&team->finished, NULL);
     pthread_cond_init(&team->met, NULL);
@@ -171,13 +214,16 @@ static void start_run(mc_team *team, mc_team_work *work, void *arg)
     team->arg = arg;
     /* Member 0 is not counted: the caller knows when it has finished itself. */
     team->busy = team->size - 1;
-    team->runs++;
+    advance(&team->runs);
     pthread_cond_broadcast(&team->started);
     pthread_mutex_unlock(&team->lock);
 }
 
 static void finish_run(mc_team *team)
 {
+    /* Only this thread starts runs. */
+    if (team->size > 1)
+        spin(&team->completed, team->runs - 1);
     pthread_mutex_lock(&team->lock);
     while (team->busy > 0)
         pthread_cond_wait(&team->finished, &team->lock);
