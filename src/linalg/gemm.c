@@ -14,6 +14,8 @@
  */
 enum { BLOCK_ROWS = 768, BLOCK_COLUMNS = 128, DEPTH = 1024 };
 enum { LINE = 64 };
+/* Panels of A that a thread packs at a time. */
+enum { PANELS = 4 };
 
 static size_t ceiling(size_t a, size_t b)
 {

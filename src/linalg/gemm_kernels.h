@@ -7,12 +7,13 @@
 
 /*
  * A block of C [m, n] from panels: panel i of `a` begins at a + i · a_panel. Row 0 of the block is
- * row `row` of C, column 0 is column `column`: for `upper`.
+ * row `row` of C, column 0 is column `column`: for `upper`. start: NULL; or what C's rows are
+ * before the product is added.
  */
 #define MC_GEMM_KERNELS_OF(S_, REAL_)                                                              \
     typedef struct mc_gemm_block_##S_ {                                                            \
         size_t m, n, row, column;                                                                  \
-        const REAL_ *a, *b;                                                                        \
+        const REAL_ *a, *b, *start;                                                                \
         size_t a_panel, b_panel;                                                                   \
         REAL_ *c;                                                                                  \
         size_t stride;                                                                             \
@@ -23,7 +24,7 @@
     typedef struct mc_gemm_kernels_##S_ {                                                          \
         size_t rows, columns; /* of a tile: the widths of panels of A and B */                     \
         void (*block)(const mc_gemm_block_##S_ *b);                                                \
-        /* Packs `outer` ≤ `width` rows of `inner` numbers into one panel [inner][width]. */     \
+        /* Packs `outer` rows of `inner` numbers into panels [inner][width], one after another. */ \
         void (*pack)(const REAL_ *from, size_t outer, size_t inner, size_t outer_stride,           \
                      size_t inner_stride, size_t width, REAL_ *to);                                \
     } mc_gemm_kernels_##S_;                                                                        \

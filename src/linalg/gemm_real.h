@@ -13,10 +13,11 @@ enum {
     LOCAL(COLUMNS) = WIDE * LOCAL(LANES),
 };
 
-/* A tile of C += a b, or the square of a b, element by element. */
+/* A tile of C += a b, or the square of a b, element by element. `row`: replaces C's rows. */
 static inline __attribute__((always_inline)) void LOCAL(add_tile)(size_t inner, const REAL *a,
                                                                   const REAL *b, REAL *c,
-                                                                  size_t stride, const bool squares)
+                                                                  size_t stride, const REAL *row,
+                                                                  const bool squares)
 {
     LOCAL(vector) sums[ROWS][WIDE] = {0};
     const LOCAL(vector) ones = sums[0][0] + 1;
@@ -25,8 +26,8 @@ static inline __attribute__((always_inline)) void LOCAL(add_tile)(size_t inner, 
         for (int v = 0; v < WIDE; v++)
             __builtin_prefetch(c + (size_t)i * stride + v * LOCAL(LANES), 1);
     for (size_t p = 0; p < inner; p++) {
-        const void *const row = b + p * LOCAL(COLUMNS);
-        const LOCAL(vector) *const r = row;
+        const void *const columns = b + p * LOCAL(COLUMNS);
+        const LOCAL(vector) *const r = columns;
         _Pragma("GCC unroll 12") for (int i = 0; i < ROWS; i++)
             _Pragma("GCC unroll 2") for (int v = 0; v < WIDE; v++)
                 sums[i][v] += a[p * ROWS + i] * r[v];
@@ -34,34 +35,37 @@ static inline __attribute__((always_inline)) void LOCAL(add_tile)(size_t inner, 
     _Pragma("GCC unroll 12") for (int i = 0; i < ROWS; i++)
     {
         LOCAL(vector) *const to = (LOCAL(vector) *)(void *)(c + (size_t)i * stride);
+        const LOCAL(vector) *const old = row ? (const LOCAL(vector) *)(const void *)row : to;
         _Pragma("GCC unroll 2") for (int v = 0; v < WIDE; v++)
-            to[v] += sums[i][v] * (squares ? sums[i][v] : ones);
+            to[v] = old[v] + sums[i][v] * (squares ? sums[i][v] : ones);
     }
 }
 
 /* All parts of the inner dimension, whose tile of C stays in the first cache. */
 static void LOCAL(add_parts)(const NAME(block) * b, const REAL *a, const REAL *columns, REAL *c,
-                             size_t stride)
+                             size_t stride, const REAL *row)
 {
     if (!b->squares) {
-        LOCAL(add_tile)(b->ends[0], a, columns, c, stride, false);
+        LOCAL(add_tile)(b->ends[0], a, columns, c, stride, row, false);
         return;
     }
     for (size_t part = 0, first = 0; part < b->parts; first = b->ends[part++]) {
         const size_t inner = b->ends[part] - first, at = first * LOCAL(COLUMNS);
-        LOCAL(add_tile)(inner, a + first * ROWS, columns + at, c, stride, true);
+        const REAL *const old = part == 0 ? row : NULL;
+        LOCAL(add_tile)(inner, a + first * ROWS, columns + at, c, stride, old, true);
     }
 }
 
 /* A tile that C has only a part of. */
 static void LOCAL(add_edge)(const NAME(block) * b, const REAL *a, const REAL *columns, REAL *c,
-                            size_t m, size_t n)
+                            size_t m, size_t n, const REAL *row)
 {
     REAL tile[ROWS * LOCAL(COLUMNS)] = {0};
-    LOCAL(add_parts)(b, a, columns, tile, LOCAL(COLUMNS));
+    LOCAL(add_parts)(b, a, columns, tile, LOCAL(COLUMNS), NULL);
     for (size_t i = 0; i < m; i++)
         for (size_t j = 0; j < n; j++)
-            c[i * b->stride + j] += tile[i * LOCAL(COLUMNS) + j];
+            c[i * b->stride + j] = (row ? row[j] : c[i * b->stride + j]) +
+                                   tile[i * LOCAL(COLUMNS) + j];
 }
 
 static void LOCAL(block)(const NAME(block) * b)
@@ -73,12 +77,14 @@ static void LOCAL(block)(const NAME(block) * b)
             REAL *const c = b->c + i * b->stride + j;
             if (b->upper && b->row + i >= b->column + j + LOCAL(COLUMNS))
                 continue;
+            const REAL *const start = b->start ? b->start + j : NULL;
             const size_t m = b->m - i, n = b->n - j;
             if (m >= ROWS && n >= LOCAL(COLUMNS)) {
-                LOCAL(add_parts)(b, a, columns, c, b->stride);
+                LOCAL(add_parts)(b, a, columns, c, b->stride, start);
             } else {
                 const size_t rows = m < ROWS ? m : ROWS;
-                LOCAL(add_edge)(b, a, columns, c, rows, n < LOCAL(COLUMNS) ? n : LOCAL(COLUMNS));
+                const size_t width = n < LOCAL(COLUMNS) ? n : LOCAL(COLUMNS);
+                LOCAL(add_edge)(b, a, columns, c, rows, width, start);
             }
         }
 }
@@ -105,30 +111,66 @@ static inline void LOCAL(transpose)(const REAL *from, size_t stride, size_t widt
     }
 }
 
-/* Rows that lie in memory one after the other become columns of a panel. */
-static void LOCAL(pack_rows)(const REAL *from, size_t outer, size_t inner, size_t stride,
+/* Numbers first … end − 1 of up to `width` rows become rows of one panel. */
+static void LOCAL(pack_part)(const REAL *from, size_t rows, size_t first, size_t end, size_t stride,
                              size_t width, REAL *to)
 {
     size_t i = 0;
-    for (; i + 4 <= outer; i += 4) {
-        size_t p = 0;
-        for (; p + 4 <= inner; p += 4)
+    for (; i + 4 <= rows; i += 4) {
+        size_t p = first;
+        for (; p + 4 <= end; p += 4)
             LOCAL(transpose)(from + i * stride + p, stride, width, to + p * width + i);
-        for (; p < inner; p++)
+        for (; p < end; p++)
             for (size_t k = i; k < i + 4; k++)
                 to[p * width + k] = from[k * stride + p];
     }
     for (; i < width; i++)
-        for (size_t p = 0; p < inner; p++)
-            to[p * width + i] = i < outer ? from[i * stride + p] : 0;
+        for (size_t p = first; p < end; p++)
+            to[p * width + i] = i < rows ? from[i * stride + p] : 0;
 }
 
-/* `width` is a constant where it matters: copies without calls. */
-static inline __attribute__((always_inline)) void
-LOCAL(pack_columns)(const REAL *from, size_t inner, size_t stride, const size_t width, REAL *to)
+/*
+ * Rows that lie in memory one after the other become columns of panels. In parts, so that what is
+ * written stays in the first cache until its lines are complete.
+ */
+static void LOCAL(pack_rows)(const REAL *from, size_t outer, size_t inner, size_t stride,
+                             size_t width, REAL *to)
+{
+    enum { PART = 64 };
+    for (size_t i = 0; i < outer; i += width)
+        for (size_t p = 0; p < inner; p += PART) {
+            const size_t rows = outer - i < width ? outer - i : width;
+            const size_t end = inner - p < PART ? inner : p + PART;
+            LOCAL(pack_part)(from + i * stride, rows, p, end, stride, width, to + i * inner);
+        }
+}
+
+/* Both numbers are constants where it matters: copies without calls. */
+static inline __attribute__((always_inline)) void LOCAL(copy_panels)(const REAL *from, size_t inner,
+                                                                     size_t stride,
+                                                                     const size_t panels,
+                                                                     const size_t width, REAL *to)
 {
     for (size_t p = 0; p < inner; p++, from += stride, to += width)
-        memcpy(to, from, width * sizeof *to);
+        for (size_t i = 0; i < panels; i++)
+            memcpy(to + i * inner * width, from + i * width, width * sizeof *to);
+}
+
+/* Several panels at a time: the rows of one are less than the cache lines in which they lie. */
+static inline __attribute__((always_inline)) void LOCAL(pack_columns)(const REAL *from,
+                                                                      size_t outer, size_t inner,
+                                                                      size_t stride,
+                                                                      const size_t width, REAL *to)
+{
+    enum { TOGETHER = 4 };
+    size_t i = 0;
+    for (; i + TOGETHER * width <= outer; i += TOGETHER * width)
+        LOCAL(copy_panels)(from + i, inner, stride, TOGETHER, width, to + i * inner);
+    for (; i + width <= outer; i += width)
+        LOCAL(copy_panels)(from + i, inner, stride, 1, width, to + i * inner);
+    for (size_t p = 0; i < outer && p < inner; p++)
+        for (size_t k = 0; k < width; k++)
+            to[i * inner + p * width + k] = i + k < outer ? from[p * stride + i + k] : 0;
 }
 
 static void LOCAL(pack)(const REAL *from, size_t outer, size_t inner, size_t outer_stride,
@@ -136,14 +178,10 @@ static void LOCAL(pack)(const REAL *from, size_t outer, size_t inner, size_t out
 {
     if (inner_stride == 1)
         LOCAL(pack_rows)(from, outer, inner, outer_stride, width, to);
-    else if (outer == width && width == ROWS)
-        LOCAL(pack_columns)(from, inner, inner_stride, ROWS, to);
-    else if (outer == width)
-        LOCAL(pack_columns)(from, inner, inner_stride, LOCAL(COLUMNS), to);
+    else if (width == ROWS)
+        LOCAL(pack_columns)(from, outer, inner, inner_stride, ROWS, to);
     else
-        for (size_t p = 0; p < inner; p++)
-            for (size_t i = 0; i < width; i++)
-                to[p * width + i] = i < outer ? from[p * inner_stride + i] : 0;
+        LOCAL(pack_columns)(from, outer, inner, inner_stride, LOCAL(COLUMNS), to);
 }
 
 const NAME(kernels) TABLE(MC_LEVEL, SUFFIX) = {

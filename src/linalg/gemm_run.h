@@ -36,8 +36,8 @@ typedef struct LOCAL(run) {
     mc_team *team;
     REAL *panels, *shares; /* of A; of each thread */
     size_t share;
-    size_t panel_count, row_blocks, block_count;
-    size_t next_panel, next_block; /* atomic */
+    size_t row_blocks, block_count;
+    size_t next_panels, next_block; /* atomic */
 } LOCAL(run);
 
 static size_t LOCAL(take)(size_t *next)
@@ -48,10 +48,10 @@ static size_t LOCAL(take)(size_t *next)
 static void LOCAL(pack_rows)(LOCAL(run) * r)
 {
     const TYPE *const g = r->g;
-    const size_t width = r->kernels->rows;
-    for (size_t i; (i = LOCAL(take)(&r->next_panel)) < r->panel_count;)
-        r->kernels->pack(g->a + i * width * g->a_row, least(width, g->m - i * width), g->k,
-                         g->a_row, g->a_inner, width, r->panels + i * width * g->k);
+    const size_t width = r->kernels->rows, step = PANELS * width;
+    for (size_t i; (i = LOCAL(take)(&r->next_panels) * step) < g->m;)
+        r->kernels->pack(g->a + i * g->a_row, least(step, g->m - i), g->k, g->a_row, g->a_inner,
+                         width, r->panels + i * g->k);
 }
 
 /* Numbers first … first + depth − 1 of the inner dimension of one block. */
@@ -60,16 +60,15 @@ static void LOCAL(add_block)(const LOCAL(run) * r, size_t row, size_t column, si
 {
     const TYPE *const g = r->g;
     const size_t width = r->kernels->columns, n = least(BLOCK_COLUMNS, g->n - column);
-    for (size_t j = 0; j < n; j += width)
-        r->kernels->pack(g->b + (column + j) * g->b_column + first * g->b_inner,
-                         least(width, n - j), depth, g->b_column, g->b_inner, width,
-                         share + j * depth);
+    r->kernels->pack(g->b + column * g->b_column + first * g->b_inner, n, depth, g->b_column,
+                     g->b_inner, width, share);
     const GEMM(block) block = {.m = least(BLOCK_ROWS, g->m - row),
                                .n = n,
                                .row = row,
                                .column = column,
                                .a = r->panels + row * g->k + first * r->kernels->rows,
                                .b = share,
+                               .start = g->row && first == 0 ? g->row + column : NULL,
                                .a_panel = g->k * r->kernels->rows,
                                .b_panel = depth * width,
                                .c = g->c + row * g->stride + column,
@@ -81,13 +80,6 @@ static void LOCAL(add_block)(const LOCAL(run) * r, size_t row, size_t column, si
     r->kernels->block(&block);
 }
 
-static void LOCAL(begin_block)(const TYPE *g, size_t row, size_t column)
-{
-    const size_t end = row + least(BLOCK_ROWS, g->m - row), n = least(BLOCK_COLUMNS, g->n - column);
-    for (size_t i = row; g->row && i < end; i++)
-        memcpy(g->c + i * g->stride + column, g->row + column, n * sizeof *g->c);
-}
-
 static void LOCAL(add_blocks)(LOCAL(run) * r, REAL *share)
 {
     const size_t k = r->g->k, step = r->g->ends ? k : DEPTH;
@@ -96,9 +88,10 @@ static void LOCAL(add_blocks)(LOCAL(run) * r, REAL *share)
         const size_t column = i / r->row_blocks * BLOCK_COLUMNS;
         if (r->g->upper && row >= column + BLOCK_COLUMNS)
             continue;
-        LOCAL(begin_block)(r->g, row, column);
-        for (size_t first = 0; first < k; first += step)
+        size_t first = 0;
+        do /* once at least: C may have to become `row` */
             LOCAL(add_block)(r, row, column, first, least(step, k - first), share);
+        while ((first += step) < k);
     }
 }
 
@@ -115,12 +108,11 @@ static mc_status LOCAL(work_on)(void *arg, int index, int count, mc_error *error
 
 mc_status GEMM(run)(const TYPE *g, mc_team *team, REAL *work, mc_error *error)
 {
-    if (g->m == 0 || g->n == 0)
+    if (g->m == 0 || g->n == 0 || (g->k == 0 && !g->row))
         return MC_OK;
     LOCAL(run) r = {.g = g, .kernels = LOCAL(kernels)(), .team = team};
     /* Vectors of panels must not cross cache lines. */
     r.panels = (REAL *)(((uintptr_t)work + LINE - 1) / LINE * LINE);
-    r.panel_count = ceiling(g->m, r.kernels->rows);
     r.shares = r.panels + LOCAL(panels)(g->m, g->k);
     r.share = LOCAL(share)(g->k, g->ends != NULL);
     r.row_blocks = ceiling(g->m, BLOCK_ROWS);
