@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* For tests. fail_after < 0 is the normal case and costs one relaxed load per allocation. */
 static atomic_long allocations;
@@ -48,6 +49,18 @@ void *mc_alloc(size_t size)
 void *mc_alloc_zero(size_t count, size_t size)
 {
     return may_allocate() ? calloc(count ? count : 1, size ? size : 1) : NULL;
+}
+
+void *mc_alloc_huge(size_t size)
+{
+    enum { HUGE_PAGE = 2 << 20 };
+    const size_t whole = size / HUGE_PAGE * HUGE_PAGE;
+    if (whole == 0)
+        return mc_alloc(size);
+    void *const memory = may_allocate() ? aligned_alloc(HUGE_PAGE, size) : NULL;
+    if (memory) /* may fail: only advice */
+        (void)madvise(memory, whole, MADV_HUGEPAGE);
+    return memory;
 }
 
 void *mc_realloc(void *memory, size_t size)

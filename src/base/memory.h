@@ -15,6 +15,11 @@ void *mc_alloc(size_t size);
 void *mc_alloc_zero(size_t count, size_t size);
 void *mc_realloc(void *memory, size_t size);
 void mc_free(void *memory);
+/*
+ * As mc_alloc, on huge pages if the system has them: for matrices of several megabytes, whose rows
+ * would otherwise lie in as many pages. What does not fill a huge page lies on small ones.
+ */
+void *mc_alloc_huge(size_t size);
 
 /* Copies of text; NULL without memory. */
 char *mc_strdup(const char *text);

@@ -1,6 +1,7 @@
 #include "nn/observe.h"
 
 #include "base/memory.h"
+#include "base/team.h"
 
 #include <math.h>
 #include <string.h>
@@ -35,6 +36,35 @@ static mc_status new_arrays(const mc_network *n, const mc_batch *batch, mc_obser
     return MC_OK;
 }
 
+/* Work on each array, shared by threads. */
+typedef struct sweep {
+    const mc_network *network;
+    mc_observed *observed;
+    void (*item)(const struct sweep *s, size_t weight);
+} sweep;
+
+static mc_status sweep_item(void *arg, int worker, size_t item, mc_error *error)
+{
+    (void)worker;
+    (void)error;
+    const sweep *const s = arg;
+    if (s->observed->arrays[item])
+        s->item(s, item);
+    return MC_OK;
+}
+
+static mc_status sweep_arrays(mc_trace_f32 *trace, mc_observed *observed,
+                              void (*item)(const sweep *, size_t), mc_error *error)
+{
+    sweep s = {mc_trace_network_f32(trace), observed, item};
+    return mc_parallel(observed->count, mc_trace_threads_f32(trace), sweep_item, &s, error);
+}
+
+static size_t size_of(const mc_weight *w)
+{
+    return (size_t)w->shape[0] * (size_t)(w->rank == 2 ? w->shape[1] : 1);
+}
+
 static mc_status check_cancel(const mc_watch *watch, mc_error *error)
 {
     const bool cancelled = watch && watch->cancel &&
@@ -59,20 +89,31 @@ static size_t first_reader(const mc_network *n, size_t index)
     return index;
 }
 
+/*
+ * Written before they are read: a page that is read first is mapped twice, and all threads are
+ * interrupted each time.
+ */
+static void clear_gram(const sweep *s, size_t weight)
+{
+    const size_t width = (size_t)s->network->weights[weight].shape[1];
+    memset(s->observed->arrays[weight], 0, width * width * sizeof(float));
+}
+
 /* Operations first … end − 1 of the network, such as those of a block. */
-static mc_status new_grams(const mc_network *n, size_t begin, size_t end, mc_observed *out,
+static mc_status new_grams(mc_trace_f32 *trace, size_t begin, size_t end, mc_observed *out,
                            mc_error *error)
 {
+    const mc_network *const n = mc_trace_network_f32(trace);
     for (size_t i = begin; i < end; i++) {
         if (n->ops[i].kind != MC_OP_PRODUCT)
             continue;
         const size_t first = first_reader(n, i), weight = (size_t)n->ops[i].weights[0];
         const size_t width = (size_t)n->weights[weight].shape[1];
         out->owner[weight] = (size_t)n->ops[first].weights[0];
-        if (first == i && !(out->arrays[weight] = mc_alloc_zero(width * width, sizeof(float))))
+        if (first == i && !(out->arrays[weight] = mc_alloc_huge(width * width * sizeof(float))))
             return mc_fail_memory(error);
     }
-    return MC_OK;
+    return sweep_arrays(trace, out, clear_gram, error);
 }
 
 /*
@@ -91,17 +132,21 @@ static void finish_gram(float *gram, size_t width, size_t rows)
                 }
 }
 
-static void finish_grams(const mc_network *n, size_t begin, size_t end, mc_observed *out)
+/* The head's products have one row per sequence. */
+static size_t rows_of_gram(const sweep *s, size_t weight)
 {
-    for (size_t i = begin; i < end; i++) {
-        const mc_op *const op = &n->ops[i];
-        if (op->kind != MC_OP_PRODUCT || !out->arrays[op->weights[0]])
-            continue;
-        /* The head's products have one row per sequence. */
-        const bool tokens = n->values[op->in[0]].rows == MC_ROWS_TOKENS;
-        finish_gram(out->arrays[op->weights[0]], (size_t)n->weights[op->weights[0]].shape[1],
-                    tokens ? out->tokens : out->examples);
-    }
+    const mc_network *const n = s->network;
+    size_t i = 0;
+    while (n->ops[i].kind != MC_OP_PRODUCT || (size_t)n->ops[i].weights[0] != weight)
+        i++;
+    return n->values[n->ops[i].in[0]].rows == MC_ROWS_TOKENS ? s->observed->tokens
+                                                             : s->observed->examples;
+}
+
+static void finish_gram_item(const sweep *s, size_t weight)
+{
+    finish_gram(s->observed->arrays[weight], (size_t)s->network->weights[weight].shape[1],
+                rows_of_gram(s, weight));
 }
 
 mc_status mc_observe_grams(mc_trace_f32 *trace, const mc_batch *batch, const mc_watch *watch,
@@ -109,7 +154,7 @@ mc_status mc_observe_grams(mc_trace_f32 *trace, const mc_batch *batch, const mc_
 {
     const mc_network *const n = mc_trace_network_f32(trace);
     MC_TRY(new_arrays(n, batch, out, error));
-    MC_TRY(new_grams(n, 0, n->op_count, out, error));
+    MC_TRY(new_grams(trace, 0, n->op_count, out, error));
     for (size_t first = 0; first < batch->count;) {
         const size_t end = mc_trace_group(batch, first, GRAM_TOKENS);
         MC_TRY(check_cancel(watch, error));
@@ -118,8 +163,7 @@ mc_status mc_observe_grams(mc_trace_f32 *trace, const mc_batch *batch, const mc_
         report(watch, batch, end);
         first = end;
     }
-    finish_grams(n, 0, n->op_count, out);
-    return MC_OK;
+    return sweep_arrays(trace, out, finish_gram_item, error);
 }
 
 /* ---- block by block -------------------------------------------------------------------------- */
@@ -161,17 +205,16 @@ mc_status mc_observe_block(mc_trace_f32 *trace, const mc_batch *batch, int block
                            mc_error *error)
 {
     const mc_network *const n = mc_trace_network_f32(trace);
-    const size_t begin = mc_network_first(n, block), stop = end_of_block(n, block);
+    const size_t begin = mc_network_first(n, block);
     MC_TRY(new_arrays(n, batch, out, error));
-    MC_TRY(new_grams(n, begin, stop, out, error));
+    MC_TRY(new_grams(trace, begin, end_of_block(n, block), out, error));
     for (size_t first = 0; first < batch->count;) {
         const size_t end = mc_trace_group(batch, first, GRAM_TOKENS);
         MC_TRY(check_cancel(watch, error));
         MC_TRY(run_block(trace, batch, block, first, end, states, NULL, out->arrays, error));
         first = end;
     }
-    finish_grams(n, begin, stop, out);
-    return MC_OK;
+    return sweep_arrays(trace, out, finish_gram_item, error);
 }
 
 mc_status mc_advance_states(mc_trace_f32 *trace, const mc_batch *batch, int block, float *states,
@@ -293,24 +336,26 @@ static mc_status add_group(mc_trace_f32 *trace, const fisher *f, size_t count, d
     return MC_OK;
 }
 
-static size_t size_of(const mc_weight *w)
+static void clear_fisher(const sweep *s, size_t weight)
 {
-    return (size_t)w->shape[0] * (size_t)(w->rank == 2 ? w->shape[1] : 1);
+    float *const array = s->observed->arrays[weight];
+    memset(array, 0, size_of(&s->network->weights[weight]) * sizeof *array);
 }
 
-static mc_status new_fishers(const mc_network *n, mc_observed *out, mc_error *error)
+static mc_status new_fishers(mc_trace_f32 *trace, mc_observed *out, mc_error *error)
 {
+    const mc_network *const n = mc_trace_network_f32(trace);
     for (size_t i = 0; i < n->weight_count; i++)
-        if (!(out->arrays[i] = mc_alloc_zero(size_of(&n->weights[i]), sizeof(float))))
+        if (!(out->arrays[i] = mc_alloc_huge(size_of(&n->weights[i]) * sizeof(float))))
             return mc_fail_memory(error);
-    return MC_OK;
+    return sweep_arrays(trace, out, clear_fisher, error);
 }
 
-static void divide(const mc_network *n, const mc_observed *out)
+static void divide_fisher(const sweep *s, size_t weight)
 {
-    for (size_t i = 0; i < n->weight_count; i++)
-        for (size_t j = 0; j < size_of(&n->weights[i]); j++)
-            out->arrays[i][j] /= (float)out->examples;
+    float *const array = s->observed->arrays[weight];
+    for (size_t j = 0; j < size_of(&s->network->weights[weight]); j++)
+        array[j] /= (float)s->observed->examples;
 }
 
 mc_status mc_observe_fisher(mc_trace_f32 *trace, const mc_batch *batch, mc_gradients_of form,
@@ -319,7 +364,7 @@ mc_status mc_observe_fisher(mc_trace_f32 *trace, const mc_batch *batch, mc_gradi
 {
     const mc_network *const n = mc_trace_network_f32(trace);
     MC_TRY(new_arrays(n, batch, out, error));
-    MC_TRY(new_fishers(n, out, error));
+    MC_TRY(new_fishers(trace, out, error));
     fisher f = {.form = form, .likelihood = likelihood, .label_count = (size_t)n->labels};
     double *const seeds = mc_alloc((batch->count + 1) * f.label_count * sizeof *seeds);
     mc_status status = seeds ? MC_OK : mc_fail_memory(error);
@@ -335,9 +380,7 @@ mc_status mc_observe_fisher(mc_trace_f32 *trace, const mc_batch *batch, mc_gradi
         first = end;
     }
     mc_free(seeds);
-    if (status == MC_OK)
-        divide(n, out);
-    return status;
+    return status == MC_OK ? sweep_arrays(trace, out, divide_fisher, error) : status;
 }
 
 /* ---- entropy --------------------------------------------------------------------------------- */

@@ -36,6 +36,7 @@ typedef enum mc_gradient_kind {
                                 mc_trace_##S_ **out, mc_error *error);                             \
     void mc_trace_free_##S_(mc_trace_##S_ *trace);                                                 \
     mc_network *mc_trace_network_##S_(mc_trace_##S_ *trace);                                       \
+    int mc_trace_threads_##S_(const mc_trace_##S_ *trace);                                         \
     mc_status mc_trace_load_##S_(mc_trace_##S_ *trace, const mc_state_dict *from,                  \
                                  const volatile int *cancel, mc_error *error);                     \
     mc_status mc_trace_load_block_##S_(mc_trace_##S_ *trace, const mc_state_dict *from, int block, \
@@ -63,6 +64,7 @@ typedef enum mc_gradient_kind {
  *
  * mc_trace_new       builds the network that a config.json describes; `whole` as in
  *                    mc_network_build_plain. MC_UNSUPPORTED also if BLAS is not installed.
+ * mc_trace_threads   the threads that compute it.
  * mc_trace_load      reads the weights of a state dict. MC_NOT_FOUND, MC_MISMATCH, MC_FORMAT (NaN,
  *                    infinity), MC_INTERRUPTED.
  * mc_trace_load_block the same for the weights of one block, numbered as for mc_network_first;

@@ -118,7 +118,7 @@ static mc_status set_up(trace *t, const json_t *config, const char *file, bool w
         return mc_fail_memory(error);
     find_places(t);
     for (size_t i = 0; i < n->weight_count; i++) {
-        t->weights[i] = mc_alloc(size_of_weight(&n->weights[i]) * sizeof(REAL));
+        t->weights[i] = mc_alloc_huge(size_of_weight(&n->weights[i]) * sizeof(REAL));
         if (!t->weights[i])
             return mc_fail_memory(error);
     }
@@ -142,6 +142,11 @@ mc_status TRACE(new)(const json_t *config, const char *file, bool whole, int thr
 mc_network *TRACE(network)(trace *t)
 {
     return &t->network;
+}
+
+int TRACE(threads)(const trace *t)
+{
+    return t->threads;
 }
 
 REAL *TRACE(weight)(trace *t, size_t index)
@@ -178,21 +183,34 @@ static mc_status load_weight(trace *t, size_t index, const mc_state_dict *from, 
     return check_weight(t->weights[index], size_of_weight(w), error);
 }
 
-mc_status TRACE(load)(trace *t, const mc_state_dict *from, const volatile int *cancel,
-                      mc_error *error)
-{
-    for (size_t i = 0; i < t->network.weight_count; i++) {
-        if (cancel && __atomic_load_n(cancel, __ATOMIC_RELAXED))
-            return mc_fail(error, MC_INTERRUPTED, "interrupted");
-        MC_TRY(TRACE(load_weight)(t, from, i, error));
-    }
-    return MC_OK;
-}
-
 mc_status TRACE(load_weight)(trace *t, const mc_state_dict *from, size_t index, mc_error *error)
 {
     t->computed = false;
     return mc_in_tensor(error, t->network.weights[index].name, load_weight(t, index, from, error));
+}
+
+typedef struct loading {
+    trace *t;
+    const mc_state_dict *from;
+    const volatile int *cancel;
+} loading;
+
+static mc_status load_item(void *arg, int worker, size_t item, mc_error *error)
+{
+    (void)worker;
+    const loading *const l = arg;
+    if (l->cancel && __atomic_load_n(l->cancel, __ATOMIC_RELAXED))
+        return mc_fail(error, MC_INTERRUPTED, "interrupted");
+    return mc_in_tensor(error, l->t->network.weights[item].name,
+                        load_weight(l->t, item, l->from, error));
+}
+
+mc_status TRACE(load)(trace *t, const mc_state_dict *from, const volatile int *cancel,
+                      mc_error *error)
+{
+    loading l = {t, from, cancel};
+    t->computed = false;
+    return mc_parallel(t->network.weight_count, t->threads, load_item, &l, error);
 }
 
 mc_status TRACE(load_block)(trace *t, const mc_state_dict *from, int block, mc_error *error)
@@ -281,7 +299,7 @@ static mc_status reserve_memory(trace *t, bool backward, mc_error *error)
                         (backward ? t->group_size + t->block_size : 0);
     if (size > t->memory_size) {
         mc_free(t->memory);
-        t->memory = mc_alloc(size * sizeof(REAL));
+        t->memory = mc_alloc_huge(size * sizeof(REAL));
         t->memory_size = t->memory ? size : 0;
     }
     size_t widest = 0;
@@ -630,7 +648,7 @@ static mc_status add_product(trace *t, const PRODUCT *g, mc_error *error)
     const size_t size = GEMM(work)(g->m, g->k, g->ends != NULL, t->threads);
     if (size > t->panels_size) {
         mc_free(t->panels);
-        t->panels = mc_alloc(size * sizeof(REAL));
+        t->panels = mc_alloc_huge(size * sizeof(REAL));
         t->panels_size = t->panels ? size : 0;
     }
     return t->panels ? GEMM(run)(g, t->team, t->panels, error) : mc_fail_memory(error);
