@@ -109,7 +109,16 @@ static PyObject *recipe_plan(PyObject *object, PyObject *args, PyObject *keyword
     return core_plan(plan, object);
 }
 
+static PyObject *recipe_equals(PyObject *object, PyObject *other)
+{
+    if (!PyObject_TypeCheck(other, recipe_type))
+        return PyErr_Format(PyExc_TypeError, "expected a Recipe");
+    return PyBool_FromLong(mc_recipe_equal(of(object), of(other)));
+}
+
 static PyMethodDef recipe_methods[] = {
+    {"equals", recipe_equals, METH_O,
+     "equals(other)\n--\n\nWhether the other says the same, whatever its layout."},
     {"plan", (PyCFunction)(void (*)(void))recipe_plan, METH_VARARGS | METH_KEYWORDS,
      "plan(seed, headers_only, card, tokenizer, progress=None)\n--\n\nOpens the models and returns "
      "the Plan; once per recipe."},

@@ -78,7 +78,7 @@ class MergeConfiguration:
         raise AttributeError(f"the configuration has no '{name}'")
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, MergeConfiguration) and self._text == other._text
+        return isinstance(other, MergeConfiguration) and self._parse().equals(other._parse())
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -190,22 +190,10 @@ def run_merge(
 def _with_source(config: MergeConfiguration, source: str) -> MergeConfiguration:
     """Returns the configuration with its text as the user wrote it, if that is the same recipe."""
     made = MergeConfiguration.from_yaml(source)
-    if _content(source) == _content(config.to_yaml()):
+    if made == config:
         return made
     warn("config_source is not the recipe that is merged: mergekit_config.yml has the latter")
     return config
-
-
-def _content(text: str) -> Any:
-    """Returns what a recipe's text holds: its documents, without keys that are null."""
-    if not _tensors.is_installed("yaml"):
-        return text
-    import yaml  # type: ignore[import-untyped, unused-ignore]
-
-    return [
-        {key: value for key, value in document.items() if value is not None}
-        for document in yaml.safe_load_all(text)
-    ]
 
 
 def _cache(folder: str | None) -> AbstractContextManager[None]:

@@ -8,6 +8,7 @@
 #include "merge/plan.h"
 #include "merge/report.h"
 #include "recipe/conflicts.h"
+#include "recipe/equal.h"
 #include "recipe/filters.h"
 #include "recipe/folders.h"
 #include "recipe/outfit.h"
@@ -285,6 +286,15 @@ void mc_recipe_close(mc_recipe *recipe)
     mc_free(recipe->visited);
     mc_recipe_schema_free(recipe->schema);
     mc_free(recipe);
+}
+
+bool mc_recipe_equal(const mc_recipe *a, const mc_recipe *b)
+{
+    const mc_yaml_file *const one = a->schema->yaml, *const other = b->schema->yaml;
+    for (size_t i = 0; i < one->document_count && i < other->document_count; i++)
+        if (!mc_yaml_equal(one->documents[i], other->documents[i]))
+            return false;
+    return one->document_count == other->document_count;
 }
 
 size_t mc_recipe_warning_count(const mc_recipe *recipe)

@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "recipe/equal.h"
 #include "recipe/yaml.h"
 
 #include <setjmp.h>
@@ -182,6 +183,36 @@ static void test_duplicates_warn(void **state)
     mc_yaml_free(file);
 }
 
+static void expect_equal(const char *one, const char *other, bool equal)
+{
+    mc_yaml_file *const a = parse(one), *const b = parse(other);
+    if (mc_yaml_equal(a->documents[0], b->documents[0]) != equal ||
+        mc_yaml_equal(b->documents[0], a->documents[0]) != equal)
+        fail_msg("%s, %s: expected them to be %s", one, other, equal ? "equal" : "different");
+    mc_yaml_free(a);
+    mc_yaml_free(b);
+}
+
+static void test_equality(void **state)
+{
+    (void)state;
+    expect_equal("a: 1\nb: {c: x, d: 2}", "# remark\n{b: {d: 2, c: 'x'}, a: 1}", true);
+    expect_equal("a: &a [1, 2]\nb: *a", "{a: [1, 2], b: [1, 2]}", true);
+    expect_equal("a: 1\nb:", "a: 1", true);
+    expect_equal("a: [1e-5, .50, 010]", "a: [0.00001, 0.5, 8]", true);
+    expect_equal("a: on", "a: 'true'", true);
+    expect_equal("a: ~", "a: 0", false);
+    expect_equal("a: 1\nb: 2", "a: 1", false);
+    expect_equal("a: 1", "b: 1", false);
+    expect_equal("a: 1", "a: 2", false);
+    expect_equal("a: [1, 2]", "a: [2, 1]", false);
+    expect_equal("a: [1, 2]", "a: [1]", false);
+    expect_equal("a: [1]", "a: 1", false);
+    expect_equal("a: {b: 1}", "a: [1]", false);
+    expect_equal("a: x", "a: y", false);
+    expect_equal("a: .nan", "a: .NaN", true);
+}
+
 /* ---- limits ---------------------------------------------------------------------------------- */
 static void expect_error(const char *text, size_t size, const char *file, const char *words)
 {
@@ -267,6 +298,7 @@ int main(void)
         cmocka_unit_test(test_as_pyyaml),
         cmocka_unit_test(test_places),
         cmocka_unit_test(test_duplicates_warn),
+        cmocka_unit_test(test_equality),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_aliases_do_not_explode),
         cmocka_unit_test(test_merge_keys_do_not_explode),
