@@ -138,3 +138,11 @@ mc_status mc_safetensors_metadata(const char *path, json_t **out, mc_error *erro
     json_decref(header);
     return *out ? MC_OK : mc_fail_memory(error);
 }
+
+mc_status mc_safetensors_metadata_json(const json_t *metadata, const char *name, json_t **out,
+                                       mc_error *error)
+{
+    const char *const text = json_string_value(json_object_get(metadata, name));
+    return text ? mc_json_parse(text, strlen(text), out, error)
+                : mc_fail(error, MC_FORMAT, "expected metadata '%s'", name);
+}

@@ -456,13 +456,6 @@ mc_status mc_task_masks_write(const mc_plan *plan, const mc_run_options *options
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-/* *out: the value that a metadata text holds; unchanged if there is none. */
-static mc_status read_value(const json_t *metadata, const char *name, json_t **out, mc_error *error)
-{
-    const char *const text = json_string_value(json_object_get(metadata, name));
-    return text ? mc_json_parse(text, strlen(text), out, error) : MC_OK;
-}
-
 static bool are_tasks(const json_t *tasks)
 {
     size_t i;
@@ -482,9 +475,9 @@ static mc_status read_metadata(mc_task_masks *masks, const char *path, mc_error 
     const char *const base = json_string_value(json_object_get(m, "base"));
     const bool ours = kind && version && strcmp(kind, MC_TASK_MASKS_KIND) == 0 &&
                       strcmp(version, MC_TASK_MASKS_VERSION) == 0;
-    mc_status status = read_value(m, "tasks", &masks->tasks, error);
+    mc_status status = mc_safetensors_metadata_json(m, "tasks", &masks->tasks, error);
     if (status == MC_OK)
-        status = read_value(m, "digests", &masks->digests, error);
+        status = mc_safetensors_metadata_json(m, "digests", &masks->digests, error);
     masks->base = mc_strdup(base ? base : "");
     json_decref(m);
     if (status == MC_NO_MEMORY || !masks->base)

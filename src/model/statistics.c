@@ -123,7 +123,7 @@ static mc_status take_side(const mc_state_dict *from, const char *side, const js
     return strcmp(side, "grams") == 0 ? add_shared(to, shared, error) : MC_OK;
 }
 
-static bool is_object_of_texts(const json_t *value)
+static bool is_object_of_strings(const json_t *value)
 {
     const char *name;
     json_t *item;
@@ -136,23 +136,24 @@ static bool is_object_of_texts(const json_t *value)
 }
 
 /*
- * Reads the object of texts that a metadata text holds. Every writer of statistics puts it there:
- * without it, statistics of another model would pass unnoticed.
+ * Reads one of the two objects in the metadata. Every writer of statistics puts them there: without
+ * them, statistics of another model would pass unnoticed.
  */
 static mc_status read_object(const mc_model *model, const json_t *metadata, const char *key,
                              json_t **out, mc_error *error)
 {
-    const char *const text = json_string_value(json_object_get(metadata, key));
     json_t *value = NULL;
-    if (text && mc_json_parse(text, strlen(text), &value, NULL) == MC_OK &&
-        is_object_of_texts(value)) {
+    const mc_status status = mc_safetensors_metadata_json(metadata, key, &value, error);
+    if (status == MC_NO_MEMORY)
+        return status;
+    if (status == MC_OK && is_object_of_strings(value)) {
         *out = value;
         return MC_OK;
     }
     json_decref(value);
     return mc_fail_at(error, MC_FORMAT, model->name, NULL, -1,
-                      "metadata '%s': expected an object of texts, found %s", key,
-                      text ? "something else" : "none");
+                      "metadata '%s': expected an object of strings, found %s", key,
+                      json_object_get(metadata, key) ? "something else" : "none");
 }
 
 static mc_status select_side(mc_model *model, const char *side, const json_t *metadata,
