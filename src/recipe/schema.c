@@ -105,7 +105,7 @@ static mc_status warn_unknown(const reader *r, place where, const mc_yaml *key)
         return WARN(r, key, "'lora' has no effect here: write the model as MODEL+ADAPTER");
     const char *const near = mc_suggest(key->text, keys[where], key_count(where));
     if (near)
-        return WARN(r, key, "unknown key '%s' has no effect: did you mean '%s'?", key->text, near);
+        return WARN(r, key, "unknown key '%s' has no effect; did you mean '%s'?", key->text, near);
     for (place other = TOP; other < PLACES; other++)
         if (has_key(other, key->text))
             return WARN(r, key, "'%s' has no effect here: it belongs into %s", key->text,
@@ -197,7 +197,7 @@ static mc_status check_parameter(const reader *r, const mc_yaml_pair *pair, bool
     for (const mc_param *at = method->params; at && at->name && count < 32; at++)
         names[count++] = at->name;
     const char *const near = is_any_param(key->text) ? NULL : mc_suggest(key->text, names, count);
-    return near ? WARN(r, key, "%s has no parameter '%s': did you mean '%s'?", method->name,
+    return near ? WARN(r, key, "%s has no parameter '%s'; did you mean '%s'?", method->name,
                        key->text, near)
                 : WARN(r, key, "%s has no parameter '%s': it has no effect", method->name,
                        key->text);
@@ -546,7 +546,7 @@ static mc_status unknown_method(const reader *r, const mc_yaml *name)
     /* "dare" is close to no name, but a part of two. */
     for (size_t i = 0; !near && name->text[0] && i < count; i++)
         near = strstr(names[i], name->text) ? names[i] : NULL;
-    return near ? FAIL(r, name, "unknown method '%s': did you mean '%s'?", name->text, near)
+    return near ? FAIL(r, name, "unknown method '%s'; did you mean '%s'?", name->text, near)
                 : FAIL(r, name, "unknown method '%s': mergecraft methods lists those of mergekit",
                        name->text);
 }
