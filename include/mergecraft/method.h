@@ -246,7 +246,10 @@ typedef struct mc_method {
      * everything but tiles, state and scratch. Must not fall as layer->count grows. NULL: none.
      */
     size_t (*scratch_bytes)(const mc_layer *layer);
-    /* Checks the values of parameters together; NULL if there is nothing to check. */
+    /*
+     * Checks the values of parameters together; NULL if there is nothing to check. The text of an
+     * error begins with the name of a parameter and a colon: recipes give it the parameter's line.
+     */
     mc_status (*check)(const mc_value *values, size_t model_count, mc_error *error);
     /*
      * Returns a warning about valid but questionable values, in static storage, or NULL: the caller

@@ -1,18 +1,18 @@
-/* Checks of the parameter `weights`, shared by the methods that weigh models. */
+/* Checks of the weights of models, a parameter called `name`. */
 #ifndef MC_METHODS_WEIGHTS_H
 #define MC_METHODS_WEIGHTS_H
 
 #include <mergecraft/method.h>
 
 /* Checks weights by whose sum a method divides: the sum must be finite and not 0. */
-static inline mc_status check_weight_sum(const mc_value *weights, mc_error *error)
+static inline mc_status check_weight_sum(const char *name, const mc_value *weights, mc_error *error)
 {
     double total = 0;
     for (size_t m = 0; m < weights->count; m++)
         total += weights->numbers[m];
     if (total == 0 || !isfinite(total))
         return mc_fail(error, MC_USAGE,
-                       "weights: expected a finite sum other than 0, found %g for %zu models",
+                       "%s: expected a finite sum other than 0, found %g for %zu models", name,
                        total, weights->count);
     return MC_OK;
 }
@@ -24,7 +24,7 @@ static inline mc_status check_weights(const mc_value *weights, mc_error *error)
         if (weights->numbers[m] < 0)
             return mc_fail(error, MC_USAGE, "weights: expected no negative weight, found %g",
                            weights->numbers[m]);
-    return check_weight_sum(weights, error);
+    return check_weight_sum("weights", weights, error);
 }
 
 /* The same for methods that drop some of the models: what is left must weigh something. */
@@ -34,7 +34,7 @@ static inline mc_status check_positive_weights(const mc_value *weights, mc_error
         if (!(weights->numbers[m] > 0))
             return mc_fail(error, MC_USAGE, "weights: expected weights above 0, found %g",
                            weights->numbers[m]);
-    return check_weight_sum(weights, error);
+    return check_weight_sum("weights", weights, error);
 }
 
 /* Whether all models weigh the same, so that weights change nothing. */

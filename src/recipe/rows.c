@@ -169,6 +169,53 @@ typedef struct part {
     mc_source *tensor;
 } part;
 
+/* The first model whose values do not fit together even alone; 0 if there is none. */
+static size_t culprit(const mc_params *params)
+{
+    const mc_method *const method = params->method;
+    mc_value *const values = mc_alloc((params->count + 1) * sizeof *values);
+    size_t m = 0;
+    for (; values && m < params->model_count; m++) {
+        for (size_t i = 0; i < params->count; i++)
+            values[i] = (mc_value){
+                params->values[i].numbers + (method->params[i].per_input ? m : 0), 1};
+        if (method->check(values, 1, NULL) != MC_OK)
+            break;
+    }
+    mc_free(values);
+    return m < params->model_count ? m : 0;
+}
+
+/* The parameter that the error of a method's check begins with; NULL: it is about no single one. */
+static const mc_param *blamed(const mc_method *method, const char *text)
+{
+    for (const mc_param *param = method->params; param && param->name; param++) {
+        const size_t length = strlen(param->name);
+        if (strncmp(text, param->name, length) == 0 && text[length] == ':')
+            return param;
+    }
+    return NULL;
+}
+
+/* Checks the values together. An error has the line of the parameter that it names. */
+static mc_status check_values(const maker *m, const mc_params *params, const char *name, double t,
+                              const part *models)
+{
+    const mc_status status = mc_params_check(params, m->error);
+    const mc_param *const param = status != MC_OK && m->error
+                                      ? blamed(m->stage->method, m->error->text)
+                                      : NULL;
+    origin from = {.at = m->stage->parameters};
+    bool found = false;
+    double value;
+    if (param) {
+        const part *const one = param->per_input ? &models[culprit(params)] : NULL;
+        const subject of = {one ? one->name : name, t, one ? one->source : NULL};
+        (void)look_up(m, param, &of, &found, &value, &from);
+    }
+    return at_origin(m, &from, status);
+}
+
 /*
  * A parameter per model is evaluated with the tensor's name in that model: slices may take other
  * block numbers, and filters see those.
@@ -186,9 +233,7 @@ static mc_status set_params(const maker *m, mc_params *params, const char *name,
             MC_TRY(set_value(m, params, param, i, &one));
         }
     }
-    const mc_yaml *const parameters = m->stage->parameters;
-    const origin from = {.at = parameters ? parameters : NULL};
-    return at_origin(m, &from, mc_params_check(params, m->error));
+    return check_values(m, params, name, t, models);
 }
 
 /*

@@ -148,6 +148,15 @@ done
 # Values that a method rejects, and models that cannot be opened, are errors of the recipe.
 printf 'merge_method: karcher\nmodels: [{model: m1}, {model: m2}]\nparameters: {max_iter: -1}\n' |
     wrong
+wrong <<'END'
+merge_method: della
+base_model: m3
+models:
+  - {model: m1, parameters: {epsilon: 0.1}}
+  - model: m2
+    parameters: {weight: 1, epsilon: -0.6}
+parameters: {weight: 1, density: 0.5}
+END
 printf 'merge_method: linear\nmodels: [{model: m1}, {model: m}, {model: m/4}]\n' | wrong
 printf 'merge_method: linear\nmodels: [{model: m1}, {model: m2+m4}]\n' | wrong
 printf 'merge_method: linear\nmodels: [{model: m1}, {model: ""}]\n' | wrong

@@ -3,7 +3,7 @@
 static mc_status check(const mc_value *values, size_t model_count, mc_error *error)
 {
     (void)model_count;
-    return check_weight_sum(&values[0], error);
+    return check_weight_sum("weights", &values[0], error);
 }
 
 MC_LAYER_MERGE(soup, .help = "mean of the models, plain or weighted",

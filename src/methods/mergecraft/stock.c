@@ -4,7 +4,7 @@
 static mc_status check(const mc_value *values, size_t model_count, mc_error *error)
 {
     (void)model_count;
-    return check_weight_sum(&values[0], error);
+    return check_weight_sum("weights", &values[0], error);
 }
 
 typedef struct share {

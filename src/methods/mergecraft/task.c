@@ -9,7 +9,8 @@ static mc_status check(const mc_value *values, size_t model_count, mc_error *err
         if (fabs(values[SIGNS].numbers[m]) != 1)
             return mc_fail(error, MC_USAGE, "signs: expected 1 or -1 for model %zu, found %g",
                            m + 1, values[SIGNS].numbers[m]);
-    return values[SCALING].numbers[0] == SUM ? MC_OK : check_weight_sum(&values[WEIGHTS], error);
+    return values[SCALING].numbers[0] == SUM ? MC_OK
+                                             : check_weight_sum("weights", &values[WEIGHTS], error);
 }
 
 /* total += factor · (model − base) */

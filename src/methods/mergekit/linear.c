@@ -3,7 +3,7 @@
 static mc_status check(const mc_value *values, size_t model_count, mc_error *error)
 {
     (void)model_count;
-    return values[1].numbers[0] != 0 ? check_weight_sum(&values[0], error) : MC_OK;
+    return values[1].numbers[0] != 0 ? check_weight_sum("weight", &values[0], error) : MC_OK;
 }
 
 MC_LAYER_MERGE(linear, .help = "weighted sum of the models, by default their mean",

@@ -41,7 +41,7 @@ static span span_of(const mc_layer *layer, double *factors)
 static mc_status check(const mc_value *values, size_t model_count, mc_error *error)
 {
     const bool divides = values[1].numbers[0] != 0 && model_count > 1;
-    return divides ? check_weight_sum(&values[0], error) : MC_OK;
+    return divides ? check_weight_sum("weight", &values[0], error) : MC_OK;
 }
 
 static void set_weights(const mc_layer *layer, double *weights)

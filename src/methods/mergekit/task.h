@@ -90,7 +90,7 @@ static inline MC_UNUSED mc_status task_check_epsilon(const mc_value *densities,
         if (drops && (density - fabs(epsilon) <= 0 || density + fabs(epsilon) >= 1))
             return mc_fail(error, MC_USAGE,
                            "epsilon: expected density ± epsilon between 0 and 1, found %g ± %g",
-                           density, epsilon);
+                           density, fabs(epsilon));
     }
     return MC_OK;
 }
