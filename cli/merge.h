@@ -45,11 +45,9 @@ typedef struct merge_job {
     size_t name_count;
     model_list all; /* opened */
     size_t model_count;
-    text_list sides;    /* settings->sides, and what --stats or --data stand for … */
-    size_t owned_sides; /* … which are the last of them */
-    char **side_names;  /* as many as sides; so the next */
-    size_t *side_sizes;
-    const mc_model *const **side_models; /* as many as sides */
+    text_list sides;   /* own copies of settings->sides, and what --stats or --data stand for */
+    char **side_names; /* as many as sides */
+    const mc_model *const **side_models; /* as many as sides; model_count of each */
     const mc_method *then[MERGE_MAX_THEN];
     mc_plan_input input; /* unless it is of a recipe */
     mc_plan *plan;

@@ -29,58 +29,39 @@ void merge_add_name(merge_job *job, const char *name, size_t length)
     job->names[job->all.count++] = format_text("%.*s", (int)length, name);
 }
 
-/* Whether a side input comes from --stats or --data, not from --side. */
-static bool is_owned(const merge_job *job, size_t index)
-{
-    return index + job->owned_sides >= job->sides.count;
-}
-
-/* Names the models of "NAME=MODEL,MODEL". */
-static mc_status name_side(merge_job *job, size_t index, mc_error *error)
+/* Names the models of "NAME=MODEL,MODEL", which check_sides has seen. */
+static void name_side(merge_job *job, size_t index)
 {
     const char *const text = job->sides.items[index];
-    const size_t length = strcspn(text, "="), before = job->all.count;
+    const size_t length = strcspn(text, "=");
     job->side_names[index] = format_text("%.*s", (int)length, text);
-    if (length == 0 || !text[length] || !text[length + 1])
-        return is_owned(job, index)
-                   ? mc_fail(error, MC_USAGE, "--stats: expected FILE,FILE..., found ''")
-                   : mc_fail(error, MC_USAGE, "--side: expected NAME=MODEL,MODEL..., found '%s'",
-                             text);
     for (const char *at = text + length + 1; *at;) {
         const size_t size = strcspn(at, ",");
         if (size > 0)
             merge_add_name(job, at, size);
         at += size + (at[size] != '\0');
     }
-    job->side_sizes[index] = job->all.count - before;
-    return MC_OK;
 }
 
 /*
  * Lists all names in the order models, base, sides. They are opened together, so that downloads run
  * at once.
  */
-static mc_status name_all(merge_job *job, const text_list *operands, mc_error *error)
+static void name_all(merge_job *job, const text_list *operands)
 {
     const merge_settings *const settings = job->settings;
     const size_t sides = job->sides.count;
     job->side_names = allocate(sides * sizeof *job->side_names);
-    job->side_sizes = allocate(sides * sizeof *job->side_sizes);
-    /* merge_close frees them also if an error comes before all are named. */
-    for (size_t i = 0; i < sides; i++)
-        job->side_names[i] = NULL;
     for (size_t i = 1; i < operands->count; i++)
         merge_add_name(job, operands->items[i], strlen(operands->items[i]));
     job->model_count = job->all.count;
     if (settings->base)
         merge_add_name(job, settings->base, strlen(settings->base));
-    mc_status status = MC_OK;
-    for (size_t i = 0; i < sides && status == MC_OK; i++)
-        status = name_side(job, i, error);
+    for (size_t i = 0; i < sides; i++)
+        name_side(job, i);
     job->name_count = job->all.count;
     /* The count served as that of names; from here on it counts models that are open. */
     job->all.count = 0;
-    return status;
 }
 
 static void close_models(merge_job *job)
@@ -133,13 +114,12 @@ void merge_close(merge_job *job)
         free(job->names[i]);
     for (size_t i = 0; job->side_names && i < job->sides.count; i++)
         free(job->side_names[i]);
-    for (size_t i = job->sides.count - job->owned_sides; i < job->sides.count; i++)
+    for (size_t i = 0; i < job->sides.count; i++)
         free((char *)(uintptr_t)job->sides.items[i]);
     free(job->sides.items);
     free(job->names);
     free(job->side_names);
     free(job->side_models);
-    free(job->side_sizes);
     close_method(&job->method);
 }
 
@@ -190,6 +170,38 @@ static mc_status check_needs(const merge_settings *settings, const mc_method *me
             return MC_USAGE;
         }
     return MC_OK;
+}
+
+/* Empty names do not count: "a,,b," has two. */
+static size_t count_names(const char *list)
+{
+    size_t count = 0;
+    while (*list) {
+        const size_t size = strcspn(list, ",");
+        count += size > 0;
+        list += size + (list[size] != '\0');
+    }
+    return count;
+}
+
+/* A side input has one member per model. */
+static mc_status check_sides(const merge_settings *settings, size_t models, mc_error *error)
+{
+    const char *const plural = models == 1 ? "" : "s";
+    for (size_t i = 0; i < settings->sides.count; i++) {
+        const char *const text = settings->sides.items[i], *const list = strchr(text, '=');
+        const size_t found = list ? count_names(list + 1) : 0;
+        if (found == 0 || list == text)
+            return mc_fail(error, MC_USAGE, "--side: expected NAME=MODEL,MODEL..., found '%s'",
+                           text);
+        if (found != models)
+            return mc_fail(error, MC_USAGE, "--side: expected %zu model%s in '%s', found %zu",
+                           models, plural, text, found);
+    }
+    const size_t files = settings->stats ? count_names(settings->stats) : models;
+    return files == models ? MC_OK
+                           : mc_fail(error, MC_USAGE, "--stats: expected %zu file%s, found %zu",
+                                     models, plural, files);
 }
 
 static mc_status several_methods(const char *file, const mc_plugin *plugin, mc_error *error)
@@ -290,12 +302,12 @@ static mc_status check_data(merge_settings *settings, const mc_method *method, m
 
 /* ---- statistics as side inputs --------------------------------------------------------------- */
 
-static void add_side(merge_job *job, const char *text, bool owned)
+/* Takes over the text. */
+static void add_side(merge_job *job, char *text)
 {
     job->sides.items = reallocate(job->sides.items,
                                   (job->sides.count + 1) * sizeof *job->sides.items);
     job->sides.items[job->sides.count++] = text;
-    job->owned_sides += owned;
 }
 
 /* Side inputs that --side does not give come from --stats or, by --data, from observing. */
@@ -306,14 +318,14 @@ static mc_status add_statistics(merge_job *job, const text_list *operands, mc_er
     char *files = NULL;
     mc_status status = MC_OK;
     for (size_t i = 0; i < settings->sides.count; i++)
-        add_side(job, settings->sides.items[i], false);
+        add_side(job, format_text("%s", settings->sides.items[i]));
     if (settings->stats)
         files = format_text("%s", settings->stats);
     else if (settings->observe.data)
         status = merge_observe(job, operands, &files, error);
     for (size_t k = 0; status == MC_OK && files && sides && sides[k].name; k++)
         if (!has_side(settings, sides[k].name))
-            add_side(job, format_text("%s=%s", sides[k].name, files), true);
+            add_side(job, format_text("%s=%s", sides[k].name, files));
     free(files);
     return status;
 }
@@ -324,7 +336,7 @@ static mc_status take_sides(merge_job *job, mc_error *error)
     /* Behind the models and the base, as name_all lists them. */
     size_t at = job->model_count + (job->settings->base != NULL);
     for (size_t k = 0; k < job->sides.count; k++)
-        for (size_t i = 0; i < job->side_sizes[k]; i++, at++) {
+        for (size_t i = 0; i < job->model_count; i++, at++) {
             const mc_status status = mc_model_take_side(job->all.models[at], job->side_names[k],
                                                         error);
             if (status != MC_OK)
@@ -367,21 +379,6 @@ static mc_status find_add_ons(const merge_settings *settings, const mc_method **
 
 /* ---- plan ------------------------------------------------------------------------------------ */
 
-/* Every side input has as many members as there are models. */
-static mc_status check_sides(const merge_job *job, mc_error *error)
-{
-    for (size_t i = 0; i < job->sides.count; i++) {
-        if (job->side_sizes[i] == job->model_count)
-            continue;
-        if (is_owned(job, i))
-            return mc_fail(error, MC_USAGE, "--stats: expected %zu files, found %zu",
-                           job->model_count, job->side_sizes[i]);
-        return mc_fail(error, MC_USAGE, "--side: expected %zu models in '%s', found %zu",
-                       job->model_count, job->side_names[i], job->side_sizes[i]);
-    }
-    return MC_OK;
-}
-
 static mc_status make_plan(merge_job *job, mc_error *error)
 {
     const merge_settings *const settings = job->settings;
@@ -393,7 +390,7 @@ static mc_status make_plan(merge_job *job, mc_error *error)
     job->side_models = sides;
     for (size_t i = 0, at = job->model_count + (settings->base != NULL); i < side_count; i++) {
         sides[i] = models + at;
-        at += job->side_sizes[i];
+        at += job->model_count;
     }
     mc_status status = find_add_ons(settings, job->then, error);
     job->input = (mc_plan_input){.method = job->method.method,
@@ -425,8 +422,6 @@ static mc_status make_plan(merge_job *job, mc_error *error)
                                  .convert = settings->dtype != NULL};
     if (status == MC_OK && settings->dtype)
         status = merge_parse_dtype(settings->dtype, &job->input.dtype, error);
-    if (status == MC_OK)
-        status = check_sides(job, error);
     if (status == MC_OK)
         status = find_kept(job, &job->input.keep, error);
     if (status == MC_OK && !settings->no_plan)
@@ -482,6 +477,8 @@ static mc_status prepare_method(merge_job *job, const text_list *operands, mc_er
         status = check_data(job->own_settings, job->method.method, error);
     if (status == MC_OK)
         status = check_needs(settings, job->method.method, error);
+    if (status == MC_OK)
+        status = check_sides(settings, operands->count - 1, error);
     /* Checked now, before downloads; make_plan looks them up again. */
     const mc_method *ignored[MERGE_MAX_THEN];
     return status == MC_OK ? find_add_ons(settings, ignored, error) : status;
@@ -506,14 +503,14 @@ mc_status merge_prepare(merge_job *job, const text_list *operands, mc_error *err
         status = score_prepare(&settings->score, &settings->common, &job->score, error);
     if (status == MC_OK && !settings->transplant)
         status = add_statistics(job, operands, error);
-    if (status == MC_OK)
-        status = name_all(job, operands, error);
-    if (status == MC_OK)
+    if (status == MC_OK) {
+        name_all(job, operands);
         /*
          * First with headers only: names, shapes and the output folder are checked before values
          * are downloaded.
          */
         status = open_and_plan(job, true, error);
+    }
     const mc_run_options run = merge_run_options(settings);
     if (status == MC_OK && settings->output)
         status = mc_plan_check_target(job->plan, settings->output, &run, error);

@@ -219,8 +219,8 @@ static const char *hint_text(mc_hint hint)
     case MC_HINT_BASE:
         return "give it with --base MODEL";
     case MC_HINT_SIDE:
-        return "give it with --side NAME=MODEL,...; --stats FILE,... and --data TASK give "
-               "statistics";
+        return "--side NAME=MODEL,... gives it; for statistics also --stats FILE,... or --data "
+               "TASK";
     case MC_HINT_OVERWRITE:
         return "--overwrite replaces it";
     case MC_HINT_RESUME:
