@@ -52,13 +52,16 @@ mc_status mc_outputs_add(mc_outputs *outputs, const char *name, mc_action action
 }
 
 /*
- * Only the models decide the dtype: a float32 base does not widen a merge of bfloat16 models. A
- * copy has one input, whose dtype it keeps.
+ * Only the models decide the dtype: a float32 base does not widen a merge of bfloat16 models.
+ * Methods of mergekit take the widest dtype of all, as there. A copy keeps the dtype of its input.
  */
 static void widen(mc_output *row, const mc_input *input)
 {
     const mc_dtype dtype = input->source->dtype;
-    if (input->role != MC_ROLE_MODEL)
+    const bool widens = input->role == MC_ROLE_MODEL ||
+                        (input->role == MC_ROLE_BASE && row->method &&
+                         strcmp(row->method->family, "mergekit") == 0);
+    if (!widens)
         return;
     if (row->input_count == 0 || row->action == MC_ACTION_COPY)
         row->dtype = dtype;
@@ -97,11 +100,23 @@ size_t mc_output_count(const mc_output *row, mc_role role, size_t *first)
 
 /* ---- checks ---------------------------------------------------------------------------------- */
 
+static size_t label_index(const mc_labels *labels, const mc_input *input)
+{
+    return input->role == MC_ROLE_BASE ? labels->model_count : input->model;
+}
+
+/* Where the model of an input is written; NULL if that is not known. */
+static const char *place_of(const mc_labels *labels, const mc_input *input)
+{
+    return labels->places && input->role != MC_ROLE_SIDE
+               ? labels->places[label_index(labels, input)]
+               : NULL;
+}
+
 const char *mc_label_of(const mc_labels *labels, const mc_input *input, char *buffer, size_t size)
 {
-    const size_t index = input->role == MC_ROLE_BASE ? labels->model_count : input->model;
     if (labels->texts && input->role != MC_ROLE_SIDE)
-        return labels->texts[index];
+        return labels->texts[label_index(labels, input)];
     if (input->role == MC_ROLE_BASE)
         snprintf(buffer, size, "the base");
     else if (input->role == MC_ROLE_SIDE)
@@ -128,7 +143,7 @@ static mc_status shapes_differ(const mc_output *row, const mc_input *a, const mc
 {
     char left[128], right[128], first[48], second[48];
     const mc_source *const x = a->source, *const y = b->source;
-    return mc_fail_at(error, MC_MISMATCH, NULL, row->name, -1,
+    return mc_fail_at(error, MC_MISMATCH, place_of(labels, b), row->name, -1,
                       "expected equal shapes, found %s in %s and %s in %s%s",
                       mc_shape_text(x->rank, x->shape, left, sizeof left),
                       mc_label_of(labels, a, first, sizeof first),
@@ -141,8 +156,8 @@ static mc_status not_floats(const mc_output *row, const mc_input *input, const m
                             mc_error *error)
 {
     char label[48];
-    return mc_fail_at(error, MC_MISMATCH, NULL, row->name, -1, "expected floats, found %s in %s",
-                      mc_dtype_name(input->source->dtype),
+    return mc_fail_at(error, MC_MISMATCH, place_of(labels, input), row->name, -1,
+                      "expected floats, found %s in %s", mc_dtype_name(input->source->dtype),
                       mc_label_of(labels, input, label, sizeof label));
 }
 

@@ -78,11 +78,13 @@ size_t mc_output_count(const mc_output *row, mc_role role, size_t *first);
 
 /*
  * The names of models in errors. texts[i]: model i; texts[model_count]: the base. Without texts
- * they are "model 1" … and "the base".
+ * they are "model 1" … and "the base". places[i], if not NULL: where texts[i] is written, such as
+ * "recipe.yml:3:12".
  */
 typedef struct mc_labels {
     const char *const *texts;
     size_t model_count;
+    char *const *places;
 } mc_labels;
 
 /* The label of an input's model: one of labels->texts, or written to buffer (32 bytes or more). */

@@ -12,21 +12,6 @@ typedef struct planning {
     const mc_recipe_options *options;
 } planning;
 
-static mc_status resolve(const planning *p, mc_outputs *outputs, mc_error *error)
-{
-    const mc_recipe_models *const models = p->models;
-    const char **const texts = mc_alloc((models->count + 1) * sizeof *texts);
-    if (!texts)
-        return mc_fail_memory(error);
-    for (size_t i = 0; i < models->count; i++)
-        texts[i] = models->names[i];
-    texts[models->count] = p->merged < models->count ? models->names[p->merged] : "the base";
-    const mc_labels labels = {.texts = texts, .model_count = models->count};
-    const mc_status status = mc_outputs_resolve(outputs, &labels, error);
-    mc_free(texts);
-    return status;
-}
-
 static mc_status open_all(mc_module *module, const mc_recipe_models *models, mc_error *error)
 {
     for (size_t i = 0; i < models->count; i++) {
@@ -59,7 +44,8 @@ static mc_status make_rows(const planning *p, const mc_module *module, mc_recipe
     if (status == MC_OK && p->options->convert)
         status = mc_outputs_convert(&rows->outputs, p->options->dtype, error);
     if (status == MC_OK)
-        status = resolve(p, &rows->outputs, error);
+        status = mc_recipe_rows_resolve(p->schema, p->stage, p->models->names, p->models->count,
+                                        p->merged, &rows->outputs, error);
     mc_free(dicts);
     return status;
 }

@@ -471,21 +471,6 @@ static mc_status add_notes(const cast *all, mc_report *report, mc_error *error)
     return MC_OK;
 }
 
-static mc_status resolve(const cast *all, mc_outputs *outputs, mc_error *error)
-{
-    const char *const none = "the base";
-    const char **const texts = mc_alloc((all->read + 1) * sizeof *texts);
-    if (!texts)
-        return mc_fail_memory(error);
-    for (size_t i = 0; i < all->read; i++)
-        texts[i] = all->names[i];
-    texts[all->read] = all->merged < all->read ? all->names[all->merged] : none;
-    const mc_labels labels = {.texts = texts, .model_count = all->read};
-    const mc_status status = mc_outputs_resolve(outputs, &labels, error);
-    mc_free(texts);
-    return status;
-}
-
 /* The models of a stage, with tensors by the names in the donor's files. */
 typedef struct aligned_models {
     mc_alignment alignment;
@@ -591,7 +576,8 @@ static mc_status fill_plan(mc_recipe *recipe, const mc_recipe_stage *stage,
     if (is_last && !options->no_tokenizer)
         MC_TRY(mc_recipe_report_conflicts(stage, &models, donor, options->strict, &plan->outfit,
                                           plan->report, error));
-    MC_TRY(resolve(all, &rows->outputs, error));
+    MC_TRY(mc_recipe_rows_resolve(recipe->schema, stage, all->names, all->read, all->merged,
+                                  &rows->outputs, error));
     plan->models = all->models;
     plan->model_count = all->merged;
     plan->all_count = all->read;

@@ -27,6 +27,8 @@ typedef struct maker {
     mc_index made;     /* names that have a row */
     mc_names averaged; /* tensors that the method cannot make: a model or the base lacks them */
     mc_names partly;   /* tensors that are merged of fewer models */
+    mc_names based;    /* tensors that only the base has */
+    mc_names absent;   /* tensors that the models of their slices lack, and other models have */
     mc_names integers; /* tensors that are copied, of the models' several ones */
     mc_names tied;     /* tensors that a model has under the name of its input embeddings */
     mc_names unlisted; /* tensors of modules that the recipe does not list */
@@ -329,18 +331,41 @@ static bool is_float(const part *p)
     return mc_dtype_kind_of(p->tensor->dtype) == MC_KIND_FLOAT;
 }
 
+/* The first part that is not a float tensor although the first of all is, or the reverse. */
+static const part *odd_one(const parts *p)
+{
+    for (size_t i = 1; i < p->count; i++)
+        if (is_float(&p->items[i]) != is_float(&p->items[0]))
+            return &p->items[i];
+    return NULL;
+}
+
+static mc_status not_alike(const maker *m, const char *name, const part *first, const part *odd)
+{
+    return FAIL(m, odd->source->model.at,
+                "tensor '%s': expected floats in all models, found %s in '%s' "
+                "and %s in '%s'",
+                name, mc_dtype_name(first->tensor->dtype), first->source->model.text,
+                mc_dtype_name(odd->tensor->dtype), odd->source->model.text);
+}
+
 /*
  * Adds the row of a tensor that at least one source has. Values that are not floats cannot be
  * merged: they are copied from the first.
  */
 static mc_status add_tensor(maker *m, const char *name, double t, const parts *p)
 {
+    const part *const odd = odd_one(p);
+    if (odd)
+        return not_alike(m, name, &p->items[0], odd);
     if (!is_float(&p->items[0])) {
         MC_TRY(add_row(m, name, MC_ACTION_COPY, NULL, p, 1));
         return p->count > 1 ? mc_names_add(&m->integers, last_name(m), m->error) : MC_OK;
     }
-    if (p->model_count == 0) /* only the base */
-        return add_row(m, name, MC_ACTION_COPY, NULL, p, 1);
+    if (p->model_count == 0) { /* only the base */
+        MC_TRY(add_row(m, name, MC_ACTION_COPY, NULL, p, 1));
+        return p->lacking ? mc_names_add(&m->based, last_name(m), m->error) : MC_OK;
+    }
     if (method_can(m, p))
         return add_merged(m, name, t, p);
     MC_TRY(add_row(m, name, MC_ACTION_MEAN, NULL, p, p->model_count));
@@ -669,6 +694,59 @@ static mc_status note_stack(maker *m)
     return MC_OK;
 }
 
+/* Whether a slice takes the block from a source, and the result has no such tensor. */
+static bool lacks_block_tensor(const maker *m, const char *tensor, const mc_block_name *block,
+                               bool *failed)
+{
+    int64_t output = 0;
+    for (size_t s = 0; s < m->module->count; s++) {
+        const mc_recipe_slice *const slice = &m->module->slices[s];
+        for (size_t i = 0; i < slice->count; i++) {
+            const mc_recipe_source *const source = &slice->sources[i];
+            if (block->block < source->first || block->block >= source->end)
+                continue;
+            char *const name = mc_format("%.*s%lld%s", (int)block->stack, tensor,
+                                         (long long)(output + block->block - source->first),
+                                         block->rest);
+            const bool lacks = name && !is_made(m, name);
+            *failed |= !name;
+            mc_free(name);
+            if (lacks)
+                return true;
+        }
+        output += slice->sources[0].end - slice->sources[0].first;
+    }
+    return false;
+}
+
+/*
+ * Finds what the sources of slices lack. Nothing says which tensors a block needs, but models that
+ * are stacked have the same ones: what another model has in a block of that number is missing.
+ */
+static mc_status note_absent(maker *m, const char *stack, size_t length)
+{
+    bool failed = false;
+    for (size_t d = 0; d < m->models->read; d++) {
+        const mc_state_dict *const dict = m->models->dicts[d];
+        for (size_t k = 0; k < mc_state_dict_count(dict); k++) {
+            const char *const name = mc_state_dict_name(dict, k);
+            mc_block_name block;
+            size_t earlier = 0;
+            while (earlier < d && !mc_state_dict_find(m->models->dicts[earlier], name))
+                earlier++;
+            if (earlier < d || !has_tensor(m, m->module, name))
+                continue;
+            if (!mc_block_name_of(name, &block)
+                    ? is_made(m, name)
+                    : block.stack != length || memcmp(name, stack, length) != 0 ||
+                          !lacks_block_tensor(m, name, &block, &failed))
+                continue;
+            MC_TRY(mc_names_add(&m->absent, name, m->error));
+        }
+    }
+    return failed ? mc_fail_memory(m->error) : MC_OK;
+}
+
 static mc_status add_slices(maker *m)
 {
     const mc_recipe_module *const module = m->module;
@@ -687,7 +765,7 @@ static mc_status add_slices(maker *m)
             MC_TRY(add_block(m, stack, length, i, output++));
         MC_TRY(add_others(m, s == 0, s + 1 == module->count));
     }
-    return MC_OK;
+    return note_absent(m, stack, length);
 }
 
 /* ---- all ------------------------------------------------------------------------------------- */
@@ -746,6 +824,12 @@ static mc_status report_all(const maker *m)
         "averaged over the models that have them: a model or the base lacks them", m->error));
     MC_TRY(mc_report_names(m->report, &m->partly, m->options->strict,
                            "merged of those models that have them", m->error));
+    MC_TRY(mc_report_names(m->report, &m->based, m->options->strict,
+                           "copied from the base: the models lack them", m->error));
+    MC_TRY(mc_report_names(m->report, &m->absent, m->options->strict,
+                           "missing in the result: the models of the slices lack them, but other "
+                           "models have them",
+                           m->error));
     MC_TRY(mc_report_names(m->report, &m->tied, false,
                            "merged with the input embeddings of models that tie the two",
                            m->error));
@@ -788,9 +872,57 @@ mc_status mc_recipe_rows_make(const mc_recipe_schema *schema, const mc_recipe_st
     mc_index_free(&m.made);
     mc_names_free(&m.averaged);
     mc_names_free(&m.partly);
+    mc_names_free(&m.based);
+    mc_names_free(&m.absent);
     mc_names_free(&m.integers);
     mc_names_free(&m.tied);
     mc_names_free(&m.unlisted);
+    return status;
+}
+
+/* ---- sources --------------------------------------------------------------------------------- */
+/* Where the recipe first names a model. */
+static const mc_yaml *place_of(const mc_recipe_stage *stage, const char *name)
+{
+    for (size_t m = 0; m < stage->count; m++)
+        for (size_t s = 0; s < stage->modules[m].count; s++) {
+            const mc_recipe_slice *const slice = &stage->modules[m].slices[s];
+            for (size_t i = 0; i < slice->count; i++)
+                if (strcmp(slice->sources[i].model.text, name) == 0)
+                    return slice->sources[i].model.at;
+            if (slice->base.text && strcmp(slice->base.text, name) == 0)
+                return slice->base.at;
+        }
+    return stage->base.at;
+}
+
+static void free_labels(char **places, const char **texts, size_t count)
+{
+    for (size_t i = 0; places && i < count; i++)
+        mc_free(places[i]);
+    mc_free(places);
+    mc_free(texts);
+}
+
+mc_status mc_recipe_rows_resolve(const mc_recipe_schema *schema, const mc_recipe_stage *stage,
+                                 const char *const *names, size_t count, size_t merged,
+                                 mc_outputs *outputs, mc_error *error)
+{
+    const char **const texts = mc_alloc_zero(count + 1, sizeof *texts);
+    char **const places = mc_alloc_zero(count + 1, sizeof *places);
+    mc_status status = texts && places ? MC_OK : mc_fail_memory(error);
+    for (size_t i = 0; status == MC_OK && i <= count; i++) {
+        /* The last label is that of the base, which follows the merged models. */
+        texts[i] = i < count ? names[i] : merged < count ? names[merged] : "the base";
+        const mc_yaml *const at = place_of(stage, texts[i]);
+        places[i] = at ? mc_format("%s:%u:%u", schema->file, at->line, at->column) : NULL;
+        if (at && !places[i])
+            status = mc_fail_memory(error);
+    }
+    const mc_labels labels = {.texts = texts, .places = places, .model_count = count};
+    if (status == MC_OK)
+        status = mc_outputs_resolve(outputs, &labels, error);
+    free_labels(places, texts, count + 1);
     return status;
 }
 

@@ -254,4 +254,49 @@ END
 expect 0 mergecraft merge deeper.yml --strict -o deeper -q
 expect 0 grep -o '"num_hidden_layers": [0-9]*' deeper/config.json
 
+# Tensors that models lack are reported by every method, and so are holes in a stack.
+part()
+{
+    model "$1" 1
+    echo '{"model_type": "llama", "num_hidden_layers": 2}' > "$1/config.json"
+    name=$1
+    shift
+    helper model "$name/model.safetensors" "$@"
+}
+part full model.layers.0.w:1x2:1 model.layers.1.w:1x2:2 model.layers.1.v:1x2:3 \
+    model.norm.weight:1x2:4
+part some model.layers.0.w:1x2:1 model.layers.1.w:1x2:2
+cat > holes.yml <<'END'
+merge_method: passthrough
+slices:
+  - sources: [{model: full, layer_range: [0, 1]}]
+  - sources: [{model: some, layer_range: [1, 2]}]
+END
+expect 0 mergecraft check holes.yml
+expect 1 mergecraft merge holes.yml --strict -o never
+for method in 'slerp 0' 'nearswap 0'; do
+    printf 'merge_method: %s\nbase_model: full\nmodels: [{model: some}]\nparameters: {t: %s}\n' \
+        $method > lacks.yml
+    expect 0 mergecraft check lacks.yml
+    expect 1 mergecraft check lacks.yml --strict
+done
+
+# Shapes and kinds of values that differ are errors at the model.
+part wide model.layers.0.w:1x3:1 model.layers.1.w:1x2:2
+part whole model.layers.0.w:1x2:1 model.layers.1.w:1x2:2
+sed -i 's/F32/I32/' whole/model.safetensors
+for other in wide whole; do
+    printf 'merge_method: linear\nparameters: {weight: 1}\nmodels:\n- model: some\n- model: %s\n' \
+        $other | wrong
+done
+
+# As in mergekit, a base of a wider dtype widens the result.
+expect 0 mergecraft merge mergekit:passthrough some --dtype bfloat16 -o narrow -q
+cat > dtypes.yml <<'END'
+merge_method: ties
+base_model: some
+models: [{model: narrow, parameters: {weight: 1}}]
+END
+expect 0 mergecraft merge dtypes.yml --dry-run
+
 expect 2 mergecraft check
