@@ -127,54 +127,49 @@ static void test_halves(void **state)
         assert_int_equal(found[o], half_of(77, 9, group, o));
 }
 
-static void test_pieces_of_halves(void **state)
+typedef void drawer(int64_t first, size_t count, void *out);
+
+static void draw_u32(int64_t first, size_t count, void *out)
 {
-    static const size_t lengths[] = {1, 2, 3, 255, 256, 257, 1000};
-    static uint16_t whole[5000], pieces[5001];
-    (void)state;
-    mc_random_u16(1, 2, 1000, 5000, whole);
-    for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++) {
-        memset(pieces, 0, sizeof pieces);
-        for (size_t at = 0; at < 5000; at += lengths[l]) {
-            const size_t left = 5000 - at, length = left < lengths[l] ? left : lengths[l];
-            mc_random_u16(1, 2, 1000 + (int64_t)at, length, pieces + at);
-        }
-        assert_memory_equal(whole, pieces, sizeof whole);
-        assert_int_equal(pieces[5000], 0);
-    }
+    mc_random_u32(1, 2, first, count, out);
 }
 
-static void test_pieces_of_bernoulli(void **state)
+static void draw_u16(int64_t first, size_t count, void *out)
 {
-    static const size_t lengths[] = {1, 3, 31, 32, 33, 4095, 4096, 4097};
-    static uint16_t whole[9000], pieces[9001];
-    (void)state;
-    mc_random_bernoulli(1, 2, 1000, 9000, 26214, whole);
+    mc_random_u16(1, 2, first, count, out);
+}
+
+static void draw_bernoulli(int64_t first, size_t count, void *out)
+{
+    mc_random_bernoulli(1, 2, first, count, 26214, out);
+}
+
+/* Expects the same elements of `size` bytes from pieces of any length, and none behind them. */
+static void expect_pieces(drawer *draw, size_t size)
+{
+    enum { ALL = 9000 };
+    static const size_t lengths[] = {1,   2,   3,   5,   31,  32,   33,   127, 128,
+                                     129, 255, 256, 257, 999, 4095, 4096, 4097};
+    char *const whole = (char *)numbers, *const pieces = (char *)others;
+    draw(1000, ALL, whole);
     for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++) {
-        memset(pieces, 0, sizeof pieces);
-        for (size_t at = 0; at < 9000; at += lengths[l]) {
-            const size_t left = 9000 - at, length = left < lengths[l] ? left : lengths[l];
-            mc_random_bernoulli(1, 2, 1000 + (int64_t)at, length, 26214, pieces + at);
+        memset(pieces, 0, (ALL + 1) * size);
+        for (size_t at = 0; at < ALL; at += lengths[l]) {
+            const size_t left = ALL - at, length = left < lengths[l] ? left : lengths[l];
+            draw(1000 + (int64_t)at, length, pieces + at * size);
         }
-        assert_memory_equal(whole, pieces, sizeof whole);
-        assert_int_equal(pieces[9000], 0);
+        assert_memory_equal(whole, pieces, ALL * size);
+        for (size_t i = 0; i < size; i++)
+            assert_int_equal(pieces[ALL * size + i], 0);
     }
 }
 
 static void test_pieces(void **state)
 {
-    static const size_t lengths[] = {1, 2, 3, 5, 127, 128, 129, 1000};
     (void)state;
-    mc_random_u32(1, 2, 1000, 5000, numbers);
-    for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++) {
-        memset(others, 0, sizeof others);
-        for (size_t at = 0; at < 5000; at += lengths[l]) {
-            const size_t left = 5000 - at, length = left < lengths[l] ? left : lengths[l];
-            mc_random_u32(1, 2, 1000 + (int64_t)at, length, others + at);
-        }
-        assert_memory_equal(numbers, others, 5000 * sizeof *numbers);
-        assert_int_equal(others[5000], 0);
-    }
+    expect_pieces(draw_u32, sizeof(uint32_t));
+    expect_pieces(draw_u16, sizeof(uint16_t));
+    expect_pieces(draw_bernoulli, sizeof(uint16_t));
 }
 
 /*
@@ -261,18 +256,11 @@ static void test_keys(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_known_answers),
-        cmocka_unit_test(test_layout),
-        cmocka_unit_test(test_thresholds),
-        cmocka_unit_test(test_round_thresholds),
-        cmocka_unit_test(test_halves),
-        cmocka_unit_test(test_pieces_of_halves),
-        cmocka_unit_test(test_pieces_of_bernoulli),
-        cmocka_unit_test(test_pieces),
-        cmocka_unit_test(test_moments),
-        cmocka_unit_test(test_bytes),
-        cmocka_unit_test(test_independence),
-        cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_known_answers), cmocka_unit_test(test_layout),
+        cmocka_unit_test(test_thresholds),    cmocka_unit_test(test_round_thresholds),
+        cmocka_unit_test(test_halves),        cmocka_unit_test(test_pieces),
+        cmocka_unit_test(test_moments),       cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_independence),  cmocka_unit_test(test_keys),
     };
     return cmocka_run_group_tests_name("random", tests, NULL, NULL);
 }
