@@ -50,8 +50,8 @@ static const option options[] = {
     {"dtype", '\0', OPTION_TEXT, AT(dtype), "f32|f16|bf16", "dtype of the result",
      .details = "The default of merge and bake is the widest dtype of the inputs, that of extract "
                 "f32."},
-    {"shard-size", '\0', OPTION_SIZE, AT(plan.shard_size), "SIZE",
-     "bake: largest size of a weights file", "5GB"},
+    {"shard-size", '\0', OPTION_SHARD_SIZE, AT(plan.shard_size), "SIZE",
+     "bake: largest size of a weights file", "5GB", .details = "0 is no limit."},
     {"seed", '\0', OPTION_NUMBER, AT(seed), "N", "seed of random numbers", "0", 0, INT64_MAX,
      .details = "The same seed gives the same result for any number of threads."},
     {"strict", '\0', OPTION_FLAG, AT(plan.strict), NULL, "treat warnings as errors"},

@@ -32,7 +32,8 @@ typedef struct mergekit_settings {
      AT(shard_size),                                                                               \
      "SIZE",                                                                                       \
      "largest size of a weights file",                                                             \
-     "5B"},                                                                                        \
+     "5B",                                                                                         \
+     .details = "0 is no limit."},                                                                 \
         {"random-seed", '\0', OPTION_NUMBER, AT(seed), "N", "seed of random methods",              \
          "0",           0,    UINT64_MAX},                                                         \
         {"num-threads", 'j', OPTION_NUMBER, AT(threads), "N", "worker threads",                    \

@@ -57,6 +57,10 @@ bool parse_shard_size(const char *text, int64_t *bytes)
     char *end = NULL;
     errno = 0;
     const long long amount = strtoll(text, &end, 10);
+    if (strcmp(text, "0") == 0) {
+        *bytes = INT64_MAX;
+        return true;
+    }
     if (digits == 0 || digits + 1 != strlen(text) || errno != 0)
         return parse_size(text, bytes);
     for (size_t i = 0; i < sizeof units / sizeof *units; i++)

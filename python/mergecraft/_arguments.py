@@ -77,7 +77,7 @@ class Options:
             name: bool(given[name]) for name in ("overwrite", "sync") if given.get(name) is not None
         }
         if given.get("shard_size") is not None:
-            self.files["shard_size"] = whole("shard_size", given["shard_size"], 0, 2**63 - 1)
+            self.files["shard_size"] = shard_bytes("shard_size", given["shard_size"])
         if self.files and self.out is None:
             name = next(iter(self.files))
             raise UsageError(f"{function}(): {name}: expected out='FOLDER' with it")
@@ -130,6 +130,11 @@ def float_dtype(dtype: Any) -> str:
     if not name or not _core.is_float(name):
         raise UsageError(f"dtype: expected one of floats, as 'f32' or 'bf16', found {dtype!r}")
     return name
+
+
+def shard_bytes(name: str, value: Any) -> int:
+    """Returns the largest size of a file of weights; 0 is no limit."""
+    return whole(name, value, 0, 2**63 - 1) or 2**63 - 1
 
 
 def whole(name: str, value: Any, least: int = 0, most: int = 2**31 - 1) -> int:

@@ -332,7 +332,7 @@ class Merge:
             pad_vocab: rows are a multiple of it. chat_template: a name, 'auto' or a template.
         base_index: the index of the base in the list. base_model: a base outside the list.
         out: a folder to write the result to instead of returning it, as to_folder does. With it
-            shard_size (bytes), overwrite, sync (False: do not flush data to the disk).
+            shard_size (bytes; 0: no limit), overwrite, sync (False: do not flush data to the disk).
         dry_run: return the plan as a dict instead of merging: method, parameters, models, warnings,
             bytes, memory, and under 'plan' each tensor with its dtype, shape and how it is made.
         task: the pipeline to make ('text-classification'); by default that of the configuration.

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 
 from . import _core, _tensors
-from ._arguments import whole
+from ._arguments import shard_bytes, whole
 from ._errors import ArgumentError, UsageError, unknown_keyword, warn
 from ._progress import Progress
 
@@ -94,8 +94,9 @@ class MergeOptions:
 
     Attributes:
         copy_tokenizer, write_model_card: what is written beside the weights.
-        out_shard_size: bytes of the largest file of weights. random_seed: of random methods.
-        num_threads: worker threads; None: all CPUs. transformers_cache: folder for downloads.
+        out_shard_size: bytes of the largest file of weights; 0: no limit.
+        random_seed: of random methods. num_threads: worker threads; None: all CPUs.
+        transformers_cache: folder for downloads.
         quiet: show no progress.
         lora_merge_cache, lora_merge_dtype, device, allow_crimes, cuda, low_cpu_memory,
             clone_tensors, trust_remote_code, lazy_unpickle, verbosity, read_to_gpu, multi_gpu,
@@ -173,7 +174,7 @@ def run_merge(
     folder = _tensors.path_of(out_path, "out_path")
     run: dict[str, Any] = {
         "threads": whole("num_threads", options.num_threads),
-        "shard_size": whole("out_shard_size", options.out_shard_size, 1, 2**63 - 1),
+        "shard_size": shard_bytes("out_shard_size", options.out_shard_size),
     }
     verbose = False if options.quiet else None
     how = (bool(options.write_model_card), bool(options.copy_tokenizer))

@@ -28,7 +28,7 @@ expect 2 mergecraft merge median a b -o out --threads two
 expect 2 mergecraft merge median a b -o out --seed -1
 expect 2 mergecraft merge median a b -o out --seed 18446744073709551616
 expect 2 mergecraft merge median a b -o out --shard-size 5XB
-expect 2 mergecraft merge median a b -o out --shard-size 0
+expect 2 mergecraft merge median a b -o out --shard-size 0B
 expect 2 mergecraft merge median a b -o out --memory -1MB
 expect 2 mergecraft merge median a b -o out --memory 0x10
 expect 2 mergecraft merge median a b -o out --memory 1e3
