@@ -38,7 +38,7 @@
 enum {
     WINDOW = 8,            /* tasks whose statistics may run */
     MAX_LEAVES = 32,       /* leaves in a tile */
-    NEAR_BYTES = 1 << 20,  /* what the tiles of one thread should take, to stay in its cache */
+    NEAR_BYTES = 4 << 20,  /* what the tiles of one thread should take: see tile_size */
     AHEAD_BYTES = 8 << 20, /* how far each input is read ahead */
     MAX_THREADS = 256,
 };
@@ -160,8 +160,10 @@ static int64_t element_bytes(const mc_job *job)
 }
 
 /*
- * A power of two of leaves, as the tree of reductions requires: as many as fit a core's cache and
- * the thread's share of the memory bound, one at least. Results do not depend on the number.
+ * A power of two of leaves, as the tree of reductions requires: one at least, and as many as fit
+ * the thread's share of the memory bound, and the last level of the cache. Tiles as large as the
+ * second level make smaller reads, in which the kernel takes a quarter longer (bench/LOG.md).
+ * Results do not depend on the number.
  */
 static int64_t tile_size(const mc_job *job, const mc_run_options *options)
 {
