@@ -369,7 +369,7 @@ MC_API void mc_plan_json_free(char *json);
  * weights are downloaded. `options` may be NULL.
  *
  * Errors: MC_EXISTS    the folder exists, without options->overwrite
- *         MC_USAGE     the folder lies inside a model's, or the other way round
+ *         MC_USAGE     the folder is a model's, or holds one, or is a part of one
  *         MC_NO_SPACE  no room for the result and for downloads to the same file system
  */
 MC_API mc_status mc_plan_check_target(const mc_plan *plan, const char *folder,

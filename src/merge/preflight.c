@@ -2,6 +2,7 @@
 
 #include "base/disk.h"
 #include "base/memory.h"
+#include "base/system.h"
 #include "base/text.h"
 #include "merge/folder.h"
 #include "merge/plan.h"
@@ -9,8 +10,10 @@
 
 #include <mergecraft/text.h>
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* ---- target and models apart ----------------------------------------------------------------- */
 
@@ -46,10 +49,27 @@ static bool is_inside(const char *inner, const char *outer)
     return strncmp(inner, outer, length) == 0 && (inner[length] == '/' || inner[length] == '\0');
 }
 
+/*
+ * Whether a target inside a model's folder leaves the model as it is: it is new, or an earlier
+ * result. Trainers merge a checkpoint into a folder within it.
+ */
+static bool leaves_model(const char *target, const char *model)
+{
+    struct stat status;
+    if (strcmp(target, model) == 0)
+        return false;
+    if (mc_system->stat(target, &status) != 0)
+        return errno == ENOENT;
+    char *const record = mc_format("%s/mergecraft.json", target);
+    const bool made = record && mc_system->stat(record, &status) == 0;
+    mc_free(record);
+    return made;
+}
+
 static mc_status check_apart(const char *target, const char *input, const char *shown,
                              mc_error *error)
 {
-    if (is_inside(target, input))
+    if (is_inside(target, input) && !leaves_model(target, input))
         return mc_fail_at(error, MC_USAGE, shown, NULL, -1,
                           "expected an output folder outside of the models, found one inside of %s",
                           input);

@@ -4,7 +4,10 @@
 
 #include <mergecraft/merge.h>
 
-/* MC_USAGE if the target lies inside a model's folder, or a model inside the target. */
+/*
+ * MC_USAGE if the target is a model's folder or holds a model, or lies inside a model's folder and
+ * is neither new nor an earlier result.
+ */
 mc_status mc_plan_check_outside(const mc_plan *plan, const char *target, mc_error *error);
 
 /* The same of one file or folder; MC_OK if it does not exist. */

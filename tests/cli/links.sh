@@ -21,7 +21,12 @@ expect 0 helper values disk/out/model.safetensors classifier.weight
 ln -s m1 l1
 expect 0 mergecraft merge -q median l1 m2 -o out2
 expect 2 mergecraft merge -q median m1 m2 -o l1 --overwrite
-expect 2 mergecraft merge -q median m1 m2 -o m1/inner --dry-run
+mkdir m1/inner
+expect 2 mergecraft merge -q median m1 m2 -o l1/inner --overwrite --dry-run
+# A new folder in a model leaves the model as it is.
+expect 0 mergecraft merge -q median m1 m2 -o l1/merged
+expect 0 mergecraft merge -q median m1 m2 -o m1/merged --overwrite
+expect 0 ls m1/merged
 ln -s loop loop
 expect 1 mergecraft merge -q median m1 m2 -o loop --overwrite
 

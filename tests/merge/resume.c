@@ -945,13 +945,24 @@ static void test_target_and_inputs(void **state)
     mc_plan *const what = usual_plan();
     check_refused(what, "a", "outside of the models");
     check_refused(what, "a/", "outside of the models");
-    check_refused(what, "a/new/folder", "inside of");
-    check_refused(what, "b/../base/new", "inside of");
+    char *const part = path_of(here.folder, "a/part");
+    assert_int_equal(mkdir(part, 0777), 0);
+    check_refused(what, "a/part", "inside of");
+    check_refused(what, "b/../a/part", "inside of");
     check_refused(what, ".", "outside of the models");
     char *const link = path_of(here.folder, "link");
     assert_int_equal(symlink("a", link), 0);
-    check_refused(what, "link/new", "inside of");
+    check_refused(what, "link/part", "inside of");
+    assert_int_equal(rmdir(part), 0);
     assert_int_equal(unlink(link), 0);
+    /* A new folder is no part of the model, and neither is a result in it. */
+    char *const inner = path_of(here.folder, "link/merged");
+    assert_int_equal(symlink("a", link), 0);
+    assert_done(run_over(what, inner, &error));
+    assert_done(run_over(what, inner, &error));
+    assert_int_equal(unlink(link), 0);
+    free(inner);
+    free(part);
     free(link);
     mc_plan_free(what);
 }
