@@ -369,14 +369,26 @@ class Method(Merge):
         if kind == "choice":
             return str(value)
         if kind == "flag":
-            return "true" if value else "false"
+            return self._flag(name, value)
         return self._number(name, value)
 
     def _items(self, name: str, value: Any) -> list[Any]:
+        if isinstance(value, (Mapping, set, frozenset)):
+            found = type(value).__name__
+            raise UsageError(f"{self.__name__}(): {name}: expected a list, found {found}")
         items = list(value) if hasattr(value, "__iter__") else [value]
         if not items:
             raise UsageError(f"{self.__name__}(): {name}: expected numbers, found an empty list")
         return items
+
+    def _flag(self, name: str, value: Any) -> str:
+        if isinstance(value, str):
+            return value
+        if value != 0 and value != 1:
+            raise UsageError(
+                f"{self.__name__}(): {name}: expected True or False, found {value!r}"
+            )
+        return "true" if value else "false"
 
     def _number(self, name: str, value: Any) -> str:
         try:

@@ -38,11 +38,18 @@ class MergeConfiguration:
 
     @classmethod
     def model_validate(cls, obj: Any) -> MergeConfiguration:
-        """Returns the configuration of a dict `obj`; a configuration stays as it is."""
+        """Returns the configuration of a dict `obj`; a configuration stays as it is.
+
+        Raises:
+            UsageError (a ValueError): not a dict with strings as keys.
+        """
         if isinstance(obj, cls):
             return obj
         if not isinstance(obj, Mapping):
-            raise ArgumentError(f"expected a dict, found {type(obj).__name__}")
+            raise UsageError(f"expected a dict, found {type(obj).__name__}")
+        for key in obj:
+            if not isinstance(key, str):
+                raise UsageError(f"expected strings as keys, found {key!r}")
         return cls(**obj)
 
     @classmethod
@@ -62,8 +69,8 @@ class MergeConfiguration:
         """Returns the recipe's text, which is written to mergekit_config.yml."""
         return self._text
 
-    def model_dump(self) -> dict[str, Any]:
-        """Returns the keys that were given."""
+    def model_dump(self, **options: Any) -> dict[str, Any]:
+        """Returns the keys that were given; pydantic's options have no effect."""
         import copy
 
         return copy.deepcopy(self._fields)
@@ -102,8 +109,11 @@ class MergeOptions:
             clone_tensors, trust_remote_code, lazy_unpickle, verbosity, read_to_gpu, multi_gpu,
             gpu_rich, async_write, write_threads: accepted and ignored.
 
+    Values are converted as by mergekit: "no" is False, "5" is 5.
+
     Raises:
-        UsageError: safe_serialization=False or unsafe_truncate_embeddings=True.
+        UsageError (a ValueError): a value of the wrong type, safe_serialization=False or
+            unsafe_truncate_embeddings=True.
     """
 
     allow_crimes: bool = False
@@ -135,7 +145,7 @@ class MergeOptions:
         for name, value in values.items():
             if name not in MergeOptions.__annotations__:
                 raise unknown_keyword("MergeOptions", name, MergeOptions.__annotations__)
-            setattr(self, name, value)
+            setattr(self, name, _option(name, value))
         if not self.safe_serialization:
             raise UsageError("safe_serialization: only safetensors are written")
         if self.unsafe_truncate_embeddings:
@@ -144,9 +154,65 @@ class MergeOptions:
                 "'tokenizer_source' in the recipe"
             )
 
+    @classmethod
+    def model_validate(cls, obj: Any) -> MergeOptions:
+        """Returns the options of a dict `obj`; options stay as they are."""
+        if isinstance(obj, cls):
+            return obj
+        if not isinstance(obj, Mapping):
+            raise UsageError(f"expected a dict, found {type(obj).__name__}")
+        return cls(**obj)
+
+    def model_dump(self, **options: Any) -> dict[str, Any]:
+        """Returns all values; pydantic's options have no effect."""
+        return {name: getattr(self, name) for name in MergeOptions.__annotations__}
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None) -> MergeOptions:
+        """Returns a copy, with some values changed."""
+        return MergeOptions(**{**vars(self), **(update or {})})
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, MergeOptions) and self.model_dump() == other.model_dump()
+
+    __hash__ = None  # type: ignore[assignment]
+
     def __repr__(self) -> str:
         values = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
         return f"MergeOptions({values})"
+
+
+_FLAGS = {
+    **dict.fromkeys(("1", "true", "t", "yes", "y", "on"), True),
+    **dict.fromkeys(("0", "false", "f", "no", "n", "off"), False),
+}
+
+
+def _option(name: str, value: Any) -> Any:
+    """Returns the value of an option in the option's type."""
+    kind = MergeOptions.__annotations__[name].split(" ")[0]
+    if value is None and (MergeOptions.__annotations__[name] != kind or name == "out_shard_size"):
+        return getattr(MergeOptions, name)
+    if kind == "str":
+        if isinstance(value, (str, os.PathLike)):
+            return os.fspath(value)
+        return str(value).removeprefix("torch.")
+    made = _FLAGS.get(str(value).lower()) if kind == "bool" else _integer(value)
+    if made is None:
+        what = "True or False" if kind == "bool" else "a whole number"
+        raise UsageError(f"{name}: expected {what}, found {value!r}")
+    return made
+
+
+def _integer(value: Any) -> int | None:
+    """Returns the whole number that an integer, a float or a text stands for; None: none."""
+    import operator
+
+    try:
+        if isinstance(value, float):
+            return int(value) if value.is_integer() else None
+        return int(value, 10) if isinstance(value, str) else operator.index(value)
+    except (TypeError, ValueError):
+        return None
 
 
 def run_merge(

@@ -104,8 +104,9 @@ def test_configurations():
                   {}):
         with pytest.raises(ValueError, match="recipe.yml"):
             MergeConfiguration.model_validate(wrong)
-    with pytest.raises(TypeError):
-        MergeConfiguration.model_validate([1])
+    for wrong in ([1], None, "x", {1: 2}):
+        with pytest.raises(ValueError, match="expected"):
+            MergeConfiguration.model_validate(wrong)
 
 
 def test_options():
@@ -122,6 +123,45 @@ def test_options():
     for wrong in ({"safe_serialization": False}, {"unsafe_truncate_embeddings": True}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             MergeOptions(**wrong)
+
+
+def test_values_of_options():
+    """As pydantic converts them: bool("no") would be True."""
+    options = MergeOptions(copy_tokenizer="no", cuda=1, num_threads="2", random_seed=2**63 + 1,
+                           device=None, write_threads=3.0)
+    assert (options.copy_tokenizer, options.cuda, options.num_threads) == (False, True, 2)
+    assert (options.random_seed, options.device, options.write_threads) == (2**63 + 1, None, 3)
+    for wrong in ({"cuda": "maybe"}, {"cuda": 2}, {"num_threads": "x"}, {"num_threads": 1.5},
+                  {"cuda": None}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            MergeOptions(**wrong)
+    assert options == MergeOptions.model_validate(options.model_dump())
+    assert options.model_copy(update={"cuda": False}) != options
+    with pytest.raises(ValueError, match="expected a dict"):
+        MergeOptions.model_validate(7)
+
+
+def test_result_within_a_model(tmp_path):
+    """TRL's callback merges a checkpoint into a folder within it, again at the next run."""
+    import shutil
+
+    shutil.copytree(A, tmp_path / "checkpoint-5")
+    config = config_of("linear", weight=1)
+    config["models"][0]["model"] = str(tmp_path / "checkpoint-5")
+    for _ in range(2):
+        run_merge(config, str(tmp_path / "checkpoint-5/merged"))
+    assert (tmp_path / "checkpoint-5/merged/model.safetensors").exists()
+
+
+@pytest.mark.parametrize("value", [0.5, 2, {0: 1}])
+def test_flags_and_lists_of_functions(value):
+    vectors = [StateDict.from_hf(name).filter("*attention.self.*") for name in (A, B)]
+    with pytest.raises(ValueError, match="expected"):
+        mergecraft.mergekit.linear(vectors, weight=1, normalize=value)
+    with pytest.raises(ValueError, match="expected a list"):
+        mergecraft.mergekit.linear(vectors, weight={0: 1})
+    sums = [mergecraft.mergekit.linear(vectors, weight=1, normalize=n) for n in (False, "false")]
+    assert all((sums[0][name] == sums[1][name]).all() for name in vectors[0])
 
 
 def test_options_of_mergekit():
