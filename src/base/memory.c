@@ -57,9 +57,12 @@ void *mc_alloc_huge(size_t size)
     const size_t whole = size / HUGE_PAGE * HUGE_PAGE;
     if (whole == 0)
         return mc_alloc(size);
-    void *const memory = may_allocate() ? aligned_alloc(HUGE_PAGE, size) : NULL;
-    if (memory) /* may fail: only advice */
-        (void)madvise(memory, whole, MADV_HUGEPAGE);
+    void *memory = NULL; /* aligned_alloc wants sizes that are multiples of the alignment */
+    if (!may_allocate() || posix_memalign(&memory, HUGE_PAGE, size) != 0)
+        return NULL;
+#ifdef MADV_HUGEPAGE
+    (void)madvise(memory, whole, MADV_HUGEPAGE); /* may fail: only advice */
+#endif
     return memory;
 }
 
