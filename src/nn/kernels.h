@@ -63,6 +63,18 @@ typedef struct mc_nn_kernels {
     void (*softmax)(float *x, size_t rows, size_t count, size_t stride);
     /* out += in² */
     void (*add_squares)(float *out, const float *in, size_t count);
+    /*
+     * The derivatives of one row of `normalize` with dy those of its result. x becomes (in + added)
+     * standardised, dx the derivatives of in and of added; those of gain and shift are added to
+     * gains and shifts. With g = dy·gain:
+     *
+     *   d gain = dy·x      d shift = dy      dx = (g − mean(g) − x·mean(g·x)) / deviation
+     */
+    void (*normalize_back)(float *dx, float *x, float *gains, float *shifts, const float *in,
+                           const float *added, const float *dy, const float *gain, size_t width,
+                           float epsilon);
+    /* dp becomes p ∘ (dp − the row's mean of dp under p) · scale. */
+    void (*softmax_back)(float *dp, const float *p, size_t rows, size_t count, float scale);
 } mc_nn_kernels;
 
 extern const mc_nn_kernels mc_nn_kernels_scalar, mc_nn_kernels_avx2, mc_nn_kernels_avx512;

@@ -626,6 +626,49 @@ static void add_squares(float *restrict out, const float *restrict in, size_t co
         out[i] += in[i] * in[i];
 }
 
-const mc_nn_kernels TABLE(MC_LEVEL) = {attention,    normalize,  add,      quantize,
-                                       dequantize,   all_finite, activate, activate_back,
-                                       softmax_rows, add_squares};
+/* ---- derivatives ----------------------------------------------------------------------------- */
+
+static float dot(const float *x, const float *y, size_t count)
+{
+    mc_vector total = ZERO;
+    size_t i = 0;
+    for (; i + MC_LANES <= count; i += MC_LANES)
+        total += LOAD(x + i) * LOAD(y + i);
+    float rest = sum(total);
+    for (; i < count; i++)
+        rest += x[i] * y[i];
+    return rest;
+}
+
+static void normalize_back(float *restrict dx, float *restrict x, float *restrict gains,
+                           float *restrict shifts, const float *in, const float *added,
+                           const float *dy, const float *gain, size_t width, float epsilon)
+{
+    for (size_t i = 0; i < width; i++)
+        x[i] = added ? in[i] + added[i] : in[i];
+    const float mean = sum_of(x, width) / (float)width;
+    const float scale = 1 / sqrtf(squares_of(x, mean, width) / (float)width + epsilon);
+    for (size_t i = 0; i < width; i++) {
+        x[i] = (x[i] - mean) * scale;
+        gains[i] += dy[i] * x[i];
+        shifts[i] += dy[i];
+        dx[i] = dy[i] * gain[i];
+    }
+    const float middle = sum_of(dx, width) / (float)width, slope = dot(dx, x, width) / (float)width;
+    for (size_t i = 0; i < width; i++)
+        dx[i] = scale * (dx[i] - middle - x[i] * slope);
+}
+
+static void softmax_back(float *restrict dp, const float *restrict p, size_t rows, size_t count,
+                         float scale)
+{
+    for (; rows > 0; rows--, p += count, dp += count) {
+        const float mean = dot(p, dp, count);
+        for (size_t i = 0; i < count; i++)
+            dp[i] = p[i] * (dp[i] - mean) * scale;
+    }
+}
+
+const mc_nn_kernels TABLE(MC_LEVEL) = {
+    attention, normalize,     add,          quantize,    dequantize,     all_finite,
+    activate,  activate_back, softmax_rows, add_squares, normalize_back, softmax_back};

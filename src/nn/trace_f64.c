@@ -92,6 +92,66 @@ static void add_squares(double *out, const double *in, size_t count)
         out[i] += in[i] * in[i];
 }
 
+static void add(double *out, const double *in, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        out[i] += in[i];
+}
+
+/* x = (in + added − mean) / deviation of a row; returns 1 / deviation. */
+static double standardize(double *x, const double *in, const double *added, size_t width,
+                          float epsilon)
+{
+    double mean = 0, variance = 0;
+    for (size_t i = 0; i < width; i++)
+        mean += x[i] = added ? in[i] + added[i] : in[i];
+    mean /= (double)width;
+    for (size_t i = 0; i < width; i++)
+        variance += (x[i] - mean) * (x[i] - mean);
+    const double scale = 1 / sqrt(variance / (double)width + (double)epsilon);
+    for (size_t i = 0; i < width; i++)
+        x[i] = (x[i] - mean) * scale;
+    return scale;
+}
+
+static void normalize(double *out, const double *in, const double *added, size_t rows, size_t width,
+                      const double *gain, const double *shift, float epsilon)
+{
+    for (size_t row = 0; row < rows; row++, in += width, out += width) {
+        standardize(out, in, added ? added + row * width : NULL, width, epsilon);
+        for (size_t i = 0; i < width; i++)
+            out[i] = out[i] * gain[i] + shift[i];
+    }
+}
+
+static void normalize_back(double *dx, double *x, double *gains, double *shifts, const double *in,
+                           const double *added, const double *dy, const double *gain, size_t width,
+                           float epsilon)
+{
+    const double scale = standardize(x, in, added, width, epsilon);
+    double mean = 0, slope = 0;
+    for (size_t i = 0; i < width; i++) {
+        gains[i] += dy[i] * x[i];
+        shifts[i] += dy[i];
+        dx[i] = dy[i] * gain[i];
+        mean += dx[i] / (double)width;
+        slope += dx[i] * x[i] / (double)width;
+    }
+    for (size_t i = 0; i < width; i++)
+        dx[i] = scale * (dx[i] - mean - x[i] * slope);
+}
+
+static void softmax_back(double *dp, const double *p, size_t rows, size_t count, double scale)
+{
+    for (; rows > 0; rows--, p += count, dp += count) {
+        double mean = 0;
+        for (size_t i = 0; i < count; i++)
+            mean += p[i] * dp[i];
+        for (size_t i = 0; i < count; i++)
+            dp[i] = p[i] * (dp[i] - mean) * scale;
+    }
+}
+
 static mc_status read_weight(const mc_source *source, double *out, mc_error *error)
 {
     return mc_source_read_f64(source, 0, mc_source_count(source), out, error);

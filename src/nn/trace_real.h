@@ -14,8 +14,16 @@
 
 static void activate(REAL *out, const REAL *in, size_t count, mc_activation activation);
 static void activate_back(REAL *gradient, const REAL *in, size_t count, mc_activation activation);
-static void softmax(REAL *x, size_t rows, size_t count); /* rows of `count` numbers */
+static void softmax(REAL *x, size_t rows, size_t count);  /* rows of `count` numbers */
+static void add(REAL *out, const REAL *in, size_t count); /* out += in */
 static void add_squares(REAL *out, const REAL *in, size_t count);
+/* As in kernels.h. */
+static void normalize(REAL *out, const REAL *in, const REAL *added, size_t rows, size_t width,
+                      const REAL *gain, const REAL *shift, float epsilon);
+static void normalize_back(REAL *dx, REAL *x, REAL *gains, REAL *shifts, const REAL *in,
+                           const REAL *added, const REAL *dy, const REAL *gain, size_t width,
+                           float epsilon);
+static void softmax_back(REAL *dp, const REAL *p, size_t rows, size_t count, REAL scale);
 static mc_status read_weight(const mc_source *source, REAL *out, mc_error *error);
 
 enum { LANES = 16 };
@@ -408,17 +416,17 @@ static mc_status each(work w, size_t items, void (*item)(const work *, size_t, R
     return MC_OK;
 }
 
-/* Row-major C [m, n] = op(A) op(B) + beta · C, of one head. */
-static void multiply(const trace *t, bool ta, bool tb, size_t m, size_t n, size_t k, const REAL *a,
-                     size_t lda, const REAL *b, size_t ldb, REAL beta, REAL *c, size_t ldc)
+/* Row-major C [m, n] = alpha · op(A) op(B) + beta · C, of one head. */
+static void multiply(const trace *t, bool ta, bool tb, size_t m, size_t n, size_t k, REAL alpha,
+                     const REAL *a, size_t lda, const REAL *b, size_t ldb, REAL beta, REAL *c,
+                     size_t ldc)
 {
-    const REAL one = 1;
     const int im = (int)m, in = (int)n, ik = (int)k, ia = (int)lda, ib = (int)ldb, ic = (int)ldc;
     /*
      * BLAS has columns: row-major C is its Cᵀ = op(B)ᵀ op(A)ᵀ. The last two are lengths of the
      * texts, which Fortran passes last.
      */
-    t->blas->BLAS_GEMM(tb ? "T" : "N", ta ? "T" : "N", &in, &im, &ik, &one, b, &ib, a, &ia, &beta,
+    t->blas->BLAS_GEMM(tb ? "T" : "N", ta ? "T" : "N", &in, &im, &ik, &alpha, b, &ib, a, &ia, &beta,
                        c, &ic, 1, 1);
 }
 
@@ -464,8 +472,7 @@ static void embed_item(const work *w, size_t index, REAL *scratch)
             const size_t token = t->batch->starts[t->first + index] + i;
             const REAL *const from = t->weights[w->op->weights[which]] +
                                      (size_t)row_of_token(t, which, token, &last) * width;
-            for (size_t j = 0; j < width; j++)
-                out[i * width + j] += from[j];
+            add(out + i * width, from, width);
         }
     }
 }
@@ -476,8 +483,7 @@ static void add_row(const work *w, REAL *to, const REAL *from, size_t width)
     if (w->kind == MC_GRADIENT_SQUARES)
         add_squares(to, from, width);
     else
-        for (size_t j = 0; j < width; j++)
-            to[j] += from[j];
+        add(to, from, width);
 }
 
 /*
@@ -518,97 +524,42 @@ static void embed_back_item(const work *w, size_t index, REAL *scratch)
 
 /* ---- normalisation --------------------------------------------------------------------------- */
 
-static REAL sum_of(const REAL *x, size_t count)
+/* A row of the second input, or NULL. */
+static const REAL *added_row(const trace *t, const mc_op *op, size_t row)
 {
-    REAL lanes[LANES] = {0}, total = 0;
-    size_t i = 0;
-    for (; i + LANES <= count; i += LANES)
-        for (size_t k = 0; k < LANES; k++)
-            lanes[k] += x[i + k];
-    for (; i < count; i++)
-        total += x[i];
-    for (size_t k = 0; k < LANES; k++)
-        total += lanes[k];
-    return total;
-}
-
-static REAL dot(const REAL *x, const REAL *y, size_t count)
-{
-    REAL lanes[LANES] = {0}, total = 0;
-    size_t i = 0;
-    for (; i + LANES <= count; i += LANES)
-        for (size_t k = 0; k < LANES; k++)
-            lanes[k] += x[i + k] * y[i + k];
-    for (; i < count; i++)
-        total += x[i] * y[i];
-    for (size_t k = 0; k < LANES; k++)
-        total += lanes[k];
-    return total;
-}
-
-/* x = (in − mean) / deviation of a row; returns 1 / deviation. */
-static REAL standardize(const trace *t, const mc_op *op, size_t row, REAL *x)
-{
-    const size_t width = width_of(t, op->out);
-    const REAL *const in = t->values[op->in[0]] + row * width;
-    const REAL *const added = op->in[1] < 0 ? NULL : t->values[op->in[1]] + row * width;
-    for (size_t j = 0; j < width; j++)
-        x[j] = added ? in[j] + added[j] : in[j];
-    const REAL mean = sum_of(x, width) / (REAL)width;
-    for (size_t j = 0; j < width; j++)
-        x[j] -= mean;
-    const REAL variance = dot(x, x, width) / (REAL)width;
-    const REAL scale = 1 / (REAL)sqrt((double)variance + (double)t->network.epsilon);
-    for (size_t j = 0; j < width; j++)
-        x[j] *= scale;
-    return scale;
+    return op->in[1] < 0 ? NULL : t->values[op->in[1]] + row * width_of(t, op->out);
 }
 
 /* One sequence. */
-static void normalize_item(const work *w, size_t index, REAL *x)
+static void normalize_item(const work *w, size_t index, REAL *scratch)
 {
+    (void)scratch;
     trace *const t = w->t;
-    const size_t width = width_of(t, w->op->out);
-    const REAL *const gain = t->weights[w->op->weights[0]];
-    const REAL *const shift = t->weights[w->op->weights[1]];
-    size_t count, row = rows_of_sequence(t, w->op->out, index, &count);
-    for (; count > 0; count--, row++) {
-        REAL *const out = t->values[w->op->out] + row * width;
-        standardize(t, w->op, row, x);
-        for (size_t j = 0; j < width; j++)
-            out[j] = x[j] * gain[j] + shift[j];
-    }
+    const mc_op *const op = w->op;
+    const size_t width = width_of(t, op->out);
+    size_t count, row = rows_of_sequence(t, op->out, index, &count);
+    normalize(t->values[op->out] + row * width, t->values[op->in[0]] + row * width,
+              added_row(t, op, row), count, width, t->weights[op->weights[0]],
+              t->weights[op->weights[1]], t->network.epsilon);
 }
 
 /*
- * A row: gradients of its inputs, and of gain and shift, which are summed over the sequence.
- *
- * y = x·gain + shift, with x standardised. With dx = dy·gain:
- *
- *   d gain = Σ dy·x      d shift = Σ dy      d in = (dx − mean(dx) − x·mean(dx·x)) / deviation
- *
- * Both inputs get the same gradient, since they are added.
+ * A row: gradients of its inputs, which are added and so get the same one, and of gain and shift,
+ * which are summed over the sequence. x is computed again: kept, it would take as much memory as
+ * the value itself.
  */
 static void normalize_row_back(const work *w, size_t row, REAL *x, REAL *gains, REAL *shifts)
 {
     trace *const t = w->t;
-    const size_t width = width_of(t, w->op->out);
-    const REAL *const gain = t->weights[w->op->weights[0]];
-    const REAL *const dy = t->gradients[w->op->out] + row * width;
+    const mc_op *const op = w->op;
+    const size_t width = width_of(t, op->out), at = row * width;
     REAL *const dx = x + width;
-    /* Computed again: keeping x would take as much memory as the value itself. */
-    const REAL scale = standardize(t, w->op, row, x);
-    for (size_t j = 0; j < width; j++) {
-        gains[j] += dy[j] * x[j];
-        shifts[j] += dy[j];
-        dx[j] = dy[j] * gain[j];
-    }
-    const REAL mean = sum_of(dx, width) / (REAL)width, slope = dot(dx, x, width) / (REAL)width;
-    for (size_t j = 0; j < width; j++)
-        dx[j] = scale * (dx[j] - mean - x[j] * slope);
+    normalize_back(dx, x, gains, shifts, t->values[op->in[0]] + at, added_row(t, op, row),
+                   t->gradients[op->out] + at, t->weights[op->weights[0]], width,
+                   t->network.epsilon);
     for (int k = 0; k < 2; k++)
-        for (size_t j = 0; j < width && w->op->in[k] >= 0; j++)
-            t->gradients[w->op->in[k]][row * width + j] += dx[j];
+        if (op->in[k] >= 0)
+            add(t->gradients[op->in[k]] + at, dx, width);
 }
 
 static void normalize_back_item(const work *w, size_t index, REAL *scratch)
@@ -631,7 +582,7 @@ static void add_sums(const work *w, int weight, const REAL *sums, size_t width)
         add_row(w, w->to[weight], sums + s * width, width);
 }
 
-static mc_status normalize_back(const work *w, mc_error *error)
+static mc_status normalize_op_back(const work *w, mc_error *error)
 {
     const size_t width = width_of(w->t, w->op->out);
     MC_TRY(each(*w, w->t->count, normalize_back_item, error));
@@ -729,8 +680,7 @@ static void bias_item(const work *w, size_t index, REAL *scratch)
     REAL *const sum = t->sums + index * out;
     memset(sum, 0, out * sizeof *sum);
     for (; count > 0; count--, row++)
-        for (size_t j = 0; j < out; j++)
-            sum[j] += t->gradients[w->op->out][row * out + j];
+        add(sum, t->gradients[w->op->out] + row * out, out);
 }
 
 /* y = x Wᵀ + b: dW = dyᵀ x, db = Σ dy over rows, dx = dy W. */
@@ -804,10 +754,9 @@ static head head_at(const trace *t, const mc_op *op, size_t index)
 /* p = softmax(q kᵀ / √size) */
 static void find_scores(const trace *t, const mc_op *op, const head *h, REAL *p)
 {
-    multiply(t, false, true, h->queries, h->keys, h->size, t->values[op->in[0]] + h->query,
-             h->width, t->values[op->in[1]] + h->key, h->width, 0, p, h->keys);
-    for (size_t i = 0; i < h->queries * h->keys; i++)
-        p[i] *= h->scale;
+    multiply(t, false, true, h->queries, h->keys, h->size, h->scale,
+             t->values[op->in[0]] + h->query, h->width, t->values[op->in[1]] + h->key, h->width, 0,
+             p, h->keys);
     softmax(p, h->queries, h->keys);
 }
 
@@ -816,18 +765,8 @@ static void attention_item(const work *w, size_t index, REAL *p)
     trace *const t = w->t;
     const head h = head_at(t, w->op, index);
     find_scores(t, w->op, &h, p);
-    multiply(t, false, false, h.queries, h.size, h.keys, p, h.keys, t->values[w->op->in[2]] + h.key,
-             h.width, 0, t->values[w->op->out] + h.query, h.width);
-}
-
-/* ds = p ∘ (dp − the row's mean of dp under p) / √size, in the place of dp. */
-static void softmax_back(const head *h, const REAL *p, REAL *dp)
-{
-    for (size_t i = 0; i < h->queries; i++, p += h->keys, dp += h->keys) {
-        const REAL mean = dot(p, dp, h->keys);
-        for (size_t j = 0; j < h->keys; j++)
-            dp[j] = p[j] * (dp[j] - mean) * h->scale;
-    }
+    multiply(t, false, false, h.queries, h.size, h.keys, 1, p, h.keys,
+             t->values[w->op->in[2]] + h.key, h.width, 0, t->values[w->op->out] + h.query, h.width);
 }
 
 /*
@@ -845,15 +784,15 @@ static void attention_back_item(const work *w, size_t index, REAL *p)
     REAL *const ds = p + h.queries * h.keys;
     const REAL *const dy = t->gradients[op->out] + h.query;
     find_scores(t, op, &h, p);
-    multiply(t, true, false, h.keys, h.size, h.queries, p, h.keys, dy, h.width, 1,
+    multiply(t, true, false, h.keys, h.size, h.queries, 1, p, h.keys, dy, h.width, 1,
              t->gradients[op->in[2]] + h.key, h.width);
-    multiply(t, false, true, h.queries, h.keys, h.size, dy, h.width, t->values[op->in[2]] + h.key,
-             h.width, 0, ds, h.keys);
-    softmax_back(&h, p, ds);
-    multiply(t, false, false, h.queries, h.size, h.keys, ds, h.keys, t->values[op->in[1]] + h.key,
-             h.width, 1, t->gradients[op->in[0]] + h.query, h.width);
-    multiply(t, true, false, h.keys, h.size, h.queries, ds, h.keys, t->values[op->in[0]] + h.query,
-             h.width, 1, t->gradients[op->in[1]] + h.key, h.width);
+    multiply(t, false, true, h.queries, h.keys, h.size, 1, dy, h.width,
+             t->values[op->in[2]] + h.key, h.width, 0, ds, h.keys);
+    softmax_back(ds, p, h.queries, h.keys, h.scale);
+    multiply(t, false, false, h.queries, h.size, h.keys, 1, ds, h.keys,
+             t->values[op->in[1]] + h.key, h.width, 1, t->gradients[op->in[0]] + h.query, h.width);
+    multiply(t, true, false, h.keys, h.size, h.queries, 1, ds, h.keys,
+             t->values[op->in[0]] + h.query, h.width, 1, t->gradients[op->in[1]] + h.key, h.width);
 }
 
 /* ---- first tokens ---------------------------------------------------------------------------- */
@@ -872,8 +811,7 @@ static void first_back_item(const work *w, size_t index, REAL *scratch)
     (void)scratch;
     trace *const t = w->t;
     const size_t width = width_of(t, w->op->out), row = mc_trace_start(t->batch, t->first, index);
-    for (size_t j = 0; j < width; j++)
-        t->gradients[w->op->in[0]][row * width + j] += t->gradients[w->op->out][index * width + j];
+    add(t->gradients[w->op->in[0]] + row * width, t->gradients[w->op->out] + index * width, width);
 }
 
 /* ---- Gram matrices --------------------------------------------------------------------------- */
@@ -965,7 +903,7 @@ static mc_status backward_op(trace *t, const mc_op *op, mc_gradient_kind kind,
     case MC_OP_EMBED:
         return each(w, 3, embed_back_item, error);
     case MC_OP_NORMALIZE:
-        return normalize_back(&w, error);
+        return normalize_op_back(&w, error);
     case MC_OP_PRODUCT:
         return product_back(&w, error);
     case MC_OP_ATTENTION:
