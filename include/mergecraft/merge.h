@@ -181,8 +181,9 @@ typedef struct mc_run_result {
     int64_t bytes_resumed; /* of tensors, written by an interrupted run */
     double seconds;        /* of the slowest of several processes */
     /*
-     * Finite values that became infinite or NaN in the dtype of the output, such as float16, in
-     * this run; how many tensors they are in, and the index of one of those in the output.
+     * Values beyond the range of the output's dtype, such as float16: in this run they became
+     * infinite or NaN, although the models' are finite. How many tensors they are in, and the index
+     * of one of those in the output.
      */
     int64_t overflowed;
     size_t overflowed_tensors, overflowed_first;

@@ -574,10 +574,10 @@ static mc_status apply_job(worker *w, const piece *p, mc_error *error)
     if (t->source->dtype == job->real)
         /* The method writes into the slot directly: no rounding, no copy. */
         layer->out = (mc_real *)(void *)p->slot->bytes;
-    MC_TRY(mc_job_apply(job, layer));
+    MC_TRY(mc_job_apply(job, layer, &w->overflowed));
     if (t->source->dtype != job->real)
-        w->overflowed = to_output(t->source->dtype, job->real, p->slot->bytes, layer->out,
-                                  layer->count);
+        w->overflowed += to_output(t->source->dtype, job->real, p->slot->bytes, layer->out,
+                                   layer->count);
     return MC_OK;
 }
 

@@ -233,18 +233,34 @@ static bool agree_at(const mc_layer *layer, size_t offset, size_t size)
     return !layer->base || memcmp((const char *)layer->base + offset, first, size) == 0;
 }
 
+/* Whether the values of all models, and of the base, are finite there. */
+static bool finite_at(const mc_layer *layer, size_t offset, size_t size)
+{
+    for (size_t i = 0; i < layer->model_count; i++)
+        if (!is_finite((const char *)layer->models[i] + offset, size))
+            return false;
+    return !layer->base || is_finite((const char *)layer->base + offset, size);
+}
+
 /*
  * Restores values that all models agree on where the result is not finite. A causal mask holds
  * infinities, or the largest number: a difference or a sum of two of them is NaN or infinite.
+ * Returns how many others are not finite although the models' values are.
  */
-static void keep_agreed(const mc_job *job, const mc_layer *layer)
+static int64_t keep_agreed(const mc_job *job, const mc_layer *layer)
 {
     const size_t size = mc_job_real_bytes(job);
+    int64_t overflowed = 0;
     for (size_t i = 0; i < layer->count; i++) {
         char *const out = (char *)layer->out + i * size;
-        if (!is_finite(out, size) && agree_at(layer, i * size, size))
+        if (is_finite(out, size))
+            continue;
+        if (agree_at(layer, i * size, size))
             memcpy(out, (const char *)layer->models[0] + i * size, size);
+        else
+            overflowed += finite_at(layer, i * size, size);
     }
+    return overflowed;
 }
 
 /* Whether a tile is the same in all models and holds infinities, as a causal mask does. */
@@ -268,8 +284,9 @@ static bool is_agreed_mask(const mc_job *job, const mc_layer *layer)
     return job->method->scope == MC_TENSOR && is_mask(job, layer);
 }
 
-mc_status mc_job_apply(const mc_job *job, const mc_layer *layer)
+mc_status mc_job_apply(const mc_job *job, const mc_layer *layer, int64_t *overflowed)
 {
+    *overflowed = 0;
     if (is_agreed_mask(job, layer)) {
         memcpy(layer->out, layer->models[0], layer->count * mc_job_real_bytes(job));
         mc_unify_nan(job->real, layer->out, layer->count);
@@ -279,7 +296,7 @@ mc_status mc_job_apply(const mc_job *job, const mc_layer *layer)
     /* All finite, which is the usual case: nothing to restore. */
     if (mc_unify_nan(job->real, layer->out, layer->count))
         return MC_OK;
-    keep_agreed(job, layer);
+    *overflowed = keep_agreed(job, layer);
     mc_unify_nan(job->real, layer->out, layer->count);
     return MC_OK;
 }

@@ -88,9 +88,9 @@ mc_layer mc_job_whole(const mc_job *job, const void *state, mc_error *error);
 /*
  * Calls the method, and names the tensor in its error. mc_job_apply also makes all NaN of the
  * result the same quiet NaN, so that its bits do not depend on which of several NaN a computation
- * kept.
+ * kept. *overflowed: how many values became NaN or infinite although the models' are finite.
  */
-mc_status mc_job_apply(const mc_job *job, const mc_layer *layer);
+mc_status mc_job_apply(const mc_job *job, const mc_layer *layer, int64_t *overflowed);
 mc_status mc_job_accumulate(const mc_job *job, const mc_layer *layer, void *partial);
 /* The same for the statistics of the whole model. */
 mc_status mc_job_survey(const mc_job *job, const mc_layer *layer, void *partial);

@@ -55,7 +55,8 @@ static mc_status read_tile(const mc_job *job, mc_workspace *workspace, const voi
                            mc_error *error)
 {
     MC_TRY(mc_workspace_load(workspace, job, begin, end - begin, state, error));
-    MC_TRY(mc_job_apply(job, &workspace->layer));
+    int64_t ignored; /* of several steps, the last one counts */
+    MC_TRY(mc_job_apply(job, &workspace->layer, &ignored));
     const size_t real = mc_job_real_bytes(job);
     memcpy(out, (const char *)workspace->layer.out + (size_t)(first - begin) * real,
            (size_t)count * real);

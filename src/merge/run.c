@@ -134,18 +134,27 @@ static bool main_dtype(const mc_plan *plan, mc_dtype *dtype)
     return most > 0;
 }
 
+/* A dtype that holds what the given one cannot, for a hint. */
+static const char *wider_than(mc_dtype dtype)
+{
+    const bool narrow = mc_dtype_bits(dtype) < 32 && dtype != MC_BF16;
+    return narrow ? ": a wider dtype, such as bfloat16, holds them" : "";
+}
+
 /* Reports values that the output's dtype cannot hold. */
 static mc_status report_overflow(const mc_plan *plan, const mc_run_result *result, mc_error *error)
 {
     if (result->overflowed == 0)
         return MC_OK;
-    char *const text = mc_format(
-        "%lld value%s of %zu tensor%s, '%s' among them, %s beyond the range of "
-        "the output's dtype and became infinite or NaN: a wider dtype, "
-        "such as bfloat16, holds them",
-        (long long)result->overflowed, result->overflowed == 1 ? "" : "s",
-        result->overflowed_tensors, result->overflowed_tensors == 1 ? "" : "s",
-        plan->outputs.rows[result->overflowed_first].name, result->overflowed == 1 ? "is" : "are");
+    const mc_output *const first = &plan->outputs.rows[result->overflowed_first];
+    char *const text = mc_format("%lld value%s of %zu tensor%s, '%s' among them, %s beyond the "
+                                 "range of %s and became infinite or NaN%s",
+                                 (long long)result->overflowed, result->overflowed == 1 ? "" : "s",
+                                 result->overflowed_tensors,
+                                 result->overflowed_tensors == 1 ? "" : "s", first->name,
+                                 result->overflowed == 1 ? "is" : "are",
+                                 mc_dtype_torch_name(first->source->dtype),
+                                 wider_than(first->source->dtype));
     const mc_status status = !text          ? mc_fail_memory(error)
                              : plan->strict ? mc_fail(error, MC_MISMATCH, "%s (strict)", text)
                                             : mc_report_add(plan->report, error, "%s", text);

@@ -78,6 +78,7 @@ static mc_status run(trial *t, float poison, float base, float *out, mc_error *e
 {
     mc_workspace workspace = {0};
     void *state = NULL;
+    int64_t ignored;
     mc_status status = MC_OK;
     if (t->base)
         fill(t->base, (size_t)t->given->count * sizeof *t->base, base);
@@ -90,7 +91,7 @@ static mc_status run(trial *t, float poison, float base, float *out, mc_error *e
         layer->out = (mc_real *)(void *)out;
         fill(out, (size_t)t->elements * sizeof *out, poison);
         fill(layer->scratch, mc_job_scratch_bytes(&t->job, t->elements), poison);
-        status = mc_job_apply(&t->job, layer);
+        status = mc_job_apply(&t->job, layer, &ignored);
     }
     mc_workspace_free(&workspace);
     mc_free(state);

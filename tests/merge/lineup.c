@@ -745,10 +745,45 @@ static void test_overflow(void **state)
     remove_temporary(root);
 }
 
+/* So are results that float32 cannot hold, but not those of models that are not finite. */
+static void test_overflow_of_results(void **state)
+{
+    (void)state;
+    char *const root = temporary_folder(), *const out = path_of(root, "out");
+    mc_state_dict *const dict = dict_new(), *const zero = dict_new();
+    dict_add_floats(dict, "a", 1e38F, 3e38F, -2e38F, INFINITY, NAN);
+    dict_add_floats(zero, "a", 0, 0, 0, 0, 0);
+    save_model(root, "m", dict);
+    save_model(root, "zero", zero);
+    mc_model *const model = open_model(root, "m"), *const base = open_model(root, "zero");
+    const mc_model *const models[] = {model};
+    const char *const params[] = {"scale=3"};
+    mc_plan_input input = {.method = mc_method_find("task"),
+                           .models = models,
+                           .model_count = 1,
+                           .base = base,
+                           .params = params,
+                           .param_count = 1};
+    mc_plan *plan = NULL;
+    mc_run_result result;
+    const mc_run_options options = {.threads = 1, .no_sync = true};
+    assert_done(mc_plan_new(&input, &plan, &error));
+    assert_done(mc_plan_run(plan, out, &options, &result, &error));
+    assert_int_equal(result.overflowed, 2);
+    assert_reported(mc_plan_report(plan), "2 values of 1 tensor, 'a' among them, are beyond the "
+                                          "range of float32 and became infinite or NaN");
+    mc_plan_free(plan);
+    mc_model_close(model);
+    mc_model_close(base);
+    free(out);
+    remove_temporary(root);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_overflow),
+        cmocka_unit_test(test_overflow_of_results),
         cmocka_unit_test(test_equal_extremes),
         cmocka_unit_test(test_shapes_differ),
         cmocka_unit_test(test_shapes_elsewhere),
