@@ -187,6 +187,12 @@ typedef struct mc_run_result {
      */
     int64_t overflowed;
     size_t overflowed_tensors, overflowed_first;
+    /*
+     * Tensors that the method could not merge and averaged in this run (mc_layer_averaged), and the
+     * index of one of those in the output, with the reason.
+     */
+    size_t averaged_tensors, averaged_first;
+    char averaged_reason[128];
 } mc_run_result;
 
 /*

@@ -164,7 +164,19 @@ typedef struct mc_layer {
     const void *model_state; /* the same for the statistics of the whole model */
     void *scratch;           /* mc_method.scratch_bytes bytes, 64-byte aligned, uninitialised */
     mc_error *error;         /* for mc_fail, when the method returns something else than MC_OK */
+    const char **averaged;   /* written by mc_layer_averaged; NULL: nobody asks */
 } mc_layer;
+
+/*
+ * To be called by a method that cannot do its work on this tensor and writes the mean of the models
+ * instead. The merge reports the reason, a static text such as "its Gram matrices are all zero";
+ * under strict it is an error.
+ */
+static inline void mc_layer_averaged(const mc_layer *layer, const char *reason)
+{
+    if (layer->averaged)
+        *layer->averaged = reason;
+}
 
 /*
  * Statistics over the whole layer before `apply`: norms, cosines, thresholds. They run in rounds.

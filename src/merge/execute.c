@@ -60,9 +60,10 @@ typedef struct task {
     int64_t applying;  /* tiles that are taken and not computed */
     int64_t held;      /* bytes of a tile that counts against the memory bound; 0: it streams */
     phase phase;
-    int64_t overflowed; /* values that the output's dtype cannot hold */
-    int64_t stat_tile;  /* elements in a tile of statistics */
-    int64_t unfinished; /* tiles of this round that are taken, or not yet added */
+    int64_t overflowed;   /* values that the output's dtype cannot hold */
+    const char *averaged; /* why the method averaged it; NULL: it did not */
+    int64_t stat_tile;    /* elements in a tile of statistics */
+    int64_t unfinished;   /* tiles of this round that are taken, or not yet added */
     mc_reduction reduction;
     const void *state;                 /* of the statistics; NULL until they are known */
     int apply_class, statistics_class; /* of the run's estimate */
@@ -652,6 +653,7 @@ static void do_apply(worker *w, const piece *p)
     mc_status status = reserve_slot(p->slot, (size_t)bytes_of(t, p->count), &w->error);
     if (status == MC_OK)
         status = t->job ? apply_job(w, p, &w->error) : apply_read(w, p, &w->error);
+    const char *const averaged = t->job ? w->workspace.averaged : NULL;
     /*
      * From here on, the bound does not count a large tile's workspace. The thread keeps it if all
      * threads may: its pages would be cleared again for the next tile, a tenth of the time.
@@ -661,6 +663,7 @@ static void do_apply(worker *w, const piece *p)
     pthread_mutex_lock(&r->lock);
     release(r, p);
     t->overflowed += w->overflowed;
+    t->averaged = averaged ? averaged : t->averaged;
     if (status != MC_OK) {
         fail(r, status, &w->error);
         return;
@@ -986,16 +989,33 @@ static void tear_down(run *r)
     pthread_cond_destroy(&r->ended);
 }
 
-/* Counts backwards, so that overflowed_first ends as the lowest index. */
-static void sum_overflow(const run *r, mc_run_result *result)
+/* What is reported of one tensor. */
+static mc_run_result findings_of(const run *r, size_t index)
 {
-    for (size_t i = r->tasks ? r->task_count : 0; i-- > 0;) {
-        if (r->tasks[i].overflowed == 0)
-            continue;
-        result->overflowed += r->tasks[i].overflowed;
-        result->overflowed_tensors++;
-        result->overflowed_first = i;
+    const task *const t = &r->tasks[index];
+    /* The method, or one before an add-on, which reads what that one made. */
+    const char *const averaged = t->averaged ? t->averaged
+                                             : mc_merged_averaged(r->what->tensors[index]);
+    mc_run_result found = {.overflowed = t->overflowed,
+                           .overflowed_tensors = t->overflowed > 0,
+                           .overflowed_first = index,
+                           .averaged_tensors = averaged != NULL,
+                           .averaged_first = index};
+    snprintf(found.averaged_reason, sizeof found.averaged_reason, "%s", averaged ? averaged : "");
+    return found;
+}
+
+void mc_add_findings(mc_run_result *total, const mc_run_result *part)
+{
+    if (total->overflowed_tensors == 0)
+        total->overflowed_first = part->overflowed_first;
+    if (total->averaged_tensors == 0) {
+        total->averaged_first = part->averaged_first;
+        memcpy(total->averaged_reason, part->averaged_reason, sizeof total->averaged_reason);
     }
+    total->overflowed += part->overflowed;
+    total->overflowed_tensors += part->overflowed_tensors;
+    total->averaged_tensors += part->averaged_tensors;
 }
 
 mc_status mc_execute(const mc_execution *what, const mc_run_options *how, mc_run_result *result,
@@ -1026,7 +1046,10 @@ mc_status mc_execute(const mc_execution *what, const mc_run_options *how, mc_run
                               .bytes_written = r.bytes_done - r.part_begin,
                               .bytes_resumed = r.part_begin,
                               .seconds = mc_seconds() - start};
-    sum_overflow(&r, result);
+    for (size_t i = 0; r.tasks && i < r.task_count; i++) {
+        const mc_run_result found = findings_of(&r, i);
+        mc_add_findings(result, &found);
+    }
     tear_down(&r);
     return status;
 }

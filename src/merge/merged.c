@@ -17,7 +17,8 @@ typedef struct merged_source {
     mc_job job;
     pthread_mutex_t lock; /* guards what follows; `state` never changes once it is there */
     void *state;
-    bool tried; /* mc_trial */
+    bool tried;           /* mc_trial */
+    const char *averaged; /* atomic: mc_merged_averaged */
 } merged_source;
 
 /* ---- reading -------------------------------------------------------------------------------- */
@@ -50,13 +51,16 @@ static mc_status state_of(merged_source *merged, mc_workspace *workspace, const 
 }
 
 /* Computes elements begin … end − 1 and copies the part [first, first + count) of them. */
-static mc_status read_tile(const mc_job *job, mc_workspace *workspace, const void *state,
+static mc_status read_tile(merged_source *merged, mc_workspace *workspace, const void *state,
                            int64_t begin, int64_t end, int64_t first, int64_t count, char *out,
                            mc_error *error)
 {
+    const mc_job *const job = &merged->job;
     MC_TRY(mc_workspace_load(workspace, job, begin, end - begin, state, error));
     int64_t ignored; /* of several steps, the last one counts */
     MC_TRY(mc_job_apply(job, &workspace->layer, &ignored));
+    if (workspace->averaged)
+        __atomic_store_n(&merged->averaged, workspace->averaged, __ATOMIC_RELAXED);
     const size_t real = mc_job_real_bytes(job);
     memcpy(out, (const char *)workspace->layer.out + (size_t)(first - begin) * real,
            (size_t)count * real);
@@ -72,9 +76,10 @@ static int64_t least(int64_t a, int64_t b)
  * Computes `count` elements in tiles that begin at a multiple of the grain. A read may begin and
  * end inside a grain: then the whole grain is computed, and the part that is wanted is copied.
  */
-static mc_status read_tiles(const mc_job *job, mc_workspace *workspace, const void *state,
+static mc_status read_tiles(merged_source *merged, mc_workspace *workspace, const void *state,
                             int64_t first, int64_t count, char *out, mc_error *error)
 {
+    const mc_job *const job = &merged->job;
     const int64_t grain = mc_job_grain(job);
     const int64_t step = mc_job_tile(job, TILE);
     for (int64_t done = 0; done < count;) {
@@ -82,7 +87,7 @@ static mc_status read_tiles(const mc_job *job, mc_workspace *workspace, const vo
         const int64_t end = least(begin + step, job->count);
         const int64_t wanted = least(end - at, count - done);
         const int64_t needed = (at + wanted + grain - 1) / grain * grain;
-        MC_TRY(read_tile(job, workspace, state, begin, least(end, needed), at, wanted,
+        MC_TRY(read_tile(merged, workspace, state, begin, least(end, needed), at, wanted,
                          out + (size_t)done * mc_job_real_bytes(job), error));
         done += wanted;
     }
@@ -101,7 +106,7 @@ static mc_status merged_read(const mc_source *self, int64_t first, int64_t count
     const void *state = NULL;
     mc_status status = state_of(merged, &workspace, &state, error);
     if (status == MC_OK)
-        status = read_tiles(&merged->job, &workspace, state, first, count, out, error);
+        status = read_tiles(merged, &workspace, state, first, count, out, error);
     mc_workspace_free(&workspace);
     return status;
 }
@@ -154,10 +159,28 @@ mc_status mc_merged_survey(const mc_source *source, const mc_run_options *option
     return job->survey ? mc_survey_run(job->survey, options, error) : MC_OK;
 }
 
-const mc_job *mc_merged_job(const mc_source *source)
+static const merged_source *merged_of(const mc_source *source)
 {
     const mc_source *const inner = mc_source_uncast(source);
-    return inner->class == &merged_class ? &((const merged_source *)inner)->job : NULL;
+    return inner->class == &merged_class ? (const merged_source *)inner : NULL;
+}
+
+const char *mc_merged_averaged(const mc_source *source)
+{
+    const merged_source *const merged = merged_of(source);
+    if (!merged)
+        return NULL;
+    const mc_job *const job = &merged->job;
+    const char *const own = __atomic_load_n(&merged->averaged, __ATOMIC_RELAXED);
+    return own || !job->has_merged
+               ? own
+               : mc_merged_averaged(job->inputs[job->model_count + job->has_base]);
+}
+
+const mc_job *mc_merged_job(const mc_source *source)
+{
+    const merged_source *const merged = merged_of(source);
+    return merged ? &merged->job : NULL;
 }
 
 /* ---- making one ----------------------------------------------------------------------------- */

@@ -23,6 +23,12 @@ mc_status mc_merged_new(const mc_merged_parts *parts, mc_source **out, mc_error 
  */
 mc_status mc_merged_survey(const mc_source *source, const mc_run_options *options, mc_error *error);
 
+/*
+ * Why tiles that reads of the source have computed so far, or of the sources that it is made of,
+ * are a mean instead of what the method promises; NULL: none is.
+ */
+const char *mc_merged_averaged(const mc_source *source);
+
 /* The job behind a merged layer, or behind a cast of one; NULL if the source is something else. */
 const mc_job *mc_merged_job(const mc_source *source);
 

@@ -147,14 +147,30 @@ static mc_status report_overflow(const mc_plan *plan, const mc_run_result *resul
     if (result->overflowed == 0)
         return MC_OK;
     const mc_output *const first = &plan->outputs.rows[result->overflowed_first];
-    char *const text = mc_format("%lld value%s of %zu tensor%s, '%s' among them, %s beyond the "
-                                 "range of %s and became infinite or NaN%s",
-                                 (long long)result->overflowed, result->overflowed == 1 ? "" : "s",
-                                 result->overflowed_tensors,
-                                 result->overflowed_tensors == 1 ? "" : "s", first->name,
-                                 result->overflowed == 1 ? "is" : "are",
-                                 mc_dtype_torch_name(first->source->dtype),
-                                 wider_than(first->source->dtype));
+    char *const text = mc_format(
+        "%lld value%s of %zu tensor%s, '%s' among them, %s beyond the "
+        "range of %s and became infinite or NaN%s",
+        (long long)result->overflowed, result->overflowed == 1 ? "" : "s",
+        result->overflowed_tensors, result->overflowed_tensors == 1 ? "" : "s", first->name,
+        result->overflowed == 1 ? "is" : "are", mc_dtype_torch_name(first->source->dtype),
+        wider_than(first->source->dtype));
+    const mc_status status = !text          ? mc_fail_memory(error)
+                             : plan->strict ? mc_fail(error, MC_MISMATCH, "%s (strict)", text)
+                                            : mc_report_add(plan->report, error, "%s", text);
+    mc_free(text);
+    return status;
+}
+
+/* Reports tensors of which the method could only write the mean of the models. */
+static mc_status report_averaged(const mc_plan *plan, const mc_run_result *result, mc_error *error)
+{
+    const size_t count = result->averaged_tensors;
+    if (count == 0)
+        return MC_OK;
+    char *const text = mc_format("%zu tensor%s, '%s' among them, %s averaged: %s", count,
+                                 count == 1 ? "" : "s",
+                                 plan->outputs.rows[result->averaged_first].name,
+                                 count == 1 ? "was" : "were", result->averaged_reason);
     const mc_status status = !text          ? mc_fail_memory(error)
                              : plan->strict ? mc_fail(error, MC_MISMATCH, "%s (strict)", text)
                                             : mc_report_add(plan->report, error, "%s", text);
@@ -186,6 +202,7 @@ static mc_status finish(mc_folder *folder, const mc_run_result *result, void *us
                              folder->target));
     MC_TRY(mc_nonfinite_report(&f->found, plan, error));
     MC_TRY(report_overflow(plan, result, error));
+    MC_TRY(report_averaged(plan, result, error));
     MC_TRY(mc_plan_check_models(plan, error));
     MC_TRY(mc_outfit_write(&plan->outfit, floats ? &dtype : NULL, folder, error));
     MC_TRY(mc_modules_write(&plan->modules, folder, error));

@@ -396,10 +396,7 @@ static void add_result(mc_run_result *total, const mc_run_result *part)
     total->bytes_read += part->bytes_read;
     total->bytes_written += part->bytes_written;
     total->seconds += part->seconds;
-    if (part->overflowed > 0 && total->overflowed == 0)
-        total->overflowed_first = part->overflowed_first;
-    total->overflowed += part->overflowed;
-    total->overflowed_tensors += part->overflowed_tensors;
+    mc_add_findings(total, part);
 }
 
 /* Computes and writes this process's share, span by span. */

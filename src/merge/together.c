@@ -3,6 +3,7 @@
 #include "base/build_id.h"
 #include "base/memory.h"
 #include "base/system.h"
+#include "merge/execute.h"
 #include "merge/merged.h"
 #include "merge/reduce.h"
 
@@ -218,16 +219,13 @@ static part own_part(const mc_comm *comm, const mc_run_result *result)
     return own;
 }
 
-/* In the order of ranks: the first tensor that overflowed is that of the lowest. */
+/* In the order of ranks: the first tensor that is reported is that of the lowest. */
 static void add_part(mc_run_result *total, const mc_run_result *added)
 {
     total->bytes_read += added->bytes_read;
     total->bytes_written += added->bytes_written;
     total->seconds = added->seconds > total->seconds ? added->seconds : total->seconds;
-    if (added->overflowed > 0 && total->overflowed == 0)
-        total->overflowed_first = added->overflowed_first;
-    total->overflowed += added->overflowed;
-    total->overflowed_tensors += added->overflowed_tensors;
+    mc_add_findings(total, added);
 }
 
 mc_status mc_together_result(const mc_run_options *options, mc_source *const *tensors, size_t count,

@@ -157,6 +157,8 @@ mc_status mc_workspace_load(mc_workspace *workspace, const mc_job *job, int64_t 
     }
     mc_layer *const layer = &workspace->layer;
     *layer = mc_job_whole(job, state, error);
+    layer->averaged = &workspace->averaged;
+    workspace->averaged = NULL;
     layer->first = first;
     layer->count = (size_t)count;
     layer->out = (mc_real *)at;

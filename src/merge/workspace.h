@@ -23,8 +23,9 @@ typedef struct mc_workspace {
     size_t size;
     void *pointers; /* of the loaded tile, and in the second half those of the part */
     size_t pointer_size;
-    mc_layer layer; /* the tile that is loaded */
-    mc_layer part;  /* some of its elements: mc_workspace_cut */
+    mc_layer layer;       /* the tile that is loaded */
+    mc_layer part;        /* some of its elements: mc_workspace_cut */
+    const char *averaged; /* why the method averaged the tile; NULL: it did not */
 } mc_workspace;
 
 /* Frees the buffers; the workspace can be used again. */

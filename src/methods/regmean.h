@@ -74,6 +74,17 @@ static size_t scratch_bytes(const mc_layer *layer)
     return (n * n + 2 * rows * columns) * sizeof(double) + (a > b ? a : b);
 }
 
+/* Whether no model has a Gram matrix with a value: the solution is then the mean. */
+static bool is_zero(const mc_layer *layer)
+{
+    const mc_side *const grams = &layer->sides[0];
+    for (size_t t = 0; t < layer->model_count; t++)
+        for (size_t i = 0; i < grams->count; i++)
+            if (grams->tiles[t][i] != 0)
+                return false;
+    return true;
+}
+
 static mc_status check_gram(const mc_layer *layer, problem p)
 {
     const mc_side *const grams = &layer->sides[0];
@@ -289,6 +300,8 @@ static mc_status regmean_apply(const mc_layer *layer)
     }
     const problem p = problem_of(layer);
     double *scratch = layer->scratch;
+    if (is_zero(layer))
+        mc_layer_averaged(layer, "its Gram matrices are zero in all models");
     double *const mean = matrix_take(&scratch, p.m * p.n);
     double *const right = matrix_take(&scratch, p.m * p.n);
     double *const sum = matrix_take(&scratch, p.n * p.n);

@@ -779,9 +779,57 @@ static void test_overflow_of_results(void **state)
     remove_temporary(root);
 }
 
+/* Runs tsvm on three models and a base of one matrix [2, 3] each. */
+static mc_status run_tsvm(const mc_model *model, const char *param, bool strict, const char *out,
+                          mc_error *failure, bool *reported)
+{
+    const mc_model *const models[] = {model, model, model};
+    const mc_plan_input input = {.method = mc_method_find("tsvm"),
+                                 .models = models,
+                                 .model_count = 3,
+                                 .base = model,
+                                 .params = &param,
+                                 .param_count = 1,
+                                 .strict = strict};
+    const mc_run_options options = {.threads = 1, .no_sync = true, .overwrite = true};
+    mc_plan *plan = NULL;
+    if (mc_plan_new(&input, &plan, failure) != MC_OK)
+        fail_msg("%s", failure->text);
+    const mc_status status = mc_plan_run(plan, out, &options, NULL, failure);
+    *reported = report_says(mc_plan_report(plan),
+                            "1 tensor, 'm' among them, was averaged: fewer singular directions");
+    mc_plan_free(plan);
+    return status;
+}
+
+/* What a method can only average is reported, and an error under strict. */
+static void test_averaged(void **state)
+{
+    (void)state;
+    char *const root = temporary_folder(), *const out = path_of(root, "out");
+    static const int64_t shape[] = {2, 3};
+    mc_state_dict *const dict = dict_new();
+    dict_add(dict, "m", MC_F32, 2, shape, 1);
+    dict_add_floats(dict, "v", 1, 2);
+    save_model(root, "m", dict);
+    mc_model *const model = open_model(root, "m");
+    bool reported = false;
+    assert_done(run_tsvm(model, "rank=0", false, out, &error, &reported));
+    assert_true(reported);
+    assert_error(MC_MISMATCH, "(strict)", run_tsvm(model, "rank=0", true, out, &error, &reported));
+    assert_done(run_tsvm(model, "rank=.5", true, out, &error, &reported));
+    assert_false(reported);
+    assert_error(MC_USAGE, "rank: expected a share that keeps a singular direction of [2, 3]",
+                 run_tsvm(model, "rank=.4", false, out, &error, &reported));
+    mc_model_close(model);
+    free(out);
+    remove_temporary(root);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_averaged),
         cmocka_unit_test(test_overflow),
         cmocka_unit_test(test_overflow_of_results),
         cmocka_unit_test(test_equal_extremes),

@@ -303,6 +303,48 @@ static void test_regmean_of_embeddings(void **state)
     free(out);
 }
 
+/* Merges everything, and checks of how many tensors the method says that it averaged them. */
+static void assert_averaged(const fixture *f, const char *method, size_t expected,
+                            const char *reason)
+{
+    mc_state_dict *lazy = NULL, *merged = NULL;
+    mc_run_result result;
+    mc_error error = MC_ERROR_NONE;
+    assert_int_equal(mc_model_merge(mc_method_find(method), &f->input, &lazy, NULL, &error), MC_OK);
+    if (mc_state_dict_materialize(lazy, NULL, &merged, &result, &error) != MC_OK)
+        fail_msg("%s", error.text);
+    assert_int_equal(result.averaged_tensors, expected);
+    assert_string_equal(result.averaged_reason, reason);
+    mc_state_dict_free(merged);
+    mc_state_dict_free(lazy);
+}
+
+/* Statistics without a value make a mean, which is reported; also if an add-on follows. */
+static void test_averaged(void **state)
+{
+    (void)state;
+    static const char *const methods[] = {"regmean", "fisher"}, *const sides[] = {"grams",
+                                                                                  "fishers"};
+    static const char *const reasons[] = {"its Gram matrices are zero in all models",
+                                          "its Fisher information is zero in all models"};
+    const mc_method *const then[] = {mc_method_find("lines")};
+    for (int k = 0; k < 2; k++) {
+        fixture f;
+        set_up(&f, sides[k], k == 0);
+        assert_averaged(&f, methods[k], 0, "");
+        for (int m = 0; m < MODELS; m++)
+            memset(f.sides[m], 0, sizeof f.sides[m]);
+        assert_averaged(&f, methods[k], 1, reasons[k]);
+        f.input.base = f.models[0];
+        f.input.then = then;
+        f.input.then_count = 1;
+        assert_averaged(&f, methods[k], 1, reasons[k]);
+        f.sides[1][0] = 1;
+        assert_averaged(&f, methods[k], 0, "");
+        tear_down(&f);
+    }
+}
+
 static void fails(const fixture *f, const char *method, mc_status status, const char *text)
 {
     mc_state_dict *merged = NULL;
@@ -362,6 +404,7 @@ int main(void)
         cmocka_unit_test(test_regmean_of_few_rows),
         cmocka_unit_test(test_regmean_without_last),
         cmocka_unit_test(test_regmean_of_embeddings),
+        cmocka_unit_test(test_averaged),
         cmocka_unit_test(test_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -108,6 +108,15 @@ static double relative_floor(const mc_layer *layer, const weighting *w, double f
     return sum > 0 ? floor * sum / elements : 1;
 }
 
+static bool has_information(const mc_layer *layer)
+{
+    const moments *const all = layer->state;
+    for (size_t t = 0; t < layer->model_count; t++)
+        if (all[t].sum > 0)
+            return true;
+    return false;
+}
+
 static void find_weightings(const mc_layer *layer, weighting *w)
 {
     const double *const weights = mc_numbers(layer, "weights");
@@ -178,6 +187,8 @@ MC_LAYER_MERGE(
     const double least = mc_number(layer, "floor_mode") == CLAMP_SUM ? mc_number(layer, "floor")
                                                                      : 0;
     find_weightings(layer, w);
+    if (!has_information(layer))
+        mc_layer_averaged(layer, "its Fisher information is zero in all models");
     for (size_t i = 0; i < layer->count; i++)
         layer->out[i] = (mc_real)average_at(layer, w, i, least);
     return MC_OK;
