@@ -171,8 +171,8 @@ static void print_method(const mc_method *method)
     printf("\n## %s%s%s\n\n%c%s.%s\n", family, *family ? ":" : "", method->name,
            toupper(method->help[0]), method->help + 1, method->needs_base ? " Needs a base." : "");
     if (method->reproducibility == MC_SAME_ON_MACHINE)
-        puts("Uses LAPACK for [matrices](#matrices): the same bits on one machine for any\n"
-             "number of threads; results on other CPUs differ by rounding.");
+        puts("The same bits on one machine for any number of threads; on other CPUs, the linear\n"
+             "algebra of [matrices](#matrices) and encoders round differently.");
     if (method->paper)
         printf("Source: %s.\n", method->paper);
     print_notes(method);

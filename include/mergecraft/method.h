@@ -63,7 +63,10 @@ typedef enum mc_scope {
     MC_MODEL        /* whole state dicts: MC_MODEL_MERGE */
 } mc_scope;
 
-/* How far results are the same bits. Linear algebra rounds differently on other CPUs. */
+/*
+ * How far results are the same bits. On other CPUs, linear algebra and encoders round differently,
+ * and with them statistics, coefficients and scores of models.
+ */
 typedef enum mc_reproducibility {
     MC_SAME_EVERYWHERE, /* on any number of threads and any CPU */
     MC_SAME_ON_MACHINE  /* on any number of threads; other CPUs differ by rounding */
@@ -255,7 +258,8 @@ typedef struct mc_method {
 
     /*
      * Bytes of layer->scratch for one call of apply or accumulate on a tile like `layer`, which has
-     * everything but tiles, state and scratch. Must not fall as layer->count grows. NULL: none.
+     * everything but tiles, state and scratch: of side inputs it has names and shapes. Must not
+     * fall as layer->count grows. NULL: none.
      */
     size_t (*scratch_bytes)(const mc_layer *layer);
     /*

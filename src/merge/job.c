@@ -98,6 +98,20 @@ static bool is_matrix(const mc_merged_parts *parts, int rank, mc_part_role role)
     }
 }
 
+/* What a method may know of its side inputs before they are loaded. */
+static void describe_sides(mc_job *job)
+{
+    const size_t before = mc_job_sides_at(job);
+    for (size_t s = 0; s < job->side_count; s++) {
+        const mc_side_input *const side = &job->method->sides[s];
+        const mc_source *const first = job->inputs[before + s * job->model_count];
+        job->sides[s] = (mc_side){.name = side->name,
+                                  .rank = first->rank,
+                                  .shape = first->shape,
+                                  .count = side->whole ? (size_t)first->count : 0};
+    }
+}
+
 mc_status mc_job_init(mc_job *job, const mc_merged_parts *parts, mc_error *error)
 {
     assert(parts->model_count > 0);
@@ -117,12 +131,13 @@ mc_status mc_job_init(mc_job *job, const mc_merged_parts *parts, mc_error *error
                     .survey = parts->survey ? mc_survey_ref(parts->survey) : NULL,
                     .random_key = mc_random_key(parts->seed, parts->name),
                     .inputs = mc_alloc_zero(parts->input_count, sizeof *job->inputs),
+                    .sides = mc_alloc_zero(parts->side_count, sizeof *job->sides),
                     .input_count = parts->input_count,
                     .model_count = parts->model_count,
                     .side_count = parts->side_count,
                     .has_base = parts->has_base,
                     .has_merged = parts->has_merged};
-    if (!job->name || !job->inputs)
+    if (!job->name || !job->inputs || !job->sides)
         return mc_fail_memory(error);
     /* One float64 input makes the whole layer float64; so does one layer of a shared survey. */
     const bool wide = widest_of(parts, parts->input_count) == MC_F64 ||
@@ -131,6 +146,7 @@ mc_status mc_job_init(mc_job *job, const mc_merged_parts *parts, mc_error *error
     job->real = job->method->real_size == sizeof(double) ? MC_F64 : MC_F32;
     for (size_t i = 0; i < parts->input_count; i++)
         job->inputs[i] = mc_source_ref(parts->inputs[i]);
+    describe_sides(job);
     return MC_OK;
 }
 
@@ -139,6 +155,7 @@ void mc_job_free(mc_job *job)
     for (size_t i = 0; job->inputs && i < job->input_count; i++)
         mc_source_unref(job->inputs[i]);
     mc_free(job->inputs);
+    mc_free(job->sides);
     mc_free(job->name);
     mc_params_unref(job->params);
     mc_survey_unref(job->survey);
@@ -205,6 +222,7 @@ mc_layer mc_job_whole(const mc_job *job, const void *state, mc_error *error)
         .block = job->block,
         .block_count = job->survey ? mc_survey_blocks(job->survey) : 0,
         .model_count = job->model_count,
+        .sides = job->sides,
         .side_count = job->side_count,
         .params = job->method->params,
         .values = job->params->values,

@@ -33,6 +33,7 @@ typedef struct mc_job {
      */
     mc_source **inputs;
     size_t input_count, model_count, side_count;
+    mc_side *sides; /* names and shapes of the side inputs, without tiles */
     bool has_base, has_merged;
 } mc_job;
 

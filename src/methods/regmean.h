@@ -63,15 +63,13 @@ static size_t phase_bytes(size_t m, size_t n)
     return collecting > solving ? collecting : solving;
 }
 
-/* Room for either layout, as shapes of side inputs are not known here. */
+/* Nothing for layers without a Gram matrix, such as embeddings. */
 static size_t scratch_bytes(const mc_layer *layer)
 {
-    if (!has_gram(layer)) /* such as embeddings, whose square would not fit the memory */
+    if (!has_gram(layer))
         return 0;
-    const size_t rows = (size_t)layer->shape[0], columns = (size_t)layer->shape[1];
-    const size_t n = rows > columns ? rows : columns, m = rows > columns ? columns : rows;
-    const size_t a = phase_bytes(m, n), b = phase_bytes(n, m);
-    return (n * n + 2 * rows * columns) * sizeof(double) + (a > b ? a : b);
+    const problem p = problem_of(layer);
+    return (p.n * p.n + 2 * p.m * p.n) * sizeof(double) + phase_bytes(p.m, p.n);
 }
 
 /* Whether no model has a Gram matrix with a value: the solution is then the mean. */

@@ -96,23 +96,28 @@ mc_status mc_digests(const mc_state_dict *dict, const char *const *names, size_t
 /* ---- the tensors of one side input ----------------------------------------------------------- */
 
 /* Tensors that multiply the same input have the same Gram matrix, which the file holds once. */
-static mc_status add_shared(mc_state_dict *to, const json_t *shared, mc_error *error)
+static mc_status add_shared(const mc_model *model, mc_state_dict *to, const json_t *shared,
+                            mc_error *error)
 {
     const char *name;
     json_t *value;
     json_object_foreach((json_t *)(uintptr_t)shared, name, value)
     {
         const char *const owner = json_string_value(value);
-        mc_source *const source = owner ? mc_state_dict_find(to, owner) : NULL;
-        if (source)
-            MC_TRY(mc_state_dict_set(to, name, source, error));
+        mc_source *const source = mc_state_dict_find(to, owner);
+        if (!source)
+            return mc_fail_at(error, MC_FORMAT, model->name, name, -1,
+                              "metadata 'shared': expected the Gram matrix of '%s', found none",
+                              owner);
+        MC_TRY(mc_state_dict_set(to, name, source, error));
     }
     return MC_OK;
 }
 
-static mc_status take_side(const mc_state_dict *from, const char *side, const json_t *shared,
+static mc_status take_side(const mc_model *model, const char *side, const json_t *shared,
                            mc_state_dict *to, mc_error *error)
 {
+    const mc_state_dict *const from = model->checkpoint.dict;
     const size_t length = strlen(side);
     for (size_t i = 0; i < mc_state_dict_count(from); i++) {
         const char *const name = mc_state_dict_name(from, i);
@@ -120,7 +125,8 @@ static mc_status take_side(const mc_state_dict *from, const char *side, const js
         if (strncmp(name, side, length) == 0 && name[length] == '/')
             MC_TRY(mc_state_dict_set(to, name + length + 1, mc_state_dict_source(from, i), error));
     }
-    return strcmp(side, "grams") == 0 ? add_shared(to, shared, error) : MC_OK;
+    const bool shares = strcmp(side, "grams") == 0 && mc_state_dict_count(to) > 0;
+    return shares ? add_shared(model, to, shared, error) : MC_OK;
 }
 
 static bool is_object_of_strings(const json_t *value)
@@ -167,7 +173,7 @@ static mc_status select_side(mc_model *model, const char *side, const json_t *me
     if (status == MC_OK)
         status = mc_state_dict_new(&dict, error);
     if (status == MC_OK)
-        status = take_side(model->checkpoint.dict, side, shared, dict, error);
+        status = take_side(model, side, shared, dict, error);
     json_decref(shared);
     if (status == MC_OK && mc_state_dict_count(dict) == 0)
         status = mc_fail_at(error, MC_NOT_FOUND, model->name, NULL, -1,
@@ -218,11 +224,31 @@ mc_status mc_model_take_side(mc_model *model, const char *side, mc_error *error)
 
 /* ---- of which model -------------------------------------------------------------------------- */
 
+/* Without the digest of a tensor, statistics of another one would pass unnoticed. */
+static mc_status check_complete(const mc_model *side, const mc_model *model, mc_error *error)
+{
+    const mc_state_dict *const values = side->checkpoint.dict;
+    for (size_t i = 0; i < mc_state_dict_count(values); i++) {
+        const char *const name = mc_state_dict_name(values, i);
+        if (mc_state_dict_find(model->checkpoint.dict, name) &&
+            !json_object_get(side->digests, name))
+            return mc_fail_at(error, MC_FORMAT, side->name, name, -1,
+                              "metadata 'digests': expected that of this tensor, found none");
+    }
+    return MC_OK;
+}
+
+/* `found`: the digests of those tensors of the model that the statistics name. */
 static mc_status compare(const mc_model *side, const mc_model *model, const json_t *found,
                          mc_error *error)
 {
     const char *name;
     json_t *value;
+    if (json_object_size(found) == 0)
+        return mc_fail_at(error, MC_MISMATCH, side->name, NULL, -1,
+                          "expected statistics of %s, found those of a model with other tensor "
+                          "names",
+                          model->name);
     json_object_foreach((json_t *)(uintptr_t)found, name, value)
     {
         const char *const expected = json_string_value(json_object_get(side->digests, name));
@@ -239,8 +265,9 @@ mc_status mc_statistics_check(const mc_model *side, const mc_model *model, mc_er
     /* Values that were not downloaded cannot be compared. */
     if (!side->digests || model->missing_bytes > 0)
         return MC_OK;
+    MC_TRY(check_complete(side, model, error));
     const size_t count = json_object_size(side->digests);
-    const char **const names = mc_alloc(count * sizeof *names);
+    const char **const names = mc_alloc((count + 1) * sizeof *names);
     json_t *found = NULL;
     const char *name;
     json_t *value;

@@ -28,7 +28,15 @@ expect 2 mergecraft merge regmean models/rte-1 models/rte-2 --stats '' -o out
 # Provenance that was edited.
 sed 's/"digests":"{/"digests":"[/' 1.stats > digests.stats
 sed 's/"version":"1"/"version":"2"/' 1.stats > version.stats
-for wrong in digests version; do
+# The same length, so that offsets of the file stay: no digests, and those of other names.
+sed 's/"digests":"{[^}]*}/"digests":"{}/' 1.stats > cut
+removed=$(($(wc -c < 1.stats) - $(wc -c < cut)))
+sed "s/\"digests\":\"{}/&$(printf "%${removed}s" '')/" cut > none.stats
+sed '/"digests"/s/\(\\"\)bert\./\1berd./g' 1.stats > renamed.stats
+for wrong in none renamed; do
+    cmp -s 1.stats $wrong.stats && fail "$wrong.stats was not changed"
+done
+for wrong in digests version none renamed; do
     expect 1 mergecraft merge fisher models/rte-1 models/rte-2 --stats $wrong.stats,2.stats -o out
 done
 expect 1 mergecraft observe models/rte-1 --gram $rte -o 1.stats

@@ -7,7 +7,8 @@
 MC_LAYER_MERGE(
     adamerging, .help = "base plus task vectors; coefficients minimise entropy on examples",
     .paper = "Yang et al. 2023, AdaMerging, arXiv:2310.02575", .scope = MC_TENSOR,
-    .needs_base = true, .sides = MC_SIDES({"coefficients", .whole = true, .optional = true}),
+    .reproducibility = MC_SAME_ON_MACHINE, .needs_base = true,
+    .sides = MC_SIDES({"coefficients", .whole = true, .optional = true}),
     .params = MC_PARAMS({"mode", MC_CHOICE, "one coefficient per tensor and model, or per model",
                          .choices = MC_NAMES("layer", "task")},
                         {"steps", MC_INTEGER, "steps of Adam", .fallback = 500, .maximum = 1000000},

@@ -171,8 +171,9 @@ MC_LAYER_MERGE(
     fisher, .help = "mean of the models, weighted by the Fisher information of each element",
     .paper = "Matena & Raffel 2022, Merging models with Fisher-weighted averaging, "
              "arXiv:2111.09832",
-    .scope = MC_ELEMENTWISE, .statistics = &statistics, .model_statistics = &model_statistics,
-    .scratch_bytes = scratch_bytes, .check = check, .sides = MC_SIDES({"fishers"}),
+    .scope = MC_ELEMENTWISE, .reproducibility = MC_SAME_ON_MACHINE, .statistics = &statistics,
+    .model_statistics = &model_statistics, .scratch_bytes = scratch_bytes, .check = check,
+    .sides = MC_SIDES({"fishers"}),
     .params = MC_PARAMS(
         {"floor", MC_NUMBER, "least information of an element", .fallback = 1e-3, .maximum = 1e30},
         {"floor_mode", MC_CHOICE,

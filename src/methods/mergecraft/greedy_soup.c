@@ -12,7 +12,7 @@ static mc_status check(const mc_value *values, size_t model_count, mc_error *err
  */
 MC_LAYER_MERGE(greedy_soup, .help = "mean of the models that raise the score on held-out examples",
                .paper = "Wortsman et al. 2022, Model soups, arXiv:2203.05482",
-               .scope = MC_ELEMENTWISE, .check = check,
+               .scope = MC_ELEMENTWISE, .reproducibility = MC_SAME_ON_MACHINE, .check = check,
                .params = MC_PARAMS({"weights", MC_NUMBER,
                                     "weight of each model; --data sets 1 or 0", .maximum = 1e30,
                                     .per_input = true, .required = true}))
