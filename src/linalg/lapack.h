@@ -32,6 +32,15 @@ typedef struct mc_lapack {
     void (*trmm)(const char *side, const char *uplo, const char *trans, const char *diagonal,
                  const int *m, const int *n, const double *alpha, const double *a, const int *lda,
                  double *b, const int *ldb, size_t, size_t, size_t, size_t);
+    void (*ssymm)(const char *side, const char *uplo, const int *m, const int *n,
+                  const float *alpha, const float *a, const int *lda, const float *b,
+                  const int *ldb, const float *beta, float *c, const int *ldc, size_t, size_t);
+    void (*ssyr2k)(const char *uplo, const char *trans, const int *n, const int *k,
+                   const float *alpha, const float *a, const int *lda, const float *b,
+                   const int *ldb, const float *beta, float *c, const int *ldc, size_t, size_t);
+    void (*strmm)(const char *side, const char *uplo, const char *trans, const char *diagonal,
+                  const int *m, const int *n, const float *alpha, const float *a, const int *lda,
+                  float *b, const int *ldb, size_t, size_t, size_t, size_t);
     void (*gesdd)(const char *job, const int *m, const int *n, double *a, const int *lda, double *s,
                   double *u, const int *ldu, double *vt, const int *ldvt, double *work,
                   const int *lwork, int *iwork, int *info, size_t);
@@ -44,6 +53,9 @@ typedef struct mc_lapack {
     void (*larft)(const char *direct, const char *storage, const int *n, const int *k,
                   const double *v, const int *ldv, const double *tau, double *t, const int *ldt,
                   size_t, size_t);
+    void (*slarft)(const char *direct, const char *storage, const int *n, const int *k,
+                   const float *v, const int *ldv, const float *tau, float *t, const int *ldt,
+                   size_t, size_t);
     void (*stedc)(const char *job, const int *n, double *d, double *e, double *z, const int *ldz,
                   double *work, const int *lwork, int *iwork, const int *liwork, int *info, size_t);
     void (*gelqf)(const int *m, const int *n, double *a, const int *lda, double *tau, double *work,

@@ -350,11 +350,18 @@ size_t mc_polar_root_work(mc_gram_of side, size_t m, size_t n)
     return k * k + mc_inverse_root_work(k);
 }
 
+/* Work of the vectors that are set apart, [k], and of their images in A. */
+static size_t apart_work(size_t m, size_t n)
+{
+    return MC_ROOT_APART * (1 + m + n);
+}
+
 size_t mc_polar_work(size_t m, size_t n, mc_svd_kind kind)
 {
     const size_t k = least(m, n);
-    return kind == MC_SVD_EXACT ? exact_work(m, n) + k
-                                : k * k + mc_polar_root_work(smaller(m, n), m, n);
+    return kind == MC_SVD_EXACT
+               ? exact_work(m, n) + k
+               : k * k + apart_work(m, n) + mc_polar_root_work(smaller(m, n), m, n);
 }
 
 static double sum_of(const double *s, size_t count)
@@ -382,48 +389,82 @@ static mc_status polar_exact(const mc_lapack *lapack, size_t m, size_t n, double
     return mc_product(MC_PLAIN, MC_PLAIN, m, n, k, 1, u, vt, 0, out, error);
 }
 
-/* The last product at twice the speed. `a` and `root` become float32 in place. */
-static mc_status polar_product_f32(size_t m, size_t n, double *a, double *root, double *out,
+/*
+ * What is set apart of the polar factor is U Vᵀ. The singular vectors of one side are given; those
+ * of the other, images [m, apart] or [apart, n], come from A in double.
+ */
+static mc_status images_of(size_t m, size_t n, const double *a, const mc_narrow_root *r,
+                           double *images, mc_error *error)
+{
+    const size_t count = r->apart;
+    if (m >= n) {
+        MC_TRY(
+            mc_product(MC_PLAIN, MC_TRANSPOSED, m, count, n, 1, a, r->vectors, 0, images, error));
+        mc_scale_columns(images, r->factors, m, count);
+        return MC_OK;
+    }
+    MC_TRY(mc_product(MC_PLAIN, MC_PLAIN, count, n, m, 1, r->vectors, a, 0, images, error));
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; j < n; j++)
+            images[i * n + j] *= r->factors[i];
+    return MC_OK;
+}
+
+/* The last product at twice the speed. `a` becomes float32 in place. */
+static mc_status polar_product_f32(size_t m, size_t n, double *a, const float *root,
+                                   const mc_narrow_root *r, double *images, double *out,
                                    mc_error *error)
 {
-    const size_t k = least(m, n);
-    const float *const narrow = mc_narrow(a, m * n), *const factor = mc_narrow(root, k * k);
+    const size_t k = least(m, n), count = r->apart;
+    const bool columns = m >= n;
     float *const product = (float *)(void *)out;
-    MC_TRY(m >= n
-               ? mc_product_f32(MC_PLAIN, MC_PLAIN, m, n, k, 1, narrow, factor, 0, product, error)
-               : mc_product_f32(MC_PLAIN, MC_PLAIN, m, n, k, 1, factor, narrow, 0, product, error));
+    MC_TRY(images_of(m, n, a, r, images, error));
+    const float *const narrow = mc_narrow(a, m * n), *const v = mc_narrow(r->vectors, count * k);
+    const float *const u = mc_narrow(images, count * (columns ? m : n));
+    MC_TRY(columns
+               ? mc_product_f32(MC_PLAIN, MC_PLAIN, m, n, k, 1, narrow, root, 0, product, error)
+               : mc_product_f32(MC_PLAIN, MC_PLAIN, m, n, k, 1, root, narrow, 0, product, error));
+    if (count > 0)
+        MC_TRY(columns ? mc_product_f32(MC_PLAIN, MC_PLAIN, m, n, count, 1, u, v, 1, product, error)
+                       : mc_product_f32(MC_TRANSPOSED, MC_PLAIN, m, n, count, 1, v, u, 1, product,
+                                        error));
     for (size_t i = m * n; i-- > 0;) /* from the end: doubles overwrite later floats only */
         out[i] = (double)product[i];
     return MC_OK;
 }
 
-/* *size: the product of the norms of A and of the root, relative to that of orthonormal factors. */
-static mc_status root_of(const mc_lapack *lapack, mc_gram_of side, size_t m, size_t n,
-                         const double *a, double epsilon, double *root, double *sum, double *size,
-                         double *work, mc_error *error)
+/* The smallest share of the largest eigenvalue of a Gram matrix that counts, as mc_svd_rank. */
+static double lowest_share(size_t m, size_t n, size_t k, double epsilon)
 {
-    const size_t k = gram_size(side, m, n);
-    const double lowest = epsilon * (double)most(m, n); /* as mc_svd_rank */
-    const double share = fmax(lowest * lowest, DBL_EPSILON * (double)k);
-    double *const g = work, squares = 0, of_root = 0;
-    MC_TRY(gram(lapack, side, m, n, a, g, error));
+    const double lowest = epsilon * (double)most(m, n);
+    return fmax(lowest * lowest, DBL_EPSILON * (double)k);
+}
+
+/* The norm of A, from the diagonal of its Gram matrix [k, k]. */
+static double norm_of_gram(const double *g, size_t k)
+{
+    double squares = 0;
     for (size_t i = 0; i < k; i++)
         squares += g[i * k + i];
-    MC_TRY(mc_inverse_root(lapack, k, share, g, root, sum, g + k * k, error));
-    for (size_t i = 0; i < k * k; i++)
-        of_root += root[i] * root[i];
-    *size = sqrt(squares) * sqrt(of_root) / (double)k;
-    return MC_OK;
+    return sqrt(squares);
 }
 
 static mc_status polar_gram(const mc_lapack *lapack, size_t m, size_t n, double *a, double epsilon,
                             double *out, double *sum, double *work, mc_error *error)
 {
     const size_t k = least(m, n);
-    double *const root = work, size;
-    MC_TRY(root_of(lapack, smaller(m, n), m, n, a, epsilon, root, sum, &size, root + k * k, error));
-    if (epsilon >= (double)FLT_EPSILON && size <= MC_NEAR_ORTHONORMAL)
-        return polar_product_f32(m, n, a, root, out, error);
+    double *const root = work, *const g = root + k * k, *const images = g + k * k;
+    mc_narrow_root r = {.vectors = images + MC_ROOT_APART * most(m, n)};
+    r.factors = r.vectors + MC_ROOT_APART * k;
+    MC_TRY(gram(lapack, smaller(m, n), m, n, a, g, error));
+    const double limit = epsilon < (double)FLT_EPSILON
+                             ? 0
+                             : MC_NEAR_ORTHONORMAL * (double)k / norm_of_gram(g, k);
+    MC_TRY(mc_inverse_root_f32(lapack, k, lowest_share(m, n, k, epsilon), limit, g, root, sum, &r,
+                               r.factors + MC_ROOT_APART, error));
+    if (r.narrow)
+        return polar_product_f32(m, n, a, (const float *)(const void *)root, &r, images, out,
+                                 error);
     return m >= n ? mc_product(MC_PLAIN, MC_PLAIN, m, n, k, 1, a, root, 0, out, error)
                   : mc_product(MC_PLAIN, MC_PLAIN, m, n, k, 1, root, a, 0, out, error);
 }
@@ -440,14 +481,18 @@ mc_status mc_polar_root(mc_gram_of side, size_t m, size_t n, const double *a, do
                         double *root, double *sum, double *work, mc_error *error)
 {
     const mc_lapack *lapack;
-    double ignored, size;
+    const size_t k = gram_size(side, m, n);
+    double ignored;
     MC_TRY(check_polar(m, n, a, &lapack, error));
     double *const total = sum ? sum : &ignored;
     *total = 0;
-    if (m > 0 && n > 0)
-        return root_of(lapack, side, m, n, a, epsilon, root, total, &size, work, error);
-    memset(root, 0, gram_size(side, m, n) * gram_size(side, m, n) * sizeof *root);
-    return MC_OK;
+    if (m == 0 || n == 0) {
+        memset(root, 0, k * k * sizeof *root);
+        return MC_OK;
+    }
+    MC_TRY(gram(lapack, side, m, n, a, work, error));
+    return mc_inverse_root(lapack, k, lowest_share(m, n, k, epsilon), work, root, total,
+                           work + k * k, error);
 }
 
 mc_status mc_polar(mc_svd_kind kind, size_t m, size_t n, double *a, double epsilon, double *out,

@@ -31,7 +31,7 @@ mc_status mc_product_f32(mc_transpose ta, mc_transpose tb, size_t m, size_t n, s
 /*
  * The rounding error of a product grows with the norms of its factors. Those of orthonormal factors
  * are as small as they can be; up to this many times their product, the result in float32 is still
- * right to 1e-6 of its norm.
+ * right to 3e-6 of its norm. A singular value decomposition in float32 is not better.
  */
 #define MC_NEAR_ORTHONORMAL 4.0
 
@@ -80,8 +80,9 @@ mc_status mc_svd(mc_svd_kind kind, size_t m, size_t n, size_t count, double *a, 
 /*
  * The nearest partial isometry: out [m, n] = U Vᵀ over the singular values of A that are above
  * epsilon · max(m, n) · s[0]. If `sum` is not NULL, *sum is the sum of all singular values. With
- * MC_SVD_GRAM and the epsilon of float32, the last product is in float32 if A is well conditioned.
- * `a` is overwritten; out must not overlap it.
+ * MC_SVD_GRAM and the epsilon of float32, all steps after the tridiagonal form are in float32,
+ * unless A is badly conditioned in more than a few directions. `a` is overwritten; out must not
+ * overlap it.
  */
 size_t mc_polar_work(size_t m, size_t n, mc_svd_kind kind);
 mc_status mc_polar(mc_svd_kind kind, size_t m, size_t n, double *a, double epsilon, double *out,

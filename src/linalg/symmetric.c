@@ -5,11 +5,12 @@
  * At 768 rows, the reduction takes 20 ms. LAPACK takes 25 ms for all eigenvectors of T, and 29 ms
  * to turn them into those of A. Therefore a few vectors are computed one by one: 1 ms for 153
  * (tridiagonal.h). The inverse root of A is Q T^(−½) Qᵀ, without any vectors: 3 ms for the root of
- * T, and 20 ms for both sides together. Where that would not be accurate to rounding, LAPACK
- * computes all vectors: if eigenvalues are equal or zero.
+ * T, and for both sides together 20 ms in double, or 10 ms in float. Where that would not be
+ * accurate to rounding, LAPACK computes all vectors: if many eigenvalues are zero, for example.
  */
 #include "linalg/symmetric.h"
 
+#include "linalg/linalg.h"
 #include "linalg/sizes.h"
 #include "linalg/tridiagonal.h"
 
@@ -21,17 +22,6 @@
 
 /* Reflectors that are applied at a time. */
 enum { BLOCK = 64 };
-
-/* Copies the upper triangle to the lower one, in squares that fit the first cache. */
-static void mirror(double *a, size_t n)
-{
-    enum { SIDE = 32 };
-    for (size_t row = 0; row < n; row += SIDE)
-        for (size_t column = row; column < n; column += SIDE)
-            for (size_t i = row; i < least(n, row + SIDE); i++)
-                for (size_t j = most(i + 1, column); j < least(n, column + SIDE); j++)
-                    a[j * n + i] = a[i * n + j];
-}
 
 /* T, the reflectors' factors, and the work array of LAPACK's functions. Q itself stays in A. */
 typedef struct reduced {
@@ -81,80 +71,25 @@ static mc_status find_all(const mc_lapack *lapack, size_t n, const reduced *t, d
 
 /* ---- reflectors ------------------------------------------------------------------------------ */
 
-/* C = alpha · op(A) · op(B) + beta · C by columns. */
-static void multiply(const mc_lapack *lapack, const char *ta, const char *tb, int m, int n, int k,
-                     double alpha, const double *a, int lda, const double *b, int ldb, double beta,
-                     double *c, int ldc)
-{
-    lapack->gemm(ta, tb, &m, &n, &k, &alpha, a, &lda, b, &ldb, &beta, c, &ldc, 1, 1);
-}
+#define REAL double
+#define NAME(name_) name_
+#define BLAS(name_) name_
+#define PART (INT_MAX / 2)
+#include "linalg/reflectors.h"
+#undef REAL
+#undef NAME
+#undef BLAS
+#undef PART
 
-/* B = T B, or B Tᵀ if `right`, for an upper triangular T; by columns. */
-static void multiply_triangle(const mc_lapack *lapack, bool right, int m, int n, const double *t,
-                              int ldt, double *b)
-{
-    const double one = 1;
-    lapack->trmm(right ? "R" : "L", "U", right ? "T" : "N", "N", &m, &n, &one, t, &ldt, b, &m, 1, 1,
-                 1, 1);
-}
-
-/*
- * A block of reflectors, H = I − V T Vᵀ, for the last m rows of n. `product`: work of n · BLOCK
- * doubles, `small`: of BLOCK².
- */
-typedef struct reflectors {
-    int m, width;
-    double *v, *t, *product, *small;
-} reflectors;
-
-/* Those from `first` on. They lie below the diagonal of A by columns, and begin with a 1. */
-static reflectors gather(const mc_lapack *lapack, size_t n, size_t first, const double *a,
-                         const double *tau, double *work)
-{
-    const size_t m = n - 1 - first, width = least(BLOCK, m);
-    const reflectors h = {(int)m,
-                          (int)width,
-                          work,
-                          work + 2 * BLOCK * n,
-                          work + BLOCK * n,
-                          work + 2 * BLOCK * n + (size_t)BLOCK * BLOCK};
-    for (size_t j = 0; j < width; j++) {
-        memset(h.v + j * m, 0, j * sizeof *h.v);
-        h.v[j * m + j] = 1;
-        memcpy(h.v + j * m + j + 1, a + (first + j) * n + first + j + 2, (m - j - 1) * sizeof *h.v);
-    }
-    lapack->larft("F", "C", &h.m, &h.width, h.v, &h.m, tau + first, h.t, &h.width, 1, 1);
-    return h;
-}
-
-/* S = H S, for the [m, columns] elements of S beside its last rows and columns. */
-static void turn_beside(const mc_lapack *lapack, const reflectors *h, int columns, int n, double *s)
-{
-    multiply(lapack, "T", "N", h->width, columns, h->m, 1, h->v, h->m, s, n, 0, h->product,
-             h->width);
-    multiply_triangle(lapack, false, h->width, columns, h->t, h->width, h->product);
-    multiply(lapack, "N", "N", h->m, columns, h->width, -1, h->v, h->m, h->product, h->width, 1, s,
-             n);
-}
-
-/*
- * S = H S Hᵀ, for the last m rows and columns. With Z = S V Tᵀ and X = Z − ½ V T Vᵀ Z that is
- * S − V Xᵀ − X Vᵀ.
- */
-static void turn_corner(const mc_lapack *lapack, const reflectors *h, int n, double *s)
-{
-    const double one = 1, zero = 0, minus = -1;
-    lapack->symm("L", "L", &h->m, &h->width, &one, s, &n, h->v, &h->m, &zero, h->product, &h->m, 1,
-                 1);
-    multiply_triangle(lapack, true, h->m, h->width, h->t, h->width, h->product);
-    multiply(lapack, "T", "N", h->width, h->width, h->m, 1, h->v, h->m, h->product, h->m, 0,
-             h->small, h->width);
-    multiply_triangle(lapack, false, h->width, h->width, h->t, h->width, h->small);
-    multiply(lapack, "N", "N", h->m, h->width, h->width, -.5, h->v, h->m, h->small, h->width, 1,
-             h->product, h->m);
-    lapack->syr2k("L", "N", &h->m, &h->width, &minus, h->v, &h->m, h->product, &h->m, &one, s, &n,
-                  1, 1);
-}
+#define REAL float
+#define NAME(name_) name_##_f32
+#define BLAS(name_) s##name_
+#define PART 96
+#include "linalg/reflectors.h"
+#undef REAL
+#undef NAME
+#undef BLAS
+#undef PART
 
 /* The rows of z [count, n], eigenvectors of T, become those of A: Q Z by columns. */
 static void turn(const mc_lapack *lapack, size_t n, size_t count, const double *a, const reduced *t,
@@ -164,23 +99,6 @@ static void turn(const mc_lapack *lapack, size_t n, size_t count, const double *
         const size_t first = (end - 1) / BLOCK * BLOCK;
         const reflectors h = gather(lapack, n, first, a, t->tau, t->rest);
         turn_beside(lapack, &h, (int)count, (int)n, z + first + 1);
-        end = first;
-    }
-}
-
-/*
- * S becomes Q S Qᵀ; both have only their lower triangle by columns. Doing both sides at once takes
- * half the operations of one side after the other.
- */
-static void turn_both(const mc_lapack *lapack, size_t n, const double *a, const double *tau,
-                      double *s, double *work)
-{
-    const size_t count = n - 1; /* of reflectors */
-    for (size_t end = count; end > 0;) {
-        const size_t first = (end - 1) / BLOCK * BLOCK, row = first + 1;
-        const reflectors h = gather(lapack, n, first, a, tau, work);
-        turn_beside(lapack, &h, (int)row, (int)n, s + row);
-        turn_corner(lapack, &h, (int)n, s + row * n + row);
         end = first;
     }
 }
@@ -304,12 +222,96 @@ size_t mc_inverse_root_work(size_t n)
 mc_status mc_inverse_root(const mc_lapack *lapack, size_t n, double share, double *a, double *root,
                           double *trace, double *work, mc_error *error)
 {
+    mc_narrow_root ignored = {0};
+    return mc_inverse_root_f32(lapack, n, share, 0, a, root, trace, &ignored, work, error);
+}
+
+/* Of a symmetric matrix by its upper triangle. */
+static double norm_of(size_t n, const double *s)
+{
+    double squares = 0, diagonal = 0;
+    for (size_t i = 0; i < n; i++) {
+        double sums[4] = {0};
+        size_t j = i + 1;
+        for (; j + 4 <= n; j += 4)
+            for (size_t l = 0; l < 4; l++)
+                sums[l] += s[i * n + j + l] * s[i * n + j + l];
+        for (; j < n; j++)
+            sums[0] += s[i * n + j] * s[i * n + j];
+        squares += sums[0] + sums[1] + sums[2] + sums[3];
+        diagonal += s[i * n + i] * s[i * n + i];
+    }
+    return sqrt(2 * squares + diagonal);
+}
+
+/* Whether a norm is at most the limit, and its square and inverse far from the ends of float. */
+static bool is_narrow(double norm, double limit)
+{
+    return norm <= limit && norm > 1e-15 && norm < 1e15;
+}
+
+/*
+ * Subtracts the largest vectors of T^(−½), those of the lowest eigenvalues of T, if what is left
+ * is small enough then. False, and nothing changed, if not.
+ */
+static bool set_apart(const mc_lapack *lapack, size_t n, double share, double limit,
+                      const reduced *t, double norm, double *root, mc_narrow_root *out)
+{
+    enum { COUNT = MC_ROOT_APART };
+    double w[COUNT], *const scaled = t->rest, left = norm * norm;
+    if (n < 4 * COUNT ||
+        !mc_tridiagonal_lowest(n, t->d, t->e, share, COUNT, w, out->vectors, t->rest) ||
+        !are_orthogonal(lapack, n, COUNT, out->vectors, t->rest))
+        return false;
+    for (size_t i = 0; i < COUNT; i++) {
+        left -= 1 / w[i];
+        out->factors[i] = 1 / sqrt(w[i]);
+    }
+    if (!(left > 0) || !is_narrow(sqrt(left), limit))
+        return false;
+    for (size_t i = 0; i < COUNT; i++)
+        for (size_t j = 0; j < n; j++)
+            scaled[i * n + j] = out->vectors[i * n + j] * sqrt(out->factors[i]);
+    const int in = (int)n, count = COUNT;
+    const double one = 1, minus = -1;
+    lapack->syrk("L", "N", &in, &count, &minus, scaled, &in, &one, root, &in, 1, 1);
+    out->apart = COUNT;
+    return true;
+}
+
+/* S becomes Q S Qᵀ in float; A, which holds Q, too. */
+static void turn_narrow(const mc_lapack *lapack, size_t n, double *a, const reduced *t,
+                        double *root, const mc_narrow_root *out)
+{
+    if (out->apart > 0)
+        turn(lapack, n, out->apart, a, t, out->vectors);
+    const float *const q = mc_narrow(a, n * n), *const tau = mc_narrow(t->tau, n);
+    float *const s = mc_narrow(root, n * n);
+    turn_both_f32(lapack, n, q, tau, s, (float *)(void *)t->rest);
+    mirror_f32(s, n);
+}
+
+mc_status mc_inverse_root_f32(const mc_lapack *lapack, size_t n, double share, double limit,
+                              double *a, double *root, double *trace, mc_narrow_root *out,
+                              double *work, mc_error *error)
+{
     reduced t;
+    out->apart = 0;
     MC_TRY(reduce(lapack, n, a, work, &t, error));
-    if (mc_tridiagonal_root(n, t.d, t.e, share, root, trace, t.rest))
-        turn_both(lapack, n, a, t.tau, root, t.rest);
-    else
+    const bool found = mc_tridiagonal_root(n, t.d, t.e, share, root, trace, t.rest);
+    if (!found)
         MC_TRY(root_of_vectors(lapack, n, share, a, &t, root, trace, error));
+    const double norm = limit > 0 ? norm_of(n, root) : (double)INFINITY;
+    out->narrow = is_narrow(norm, limit) ||
+                  (found && limit > 0 && set_apart(lapack, n, share, limit, &t, norm, root, out));
+    if (found && out->narrow) {
+        turn_narrow(lapack, n, a, &t, root, out);
+        return MC_OK;
+    }
+    if (found)
+        turn_both(lapack, n, a, t.tau, root, t.rest);
     mirror(root, n);
+    if (out->narrow)
+        mc_narrow(root, n * n);
     return MC_OK;
 }

@@ -44,6 +44,15 @@ static void count_below(size_t n, const double *d, const double *e, double norm,
         counts[l] = (size_t)below[l];
 }
 
+static size_t one_count_below(size_t n, const double *d, const double *e, double norm, double bound)
+{
+    double bounds[LANES] = {0};
+    size_t counts[LANES];
+    bounds[0] = bound;
+    count_below(n, d, e, norm, bounds, counts);
+    return counts[0];
+}
+
 /* Eigenvalue `index` in ascending order, to rounding. Each step cuts an interval into nine. */
 static double eigenvalue(size_t n, const double *d, const double *e, double norm, size_t index)
 {
@@ -60,6 +69,32 @@ static double eigenvalue(size_t n, const double *d, const double *e, double norm
         to = l < LANES ? bounds[l] : to;
     }
     return from + (to - from) / 2;
+}
+
+/* Eigenvalues `first` … in ascending order, to rounding: LANES of them at a time, by bisection. */
+static void consecutive(size_t n, const double *d, const double *e, double norm, size_t first,
+                        size_t count, double *w)
+{
+    for (size_t i = 0; i < count; i += LANES) {
+        double from[LANES], to[LANES], middle[LANES];
+        size_t counts[LANES];
+        for (size_t l = 0; l < LANES; l++) {
+            from[l] = -norm;
+            to[l] = norm;
+        }
+        for (double width = norm; width > DBL_EPSILON / 2 * norm; width /= 2) {
+            for (size_t l = 0; l < LANES; l++)
+                middle[l] = from[l] + (to[l] - from[l]) / 2;
+            count_below(n, d, e, norm, middle, counts);
+            for (size_t l = 0; l < LANES; l++) {
+                const bool above = counts[l] <= first + i + l;
+                from[l] = above ? middle[l] : from[l];
+                to[l] = above ? to[l] : middle[l];
+            }
+        }
+        for (size_t l = 0; l < LANES && i + l < count; l++)
+            w[i + l] = from[l] + (to[l] - from[l]) / 2;
+    }
 }
 
 /* ---- eigenvectors ---------------------------------------------------------------------------- */
@@ -384,14 +419,11 @@ bool mc_tridiagonal_root(size_t n, const double *d, const double *e, double shar
 {
     const double norm = norm_of(n, d, e);
     double *const vectors = work, *const rest = work + MOST_DROPPED * n;
-    double w[MOST_DROPPED] = {0}, bounds[LANES] = {0};
-    size_t counts[LANES];
+    double w[MOST_DROPPED] = {0};
     if (!(share * norm > DBL_MIN) || !(norm < DBL_MAX))
         return false;
     const double high = eigenvalue(n, d, e, norm, n - 1), low = share * high;
-    bounds[0] = low;
-    count_below(n, d, e, norm, bounds, counts);
-    const size_t dropped = counts[0];
+    const size_t dropped = one_count_below(n, d, e, norm, low);
     if (dropped > MOST_DROPPED || dropped == n ||
         !find_lowest(n, d, e, norm, dropped, w, vectors, rest))
         return false;
@@ -403,4 +435,15 @@ bool mc_tridiagonal_root(size_t n, const double *d, const double *e, double shar
         *trace += w[i] > DBL_EPSILON * (double)n * high ? sqrt(w[i]) : 0;
     }
     return true;
+}
+
+bool mc_tridiagonal_lowest(size_t n, const double *d, const double *e, double share, size_t count,
+                           double *w, double *z, double *work)
+{
+    const double norm = norm_of(n, d, e), high = eigenvalue(n, d, e, norm, n - 1);
+    const size_t dropped = one_count_below(n, d, e, norm, share * high);
+    if (dropped + count > n)
+        return false;
+    consecutive(n, d, e, norm, dropped, count, w);
+    return mc_tridiagonal_vectors(n, d, e, count, w, z, work);
 }

@@ -30,4 +30,11 @@ size_t mc_tridiagonal_root_work(size_t n);
 bool mc_tridiagonal_root(size_t n, const double *d, const double *e, double share, double *root,
                          double *trace, double *work);
 
+/*
+ * The `count` lowest eigenvalues above share · the largest one, ascending, and their vectors, as
+ * mc_tridiagonal_vectors finds them.
+ */
+bool mc_tridiagonal_lowest(size_t n, const double *d, const double *e, double share, size_t count,
+                           double *w, double *z, double *work);
+
 #endif

@@ -338,6 +338,83 @@ static void root_of_diagonal(void **state)
     free(work);
 }
 
+/*
+ * The inverse root of a matrix with `low` small eigenvalues, in float, and what is set apart; the
+ * limit is that of a matrix without them.
+ */
+static void check_narrow(size_t low, bool narrow, size_t apart)
+{
+    enum { ROWS = 160 };
+    const size_t count = (size_t)ROWS * ROWS;
+    double values[ROWS], factors[ROWS], trace, sum = 0, worst = 0;
+    double *const q = zeros(count), *const a = zeros(count), *const root = zeros(count);
+    double *const expected = zeros(count), *const work = zeros(mc_inverse_root_work(ROWS));
+    double *const vectors = zeros(MC_ROOT_APART * (ROWS + 1));
+    mc_narrow_root out = {.vectors = vectors, .factors = vectors + MC_ROOT_APART * ROWS};
+    for (size_t i = 0; i < ROWS; i++) {
+        values[i] = i < low ? 1e-6 * (double)(i + 1) : 1 + .01 * (double)i;
+        factors[i] = 1 / sqrt(values[i]);
+        sum += sqrt(values[i]);
+    }
+    draw_rotation(ROWS, q);
+    put_together(ROWS, q, values, a);
+    put_together(ROWS, q, factors, expected);
+    assert_int_equal(
+        mc_inverse_root_f32(lapack, ROWS, 1e-10, sqrt(ROWS), a, root, &trace, &out, work, &error),
+        MC_OK);
+    assert_true(fabs(trace - sum) < 1e-9 * sum);
+    assert_int_equal(out.narrow, narrow);
+    assert_int_equal(out.apart, apart);
+    for (size_t i = 0; i < ROWS; i++)
+        for (size_t j = 0; j < ROWS; j++) {
+            double found = narrow ? (double)((const float *)(const void *)root)[i * ROWS + j]
+                                  : root[i * ROWS + j];
+            for (size_t k = 0; k < apart; k++)
+                found += out.factors[k] * vectors[k * ROWS + i] * vectors[k * ROWS + j];
+            worst = fmax(worst, fabs(found - expected[i * ROWS + j]));
+        }
+    assert_true(worst < 2e-6);
+    free(q);
+    free(a);
+    free(root);
+    free(expected);
+    free(work);
+    free(vectors);
+}
+
+static void narrow_roots(void **state)
+{
+    (void)state;
+    check_narrow(0, true, 0);
+    check_narrow(1, true, MC_ROOT_APART);
+    check_narrow(MC_ROOT_APART, true, MC_ROOT_APART);
+    check_narrow(MC_ROOT_APART + 1, false, 0);
+}
+
+static void lowest_of_differences(void **state)
+{
+    (void)state;
+    enum { COUNT = 19, DROPPED = 2 };
+    double d[N], e[N],
+        w[COUNT], *const z = zeros(COUNT * N), *const work = zeros(mc_tridiagonal_vectors_work(N));
+    for (size_t i = 0; i < N; i++) {
+        d[i] = 2;
+        e[i] = -1;
+    }
+    const double share = difference_value(N, DROPPED) / difference_value(N, N - 1) * (1 - 1e-9);
+    assert_true(mc_tridiagonal_lowest(N, d, e, share, COUNT, w, z, work));
+    for (size_t i = 0; i < COUNT; i++) {
+        const size_t at = DROPPED + i;
+        const double sign = z[i * N] * difference_vector(N, at, 0) < 0 ? -1 : 1;
+        assert_true(fabs(w[i] - difference_value(N, at)) < 1e-14);
+        for (size_t j = 0; j < N; j++)
+            assert_true(fabs(sign * z[i * N + j] - difference_vector(N, at, j)) < 1e-11);
+    }
+    assert_false(mc_tridiagonal_lowest(N, d, e, .999, COUNT, w, z, work)); /* too few are left */
+    free(z);
+    free(work);
+}
+
 /* Both ways for sizes around the blocks of reflectors: R A R = 1. */
 static void sizes(void **state)
 {
@@ -381,7 +458,8 @@ int main(void)
         cmocka_unit_test(vectors_of_differences), cmocka_unit_test(root_of_differences),
         cmocka_unit_test(root_of_diagonal),       cmocka_unit_test(leading_vectors),
         cmocka_unit_test(inverse_roots),          cmocka_unit_test(sizes),
-        cmocka_unit_test(root_of_split),
+        cmocka_unit_test(root_of_split),          cmocka_unit_test(narrow_roots),
+        cmocka_unit_test(lowest_of_differences),
     };
     return cmocka_run_group_tests(tests, load, NULL);
 }
