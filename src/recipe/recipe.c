@@ -244,8 +244,12 @@ mc_status mc_recipe_open(const char *path, mc_recipe **out, mc_error *error)
 {
     char *text = NULL;
     size_t size = 0;
-    MC_TRY(mc_file_load(path, MC_YAML_LARGEST_FILE, &text, &size, error));
-    const mc_status status = mc_recipe_parse(path, text, size, out, error);
+    mc_status status = mc_file_load(path, MC_YAML_LARGEST_FILE, &text, &size, error);
+    /* Too large: like all errors about the text, with a line for those who read the message. */
+    if (status == MC_FORMAT && error)
+        snprintf(error->file, sizeof error->file, "%s:1:1", path);
+    MC_TRY(status);
+    status = mc_recipe_parse(path, text, size, out, error);
     mc_free(text);
     return status;
 }
@@ -591,6 +595,17 @@ static mc_status fill_plan(mc_recipe *recipe, const mc_recipe_stage *stage,
     return MC_OK;
 }
 
+/* Gives what a stage is too complex for the line of the stage, unless it has one. */
+static mc_status in_stage(const mc_recipe_schema *schema, const mc_recipe_stage *stage,
+                          mc_status status, mc_error *error)
+{
+    char place[1024];
+    if (status != MC_UNSUPPORTED)
+        return status;
+    snprintf(place, sizeof place, "%s:%u:%u", schema->file, stage->at->line, stage->at->column);
+    return mc_in_file(error, place, status);
+}
+
 static mc_status make_stage(mc_recipe *recipe, size_t index, const mc_recipe_options *options,
                             mc_error *error)
 {
@@ -616,6 +631,7 @@ static mc_status make_stage(mc_recipe *recipe, size_t index, const mc_recipe_opt
             status = mc_recipe_report_filters(recipe->schema, stage, options->strict,
                                               recipe->made[index].plan->report, error);
     } else {
+        status = in_stage(recipe->schema, stage, status, error);
         mc_outputs_free(&plan.outputs);
         mc_outfit_free(&plan.outfit);
         mc_report_free(plan.report);
@@ -692,7 +708,11 @@ typedef struct culprit {
 /* The length of `name` if the text is about it, as "m1/config.json" and "org/m@main: …"; else 0. */
 static size_t length_in(const char *text, const char *name)
 {
-    const size_t length = name ? strcspn(name, "@") : 0;
+    const size_t length = name ? strcspn(name, "@") : 0, shown = strlen(text);
+    /* A name that was longer than the error has room for. */
+    if (shown == sizeof((mc_error *)0)->file - 1 && length > shown &&
+        memcmp(text, name, shown - 3) == 0)
+        return length;
     return length > 0 && strncmp(text, name, length) == 0 && strchr("/@:+ ", text[length]) ? length
                                                                                            : 0;
 }

@@ -673,8 +673,8 @@ static mc_status read_stages(mc_recipe_schema *schema, mc_error *error)
 {
     const mc_yaml_file *const yaml = schema->yaml;
     if (yaml->document_count == 0)
-        return mc_fail_at(error, MC_FORMAT, schema->file, NULL, -1,
-                          "expected a recipe, found an empty file");
+        return mc_yaml_fail(error, MC_FORMAT, schema->file, 1, 1,
+                            "expected a recipe, found an empty file");
     for (size_t i = 0; i < yaml->document_count; i++)
         MC_TRY(read_stage(schema, yaml->documents[i], error));
     return MC_OK;

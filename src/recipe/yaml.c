@@ -640,8 +640,8 @@ mc_status mc_yaml_parse(const char *name, const char *text, size_t size, mc_yaml
                         mc_error *error)
 {
     if (size > MC_YAML_LARGEST_FILE)
-        return mc_fail_at(error, MC_FORMAT, name, NULL, -1, "expected at most %d bytes, found %zu",
-                          MC_YAML_LARGEST_FILE, size);
+        return mc_yaml_fail(error, MC_FORMAT, name, 1, 1, "expected at most %d bytes, found %zu",
+                            MC_YAML_LARGEST_FILE, size);
     /* A byte order mark at the beginning is no part of the document. */
     const bool marked = size >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0;
     text += marked ? 3 : 0;

@@ -248,7 +248,7 @@ static void test_limits(void **state)
     expect_repeated_error("", "[", 500000, "f.yml:1:65", "at most 64 levels");
     expect_repeated_error("", "{a: ", 65, "f.yml:1:257", "at most 64 levels");
     expect_repeated_error("[", "a,", 100001, "f.yml:1:200000", "at most 100000 values");
-    expect_repeated_error("", "x", (1 << 20) + 1, "f.yml", "at most 1048576 bytes");
+    expect_repeated_error("", "x", (1 << 20) + 1, "f.yml:1:1", "at most 1048576 bytes");
     expect_repeated_error("? ", "k", 1025, "f.yml:1:3", "a key of at most 1024 bytes");
     char *const nul = repeated("a: \"", "\\0", 1);
     expect_error("a: \"\\0\"", 7, "f.yml:1:4", "without NUL");
