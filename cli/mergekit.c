@@ -11,7 +11,7 @@ typedef struct mergekit_settings {
     common_options common;
     bool copy_tokenizer, write_card, safe_serialization, truncate;
     bool lazy, intersection, tensor_union;
-    bool ignored;
+    bool ignored, loud;
     const char *ignored_text, *cache, *intermediate, *output;
     int64_t shard_size;
     uint64_t seed, threads, ignored_number;
@@ -71,6 +71,7 @@ typedef struct mergekit_settings {
         {"lora-merge-dtype", '\0', OPTION_TEXT, AT(ignored_text), "DTYPE", "no effect"},           \
         {"write-threads", '\0', OPTION_NUMBER, AT(ignored_number), "N", "no effect", NULL, 0,      \
          UINT64_MAX},                                                                              \
+        {"no-quiet", '\0', OPTION_FLAG, AT(loud), NULL, "print messages, as by default"},          \
         COMMON_OPTIONS("The object has output."),                                                  \
     {                                                                                              \
         NULL                                                                                       \
@@ -191,6 +192,7 @@ static int run_as(const subcommand *self, const char *const *arguments, size_t e
     text_list operands = {0};
     int status = EXIT_DONE;
     if (parse_options(self, arguments, &settings, &operands, &status)) {
+        settings.common.quiet = settings.common.quiet && !settings.loud;
         mc_error error = MC_ERROR_NONE;
         mc_status done = operands.count == expected
                              ? run_config(&settings, &operands, run, &error)

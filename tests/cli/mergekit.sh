@@ -11,7 +11,8 @@ expect 0 mergecraft merge linear.yml -o merged -q
 expect 0 mergecraft mergekit-yaml linear.yml yaml --cuda --no-lazy-unpickle --allow-crimes \
     --lora-merge-cache c --copy-tokenizer --out-shard-size 5B -j 2 --device auto --clone-tensors \
     --low-cpu-memory --read-to-gpu --multi-gpu --gpu-rich --async-write --write-threads 4 \
-    --trust-remote-code --transformers-cache d --lora-merge-dtype float32 --random-seed 7
+    --trust-remote-code --transformers-cache d --lora-merge-dtype float32 --random-seed 7 \
+    --no-quiet
 expect 0 ls yaml
 cmp merged/model.safetensors yaml/model.safetensors || fail 'mergekit-yaml gives other bits'
 mergecraft mergekit-yaml linear.yml yaml -v > log 2>&1 || fail '-v is not known'
