@@ -11,8 +11,10 @@
 
 #include <mergecraft/version.h>
 
+#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { MOST_SETTINGS = 64 };
@@ -187,6 +189,21 @@ static mc_status score_merge(job *j, mc_bench_point *out, mc_error *error)
     return status;
 }
 
+/* Takes the number of the task out of the parameters: it is no choice, and each task has another. */
+static mc_status forget_task(job *j, mc_error *error)
+{
+    json_error_t ignored;
+    json_t *const object = json_loads(j->parameters, 0, &ignored);
+    char *text = NULL;
+    if (object && json_object_del(object, j->method->per_task) == 0)
+        text = json_dumps(object, mc_json_shortest(object));
+    mc_free(j->parameters);
+    j->parameters = text ? mc_strdup(text) : NULL;
+    free(text); /* jansson's */
+    json_decref(object);
+    return j->parameters ? MC_OK : mc_fail_memory(error);
+}
+
 /*
  * For a method that makes one model per task: passes it the number of the task, and scores each
  * model on its task. The time is the mean per model, merge and evaluation.
@@ -208,7 +225,7 @@ static mc_status score_per_task(job *j, mc_bench_point *out, mc_error *error)
         MC_TRY(status);
     }
     out->seconds = (mc_seconds() - start) / (double)j->models->task_count;
-    return MC_OK;
+    return forget_task(j, error);
 }
 
 static mc_status score_point(job *j, mc_bench_point *out, mc_error *error)
