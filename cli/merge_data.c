@@ -184,12 +184,15 @@ static mc_status select_models(joint *j, mc_error *error)
     return MC_OK;
 }
 
-static void say_what_was_noticed(const joint *j)
+/* A soup has no results: it is scored, and its examples are counted by the evaluation. */
+static mc_status say_what_was_noticed(const joint *j, mc_error *error)
 {
-    if (j->job->settings->common.quiet || merge_selects_models(j->job->method.method))
-        return;
-    for (size_t i = 0; i < j->count; i++)
-        observe_say(&j->job->settings->observe, &j->results[i]);
+    const merge_settings *const settings = j->job->settings;
+    mc_status status = MC_OK;
+    for (size_t i = 0; status == MC_OK && i < j->count; i++)
+        if (!merge_selects_models(j->job->method.method))
+            status = observe_say(&settings->observe, &settings->common, &j->results[i], error);
+    return status;
 }
 
 static mc_status run_joint(joint *j, const text_list *operands, char **files, mc_error *error)
@@ -207,9 +210,7 @@ static mc_status run_joint(joint *j, const text_list *operands, char **files, mc
         status = merge_selects_models(j->job->method.method) ? select_models(j, error)
                                                              : find_statistics(j, files, error);
     progress_end(&display);
-    if (status == MC_OK)
-        say_what_was_noticed(j);
-    return status;
+    return status == MC_OK ? say_what_was_noticed(j, error) : status;
 }
 
 bool merge_selects_models(const mc_method *method)

@@ -276,6 +276,7 @@ static mc_status check_data(merge_settings *settings, const mc_method *method, m
         settings->observe.data = score->data;
         settings->observe.split = score->split;
         settings->observe.threads = settings->threads;
+        settings->observe.strict = settings->strict;
         return merge_check_examples(settings, error);
     }
     if (settings->observe.examples || settings->observe.task || settings->observe.columns.text)

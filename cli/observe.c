@@ -114,30 +114,39 @@ static mc_status load_examples(const observe_request *r, const common_options *c
 
 /* ---- a model --------------------------------------------------------------------------------- */
 
-void observe_say(const observe_request *r, const mc_observe_result *result)
+/* Prints a text and frees it; NULL: nothing was noticed. Under --strict it is an error. */
+static mc_status say_one(const observe_request *r, const common_options *common, const char *kind,
+                         char *text, mc_error *error)
 {
-    /* The run that wrote the file printed these notes. */
-    if (result->cached)
-        return;
-    if (r->examples > result->examples) {
-        char *const text = format_text("--examples: expected %llu, found %zu",
-                                       (unsigned long long)r->examples, result->examples);
-        say("note", text);
-        free(text);
-    }
-    if (result->truncated) {
-        char *const text = format_text("%zu of %zu examples were truncated", result->truncated,
-                                       result->examples);
-        say("note", text);
-        free(text);
-    }
-    if (result->singular) {
-        char *const text = format_text("%zu tokens are fewer than the inputs of the widest layer: "
-                                       "its Gram matrix is singular; observe more examples",
-                                       result->tokens);
-        say("warning", text);
-        free(text);
-    }
+    mc_status status = MC_OK;
+    if (text && r->strict)
+        status = mc_fail(error, MC_MISMATCH, "%s (strict)", text);
+    else if (text && !common->quiet)
+        say(kind, text);
+    free(text);
+    return status;
+}
+
+mc_status observe_say(const observe_request *r, const common_options *common,
+                      const mc_observe_result *result, mc_error *error)
+{
+    char *const fewer = r->examples > result->examples
+                            ? format_text("--examples: expected %llu, found %zu",
+                                          (unsigned long long)r->examples, result->examples)
+                            : NULL;
+    mc_status status = say_one(r, common, "note", fewer, error);
+    if (status == MC_OK && result->truncated)
+        status = say_one(
+            r, common, "note",
+            format_text("%zu of %zu examples were truncated", result->truncated, result->examples),
+            error);
+    if (status == MC_OK && result->singular)
+        status = say_one(r, common, "warning",
+                         format_text("%zu tokens are fewer than the inputs of the widest layer: "
+                                     "its Gram matrix is singular; observe more examples",
+                                     result->tokens),
+                         error);
+    return status;
 }
 
 void observe_close(observed *o)
@@ -184,8 +193,8 @@ mc_status observe_model(const observe_request *r, const char *name, const char *
         status = mc_pipeline_observe(o.pipeline, mc_model_state_dict(o.model), o.task, o.data,
                                      &r->what, &run, path, result, error);
     progress_end(&display);
-    if (status == MC_OK && !common->quiet)
-        observe_say(r, result);
+    if (status == MC_OK)
+        status = observe_say(r, common, result, error);
     observe_close(&o);
     return status;
 }

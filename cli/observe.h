@@ -12,6 +12,7 @@ typedef struct observe_request {
     const char *task, *split;
     mc_glue_columns columns;    /* of a file of one's own */
     uint64_t examples, threads; /* 0: all */
+    bool strict;                /* what was noticed is an error */
     mc_observe_options what;
 } observe_request;
 
@@ -32,11 +33,15 @@ mc_status observe_open(const observe_request *request, const char *model,
                        const common_options *common, observed *out, mc_error *error);
 void observe_close(observed *opened);
 
-/* Observes a model; `path` NULL: into the cache. Prints notes unless --quiet. */
+/* Observes a model; `path` NULL: into the cache. Ends with observe_say. */
 mc_status observe_model(const observe_request *request, const char *model, const char *path,
                         const common_options *common, mc_observe_result *result, mc_error *error);
 
-/* Prints what was noticed while observing: truncated examples, singular Gram matrices. */
-void observe_say(const observe_request *request, const mc_observe_result *result);
+/*
+ * Prints what was noticed while observing, unless --quiet: truncated examples, fewer than wanted,
+ * singular Gram matrices. MC_MISMATCH if the request is strict.
+ */
+mc_status observe_say(const observe_request *request, const common_options *common,
+                      const mc_observe_result *result, mc_error *error);
 
 #endif

@@ -315,6 +315,8 @@ mc_status mc_statistics_write(const char *path, const mc_state_dict *values,
     m = mc_json_put(m, "data", mc_json_text(origin->data ? origin->data : ""));
     m = mc_json_put(m, "examples", number_text(origin->examples));
     m = mc_json_put(m, "tokens", number_text(origin->tokens));
+    m = mc_json_put(m, "truncated", number_text(origin->truncated));
+    m = mc_json_put(m, "singular", number_text(origin->singular));
     m = mc_json_put(m, "form", json_string(origin->form));
     m = mc_json_put(m, "digests", as_text(digests));
     m = mc_json_put(m, "shared", as_text(shared));

@@ -7,7 +7,7 @@
  *     digests   object: tensor of the model → 16 hexadecimal digits of its name, dtype, shape
  *               and bytes
  *     shared    object: tensor → another one, whose Gram matrix is also its own
- *     model, data, examples, tokens, form, version: their origin
+ *     model, data, examples, tokens, truncated, singular, form, version: their origin
  */
 #ifndef MC_MODEL_STATISTICS_H
 #define MC_MODEL_STATISTICS_H
@@ -23,7 +23,8 @@
 /* What a file is from. Texts may be NULL. */
 typedef struct mc_statistics_origin {
     const char *model, *task, *data, *form;
-    size_t examples, tokens;
+    size_t examples, tokens, truncated;
+    bool singular;
 } mc_statistics_origin;
 
 /* A hash of a tensor's dtype, shape and bytes. */

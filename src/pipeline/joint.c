@@ -199,7 +199,8 @@ static mc_status save_one(const mc_joint *j, size_t index, mc_error *error)
                                          .data = mc_glue_path(m->data),
                                          .form = params,
                                          .examples = j->results[index].examples,
-                                         .tokens = j->results[index].tokens};
+                                         .tokens = j->results[index].tokens,
+                                         .truncated = j->results[index].truncated};
     const mc_status status = params && shared
                                  ? mc_statistics_write(j->results[index].path, j->found[index],
                                                        &origin, digests, shared, error)

@@ -250,7 +250,9 @@ static mc_status save(observation *o, mc_error *error)
                                          .data = mc_glue_path(o->data),
                                          .form = form_name(o->options->form),
                                          .examples = o->result->examples,
-                                         .tokens = o->result->tokens};
+                                         .tokens = o->result->tokens,
+                                         .truncated = o->result->truncated,
+                                         .singular = o->result->singular};
     return mc_statistics_write(o->result->path, o->out, &origin, o->digests, o->shared, error);
 }
 

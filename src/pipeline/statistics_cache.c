@@ -1,7 +1,9 @@
 #include "pipeline/statistics_cache.h"
 
+#include "base/json.h"
 #include "base/memory.h"
 #include "base/system.h"
+#include "checkpoint/safetensors_file.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -31,6 +33,25 @@ static mc_status make_folders(char *home, mc_error *error)
     return status;
 }
 
+static size_t number_of(const json_t *metadata, const char *key)
+{
+    const char *const text = json_string_value(json_object_get(metadata, key));
+    return text ? (size_t)strtoull(text, NULL, 10) : 0;
+}
+
+/* What the run that wrote the file has noticed: whoever uses it again is to know it, too. */
+static mc_status read_counts(mc_observe_result *result, mc_error *error)
+{
+    json_t *metadata = NULL;
+    MC_TRY(mc_safetensors_metadata(result->path, &metadata, error));
+    result->examples = number_of(metadata, "examples");
+    result->tokens = number_of(metadata, "tokens");
+    result->truncated = number_of(metadata, "truncated");
+    result->singular = number_of(metadata, "singular") > 0;
+    json_decref(metadata);
+    return MC_OK;
+}
+
 static mc_status find_in_cache(uint64_t key, mc_observe_result *result, mc_error *error)
 {
     const char *const cache = getenv("XDG_CACHE_HOME"), *const home = getenv("HOME");
@@ -49,7 +70,7 @@ static mc_status find_in_cache(uint64_t key, mc_observe_result *result, mc_error
         status = mc_fail(error, MC_USAGE, "expected a shorter path of the user's cache");
     mc_free(folder);
     result->cached = status == MC_OK && mc_system->stat(result->path, &ignored) == 0;
-    return status;
+    return result->cached ? read_counts(result, error) : status;
 }
 
 mc_status mc_statistics_place(const char *path, uint64_t key, mc_observe_result *result,

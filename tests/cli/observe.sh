@@ -20,6 +20,22 @@ done
 ls cache/mergecraft/statistics | wc -l
 expect 0 mergecraft observe models/rte-1 --gram $rte --examples 8 --threads 1 -q
 expect 0 mergecraft observe models/rte-1 --gram $rte --examples 8 -q
+# What was noticed is reported from the cache, too, and an error under --strict.
+for run in 1 2; do
+    expect 0 mergecraft observe models/rte-1 --gram $rte --examples 2
+done
+expect 1 mergecraft merge regmean models/rte-1 models/rte-2 $rte --examples 2 --strict -q -o out
+{
+    printf 'sentence1\tsentence2\tlabel\n'
+    yes 'A medic slept.' | head -n 200 | tr '\n' ' '
+    printf '\tA man sleeps.\tentailment\n'
+} > long.tsv
+long="--task rte --data long.tsv"
+for run in 1 2; do
+    expect 1 mergecraft merge regmean++ models/rte-1 models/rte-2 $long --strict -q -o out
+done
+expect 1 mergecraft merge fisher models/rte-1 models/rte-2 $rte --examples 999999 --strict -q \
+    -o out
 
 # Errors name what is wrong.
 expect 1 mergecraft merge regmean models/rte-2 models/rte-1 --stats 1.stats,2.stats -o out
