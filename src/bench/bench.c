@@ -189,7 +189,7 @@ static mc_status score_merge(job *j, mc_bench_point *out, mc_error *error)
     return status;
 }
 
-/* Takes the number of the task out of the parameters: it is no choice, and each task has another. */
+/* Takes the number of the task out of the parameters: it is not chosen, and differs per task. */
 static mc_status forget_task(job *j, mc_error *error)
 {
     json_error_t ignored;
