@@ -146,7 +146,8 @@ static size_t gram_size(mc_gram_of side, size_t m, size_t n)
 
 /*
  * The upper triangle of G = AᵀA [n, n] or AAᵀ [m, m]: what syrk calls the lower one, by columns.
- * Squares overflow where A does not.
+ * NaN and infinities in A show on the diagonal, so A needs no check of its own. Squares overflow
+ * where A does not.
  */
 static mc_status gram(const mc_lapack *lapack, mc_gram_of side, size_t m, size_t n, const double *a,
                       double *g, mc_error *error)
@@ -335,7 +336,8 @@ mc_status mc_svd(mc_svd_kind kind, size_t m, size_t n, size_t count, double *a, 
     assert(count <= least(m, n));
     MC_TRY(mc_lapack_get(&lapack, error));
     MC_TRY(check_size(m, n, error));
-    MC_TRY(check_finite(a, m * n, error));
+    if (kind == MC_SVD_EXACT)
+        MC_TRY(check_finite(a, m * n, error));
     if (m == 0 || n == 0)
         return MC_OK;
     return kind == MC_SVD_EXACT ? svd_exact(lapack, m, n, count, a, u, s, vt, work, error)
@@ -428,8 +430,6 @@ static mc_status polar_product_f32(size_t m, size_t n, double *a, const float *r
         MC_TRY(columns ? mc_product_f32(MC_PLAIN, MC_PLAIN, m, n, count, 1, u, v, 1, product, error)
                        : mc_product_f32(MC_TRANSPOSED, MC_PLAIN, m, n, count, 1, v, u, 1, product,
                                         error));
-    for (size_t i = m * n; i-- > 0;) /* from the end: doubles overwrite later floats only */
-        out[i] = (double)product[i];
     return MC_OK;
 }
 
@@ -450,7 +450,7 @@ static double norm_of_gram(const double *g, size_t k)
 }
 
 static mc_status polar_gram(const mc_lapack *lapack, size_t m, size_t n, double *a, double epsilon,
-                            double *out, double *sum, double *work, mc_error *error)
+                            double *out, bool *narrow, double *sum, double *work, mc_error *error)
 {
     const size_t k = least(m, n);
     double *const root = work, *const g = root + k * k, *const images = g + k * k;
@@ -462,19 +462,12 @@ static mc_status polar_gram(const mc_lapack *lapack, size_t m, size_t n, double 
                              : MC_NEAR_ORTHONORMAL * (double)k / norm_of_gram(g, k);
     MC_TRY(mc_inverse_root_f32(lapack, k, lowest_share(m, n, k, epsilon), limit, g, root, sum, &r,
                                r.factors + MC_ROOT_APART, error));
+    *narrow = r.narrow;
     if (r.narrow)
         return polar_product_f32(m, n, a, (const float *)(const void *)root, &r, images, out,
                                  error);
     return m >= n ? mc_product(MC_PLAIN, MC_PLAIN, m, n, k, 1, a, root, 0, out, error)
                   : mc_product(MC_PLAIN, MC_PLAIN, m, n, k, 1, root, a, 0, out, error);
-}
-
-static mc_status check_polar(size_t m, size_t n, const double *a, const mc_lapack **lapack,
-                             mc_error *error)
-{
-    MC_TRY(mc_lapack_get(lapack, error));
-    MC_TRY(check_size(m, n, error));
-    return check_finite(a, m * n, error);
 }
 
 mc_status mc_polar_root(mc_gram_of side, size_t m, size_t n, const double *a, double epsilon,
@@ -483,7 +476,8 @@ mc_status mc_polar_root(mc_gram_of side, size_t m, size_t n, const double *a, do
     const mc_lapack *lapack;
     const size_t k = gram_size(side, m, n);
     double ignored;
-    MC_TRY(check_polar(m, n, a, &lapack, error));
+    MC_TRY(mc_lapack_get(&lapack, error));
+    MC_TRY(check_size(m, n, error));
     double *const total = sum ? sum : &ignored;
     *total = 0;
     if (m == 0 || n == 0) {
@@ -495,18 +489,34 @@ mc_status mc_polar_root(mc_gram_of side, size_t m, size_t n, const double *a, do
                            work + k * k, error);
 }
 
+static void widen(double *a, size_t count)
+{
+    const float *const narrow = (const float *)(const void *)a;
+    for (size_t i = count; i-- > 0;) /* from the end: doubles overwrite later floats only */
+        a[i] = (double)narrow[i];
+}
+
 mc_status mc_polar(mc_svd_kind kind, size_t m, size_t n, double *a, double epsilon, double *out,
-                   double *sum, double *work, mc_error *error)
+                   bool *narrow, double *sum, double *work, mc_error *error)
 {
     const mc_lapack *lapack;
+    bool is_narrow = false;
     double ignored;
-    MC_TRY(check_polar(m, n, a, &lapack, error));
+    MC_TRY(mc_lapack_get(&lapack, error));
+    MC_TRY(check_size(m, n, error));
+    if (kind == MC_SVD_EXACT)
+        MC_TRY(check_finite(a, m * n, error));
     double *const total = sum ? sum : &ignored;
     *total = 0;
-    if (m == 0 || n == 0)
-        return MC_OK;
-    return kind == MC_SVD_EXACT ? polar_exact(lapack, m, n, a, epsilon, out, total, work, error)
-                                : polar_gram(lapack, m, n, a, epsilon, out, total, work, error);
+    if (m > 0 && n > 0)
+        MC_TRY(kind == MC_SVD_EXACT
+                   ? polar_exact(lapack, m, n, a, epsilon, out, total, work, error)
+                   : polar_gram(lapack, m, n, a, epsilon, out, &is_narrow, total, work, error));
+    if (is_narrow && !narrow)
+        widen(out, m * n);
+    if (narrow)
+        *narrow = is_narrow;
+    return MC_OK;
 }
 
 /* ---- QR and systems -------------------------------------------------------------------------- */

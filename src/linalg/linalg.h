@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Whether the library that everything here needs is installed; loads it. */
@@ -81,12 +82,12 @@ mc_status mc_svd(mc_svd_kind kind, size_t m, size_t n, size_t count, double *a, 
  * The nearest partial isometry: out [m, n] = U Vᵀ over the singular values of A that are above
  * epsilon · max(m, n) · s[0]. If `sum` is not NULL, *sum is the sum of all singular values. With
  * MC_SVD_GRAM and the epsilon of float32, all steps after the tridiagonal form are in float32,
- * unless A is badly conditioned in more than a few directions. `a` is overwritten; out must not
- * overlap it.
+ * unless A is badly conditioned in more than a few directions. Then *narrow becomes true, and `out`
+ * holds floats; if it is NULL, they are converted. `a` is overwritten; out must not overlap it.
  */
 size_t mc_polar_work(size_t m, size_t n, mc_svd_kind kind);
 mc_status mc_polar(mc_svd_kind kind, size_t m, size_t n, double *a, double epsilon, double *out,
-                   double *sum, double *work, mc_error *error);
+                   bool *narrow, double *sum, double *work, mc_error *error);
 
 /*
  * What makes A [m, n] that isometry, found as with MC_SVD_GRAM: of its columns, root [n, n] =

@@ -63,15 +63,16 @@ static inline void matrix_add_task_vector(double *sum, const mc_real *model, con
         sum[i] += weight * ((double)model[i] - (double)base[i]);
 }
 
-/* sum = the sum of all task vectors; in pieces that stay in the first cache */
+/* sum = the sum of all task vectors; in pieces that stay in the first cache. One model at least. */
 static inline void matrix_sum_task_vectors(const mc_layer *layer, double *sum)
 {
     const size_t piece = 2048;
-    memset(sum, 0, layer->count * sizeof *sum);
-    for (size_t i = 0; i < layer->count; i += piece)
-        for (size_t t = 0; t < layer->model_count; t++)
-            matrix_add_task_vector(sum + i, layer->models[t] + i, layer->base + i, 1,
-                                   layer->count - i < piece ? layer->count - i : piece);
+    for (size_t i = 0; i < layer->count; i += piece) {
+        const size_t count = layer->count - i < piece ? layer->count - i : piece;
+        matrix_task_vector(sum + i, layer->models[0] + i, layer->base + i, count);
+        for (size_t t = 1; t < layer->model_count; t++)
+            matrix_add_task_vector(sum + i, layer->models[t] + i, layer->base + i, 1, count);
+    }
 }
 
 /* out = base + alpha · update */
@@ -79,6 +80,14 @@ static inline void matrix_add_update(const mc_layer *layer, double alpha, const 
 {
     for (size_t i = 0; i < layer->count; i++)
         layer->out[i] = (mc_real)((double)layer->base[i] + alpha * update[i]);
+}
+
+/* The same for an update in float. */
+static inline void matrix_add_narrow_update(const mc_layer *layer, double alpha,
+                                            const float *update)
+{
+    for (size_t i = 0; i < layer->count; i++)
+        layer->out[i] = (mc_real)((double)layer->base[i] + alpha * (double)update[i]);
 }
 
 /*

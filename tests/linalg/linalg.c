@@ -241,7 +241,7 @@ static void polar_of_rotation(void **state)
     for (int kind = 0; kind < 2; kind++) {
         double a[4], out[4], sum, *const work = zeros(mc_polar_work(2, 2, (mc_svd_kind)kind));
         memcpy(a, stretched, sizeof a);
-        assert_int_equal(mc_polar((mc_svd_kind)kind, 2, 2, a, 1e-9, out, &sum, work, &error),
+        assert_int_equal(mc_polar((mc_svd_kind)kind, 2, 2, a, 1e-9, out, NULL, &sum, work, &error),
                          MC_OK);
         assert_true(distance(rotation, out, 4) < 1e-12);
         assert_true(fabs(sum - 7) < 1e-12);
@@ -260,10 +260,10 @@ static void polar_kinds_agree(void **state)
                       *const work = zeros(mc_polar_work(m, n, MC_SVD_EXACT) +
                                           mc_polar_work(m, n, MC_SVD_GRAM));
         double sums[2];
-        assert_int_equal(mc_polar(MC_SVD_EXACT, m, n, one, 1e-9, first, &sums[0], work, &error),
-                         MC_OK);
-        assert_int_equal(mc_polar(MC_SVD_GRAM, m, n, two, 1e-9, second, &sums[1], work, &error),
-                         MC_OK);
+        assert_int_equal(
+            mc_polar(MC_SVD_EXACT, m, n, one, 1e-9, first, NULL, &sums[0], work, &error), MC_OK);
+        assert_int_equal(
+            mc_polar(MC_SVD_GRAM, m, n, two, 1e-9, second, NULL, &sums[1], work, &error), MC_OK);
         assert_true(distance(first, second, m * n) < 1e-9);
         assert_true(fabs(sums[0] - sums[1]) < 1e-9 * (double)k);
         free(a);
@@ -281,7 +281,7 @@ static void polar_of_zero(void **state)
     for (int kind = 0; kind < 2; kind++) {
         double a[6] = {0}, out[6],
                sum = 1, *const work = zeros(mc_polar_work(2, 3, (mc_svd_kind)kind));
-        assert_int_equal(mc_polar((mc_svd_kind)kind, 2, 3, a, 1e-9, out, &sum, work, &error),
+        assert_int_equal(mc_polar((mc_svd_kind)kind, 2, 3, a, 1e-9, out, NULL, &sum, work, &error),
                          MC_OK);
         for (size_t i = 0; i < 6; i++)
             assert_true(out[i] == 0);
@@ -426,11 +426,18 @@ static void singular_systems(void **state)
 static void not_finite(void **state)
 {
     (void)state;
-    double a[4] = {1, (double)NAN, 0, 1}, out[4], w[2], *const work = zeros(4096);
-    assert_int_equal(mc_eigen(2, a, w, work, &error), MC_FORMAT);
-    assert_int_equal(mc_polar(MC_SVD_EXACT, 2, 2, a, 0, out, NULL, work, &error), MC_FORMAT);
-    a[1] = (double)INFINITY;
-    assert_int_equal(mc_svd(MC_SVD_GRAM, 2, 2, 2, a, out, w, out, work, &error), MC_FORMAT);
+    const double bad[] = {(double)NAN, (double)INFINITY, -(double)INFINITY};
+    double a[4], out[4], w[2], *const work = zeros(8192);
+    for (size_t i = 0; i < 24; i++) {
+        const mc_svd_kind kind = i / 12 ? MC_SVD_EXACT : MC_SVD_GRAM;
+        for (size_t j = 0; j < 4; j++)
+            a[j] = j == i % 4 ? bad[i / 4 % 3] : 1;
+        assert_int_equal(mc_polar(kind, 2, 2, a, 0, out, NULL, NULL, work, &error), MC_FORMAT);
+        assert_int_equal(mc_svd(kind, 2, 2, 2, a, out, w, out, work, &error), MC_FORMAT);
+        assert_int_equal(mc_polar_root(MC_ROWS, 2, 2, a, 0, out, NULL, work, &error), MC_FORMAT);
+        assert_int_equal(mc_polar_root(MC_COLUMNS, 2, 2, a, 0, out, NULL, work, &error), MC_FORMAT);
+        assert_int_equal(mc_eigen(2, a, w, work, &error), MC_FORMAT);
+    }
     free(work);
 }
 
@@ -439,7 +446,7 @@ static void empty(void **state)
     (void)state;
     double none[1] = {0}, sum = 1, work[4096];
     assert_int_equal(mc_svd(MC_SVD_EXACT, 0, 3, 0, none, none, none, none, work, &error), MC_OK);
-    assert_int_equal(mc_polar(MC_SVD_GRAM, 3, 0, none, 0, none, &sum, work, &error), MC_OK);
+    assert_int_equal(mc_polar(MC_SVD_GRAM, 3, 0, none, 0, none, NULL, &sum, work, &error), MC_OK);
     assert_true(sum == 0);
     assert_int_equal(mc_eigen(0, none, none, work, &error), MC_OK);
     assert_int_equal(mc_solve_semidefinite(0, 0, none, none, 0, &sum, work, &error), MC_OK);

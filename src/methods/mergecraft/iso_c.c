@@ -23,8 +23,13 @@ MC_LAYER_MERGE(iso_c,
     double *const sum = matrix_take(&scratch, s.m * s.n);
     double *const polar = matrix_take(&scratch, s.m * s.n);
     matrix_sum_task_vectors(layer, sum);
-    MC_TRY(mc_polar(matrix_svd_kind(s), s.m, s.n, sum, mc_svd_epsilon(matrix_wide), polar, &total,
-                    scratch, layer->error));
-    matrix_add_update(layer, s.k ? alpha * total / (double)s.k : 0, polar);
+    bool narrow;
+    MC_TRY(mc_polar(matrix_svd_kind(s), s.m, s.n, sum, mc_svd_epsilon(matrix_wide), polar, &narrow,
+                    &total, scratch, layer->error));
+    const double factor = s.k ? alpha * total / (double)s.k : 0;
+    if (narrow)
+        matrix_add_narrow_update(layer, factor, (const float *)(const void *)polar);
+    else
+        matrix_add_update(layer, factor, polar);
     return MC_OK;
 }

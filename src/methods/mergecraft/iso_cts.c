@@ -129,8 +129,8 @@ MC_LAYER_MERGE(
         sum += all.s[i];
     double *const left = matrix_take(&scratch, s.m * s.k);
     double *const right = matrix_take(&scratch, s.k * s.n);
-    MC_TRY(mc_polar(kind, s.m, s.k, all.u, epsilon, left, NULL, scratch, layer->error));
-    MC_TRY(mc_polar(kind, s.k, s.n, all.vt, epsilon, right, NULL, scratch, layer->error));
+    MC_TRY(mc_polar(kind, s.m, s.k, all.u, epsilon, left, NULL, NULL, scratch, layer->error));
+    MC_TRY(mc_polar(kind, s.k, s.n, all.vt, epsilon, right, NULL, NULL, scratch, layer->error));
     MC_TRY(mc_product(MC_PLAIN, MC_PLAIN, s.m, s.n, s.k, 1, left, right, 0, delta, layer->error));
     matrix_add_oriented_update(layer, s.k ? alpha * sum / (double)s.k : 0, delta);
     return MC_OK;

@@ -122,8 +122,7 @@ static mc_status finish(const mc_layer *layer, const triplets *t, double alpha, 
     float *const product = (float *)(void *)update;
     MC_TRY(
         mc_product_f32(MC_PLAIN, MC_PLAIN, t->m, t->n, t->all, 1, a, b, 0, product, layer->error));
-    for (size_t i = 0; i < layer->count; i++)
-        layer->out[i] = (mc_real)((double)layer->base[i] + alpha * (double)product[i]);
+    matrix_add_narrow_update(layer, alpha, product);
     return MC_OK;
 }
 
@@ -143,9 +142,10 @@ static mc_status combine_exactly(const mc_layer *layer, const triplets *t, doubl
     double *const update = matrix_take(&scratch, t->m * t->n);
     double *const left = matrix_take(&scratch, t->m * t->all);
     double *const right = matrix_take(&scratch, t->all * t->n);
-    MC_TRY(mc_polar(MC_SVD_EXACT, t->m, t->all, t->u, epsilon, left, NULL, scratch, layer->error));
-    MC_TRY(
-        mc_polar(MC_SVD_EXACT, t->all, t->n, t->vt, epsilon, right, NULL, scratch, layer->error));
+    MC_TRY(mc_polar(MC_SVD_EXACT, t->m, t->all, t->u, epsilon, left, NULL, NULL, scratch,
+                    layer->error));
+    MC_TRY(mc_polar(MC_SVD_EXACT, t->all, t->n, t->vt, epsilon, right, NULL, NULL, scratch,
+                    layer->error));
     matrix_scale_rows(right, t->s, t->all, t->n);
     return finish(layer, t, alpha, left, right, false, update);
 }
