@@ -23,8 +23,8 @@ typedef struct plan_settings {
     {"output", 'o', OPTION_TEXT, PLAN_AT(output), "DIR", "output folder",                          \
      .details = "Required unless --dry-run is given."}
 #define PLAN_RUN_OPTIONS(memory_)                                                                  \
-    {"shard-size", '\0', OPTION_SIZE, PLAN_AT(shard_size), "SIZE",                                 \
-     "largest size of a weights file", "5GB"},                                                     \
+    {"shard-size", '\0', OPTION_SHARD_SIZE, PLAN_AT(shard_size), "SIZE",                           \
+     "largest size of a weights file", "5GB", .details = "0 is no limit."},                        \
     {"strict", '\0', OPTION_FLAG, PLAN_AT(strict), NULL, "treat warnings as errors"},              \
     {"dry-run", '\0', OPTION_FLAG, PLAN_AT(dry_run), NULL, "print the plan and write nothing"},    \
     {"overwrite", '\0', OPTION_FLAG, PLAN_AT(overwrite), NULL,                                     \
