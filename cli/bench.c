@@ -16,8 +16,8 @@ typedef struct bench_settings {
 
 #define AT(field_) offsetof(bench_settings, field_)
 static const option options[] = {
-    {"output", 'o', OPTION_TEXT, AT(output), "DIR", "folder of the results",
-     .details = "Receives table.md, table.csv, results.json, and results.jsonl with a line per "
+    {"output", 'o', OPTION_TEXT, AT(output), "DIR", "results folder",
+     .details = "Receives table.md, table.csv, results.json, and results.jsonl with one line per "
                 "finished merge, from which the same command resumes. Without this option nothing "
                 "is written."},
     {"memory", '\0', OPTION_SIZE, AT(memory), "SIZE", "memory for tiles", "64MiB",

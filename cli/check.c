@@ -50,8 +50,9 @@ static void print_checked(const char *name, const mc_plan *plan)
     int64_t read, written, memory;
     char *const shown = visible_text(name);
     mc_plan_bytes(plan, NULL, &read, &written, &memory);
-    printf("%s: %zu tensor%s; reads %s, writes %s, holds at most %s\n", shown, mc_plan_count(plan),
-           plural((int64_t)mc_plan_count(plan)), mc_format_bytes(read, read_text, sizeof read_text),
+    printf("%s: %zu tensor%s; reads %s, writes %s, needs at most %s of memory\n", shown,
+           mc_plan_count(plan), plural((int64_t)mc_plan_count(plan)),
+           mc_format_bytes(read, read_text, sizeof read_text),
            mc_format_bytes(written, written_text, sizeof written_text),
            mc_format_bytes(memory, memory_text, sizeof memory_text));
     free(shown);
@@ -107,9 +108,9 @@ const subcommand subcommand_check = {
     .name = "check",
     .arguments = "RECIPE.yml [options]",
     .help = "Check a recipe.",
-    .text = "Reads headers and configurations only: compares names, shapes, dtypes,\n"
-            "parameters, block ranges, vocabularies, chat templates, special tokens and\n"
-            "licences, and writes nothing. Of models on the Hub only the headers are\n"
+    .text = "Compares names, shapes, dtypes, parameters, block ranges, vocabularies, chat\n"
+            "templates, special tokens and licences, and writes nothing. Reads only\n"
+            "headers, configurations and tokenizers; of models on the Hub, only these are\n"
             "downloaded.\n",
     .example = "  mergecraft check examples/ties.yml\n",
     .options = options,

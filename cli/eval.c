@@ -78,7 +78,7 @@ static mc_status check_arguments(const score_settings *score, const text_list *o
     if (operands->count == 2 && !columns->text && !columns->pair && !columns->label)
         return MC_OK;
     if (!columns->text && (columns->pair || columns->label))
-        return mc_fail(error, MC_USAGE, "expected --text COLUMN beside --%s, found none",
+        return mc_fail(error, MC_USAGE, "expected --text COLUMN with --%s, found none",
                        columns->pair ? "pair" : "label");
     if (!columns->text)
         return mc_fail(error, MC_USAGE,
@@ -91,7 +91,7 @@ static mc_status check_arguments(const score_settings *score, const text_list *o
             "expected a model only, since --text describes own data, found %zu argument%s",
             operands->count, plural((int64_t)operands->count));
     if (!score->data)
-        return mc_fail(error, MC_USAGE, "expected --data FILE beside --text, found none");
+        return mc_fail(error, MC_USAGE, "expected --data FILE with --text, found none");
     return score->split ? mc_fail(error, MC_USAGE, "--split: own data (--text) have no splits")
                         : MC_OK;
 }

@@ -178,7 +178,7 @@ static mc_status check_given(const merge_settings *settings, const text_list *op
                               : settings->seed              ? "seed"
                                                             : NULL;
     if (operands->count > 0)
-        return mc_fail(error, MC_USAGE, "expected no arguments beside --from, found '%s'",
+        return mc_fail(error, MC_USAGE, "expected no arguments with --from, found '%s'",
                        operands->items[0]);
     return given ? mc_fail(error, MC_USAGE, "--%s does not apply with --from, which records it",
                            given)

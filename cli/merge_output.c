@@ -156,7 +156,7 @@ static void print_plan(const merge_job *job, const mc_run_options *run)
         table_add(&rows, "%s", mc_plan_line_text(&line, how, sizeof how));
     }
     table_finish(&rows, stdout);
-    printf("%zu tensor%s: reads %s, writes %s, holds at most %s; parameters %s\n",
+    printf("%zu tensor%s: reads %s, writes %s, needs at most %s of memory; parameters %s\n",
            mc_plan_count(job->plan), plural((int64_t)mc_plan_count(job->plan)),
            mc_format_bytes(read, read_text, sizeof read_text),
            mc_format_bytes(written, written_text, sizeof written_text),

@@ -281,7 +281,7 @@ static mc_status check_data(merge_settings *settings, const mc_method *method, m
     }
     if (settings->observe.examples || settings->observe.task || settings->observe.columns.text)
         return mc_fail(error, MC_USAGE,
-                       "expected a method that needs statistics, and --data, beside --%s",
+                       "expected --data and a method that needs statistics with --%s",
                        settings->observe.examples ? "examples"
                        : settings->observe.task   ? "task"
                                                   : "text");

@@ -20,20 +20,20 @@ typedef struct observe_settings {
 
 #define AT(field_) offsetof(observe_settings, field_)
 static const option options[] = {
-    {"output", 'o', OPTION_TEXT, AT(output), "FILE", "file of the statistics",
-     .details = "Without this option, the statistics go to the user's cache, where merge --data "
-                "finds them, and the path is printed."},
+    {"output", 'o', OPTION_TEXT, AT(output), "FILE", "statistics file to write",
+     .details = "Without this option, the file is written to the user's cache, where merge --data "
+                "finds it, and its path is printed."},
     {"gram", '\0', OPTION_FLAG, AT(gram), NULL, "Gram matrices of the inputs of linear layers",
-     .details = "Means over tokens, without padding, as regmean needs them."},
+     .details = "Means over all tokens except padding, as regmean needs them."},
     {"fisher", '\0', OPTION_FLAG, AT(fisher), NULL, "diagonal Fisher information of all weights",
-     .details = "A mean over examples, as fisher needs it."},
+     .details = "The mean over the examples, as fisher needs it."},
     {"form", '\0', OPTION_TEXT, AT(form), "exact|empirical", "kind of Fisher information", "exact",
-     .details = "exact: the expectation over the model's own labels, which needs no labels. "
-                "empirical: of the examples' labels."},
+     .details = "exact: the expectation over the labels that the model predicts; the examples "
+                "need no labels. empirical: by the labels of the examples."},
     {"data", '\0', OPTION_TEXT, AT(request.data), "TASK|FILE", "examples: a GLUE task or a file",
      .details = "Required. A task is read from the folder MERGECRAFT_DATA, if it is set, or else "
                 "from nyu-mll/glue on the Hub. A file needs --task or --text."},
-    {"task", '\0', OPTION_TEXT, AT(request.task), "TASK", "GLUE task of the file of --data"},
+    {"task", '\0', OPTION_TEXT, AT(request.task), "TASK", "GLUE task whose format the file has"},
     {"text", '\0', OPTION_TEXT, AT(request.columns.text), "COLUMN",
      "own data: column of the texts"},
     {"pair", '\0', OPTION_TEXT, AT(request.columns.pair), "COLUMN",
@@ -62,14 +62,14 @@ mc_status observe_check(const observe_request *r, mc_error *error)
     if (!r->data)
         return mc_fail(error, MC_USAGE, "expected --data TASK or --data FILE, found none");
     if (!r->columns.text && (r->columns.pair || r->columns.label))
-        return mc_fail(error, MC_USAGE, "expected --text COLUMN beside --%s, found none",
+        return mc_fail(error, MC_USAGE, "expected --text COLUMN with --%s, found none",
                        r->columns.pair ? "pair" : "label");
     if (r->columns.text && r->task)
         return mc_fail(error, MC_USAGE, "expected --task or --text, found both");
     if (!r->columns.text && !task_of(r))
         return mc_fail(error, MC_USAGE,
-                       "--data: expected a GLUE task, or --task TASK or --text COLUMN beside the "
-                       "file '%s'",
+                       "--data: expected a GLUE task, or a file with --task TASK or --text COLUMN, "
+                       "found '%s'",
                        r->data);
     return MC_OK;
 }
@@ -142,7 +142,7 @@ mc_status observe_say(const observe_request *r, const common_options *common,
             error);
     if (status == MC_OK && result->singular)
         status = say_one(r, common, "warning",
-                         format_text("%zu tokens are fewer than the inputs of the widest layer: "
+                         format_text("the widest layer has more inputs than the %zu tokens: "
                                      "its Gram matrix is singular; observe more examples",
                                      result->tokens),
                          error);

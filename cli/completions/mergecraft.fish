@@ -281,7 +281,7 @@ complete -c mergecraft -n '__fish_seen_subcommand_from search' -s v -l verbose -
 complete -c mergecraft -n '__fish_seen_subcommand_from search' -s h -l help -d 'print this help'
 complete -c mergecraft -n '__fish_seen_subcommand_from search' -l version -d 'print the version'
 
-complete -c mergecraft -n '__fish_seen_subcommand_from bench' -s o -l output -r -F -d 'folder of the results'
+complete -c mergecraft -n '__fish_seen_subcommand_from bench' -s o -l output -r -F -d 'results folder'
 complete -c mergecraft -n '__fish_seen_subcommand_from bench' -l memory -x -d 'memory for tiles'
 complete -c mergecraft -n '__fish_seen_subcommand_from bench' -l threads -x -d 'worker threads'
 complete -c mergecraft -n '__fish_seen_subcommand_from bench' -l json -d 'print one JSON object to standard output'
@@ -309,12 +309,12 @@ complete -c mergecraft -n '__fish_seen_subcommand_from eval' -s h -l help -d 'pr
 complete -c mergecraft -n '__fish_seen_subcommand_from eval' -l version -d 'print the version'
 
 complete -c mergecraft -n '__fish_seen_subcommand_from observe' -F -d 'MODEL'
-complete -c mergecraft -n '__fish_seen_subcommand_from observe' -s o -l output -r -F -d 'file of the statistics'
+complete -c mergecraft -n '__fish_seen_subcommand_from observe' -s o -l output -r -F -d 'statistics file to write'
 complete -c mergecraft -n '__fish_seen_subcommand_from observe' -l gram -d 'Gram matrices of the inputs of linear layers'
 complete -c mergecraft -n '__fish_seen_subcommand_from observe' -l fisher -d 'diagonal Fisher information of all weights'
 complete -c mergecraft -n '__fish_seen_subcommand_from observe' -l form -x -a 'exact empirical' -d 'kind of Fisher information'
 complete -c mergecraft -n '__fish_seen_subcommand_from observe' -l data -r -F -d 'examples: a GLUE task or a file'
-complete -c mergecraft -n '__fish_seen_subcommand_from observe' -l task -x -a 'cola sst2 mrpc qqp stsb mnli mnli_matched mnli_mismatched qnli rte wnli ax' -d 'GLUE task of the file of --data'
+complete -c mergecraft -n '__fish_seen_subcommand_from observe' -l task -x -a 'cola sst2 mrpc qqp stsb mnli mnli_matched mnli_mismatched qnli rte wnli ax' -d 'GLUE task whose format the file has'
 complete -c mergecraft -n '__fish_seen_subcommand_from observe' -l text -x -d 'own data: column of the texts'
 complete -c mergecraft -n '__fish_seen_subcommand_from observe' -l pair -x -d 'own data: column of the second texts of pairs'
 complete -c mergecraft -n '__fish_seen_subcommand_from observe' -l label -x -d 'own data: column of the labels'

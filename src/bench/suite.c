@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/text.h"
 #include "recipe/yaml.h"
 
 #include <stdio.h>
@@ -18,16 +19,18 @@ typedef struct reader {
     mc_error *error;
 } reader;
 
-/* Fails with "expected WHAT, found KIND" at the line of a node. */
-static mc_status refuse(const reader *r, const mc_yaml *node, const char *expected)
-{
-    return mc_yaml_fail(r->error, MC_FORMAT, r->suite->path, node->line, node->column,
-                        "expected %s, found %s", expected, mc_yaml_kind_text(node->kind));
-}
-
 static bool is_scalar(const mc_yaml *node)
 {
     return node->kind != MC_YAML_LIST && node->kind != MC_YAML_MAP && node->kind != MC_YAML_NULL;
+}
+
+/* Fails with "expected WHAT, found KIND" or, of a scalar, its text, at the line of a node. */
+static mc_status refuse(const reader *r, const mc_yaml *node, const char *expected)
+{
+    const bool scalar = is_scalar(node);
+    return mc_yaml_fail(r->error, MC_FORMAT, r->suite->path, node->line, node->column,
+                        "expected %s, found %s%s%s", expected, scalar ? "'" : "",
+                        scalar ? node->text : mc_yaml_kind_text(node->kind), scalar ? "'" : "");
 }
 
 static mc_status read_text(const reader *r, const mc_yaml *node, const char *what, const char **out)
@@ -63,9 +66,11 @@ static mc_status check_keys(const reader *r, const mc_yaml *map, const char *con
         size_t k = 0;
         while (known[k] && strcmp(known[k], key->text) != 0)
             k++;
+        const char *const near = known[k] ? NULL : mc_suggest(key->text, known, k);
         if (!known[k])
             return mc_yaml_fail(r->error, MC_FORMAT, r->suite->path, key->line, key->column,
-                                "unknown key '%s'", key->text);
+                                "unknown key '%s'%s%s%s", key->text, near ? "; did you mean '" : "",
+                                near ? near : "", near ? "'?" : "");
     }
     return MC_OK;
 }

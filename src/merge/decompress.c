@@ -341,7 +341,7 @@ static mc_status check_all_found(const decompression *d)
         mc_source *masks = NULL;
         MC_TRY(find_masks(d, name, &masks));
         if (!masks)
-            return fail_masks(d, name, "expected masks for the digest, found none");
+            return fail_masks(d, name, "expected masks, as there is a digest, found none");
         if (!mc_state_dict_find(merged, name))
             return mc_fail_at(d->error, MC_MISMATCH, mc_model_name(d->input->merged), name, -1,
                               "expected the unified tensor, found none");
