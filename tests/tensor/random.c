@@ -105,26 +105,26 @@ static void test_round_thresholds(void **state)
 }
 
 /* The number of element o of a group, by what random.h says. */
-static uint16_t half_of(uint64_t key, uint32_t stream, uint64_t group, size_t o)
+static uint8_t byte_of(uint64_t key, uint32_t stream, uint64_t group, size_t o)
 {
-    const uint64_t counter = group * 32 + o / 2 % 32;
+    const uint64_t counter = group * 32 + o / 4 % 32;
     mc_random_words words = {0};
     words.word[0][0] = (uint32_t)counter;
     words.word[1][0] = (uint32_t)(counter >> 32);
     words.word[2][0] = stream;
     words.word[3][0] = 17;
     mc_random_rounds(&words, key);
-    return (uint16_t)((uint32_t)words.word[o / 64][0] >> 16 * (o % 2));
+    return (uint8_t)((uint32_t)words.word[o / 128][0] >> 8 * (o % 4));
 }
 
-static void test_halves(void **state)
+static void test_u8(void **state)
 {
     const uint64_t group = (UINT64_C(1) << 34) + 3;
-    uint16_t found[MC_RANDOM_HALVES];
+    uint8_t found[MC_RANDOM_BYTES];
     (void)state;
-    mc_random_u16(77, 9, (int64_t)(group * MC_RANDOM_HALVES), MC_RANDOM_HALVES, found);
-    for (size_t o = 0; o < MC_RANDOM_HALVES; o++)
-        assert_int_equal(found[o], half_of(77, 9, group, o));
+    mc_random_u8(77, 9, (int64_t)(group * MC_RANDOM_BYTES), MC_RANDOM_BYTES, found);
+    for (size_t o = 0; o < MC_RANDOM_BYTES; o++)
+        assert_int_equal(found[o], byte_of(77, 9, group, o));
 }
 
 typedef void drawer(int64_t first, size_t count, void *out);
@@ -134,9 +134,9 @@ static void draw_u32(int64_t first, size_t count, void *out)
     mc_random_u32(1, 2, first, count, out);
 }
 
-static void draw_u16(int64_t first, size_t count, void *out)
+static void draw_u8(int64_t first, size_t count, void *out)
 {
-    mc_random_u16(1, 2, first, count, out);
+    mc_random_u8(1, 2, first, count, out);
 }
 
 static void draw_bernoulli(int64_t first, size_t count, void *out)
@@ -149,7 +149,7 @@ static void expect_pieces(drawer *draw, size_t size)
 {
     enum { ALL = 9000 };
     static const size_t lengths[] = {1,   2,   3,   5,   31,  32,   33,   127, 128,
-                                     129, 255, 256, 257, 999, 4095, 4096, 4097};
+                                     129, 255, 256, 513, 999, 4095, 4096, 4097};
     char *const whole = (char *)numbers, *const pieces = (char *)others;
     draw(1000, ALL, whole);
     for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++) {
@@ -168,7 +168,7 @@ static void test_pieces(void **state)
 {
     (void)state;
     expect_pieces(draw_u32, sizeof(uint32_t));
-    expect_pieces(draw_u16, sizeof(uint16_t));
+    expect_pieces(draw_u8, sizeof(uint8_t));
     expect_pieces(draw_bernoulli, sizeof(uint16_t));
 }
 
@@ -256,11 +256,16 @@ static void test_keys(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_known_answers), cmocka_unit_test(test_layout),
-        cmocka_unit_test(test_thresholds),    cmocka_unit_test(test_round_thresholds),
-        cmocka_unit_test(test_halves),        cmocka_unit_test(test_pieces),
-        cmocka_unit_test(test_moments),       cmocka_unit_test(test_bytes),
-        cmocka_unit_test(test_independence),  cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_known_answers),
+        cmocka_unit_test(test_layout),
+        cmocka_unit_test(test_thresholds),
+        cmocka_unit_test(test_round_thresholds),
+        cmocka_unit_test(test_u8),
+        cmocka_unit_test(test_pieces),
+        cmocka_unit_test(test_moments),
+        cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_independence),
+        cmocka_unit_test(test_keys),
     };
     return cmocka_run_group_tests_name("random", tests, NULL, NULL);
 }

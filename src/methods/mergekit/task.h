@@ -201,6 +201,12 @@ static inline size_t task_unit(const mc_layer *layer)
     return task_sparsify_of == TASK_RANKED ? ranked_row(layer) : TASK_UNIT;
 }
 
+/* Elements from one unit in the scratch memory to the next. */
+static inline size_t task_stride_of(const mc_layer *layer)
+{
+    return task_sparsify_of == TASK_RANKED ? ranked_stride(layer) : TASK_UNIT;
+}
+
 static inline mc_status task_check_rows(const mc_layer *layer)
 {
     return task_sparsify_of == TASK_RANKED ? ranked_check(layer) : MC_OK;
@@ -531,7 +537,7 @@ static MC_UNUSED const mc_statistics task_statistics = {.state_size = task_state
 static inline size_t task_scratch(const mc_layer *layer)
 {
     const size_t ranked = task_sparsify_of == TASK_RANKED ? ranked_scratch(layer) : 0;
-    return ranked + (layer->model_count + 1) * task_unit(layer) * sizeof(mc_real);
+    return ranked + (layer->model_count + 1) * task_stride_of(layer) * sizeof(mc_real);
 }
 
 /* task *= scale, *= weight; total += task, or = task if there is no total yet */
@@ -641,7 +647,7 @@ static inline void task_weigh_unit(const mc_layer *layer, const task_settings *s
     const double *const scales = task_rescales(layer) ? task_scales(layer, layer->state) : NULL;
     for (size_t m = 0; m < layer->model_count; m++) {
         const mc_real *const model = layer->models[m] + start, *const base = layer->base + start;
-        mc_real *const task = tasks + m * task_unit(layer);
+        mc_real *const task = tasks + m * task_stride_of(layer);
         const mc_real weight = (mc_real)settings->weights[m];
         if (task_sparsify_of == TASK_NONE && !task_consensus) {
             task_weigh_whole(model, base, total, m == 0, weight, count);
@@ -662,7 +668,7 @@ static inline mc_status task_apply(const mc_layer *layer)
     const mc_status status = task_check_rows(layer);
     if (status != MC_OK)
         return status;
-    const size_t stride = task_unit(layer);
+    const size_t stride = task_stride_of(layer);
     mc_real *const tasks = layer->scratch, *const total = tasks + layer->model_count * stride;
     for (size_t start = 0, count; start < layer->count; start += count) {
         count = task_unit_at(layer, start);

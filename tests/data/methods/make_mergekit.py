@@ -8,10 +8,11 @@ The methods are written down from their definitions, with whole arrays. What is 
 """
 
 import itertools
+import math
 
 import numpy as np
 # noqa: F401
-from make_methods import (BASE, DTYPES, HERE, make_inputs, random_digits, random_key, random_u16,
+from make_methods import (BASE, DTYPES, HERE, make_inputs, random_digits, random_key, random_u8,
                           random_u32, text_of)
 
 SHAPES = {"scalar": (), "0x3": (0, 3), "1": (1,), "7": (7,), "11x5": (11, 5),
@@ -171,22 +172,29 @@ def keep_random(task, density, key, model, **_):
 
 
 def keep_ranked(task, density, epsilon, key, model, shape, **_):
-    """An element whose number lies between the limits is compared with one that it draws."""
+    """8 bits decide, or leave an element open: then 32 bits decide, or choose what to compare."""
     row = shape[-1] if shape else 1
-    numbers = random_u16(key, model, np.arange(task.size, dtype=np.int64))
-    low, high = (min(round((density + sign * abs(epsilon) * (row > 1)) * 2.0**16), 2**16 - 1)
-                 for sign in (-1, 1))
-    keep = numbers < low
+    numbers = random_u8(key, model, np.arange(task.size, dtype=np.int64))
+    low, high = ((density + sign * abs(epsilon) * (row > 1)) * 256 for sign in (-1, 1))
+    first, end = math.floor(low), math.ceil(high)
+    low, high = (min(int((limit - first) / max(end - first, 1) * 2.0**32), 2**32 - 1)
+                 for limit in (low, high))
+    factor, exponent = math.frexp((row - 1) / (high - low) if high > low else 0.0)
+    factor = int(factor * 2.0**32)
+    keep = numbers < first
     for start in range(0, task.size, row):
         ranks = np.empty(row, int)
         ranks[np.argsort(np.abs(task[start:start + row]), kind="stable")] = np.arange(row)
         number = numbers[start:start + row]
-        drawing = np.flatnonzero((low <= number) & (number < high))
+        drawing = np.flatnonzero((first <= number) & (number < end))
         draws = random_u32(key, model, start + np.arange(drawing.size, dtype=np.int64))
-        for element, draw in zip(drawing, draws):
-            others = np.delete(np.arange(row), element)
-            other = others[int(draw) * (row - 1) >> 32]
-            keep[start + element] = (ranks[other] < ranks[element]) != (epsilon < 0)
+        for element, draw in zip(drawing, map(int, draws)):
+            if low <= draw < high:
+                others = np.delete(np.arange(row), element)
+                other = others[(draw - low) * factor >> 32 - exponent]
+                keep[start + element] = (ranks[other] < ranks[element]) != (epsilon < 0)
+            else:
+                keep[start + element] = draw < low
     return keep
 
 

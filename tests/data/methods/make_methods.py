@@ -93,10 +93,10 @@ def random_u32(key, stream, elements):
     return np.choose(elements % 4, philox(key, stream, elements // 4))
 
 
-def random_u16(key, stream, elements):
-    o = elements % 256
-    words = np.choose(o // 64, philox(key, stream, elements // 256 * 32 + o // 2 % 32, 17))
-    return (words.astype(np.int64) >> 16 * (o % 2)) & 0xFFFF
+def random_u8(key, stream, elements):
+    o = elements % 512
+    words = np.choose(o // 128, philox(key, stream, elements // 512 * 32 + o // 4 % 32, 17))
+    return (words.astype(np.int64) >> 8 * (o % 4)) & 0xFF
 
 
 def random_digits(key, stream, elements):
