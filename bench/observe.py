@@ -149,8 +149,10 @@ def main(build, rte, shape="12x768"):
         data.write_text("\n".join(["index\tsentence1\tsentence2\tlabel", *lines]) + "\n")
 
         def observe(*what):
+            # ext4 flushes a file that replaces another one, for up to 2 s.
+            (work / "stats").unlink(missing_ok=True)
             return run(command, "observe", work / "bert", *what, "--task", "rte", "--data", data,
-                       "-o", work / "stats", "--overwrite")
+                       "-o", work / "stats")
 
         gram = observe("--gram")
         forward = run(command, "eval", work / "bert", "rte", "--data", data)
