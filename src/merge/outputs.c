@@ -102,7 +102,8 @@ size_t mc_output_count(const mc_output *row, mc_role role, size_t *first)
 
 static size_t label_index(const mc_labels *labels, const mc_input *input)
 {
-    return input->role == MC_ROLE_BASE ? labels->model_count : input->model;
+    /* Slices of a recipe may have bases of their own: there a base is one of the models. */
+    return input->role == MC_ROLE_BASE && !labels->places ? labels->model_count : input->model;
 }
 
 /* Where the model of an input is written; NULL if that is not known. */

@@ -79,7 +79,7 @@ size_t mc_output_count(const mc_output *row, mc_role role, size_t *first);
 /*
  * The names of models in errors. texts[i]: model i; texts[model_count]: the base. Without texts
  * they are "model 1" … and "the base". places[i], if not NULL: where texts[i] is written, such as
- * "recipe.yml:3:12".
+ * "recipe.yml:3:12"; bases then have the index of their model.
  */
 typedef struct mc_labels {
     const char *const *texts;

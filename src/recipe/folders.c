@@ -45,7 +45,7 @@ static mc_status make_rows(const planning *p, const mc_module *module, mc_recipe
         status = mc_outputs_convert(&rows->outputs, p->options->dtype, error);
     if (status == MC_OK)
         status = mc_recipe_rows_resolve(p->schema, p->stage, p->models->names, p->models->count,
-                                        p->merged, &rows->outputs, error);
+                                        &rows->outputs, error);
     mc_free(dicts);
     return status;
 }

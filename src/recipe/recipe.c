@@ -580,8 +580,8 @@ static mc_status fill_plan(mc_recipe *recipe, const mc_recipe_stage *stage,
     if (is_last && !options->no_tokenizer)
         MC_TRY(mc_recipe_report_conflicts(stage, &models, donor, options->strict, &plan->outfit,
                                           plan->report, error));
-    MC_TRY(mc_recipe_rows_resolve(recipe->schema, stage, all->names, all->read, all->merged,
-                                  &rows->outputs, error));
+    MC_TRY(mc_recipe_rows_resolve(recipe->schema, stage, all->names, all->read, &rows->outputs,
+                                  error));
     plan->models = all->models;
     plan->model_count = all->merged;
     plan->all_count = all->read;

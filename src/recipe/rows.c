@@ -896,33 +896,24 @@ static const mc_yaml *place_of(const mc_recipe_stage *stage, const char *name)
     return stage->base.at;
 }
 
-static void free_labels(char **places, const char **texts, size_t count)
-{
-    for (size_t i = 0; places && i < count; i++)
-        mc_free(places[i]);
-    mc_free(places);
-    mc_free(texts);
-}
-
 mc_status mc_recipe_rows_resolve(const mc_recipe_schema *schema, const mc_recipe_stage *stage,
-                                 const char *const *names, size_t count, size_t merged,
-                                 mc_outputs *outputs, mc_error *error)
+                                 const char *const *names, size_t count, mc_outputs *outputs,
+                                 mc_error *error)
 {
-    const char **const texts = mc_alloc_zero(count + 1, sizeof *texts);
     char **const places = mc_alloc_zero(count + 1, sizeof *places);
-    mc_status status = texts && places ? MC_OK : mc_fail_memory(error);
-    for (size_t i = 0; status == MC_OK && i <= count; i++) {
-        /* The last label is that of the base, which follows the merged models. */
-        texts[i] = i < count ? names[i] : merged < count ? names[merged] : "the base";
-        const mc_yaml *const at = place_of(stage, texts[i]);
+    mc_status status = places ? MC_OK : mc_fail_memory(error);
+    for (size_t i = 0; status == MC_OK && i < count; i++) {
+        const mc_yaml *const at = place_of(stage, names[i]);
         places[i] = at ? mc_format("%s:%u:%u", schema->file, at->line, at->column) : NULL;
         if (at && !places[i])
             status = mc_fail_memory(error);
     }
-    const mc_labels labels = {.texts = texts, .places = places, .model_count = count};
+    const mc_labels labels = {.texts = names, .places = places, .model_count = count};
     if (status == MC_OK)
         status = mc_outputs_resolve(outputs, &labels, error);
-    free_labels(places, texts, count + 1);
+    for (size_t i = 0; places && i < count; i++)
+        mc_free(places[i]);
+    mc_free(places);
     return status;
 }
 

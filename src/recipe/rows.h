@@ -52,12 +52,12 @@ mc_status mc_recipe_rows_make(const mc_recipe_schema *schema, const mc_recipe_st
 
 /*
  * Sets the sources of a stage's rows. `names`: the models that have tensors, as the recipe names
- * them; the base, if there is one, is the one at `merged`.
+ * them.
  * Errors: MC_MISMATCH  at a line of the recipe: shapes differ
  */
 mc_status mc_recipe_rows_resolve(const mc_recipe_schema *schema, const mc_recipe_stage *stage,
-                                 const char *const *names, size_t count, size_t merged,
-                                 mc_outputs *outputs, mc_error *error);
+                                 const char *const *names, size_t count, mc_outputs *outputs,
+                                 mc_error *error);
 
 /* The model that configuration and tokenizer come from: the base, or the first model. */
 const mc_model *mc_recipe_donor(const mc_recipe_stage *stage, const mc_recipe_models *models);

@@ -290,6 +290,17 @@ for other in wide whole; do
         $other | wrong
 done
 
+# The base of a slice, not that of the recipe.
+wrong <<'YAML'
+merge_method: ties
+base_model: full
+parameters: {weight: 1}
+slices:
+  - base_model: wide
+    sources: [{model: wide, layer_range: [0, 1]}, {model: some, layer_range: [0, 1]}]
+  - sources: [{model: full, layer_range: [1, 2]}, {model: some, layer_range: [1, 2]}]
+YAML
+
 # As in mergekit, a base of a wider dtype widens the result.
 expect 0 mergecraft merge mergekit:passthrough some --dtype bfloat16 -o narrow -q
 cat > dtypes.yml <<'END'
