@@ -36,6 +36,9 @@ static mc_status check_list(const char *name, const char *text, size_t count, mc
     const bool file = text && access(text, F_OK) == 0;
     if (!text || file || length_of(text) == 1 || length_of(text) == count)
         return MC_OK;
+    if (count == 1)
+        return mc_fail(error, MC_USAGE, "--%s: expected one item for all models, found %zu", name,
+                       length_of(text));
     return mc_fail(error, MC_USAGE, "--%s: expected one item, or %zu (one per model), found %zu",
                    name, count, length_of(text));
 }
@@ -218,6 +221,13 @@ bool merge_selects_models(const mc_method *method)
     return method == mc_method_find("mergecraft:greedy_soup");
 }
 
+/* All members of a soup are scored on the same examples: those of a list would be ignored. */
+static mc_status check_one_set(const observe_request *request, mc_error *error)
+{
+    const mc_status status = check_list("data", request->data, 1, error);
+    return status == MC_OK ? check_list("task", request->task, 1, error) : status;
+}
+
 mc_status merge_observe(merge_job *job, const text_list *operands, char **files, mc_error *error)
 {
     const mc_method *const method = job->method.method;
@@ -226,6 +236,8 @@ mc_status merge_observe(merge_job *job, const text_list *operands, char **files,
     mc_status status = check_list("data", request->data, count, error);
     if (status == MC_OK)
         status = check_list("task", request->task, count, error);
+    if (status == MC_OK && merge_selects_models(method))
+        status = check_one_set(request, error);
     if (status != MC_OK)
         return status;
     *files = format_text("%s", "");

@@ -366,7 +366,6 @@ class _GreedySoup(Method):
         models: Sequence[Any],
         dataset: Any = None,
         weights: float | Sequence[float] | None = None,
-        datasets: Sequence[Any] | None = None,
         *,
         task: str | None = ...,
         device: Any = ...,

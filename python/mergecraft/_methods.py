@@ -80,9 +80,8 @@ class Method(Merge):
     @property
     def _more_data(self) -> list[str]:
         """The keywords besides `dataset` that give it what it takes from data."""
-        if not self._from_data:
-            return []
-        return ["datasets", "statistics"] if self._core.sides else ["datasets"]
+        # A soup has weights instead of side inputs: one dataset scores all its members.
+        return ["datasets", "statistics"] if self._from_data and self._core.sides else []
 
     @property
     def __signature__(self) -> inspect.Signature:

@@ -31,6 +31,7 @@ heads="bench/entailment-1 bench/sentiment-1 $lists --exclude classifier.*"
 
     expect 2 mergecraft merge greedy_soup $two -o out
     expect 2 mergecraft merge regmean++ $two -o out
+    expect 2 mergecraft merge greedy_soup $two --task rte --data models/data,models/data -o out
     expect 2 mergecraft merge adamerging $two $rte -o out
     expect 2 mergecraft merge regmean++ $two --data rte,sst2,cola -o out
     printf 'sentence1\tsentence2\nA\tB\n' > plain.tsv

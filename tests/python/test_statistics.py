@@ -287,6 +287,8 @@ def test_greedy_soup_on_examples(tmp_path):
         mergecraft.greedy_soup(names)
     with pytest.raises(UsageError, match="found several"):
         mergecraft.greedy_soup(names, rows, weights=[1, 0, 1, 1])
+    with pytest.raises(ArgumentError, match="datasets"):
+        mergecraft.greedy_soup(names, datasets=[rows] * len(names))
     with pytest.raises(UsageError, match="found several"):
         mergecraft.greedy_soup(names, rows, weights=pytest.importorskip("numpy").ones(4))
     with pytest.raises(ArgumentError, match="which has a tokenizer"):
