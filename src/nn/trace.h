@@ -7,8 +7,9 @@
  * not depend on their number, so results have the same bits for any number of threads.
  *
  * Memory: values at the borders of transformer blocks are kept for the whole group, and so are
- * those inside of blocks while they fit MC_TRACE_KEPT bytes. Otherwise one block's values are kept
- * at a time, and the backward pass computes each block again.
+ * those inside of blocks while they fit MC_TRACE_KEPT bytes, except for activations, which are
+ * cheap and take a quarter of it. Otherwise one block's values are kept at a time. What is not kept
+ * is computed again by the backward pass.
  *
  * Each function exists for float (…_f32) and double (…_f64), where finite differences confirm the
  * derivatives.

@@ -30,8 +30,9 @@ enum { LANES = 16 };
 
 /* Where an array of a value lies: in the group's memory, or in that of its block. */
 typedef struct place {
-    int block; /* −1: of the group */
-    bool used; /* some operation writes it */
+    int block;   /* −1: of the group */
+    bool used;   /* some operation writes it */
+    bool shared; /* by all blocks: an activation, which the backward pass computes again */
     size_t at;
 } place;
 
@@ -48,7 +49,8 @@ struct TYPE {
     size_t first, count, tokens, longest;
     REAL *memory;
     size_t memory_size;
-    size_t block_size, group_size; /* numbers that a block, and the group, keep */
+    /* Numbers that a block and the group keep, and those that blocks share. */
+    size_t block_size, group_size, shared_size;
     bool keeps_blocks, computed;
     REAL *sums;   /* per sequence: sums of a bias or of a normalisation */
     size_t *ends; /* [2][count]: where its tokens end, and itself as the only row */
@@ -76,7 +78,8 @@ static void find_places(trace *t)
         for (int k = 0; k < 3; k++) /* what another block reads belongs to the group */
             if (op->in[k] >= 0 && t->places[op->in[k]].block != op->block)
                 t->places[op->in[k]].block = -1;
-        t->places[op->out] = (place){.block = op->block, .used = true};
+        t->places[op->out] = (place){
+            .block = op->block, .used = true, .shared = op->kind == MC_OP_ACTIVATE};
     }
 }
 
@@ -255,20 +258,21 @@ static size_t size_of_value(const trace *t, size_t value)
 static void place_values(trace *t)
 {
     const size_t count = t->network.value_count;
-    t->group_size = t->block_size = 0;
+    t->group_size = t->block_size = t->shared_size = 0;
     for (size_t i = 0; i < count; i++)
         if (t->places[i].used && t->places[i].block < 0) {
             t->places[i].at = t->group_size;
             t->group_size += size_of_value(t, i);
         }
     for (int block = 0; block < t->network.blocks; block++) {
-        size_t size = 0;
+        size_t size[2] = {0};
         for (size_t i = 0; i < count; i++)
             if (t->places[i].used && t->places[i].block == block) {
-                t->places[i].at = size;
-                size += size_of_value(t, i);
+                t->places[i].at = size[t->places[i].shared];
+                size[t->places[i].shared] += size_of_value(t, i);
             }
-        t->block_size = size > t->block_size ? size : t->block_size;
+        t->block_size = size[0] > t->block_size ? size[0] : t->block_size;
+        t->shared_size = size[1] > t->shared_size ? size[1] : t->shared_size;
     }
 }
 
@@ -300,11 +304,11 @@ static mc_status reserve_scratch(trace *t, mc_error *error)
 static mc_status reserve_memory(trace *t, bool backward, mc_error *error)
 {
     const size_t blocks = (size_t)t->network.blocks;
-    const size_t all = (t->group_size + blocks * t->block_size) * sizeof(REAL);
+    const size_t all = (t->group_size + blocks * t->block_size + t->shared_size) * sizeof(REAL);
     t->keeps_blocks = backward && all <= MC_TRACE_KEPT;
     const size_t kept = t->keeps_blocks ? blocks : 1;
-    const size_t size = t->group_size + kept * t->block_size +
-                        (backward ? t->group_size + t->block_size : 0);
+    const size_t one = t->group_size + t->block_size + t->shared_size;
+    const size_t size = one + (kept - 1) * t->block_size + (backward ? one : 0);
     if (size > t->memory_size) {
         mc_free(t->memory);
         t->memory = mc_alloc_huge(size * sizeof(REAL));
@@ -332,14 +336,18 @@ static void point(trace *t, bool backward)
 {
     REAL *const blocks = t->memory + t->group_size;
     const size_t kept = t->keeps_blocks ? (size_t)t->network.blocks : 1;
-    REAL *const gradients = blocks + kept * t->block_size;
+    REAL *const shared = blocks + kept * t->block_size;
+    REAL *const gradients = shared + t->shared_size;
     for (size_t i = 0; i < t->network.value_count; i++) {
         const place *const p = &t->places[i];
         const size_t slot = t->keeps_blocks && p->block > 0 ? (size_t)p->block : 0;
-        t->values[i] = p->block < 0 ? t->memory + p->at : blocks + slot * t->block_size + p->at;
+        const size_t behind = p->shared ? t->block_size : 0;
+        t->values[i] = p->block < 0 ? t->memory + p->at
+                       : p->shared  ? shared + p->at
+                                    : blocks + slot * t->block_size + p->at;
         t->gradients[i] = !backward      ? NULL
                           : p->block < 0 ? gradients + p->at
-                                         : gradients + t->group_size + p->at;
+                                         : gradients + t->group_size + behind + p->at;
     }
 }
 
@@ -923,10 +931,10 @@ static void clear_item(const work *w, size_t index, REAL *scratch)
 {
     (void)scratch;
     const trace *const t = w->t;
-    const size_t at = index * CLEARED, left = t->block_size - at;
+    const size_t at = index * CLEARED, left = t->block_size + t->shared_size - at;
     /*
-     * The first operation of a block writes a value of the block, at offset `at` of the block's
-     * memory.
+     * The first operation of a block writes a value that the block keeps, at offset `at` of the
+     * block's memory.
      */
     REAL *const block = t->gradients[w->op->out] - t->places[w->op->out].at;
     memset(block + at, 0, (left < CLEARED ? left : CLEARED) * sizeof *block);
@@ -937,11 +945,12 @@ static mc_status backward_run(trace *t, size_t first, size_t end, mc_gradient_ki
                               REAL *const *gradients, mc_error *error)
 {
     if (t->network.ops[first].block >= 0) {
-        if (!t->keeps_blocks)
-            MC_TRY(forward(t, first, end, NULL, error));
+        for (size_t i = first; i < end; i++)
+            if (!t->keeps_blocks || t->network.ops[i].kind == MC_OP_ACTIVATE)
+                MC_TRY(forward_op(t, &t->network.ops[i], NULL, error));
         /* Functions of the backward pass add to the gradients of the block. */
         MC_TRY(each((work){.t = t, .op = &t->network.ops[first]},
-                    (t->block_size + CLEARED - 1) / CLEARED, clear_item, error));
+                    (t->block_size + t->shared_size + CLEARED - 1) / CLEARED, clear_item, error));
     }
     for (size_t i = end; i-- > first;)
         MC_TRY(backward_op(t, &t->network.ops[i], kind, gradients, error));
