@@ -58,9 +58,9 @@ mc_status mc_outputs_add(mc_outputs *outputs, const char *name, mc_action action
 static void widen(mc_output *row, const mc_input *input)
 {
     const mc_dtype dtype = input->source->dtype;
+    const char *const family = row->method ? row->method->family : NULL; /* NULL: the user's own */
     const bool widens = input->role == MC_ROLE_MODEL ||
-                        (input->role == MC_ROLE_BASE && row->method &&
-                         strcmp(row->method->family, "mergekit") == 0);
+                        (input->role == MC_ROLE_BASE && family && strcmp(family, "mergekit") == 0);
     if (!widens)
         return;
     if (row->input_count == 0 || row->action == MC_ACTION_COPY)
