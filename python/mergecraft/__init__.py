@@ -44,6 +44,20 @@ from ._state_dict import StateDict
 from ._statistics import observe
 from ._transplant import transplant
 
+TYPE_CHECKING = False  # spares the import of types at run time
+if TYPE_CHECKING:
+    from types import ModuleType
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Imports modules on first use: mergecraft.mergekit.dare_ties needs no import of its own."""
+    if name not in ("lora", "mergekit"):
+        raise AttributeError(f"module 'mergecraft' has no attribute '{name}'")
+    import importlib
+
+    return importlib.import_module(f"mergecraft.{name}")
+
+
 __all__ = [
     "ArgumentError",
     "CompileError",

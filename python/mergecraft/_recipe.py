@@ -168,7 +168,7 @@ class MergeOptions:
         return {name: getattr(self, name) for name in MergeOptions.__annotations__}
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None) -> MergeOptions:
-        """Returns a copy, with some values changed."""
+        """Returns a copy with the values of the dict `update`."""
         return MergeOptions(**{**vars(self), **(update or {})})
 
     def __eq__(self, other: object) -> bool:

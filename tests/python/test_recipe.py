@@ -164,6 +164,14 @@ def test_flags_and_lists_of_functions(value):
     assert all((sums[0][name] == sums[1][name]).all() for name in vectors[0])
 
 
+def test_modules_are_there_after_one_import():
+    import subprocess
+    import sys
+
+    code = "import mergecraft; mergecraft.mergekit.dare_ties; mergecraft.lora"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_options_of_mergekit():
     mergekit = pytest.importorskip("mergekit.options")
     fields = mergekit.MergeOptions.model_fields
