@@ -55,6 +55,8 @@ static inline char *load_file(const char *path, size_t *size)
 
 static inline void save_file(const char *path, const void *bytes, size_t size)
 {
+    /* A new file: ext4 writes one that was cut to nothing to the disk as soon as it is closed. */
+    (void)unlink(path);
     FILE *const file = fopen(path, "wb");
     assert_non_null(file);
     assert_int_equal(fwrite(bytes, 1, size, file), size);
