@@ -89,3 +89,18 @@ expect 2 mergecraft merge weighted.c m1 m4 --side weights=w3.safetensors,w0.safe
 expect 2 mergecraft merge weighted.c m1 m4 --side weights=w3.safetensors,w0.safetensors \
     --side more=w3.safetensors,w0.safetensors -o out7
 [ ! -e out7 ] || fail 'out7 was made'
+
+# A method on task vectors.
+cat > away.c <<'END'
+#include <mergecraft/method.h>
+
+MC_LAYER_MERGE(away, .help = "twice the first task vector", .needs_base = true)
+{
+    for (size_t i = 0; i < layer->count; i++)
+        layer->out[i] = 2 * layer->models[0][i] - layer->base[i];
+    return MC_OK;
+}
+END
+expect 2 mergecraft merge away.c m2 m4 -o out8
+expect 0 mergecraft merge -q away.c m2 m4 --base m1 -o out8
+expect 0 helper values out8/model.safetensors encoder.weight
