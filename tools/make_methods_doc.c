@@ -14,11 +14,11 @@ static const char introduction[] =
     "<!-- Written by `make docs` from the methods themselves: change it there. -->\n"
     "\n"
     "*Task vector*: a fine-tuned model minus the base. *Base*: whether the method needs\n"
-    "`--base MODEL`; the base is never one of the models that are merged. Set parameters by\n"
-    "`-p NAME=VALUE`. `mergecraft methods NAME` prints one method. Where a method\n"
-    "differs from the Python original of the same name, and why:\n"
-    "[coming from mergecraft 0.x](coming-from-mergecraft-python.md). Writing a method:\n"
-    "[CONTRIBUTING](../CONTRIBUTING.md).\n"
+    "`--base MODEL`; the base is never one of the models that are merged. Set parameters with\n"
+    "`-p NAME=VALUE`. `mergecraft methods NAME` prints one method.\n"
+    "[Coming from mergecraft 0.x](coming-from-mergecraft-python.md) lists where and why methods\n"
+    "differ from the Python originals of the same name. [CONTRIBUTING](../CONTRIBUTING.md)\n"
+    "describes how to write a method.\n"
     "\n"
     "Most methods that average models or task vectors have the parameter `weights`, one value per\n"
     "model. The others sum task vectors (`breadcrumbs`, `consensus`), choose values (`median`,\n"
@@ -40,8 +40,9 @@ static const char matrices[] =
     "become the base plus the mean of the task vectors (`iso_c`, `iso_cts`, `tsvm`, `wudi`),\n"
     "the base plus their sum, scaled as in matrices (`opcm`), the mean of the models\n"
     "(`cart`), or the base (`knots`). `boost` applies only `alpha` to them, and `svc` leaves\n"
-    "them as they are. For `regmean` and `regmean++`, the tensors that have a Gram matrix\n"
-    "count instead.\n"
+    "them as they are. `regmean` and `regmean++` apply to the tensors that have a Gram matrix\n"
+    "instead, and average all others. `tsvm` averages matrices with fewer singular directions\n"
+    "than models.\n"
     "\n"
     "*Null directions* belong to singular values that are zero up to rounding. Their singular\n"
     "vectors are arbitrary, so methods drop them where they would count:\n"
@@ -50,7 +51,7 @@ static const char matrices[] =
     "  value of an m × n matrix. ε is 2^-23, for float64 weights 2^-52.\n"
     "- `iso_cts`, `tsvm`: the same for singular vectors of several models side by side, but ε\n"
     "  is 2^-42 for float64 weights, as vectors of one direction differ by more than 2^-52.\n"
-    "- `wudi` with `solver=exact`: directions in which task vectors have only rounding.\n"
+    "- `wudi` with `solver=exact`: directions in which task vectors have only rounding errors.\n"
     "- `knots`: values up to 1e-5, as in the authors' code.\n";
 
 /* What a method does where its paper leaves it open. */
@@ -75,12 +76,11 @@ static const struct {
      "After `iso_c` and `iso_cts`, the singular values are equal. Then singular vectors are\n"
      "not unique, nor is the result: it depends on the LAPACK library and the CPU."},
     {"mergekit", "della",
-     "Each element draws a number of 16 bits, so probabilities are multiples of 2^-16. It is\n"
-     "kept with the probability density − epsilon. With the probability 2 · epsilon, it is\n"
-     "compared with another element of its row, drawn at random, and kept if its magnitude is\n"
-     "larger (of equal ones, the later counts as larger). So the probability of being kept\n"
-     "rises linearly with the rank in the row, as in the paper. Rows run along the last\n"
-     "dimension of a tensor."},
+     "An element is kept with the probability density − epsilon. With the probability\n"
+     "2 · epsilon, it is compared with another element of its row, drawn at random, and kept if\n"
+     "its magnitude is larger (of equal ones, the later counts as larger). So the probability\n"
+     "of being kept rises linearly with the rank in the row, as in the paper. Rows run along\n"
+     "the last dimension of a tensor."},
     {"mergekit", "della_linear", "Elements are drawn as in [`mergekit:della`](#mergekitdella)."},
 };
 
@@ -171,8 +171,8 @@ static void print_method(const mc_method *method)
     printf("\n## %s%s%s\n\n%c%s.%s\n", family, *family ? ":" : "", method->name,
            toupper(method->help[0]), method->help + 1, method->needs_base ? " Needs a base." : "");
     if (method->reproducibility == MC_SAME_ON_MACHINE)
-        puts("The same bits on one machine for any number of threads; on other CPUs, the linear\n"
-             "algebra of [matrices](#matrices) and encoders round differently.");
+        puts("Gives the same bits for any number of threads on one machine. Other CPUs round\n"
+             "computations with [matrices](#matrices) and encoders differently.");
     if (method->paper)
         printf("Source: %s.\n", method->paper);
     print_notes(method);

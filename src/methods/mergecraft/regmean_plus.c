@@ -4,7 +4,7 @@
 #include "methods/regmean.h"
 
 MC_LAYER_MERGE(regmean_plus,
-               .help = "regmean block by block: inputs come from the blocks merged before",
+               .help = "as regmean, block by block: inputs come from the blocks merged before",
                .paper = "Nguyen et al. 2025, RegMean++, arXiv:2508.03121", .scope = MC_TENSOR,
                .reproducibility = MC_SAME_ON_MACHINE, .scratch_bytes = scratch_bytes,
                .check = regmean_check,

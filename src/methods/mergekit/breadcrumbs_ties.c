@@ -3,7 +3,7 @@
 #include "methods/mergekit/task.h"
 
 MC_LAYER_MERGE(breadcrumbs_ties,
-               .help = "breadcrumbs, of elements that agree with the elected sign only",
+               .help = "as breadcrumbs, only with elements that agree with the elected sign",
                .paper = "Davari and Belilovsky 2023, Model Breadcrumbs, arXiv:2312.06795",
                .scope = MC_ELEMENTWISE, .needs_base = true, .statistics = &task_statistics,
                .scratch_bytes = task_scratch,

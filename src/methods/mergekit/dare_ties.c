@@ -7,7 +7,8 @@ static mc_status check(const mc_value *values, size_t model_count, mc_error *err
     return task_check_density(&values[1], model_count, error);
 }
 
-MC_LAYER_MERGE(dare_ties, .help = "dare_linear, of elements that agree with the elected sign only",
+MC_LAYER_MERGE(dare_ties,
+               .help = "as dare_linear, only with elements that agree with the elected sign",
                .paper = "Yu et al. 2023, Language models are super Mario, arXiv:2311.03099",
                .scope = MC_ELEMENTWISE, .needs_base = true, .check = check,
                .statistics = &task_statistics, .scratch_bytes = task_scratch,

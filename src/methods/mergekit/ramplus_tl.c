@@ -1,7 +1,8 @@
 #define RAM_RESCALES true
 #include "methods/mergekit/ram.h"
 
-MC_LAYER_MERGE(ramplus_tl, .help = "ram, with changes of one model enlarged by how much it shares",
+MC_LAYER_MERGE(ramplus_tl,
+               .help = "as ram, with changes of one model enlarged by how much it shares",
                .paper = "Reinforced Agent Merging, as mergekit has it", .scope = MC_ELEMENTWISE,
                .needs_base = true, .statistics = &ram_statistics,
                .params = MC_PARAMS(RAM_EPSILON,
