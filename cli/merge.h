@@ -45,7 +45,7 @@ typedef struct merge_job {
     size_t name_count;
     model_list all; /* opened */
     size_t model_count;
-    text_list sides;   /* own copies of settings->sides, and what --stats or --data stand for */
+    text_list sides;   /* copies of settings->sides, and those from --stats or --data */
     char **side_names; /* as many as sides */
     const mc_model *const **side_models; /* as many as sides; model_count of each */
     const mc_method *then[MERGE_MAX_THEN];

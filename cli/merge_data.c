@@ -187,7 +187,7 @@ static mc_status select_models(joint *j, mc_error *error)
     return MC_OK;
 }
 
-/* A soup has no results: it is scored, and its examples are counted by the evaluation. */
+/* A soup has no statistics to report on: its evaluation counts the examples. */
 static mc_status say_what_was_noticed(const joint *j, mc_error *error)
 {
     const merge_settings *const settings = j->job->settings;

@@ -114,7 +114,7 @@ static mc_status load_examples(const observe_request *r, const common_options *c
 
 /* ---- a model --------------------------------------------------------------------------------- */
 
-/* Prints a text and frees it; NULL: nothing was noticed. Under --strict it is an error. */
+/* Reports a text and frees it; NULL: nothing to report. Under --strict it is an error. */
 static mc_status say_one(const observe_request *r, const common_options *common, const char *kind,
                          char *text, mc_error *error)
 {

@@ -12,7 +12,7 @@ typedef struct observe_request {
     const char *task, *split;
     mc_glue_columns columns;    /* of a file of one's own */
     uint64_t examples, threads; /* 0: all */
-    bool strict;                /* what was noticed is an error */
+    bool strict;                /* notes and warnings are errors */
     mc_observe_options what;
 } observe_request;
 
@@ -38,8 +38,8 @@ mc_status observe_model(const observe_request *request, const char *model, const
                         const common_options *common, mc_observe_result *result, mc_error *error);
 
 /*
- * Prints what was noticed while observing, unless --quiet: truncated examples, fewer than wanted,
- * singular Gram matrices. MC_MISMATCH if the request is strict.
+ * Reports truncated examples, fewer examples than requested, and singular Gram matrices, unless
+ * --quiet. Errors: MC_MISMATCH  the request is strict, and there is something to report
  */
 mc_status observe_say(const observe_request *request, const common_options *common,
                       const mc_observe_result *result, mc_error *error);

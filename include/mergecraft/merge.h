@@ -181,15 +181,15 @@ typedef struct mc_run_result {
     int64_t bytes_resumed; /* of tensors, written by an interrupted run */
     double seconds;        /* of the slowest of several processes */
     /*
-     * Values beyond the range of the output's dtype, such as float16: in this run they became
-     * infinite or NaN, although the models' are finite. How many tensors they are in, and the index
-     * of one of those in the output.
+     * Values that became infinite or NaN in this run although those of the models are finite: they
+     * exceed the range of the output's dtype. The number of tensors with such values, and the index
+     * of one of them in the output.
      */
     int64_t overflowed;
     size_t overflowed_tensors, overflowed_first;
     /*
-     * Tensors that the method could not merge and averaged in this run (mc_layer_averaged), and the
-     * index of one of those in the output, with the reason.
+     * Tensors that the method could only average in this run (mc_layer_averaged): their number, the
+     * index of one of them in the output, and the reason.
      */
     size_t averaged_tensors, averaged_first;
     char averaged_reason[128];
@@ -376,7 +376,8 @@ MC_API void mc_plan_json_free(char *json);
  * weights are downloaded. `options` may be NULL.
  *
  * Errors: MC_EXISTS    the folder exists, without options->overwrite
- *         MC_USAGE     the folder is a model's, or holds one, or is a part of one
+ *         MC_USAGE     the folder is a model's or holds a model; or it lies inside a model's
+ *                      folder, and is neither new nor an earlier result
  *         MC_NO_SPACE  no room for the result and for downloads to the same file system
  */
 MC_API mc_status mc_plan_check_target(const mc_plan *plan, const char *folder,

@@ -167,13 +167,13 @@ typedef struct mc_layer {
     const void *model_state; /* the same for the statistics of the whole model */
     void *scratch;           /* mc_method.scratch_bytes bytes, 64-byte aligned, uninitialised */
     mc_error *error;         /* for mc_fail, when the method returns something else than MC_OK */
-    const char **averaged;   /* written by mc_layer_averaged; NULL: nobody asks */
+    const char **averaged;   /* set by mc_layer_averaged; NULL: it is not reported */
 } mc_layer;
 
 /*
- * To be called by a method that cannot do its work on this tensor and writes the mean of the models
- * instead. The merge reports the reason, a static text such as "its Gram matrices are all zero";
- * under strict it is an error.
+ * Reports that the method could not merge this tensor and writes the mean of the models instead.
+ * The reason is a static text, such as "its Gram matrices are zero in all models". The merge
+ * reports it; under strict it is an error.
  */
 static inline void mc_layer_averaged(const mc_layer *layer, const char *reason)
 {
@@ -258,13 +258,13 @@ typedef struct mc_method {
 
     /*
      * Bytes of layer->scratch for one call of apply or accumulate on a tile like `layer`, which has
-     * everything but tiles, state and scratch: of side inputs it has names and shapes. Must not
+     * everything but tiles, state and scratch; side inputs have their names and shapes. Must not
      * fall as layer->count grows. NULL: none.
      */
     size_t (*scratch_bytes)(const mc_layer *layer);
     /*
-     * Checks the values of parameters together; NULL if there is nothing to check. The text of an
-     * error begins with the name of a parameter and a colon: recipes give it the parameter's line.
+     * Checks the values of parameters together; NULL if there is nothing to check. An error text
+     * begins with the name of a parameter and a colon, from which recipes find its line.
      */
     mc_status (*check)(const mc_value *values, size_t model_count, mc_error *error);
     /*

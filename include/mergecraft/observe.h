@@ -41,7 +41,7 @@ typedef struct mc_observe_options {
 typedef struct mc_observe_result {
     char path[4096];         /* of the file */
     bool cached;             /* the file existed in the cache; nothing was computed */
-    size_t examples, tokens; /* observed, also if by an earlier call */
+    size_t examples, tokens; /* observed; if cached, by the earlier call */
     size_t truncated;        /* examples that were longer than the model allows */
     /* Tokens are fewer than the widest layer's inputs: its Gram matrix is singular. */
     bool singular;

@@ -77,8 +77,9 @@ typedef struct mc_random_words {
 
 #ifdef __AVX512F__
 /*
- * The generator: counters in, random words out. By intrinsics, as compilers clear what is above the
- * lower halves before they multiply them: the loop below takes 1.5 times as long.
+ * The generator: turns counters into random words. It uses intrinsics, because compilers clear the
+ * upper halves of lanes before they multiply the lower ones. The loop below takes 1.5 times as
+ * long.
  */
 static inline void mc_random_rounds(mc_random_words *words, uint64_t key)
 {
@@ -205,8 +206,8 @@ static inline void mc_random_byte_group(uint64_t key, uint32_t stream, uint64_t 
 
 /*
  * Writes the numbers of elements first … first + count − 1 (first ≥ 0) of a stream, each uniform
- * over all 8-bit values, in a quarter of the time of mc_random_u32. Calls that end at multiples of
- * MC_RANDOM_BYTES compute nothing twice.
+ * over all 8-bit values. It takes a quarter of the time of mc_random_u32. Calls that end at
+ * multiples of MC_RANDOM_BYTES compute nothing twice.
  *
  * With o = e % 512, the number of element e is byte o % 4 (0: the lowest) of word o / 128 of the
  * result for the counter e / 512 · 32 + o / 4 % 32 | stream | 17.

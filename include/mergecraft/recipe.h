@@ -35,8 +35,8 @@ MC_API mc_status mc_recipe_parse(const char *name, const char *text, size_t size
 MC_API void mc_recipe_close(mc_recipe *recipe);
 
 /*
- * Whether two recipes say the same, whatever their layout, comments, anchors and order of keys. A
- * key whose value is null counts as absent.
+ * Returns whether two recipes are equal, regardless of layout, comments, anchors and the order of
+ * keys. A key whose value is null counts as absent.
  */
 MC_API bool mc_recipe_equal(const mc_recipe *a, const mc_recipe *b);
 

@@ -118,7 +118,7 @@ static PyObject *recipe_equals(PyObject *object, PyObject *other)
 
 static PyMethodDef recipe_methods[] = {
     {"equals", recipe_equals, METH_O,
-     "equals(other)\n--\n\nWhether the other says the same, whatever its layout."},
+     "equals(other)\n--\n\nReturns whether the other is equal, regardless of its layout."},
     {"plan", (PyCFunction)(void (*)(void))recipe_plan, METH_VARARGS | METH_KEYWORDS,
      "plan(seed, headers_only, card, tokenizer, progress=None)\n--\n\nOpens the models and returns "
      "the Plan; once per recipe."},

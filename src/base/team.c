@@ -16,12 +16,12 @@ typedef struct member {
 } member;
 
 /*
- * How often a thread looks before it sleeps: some 50 µs. Waking a thread costs as long, and steps
- * that a team shares are often no longer.
+ * How often a thread polls before it sleeps: some 50 µs in all. Waking a thread takes as long, and
+ * steps that a team shares often take no longer.
  */
 enum { SPINS = 2000 };
 
-/* Waits for *counter to leave `seen`, but not for long. The lock is not held. */
+/* Polls until *counter differs from `seen`, or SPINS times. The lock is not held. */
 static void spin(const unsigned long *counter, unsigned long seen)
 {
     for (int i = 0; i < SPINS && __atomic_load_n(counter, __ATOMIC_RELAXED) == seen; i++) {
@@ -31,7 +31,7 @@ static void spin(const unsigned long *counter, unsigned long seen)
     }
 }
 
-/* The lock is held; a thread that spins reads the counter without it. */
+/* Call with the lock held. Threads that poll read the counter without it. */
 static void advance(unsigned long *counter)
 {
     __atomic_store_n(counter, *counter + 1, __ATOMIC_RELAXED);
@@ -52,7 +52,7 @@ struct mc_team {
     int size;             /* fixed before the first run */
     pthread_mutex_t lock; /* protects everything below; counters are also read without it */
     pthread_cond_t started, finished, met;
-    unsigned long runs, completed; /* that have started; whose helpers have finished */
+    unsigned long runs, completed; /* runs that started; runs whose helpers finished */
     bool closing;
     int busy; /* helpers in the current run */
     mc_team_work *work;
@@ -154,7 +154,7 @@ static void start_helpers(mc_team *team, int threads)
     }
 }
 
-/* A lock that is held for some instructions only: a thread that meets it looks again first. */
+/* The lock is held for a few instructions only, so a waiting thread polls it before it sleeps. */
 static void init_lock(pthread_mutex_t *lock)
 {
     pthread_mutexattr_t kind;

@@ -145,7 +145,7 @@ static void LOCAL(pack_rows)(const REAL *from, size_t outer, size_t inner, size_
         }
 }
 
-/* Both numbers are constants where it matters: copies without calls. */
+/* Both numbers are constants where it matters, so that copies need no calls. */
 static inline __attribute__((always_inline)) void LOCAL(copy_panels)(const REAL *from, size_t inner,
                                                                      size_t stride,
                                                                      const size_t panels,
@@ -156,7 +156,7 @@ static inline __attribute__((always_inline)) void LOCAL(copy_panels)(const REAL 
             memcpy(to + i * inner * width, from + i * width, width * sizeof *to);
 }
 
-/* Several panels at a time: the rows of one are less than the cache lines in which they lie. */
+/* Several panels at a time: a row of one does not fill the cache lines that it lies in. */
 static inline __attribute__((always_inline)) void LOCAL(pack_columns)(const REAL *from,
                                                                       size_t outer, size_t inner,
                                                                       size_t stride,

@@ -89,7 +89,7 @@ static void LOCAL(add_blocks)(LOCAL(run) * r, REAL *share)
         if (r->g->upper && row >= column + BLOCK_COLUMNS)
             continue;
         size_t first = 0;
-        do /* once at least: C may have to become `row` */
+        do /* at least once: even if k is 0, C becomes its start */
             LOCAL(add_block)(r, row, column, first, least(step, k - first), share);
         while ((first += step) < k);
     }

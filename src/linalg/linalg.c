@@ -146,8 +146,8 @@ static size_t gram_size(mc_gram_of side, size_t m, size_t n)
 
 /*
  * The upper triangle of G = AᵀA [n, n] or AAᵀ [m, m]: what syrk calls the lower one, by columns.
- * NaN and infinities in A show on the diagonal, so A needs no check of its own. Squares overflow
- * where A does not.
+ * NaN and infinities in A show on the diagonal, so A needs no check of its own. Finite values whose
+ * squares overflow are rejected, too.
  */
 static mc_status gram(const mc_lapack *lapack, mc_gram_of side, size_t m, size_t n, const double *a,
                       double *g, mc_error *error)

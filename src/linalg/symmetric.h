@@ -31,9 +31,9 @@ mc_status mc_inverse_root(const mc_lapack *lapack, size_t n, double share, doubl
                           double *trace, double *work, mc_error *error);
 
 /*
- * The same for a product in float, whose rounding grows with the norm of the root: in float if its
- * norm is at most `limit`. If it is larger, the vectors of the lowest eigenvalues, which make it
- * large, are set apart where that helps:
+ * The same for a product in float, whose rounding error grows with the norm of the root. The root
+ * is in float if its norm is at most `limit`. If the norm is larger, the vectors of the lowest
+ * eigenvalues, which dominate it, are set apart if that is enough:
  *
  *     A^(−½) = root + Σ factors[i] vᵢ vᵢᵀ with vᵢ in row i of vectors [apart, n].
  *

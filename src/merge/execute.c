@@ -38,7 +38,7 @@
 enum {
     WINDOW = 8,            /* tasks whose statistics may run */
     MAX_LEAVES = 32,       /* leaves in a tile */
-    NEAR_BYTES = 4 << 20,  /* what the tiles of one thread should take: see tile_size */
+    NEAR_BYTES = 4 << 20,  /* of the tiles of one thread, at most: see tile_size */
     AHEAD_BYTES = 8 << 20, /* how far each input is read ahead */
     MAX_THREADS = 256,
 };
@@ -95,7 +95,7 @@ typedef struct run {
     size_t taken, written; /* slots so far */
     int64_t held;          /* bytes of whole tensors, which together … */
     int64_t bound;         /* … may take at most these; 0 if there are none */
-    bool ample;            /* even if every slot of the ring stood for the largest of them */
+    bool ample;            /* the bound fits as many of the largest as the ring has slots */
     bool writing, stopping;
     int64_t part_begin;  /* where the wanted part begins, … */
     int64_t bytes_done;  /* … where it is written up to, and … */
@@ -161,10 +161,10 @@ static int64_t element_bytes(const mc_job *job)
 }
 
 /*
- * A power of two of leaves, as the tree of reductions requires: one at least, and as many as fit
- * the thread's share of the memory bound, and the last level of the cache. Tiles as large as the
- * second level make smaller reads, in which the kernel takes a quarter longer (bench/LOG.md).
- * Results do not depend on the number.
+ * A power of two of leaves, as the tree of reductions requires: at least one, and as many as fit
+ * the thread's share of the memory bound and of the last-level cache. Smaller tiles, for the
+ * second-level cache, cost a quarter more system time, as reads are smaller (bench/LOG.md). Results
+ * do not depend on the size.
  */
 static int64_t tile_size(const mc_job *job, const mc_run_options *options)
 {
@@ -481,8 +481,8 @@ static bool cancelled(const run *r)
 /* ---- statistics, in one thread -------------------------------------------------------------- */
 
 /*
- * Adds the thread's partial result to those of the other threads. Call with the lock held, which is
- * released meanwhile: partial results may have megabytes. The round cannot end before, as the
+ * Adds the thread's partial result to those of the other threads. Call with the lock held. It is
+ * released meanwhile, as partial results may take megabytes. The round cannot end before, as the
  * partial result counts as an unfinished tile.
  */
 static void hand_over_partial(worker *w)
@@ -655,8 +655,9 @@ static void do_apply(worker *w, const piece *p)
         status = t->job ? apply_job(w, p, &w->error) : apply_read(w, p, &w->error);
     const char *const averaged = t->job ? w->workspace.averaged : NULL;
     /*
-     * From here on, the bound does not count a large tile's workspace. The thread keeps it if all
-     * threads may: its pages would be cleared again for the next tile, a tenth of the time.
+     * From here on, the bound does not count a large tile's workspace. If all threads together may
+     * keep theirs, they do: otherwise the kernel clears new pages for every tile, which takes a
+     * tenth of the time.
      */
     if (t->held > 0 && !r->ample)
         mc_workspace_free(&w->workspace);
@@ -989,11 +990,11 @@ static void tear_down(run *r)
     pthread_cond_destroy(&r->ended);
 }
 
-/* What is reported of one tensor. */
+/* What a run reports about one tensor. */
 static mc_run_result findings_of(const run *r, size_t index)
 {
     const task *const t = &r->tasks[index];
-    /* The method, or one before an add-on, which reads what that one made. */
+    /* Averaged by the last step, or by one whose result that step reads. */
     const char *const averaged = t->averaged ? t->averaged
                                              : mc_merged_averaged(r->what->tensors[index]);
     mc_run_result found = {.overflowed = t->overflowed,

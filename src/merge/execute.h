@@ -40,7 +40,7 @@ mc_status mc_execute(const mc_execution *what, const mc_run_options *how, mc_run
 /* The largest number of bytes that tiles of these tensors take at the same time. */
 int64_t mc_execute_memory(mc_source *const *tensors, size_t count, const mc_run_options *how);
 
-/* Adds what a part of a run has to report to that of the parts before it. */
+/* Adds the findings of a part of a run to those of the parts before it. */
 void mc_add_findings(mc_run_result *total, const mc_run_result *part);
 
 #endif

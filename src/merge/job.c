@@ -98,7 +98,7 @@ static bool is_matrix(const mc_merged_parts *parts, int rank, mc_part_role role)
     }
 }
 
-/* What a method may know of its side inputs before they are loaded. */
+/* Names and shapes of side inputs: methods may read them before values are loaded. */
 static void describe_sides(mc_job *job)
 {
     const size_t before = mc_job_sides_at(job);

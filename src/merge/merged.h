@@ -24,8 +24,8 @@ mc_status mc_merged_new(const mc_merged_parts *parts, mc_source **out, mc_error 
 mc_status mc_merged_survey(const mc_source *source, const mc_run_options *options, mc_error *error);
 
 /*
- * Why tiles that reads of the source have computed so far, or of the sources that it is made of,
- * are a mean instead of what the method promises; NULL: none is.
+ * The reason why a method only averaged some tile of this source, or of a source that it is made
+ * from, among those computed so far; NULL: there is none.
  */
 const char *mc_merged_averaged(const mc_source *source);
 

@@ -90,8 +90,8 @@ static size_t first_reader(const mc_network *n, size_t index)
 }
 
 /*
- * Written before they are read: a page that is read first is mapped twice, and all threads are
- * interrupted each time.
+ * Products read results before they write them. A page that is read first is mapped twice, and the
+ * second time all threads are interrupted. So results are cleared first.
  */
 static void clear_gram(const sweep *s, size_t weight)
 {

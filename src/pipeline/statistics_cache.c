@@ -39,7 +39,7 @@ static size_t number_of(const json_t *metadata, const char *key)
     return text ? (size_t)strtoull(text, NULL, 10) : 0;
 }
 
-/* What the run that wrote the file has noticed: whoever uses it again is to know it, too. */
+/* Reads what the run that wrote the file reported, so that it is reported again. */
 static mc_status read_counts(mc_observe_result *result, mc_error *error)
 {
     json_t *metadata = NULL;

@@ -1,12 +1,13 @@
-/* Whether two recipes say the same, whatever their layout. */
+/* Compares recipes, regardless of their layout. */
 #ifndef MC_RECIPE_EQUAL_H
 #define MC_RECIPE_EQUAL_H
 
 #include "recipe/yaml.h"
 
 /*
- * Compares nodes by what fields make of them (coerce.h): 0.5, ".50" and 5.0e-1 are the same number.
- * Maps may have their keys in any order; a key whose value is null counts as absent.
+ * Returns whether two nodes are equal. Scalars are compared as fields convert them (coerce.h): 0.5,
+ * ".50" and 5.0e-1 are the same number. Maps may have their keys in any order; a key whose value is
+ * null counts as absent.
  */
 bool mc_yaml_equal(const mc_yaml *a, const mc_yaml *b);
 

@@ -245,7 +245,7 @@ mc_status mc_recipe_open(const char *path, mc_recipe **out, mc_error *error)
     char *text = NULL;
     size_t size = 0;
     mc_status status = mc_file_load(path, MC_YAML_LARGEST_FILE, &text, &size, error);
-    /* Too large: like all errors about the text, with a line for those who read the message. */
+    /* The file is too large: this error has a line, as all errors about the text do. */
     if (status == MC_FORMAT && error)
         snprintf(error->file, sizeof error->file, "%s:1:1", path);
     MC_TRY(status);
@@ -595,7 +595,7 @@ static mc_status fill_plan(mc_recipe *recipe, const mc_recipe_stage *stage,
     return MC_OK;
 }
 
-/* Gives what a stage is too complex for the line of the stage, unless it has one. */
+/* Gives an error about what is not supported the line of the stage, unless it has a line. */
 static mc_status in_stage(const mc_recipe_schema *schema, const mc_recipe_stage *stage,
                           mc_status status, mc_error *error)
 {
@@ -626,7 +626,7 @@ static mc_status make_stage(mc_recipe *recipe, size_t index, const mc_recipe_opt
         if (status == MC_OK)
             status = mc_recipe_plan_folders(recipe->schema, stage, &models, all.merged, &own,
                                             recipe->made[index].plan, error);
-        /* A filter may be one of tensors in module folders only. */
+        /* Not before: a filter may match tensors of module folders only. */
         if (status == MC_OK)
             status = mc_recipe_report_filters(recipe->schema, stage, options->strict,
                                               recipe->made[index].plan->report, error);
@@ -709,7 +709,7 @@ typedef struct culprit {
 static size_t length_in(const char *text, const char *name)
 {
     const size_t length = name ? strcspn(name, "@") : 0, shown = strlen(text);
-    /* A name that was longer than the error has room for. */
+    /* The name was too long for the error, where it ends with an ellipsis. */
     if (shown == sizeof((mc_error *)0)->file - 1 && length > shown &&
         memcmp(text, name, shown - 3) == 0)
         return length;

@@ -720,8 +720,9 @@ static bool lacks_block_tensor(const maker *m, const char *tensor, const mc_bloc
 }
 
 /*
- * Finds what the sources of slices lack. Nothing says which tensors a block needs, but models that
- * are stacked have the same ones: what another model has in a block of that number is missing.
+ * Finds tensors that the sources of slices lack. No file lists what a block needs, but models that
+ * are stacked should have the same tensors: one that another model has in the block of that number
+ * is missing.
  */
 static mc_status note_absent(maker *m, const char *stack, size_t length)
 {

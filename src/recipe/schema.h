@@ -67,7 +67,7 @@ typedef struct mc_recipe_schema {
     char *file; /* the name in errors */
     char *text; /* verbatim */
     mc_yaml_file *yaml;
-    bool *fitted; /* [yaml->node_count]: conditions that a tensor's name fits; see filters.h */
+    bool *fitted; /* [yaml->node_count]: conditions that match some tensor; see filters.h */
     mc_recipe_stage *stages;
     size_t count, capacity;
 } mc_recipe_schema;

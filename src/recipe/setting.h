@@ -36,10 +36,10 @@ mc_status mc_setting_value(const char *file, const mc_yaml *setting, mc_param_ty
  */
 const mc_yaml *mc_setting_condition(const mc_yaml *setting, size_t index);
 
-/* Whether a condition has a filter that only some names fit: not "*". */
+/* Whether a condition has a filter that matches only some names: not "*". */
 bool mc_setting_has_filter(const mc_yaml *condition);
 
-/* Whether a name fits a condition: the filter is a part of it. Without a filter every name fits. */
+/* Whether a condition matches a name: the filter is a substring of it, or there is no filter. */
 bool mc_setting_fits(const mc_yaml *condition, const char *tensor);
 
 #endif
