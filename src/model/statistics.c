@@ -233,7 +233,7 @@ static mc_status check_complete(const mc_model *side, const mc_model *model, mc_
         if (mc_state_dict_find(model->checkpoint.dict, name) &&
             !json_object_get(side->digests, name))
             return mc_fail_at(error, MC_FORMAT, side->name, name, -1,
-                              "metadata 'digests': expected that of this tensor, found none");
+                              "expected a digest in metadata 'digests', found none");
     }
     return MC_OK;
 }
