@@ -51,7 +51,7 @@ static const option options[] = {
      .details = "The default of merge and bake is the widest dtype of the inputs, that of extract "
                 "f32."},
     {"shard-size", '\0', OPTION_SHARD_SIZE, AT(plan.shard_size), "SIZE",
-     "bake: largest size of a weights file", "5GB", .details = "0 is no limit."},
+     "bake: largest size of a weights file", "5GB", .details = "0 means no limit."},
     {"seed", '\0', OPTION_NUMBER, AT(seed), "N", "seed of random numbers", "0", 0, INT64_MAX,
      .details = "The same seed gives the same result for any number of threads."},
     {"strict", '\0', OPTION_FLAG, AT(plan.strict), NULL, "treat warnings as errors"},

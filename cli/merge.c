@@ -68,7 +68,7 @@ static const option options[] = {
     {"dtype", '\0', OPTION_TEXT, AT(dtype), "f32|f16|bf16", "dtype of the result", "widest input",
      .details = "Integer tensors keep their dtype."},
     {"shard-size", '\0', OPTION_SHARD_SIZE, AT(shard_size), "SIZE",
-     "largest size of a weights file", "5GB", .details = "0 is no limit."},
+     "largest size of a weights file", "5GB", .details = "0 means no limit."},
     {"keep-stages", '\0', OPTION_TEXT, AT(stages), "DIR",
      "write the documents of a recipe to DIR/NAME",
      .details = "Of a recipe of several documents, the result of each document with a name is "

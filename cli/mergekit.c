@@ -33,7 +33,7 @@ typedef struct mergekit_settings {
      "SIZE",                                                                                       \
      "largest size of a weights file",                                                             \
      "5B",                                                                                         \
-     .details = "0 is no limit."},                                                                 \
+     .details = "0 means no limit."},                                                              \
         {"random-seed", '\0', OPTION_NUMBER, AT(seed), "N", "seed of random methods",              \
          "0",           0,    UINT64_MAX},                                                         \
         {"num-threads", 'j', OPTION_NUMBER, AT(threads), "N", "worker threads",                    \

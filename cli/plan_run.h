@@ -24,7 +24,7 @@ typedef struct plan_settings {
      .details = "Required unless --dry-run is given."}
 #define PLAN_RUN_OPTIONS(memory_)                                                                  \
     {"shard-size", '\0', OPTION_SHARD_SIZE, PLAN_AT(shard_size), "SIZE",                           \
-     "largest size of a weights file", "5GB", .details = "0 is no limit."},                        \
+     "largest size of a weights file", "5GB", .details = "0 means no limit."},                     \
     {"strict", '\0', OPTION_FLAG, PLAN_AT(strict), NULL, "treat warnings as errors"},              \
     {"dry-run", '\0', OPTION_FLAG, PLAN_AT(dry_run), NULL, "print the plan and write nothing"},    \
     {"overwrite", '\0', OPTION_FLAG, PLAN_AT(overwrite), NULL,                                     \

@@ -38,8 +38,8 @@ $two $base --task rte --data $models/data --examples 8 -p steps=2"
 XDG_CACHE_HOME=$folder/cache
 export XDG_CACHE_HOME
 
-# merge_by METHOD: merges with COMMAND by the first arguments that fit, prints these. Arguments that
-# do not fit are errors (1) or wrong usage (2); any other status is a crash.
+# merge_by METHOD: merges with COMMAND and the first line of arguments that fits, and prints this
+# line. Lines that do not fit are errors (1) or wrong usage (2); any other status is a crash.
 merge_by()
 {
     echo "$arguments" | while read -r line; do

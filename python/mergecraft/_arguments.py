@@ -133,7 +133,7 @@ def float_dtype(dtype: Any) -> str:
 
 
 def shard_bytes(name: str, value: Any) -> int:
-    """Returns the largest size of a file of weights; 0 is no limit."""
+    """Returns the largest size of a file of weights; 0 means no limit."""
     return whole(name, value, 0, 2**63 - 1) or 2**63 - 1
 
 

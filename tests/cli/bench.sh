@@ -5,7 +5,7 @@ ln -s "$SOURCE/examples" examples
 mergecraft bench examples/bench/small.yml -o results -q > first || fail "exit status $?"
 cut -d '|' -f 2 first
 head -n 1 first
-# The number of the task that a model is made for is no choice.
+# The number of the task that a model is made for is not a chosen parameter.
 grep "^| emr" first | cut -d "|" -f 11
 cmp first results/table.md || fail "the table is not what was printed"
 head -n 2 results/table.csv | cut -d , -f 1-2

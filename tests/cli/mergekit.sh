@@ -20,7 +20,7 @@ mergecraft mergekit-yaml linear.yml yaml -v > log 2>&1 || fail '-v is not known'
 expect 0 mergecraft mergekit-yaml linear.yml yaml --no-write-model-card --no-copy-tokenizer \
     --out-shard-size 24 --json
 expect 0 ls yaml
-# 0 is no limit.
+# 0 means no limit.
 expect 0 mergecraft mergekit-yaml linear.yml whole --out-shard-size 0 --no-write-model-card -q
 expect 0 ls whole
 mkdir other && touch other/file

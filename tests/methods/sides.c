@@ -310,7 +310,7 @@ static void test_regmean_of_embeddings(void **state)
     free(out);
 }
 
-/* Merges everything, and checks of how many tensors the method says that it averaged them. */
+/* Merges everything, and checks how many tensors the method reports as averaged. */
 static void assert_averaged(const fixture *f, const char *method, size_t expected,
                             const char *reason)
 {
