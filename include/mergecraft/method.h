@@ -171,9 +171,10 @@ typedef struct mc_layer {
 } mc_layer;
 
 /*
- * Reports that the method could not merge this tensor and writes the mean of the models instead.
- * The reason is a static text, such as "its Gram matrices are zero in all models". The merge
- * reports it; under strict it is an error.
+ * Called in `apply` by a method that cannot do its work on this tensor and writes the mean of the
+ * models instead. The merge reports the tensor, even if this is called for one of its tiles only,
+ * with the reason: a static text such as "its Gram matrices are all zero". Under strict that is an
+ * error. Thread-safety: a layer belongs to one thread, and so does what is noted.
  */
 static inline void mc_layer_averaged(const mc_layer *layer, const char *reason)
 {
