@@ -192,9 +192,10 @@ static mc_status say_what_was_noticed(const joint *j, mc_error *error)
 {
     const merge_settings *const settings = j->job->settings;
     mc_status status = MC_OK;
+    if (merge_selects_models(j->job->method.method))
+        return status;
     for (size_t i = 0; status == MC_OK && i < j->count; i++)
-        if (!merge_selects_models(j->job->method.method))
-            status = observe_say(&settings->observe, &settings->common, &j->results[i], error);
+        status = observe_say(&settings->observe, &settings->common, &j->results[i], error);
     return status;
 }
 

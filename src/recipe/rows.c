@@ -882,6 +882,7 @@ mc_status mc_recipe_rows_make(const mc_recipe_schema *schema, const mc_recipe_st
 }
 
 /* ---- sources --------------------------------------------------------------------------------- */
+
 /* Where the recipe first names a model. */
 static const mc_yaml *place_of(const mc_recipe_stage *stage, const char *name)
 {
