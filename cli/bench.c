@@ -38,6 +38,16 @@ static void say_step(size_t done, size_t total, const char *what, void *user)
     free(text);
 }
 
+static void say_warning(const char *what, const char *parameters, const char *text, void *user)
+{
+    const common_options *const common = user;
+    if (common->quiet)
+        return;
+    char *const line = format_text("%s %s: %s", what, parameters, text);
+    say("warning", line);
+    free(line);
+}
+
 static mc_status print_result(const bench_settings *settings, const mc_bench_result *result,
                               mc_error *error)
 {
@@ -58,13 +68,14 @@ static mc_status bench(const bench_settings *settings, const char *path, mc_erro
     mc_bench_result *result = NULL;
     fetch_display display = fetch_begin(&settings->common);
     const mc_hub_options hub = fetch_options(&display);
-    /* `user` loses const, since the library takes any pointer; say_step only reads. */
+    /* `user` loses const, since the library takes any pointer; both only read. */
     const mc_bench_options run = {.folder = settings->output,
                                   .threads = (int)settings->threads,
                                   .memory = settings->memory,
                                   .cancel = catch_signals(),
                                   .hub = &hub,
                                   .progress = say_step,
+                                  .warning = say_warning,
                                   .user = (void *)(uintptr_t)&settings->common};
     mc_status status = mc_suite_open(path, &suite, error);
     if (status == MC_OK)

@@ -507,10 +507,11 @@ static void print_parameters(const json_t *parameters)
     putchar('\n');
 }
 
-static void print_warnings(const search_job *job)
+/* Prints the warnings from index `from`. */
+static void print_warnings(const search_job *job, size_t from)
 {
     const mc_report *const report = mc_search_report(job->search);
-    for (size_t i = 0; !job->settings->merge.common.quiet && i < mc_report_count(report); i++)
+    for (size_t i = from; !job->settings->merge.common.quiet && i < mc_report_count(report); i++)
         say("warning", mc_report_line(report, i));
 }
 
@@ -552,12 +553,15 @@ static mc_status write_best(const search_job *job, mc_error *error)
 {
     const search_settings *const settings = job->settings;
     mc_run_options run = merge_run_options(&settings->merge);
+    const size_t printed = mc_report_count(mc_search_report(job->search));
     mc_run_result result = {0};
     run.cancel = catch_signals();
     run.comm = command_comm;
     mc_status status = mc_search_write(job->search, settings->output, &run, &result, error);
     if (status == MC_OK && is_first())
         status = write_recipe(job, error);
+    if (status == MC_OK)
+        print_warnings(job, printed); /* what only the values show */
     if (status != MC_OK || settings->merge.common.json || settings->merge.common.quiet)
         return status;
     char written[16];
@@ -623,7 +627,7 @@ static mc_status search(search_job *job, const text_list *operands, mc_error *er
     if (status == MC_OK)
         status = run_search(job, error);
     if (status == MC_OK)
-        print_warnings(job);
+        print_warnings(job, 0);
     if (status == MC_OK && common->json)
         puts(mc_search_result(job->search));
     else if (status == MC_OK)

@@ -48,8 +48,13 @@ typedef struct mc_bench_options {
     const mc_hub_options *hub;  /* how models are downloaded; may be NULL */
     /* Called before each merge with the number of those done and of all; may be NULL. */
     void (*progress)(size_t done, size_t total, const char *what, void *user);
-    void *user;
-    void *reserved[4]; /* must be zero */
+    void *user; /* of progress and warning */
+    /*
+     * Called with what only the values of a merge show (mc_plan_materialize), such as averaged
+     * tensors, once per merge that is computed; may be NULL.
+     */
+    void (*warning)(const char *what, const char *parameters, const char *text, void *user);
+    void *reserved[3]; /* must be zero */
 } mc_bench_options;
 
 /* A score on the rest of the data: the mean over seeds. */

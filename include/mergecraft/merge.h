@@ -331,7 +331,7 @@ MC_API mc_status mc_plan_bind(mc_plan *plan, const char *const *params, size_t p
 MC_API size_t mc_plan_count(const mc_plan *plan);
 MC_API void mc_plan_line_at(const mc_plan *plan, size_t index, mc_plan_line *line);
 
-/* The warnings of mc_plan_new; valid as long as the plan. */
+/* The warnings of mc_plan_new, then those of its runs; valid as long as the plan. */
 MC_API const mc_report *mc_plan_report(const mc_plan *plan);
 
 /*
@@ -399,6 +399,18 @@ MC_API mc_status mc_plan_run(const mc_plan *plan, const char *folder, const mc_r
 
 /* Makes a lazy state dict of the outputs, in their dtypes. Free it before the models are closed. */
 MC_API mc_status mc_plan_state_dict(const mc_plan *plan, mc_state_dict **out, mc_error *error);
+
+/*
+ * Computes the outputs into memory, as mc_state_dict_materialize does. `part` is what to compute of
+ * mc_plan_state_dict; NULL: all of it. What only the values show is added to the plan's report, as
+ * by mc_plan_run: NaN and infinities of the models, overflow, averaged tensors.
+ *
+ * Errors: MC_MISMATCH  such a warning, under strict
+ *         MC_CHANGED   an input was modified
+ */
+MC_API mc_status mc_plan_materialize(const mc_plan *plan, const mc_state_dict *part,
+                                     const mc_run_options *options, mc_state_dict **out,
+                                     mc_run_result *result, mc_error *error);
 
 /*
  * Writes the path of the hidden folder in which a merge into `folder` works to `out`, of `size`

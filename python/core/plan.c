@@ -405,6 +405,33 @@ static PyObject *plan_run(PyObject *self, PyObject *args, PyObject *keywords)
     return core_run_plan((void *)(uintptr_t)of(self), run_plan, args, keywords);
 }
 
+static PyObject *plan_materialize(PyObject *self, PyObject *args, PyObject *keywords)
+{
+    static char *names[] = {"part", "threads", "memory", "progress", NULL};
+    core_run_arguments a = {.sync = 1, .progress = Py_None};
+    core_run run;
+    PyObject *object = Py_None;
+    mc_error error = MC_ERROR_NONE;
+    mc_state_dict *made = NULL;
+    mc_status status;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "|OiLO", names, &object, &a.threads, &a.memory,
+                                     &a.progress))
+        return NULL;
+    const mc_state_dict *const part = object == Py_None ? NULL : core_dict_of(object);
+    if (!part && object != Py_None)
+        return NULL;
+    const mc_run_options options = core_run_options(&a, &run);
+    Py_BEGIN_ALLOW_THREADS status = mc_plan_materialize(of(self), part, &options, &made, NULL,
+                                                        &error);
+    Py_END_ALLOW_THREADS if (core_run_end(&run, status, &error) != 0)
+    {
+        /* The tensors may be complete if Ctrl-C came after the last one. */
+        mc_state_dict_free(made);
+        return NULL;
+    }
+    return core_dict(made, NULL);
+}
+
 static PyObject *plan_json(PyObject *self, PyObject *args, PyObject *keywords)
 {
     static char *names[] = {"threads", "memory", NULL};
@@ -445,6 +472,10 @@ static PyMethodDef plan_methods[] = {
     {"json", (PyCFunction)(void (*)(void))plan_json, METH_VARARGS | METH_KEYWORDS,
      "json(threads=0, memory=0)\n--\n\n"
      "The plan as the text of one JSON object."},
+    {"materialize", (PyCFunction)(void (*)(void))plan_materialize, METH_VARARGS | METH_KEYWORDS,
+     "materialize(part=None, threads=0, memory=0, progress=None)\n--\n\n"
+     "Computes every tensor of `dict`, or those in the Dict `part`, and adds to the report what "
+     "only values show; a new Dict."},
     {"run", (PyCFunction)(void (*)(void))plan_run, METH_VARARGS | METH_KEYWORDS,
      "run(folder, threads=0, memory=0, shard_size=0, "
      "overwrite=False, sync=True, progress=None)\n--\n\n"

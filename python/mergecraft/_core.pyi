@@ -121,6 +121,13 @@ class Plan:
     @property
     def dict(self) -> Dict: ...
     def json(self, threads: int = 0, memory: int = 0) -> str: ...
+    def materialize(
+        self,
+        part: Dict | None = None,
+        threads: int = 0,
+        memory: int = 0,
+        progress: _Progress = None,
+    ) -> Dict: ...
     def run(
         self,
         folder: str | os.PathLike[str],

@@ -405,10 +405,12 @@ class Merge:
         with Progress(self.__name__, options.verbose) as progress:
             if options.out is not None:
                 plan.run(options.out, progress=progress, **run, **options.files)
-                for line in plan.report[len(before) :]:  # what only the values show
-                    warn(line)
-                return options.out
-            tensors = _materialize(plan, made, run, progress)
+            else:
+                tensors = _materialize(plan, made, run, progress)
+        for line in plan.report[len(before) :]:  # what only the values show
+            warn(line)
+        if options.out is not None:
+            return options.out
         if first.kind == DICT:
             order = [name for name in first.value if name in tensors]
             tensors = tensors._picked(dict.fromkeys([*order, *tensors]))
@@ -430,7 +432,7 @@ def _materialize(
     for name, source in lazy:
         if name not in ready:
             rest.set(name, source)
-    computed = dict(rest.materialize(progress=progress, **run).items())
+    computed = dict(plan.materialize(rest, progress=progress, **run).items())
     tensors = StateDict()
     for name, _ in lazy:
         if name in ready:

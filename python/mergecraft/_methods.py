@@ -324,7 +324,9 @@ class Method(Merge):
             text=None,
             sides=sides,
         )
-        (made,) = dict(plan.dict.materialize().items()).values()
+        (made,) = dict(plan.materialize().items()).values()
+        for line in plan.report:
+            warn(line)
         return _tensors.like(_tensors.from_source(made, share=True), tensors[-1])
 
     # ---- arguments -------------------------------------------------------------------------------

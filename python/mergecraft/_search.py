@@ -141,13 +141,15 @@ class Trial:
         """Merges with these parameters and returns the Evaluation."""
         method = self._setup.method
         texts = [*self._setup.params, *method._texts(method._own((), params))]
+        reported = 0
         if self._plan is None:
             self._plan = self._setup.plan(texts)
-            for line in self._plan.report:
-                warn(line)
         else:
+            reported = len(self._plan.report)
             self._plan.bind(texts)
-        self._pipeline.load(self._plan.dict)
+        self._pipeline.load(self._plan.materialize(threads=self._options.threads))
+        for line in self._plan.report[reported:]:
+            warn(line)
         with Progress("evaluating", self._options.verbose, "tokens") as progress:
             found = self._pipeline.evaluate(self._data, progress)
         return Evaluation(found, self._labels, len(self._pipeline.labels))

@@ -103,22 +103,29 @@ typedef struct job {
     char *parameters; /* as JSON; NULL before a merge */
 } job;
 
+/* Passes on what only the values of the merge show: the plan's report from line `from`. */
+static void warn(const job *j, const mc_plan *plan, size_t from)
+{
+    const mc_bench_options *const options = &j->bench->options;
+    const mc_report *const report = mc_plan_report(plan);
+    for (size_t i = from; options->warning && i < mc_report_count(report); i++)
+        options->warning(name_of(j->bench, j->row), j->parameters, mc_report_line(report, i),
+                         options->user);
+}
+
 static mc_status merge_to_memory(job *j, const mc_plan *plan, mc_state_dict **out, mc_error *error)
 {
     const mc_bench_options *const options = &j->bench->options;
     const mc_run_options run = {
         .threads = options->threads, .memory = options->memory, .cancel = options->cancel};
-    mc_run_result ignored;
-    mc_state_dict *lazy = NULL;
+    const size_t before = mc_report_count(mc_plan_report(plan));
     mc_free(j->parameters);
     j->parameters = mc_strdup(mc_plan_parameters(plan));
     if (!j->parameters)
         return mc_fail_memory(error);
-    mc_status status = mc_plan_state_dict(plan, &lazy, error);
-    if (status == MC_OK)
-        status = mc_state_dict_materialize(lazy, &run, out, &ignored, error);
-    mc_state_dict_free(lazy);
-    return status;
+    MC_TRY(mc_plan_materialize(plan, NULL, &run, out, NULL, error));
+    warn(j, plan, before);
+    return MC_OK;
 }
 
 static mc_status plan_and_merge(job *j, const mc_bench_sides *sides, mc_state_dict **out,

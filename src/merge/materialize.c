@@ -1,8 +1,9 @@
-/* A lazy state dict, computed into memory. */
-#include <mergecraft/merge.h>
+#include "merge/materialize.h"
 
 #include "base/memory.h"
 #include "merge/execute.h"
+#include "merge/findings.h"
+#include "merge/plan.h"
 
 #include <string.h>
 
@@ -51,24 +52,50 @@ static mc_status make_room(const mc_state_dict *dict, mc_source **sources, memor
     return MC_OK;
 }
 
-static mc_status fill(const mc_state_dict *dict, memory_sink *sink, mc_source **sources,
-                      const mc_run_options *options, mc_state_dict *into, mc_run_result *result,
-                      mc_error *error)
+static mc_status report_findings(const mc_state_dict *dict, mc_source *const *sources,
+                                 const mc_materialize_report *where, const mc_nonfinite *nonfinite,
+                                 const mc_run_result *result, mc_error *error)
+{
+    const size_t count = mc_state_dict_count(dict);
+    if (where->plan)
+        MC_TRY(mc_nonfinite_report(nonfinite, where->plan, where->report, error));
+    const char **const names = mc_alloc(count * sizeof *names);
+    if (!names)
+        return mc_fail_memory(error);
+    for (size_t i = 0; i < count; i++)
+        names[i] = mc_state_dict_name(dict, i);
+    const mc_status status = mc_findings_report(&(mc_findings){names, sources, result},
+                                                where->report, where->strict, error);
+    mc_free(names);
+    return status;
+}
+
+static mc_status fill(const mc_state_dict *dict, const mc_materialize_report *where,
+                      memory_sink *sink, mc_source **sources, const mc_run_options *options,
+                      mc_state_dict *into, mc_run_result *result, mc_error *error)
 {
     if (!sink->tensors || !sink->ends || !sources)
         return mc_fail_memory(error);
     MC_TRY(make_room(dict, sources, sink, into, error));
-    const mc_execution all = {
-        .tensors = sources, .count = sink->count, .sink = &sink->sink, .end = INT64_MAX};
-    MC_TRY(mc_execute(&all, options, result, error));
-    for (size_t i = 0; i < sink->count; i++)
-        MC_TRY(
-            mc_in_tensor(error, mc_state_dict_name(dict, i), mc_source_check(sources[i], error)));
-    return MC_OK;
+    mc_nonfinite nonfinite = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    const mc_execution all = {.tensors = sources,
+                              .count = sink->count,
+                              .sink = &sink->sink,
+                              .end = INT64_MAX,
+                              .found = where && where->plan ? &nonfinite : NULL};
+    mc_status status = mc_execute(&all, options, result, error);
+    for (size_t i = 0; status == MC_OK && i < sink->count; i++)
+        status = mc_in_tensor(error, mc_state_dict_name(dict, i),
+                              mc_source_check(sources[i], error));
+    if (status == MC_OK && where)
+        status = report_findings(dict, sources, where, &nonfinite, result, error);
+    mc_nonfinite_free(&nonfinite);
+    return status;
 }
 
-mc_status mc_state_dict_materialize(const mc_state_dict *dict, const mc_run_options *options,
-                                    mc_state_dict **out, mc_run_result *result, mc_error *error)
+mc_status mc_materialize(const mc_state_dict *dict, const mc_materialize_report *where,
+                         const mc_run_options *options, mc_state_dict **out, mc_run_result *result,
+                         mc_error *error)
 {
     const mc_run_options standard = MC_RUN_DEFAULT;
     const size_t count = mc_state_dict_count(dict);
@@ -80,7 +107,7 @@ mc_status mc_state_dict_materialize(const mc_state_dict *dict, const mc_run_opti
     sink.ends = mc_alloc_zero(count, sizeof *sink.ends);
     mc_status status = mc_state_dict_new(&into, error);
     if (status == MC_OK)
-        status = fill(dict, &sink, sources, options ? options : &standard, into,
+        status = fill(dict, where, &sink, sources, options ? options : &standard, into,
                       result ? result : &ignored, error);
     mc_free(sink.tensors);
     mc_free(sink.ends);
@@ -91,4 +118,23 @@ mc_status mc_state_dict_materialize(const mc_state_dict *dict, const mc_run_opti
     }
     *out = into;
     return MC_OK;
+}
+
+mc_status mc_state_dict_materialize(const mc_state_dict *dict, const mc_run_options *options,
+                                    mc_state_dict **out, mc_run_result *result, mc_error *error)
+{
+    return mc_materialize(dict, NULL, options, out, result, error);
+}
+
+mc_status mc_plan_materialize(const mc_plan *plan, const mc_state_dict *part,
+                              const mc_run_options *options, mc_state_dict **out,
+                              mc_run_result *result, mc_error *error)
+{
+    const mc_materialize_report where = {plan->report, plan->strict, plan};
+    mc_state_dict *all = NULL;
+    if (!part)
+        MC_TRY(mc_plan_state_dict(plan, &all, error));
+    const mc_status status = mc_materialize(part ? part : all, &where, options, out, result, error);
+    mc_state_dict_free(all);
+    return status;
 }

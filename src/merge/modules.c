@@ -136,11 +136,12 @@ static void remove_weights(mc_outfit *outfit, const char *folder)
     }
 }
 
-/* What the module's plan reports, with the name of its folder. */
-static mc_status report_module(const mc_module *module, mc_report *report, mc_error *error)
+/* What the module's plan reports after `before` lines, with the name of its folder. */
+static mc_status report_module(const mc_module *module, size_t before, mc_report *report,
+                               mc_error *error)
 {
     const mc_report *const own = mc_plan_report(module->plan);
-    for (size_t i = 0; i < mc_report_count(own); i++)
+    for (size_t i = before; i < mc_report_count(own); i++)
         MC_TRY(mc_report_add(report, error, "%s: %s", module->folder, mc_report_line(own, i)));
     return MC_OK;
 }
@@ -157,7 +158,7 @@ static mc_status add_module(char *folder, mc_module_planner *plan, void *user, b
     char text[512];
     mc_status status = plan(&module, user, &why);
     if (status == MC_OK)
-        status = report_module(&module, report, &why);
+        status = report_module(&module, 0, report, &why);
     if (status == MC_OK && MC_GROW(out->items, out->count, out->capacity)) {
         remove_weights(outfit, folder);
         out->items[out->count++] = module;
@@ -289,27 +290,29 @@ static mc_status write_dict(const mc_state_dict *dict, const char *name, mc_fold
     return status;
 }
 
-static mc_status write_module(const mc_module *module, mc_folder *folder, mc_error *error)
+static mc_status write_module(const mc_module *module, mc_report *report, mc_folder *folder,
+                              mc_error *error)
 {
-    mc_state_dict *lazy = NULL, *made = NULL;
+    mc_state_dict *made = NULL;
+    const size_t before = mc_report_count(mc_plan_report(module->plan));
     char *const name = mc_format("%s/%s", module->folder, mc_weight_files[0]);
-    mc_status status = name ? mc_plan_state_dict(module->plan, &lazy, error)
+    mc_status status = name ? mc_plan_materialize(module->plan, NULL, NULL, &made, NULL, error)
                             : mc_fail_memory(error);
     if (status == MC_OK)
-        status = mc_state_dict_materialize(lazy, NULL, &made, NULL, error);
+        status = report_module(module, before, report, error);
     if (status == MC_OK)
         status = mc_plan_check_models(module->plan, error);
     if (status == MC_OK)
         status = write_dict(made, name, folder, error);
     mc_state_dict_free(made);
-    mc_state_dict_free(lazy);
     mc_free(name);
     return status;
 }
 
-mc_status mc_modules_write(const mc_modules *modules, mc_folder *folder, mc_error *error)
+mc_status mc_modules_write(const mc_modules *modules, mc_report *report, mc_folder *folder,
+                           mc_error *error)
 {
     for (size_t i = 0; i < modules->count; i++)
-        MC_TRY(write_module(&modules->items[i], folder, error));
+        MC_TRY(write_module(&modules->items[i], report, folder, error));
     return MC_OK;
 }

@@ -50,7 +50,11 @@ void mc_modules_free(mc_modules *modules);
 mc_status mc_modules_bind(mc_modules *modules, const mc_method *method, const char *const *params,
                           size_t param_count, mc_error *error);
 
-/* Computes the weights and writes each module's as FOLDER/model.safetensors. */
-mc_status mc_modules_write(const mc_modules *modules, mc_folder *folder, mc_error *error);
+/*
+ * Computes the weights and writes each module's as FOLDER/model.safetensors. Reports what only the
+ * values show.
+ */
+mc_status mc_modules_write(const mc_modules *modules, mc_report *report, mc_folder *folder,
+                           mc_error *error);
 
 #endif

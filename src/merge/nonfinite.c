@@ -99,7 +99,8 @@ static mc_status add_row(const mc_nonfinite *found, const mc_plan *plan, const m
     return MC_OK;
 }
 
-static mc_status report_model(const mc_plan *plan, size_t model, const tally *t, mc_error *error)
+static mc_status report_model(const mc_plan *plan, size_t model, const tally *t, mc_report *report,
+                              mc_error *error)
 {
     char what[512];
     snprintf(what, sizeof what, "%s %s: %lld NaN and %lld infinite values",
@@ -108,11 +109,12 @@ static mc_status report_model(const mc_plan *plan, size_t model, const tally *t,
     if (plan->strict)
         return mc_fail(error, MC_MISMATCH, "%s, the first in '%s' (strict)", what,
                        t->names.names[0]);
-    return mc_report_add(plan->report, error, "%s in %zu tensor%s, the first '%s'", what,
-                         t->names.count, t->names.count == 1 ? "" : "s", t->names.names[0]);
+    return mc_report_add(report, error, "%s in %zu tensor%s, the first '%s'", what, t->names.count,
+                         t->names.count == 1 ? "" : "s", t->names.names[0]);
 }
 
-mc_status mc_nonfinite_report(const mc_nonfinite *found, const mc_plan *plan, mc_error *error)
+mc_status mc_nonfinite_report(const mc_nonfinite *found, const mc_plan *plan, mc_report *report,
+                              mc_error *error)
 {
     const size_t models = plan->model_count + (plan->base != NULL);
     mc_status status = MC_OK;
@@ -121,7 +123,7 @@ mc_status mc_nonfinite_report(const mc_nonfinite *found, const mc_plan *plan, mc
         for (size_t i = 0; i < plan->outputs.count && status == MC_OK; i++)
             status = add_row(found, plan, &plan->outputs.rows[i], m, &t, error);
         if (status == MC_OK && t.names.count > 0)
-            status = report_model(plan, m, &t, error);
+            status = report_model(plan, m, &t, report, error);
         mc_names_free(&t.names);
     }
     return status;

@@ -28,7 +28,8 @@ void mc_nonfinite_free(mc_nonfinite *found);
 mc_status mc_nonfinite_scan(mc_nonfinite *found, const mc_job *job, const mc_workspace *workspace,
                             mc_error *error);
 
-/* Adds a line per model to the plan's report; MC_MISMATCH if the plan is strict. */
-mc_status mc_nonfinite_report(const mc_nonfinite *found, const mc_plan *plan, mc_error *error);
+/* Adds a line per model to the report, which may be NULL; MC_MISMATCH if the plan is strict. */
+mc_status mc_nonfinite_report(const mc_nonfinite *found, const mc_plan *plan, mc_report *report,
+                              mc_error *error);
 
 #endif

@@ -3,6 +3,7 @@
 #include "base/hash.h"
 #include "base/memory.h"
 #include "merge/card.h"
+#include "merge/findings.h"
 #include "merge/plan.h"
 #include "merge/plugin.h"
 #include "merge/preflight.h"
@@ -134,55 +135,13 @@ static bool main_dtype(const mc_plan *plan, mc_dtype *dtype)
     return most > 0;
 }
 
-/* A dtype that holds what the given one cannot, for a hint. */
-static const char *wider_than(mc_dtype dtype)
-{
-    const bool narrow = mc_dtype_bits(dtype) < 32 && dtype != MC_BF16;
-    return narrow ? ": a wider dtype, such as bfloat16, holds them" : "";
-}
-
-/* Reports values that the output's dtype cannot hold. */
-static mc_status report_overflow(const mc_plan *plan, const mc_run_result *result, mc_error *error)
-{
-    if (result->overflowed == 0)
-        return MC_OK;
-    const mc_output *const first = &plan->outputs.rows[result->overflowed_first];
-    char *const text = mc_format(
-        "%lld value%s of %zu tensor%s, '%s' among them, %s beyond the "
-        "range of %s and became infinite or NaN%s",
-        (long long)result->overflowed, result->overflowed == 1 ? "" : "s",
-        result->overflowed_tensors, result->overflowed_tensors == 1 ? "" : "s", first->name,
-        result->overflowed == 1 ? "is" : "are", mc_dtype_torch_name(first->source->dtype),
-        wider_than(first->source->dtype));
-    const mc_status status = !text          ? mc_fail_memory(error)
-                             : plan->strict ? mc_fail(error, MC_MISMATCH, "%s (strict)", text)
-                                            : mc_report_add(plan->report, error, "%s", text);
-    mc_free(text);
-    return status;
-}
-
-/* Reports tensors of which the method could only write the mean of the models. */
-static mc_status report_averaged(const mc_plan *plan, const mc_run_result *result, mc_error *error)
-{
-    const size_t count = result->averaged_tensors;
-    if (count == 0)
-        return MC_OK;
-    char *const text = mc_format("%zu tensor%s, '%s' among them, %s averaged: %s", count,
-                                 count == 1 ? "" : "s",
-                                 plan->outputs.rows[result->averaged_first].name,
-                                 count == 1 ? "was" : "were", result->averaged_reason);
-    const mc_status status = !text          ? mc_fail_memory(error)
-                             : plan->strict ? mc_fail(error, MC_MISMATCH, "%s (strict)", text)
-                                            : mc_report_add(plan->report, error, "%s", text);
-    mc_free(text);
-    return status;
-}
-
 /* What the files beside the weights are made from. */
 typedef struct finishing {
     const mc_plan *plan;
     const mc_run_options *options;
-    mc_nonfinite found;
+    const char *const *names; /* of the outputs */
+    mc_source *const *sources;
+    mc_nonfinite nonfinite;
 } finishing;
 
 /*
@@ -200,12 +159,12 @@ static mc_status finish(mc_folder *folder, const mc_run_result *result, void *us
                              "%s: the file system has no locks: a concurrent merge into this "
                              "folder would not be detected",
                              folder->target));
-    MC_TRY(mc_nonfinite_report(&f->found, plan, error));
-    MC_TRY(report_overflow(plan, result, error));
-    MC_TRY(report_averaged(plan, result, error));
+    MC_TRY(mc_nonfinite_report(&f->nonfinite, plan, plan->report, error));
+    MC_TRY(mc_findings_report(&(mc_findings){f->names, f->sources, result}, plan->report,
+                              plan->strict, error));
     MC_TRY(mc_plan_check_models(plan, error));
     MC_TRY(mc_outfit_write(&plan->outfit, floats ? &dtype : NULL, folder, error));
-    MC_TRY(mc_modules_write(&plan->modules, folder, error));
+    MC_TRY(mc_modules_write(&plan->modules, plan->report, folder, error));
     MC_TRY(mc_task_masks_write(plan, f->options, folder, error));
     if (!plan->no_card)
         MC_TRY(mc_card_write(plan, folder, error));
@@ -238,9 +197,11 @@ static mc_status run_into(finishing *f, const char *folder, mc_run_result *resul
                           .count = plan->outputs.count,
                           .stem = mc_outfit_stem(&plan->outfit),
                           .fingerprint = fingerprint(plan, f->options),
-                          .found = &f->found,
+                          .found = &f->nonfinite,
                           .finish = finish,
                           .user = f};
+    f->names = names;
+    f->sources = sources;
     if (status == MC_OK)
         status = check_together(plan, f->options->comm, save.fingerprint, error);
     if (status == MC_OK)
@@ -258,8 +219,8 @@ mc_status mc_plan_run(const mc_plan *plan, const char *folder, const mc_run_opti
     MC_TRY(mc_plan_check_outside(plan, folder, error));
     finishing f = {.plan = plan,
                    .options = options ? options : &standard,
-                   .found.lock = PTHREAD_MUTEX_INITIALIZER};
+                   .nonfinite.lock = PTHREAD_MUTEX_INITIALIZER};
     const mc_status status = run_into(&f, folder, result ? result : &ignored, error);
-    mc_nonfinite_free(&f.found);
+    mc_nonfinite_free(&f.nonfinite);
     return status;
 }

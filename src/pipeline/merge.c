@@ -1,6 +1,7 @@
 /* Merges pipelines into pipelines. */
 #include "base/memory.h"
 #include "base/system.h"
+#include "merge/findings.h"
 #include "merge/plan.h"
 #include "model/model.h"
 #include "pipeline/pipeline.h"
@@ -25,6 +26,28 @@ static mc_status merge_weights(const mc_method *method, const mc_pipeline *const
     return mc_model_merge(method, &all, out, report, error);
 }
 
+/* Reports what the encoder's reads of merged weights have noticed. */
+static mc_status report_reads(const mc_state_dict *weights, mc_report *report, bool strict,
+                              mc_error *error)
+{
+    const size_t count = mc_state_dict_count(weights);
+    mc_run_result result = {0};
+    const char **const names = mc_alloc(count * sizeof *names);
+    mc_source **const sources = mc_alloc(count * sizeof *sources);
+    mc_status status = names && sources ? MC_OK : mc_fail_memory(error);
+    for (size_t i = 0; status == MC_OK && i < count; i++) {
+        names[i] = mc_state_dict_name(weights, i);
+        sources[i] = mc_state_dict_source(weights, i);
+    }
+    if (status == MC_OK) {
+        mc_findings_of_reads(sources, count, &result);
+        status = mc_findings_report(&(mc_findings){names, sources, &result}, report, strict, error);
+    }
+    mc_free(names);
+    mc_free(sources);
+    return status;
+}
+
 static mc_status pipeline_like(const mc_pipeline *like, const mc_state_dict *weights,
                                mc_pipeline **out, mc_error *error)
 {
@@ -43,6 +66,7 @@ mc_status mc_pipeline_merge(const mc_method *method, const mc_pipeline *const *p
                             mc_pipeline **out, mc_report *report, mc_error *error)
 {
     mc_state_dict *merged = NULL;
+    mc_pipeline *made = NULL;
     if (count == 0)
         return mc_fail(error, MC_USAGE, "expected pipelines, found none");
     const mc_state_dict **const models = mc_alloc_zero(count, sizeof *models);
@@ -51,7 +75,13 @@ mc_status mc_pipeline_merge(const mc_method *method, const mc_pipeline *const *p
                               : mc_fail_memory(error);
     if (status == MC_OK)
         /* As in a merge of models: the last one gives configuration, labels and tokenizer. */
-        status = pipeline_like(pipelines[count - 1], merged, out, error);
+        status = pipeline_like(pipelines[count - 1], merged, &made, error);
+    if (status == MC_OK)
+        status = report_reads(merged, report, input && input->strict, error);
+    if (status == MC_OK)
+        *out = made;
+    else
+        mc_pipeline_close(made);
     /* The pipeline has a state dict of its own, which keeps the sources. */
     mc_state_dict_free(merged);
     mc_free(models);
@@ -60,11 +90,14 @@ mc_status mc_pipeline_merge(const mc_method *method, const mc_pipeline *const *p
 
 /* ---- from a plan ----------------------------------------------------------------------------- */
 
-static mc_status load_plan(const mc_plan *plan, mc_pipeline *pipeline, mc_error *error)
+mc_status mc_pipeline_load_plan(mc_pipeline *pipeline, const mc_plan *plan, mc_report *report,
+                                mc_error *error)
 {
     mc_state_dict *weights = NULL;
     MC_TRY(mc_plan_state_dict(plan, &weights, error));
     mc_status status = mc_pipeline_load(pipeline, weights, error);
+    if (status == MC_OK)
+        status = report_reads(weights, report, plan->strict, error);
     mc_state_dict_free(weights);
     if (status == MC_OK)
         /* Afterwards: a model that changed while it was read would give a mixture of both. */
@@ -72,17 +105,23 @@ static mc_status load_plan(const mc_plan *plan, mc_pipeline *pipeline, mc_error 
     return status;
 }
 
-mc_status mc_pipeline_from_plan(const mc_plan *plan, const mc_pipeline_options *options,
-                                mc_pipeline **out, mc_run_result *result, mc_error *error)
+mc_status mc_pipeline_for_plan(const mc_plan *plan, const mc_pipeline_options *options,
+                               mc_pipeline **out, mc_error *error)
 {
     const mc_model *const last = mc_plan_donor(plan);
-    const double start = mc_seconds();
-    mc_pipeline *pipeline = NULL;
     if (!last->config_text)
         return mc_fail_at(error, MC_NOT_FOUND, last->folder, NULL, -1,
                           "expected config.json, found none");
-    MC_TRY(mc_pipeline_new(last->config_text, last->folder, options, &pipeline, error));
-    const mc_status status = load_plan(plan, pipeline, error);
+    return mc_pipeline_new(last->config_text, last->folder, options, out, error);
+}
+
+mc_status mc_pipeline_from_plan(const mc_plan *plan, const mc_pipeline_options *options,
+                                mc_pipeline **out, mc_run_result *result, mc_error *error)
+{
+    const double start = mc_seconds();
+    mc_pipeline *pipeline = NULL;
+    MC_TRY(mc_pipeline_for_plan(plan, options, &pipeline, error));
+    const mc_status status = mc_pipeline_load_plan(pipeline, plan, plan->report, error);
     if (status != MC_OK) {
         mc_pipeline_close(pipeline);
         return status;

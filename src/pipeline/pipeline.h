@@ -21,4 +21,15 @@ struct mc_pipeline {
     bool named; /* the labels' names are from the configuration */
 };
 
+/* Makes a pipeline, without weights, for the result of a plan. */
+mc_status mc_pipeline_for_plan(const mc_plan *plan, const mc_pipeline_options *options,
+                               mc_pipeline **out, mc_error *error);
+
+/*
+ * Loads the result of a plan. Reports averaged tensors; the report may be NULL. MC_MISMATCH if the
+ * plan is strict.
+ */
+mc_status mc_pipeline_load_plan(mc_pipeline *pipeline, const mc_plan *plan, mc_report *report,
+                                mc_error *error);
+
 #endif

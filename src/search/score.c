@@ -3,9 +3,11 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/memory.h"
+#include "merge/materialize.h"
 #include "merge/plan.h"
 #include "model/model.h"
 #include "model/parts.h"
+#include "pipeline/pipeline.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -370,35 +372,30 @@ static mc_status load_heads(const mc_scorer *s, const mc_state_dict *tensors, mc
     return MC_OK;
 }
 
-/* The merge is computed once, and not once per task. */
-static mc_status load_merge(mc_scorer *s, const mc_plan *plan, mc_error *error)
+/* For tasks with own heads: the merge is computed once, and not once per task. */
+static mc_status load_merge(mc_scorer *s, const mc_plan *plan, mc_report *report, mc_error *error)
 {
     const mc_run_options run = {.threads = s->options.threads, .cancel = s->options.cancel};
+    const mc_materialize_report where = {report, plan->strict, plan};
     mc_state_dict *lazy = NULL, *merged = NULL;
     MC_TRY(mc_plan_state_dict(plan, &lazy, error));
-    mc_run_result ignored;
-    mc_status status = has_heads(s)
-                           ? mc_state_dict_materialize(lazy, &run, &merged, &ignored, error)
-                           : MC_OK;
+    mc_status status = mc_materialize(lazy, &where, &run, &merged, NULL, error);
     if (status == MC_OK && has_plain_tasks(s))
-        status = mc_pipeline_load(s->pipeline, merged ? merged : lazy, error);
-    if (status == MC_OK && merged)
+        status = mc_pipeline_load(s->pipeline, merged, error);
+    if (status == MC_OK)
         status = load_heads(s, merged, error);
     mc_state_dict_free(merged);
     mc_state_dict_free(lazy);
-    return status;
+    /* Afterwards: a model that changed while it was read would give a mixture of both. */
+    return status == MC_OK ? mc_plan_check_models(plan, error) : status;
 }
 
-mc_status mc_scorer_load(mc_scorer *s, const mc_plan *plan, mc_error *error)
+mc_status mc_scorer_load(mc_scorer *s, const mc_plan *plan, mc_report *report, mc_error *error)
 {
-    if (!s->pipeline && has_plain_tasks(s)) {
-        MC_TRY(mc_pipeline_from_plan(plan, &s->options, &s->pipeline, NULL, error));
-        if (!has_heads(s))
-            return MC_OK;
-    }
-    MC_TRY(load_merge(s, plan, error));
-    /* Afterwards: a model that changed while it was read would give a mixture of both. */
-    return mc_plan_check_models(plan, error);
+    if (!s->pipeline && has_plain_tasks(s))
+        MC_TRY(mc_pipeline_for_plan(plan, &s->options, &s->pipeline, error));
+    return has_heads(s) ? load_merge(s, plan, report, error)
+                        : mc_pipeline_load_plan(s->pipeline, plan, report, error);
 }
 
 mc_status mc_scorer_run(const mc_scorer *s, size_t steps, mc_predictions *kept,

@@ -48,8 +48,12 @@ void mc_scorer_free(mc_scorer *scorer);
 /* Hash of the examples and of what is measured on them. */
 uint64_t mc_scorer_hash(const mc_scorer *scorer, uint64_t hash);
 
-/* Loads the result of a plan into the encoder. */
-mc_status mc_scorer_load(mc_scorer *scorer, const mc_plan *plan, mc_error *error);
+/*
+ * Loads the result of a plan into the encoder. Reports what only the values show; the report may be
+ * NULL. MC_MISMATCH if the plan is strict.
+ */
+mc_status mc_scorer_load(mc_scorer *scorer, const mc_plan *plan, mc_report *report,
+                         mc_error *error);
 
 /* The examples of a score: those of the first steps, or those held out. */
 #define MC_HELD_OUT SIZE_MAX

@@ -358,7 +358,8 @@ static bool is_hopeless(const mc_trials *t, size_t step, double score)
 static mc_status score_steps(mc_trials *t, outcome *out, mc_error *error)
 {
     mc_predictions *kept = NULL;
-    MC_TRY(mc_scorer_load(&t->scorer, t->subject.plan, error));
+    /* The report is on the best merge: of others, strict plans report, as errors of the trial. */
+    MC_TRY(mc_scorer_load(&t->scorer, t->subject.plan, NULL, error));
     mc_status status = mc_predictions_new(&t->scorer, &kept, error);
     for (size_t step = 0; status == MC_OK && step < t->scorer.step_count && !out->stopped; step++) {
         status = mc_scorer_run(&t->scorer, step + 1, kept, t->options.cancel, t->scores, error);
@@ -733,7 +734,8 @@ static mc_status score_held_out(mc_trials *t, json_t **out, mc_error *error)
 {
     *out = NULL;
     if (holds_out(t)) {
-        MC_TRY(mc_scorer_load(&t->scorer, t->subject.plan, error));
+        mc_plan *const plan = t->subject.plan;
+        MC_TRY(mc_scorer_load(&t->scorer, plan, plan->report, error));
         MC_TRY(mc_scorer_run(&t->scorer, MC_HELD_OUT, NULL, t->options.cancel, t->scores, error));
         *out = mc_scorer_json(&t->scorer, t->scores);
     } else {

@@ -14,6 +14,11 @@ five='models/rte-1 models/rte-2 models/rte-3 models/rte-4 models/rte-5'
         --eval rte --data models/data -q
     expect 0 mergecraft merge median $five --eval rte --data models/data --dry-run | tail -n 1
 }
+# What only the values show is reported as in a merge into a folder: a matrix of two rows has fewer
+# singular directions than three models.
+mergecraft merge tsvm models/rte-1 models/rte-2 models/rte-3 --base models/base --eval rte \
+    --data models/data --passthrough 'classifier.*' --matrices '*token_type*' 2>&1 |
+    grep -c 'was averaged: fewer singular directions than models'
 # A method of one's own, and predictions.
 cat > mine.c <<'END'
 #include <mergecraft/method.h>

@@ -773,6 +773,20 @@ static void test_overflow_of_results(void **state)
     assert_reported(mc_plan_report(plan), "2 values of 1 tensor, 'a' among them, are beyond the "
                                           "range of float32 and became infinite or NaN");
     mc_plan_free(plan);
+    /* Merges into memory report the same. */
+    mc_state_dict *made = NULL;
+    assert_done(mc_plan_new(&input, &plan, &error));
+    assert_done(mc_plan_materialize(plan, NULL, &options, &made, &result, &error));
+    assert_int_equal(result.overflowed, 2);
+    assert_reported(mc_plan_report(plan), "2 values of 1 tensor, 'a' among them, are beyond the "
+                                          "range of float32 and became infinite or NaN");
+    assert_reported(mc_plan_report(plan), "1 NaN and 1 infinite values in 1 tensor");
+    mc_state_dict_free(made);
+    mc_plan_free(plan);
+    input.strict = true;
+    assert_done(mc_plan_new(&input, &plan, &error));
+    assert_status(MC_MISMATCH, mc_plan_materialize(plan, NULL, &options, &made, NULL, &error));
+    mc_plan_free(plan);
     mc_model_close(model);
     mc_model_close(base);
     free(out);

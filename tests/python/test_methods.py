@@ -244,3 +244,26 @@ def test_the_methods_of_mergekit():
     models = vectors([1.0, 2.0], [3.0, 4.0])
     plain = mergecraft.mergekit.task_arithmetic(models, weight=1)
     assert mergecraft.mergekit.task_arithmetic(models, weight=1, lambda_=0.5) != plain
+
+
+def test_merges_into_memory_report_what_only_values_show():
+    base, models = vectors([0.0, 0.0])[0], vectors([3e38, 1.0], [2e38, float("nan")])
+    with pytest.warns(MergeWarning) as caught:
+        mergecraft.task(models, base_model=base, scale=2.0)
+    texts = [str(each.message) for each in caught]
+    assert any("1 NaN and 0 infinite values" in text for text in texts)
+    assert any("'x' among them, is beyond the range of float32" in text for text in texts)
+    with pytest.raises(mergecraft.MismatchError, match="beyond the range of float32"):
+        mergecraft.task(vectors([3e38]), base_model=vectors([0.0])[0], scale=2.0, strict=True)
+    with pytest.warns(MergeWarning, match="beyond the range of float32"):
+        mergecraft.task.layer([tensor([3e38])], tensor([0.0]), scale=2.0)
+
+
+def test_merges_into_memory_report_averaged_tensors():
+    models = [{"x": tensor([[value] * 2] * 2)} for value in (1.0, 2.0)]
+    grams = [{"x": tensor([[0.0] * 2] * 2)}] * 2
+    reason = "its Gram matrices are zero in all models"
+    with pytest.warns(MergeWarning, match=f"1 tensor, 'x' among them, was averaged: {reason}"):
+        mergecraft.regmean(models, grams=grams)
+    with pytest.raises(mergecraft.MismatchError, match=reason):
+        mergecraft.regmean(models, grams=grams, strict=True)

@@ -1,0 +1,29 @@
+/*
+ * Reports what only the values of a merge show: values beyond the range of their dtype, and tensors
+ * that the method could only average. nonfinite.h reports NaN and infinities of the models.
+ */
+#ifndef MC_MERGE_FINDINGS_H
+#define MC_MERGE_FINDINGS_H
+
+#include <mergecraft/merge.h>
+
+#include "tensor/source.h"
+
+/* What a run found in these tensors; everything is borrowed. */
+typedef struct mc_findings {
+    const char *const *names;
+    mc_source *const *sources;
+    const mc_run_result *result; /* its indices are of these tensors */
+} mc_findings;
+
+/*
+ * Sets what reads of merged tensors have noticed, instead of a run: those that were averaged.
+ * Whoever reads weights into an encoder rejects values that are not finite.
+ */
+void mc_findings_of_reads(mc_source *const *sources, size_t count, mc_run_result *result);
+
+/* Adds a line per kind to the report, which may be NULL; MC_MISMATCH under strict. */
+mc_status mc_findings_report(const mc_findings *findings, mc_report *report, bool strict,
+                             mc_error *error);
+
+#endif
