@@ -119,7 +119,8 @@ static void print_method(const mc_method *method)
                                    : "not needed");
     for (const mc_side_input *side = method->sides; side && side->name; side++) {
         table_add(&rows, "side");
-        table_add(&rows, "needed: --side %s=MODEL,...", side->name);
+        table_add(&rows, "needed: --side %s=MODEL,...%s", side->name,
+                  side->optional ? "; it may lack tensors" : "");
     }
     if (method->reproducibility == MC_SAME_ON_MACHINE) {
         table_add(&rows, "bits");

@@ -10,6 +10,10 @@ grep -qx median names || fail 'no median'
 expect 0 mergecraft methods median
 expect 0 mergecraft methods mergecraft:median
 expect 0 mergecraft methods ties
+mergecraft methods regmean > one
+grep -q '^side *needed: --side grams=MODEL,...; it may lack tensors$' one ||
+    fail 'the Gram matrices of some tensors may be missing'
+mergecraft methods fisher | grep -q '^side *needed: --side fishers=MODEL,...$' || fail 'no side'
 for name in $(tail -n +2 names); do
     mergecraft methods "$name" > one || fail "$name cannot be described"
     grep -q "^method  *$name\$" one || fail "$name is called otherwise"
