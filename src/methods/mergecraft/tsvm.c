@@ -10,18 +10,6 @@ static size_t rank_of(const mc_layer *layer, matrix_size s)
     return share > 0 ? (size_t)((double)s.k * share) : s.k / layer->model_count;
 }
 
-/* A share that keeps no direction of a matrix is probably mistyped. */
-static mc_status check_rank(const mc_layer *layer, matrix_size s)
-{
-    const double share = mc_number(layer, "rank");
-    if (share == 0)
-        return MC_OK;
-    return mc_fail(layer->error, MC_USAGE,
-                   "rank: expected a share that keeps a singular direction of [%zu, %zu], at least "
-                   "1 / %zu, found %g",
-                   s.m, s.n, s.k, share);
-}
-
 static size_t most(size_t a, size_t b)
 {
     return a > b ? a : b;
@@ -198,10 +186,10 @@ MC_LAYER_MERGE(
     const double alpha = mc_number(layer, "alpha");
     const matrix_size size = layer->matrix ? matrix_size_of(layer) : (matrix_size){0};
     const size_t rank = rank_of(layer, size), all = rank * layer->model_count;
-    if (layer->matrix && rank == 0) {
-        MC_TRY(check_rank(layer, size));
-        mc_layer_averaged(layer, "fewer singular directions than models");
-    }
+    if (layer->matrix && rank == 0)
+        mc_layer_averaged(layer, mc_number(layer, "rank") > 0
+                                     ? "rank keeps none of its singular directions"
+                                     : "fewer singular directions than models");
     if (rank == 0)
         return matrix_mean_rule(layer, alpha, mc_numbers(layer, "weights"));
     double *scratch = layer->scratch;
