@@ -33,6 +33,7 @@ typedef struct maker {
     mc_names tied;     /* tensors that a model has under the name of its input embeddings */
     mc_names unlisted; /* tensors of modules that the recipe does not list */
     mc_params *last;   /* of the row before: rows with the same values share them */
+    const char *noted; /* the method's last warning about values */
     const mc_recipe_module *module;
     const mc_recipe_slice *slice;
 } maker;
@@ -171,7 +172,13 @@ typedef struct part {
     mc_source *tensor;
 } part;
 
-/* The first model whose values do not fit together even alone; 0 if there is none. */
+static bool is_doubtful(const mc_method *method, const mc_value *values)
+{
+    return (method->check && method->check(values, 1, NULL) != MC_OK) ||
+           (method->note && method->note(values, 1));
+}
+
+/* The first model whose values are wrong or doubtful even alone; 0 if there is none. */
 static size_t culprit(const mc_params *params)
 {
     const mc_method *const method = params->method;
@@ -181,14 +188,14 @@ static size_t culprit(const mc_params *params)
         for (size_t i = 0; i < params->count; i++)
             values[i] = (mc_value){
                 params->values[i].numbers + (method->params[i].per_input ? m : 0), 1};
-        if (method->check(values, 1, NULL) != MC_OK)
+        if (is_doubtful(method, values))
             break;
     }
     mc_free(values);
     return m < params->model_count ? m : 0;
 }
 
-/* The parameter that the error of a method's check begins with; NULL: it is about no single one. */
+/* The parameter that the text of a method begins with; NULL: it is about no single one. */
 static const mc_param *blamed(const mc_method *method, const char *text)
 {
     for (const mc_param *param = method->params; param && param->name; param++) {
@@ -199,14 +206,11 @@ static const mc_param *blamed(const mc_method *method, const char *text)
     return NULL;
 }
 
-/* Checks the values together. An error has the line of the parameter that it names. */
-static mc_status check_values(const maker *m, const mc_params *params, const char *name, double t,
-                              const part *models)
+/* Where the recipe has the value that the text is about. */
+static origin origin_of(const maker *m, const mc_params *params, const char *text, const char *name,
+                        double t, const part *models)
 {
-    const mc_status status = mc_params_check(params, m->error);
-    const mc_param *const param = status != MC_OK && m->error
-                                      ? blamed(m->stage->method, m->error->text)
-                                      : NULL;
+    const mc_param *const param = blamed(m->stage->method, text);
     origin from = {.at = m->stage->parameters};
     bool found = false;
     double value;
@@ -215,7 +219,34 @@ static mc_status check_values(const maker *m, const mc_params *params, const cha
         const subject of = {one ? one->name : name, t, one ? one->source : NULL};
         (void)look_up(m, param, &of, &found, &value, &from);
     }
+    return from;
+}
+
+/* Checks the values together. An error has the line of the parameter that it names. */
+static mc_status check_values(const maker *m, const mc_params *params, const char *name, double t,
+                              const part *models)
+{
+    const mc_status status = mc_params_check(params, m->error);
+    if (status == MC_OK)
+        return MC_OK;
+    const origin from = origin_of(m, params, m->error ? m->error->text : "", name, t, models);
     return at_origin(m, &from, status);
+}
+
+/* Reports what the method says about values that are valid but doubtful, once for all rows. */
+static mc_status report_values(maker *m, const mc_params *params, const char *name, double t,
+                               const part *models)
+{
+    const char *const note = mc_params_note(params);
+    if (!note || note == m->noted)
+        return MC_OK;
+    m->noted = note;
+    const origin from = origin_of(m, params, note, name, t, models);
+    const mc_yaml *const at = from.at ? from.at : m->slice->at;
+    if (m->options->strict)
+        return FAIL(m, at, "%s (strict)", note);
+    return mc_report_add(m->report, m->error, "%s:%u:%u: %s", m->schema->file, at->line, at->column,
+                         note);
 }
 
 /*
@@ -247,7 +278,9 @@ static mc_status params_of(maker *m, const char *name, double t, const part *mod
 {
     mc_params *params = NULL;
     MC_TRY(mc_params_new(m->stage->method, count, &params, m->error));
-    const mc_status status = set_params(m, params, name, t, models, count);
+    mc_status status = set_params(m, params, name, t, models, count);
+    if (status == MC_OK)
+        status = report_values(m, params, name, t, models);
     if (status != MC_OK || (m->last && mc_params_equal(params, m->last))) {
         mc_params_unref(params);
     } else {

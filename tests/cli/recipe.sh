@@ -196,6 +196,19 @@ for name in ../m4 /tmp/m4 a/../b . .. '""' a//b b/; do
     printf 'name: %s\nmerge_method: linear\nmodels: [{model: m1}]\n' "$name" | wrong
 done
 
+# A density in percent keeps everything: a warning, once for all tensors.
+cat > percent.yml <<'END'
+merge_method: ties
+base_model: m3
+models:
+  - {model: m1, parameters: {density: 0.5}}
+  - {model: m2, parameters: {density: 50}}
+parameters: {weight: 1}
+END
+expect 0 mergecraft merge percent.yml --dry-run -q
+expect 0 mergecraft check percent.yml
+expect 1 mergecraft check percent.yml --strict
+
 # Recipes of other tools, and parts of names of methods.
 printf 'merge_method: moe\nexperts: [{source_model: m1}]\n' | wrong
 printf 'genome: {models: [m1, m2]}\n' | wrong

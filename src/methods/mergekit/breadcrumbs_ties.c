@@ -5,8 +5,8 @@
 MC_LAYER_MERGE(breadcrumbs_ties,
                .help = "as breadcrumbs, only with elements that agree with the elected sign",
                .paper = "Davari and Belilovsky 2023, Model Breadcrumbs, arXiv:2312.06795",
-               .scope = MC_ELEMENTWISE, .needs_base = true, .statistics = &task_statistics,
-               .scratch_bytes = task_scratch,
+               .scope = MC_ELEMENTWISE, .needs_base = true, .note = task_note,
+               .statistics = &task_statistics, .scratch_bytes = task_scratch,
                .params = MC_PARAMS(TASK_WEIGHT, TASK_DENSITY, TASK_GAMMA, TASK_LAMBDA,
                                    TASK_NORMALIZE(0), TASK_RESCALE(0), TASK_INT8_MASK))
 {

@@ -10,7 +10,7 @@ static mc_status check(const mc_value *values, size_t model_count, mc_error *err
 MC_LAYER_MERGE(dare_ties,
                .help = "as dare_linear, only with elements that agree with the elected sign",
                .paper = "Yu et al. 2023, Language models are super Mario, arXiv:2311.03099",
-               .scope = MC_ELEMENTWISE, .needs_base = true, .check = check,
+               .scope = MC_ELEMENTWISE, .needs_base = true, .check = check, .note = task_note,
                .statistics = &task_statistics, .scratch_bytes = task_scratch,
                .params = MC_PARAMS(TASK_WEIGHT, TASK_DENSITY, TASK_LAMBDA, TASK_NORMALIZE(0),
                                    TASK_RESCALE(1), TASK_INT8_MASK))

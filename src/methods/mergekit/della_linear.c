@@ -12,7 +12,7 @@ MC_LAYER_MERGE(
     .help =
         "drops elements of the task vectors at random, small ones more often, and sums up the rest",
     .paper = "Deep et al. 2024, DELLA-Merging, arXiv:2406.11617", .scope = MC_ROW,
-    .needs_base = true, .check = check, .statistics = &task_statistics,
+    .needs_base = true, .check = check, .note = task_note, .statistics = &task_statistics,
     .scratch_bytes = task_scratch,
     .params = MC_PARAMS(TASK_WEIGHT, TASK_DENSITY, TASK_EPSILON, TASK_LAMBDA, TASK_NORMALIZE(0),
                         TASK_RESCALE(1), TASK_INT8_MASK))

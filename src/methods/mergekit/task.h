@@ -79,6 +79,17 @@ static inline MC_UNUSED mc_status task_check_density(const mc_value *densities, 
     return MC_OK;
 }
 
+/* As in mergekit, whose users sometimes mean percent. */
+static inline MC_UNUSED const char *task_note(const mc_value *values, size_t model_count)
+{
+    (void)model_count;
+    for (size_t m = 0; m < values[1].count; m++)
+        if (values[1].numbers[m] < 0 || values[1].numbers[m] > 1)
+            return "density: expected a share from 0 to 1: a smaller one keeps nothing of a task "
+                   "vector, a larger one everything";
+    return NULL;
+}
+
 static inline MC_UNUSED mc_status task_check_epsilon(const mc_value *densities,
                                                      const mc_value *epsilons, size_t model_count,
                                                      mc_error *error)
