@@ -9,21 +9,22 @@
 
 #include "tensor/source.h"
 
-/* What a run found in these tensors; everything is borrowed. */
-typedef struct mc_findings {
-    const char *const *names;
-    mc_source *const *sources;
-    const mc_run_result *result; /* its indices are of these tensors */
-} mc_findings;
-
 /*
  * Sets what reads of merged tensors have noticed, instead of a run: those that were averaged.
  * Whoever reads weights into an encoder rejects values that are not finite.
  */
-void mc_findings_of_reads(mc_source *const *sources, size_t count, mc_run_result *result);
+void mc_findings_of_reads(const mc_state_dict *dict, mc_run_result *result);
 
-/* Adds a line per kind to the report, which may be NULL; MC_MISMATCH under strict. */
-mc_status mc_findings_report(const mc_findings *findings, mc_report *report, bool strict,
+/*
+ * Adds a line per kind to the report, which may be NULL; MC_MISMATCH under strict. The indices of
+ * the result are of these tensors.
+ */
+mc_status mc_findings_report(const mc_run_result *result, const char *const *names,
+                             mc_source *const *sources, mc_report *report, bool strict,
                              mc_error *error);
+
+/* The same for the tensors of a state dict. */
+mc_status mc_findings_report_dict(const mc_run_result *result, const mc_state_dict *dict,
+                                  mc_report *report, bool strict, mc_error *error);
 
 #endif

@@ -52,22 +52,13 @@ static mc_status make_room(const mc_state_dict *dict, mc_source **sources, memor
     return MC_OK;
 }
 
-static mc_status report_findings(const mc_state_dict *dict, mc_source *const *sources,
-                                 const mc_materialize_report *where, const mc_nonfinite *nonfinite,
-                                 const mc_run_result *result, mc_error *error)
+static mc_status report_findings(const mc_state_dict *dict, const mc_materialize_report *where,
+                                 const mc_nonfinite *nonfinite, const mc_run_result *result,
+                                 mc_error *error)
 {
-    const size_t count = mc_state_dict_count(dict);
     if (where->plan)
         MC_TRY(mc_nonfinite_report(nonfinite, where->plan, where->report, error));
-    const char **const names = mc_alloc(count * sizeof *names);
-    if (!names)
-        return mc_fail_memory(error);
-    for (size_t i = 0; i < count; i++)
-        names[i] = mc_state_dict_name(dict, i);
-    const mc_status status = mc_findings_report(&(mc_findings){names, sources, result},
-                                                where->report, where->strict, error);
-    mc_free(names);
-    return status;
+    return mc_findings_report_dict(result, dict, where->report, where->strict, error);
 }
 
 static mc_status fill(const mc_state_dict *dict, const mc_materialize_report *where,
@@ -88,7 +79,7 @@ static mc_status fill(const mc_state_dict *dict, const mc_materialize_report *wh
         status = mc_in_tensor(error, mc_state_dict_name(dict, i),
                               mc_source_check(sources[i], error));
     if (status == MC_OK && where)
-        status = report_findings(dict, sources, where, &nonfinite, result, error);
+        status = report_findings(dict, where, &nonfinite, result, error);
     mc_nonfinite_free(&nonfinite);
     return status;
 }

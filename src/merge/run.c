@@ -160,8 +160,7 @@ static mc_status finish(mc_folder *folder, const mc_run_result *result, void *us
                              "folder would not be detected",
                              folder->target));
     MC_TRY(mc_nonfinite_report(&f->nonfinite, plan, plan->report, error));
-    MC_TRY(mc_findings_report(&(mc_findings){f->names, f->sources, result}, plan->report,
-                              plan->strict, error));
+    MC_TRY(mc_findings_report(result, f->names, f->sources, plan->report, plan->strict, error));
     MC_TRY(mc_plan_check_models(plan, error));
     MC_TRY(mc_outfit_write(&plan->outfit, floats ? &dtype : NULL, folder, error));
     MC_TRY(mc_modules_write(&plan->modules, plan->report, folder, error));

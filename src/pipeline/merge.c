@@ -30,22 +30,9 @@ static mc_status merge_weights(const mc_method *method, const mc_pipeline *const
 static mc_status report_reads(const mc_state_dict *weights, mc_report *report, bool strict,
                               mc_error *error)
 {
-    const size_t count = mc_state_dict_count(weights);
     mc_run_result result = {0};
-    const char **const names = mc_alloc(count * sizeof *names);
-    mc_source **const sources = mc_alloc(count * sizeof *sources);
-    mc_status status = names && sources ? MC_OK : mc_fail_memory(error);
-    for (size_t i = 0; status == MC_OK && i < count; i++) {
-        names[i] = mc_state_dict_name(weights, i);
-        sources[i] = mc_state_dict_source(weights, i);
-    }
-    if (status == MC_OK) {
-        mc_findings_of_reads(sources, count, &result);
-        status = mc_findings_report(&(mc_findings){names, sources, &result}, report, strict, error);
-    }
-    mc_free(names);
-    mc_free(sources);
-    return status;
+    mc_findings_of_reads(weights, &result);
+    return mc_findings_report_dict(&result, weights, report, strict, error);
 }
 
 static mc_status pipeline_like(const mc_pipeline *like, const mc_state_dict *weights,
