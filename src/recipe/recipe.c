@@ -599,11 +599,8 @@ static mc_status fill_plan(mc_recipe *recipe, const mc_recipe_stage *stage,
 static mc_status in_stage(const mc_recipe_schema *schema, const mc_recipe_stage *stage,
                           mc_status status, mc_error *error)
 {
-    char place[1024];
-    if (status != MC_UNSUPPORTED)
-        return status;
-    snprintf(place, sizeof place, "%s:%u:%u", schema->file, stage->at->line, stage->at->column);
-    return mc_in_file(error, place, status);
+    return status == MC_UNSUPPORTED ? mc_yaml_in_node(error, schema->file, stage->at, status)
+                                    : status;
 }
 
 static mc_status make_stage(mc_recipe *recipe, size_t index, const mc_recipe_options *options,

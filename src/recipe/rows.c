@@ -142,15 +142,11 @@ static mc_status missing(const maker *m, const mc_param *param, const subject *o
 /* Gives an error about a value the line of that value, so that the author finds it. */
 static mc_status at_origin(const maker *m, const origin *from, mc_status status)
 {
-    char place[1024];
     const mc_yaml *const at = from->at ? from->at : m->slice->at;
-    if (status == MC_OK)
-        return MC_OK;
-    snprintf(place, sizeof place, "%s:%u:%u", m->schema->file, at->line, at->column);
     /* On the command line a bad value is wrong usage; here it is an error of the recipe. */
     if (status == MC_USAGE && m->error)
         m->error->code = MC_FORMAT;
-    return mc_in_file(m->error, place, status == MC_USAGE ? MC_FORMAT : status);
+    return mc_yaml_in_node(m->error, m->schema->file, at, status == MC_USAGE ? MC_FORMAT : status);
 }
 
 static mc_status set_value(const maker *m, mc_params *params, const mc_param *param, size_t input,

@@ -137,9 +137,7 @@ static mc_status read_choice(reader *r, const mc_model *donor)
 static mc_status at_line(const mc_recipe_schema *schema, const mc_yaml *at, mc_status status,
                          mc_error *error)
 {
-    char place[1024];
-    snprintf(place, sizeof place, "%s:%u:%u", schema->file, at->line, at->column);
-    return mc_in_file(error, place, status);
+    return mc_yaml_in_node(error, schema->file, at, status);
 }
 
 static mc_status apply(const reader *r, size_t donor, mc_recipe_rows *rows, mc_outfit *outfit,

@@ -74,6 +74,15 @@ mc_status mc_yaml_fail(mc_error *error, mc_status status, const char *name, unsi
     return status;
 }
 
+mc_status mc_yaml_in_node(mc_error *error, const char *name, const mc_yaml *at, mc_status status)
+{
+    char place[sizeof error->file];
+    if (status == MC_OK)
+        return MC_OK;
+    snprintf(place, sizeof place, "%s:%u:%u", name, at->line, at->column);
+    return mc_in_file(error, place, status);
+}
+
 #define FAIL_AT(composer_, mark_, status_, ...)                                                    \
     mc_yaml_fail((composer_)->error, (status_), (composer_)->name, line_of(mark_),                 \
                  column_of(mark_), __VA_ARGS__)

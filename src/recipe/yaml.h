@@ -91,6 +91,9 @@ mc_status mc_yaml_warn(mc_yaml_file *file, unsigned line, unsigned column, mc_er
 mc_status mc_yaml_fail(mc_error *error, mc_status status, const char *name, unsigned line,
                        unsigned column, const char *format, ...) MC_PRINTF(6, 7);
 
+/* Gives a failure that names no file yet the place of a node, NAME:LINE:COLUMN; returns status. */
+mc_status mc_yaml_in_node(mc_error *error, const char *name, const mc_yaml *at, mc_status status);
+
 /* The value of a key of a map that is the string `key`; NULL if there is none, or no map. */
 const mc_yaml *mc_yaml_get(const mc_yaml *map, const char *key);
 
