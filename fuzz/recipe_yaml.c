@@ -1,7 +1,19 @@
-/* YAML: what is accepted is walked, which must be bounded. */
+/* YAML: what is accepted is walked, which must be bounded, and each key must find its value. */
 #include "fuzz.h"
 
 #include "recipe/yaml.h"
+
+/* A search compares with all keys before it: more of them would take long, and show no more. */
+enum { most_searched = 64 };
+
+static void search(const mc_yaml *map)
+{
+    for (size_t i = 0; i < map->count && i < most_searched; i++) {
+        const mc_yaml_pair *const pair = &map->pairs[i];
+        if (pair->key->kind == MC_YAML_STRING)
+            fuzz_require(mc_yaml_get(map, pair->key->text) == pair->value, "a key has one value");
+    }
+}
 
 static size_t walk(const mc_yaml *node, size_t depth)
 {
@@ -12,6 +24,8 @@ static size_t walk(const mc_yaml *node, size_t depth)
             size += walk(node->items[i], depth + 1);
         else
             size += 1 + walk(node->pairs[i].value, depth + 1);
+    if (node->kind == MC_YAML_MAP)
+        search(node);
     return size;
 }
 

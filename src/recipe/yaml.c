@@ -301,8 +301,6 @@ static mc_status merge_map(composer *c, node *map, size_t written, const mc_yaml
         return FAIL_NODE(c, key,
                          "expected a map, or a list of maps, for the merge key '<<', found %s",
                          mc_yaml_kind_text(from->kind));
-    if (node_of(from)->open)
-        return FAIL_NODE(c, key, "the merge key '<<' refers to the map that it is in");
     /* Its keys are there already, whatever replaced their values. */
     if (node_of(from)->merged_into == map)
         return MC_OK;
