@@ -29,7 +29,7 @@ typedef struct mc_suite mc_suite;
  * Errors: MC_NOT_FOUND  no such file
  *         MC_FORMAT     not YAML, a key that is unknown or missing, or a value of another type:
  *                       "FILE:LINE:COLUMN: …"
- *         MC_USAGE      an unknown method, task or parameter
+ *         MC_USAGE      an unknown method, task or parameter; a seed twice; too large a grid
  */
 MC_API mc_status mc_suite_open(const char *path, mc_suite **out, mc_error *error);
 MC_API void mc_suite_close(mc_suite *suite);

@@ -58,6 +58,18 @@ static mc_status select_validation(double share, const mc_glue_data *data, mc_gl
     return status;
 }
 
+/* Without examples in one of the parts there is nothing to choose by, or nothing to report. */
+static mc_status check_parts(const mc_suite *suite, size_t task, size_t validation, size_t all,
+                             mc_error *error)
+{
+    if (validation > 0 && validation < all)
+        return MC_OK;
+    return mc_fail_at(error, MC_USAGE, suite->path, NULL, -1,
+                      "task '%s': expected examples in the validation part and in the rest, found "
+                      "%zu and %zu",
+                      suite->tasks[task].name, validation, all - validation);
+}
+
 mc_status mc_bench_load(const mc_suite *suite, const mc_hub_options *hub, mc_bench_data *out,
                         mc_error *error)
 {
@@ -70,6 +82,8 @@ mc_status mc_bench_load(const mc_suite *suite, const mc_hub_options *hub, mc_ben
     for (size_t t = 0; t < suite->task_count; t++) {
         MC_TRY(load_task(&suite->tasks[t], hub, &out->of[t], error));
         MC_TRY(select_validation(suite->validation, out->of[t], &out->validation[t], error));
+        MC_TRY(check_parts(suite, t, mc_glue_count(out->validation[t]), mc_glue_count(out->of[t]),
+                           error));
         out->fingerprint = hash_data(out->fingerprint, out->of[t]);
     }
     return MC_OK;

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LARGEST_FILE = 1 << 20 };
+enum { LARGEST_FILE = 1 << 20, MOST_POINTS = 100000 };
 static const char seed_mark[] = "{seed}";
 
 /* ---- reading nodes -------------------------------------------------------------------------- */
@@ -166,6 +166,19 @@ static mc_status read_axis(const reader *r, const mc_yaml_pair *pair, mc_suite_a
     return MC_OK;
 }
 
+/* Axes multiply: a few long ones are more merges than anybody waits for. */
+static mc_status check_grid(const reader *r, const mc_yaml *map, const mc_suite_method *method)
+{
+    size_t points = 1;
+    for (size_t i = 0; i < method->axis_count; i++) {
+        if (method->axes[i].count > MOST_POINTS / points)
+            return mc_yaml_fail(r->error, MC_USAGE, r->suite->path, map->line, map->column,
+                                "expected a grid of at most %d points, found more", MOST_POINTS);
+        points *= method->axes[i].count;
+    }
+    return MC_OK;
+}
+
 static mc_status read_axes(const reader *r, const mc_yaml *map, mc_suite_method *method)
 {
     if (!map)
@@ -179,7 +192,7 @@ static mc_status read_axes(const reader *r, const mc_yaml *map, mc_suite_method 
         method->axis_count++;
         MC_TRY(read_axis(r, &map->pairs[i], &method->axes[i]));
     }
-    return MC_OK;
+    return check_grid(r, map, method);
 }
 
 static mc_status read_then(const reader *r, const mc_yaml *node, mc_suite_method *method)
@@ -281,18 +294,47 @@ static mc_status read_share(const reader *r, const mc_yaml *node)
     return refuse(r, node, "a share between 0 and 1");
 }
 
+/* A seed that is listed twice would count as two, and lower the deviation over seeds. */
+static mc_status check_seeds(const reader *r, const mc_yaml *node)
+{
+    const mc_suite *const suite = r->suite;
+    if (suite->seed_count == 0)
+        return refuse(r, node, "one seed or more");
+    for (size_t i = 1; i < suite->seed_count; i++)
+        for (size_t k = 0; k < i; k++)
+            if (strcmp(suite->seeds[i], suite->seeds[k]) == 0)
+                return mc_yaml_fail(r->error, MC_USAGE, suite->path, node->items[i]->line,
+                                    node->items[i]->column, "seed '%s' is listed twice",
+                                    suite->seeds[i]);
+    return MC_OK;
+}
+
 /* Reads the seeds. Without any there is one, whose name is empty. */
 static mc_status read_seeds(const reader *r, const mc_yaml *node)
 {
     mc_suite *const suite = r->suite;
-    if (node)
-        return read_texts(r, node, "a seed", &suite->seeds, &suite->seed_count);
+    if (node) {
+        MC_TRY(read_texts(r, node, "a seed", &suite->seeds, &suite->seed_count));
+        return check_seeds(r, node);
+    }
     suite->seeds = mc_alloc_zero(1, sizeof *suite->seeds);
     if (!suite->seeds)
         return mc_fail_memory(r->error);
     suite->seeds[0] = "";
     suite->seed_count = 1;
     return MC_OK;
+}
+
+/* Seeds that no name contains would give the same models again. */
+static mc_status check_seed_mark(const reader *r, const mc_yaml *seeds)
+{
+    const mc_suite *const suite = r->suite;
+    bool found = !seeds || strstr(suite->base, seed_mark);
+    for (size_t t = 0; t < suite->task_count; t++)
+        found = found || strstr(suite->tasks[t].model, seed_mark);
+    return found ? MC_OK
+                 : mc_yaml_fail(r->error, MC_USAGE, suite->path, seeds->line, seeds->column,
+                                "expected %s in the name of a model, found none", seed_mark);
 }
 
 static mc_status read_document(const reader *r, const mc_yaml *root)
@@ -310,6 +352,7 @@ static mc_status read_document(const reader *r, const mc_yaml *root)
     if (heads)
         MC_TRY(read_texts(r, heads, "a pattern", &suite->heads, &suite->head_count));
     MC_TRY(read_tasks(r, mc_yaml_get(root, "tasks")));
+    MC_TRY(check_seed_mark(r, mc_yaml_get(root, "seeds")));
     return read_methods(r, mc_yaml_get(root, "methods"));
 }
 
@@ -326,6 +369,10 @@ static mc_status read_suite(mc_suite *suite, const char *path, mc_error *error)
     if (suite->yaml->document_count != 1)
         return mc_fail_at(error, MC_FORMAT, path, NULL, -1, "expected one document, found %zu",
                           suite->yaml->document_count);
+    /* A key that is written twice: one of the two values would silently have no effect. */
+    if (suite->yaml->warning_count > 0)
+        return mc_yaml_fail(error, MC_FORMAT, path, suite->yaml->warnings[0].line,
+                            suite->yaml->warnings[0].column, "%s", suite->yaml->warnings[0].text);
     const reader r = {suite, error};
     return read_document(&r, suite->yaml->documents[0]);
 }

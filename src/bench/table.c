@@ -40,9 +40,18 @@ static void add_percent(mc_text *text, double value, double error)
         mc_text_add(text, " %.1f |", 100 * value);
 }
 
+/* Adds a name as a cell: a bar would end it, and a line feed the row. */
+static void add_cell(mc_text *text, const char *name)
+{
+    for (; *name; name++)
+        mc_text_add(text, *name == '|' ? "\\%c" : "%c", *name == '\n' ? ' ' : *name);
+}
+
 static void add_markdown_row(mc_text *text, const mc_bench_result *result, const mc_bench_row *row)
 {
-    mc_text_add(text, "| %s |", row->name);
+    mc_text_add(text, "| ");
+    add_cell(text, row->name);
+    mc_text_add(text, " |");
     for (size_t t = 0; t < result->task_count; t++)
         add_percent(text, row->scores[t].value, row->scores[t].standard_error);
     add_percent(text, row->average.value, row->average.standard_error);
@@ -50,11 +59,13 @@ static void add_markdown_row(mc_text *text, const mc_bench_result *result, const
     if (result->seed_count > 1)
         add_percent(text, row->deviation, (double)NAN);
     mc_text_add(text, " %.3f | %zu | ", row->seconds, row->points);
-    mc_text_add(text, "`%s`", row->chosen[0]);
     /* Seeds mostly choose the same parameters: only changes are listed. */
-    for (size_t s = 1; s < result->seed_count; s++)
-        if (strcmp(row->chosen[s], row->chosen[s - 1]) != 0)
-            mc_text_add(text, " `%s`", row->chosen[s]);
+    for (size_t s = 0; s < result->seed_count; s++)
+        if (s == 0 || strcmp(row->chosen[s], row->chosen[s - 1]) != 0) {
+            mc_text_add(text, s == 0 ? "`" : " `");
+            add_cell(text, row->chosen[s]);
+            mc_text_add(text, "`");
+        }
     mc_text_add(text, " |\n");
 }
 
@@ -62,8 +73,11 @@ mc_status mc_bench_markdown(const mc_bench_result *result, char **out, mc_error 
 {
     mc_text text = {0};
     mc_text_add(&text, "| method |");
-    for (size_t t = 0; t < result->task_count; t++)
-        mc_text_add(&text, " %s (%s) |", result->tasks[t], result->metrics[t]);
+    for (size_t t = 0; t < result->task_count; t++) {
+        mc_text_add(&text, " ");
+        add_cell(&text, result->tasks[t]);
+        mc_text_add(&text, " (%s) |", result->metrics[t]);
+    }
     mc_text_add(&text, " average | normalised |%s seconds | grid | chosen |\n",
                 result->seed_count > 1 ? " seeds |" : "");
     mc_text_add(&text, "|---|");

@@ -37,6 +37,9 @@ EOF
 mergecraft bench kind.yml -o kind -q > /dev/null || fail "exit status $?"
 sed -i 's/cola/sst2/' kind.yml
 mergecraft bench kind.yml -o kind -q | cut -d '|' -f 1-4 > resumed
+# A name stays in its cell, whatever it contains.
+sed 's/{method: soup}/{name: "a|b\\nc", method: soup}/' kind.yml > cell.yml
+mergecraft bench cell.yml -q | grep -o '^| a.*c |'
 mergecraft bench kind.yml -o afresh -q | cut -d '|' -f 1-4 | cmp resumed - || fail "scores of cola"
 
 # Average of the models < task arithmetic < a model per task < individual models.
@@ -61,5 +64,18 @@ suite 's/validation: 0.3333/validation: 2/'
 expect 1 mergecraft bench wrong.yml
 suite 's/alpha: \[/alfa: [/; s|model: "|model: "examples/bench/|'
 expect 2 mergecraft bench wrong.yml -q
+# Suites that would give a table without sense.
+suite 's/^seeds.*/seeds: []/'
+expect 1 mergecraft bench wrong.yml
+suite 's/^seeds.*/seeds: [1, 2, 1]/'
+expect 2 mergecraft bench wrong.yml
+suite 's/^seeds.*/seeds: [1, 2]/; s/{seed}/1/'
+expect 2 mergecraft bench wrong.yml
+suite 's/validation: 0.3333/validation: 0.0001/'
+expect 2 mergecraft bench wrong.yml
+suite 's/alpha: .0.5/alpha: 1, &/'
+expect 1 mergecraft bench wrong.yml
+suite "s/alpha: .0.5/alpha: [$(seq -s , 1000)], beta: [$(seq -s , 1000)], gamma: [0.5/"
+expect 2 mergecraft bench wrong.yml
 expect 1 mergecraft bench no-such.yml
 expect 2 mergecraft bench
