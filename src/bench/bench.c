@@ -246,8 +246,8 @@ static mc_status score_point(job *j, mc_bench_point *out, mc_error *error)
 }
 
 /*
- * A hash of everything that the scores of a point depend on: the library's build, models, data,
- * heads, tasks, metrics and the method's settings.
+ * A hash of everything that the scores of a point depend on: the library's build, models, tokens,
+ * labels, heads, tasks, metrics and the method's settings.
  */
 static uint64_t key_of(const job *j)
 {
@@ -328,7 +328,8 @@ static mc_status run_row(bench *b, const mc_bench_models *models, size_t row, si
 static mc_status run_seed(bench *b, size_t seed, mc_error *error)
 {
     mc_bench_models models;
-    mc_status status = mc_bench_open(b->suite, b->suite->seeds[seed], &b->options, &models, error);
+    mc_status status = mc_bench_open(b->suite, b->suite->seeds[seed], &b->data, &b->options,
+                                     &models, error);
     for (size_t row = 0; status == MC_OK && row < b->rows; row++)
         status = run_row(b, &models, row, seed, error);
     mc_bench_close(&models);

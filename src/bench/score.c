@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "model/model.h"
 #include "model/parts.h"
+#include "pipeline/batch.h"
 
 #include <fnmatch.h>
 #include <math.h>
@@ -11,15 +12,11 @@
 
 /* ---- data ----------------------------------------------------------------------------------- */
 
-static uint64_t hash_data(uint64_t hash, const mc_glue_data *data)
+static uint64_t hash_labels(uint64_t hash, const mc_glue_data *data)
 {
     for (size_t i = 0; i < mc_glue_count(data); i++) {
-        const mc_glue_example e = mc_glue_example_at(data, i);
-        const uint64_t sizes[] = {e.size, e.pair_size};
-        hash = mc_hash_bytes(hash, sizes, sizeof sizes);
-        hash = mc_hash_bytes(hash, e.text, e.size);
-        hash = e.pair ? mc_hash_bytes(hash, e.pair, e.pair_size) : hash;
-        hash = mc_hash_bytes(hash, &e.label, sizeof e.label);
+        const double label = mc_glue_example_at(data, i).label;
+        hash = mc_hash_bytes(hash, &label, sizeof label);
     }
     return hash;
 }
@@ -84,7 +81,7 @@ mc_status mc_bench_load(const mc_suite *suite, const mc_hub_options *hub, mc_ben
         MC_TRY(select_validation(suite->validation, out->of[t], &out->validation[t], error));
         MC_TRY(check_parts(suite, t, mc_glue_count(out->validation[t]), mc_glue_count(out->of[t]),
                            error));
-        out->fingerprint = hash_data(out->fingerprint, out->of[t]);
+        out->fingerprint = hash_labels(out->fingerprint, out->of[t]);
     }
     return MC_OK;
 }
@@ -169,8 +166,24 @@ static mc_status find_heads(mc_bench_models *m, mc_error *error)
                       "expected tensors of a head in the models, found none; name them with heads");
 }
 
-static mc_status fill(mc_bench_models *m, const char *seed, const mc_bench_options *options,
-                      char **names, mc_error *error)
+/* What predictions depend on beside the weights: the configuration and the tokens. */
+static mc_status hash_inputs(mc_bench_models *m, size_t task, const mc_glue_data *data,
+                             mc_error *error)
+{
+    const mc_pipeline *const pipeline = m->pipelines[task];
+    mc_token_batch tokens = {0};
+    const mc_status status = mc_token_batch_make(pipeline, data, false, &tokens, error);
+    if (status == MC_OK) {
+        const uint64_t hash = mc_hash_tokens(&tokens);
+        m->fingerprint = mc_hash_text(m->fingerprint, pipeline->config_text);
+        m->fingerprint = mc_hash_bytes(m->fingerprint, &hash, sizeof hash);
+    }
+    mc_token_batch_free(&tokens);
+    return status;
+}
+
+static mc_status fill(mc_bench_models *m, const char *seed, const mc_bench_data *data,
+                      const mc_bench_options *options, char **names, mc_error *error)
 {
     const mc_pipeline_options how = {.threads = options->threads, .cancel = options->cancel};
     MC_TRY(open_all(m, seed, options, names, error));
@@ -181,13 +194,15 @@ static mc_status fill(mc_bench_models *m, const char *seed, const mc_bench_optio
         const uint64_t hash = mc_model_fingerprint(model);
         m->fingerprint = mc_hash_bytes(m->fingerprint, &hash, sizeof hash);
     }
-    for (size_t t = 0; t < m->task_count; t++)
+    for (size_t t = 0; t < m->task_count; t++) {
         MC_TRY(mc_pipeline_open(m->models[t], &how, &m->pipelines[t], error));
+        MC_TRY(hash_inputs(m, t, data->of[t], error));
+    }
     return MC_OK;
 }
 
-mc_status mc_bench_open(const mc_suite *suite, const char *seed, const mc_bench_options *options,
-                        mc_bench_models *out, mc_error *error)
+mc_status mc_bench_open(const mc_suite *suite, const char *seed, const mc_bench_data *data,
+                        const mc_bench_options *options, mc_bench_models *out, mc_error *error)
 {
     char **const names = mc_alloc_zero(suite->task_count + 1, sizeof *names);
     *out = (mc_bench_models){.suite = suite,
@@ -195,7 +210,7 @@ mc_status mc_bench_open(const mc_suite *suite, const char *seed, const mc_bench_
                              .models = mc_alloc_zero(suite->task_count, sizeof *out->models),
                              .pipelines = mc_alloc_zero(suite->task_count, sizeof *out->pipelines)};
     const mc_status status = names && out->models && out->pipelines
-                                 ? fill(out, seed, options, names, error)
+                                 ? fill(out, seed, data, options, names, error)
                                  : mc_fail_memory(error);
     for (size_t i = 0; names && i <= suite->task_count; i++)
         mc_free(names[i]);

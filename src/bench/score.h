@@ -15,7 +15,7 @@ typedef struct mc_bench_data {
     mc_glue_data **of;         /* [tasks] */
     mc_glue_data **validation; /* [tasks] the examples that parameters are chosen on */
     size_t count;
-    uint64_t fingerprint; /* of texts and labels */
+    uint64_t fingerprint; /* of the labels; the models have that of the tokens */
 } mc_bench_data;
 
 mc_status mc_bench_load(const mc_suite *suite, const mc_hub_options *hub, mc_bench_data *out,
@@ -31,11 +31,11 @@ typedef struct mc_bench_models {
     size_t task_count;
     char **heads; /* names or patterns of tensors that each task keeps its own of */
     size_t head_count;
-    uint64_t fingerprint; /* of the files of base and models */
+    uint64_t fingerprint; /* of the weight files, configurations, and tokens of all tasks */
 } mc_bench_models;
 
-mc_status mc_bench_open(const mc_suite *suite, const char *seed, const mc_bench_options *options,
-                        mc_bench_models *out, mc_error *error);
+mc_status mc_bench_open(const mc_suite *suite, const char *seed, const mc_bench_data *data,
+                        const mc_bench_options *options, mc_bench_models *out, mc_error *error);
 void mc_bench_close(mc_bench_models *models);
 
 /* Scores task `task` of an encoder with the task's own head. */

@@ -330,7 +330,7 @@ static mc_status save(adaptation *a, mc_error *error)
 
 static mc_status adapt(adaptation *a, mc_error *error)
 {
-    MC_TRY(mc_joint_open(&a->joint, true, false, error));
+    MC_TRY(mc_joint_open(&a->joint, false, error));
     MC_TRY(set_up(a, error));
     MC_TRY(learn(a, error));
     return save(a, error);
@@ -348,7 +348,8 @@ mc_status mc_learn_coefficients(const mc_observed_model *models, size_t count, c
         return mc_fail(error, MC_USAGE, "adamerging needs a base model");
     MC_TRY(check_models(models, count, error));
     mc_status status = mc_joint_new(models, count, base, mc_method_find("adamerging"), params,
-                                    param_count, run, paths, results, &a.joint, &cached, error);
+                                    param_count, run, paths, true, results, &a.joint, &cached,
+                                    error);
     if (status == MC_OK && !cached)
         status = adapt(&a, error);
     for (size_t t = 0; status == MC_OK && t < count; t++)

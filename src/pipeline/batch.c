@@ -78,20 +78,10 @@ mc_status mc_token_batch_make(const mc_pipeline *pipeline, const mc_glue_data *d
     return status;
 }
 
-uint64_t mc_hash_examples(const mc_glue_data *data)
+uint64_t mc_hash_tokens(const mc_token_batch *batch)
 {
-    uint64_t hash = MC_HASH_START;
-    for (size_t i = 0; i < mc_glue_count(data); i++) {
-        const mc_glue_example e = mc_glue_example_at(data, i);
-        /*
-         * Sizes come first, so that "ab" + "c" and "a" + "bc" differ. The size of a pair is raised
-         * by one, so that an empty pair differs from none.
-         */
-        const uint64_t sizes[] = {e.size, e.pair ? e.pair_size + 1 : 0};
-        hash = mc_hash_bytes(hash, sizes, sizeof sizes);
-        hash = mc_hash_bytes(hash, e.text, e.size);
-        hash = mc_hash_bytes(hash, e.pair ? e.pair : "", e.pair ? e.pair_size : 0);
-        hash = mc_hash_bytes(hash, &e.label, sizeof e.label);
-    }
-    return hash;
+    const size_t count = batch->batch.count, tokens = batch->starts[count];
+    uint64_t hash = mc_hash_bytes(MC_HASH_START, batch->starts, (count + 1) * sizeof(size_t));
+    hash = mc_hash_bytes(hash, batch->ids, tokens * sizeof *batch->ids);
+    return mc_hash_bytes(hash, batch->types, tokens * sizeof *batch->types);
 }

@@ -21,7 +21,10 @@ mc_status mc_token_batch_make(const mc_pipeline *pipeline, const mc_glue_data *d
                               mc_token_batch *out, mc_error *error);
 void mc_token_batch_free(mc_token_batch *batch);
 
-/* A hash of texts, pairs and labels, in order. */
-uint64_t mc_hash_examples(const mc_glue_data *data);
+/*
+ * A hash of the tokens: what an encoder reads of a tokenizer's files, of texts, and of the longest
+ * length.
+ */
+uint64_t mc_hash_tokens(const mc_token_batch *batch);
 
 #endif

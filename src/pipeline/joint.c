@@ -93,14 +93,24 @@ static mc_status find_key(const mc_joint *j, const mc_method *method, uint64_t *
     hash = mc_hash_text(hash, params);
     mc_free(params);
     for (size_t t = 0; t < j->count; t++) {
-        const uint64_t numbers[] = {mc_hash_examples(j->models[t].data),
-                                    j->models[t].pipeline->max_length};
-        hash = mc_hash_bytes(hash, numbers, sizeof numbers);
+        const uint64_t tokens = mc_hash_tokens(&j->batches[t]);
+        hash = mc_hash_bytes(hash, &tokens, sizeof tokens);
         hash = mc_hash_text(hash, j->models[t].pipeline->config_text);
     }
     for (size_t i = 0; i < j->count + j->has_base; i++)
         MC_TRY(hash_dict(j, i, &hash, error));
     *out = hash;
+    return MC_OK;
+}
+
+static mc_status tokenize(mc_joint *j, bool shuffled, mc_error *error)
+{
+    j->batches = mc_alloc_zero(j->count, sizeof *j->batches);
+    if (!j->batches)
+        return mc_fail_memory(error);
+    for (size_t t = 0; t < j->count; t++)
+        MC_TRY(mc_token_batch_make(j->models[t].pipeline, j->models[t].data, shuffled,
+                                   &j->batches[t], error));
     return MC_OK;
 }
 
@@ -123,7 +133,7 @@ static mc_status find_files(mc_joint *j, const mc_method *method, const char *co
 
 mc_status mc_joint_new(const mc_observed_model *models, size_t count, const mc_model *base,
                        const mc_method *method, const char *const *params, size_t param_count,
-                       const mc_pipeline_run *run, const char *const *paths,
+                       const mc_pipeline_run *run, const char *const *paths, bool shuffled,
                        mc_observe_result *results, mc_joint *out, bool *cached, mc_error *error)
 {
     *out = (mc_joint){
@@ -132,6 +142,7 @@ mc_status mc_joint_new(const mc_observed_model *models, size_t count, const mc_m
         return mc_fail(error, MC_USAGE, "expected models, found none");
     MC_TRY(align(out, base, error));
     MC_TRY(mc_params_parse(method, params, param_count, count, &out->params, error));
+    MC_TRY(tokenize(out, shuffled, error));
     return find_files(out, method, paths, cached, error);
 }
 
@@ -165,18 +176,15 @@ static mc_status make_trace(mc_joint *j, size_t index, bool whole, mc_error *err
     return check_same(j, index, error);
 }
 
-mc_status mc_joint_open(mc_joint *j, bool shuffled, bool whole, mc_error *error)
+mc_status mc_joint_open(mc_joint *j, bool whole, mc_error *error)
 {
     j->traces = mc_alloc_zero(j->count, sizeof *j->traces);
-    j->batches = mc_alloc_zero(j->count, sizeof *j->batches);
     j->found = mc_alloc_zero(j->count, sizeof *j->found);
-    if (!j->traces || !j->batches || !j->found)
+    if (!j->traces || !j->found)
         return mc_fail_memory(error);
     for (size_t t = 0; t < j->count; t++) {
-        const mc_observed_model *const m = &j->models[t];
         mc_observe_result *const result = &j->results[t];
         MC_TRY(make_trace(j, t, whole, error));
-        MC_TRY(mc_token_batch_make(m->pipeline, m->data, shuffled, &j->batches[t], error));
         MC_TRY(mc_state_dict_new(&j->found[t], error));
         result->truncated = j->batches[t].truncated;
         result->examples = j->batches[t].batch.count;

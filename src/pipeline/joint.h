@@ -20,7 +20,7 @@ typedef struct mc_joint {
     mc_params *params;
     const mc_pipeline_run *run;
     mc_observe_result *results;
-    mc_token_batch *batches; /* [count], with open */
+    mc_token_batch *batches; /* [count] */
     /*
      * Networks whose weights have the same indices: models with equally many labels share one. They
      * differ in the shapes of the head only.
@@ -30,16 +30,16 @@ typedef struct mc_joint {
 } mc_joint;
 
 /*
- * Aligns models (and a base, or NULL), parses the parameters of `method`, and looks whether the
- * results are in the cache: then *cached is set and nothing else has to be done. Call
- * mc_joint_close also after a failure.
+ * Aligns models (and a base, or NULL), parses the parameters of `method`, tokenizes the examples,
+ * and looks whether the results are in the cache: then *cached is set and nothing else has to be
+ * done. Call mc_joint_close also after a failure.
  */
 mc_status mc_joint_new(const mc_observed_model *models, size_t count, const mc_model *base,
                        const mc_method *method, const char *const *params, size_t param_count,
-                       const mc_pipeline_run *run, const char *const *paths,
+                       const mc_pipeline_run *run, const char *const *paths, bool shuffled,
                        mc_observe_result *results, mc_joint *out, bool *cached, mc_error *error);
-/* Tokenizes the examples and makes the networks. */
-mc_status mc_joint_open(mc_joint *joint, bool shuffled, bool whole, mc_error *error);
+/* Makes the networks. */
+mc_status mc_joint_open(mc_joint *joint, bool whole, mc_error *error);
 /* Writes a file per model. */
 mc_status mc_joint_save(const mc_joint *joint, mc_error *error);
 void mc_joint_close(mc_joint *joint);

@@ -22,10 +22,10 @@
  * Steps of an observation. A file in the cache is named by a hash of everything that its values
  * depend on, so a file that exists holds these values.
  *
- *   digests of the weights ──▶ key ──▶ cached? ──▶ done
- *                                         │ no
- *                                         ▼
- *   tokens ──▶ labels (empirical) ──▶ Gram matrices ──▶ Fisher information ──▶ file
+ *   tokens ──▶ labels (empirical) ──▶ digests of the weights ──▶ key ──▶ cached? ──▶ done
+ *                                                                           │ no
+ *                                                                           ▼
+ *                                 file ◀── Fisher information ◀── Gram matrices
  */
 typedef struct observation {
     const mc_pipeline *pipeline;
@@ -226,7 +226,10 @@ static const char *form_name(mc_fisher_form form)
     return form == MC_FISHER_EMPIRICAL ? "empirical" : "exact";
 }
 
-/* Everything that the values depend on. */
+/*
+ * Everything that the values depend on. Tokens and labels rather than texts: they also depend on
+ * the files of the tokenizer and on the task.
+ */
 static mc_status find_key(const observation *o, uint64_t *out, mc_error *error)
 {
     char *const digests = json_dumps(o->digests, JSON_COMPACT);
@@ -235,10 +238,11 @@ static mc_status find_key(const observation *o, uint64_t *out, mc_error *error)
     uint64_t hash = mc_hash_text(MC_HASH_START, MC_STATISTICS_VERSION);
     hash = mc_hash_text(hash, digests);
     hash = mc_hash_text(hash, o->pipeline->config_text);
-    const uint64_t numbers[] = {mc_hash_examples(o->data), o->options->grams, o->options->fishers,
-                                o->options->fishers ? o->options->form : 0,
-                                o->pipeline->max_length};
-    *out = mc_hash_bytes(hash, numbers, sizeof numbers);
+    const uint64_t numbers[] = {mc_hash_tokens(&o->tokens), o->options->grams, o->options->fishers,
+                                o->options->fishers ? o->options->form : 0};
+    hash = mc_hash_bytes(hash, numbers, sizeof numbers);
+    *out = o->labels ? mc_hash_bytes(hash, o->labels, o->tokens.batch.count * sizeof *o->labels)
+                     : hash;
     free(digests);
     return MC_OK;
 }
@@ -263,8 +267,6 @@ static mc_status run_all(observation *o, mc_error *error)
     o->shared = json_object();
     o->passes = o->options->grams + o->options->fishers;
     MC_TRY(mc_state_dict_new(&o->out, error));
-    MC_TRY(tokenize(o, error));
-    MC_TRY(find_labels(o, error));
     if (o->options->grams)
         MC_TRY(observe(o, true, error));
     if (o->options->fishers)
@@ -275,6 +277,8 @@ static mc_status run_all(observation *o, mc_error *error)
 static mc_status observe_to(observation *o, const char *path, mc_error *error)
 {
     uint64_t key = 0;
+    MC_TRY(tokenize(o, error));
+    MC_TRY(find_labels(o, error));
     /* The digests are also stored in the file: they identify the weights. */
     MC_TRY(find_digests(o, error));
     MC_TRY(find_key(o, &key, error));

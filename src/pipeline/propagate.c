@@ -194,7 +194,7 @@ static mc_status propagate(propagation *p, mc_error *error)
 {
     mc_joint *const j = &p->joint;
     const mc_watch watch = {.cancel = j->run ? j->run->cancel : NULL};
-    MC_TRY(mc_joint_open(j, false, true, error));
+    MC_TRY(mc_joint_open(j, true, error));
     MC_TRY(set_up(p, error));
     const int blocks = mc_joint_network(j, 0)->blocks;
     for (p->block = -1; p->block <= blocks; p->block++) {
@@ -217,7 +217,7 @@ mc_status mc_observe_propagated(const mc_observed_model *models, size_t count,
     bool cached = false;
     const double start = mc_seconds();
     mc_status status = mc_joint_new(models, count, NULL, p.method, params, param_count, run, paths,
-                                    results, &p.joint, &cached, error);
+                                    false, results, &p.joint, &cached, error);
     if (status == MC_OK && !cached)
         status = propagate(&p, error);
     for (size_t t = 0; status == MC_OK && t < count; t++)

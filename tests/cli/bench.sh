@@ -37,6 +37,16 @@ EOF
 mergecraft bench kind.yml -o kind -q > /dev/null || fail "exit status $?"
 sed -i 's/cola/sst2/' kind.yml
 mergecraft bench kind.yml -o kind -q | cut -d '|' -f 1-4 > resumed
+# So is a model with another tokenizer.
+cp -rL examples/bench/acceptability-1 changed
+chmod -R u+w changed
+sed 's|examples/bench/acceptability-1|changed|' kind.yml > changed.yml
+mergecraft bench changed.yml -o kind -q > /dev/null || fail "exit status $?"
+sed -i 's/"lowercase": true/"lowercase": false/' changed/tokenizer.json
+sed -i 's/"do_lower_case": true/"do_lower_case": false/' changed/tokenizer_config.json
+mergecraft bench changed.yml -o kind -q | cut -d '|' -f 1-4 > again
+mergecraft bench changed.yml -o other -q | cut -d '|' -f 1-4 | cmp again - ||
+    fail "scores of another tokenizer"
 # A name stays in its cell, whatever it contains.
 sed 's/{method: soup}/{name: "a|b\\nc", method: soup}/' kind.yml > cell.yml
 mergecraft bench cell.yml -q | grep -o '^| a.*c |'

@@ -20,6 +20,17 @@ done
 ls cache/mergecraft/statistics | wc -l
 expect 0 mergecraft observe models/rte-1 --gram $rte --examples 8 --threads 1 -q
 expect 0 mergecraft observe models/rte-1 --gram $rte --examples 8 -q
+# Another tokenizer gives other tokens: nothing is taken from the cache.
+cp -rL models/rte-1 cased
+chmod -R u+w cased
+sed -i 's/"lowercase": true/"lowercase": false/' cased/tokenizer.json
+sed -i 's/"do_lower_case": true/"do_lower_case": false/' cased/tokenizer_config.json
+expect 0 mergecraft observe cased --gram $rte --examples 8 -q --json > cased.json
+grep -o '"cached": *[a-z]*' cased.json
+plus="--task rte --data models/data --examples 2 -q"
+expect 0 mergecraft merge regmean++ models/rte-1 models/rte-2 $plus -o plus
+expect 0 mergecraft merge regmean++ cased models/rte-2 $plus -o plus-cased
+cmp -s plus/model.safetensors plus-cased/model.safetensors && fail "the same tokens were used"
 # What was noticed is reported from the cache, too, and an error under --strict.
 for run in 1 2; do
     expect 0 mergecraft observe models/rte-1 --gram $rte --examples 2
