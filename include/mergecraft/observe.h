@@ -86,7 +86,8 @@ typedef struct mc_statistics_file {
 /*
  * Writes statistics to a file like those of mc_pipeline_observe.
  *
- * Errors: MC_IO  the file cannot be written
+ * Errors: MC_IO, MC_NO_SPACE  the file cannot be written
+ *         MC_NOT_FOUND        its folder does not exist
  */
 MC_API mc_status mc_statistics_save(const mc_statistics_file *statistics, const char *path,
                                     mc_error *error);

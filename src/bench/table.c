@@ -1,13 +1,10 @@
 /* A result as Markdown, CSV and JSON. */
-#include "base/file.h"
+#include "base/draft.h"
 #include "base/json.h"
 #include "base/memory.h"
-#include "base/system.h"
 #include "base/text.h"
 #include "bench/bench.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -191,14 +188,8 @@ mc_status mc_bench_json(const mc_bench_result *result, char **out, mc_error *err
 static mc_status write_file(const char *folder, const char *name, const char *text, mc_error *error)
 {
     char *const path = mc_format("%s/%s", folder, name);
-    if (!path)
-        return mc_fail_memory(error);
-    const int fd = mc_system->open(AT_FDCWD, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    mc_status status = fd >= 0 ? mc_write_all(fd, path, text, strlen(text), 0, error)
-                               : mc_fail_at(error, MC_IO, path, NULL, -1, "cannot write: %s",
-                                            strerror(errno));
-    if (fd >= 0 && mc_system->close(fd) != 0 && status == MC_OK)
-        status = mc_fail_at(error, MC_IO, path, NULL, -1, "cannot write: %s", strerror(errno));
+    const mc_status status = path ? mc_file_replace(path, text, strlen(text), error)
+                                  : mc_fail_memory(error);
     mc_free(path);
     return status;
 }

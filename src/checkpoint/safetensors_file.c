@@ -1,12 +1,11 @@
 #include "checkpoint/safetensors_file.h"
 
+#include "base/draft.h"
 #include "base/file.h"
 #include "base/memory.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* The limit of the header is that of the format's reference implementation. */
 enum { LENGTH_BYTES = 8, HEADER_LIMIT = 100000000, CHUNK = 1 << 20 };
@@ -85,24 +84,10 @@ mc_status mc_safetensors_write(int fd, const char *path, const mc_state_dict *di
 mc_status mc_safetensors_save(const char *path, const mc_state_dict *dict, const json_t *metadata,
                               mc_error *error)
 {
-    /* The process id keeps two processes that save under one name apart. */
-    char *const partial = mc_format("%s.%ld.partial", path, (long)getpid());
-    if (!partial)
-        return mc_fail_memory(error);
-    const int fd = mc_system->open(AT_FDCWD, partial, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC,
-                                   0666);
-    mc_status status = fd >= 0 ? mc_safetensors_write(fd, path, dict, metadata, error)
-                               : mc_fail_errno(error, path, "cannot create the file");
-    /* Some file systems report a failed write only when the file is closed. */
-    if (fd >= 0 && mc_system->close(fd) != 0 && status == MC_OK)
-        status = mc_fail_errno(error, path, "cannot write");
-    /* An existing file stays complete until the new one replaces it. */
-    if (status == MC_OK && mc_system->rename(partial, path, 0) != 0)
-        status = mc_fail_errno(error, path, "cannot rename the complete file");
-    if (status != MC_OK && fd >= 0)
-        (void)mc_system->unlink(AT_FDCWD, partial, 0);
-    mc_free(partial);
-    return status;
+    mc_draft draft;
+    MC_TRY(mc_draft_open(path, &draft, error));
+    return mc_draft_close(&draft, mc_safetensors_write(draft.fd, path, dict, metadata, error),
+                          error);
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */

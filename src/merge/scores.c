@@ -1,44 +1,17 @@
 /* Scores of a result, in its model card and its mergecraft.json. */
 #include "base/checksum.h"
+#include "base/draft.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/memory.h"
-#include "base/system.h"
 #include "base/text.h"
 
 #include <mergecraft/merge.h>
 
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <string.h>
 
 #define CARD_LIMIT (INT64_C(64) << 20)
-
-/* ---- replacing a file ----------------------------------------------------------------------- */
-
-/* Writes beside the file, then renames: a reader sees the old text or the new one, never a part. */
-static mc_status replace(const char *path, const char *text, size_t size, mc_error *error)
-{
-    char *const partial = mc_format("%s.partial", path);
-    if (!partial)
-        return mc_fail_memory(error);
-    const int fd = mc_system->open(AT_FDCWD, partial,
-                                   O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
-    mc_status status = fd < 0 ? mc_fail_errno(error, partial, "cannot create the file")
-                              : mc_write_all(fd, partial, text, size, 0, error);
-    /* Otherwise a power failure could leave an empty file under the new name. */
-    if (status == MC_OK && mc_system->fsync(fd) != 0)
-        status = mc_fail_errno(error, partial, "cannot flush it to disk");
-    if (fd >= 0 && mc_system->close(fd) != 0 && status == MC_OK)
-        status = mc_fail_errno(error, partial, "cannot close it");
-    if (status == MC_OK && mc_system->rename(partial, path, 0) != 0)
-        status = mc_fail_errno(error, path, "cannot rename the new file to it");
-    if (status != MC_OK && fd >= 0)
-        (void)mc_system->unlink(AT_FDCWD, partial, 0);
-    mc_free(partial);
-    return status;
-}
 
 /* ---- the model card ------------------------------------------------------------------------- */
 
@@ -171,7 +144,7 @@ static mc_status write_record(const char *path, const json_t *record, mc_error *
     mc_text_add(&line, "%s\n", json);
     mc_free(json);
     const mc_status status = line.failed ? mc_fail_memory(error)
-                                         : replace(path, line.data, line.length, error);
+                                         : mc_file_replace(path, line.data, line.length, error);
     mc_text_free(&line);
     return status;
 }
@@ -192,7 +165,7 @@ static mc_status write_both(const char *card_path, const char *record_path, cons
     /* Without an entry, and in a record without files, there is nothing to remove. */
     (void)json_array_remove(files, place);
     MC_TRY(write_record(record_path, record, error));
-    MC_TRY(replace(card_path, card->data, card->length, error));
+    MC_TRY(mc_file_replace(card_path, card->data, card->length, error));
     if (!json_is_array(files))
         return MC_OK;
     return insert_card(files, place, card) ? write_record(record_path, record, error)

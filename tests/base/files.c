@@ -1,6 +1,7 @@
 /* Files, disks, notes, names of files. */
 #include "base/companion.h"
 #include "base/disk.h"
+#include "base/draft.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/notes.h"
@@ -61,6 +62,44 @@ static void test_read(void **state)
     mc_file_limit(file, 5);
     assert_int_equal(mc_file_read(file, 4, bytes, 2, &error), MC_NOT_FOUND);
     mc_file_unref(file);
+}
+
+static void assert_content(const char *expected)
+{
+    char *text = NULL;
+    size_t size = 0;
+    mc_error error = MC_ERROR_NONE;
+    assert_int_equal(mc_file_load(path, 100, &text, &size, &error), MC_OK);
+    assert_string_equal(text, expected);
+    mc_free(text);
+}
+
+/* A draft replaces what a killed process left, and the file only once it is complete. */
+static void test_draft(void **state)
+{
+    (void)state;
+    char partial[80];
+    mc_draft one, two;
+    mc_error error = MC_ERROR_NONE;
+    snprintf(partial, sizeof partial, "%s.partial", path);
+    put("left by a killed process");
+    assert_int_equal(rename(path, partial), 0);
+    put("old");
+    assert_int_equal(mc_draft_open(path, &one, &error), MC_OK);
+    assert_int_equal(mc_write_all(one.fd, path, "one", 3, 0, &error), MC_OK);
+    /* The common name is taken: the second draft does not disturb the first. */
+    assert_int_equal(mc_draft_open(path, &two, &error), MC_OK);
+    assert_int_equal(mc_write_all(two.fd, path, "two!", 4, 0, &error), MC_OK);
+    assert_content("old");
+    assert_int_equal(mc_draft_close(&one, MC_OK, &error), MC_OK);
+    assert_content("one");
+    assert_int_equal(mc_draft_close(&two, MC_OK, &error), MC_OK);
+    assert_content("two!");
+    assert_int_equal(mc_draft_open(path, &one, &error), MC_OK);
+    assert_int_equal(mc_draft_close(&one, MC_FORMAT, &error), MC_FORMAT);
+    assert_content("two!");
+    /* tear_down checks that no draft is left: it removes the file and the empty folder. */
+    assert_int_equal(mc_file_replace("/no such folder/file", "", 0, &error), MC_NOT_FOUND);
 }
 
 static void test_changed(void **state)
@@ -165,6 +204,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_read, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_draft, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_changed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_disk, set_up, tear_down),

@@ -44,3 +44,21 @@ for method in regmean fisher; do
         done
     done
 done
+
+# Statistics under a name of the user's: what a killed run left is used up by the next one.
+set -- observe models/rte-1 --gram --fisher --task rte --data models/data --examples 64 -q
+mergecraft "$@" -o whole.stats > /dev/null
+mkdir stats
+for delay in 0 .02 .05 .1 .2; do
+    mergecraft "$@" -o stats/own --overwrite > /dev/null 2>&1 &
+    sleep "$delay"
+    kill -s KILL $! 2> /dev/null
+    wait $! 2> /dev/null || true
+    [ ! -e stats/own ] || cmp whole.stats stats/own ||
+        fail "observe, killed after $delay s: what is under the name is not whole"
+    echo left > stats/own.partial
+    mergecraft "$@" -o stats/own --overwrite > /dev/null ||
+        fail "observe, killed: the next run fails"
+    cmp whole.stats stats/own || fail "observe, killed: the next run gives something else"
+    [ "$(ls -A stats)" = own ] || fail "left behind: $(ls -A stats)"
+done
