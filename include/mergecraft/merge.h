@@ -181,15 +181,15 @@ typedef struct mc_run_result {
     int64_t bytes_resumed; /* of tensors, written by an interrupted run */
     double seconds;        /* of the slowest of several processes */
     /*
-     * Values that became infinite or NaN in this run although those of the models are finite: they
-     * exceed the range of the output's dtype. The number of tensors with such values, and the index
-     * of one of them in the output.
+     * Values that became infinite or NaN although those of the models are finite: they exceed the
+     * range of the output's dtype. The number of tensors with such values, and the index of the
+     * first in the output. A run that resumes includes what the interrupted run has found.
      */
     int64_t overflowed;
     size_t overflowed_tensors, overflowed_first;
     /*
-     * Tensors that the method could only average in this run (mc_layer_averaged): their number, the
-     * index of one of them in the output, and the reason.
+     * Tensors that the method could only average (mc_layer_averaged): their number, the index of
+     * the first in the output, and the reason. The same holds for a run that resumes.
      */
     size_t averaged_tensors, averaged_first;
     char averaged_reason[128];

@@ -92,8 +92,10 @@ static mc_status write_card(const mc_lora_plan *plan, mc_folder *folder, mc_erro
     return status;
 }
 
-static mc_status finish(mc_folder *folder, const mc_run_result *result, void *user, mc_error *error)
+static mc_status finish(mc_folder *folder, const mc_run_result *result, const mc_found *found,
+                        void *user, mc_error *error)
 {
+    (void)found;
     const mc_lora_plan *const plan = user;
     (void)result;
     /*

@@ -25,6 +25,7 @@
 #include "base/system.h"
 #include "merge/estimate.h"
 #include "merge/merged.h"
+#include "merge/nonfinite.h"
 #include "merge/reduce.h"
 #include "merge/trial.h"
 #include "methods/variant.h"
@@ -61,10 +62,8 @@ typedef struct task {
     int64_t applying;  /* tiles that are taken and not computed */
     int64_t held;      /* bytes of a tile that counts against the memory bound; 0: it streams */
     phase phase;
-    int64_t overflowed;   /* values that the output's dtype cannot hold */
-    const char *averaged; /* why the method averaged it; NULL: it did not */
-    int64_t stat_tile;    /* elements in a tile of statistics */
-    int64_t unfinished;   /* tiles of this round that are taken, or not yet added */
+    int64_t stat_tile;  /* elements in a tile of statistics */
+    int64_t unfinished; /* tiles of this round that are taken, or not yet added */
     mc_reduction reduction;
     const void *state;                 /* of the statistics; NULL until they are known */
     int apply_class, statistics_class; /* of the run's estimate */
@@ -77,6 +76,7 @@ typedef struct slot {
     size_t capacity, size;
     int64_t offset;
     int64_t held; /* of `size`, if the bytes count against the memory bound */
+    mc_found found;
     bool full;
 } slot;
 
@@ -86,7 +86,7 @@ typedef struct run {
     pthread_cond_t changed; /* there may be a piece for a thread that waits */
     pthread_cond_t ended;   /* the last thread has ended */
     const mc_run_options *options;
-    const mc_execution *what; /* its `found` has its own lock */
+    const mc_execution *what;
     task *tasks;
     size_t task_count;
     size_t cursor; /* the task whose tiles are applied */
@@ -565,14 +565,19 @@ static int64_t to_output(mc_dtype dtype, mc_dtype from, void *out, const void *v
     return mc_count_overflow(dtype, from, out, values, count);
 }
 
+static size_t index_of(const run *r, const task *t)
+{
+    return (size_t)(t - r->tasks);
+}
+
 static mc_status apply_job(worker *w, const piece *p, mc_error *error)
 {
     const task *const t = p->task;
     const mc_job *const job = t->job;
     mc_layer *const layer = &w->workspace.layer;
     MC_TRY(mc_workspace_load(&w->workspace, job, p->first, p->count, t->state, error));
-    if (w->run->what->found)
-        MC_TRY(mc_nonfinite_scan(w->run->what->found, job, &w->workspace, error));
+    if (w->run->what->scan)
+        MC_TRY(mc_nonfinite_scan(&p->slot->found, index_of(w->run, t), job, &w->workspace, error));
     if (t->source->dtype == job->real)
         /* The method writes into the slot directly: no rounding, no copy. */
         layer->out = (mc_real *)(void *)p->slot->bytes;
@@ -599,6 +604,26 @@ static mc_status apply_read(worker *w, const piece *p, mc_error *error)
     return MC_OK;
 }
 
+/* Adds what the values of a tile show to its slot. */
+static mc_status note_found(worker *w, const piece *p, mc_error *error)
+{
+    const task *const t = p->task;
+    const size_t index = index_of(w->run, t);
+    /* Averaged by the last step, or by one whose result that step has read. */
+    const char *const averaged = !t->job                 ? NULL
+                                 : w->workspace.averaged ? w->workspace.averaged
+                                                         : mc_merged_averaged(t->source);
+    if (w->overflowed == 0 && !averaged)
+        return MC_OK;
+    if (averaged)
+        mc_found_explain(&p->slot->found, index, averaged);
+    const mc_finding finding = {.tensor = (int64_t)index,
+                                .input = MC_FOUND_RESULT,
+                                .overflowed = w->overflowed,
+                                .averaged = averaged != NULL};
+    return mc_found_add(&p->slot->found, &finding, error);
+}
+
 /*
  * Writes the full slots at the ring's head. `writing` admits one thread at a time: the sink needs
  * no lock, and sees offsets in order. A thread that finds it set returns to other work: the writer
@@ -613,7 +638,7 @@ static void write_out(run *r)
         r->writing = true;
         pthread_mutex_unlock(&r->lock);
         const mc_status status = r->what->sink->write(r->what->sink, s->offset, s->bytes, s->size,
-                                                      &error);
+                                                      &s->found, &error);
         pthread_mutex_lock(&r->lock);
         r->writing = false;
         if (status != MC_OK) {
@@ -651,10 +676,12 @@ static void do_apply(worker *w, const piece *p)
     p->slot->offset = t->start + bytes_of(t, p->first);
     read_ahead(p);
     w->overflowed = 0;
+    mc_found_clear(&p->slot->found);
     mc_status status = reserve_slot(p->slot, (size_t)bytes_of(t, p->count), &w->error);
     if (status == MC_OK)
         status = t->job ? apply_job(w, p, &w->error) : apply_read(w, p, &w->error);
-    const char *const averaged = t->job ? w->workspace.averaged : NULL;
+    if (status == MC_OK)
+        status = note_found(w, p, &w->error);
     /*
      * From here on, the bound does not count a large tile's workspace. If all threads together may
      * keep theirs, they do: otherwise the kernel clears new pages for every tile, which takes a
@@ -664,8 +691,6 @@ static void do_apply(worker *w, const piece *p)
         mc_workspace_free(&w->workspace);
     pthread_mutex_lock(&r->lock);
     release(r, p);
-    t->overflowed += w->overflowed;
-    t->averaged = averaged ? averaged : t->averaged;
     if (status != MC_OK) {
         fail(r, status, &w->error);
         return;
@@ -981,43 +1006,16 @@ static void tear_down(run *r)
 {
     for (size_t i = 0; r->tasks && i < r->what->count; i++)
         close_task(&r->tasks[i]);
-    for (size_t i = 0; r->ring && i < r->ring_size; i++)
+    for (size_t i = 0; r->ring && i < r->ring_size; i++) {
         mc_free(r->ring[i].bytes);
+        mc_found_free(&r->ring[i].found);
+    }
     mc_free(r->tasks);
     mc_free(r->ring);
     pthread_mutex_destroy(&r->adding);
     pthread_mutex_destroy(&r->lock);
     pthread_cond_destroy(&r->changed);
     pthread_cond_destroy(&r->ended);
-}
-
-/* What a run reports about one tensor. */
-static mc_run_result findings_of(const run *r, size_t index)
-{
-    const task *const t = &r->tasks[index];
-    /* Averaged by the last step, or by one whose result that step reads. */
-    const char *const averaged = t->averaged ? t->averaged
-                                             : mc_merged_averaged(r->what->tensors[index]);
-    mc_run_result found = {.overflowed = t->overflowed,
-                           .overflowed_tensors = t->overflowed > 0,
-                           .overflowed_first = index,
-                           .averaged_tensors = averaged != NULL,
-                           .averaged_first = index};
-    snprintf(found.averaged_reason, sizeof found.averaged_reason, "%s", averaged ? averaged : "");
-    return found;
-}
-
-void mc_add_findings(mc_run_result *total, const mc_run_result *part)
-{
-    if (total->overflowed_tensors == 0)
-        total->overflowed_first = part->overflowed_first;
-    if (total->averaged_tensors == 0) {
-        total->averaged_first = part->averaged_first;
-        memcpy(total->averaged_reason, part->averaged_reason, sizeof total->averaged_reason);
-    }
-    total->overflowed += part->overflowed;
-    total->overflowed_tensors += part->overflowed_tensors;
-    total->averaged_tensors += part->averaged_tensors;
 }
 
 mc_status mc_execute(const mc_execution *what, const mc_run_options *how, mc_run_result *result,
@@ -1048,10 +1046,6 @@ mc_status mc_execute(const mc_execution *what, const mc_run_options *how, mc_run
                               .bytes_written = r.bytes_done - r.part_begin,
                               .bytes_resumed = r.part_begin,
                               .seconds = mc_seconds() - start};
-    for (size_t i = 0; r.tasks && i < r.task_count; i++) {
-        const mc_run_result found = findings_of(&r, i);
-        mc_add_findings(result, &found);
-    }
     tear_down(&r);
     return status;
 }

@@ -8,7 +8,6 @@
 
 #include <mergecraft/merge.h>
 
-#include "merge/nonfinite.h"
 #include "merge/sink.h"
 #include "tensor/source.h"
 
@@ -27,20 +26,17 @@ typedef struct mc_execution {
      * are.
      */
     const void *const *states;
-    mc_nonfinite *found; /* receives NaN and infinities of the inputs; NULL: they are not counted */
+    bool scan; /* count NaN and infinities of the inputs */
 } mc_execution;
 
 /*
- * Runs until the sink has every byte. Sets *result, also after a failure. Returns the error of the
- * first piece that failed.
+ * Runs until the sink has every byte. Sets *result, also after a failure, except what was found:
+ * the sink gets that. Returns the error of the first piece that failed.
  */
 mc_status mc_execute(const mc_execution *what, const mc_run_options *how, mc_run_result *result,
                      mc_error *error);
 
 /* The largest number of bytes that tiles of these tensors take at the same time. */
 int64_t mc_execute_memory(mc_source *const *tensors, size_t count, const mc_run_options *how);
-
-/* Adds the findings of a part of a run to those of the parts before it. */
-void mc_add_findings(mc_run_result *total, const mc_run_result *part);
 
 #endif

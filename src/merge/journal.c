@@ -15,12 +15,19 @@
 #include <unistd.h>
 
 /*
- * Bytes of a record: two numbers of 20 digits, 16 hexadecimal digits, blanks and a line end. The
- * header is one padded line, so that records begin at a fixed position.
+ * The header is one padded line, so that records begin at a fixed position. A record is a line
+ * "span BEGIN END" after lines with what was found in it:
+ *
+ *     found TENSOR INPUT NANS INFINITIES OVERFLOWED AVERAGED
+ *     reason TENSOR TEXT
+ *
+ * Each line ends with a blank and its hash, of 16 hexadecimal digits. Reading stops at the first
+ * line that does not match: a record counts only if all before it is intact.
  */
-enum { RECORD = 59, HEADER = 64, MAX_JOURNAL = 1 << 24 };
+enum { HEADER = 64, HASH = 16, MAX_JOURNAL = 1 << 26 };
 
 #define NAME "journal"
+#define NEW NAME ".new"
 #define MARK "run."
 
 int64_t mc_journal_step = INT64_C(32) << 20;
@@ -50,36 +57,89 @@ static uint64_t boot_identity(void)
 static void header_text(uint64_t fingerprint, uint64_t boot, char text[HEADER + 1])
 {
     char words[HEADER];
-    snprintf(words, sizeof words, "mergecraft journal 2 %016" PRIx64 " %016" PRIx64, fingerprint,
+    snprintf(words, sizeof words, "mergecraft journal 3 %016" PRIx64 " %016" PRIx64, fingerprint,
              boot);
     snprintf(text, HEADER + 1, "%-*s\n", HEADER - 1, words);
 }
 
-/* A span with its hash: a record that was cut short by a crash does not match. */
-static void record_text(mc_span span, char text[RECORD + 1])
-{
-    const uint64_t check = mc_hash_mix(mc_hash_mix((uint64_t)span.begin + 1) ^
-                                       ((uint64_t)span.end + 1));
-    snprintf(text, RECORD + 1, "%020" PRId64 " %020" PRId64 " %016" PRIx64 "\n", span.begin,
-             span.end, check);
-}
-
 /* ---- reading --------------------------------------------------------------------------------- */
 
-/*
- * A journal is rewritten from its start and cut once that is done: until then old records may
- * follow the new ones, but none gets lost.
- */
-static mc_status add_records(const char *records, size_t size, mc_spans *out, mc_error *error)
+/* Reads `count` numbers with one blank before each; NULL if there are others than these. */
+static const char *take_numbers(const char *at, int count, int64_t *out)
 {
-    for (size_t at = 0; at + RECORD <= size; at += RECORD) {
-        char expected[RECORD + 1], *rest = NULL;
-        mc_span found = {.begin = strtoll(records + at, &rest, 10)};
-        found.end = strtoll(rest, NULL, 10);
-        record_text(found, expected);
-        if (memcmp(expected, records + at, RECORD) != 0)
+    for (int i = 0; i < count; i++) {
+        char *end = NULL;
+        if (*at++ != ' ')
+            return NULL;
+        out[i] = strtoll(at, &end, 10);
+        if (end == at)
+            return NULL;
+        at = end;
+    }
+    return at;
+}
+
+typedef struct reading {
+    uint64_t fingerprint;
+    mc_spans *out;
+    mc_found *found;
+    mc_found fresh; /* in the record that is read */
+} reading;
+
+/*
+ * A run that was killed just after it had journalled what earlier ones have written leaves their
+ * journals too: what is known already is not found again.
+ */
+static mc_status add_span(reading *r, const int64_t *numbers, mc_error *error)
+{
+    const mc_span span = {numbers[0], numbers[1]};
+    if (!mc_spans_contain(r->out, span)) {
+        MC_TRY(mc_spans_add(r->out, span, error));
+        MC_TRY(mc_found_add_all(r->found, &r->fresh, error));
+    }
+    mc_found_clear(&r->fresh);
+    return MC_OK;
+}
+
+/* A line without its hash; *valid: whether it is one that this version writes. */
+static mc_status add_line(reading *r, const char *line, bool *valid, mc_error *error)
+{
+    int64_t n[6];
+    const char *end = NULL;
+    *valid = true;
+    if (strncmp(line, "span", 4) == 0 && (end = take_numbers(line + 4, 2, n)) && *end == '\0' &&
+        n[0] >= 0 && n[0] < n[1])
+        return add_span(r, n, error);
+    if (strncmp(line, "found", 5) == 0 && (end = take_numbers(line + 5, 6, n)) && *end == '\0') {
+        const mc_finding finding = {n[0], n[1], n[2], n[3], n[4], n[5]};
+        return mc_found_add(&r->fresh, &finding, error);
+    }
+    if (strncmp(line, "reason", 6) == 0 && (end = take_numbers(line + 6, 1, n)) && *end == ' ' &&
+        n[0] >= 0)
+        mc_found_explain(&r->fresh, (size_t)n[0], end + 1);
+    else
+        *valid = false;
+    return MC_OK;
+}
+
+static void hash_text(const char *line, size_t length, char text[HASH + 1])
+{
+    snprintf(text, HASH + 1, "%016" PRIx64, mc_hash_bytes(MC_HASH_START, line, length));
+}
+
+static mc_status add_records(reading *r, char *at, mc_error *error)
+{
+    char expected[HASH + 1];
+    bool valid = true;
+    for (char *end; valid && (end = strchr(at, '\n')); at = end + 1) {
+        char *const hash = end - HASH;
+        if (hash <= at || hash[-1] != ' ')
             break;
-        MC_TRY(mc_spans_add(out, found, error));
+        hash_text(at, (size_t)(hash - at), expected);
+        if (memcmp(expected, hash, HASH) != 0)
+            break;
+        hash[-1] = '\0';
+        MC_TRY(add_line(r, at, &valid, error));
     }
     return MC_OK;
 }
@@ -94,16 +154,17 @@ static bool is_usable(const char *text, size_t size, uint64_t fingerprint)
            (memcmp(text, flushed, HEADER) == 0 || (boot != 0 && memcmp(text, here, HEADER) == 0));
 }
 
-static mc_status read_journal(const mc_folder *folder, const char *name, uint64_t fingerprint,
-                              mc_spans *out, mc_error *error)
+static mc_status read_journal(const mc_folder *folder, const char *name, reading *r,
+                              mc_error *error)
 {
     char *text = NULL;
     size_t size = 0;
     char *const path = mc_format("%s/%s", folder->work, name);
     const bool read = path && mc_file_load(path, MAX_JOURNAL, &text, &size, NULL) == MC_OK;
-    const mc_status status = read && is_usable(text, size, fingerprint)
-                                 ? add_records(text + HEADER, size - HEADER, out, error)
+    const mc_status status = read && is_usable(text, size, r->fingerprint)
+                                 ? add_records(r, text + HEADER, error)
                                  : MC_OK;
+    mc_found_free(&r->fresh);
     mc_free(path);
     mc_free(text);
     return status;
@@ -150,22 +211,19 @@ static mc_status for_each(const mc_folder *folder, bool (*is_wanted)(const char 
     return status;
 }
 
-typedef struct reading {
-    uint64_t fingerprint;
-    mc_spans *out;
-} reading;
-
 static mc_status visit_reading(const mc_folder *folder, const char *name, void *user,
                                mc_error *error)
 {
-    const reading *const r = user;
-    return read_journal(folder, name, r->fingerprint, r->out, error);
+    return strcmp(name, NAME) == 0 ? MC_OK : read_journal(folder, name, user, error);
 }
 
+/* That of process 0 comes first: it may contain all that the others record. */
 mc_status mc_journal_read(const mc_folder *folder, uint64_t fingerprint, mc_spans *out,
-                          mc_error *error)
+                          mc_found *found, mc_error *error)
 {
-    return for_each(folder, is_journal, visit_reading, &(reading){fingerprint, out}, error);
+    reading r = {.fingerprint = fingerprint, .out = out, .found = found};
+    MC_TRY(read_journal(folder, NAME, &r, error));
+    return for_each(folder, is_journal, visit_reading, &r, error);
 }
 
 /* ---- writing --------------------------------------------------------------------------------- */
@@ -192,7 +250,9 @@ mc_status mc_journal_start(const mc_folder *folder, uint64_t fingerprint, bool f
 {
     char header[HEADER + 1];
     header_text(fingerprint, flushed ? FLUSHED : boot_identity(), header);
-    char *const name = name_of(rank);
+    char *const name = rank == 0 ? mc_strdup(NEW) : name_of(rank);
+    out->flushed = flushed;
+    out->full = false;
     out->fd = name ? mc_folder_open(folder, name) : -1;
     const mc_status opened = !name ? mc_fail_memory(error)
                              : out->fd < 0
@@ -210,14 +270,77 @@ mc_status mc_journal_start(const mc_folder *folder, uint64_t fingerprint, bool f
     return status;
 }
 
-mc_status mc_journal_record(mc_journal *journal, mc_span span, mc_error *error)
+mc_status mc_journal_install(const mc_folder *folder, const mc_journal *journal, mc_error *error)
 {
-    char record[RECORD + 1];
-    record_text(span, record);
+    /* A run that was killed before this point may have left more. */
+    if (mc_system->truncate(journal->fd, (off_t)journal->end) != 0)
+        return mc_fail_errno(error, folder->work, "cannot shorten the journal");
+    /* After a power failure, the name must not stand for an empty file. */
+    if (journal->flushed && mc_system->fsync(journal->fd) != 0)
+        return mc_fail_errno(error, folder->work, "cannot flush the journal to disk");
+    char *const from = mc_format("%s/" NEW, folder->work);
+    char *const to = mc_format("%s/" NAME, folder->work);
+    const mc_status status = !from || !to ? mc_fail_memory(error)
+                             : mc_system->rename(from, to, 0) != 0
+                                 ? mc_fail_errno(error, folder->work, "cannot rename the journal")
+                                 : MC_OK;
+    mc_free(from);
+    mc_free(to);
+    return status;
+}
+
+/* Ends the line that begins at `start`. */
+static void end_line(mc_text *text, size_t start)
+{
+    char hash[HASH + 1] = "";
+    mc_text_add(text, " ");
+    if (text->failed)
+        return;
+    hash_text(text->data + start, text->length - start, hash);
+    mc_text_add(text, "%s\n", hash);
+}
+
+static void add_finding(mc_text *text, const mc_finding *f)
+{
+    const size_t start = text->length;
+    mc_text_add(text, "found %lld %lld %lld %lld %lld %lld", (long long)f->tensor,
+                (long long)f->input, (long long)f->nans, (long long)f->infinities,
+                (long long)f->overflowed, (long long)f->averaged);
+    end_line(text, start);
+}
+
+static void add_record(mc_text *text, mc_span span, const mc_found *found)
+{
+    for (size_t i = 0; i < found->count; i++)
+        add_finding(text, &found->items[i]);
+    size_t start = text->length;
+    if (found->reason.known) {
+        mc_text_add(text, "reason %lld %s", (long long)found->reason.tensor, found->reason.text);
+        end_line(text, start);
+    }
+    start = text->length;
+    mc_text_add(text, "span %lld %lld", (long long)span.begin, (long long)span.end);
+    end_line(text, start);
+}
+
+mc_status mc_journal_record(mc_journal *journal, mc_span span, mc_found *found, mc_error *error)
+{
+    mc_text text = {0};
+    mc_found_combine(found);
+    add_record(&text, span, found);
+    mc_status status = text.failed ? mc_fail_memory(error) : MC_OK;
+    /*
+     * A journal that is too large to be read would not even count for what it has. Later records
+     * do not count either, as they would contain the bytes of this one without what was found.
+     */
+    journal->full = journal->full || journal->end + (int64_t)text.length > MAX_JOURNAL;
     /* Not flushed: within one boot, what was written survives the process. */
-    MC_TRY(mc_write_all(journal->fd, NAME, record, RECORD, journal->end, error));
-    journal->end += RECORD;
-    return MC_OK;
+    if (status == MC_OK && !journal->full) {
+        status = mc_write_all(journal->fd, NAME, text.data, text.length, journal->end, error);
+        journal->end += (int64_t)text.length;
+    }
+    mc_text_free(&text);
+    return status;
 }
 
 void mc_journal_close(mc_journal *journal)

@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "merge/execute.h"
 #include "merge/findings.h"
+#include "merge/nonfinite.h"
 #include "merge/plan.h"
 
 #include <string.h>
@@ -12,18 +13,18 @@ typedef struct memory_sink {
     char **tensors; /* where each begins */
     int64_t *ends;  /* in the stream */
     size_t count, at;
+    mc_found found;
 } memory_sink;
 
 static mc_status memory_write(mc_sink *self, int64_t offset, const void *bytes, size_t size,
-                              mc_error *error)
+                              const mc_found *found, mc_error *error)
 {
-    (void)error;
     memory_sink *const sink = (memory_sink *)self;
     while (offset >= sink->ends[sink->at])
         sink->at++; /* a piece never crosses from one tensor into the next */
     const int64_t start = sink->at ? sink->ends[sink->at - 1] : 0;
     memcpy(sink->tensors[sink->at] + (offset - start), bytes, size);
-    return MC_OK;
+    return mc_found_add_all(&sink->found, found, error);
 }
 
 /* Makes the tensors' memory and the state dict that holds them. */
@@ -53,11 +54,11 @@ static mc_status make_room(const mc_state_dict *dict, mc_source **sources, memor
 }
 
 static mc_status report_findings(const mc_state_dict *dict, const mc_materialize_report *where,
-                                 const mc_nonfinite *nonfinite, const mc_run_result *result,
-                                 mc_error *error)
+                                 const mc_found *found, mc_source *const *sources,
+                                 const mc_run_result *result, mc_error *error)
 {
     if (where->plan)
-        MC_TRY(mc_nonfinite_report(nonfinite, where->plan, where->report, error));
+        MC_TRY(mc_nonfinite_report(found, sources, where->plan, where->report, error));
     return mc_findings_report_dict(result, dict, where->report, where->strict, error);
 }
 
@@ -68,19 +69,18 @@ static mc_status fill(const mc_state_dict *dict, const mc_materialize_report *wh
     if (!sink->tensors || !sink->ends || !sources)
         return mc_fail_memory(error);
     MC_TRY(make_room(dict, sources, sink, into, error));
-    mc_nonfinite nonfinite = {.lock = PTHREAD_MUTEX_INITIALIZER};
     const mc_execution all = {.tensors = sources,
                               .count = sink->count,
                               .sink = &sink->sink,
                               .end = INT64_MAX,
-                              .found = where && where->plan ? &nonfinite : NULL};
+                              .scan = where && where->plan};
     mc_status status = mc_execute(&all, options, result, error);
+    mc_found_total(&sink->found, result);
     for (size_t i = 0; status == MC_OK && i < sink->count; i++)
         status = mc_in_tensor(error, mc_state_dict_name(dict, i),
                               mc_source_check(sources[i], error));
     if (status == MC_OK && where)
-        status = report_findings(dict, where, &nonfinite, result, error);
-    mc_nonfinite_free(&nonfinite);
+        status = report_findings(dict, where, &sink->found, sources, result, error);
     return status;
 }
 
@@ -102,6 +102,7 @@ mc_status mc_materialize(const mc_state_dict *dict, const mc_materialize_report 
                       result ? result : &ignored, error);
     mc_free(sink.tensors);
     mc_free(sink.ends);
+    mc_found_free(&sink.found);
     mc_free(sources);
     if (status != MC_OK) {
         mc_state_dict_free(into);

@@ -1,71 +1,87 @@
 #include "merge/nonfinite.h"
 
 #include "base/memory.h"
+#include "merge/merged.h"
 #include "merge/report.h"
 #include "tensor/convert.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
-
-void mc_nonfinite_free(mc_nonfinite *found)
-{
-    pthread_mutex_destroy(&found->lock);
-    mc_free(found->sources);
-}
 
 /* ---- counting ------------------------------------------------------------------------------- */
 
-static mc_nonfinite_source count_values(const void *values, size_t count, mc_dtype real)
+static void count_values(const void *values, size_t count, mc_dtype real, mc_finding *finding)
 {
-    mc_nonfinite_source found = {0};
     for (size_t i = 0; i < count; i++) {
         const double value = real == MC_F64 ? ((const double *)values)[i]
                                             : (double)((const float *)values)[i];
-        found.nans += isnan(value) != 0;
-        found.infinities += isinf(value) != 0;
+        finding->nans += isnan(value) != 0;
+        finding->infinities += isinf(value) != 0;
     }
-    return found;
 }
 
-/*
- * The entry of a source, added if it is new. Tiles come in the order of the output, so an existing
- * entry is among the last. NULL: no memory.
- */
-static mc_nonfinite_source *entry_of(mc_nonfinite *found, const mc_source *source)
-{
-    for (size_t i = found->count; i-- > 0;)
-        if (found->sources[i].source == source)
-            return &found->sources[i];
-    if (!MC_GROW(found->sources, found->count, found->capacity))
-        return NULL;
-    found->sources[found->count] = (mc_nonfinite_source){.source = source};
-    return &found->sources[found->count++];
-}
-
-static mc_status add(mc_nonfinite *found, const mc_source *source, mc_nonfinite_source more,
-                     mc_error *error)
-{
-    pthread_mutex_lock(&found->lock);
-    mc_nonfinite_source *const entry = entry_of(found, source);
-    if (entry) {
-        entry->nans += more.nans;
-        entry->infinities += more.infinities;
-    }
-    pthread_mutex_unlock(&found->lock);
-    return entry ? MC_OK : mc_fail_memory(error);
-}
-
-mc_status mc_nonfinite_scan(mc_nonfinite *found, const mc_job *job, const mc_workspace *workspace,
-                            mc_error *error)
+mc_status mc_nonfinite_scan(mc_found *found, size_t tensor, const mc_job *job,
+                            const mc_workspace *workspace, mc_error *error)
 {
     const size_t count = workspace->layer.count;
     for (size_t i = 0; i < job->model_count + job->has_base; i++) {
+        mc_finding finding = {.tensor = (int64_t)tensor, .input = (int64_t)i};
         const void *const tile = i < job->model_count ? workspace->layer.models[i]
                                                       : workspace->layer.base;
         /* Almost no tile has one: values are counted only if it matters. */
-        if (!mc_are_finite(job->real, tile, count))
-            MC_TRY(add(found, job->inputs[i], count_values(tile, count, job->real), error));
+        if (mc_are_finite(job->real, tile, count))
+            continue;
+        count_values(tile, count, job->real, &finding);
+        MC_TRY(mc_found_add(found, &finding, error));
     }
+    return MC_OK;
+}
+
+/* ---- by source ------------------------------------------------------------------------------ */
+
+typedef struct source_counts {
+    const mc_source *source;
+    int64_t nans, infinities;
+} source_counts;
+
+typedef struct all_counts {
+    source_counts *items; /* sorted by source */
+    size_t count;
+} all_counts;
+
+static int compare(const void *a, const void *b)
+{
+    const uintptr_t x = (uintptr_t)((const source_counts *)a)->source;
+    const uintptr_t y = (uintptr_t)((const source_counts *)b)->source;
+    return (x > y) - (x < y);
+}
+
+/* Several tensors may have the same input. */
+static mc_status by_source(const mc_found *found, mc_source *const *tensors, all_counts *out,
+                           mc_error *error)
+{
+    size_t inputs = 0, kept = 0;
+    source_counts *const items = mc_alloc(found->count * sizeof *items);
+    if (!items)
+        return mc_fail_memory(error);
+    for (size_t i = 0; i < found->count; i++) {
+        const mc_finding *const finding = &found->items[i];
+        if (finding->input == MC_FOUND_RESULT)
+            continue;
+        const mc_job *const job = mc_merged_job(tensors[finding->tensor]);
+        items[inputs++] = (source_counts){job->inputs[finding->input], finding->nans,
+                                          finding->infinities};
+    }
+    qsort(items, inputs, sizeof *items, compare);
+    for (size_t i = 0; i < inputs; i++)
+        if (kept > 0 && items[kept - 1].source == items[i].source) {
+            items[kept - 1].nans += items[i].nans;
+            items[kept - 1].infinities += items[i].infinities;
+        } else {
+            items[kept++] = items[i];
+        }
+    *out = (all_counts){items, kept};
     return MC_OK;
 }
 
@@ -84,18 +100,21 @@ static bool is_of(const mc_plan *plan, const mc_input *input, size_t model)
     return input->role == MC_ROLE_MODEL && input->model == model;
 }
 
-static mc_status add_row(const mc_nonfinite *found, const mc_plan *plan, const mc_output *row,
+static mc_status add_row(const all_counts *counts, const mc_plan *plan, const mc_output *row,
                          size_t model, tally *t, mc_error *error)
 {
-    for (size_t i = 0; i < row->input_count; i++)
-        for (size_t k = 0; is_of(plan, &row->inputs[i], model) && k < found->count; k++) {
-            const mc_nonfinite_source *const entry = &found->sources[k];
-            if (entry->source != row->inputs[i].source)
-                continue;
-            t->nans += entry->nans;
-            t->infinities += entry->infinities;
-            MC_TRY(mc_names_add(&t->names, row->name, error));
-        }
+    for (size_t i = 0; i < row->input_count; i++) {
+        const source_counts key = {.source = row->inputs[i].source};
+        const source_counts *const entry = is_of(plan, &row->inputs[i], model)
+                                               ? bsearch(&key, counts->items, counts->count,
+                                                         sizeof key, compare)
+                                               : NULL;
+        if (!entry)
+            continue;
+        t->nans += entry->nans;
+        t->infinities += entry->infinities;
+        MC_TRY(mc_names_add(&t->names, row->name, error));
+    }
     return MC_OK;
 }
 
@@ -113,18 +132,22 @@ static mc_status report_model(const mc_plan *plan, size_t model, const tally *t,
                          t->names.count == 1 ? "" : "s", t->names.names[0]);
 }
 
-mc_status mc_nonfinite_report(const mc_nonfinite *found, const mc_plan *plan, mc_report *report,
-                              mc_error *error)
+mc_status mc_nonfinite_report(const mc_found *found, mc_source *const *tensors, const mc_plan *plan,
+                              mc_report *report, mc_error *error)
 {
     const size_t models = plan->model_count + (plan->base != NULL);
-    mc_status status = MC_OK;
-    for (size_t m = 0; found->count > 0 && m < models && status == MC_OK; m++) {
+    all_counts counts = {0};
+    if (found->count == 0)
+        return MC_OK;
+    mc_status status = by_source(found, tensors, &counts, error);
+    for (size_t m = 0; counts.count > 0 && m < models && status == MC_OK; m++) {
         tally t = {0};
         for (size_t i = 0; i < plan->outputs.count && status == MC_OK; i++)
-            status = add_row(found, plan, &plan->outputs.rows[i], m, &t, error);
+            status = add_row(&counts, plan, &plan->outputs.rows[i], m, &t, error);
         if (status == MC_OK && t.names.count > 0)
             status = report_model(plan, m, &t, report, error);
         mc_names_free(&t.names);
     }
+    mc_free(counts.items);
     return status;
 }

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "merge/card.h"
 #include "merge/findings.h"
+#include "merge/nonfinite.h"
 #include "merge/plan.h"
 #include "merge/plugin.h"
 #include "merge/preflight.h"
@@ -141,14 +142,14 @@ typedef struct finishing {
     const mc_run_options *options;
     const char *const *names; /* of the outputs */
     mc_source *const *sources;
-    mc_nonfinite nonfinite;
 } finishing;
 
 /*
  * The order matters: warnings come first, since card and provenance list them. Provenance is last,
  * as it lists all other files with their checksums.
  */
-static mc_status finish(mc_folder *folder, const mc_run_result *result, void *user, mc_error *error)
+static mc_status finish(mc_folder *folder, const mc_run_result *result, const mc_found *found,
+                        void *user, mc_error *error)
 {
     const finishing *const f = user;
     const mc_plan *const plan = f->plan;
@@ -159,7 +160,7 @@ static mc_status finish(mc_folder *folder, const mc_run_result *result, void *us
                              "%s: the file system has no locks: a concurrent merge into this "
                              "folder would not be detected",
                              folder->target));
-    MC_TRY(mc_nonfinite_report(&f->nonfinite, plan, plan->report, error));
+    MC_TRY(mc_nonfinite_report(found, f->sources, plan, plan->report, error));
     MC_TRY(mc_findings_report(result, f->names, f->sources, plan->report, plan->strict, error));
     MC_TRY(mc_plan_check_models(plan, error));
     MC_TRY(mc_outfit_write(&plan->outfit, floats ? &dtype : NULL, folder, error));
@@ -196,7 +197,7 @@ static mc_status run_into(finishing *f, const char *folder, mc_run_result *resul
                           .count = plan->outputs.count,
                           .stem = mc_outfit_stem(&plan->outfit),
                           .fingerprint = fingerprint(plan, f->options),
-                          .found = &f->nonfinite,
+                          .scan = true,
                           .finish = finish,
                           .user = f};
     f->names = names;
@@ -216,10 +217,6 @@ mc_status mc_plan_run(const mc_plan *plan, const char *folder, const mc_run_opti
     const mc_run_options standard = MC_RUN_DEFAULT;
     mc_run_result ignored;
     MC_TRY(mc_plan_check_outside(plan, folder, error));
-    finishing f = {.plan = plan,
-                   .options = options ? options : &standard,
-                   .nonfinite.lock = PTHREAD_MUTEX_INITIALIZER};
-    const mc_status status = run_into(&f, folder, result ? result : &ignored, error);
-    mc_nonfinite_free(&f.nonfinite);
-    return status;
+    finishing f = {.plan = plan, .options = options ? options : &standard};
+    return run_into(&f, folder, result ? result : &ignored, error);
 }

@@ -30,6 +30,8 @@ typedef struct folder_sink {
     mc_span span;     /* of the stream, that is written now … */
     int64_t recorded; /* … up to where the journal records it */
     mc_spans done;    /* what earlier runs have written */
+    mc_found found;   /* in all that is written … */
+    mc_found fresh;   /* … except what is since the last record */
     mc_shares shares; /* of what is missing */
     int *files;       /* one per shard, −1 while not open */
     size_t at;        /* the shard that is written … */
@@ -87,6 +89,14 @@ static mc_status add_to_sum(folder_sink *s, int64_t offset, const void *bytes, s
     return MC_OK;
 }
 
+/* No later record brings what was found so far. */
+static mc_status settle(folder_sink *s, mc_error *error)
+{
+    MC_TRY(mc_found_add_all(&s->found, &s->fresh, error));
+    mc_found_clear(&s->fresh);
+    return MC_OK;
+}
+
 /*
  * Records that the current span is written up to a position. Starts write-back of what was written
  * since the last record, so that the final flush finds little left to do. Another machine may
@@ -104,7 +114,8 @@ static mc_status record(folder_sink *s, int64_t position, mc_error *error)
         (void)mc_system->write_back(s->files[s->at], (off_t)from, (off_t)(end - from));
     }
     s->recorded = position;
-    return mc_journal_record(&s->journal, (mc_span){s->span.begin, position}, error);
+    MC_TRY(mc_journal_record(&s->journal, (mc_span){s->span.begin, position}, &s->fresh, error));
+    return settle(s, error);
 }
 
 /* Moves on to the shard of a position: a shard that is left is recorded to its end. */
@@ -124,7 +135,7 @@ static mc_status find_shard(folder_sink *s, int64_t offset, mc_error *error)
 }
 
 static mc_status folder_write(mc_sink *self, int64_t offset, const void *bytes, size_t size,
-                              mc_error *error)
+                              const mc_found *found, mc_error *error)
 {
     folder_sink *const s = (folder_sink *)self;
     /*
@@ -140,6 +151,8 @@ static mc_status folder_write(mc_sink *self, int64_t offset, const void *bytes, 
     const int64_t at = slot.offset + offset - slot.start;
     MC_TRY(mc_write_all(s->files[s->at], name, bytes, size, at, error));
     MC_TRY(add_to_sum(s, at, bytes, size, error));
+    /* Not earlier: finding the shard may record what precedes these bytes. */
+    MC_TRY(mc_found_add_all(&s->fresh, found, error));
     const int64_t position = offset + (int64_t)size;
     const int64_t step = s->comm ? 8 * mc_journal_step : mc_journal_step;
     return position - s->recorded < step ? MC_OK : record(s, position, error);
@@ -205,27 +218,34 @@ static mc_status flush_done(const folder_sink *s, mc_error *error)
 }
 
 /*
- * Reads what earlier runs have written, or removes what they left. The journal is written anew with
- * all of it before the others are removed.
+ * Journals all that earlier runs have written and found. This replaces the own journal at once,
+ * before the others are removed.
  */
+static mc_status start_journal(folder_sink *s, uint64_t fingerprint, mc_error *error)
+{
+    mc_found none = {0};
+    MC_TRY(mc_journal_start(&s->folder, fingerprint, s->comm && s->sync, 0, &s->journal, error));
+    for (size_t i = 0; i < s->done.count; i++)
+        MC_TRY(mc_journal_record(&s->journal, s->done.items[i], i == 0 ? &s->found : &none, error));
+    MC_TRY(mc_journal_install(&s->folder, &s->journal, error));
+    return mc_journal_remove(&s->folder, 0, error);
+}
+
+/* Reads what earlier runs have written, or removes what they left. */
 static mc_status resume_or_start(folder_sink *s, uint64_t fingerprint, mc_error *error)
 {
     MC_TRY(mc_journal_expel(&s->folder, error));
     if (fingerprint != 0)
-        MC_TRY(mc_journal_read(&s->folder, fingerprint, &s->done, error));
-    if (s->done.count == 0 || !shards_are_there(s)) {
+        MC_TRY(mc_journal_read(&s->folder, fingerprint, &s->done, &s->found, error));
+    if (s->done.count == 0 || !shards_are_there(s) ||
+        !mc_found_fits(&s->found, s->save->sources, s->save->count)) {
         mc_spans_free(&s->done);
+        mc_found_free(&s->found);
         MC_TRY(mc_folder_clear(&s->folder, error));
     }
     if (s->comm && s->sync)
         MC_TRY(flush_done(s, error));
-    MC_TRY(mc_journal_start(&s->folder, fingerprint, s->comm && s->sync, 0, &s->journal, error));
-    for (size_t i = 0; i < s->done.count; i++)
-        MC_TRY(mc_journal_record(&s->journal, s->done.items[i], error));
-    /* What was not read, such as records of another boot, must not count under the new header. */
-    if (mc_system->truncate(s->journal.fd, (off_t)s->journal.end) != 0)
-        return mc_fail_errno(error, s->folder.work, "cannot shorten the journal");
-    MC_TRY(mc_journal_remove(&s->folder, 0, error));
+    MC_TRY(start_journal(s, fingerprint, error));
     if (s->comm)
         MC_TRY(mc_run_mark_new(&s->folder, &s->mark, error));
     return mc_folder_check_room(&s->folder, file_bytes(s->layout) - mc_spans_bytes(&s->done),
@@ -396,7 +416,6 @@ static void add_result(mc_run_result *total, const mc_run_result *part)
     total->bytes_read += part->bytes_read;
     total->bytes_written += part->bytes_written;
     total->seconds += part->seconds;
-    mc_add_findings(total, part);
 }
 
 /* Computes and writes this process's share, span by span. */
@@ -423,11 +442,13 @@ static mc_status write_share(folder_sink *s, const void *const *states,
                                    .begin = s->span.begin,
                                    .end = s->span.end,
                                    .states = states,
-                                   .found = s->save->found};
+                                   .scan = s->save->scan};
         const mc_status status = mc_execute(&what, &inner, &part, error);
         add_result(result, &part);
         if (status != MC_OK)
             return status;
+        /* The end of a span is not recorded: a later run would find the same again. */
+        MC_TRY(settle(s, error));
         progress.before += (s->span.end - s->span.begin) * progress.processes;
     }
     return MC_OK;
@@ -455,11 +476,13 @@ static mc_status run_in_folder(folder_sink *s, const mc_run_options *options, mc
     MC_TRY(agree(s, status, error));
     MC_TRY(finish_shards(s, error));
     MC_TRY(agree(s, s->comm || !save->finish ? check_sources(save, error) : MC_OK, error));
-    MC_TRY(mc_together_result(options, save->sources, save->count, save->found, result, error));
+    MC_TRY(mc_together_result(options, result, error));
+    MC_TRY(mc_together_found(s->comm, &s->found, error));
+    mc_found_total(&s->found, result);
     if (mc_comm_rank(s->comm) > 0)
         return MC_OK;
     MC_TRY(write_index(s, error));
-    return save->finish ? save->finish(&s->folder, result, save->user, error) : MC_OK;
+    return save->finish ? save->finish(&s->folder, result, &s->found, save->user, error) : MC_OK;
 }
 
 /*
@@ -537,6 +560,8 @@ static mc_status run_layout(const mc_save *save, const mc_layout *layout,
     }
     mc_shares_free(&s.shares);
     mc_spans_free(&s.done);
+    mc_found_free(&s.found);
+    mc_found_free(&s.fresh);
     mc_free(s.sums);
     mc_free(s.files);
     return status;

@@ -6,7 +6,7 @@
 
 #include "checkpoint/writer.h"
 #include "merge/folder.h"
-#include "merge/nonfinite.h"
+#include "merge/found.h"
 
 typedef struct mc_save {
     const mc_writer *writer;
@@ -17,13 +17,14 @@ typedef struct mc_save {
     const char *stem; /* of the names of files; NULL: "model" */
     /* Of everything that the bytes depend on: a run resumes one of equal fingerprint. 0: never. */
     uint64_t fingerprint;
-    mc_nonfinite *found; /* receives NaN and infinities of the inputs; may be NULL */
+    bool scan; /* count NaN and infinities of the inputs */
     /*
-     * Adds the other files once all tensors are written, before the folder gets its name. May fail:
-     * then the folder is discarded.
+     * Adds the other files once all tensors are written, before the folder gets its name. `found`:
+     * in all tensors, also those that an interrupted run has written. May fail: then the folder is
+     * discarded.
      */
-    mc_status (*finish)(mc_folder *folder, const mc_run_result *result, void *user,
-                        mc_error *error);
+    mc_status (*finish)(mc_folder *folder, const mc_run_result *result, const mc_found *found,
+                        void *user, mc_error *error);
     void *user;
 } mc_save;
 

@@ -5,16 +5,17 @@
 #define MC_MERGE_SINK_H
 
 #include "base/error.h"
+#include "merge/found.h"
 
 typedef struct mc_sink mc_sink;
 
 struct mc_sink {
     /*
-     * The next `size` bytes of the stream, at `offset`. Called by one thread at a time, offsets
-     * without gaps.
+     * The next `size` bytes of the stream, at `offset`, and what computing them has found. Called
+     * by one thread at a time, offsets without gaps.
      */
     mc_status (*write)(mc_sink *sink, int64_t offset, const void *bytes, size_t size,
-                       mc_error *error);
+                       const mc_found *found, mc_error *error);
 };
 
 #endif

@@ -46,6 +46,14 @@ mc_status mc_spans_missing(const mc_spans *spans, mc_span within, mc_spans *out,
     return mc_spans_add(out, within, error);
 }
 
+bool mc_spans_contain(const mc_spans *spans, mc_span span)
+{
+    /* The first that does not end before. */
+    const size_t at = place_of(spans, span.begin);
+    return at < spans->count && spans->items[at].begin <= span.begin &&
+           spans->items[at].end >= span.end;
+}
+
 int64_t mc_spans_bytes(const mc_spans *spans)
 {
     int64_t bytes = 0;

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,6 +23,8 @@ typedef struct mc_spans {
 mc_status mc_spans_add(mc_spans *spans, mc_span span, mc_error *error);
 /* Adds what lies between begin and end and in no span of `spans`. */
 mc_status mc_spans_missing(const mc_spans *spans, mc_span within, mc_spans *out, mc_error *error);
+/* Whether one of them contains all of `span`. */
+bool mc_spans_contain(const mc_spans *spans, mc_span span);
 int64_t mc_spans_bytes(const mc_spans *spans);
 void mc_spans_free(mc_spans *spans);
 

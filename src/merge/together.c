@@ -125,77 +125,44 @@ void mc_together_free(mc_together *together)
 
 /* ---- results --------------------------------------------------------------------------------- */
 
-/* Inputs of all merged tensors, one after the other: a number that all processes know one by. */
-static size_t input_total(mc_source *const *tensors, size_t count)
+/* Adds what process `rank` has found to *all. */
+static mc_status add_found(const mc_comm *comm, int rank, const mc_found *found, mc_found *all,
+                           mc_error *error)
 {
-    size_t total = 0;
-    for (size_t i = 0; i < count; i++) {
-        const mc_job *const job = mc_merged_job(tensors[i]);
-        total += job ? job->input_count : 0;
-    }
-    return total;
+    const bool mine = rank == comm->rank;
+    mc_found part = {0};
+    uint64_t count = mine ? found->count : 0;
+    if (mine)
+        part.reason = found->reason;
+    MC_TRY(mc_comm_broadcast(comm, &count, sizeof count, rank, error));
+    MC_TRY(mc_comm_broadcast(comm, &part.reason, sizeof part.reason, rank, error));
+    part.count = count;
+    part.items = mc_alloc(part.count * sizeof *part.items);
+    if (!part.items)
+        return mc_fail_memory(error);
+    if (mine && count > 0)
+        memcpy(part.items, found->items, part.count * sizeof *part.items);
+    mc_status status = mc_comm_broadcast(comm, part.items, part.count * sizeof *part.items, rank,
+                                         error);
+    if (status == MC_OK)
+        status = mc_found_add_all(all, &part, error);
+    mc_found_free(&part);
+    return status;
 }
 
-static const mc_nonfinite_source *found_in(const mc_nonfinite *found, const mc_source *source)
+mc_status mc_together_found(const mc_comm *comm, mc_found *found, mc_error *error)
 {
-    for (size_t i = 0; i < found->count; i++)
-        if (found->sources[i].source == source)
-            return &found->sources[i];
-    return NULL;
-}
-
-/* Calls `visit` for every input of every merged tensor with its pair of counts. */
-static void for_each_input(mc_source *const *tensors, size_t count, int64_t *counts,
-                           void (*visit)(mc_nonfinite *found, const mc_source *source,
-                                         int64_t *counts),
-                           mc_nonfinite *found)
-{
-    for (size_t i = 0; i < count; i++) {
-        const mc_job *const job = mc_merged_job(tensors[i]);
-        for (size_t k = 0; job && k < job->input_count; k++, counts += 2)
-            visit(found, job->inputs[k], counts);
-    }
-}
-
-static void take_counts(mc_nonfinite *found, const mc_source *source, int64_t *counts)
-{
-    const mc_nonfinite_source *const entry = found_in(found, source);
-    counts[0] = entry ? entry->nans : 0;
-    counts[1] = entry ? entry->infinities : 0;
-}
-
-static void give_counts(mc_nonfinite *found, const mc_source *source, int64_t *counts)
-{
-    if (counts[0] + counts[1] > 0 && found->count < found->capacity && !found_in(found, source))
-        found->sources[found->count++] = (mc_nonfinite_source){source, counts[0], counts[1]};
-}
-
-/* Almost no model has any: then one number is all that is exchanged. */
-static mc_status sum_nonfinite(const mc_comm *comm, mc_source *const *tensors, size_t count,
-                               mc_nonfinite *found, mc_error *error)
-{
+    if (!comm)
+        return MC_OK;
+    /* Almost no merge has any: then one number is all that is exchanged. */
     int64_t any = (int64_t)found->count;
     MC_TRY(mc_comm_sum(comm, &any, 1, error));
-    if (any == 0)
-        return MC_OK;
-    const size_t total = input_total(tensors, count);
-    int64_t *const counts = mc_alloc_zero(2 * total, sizeof *counts);
-    mc_nonfinite_source *const sources = mc_alloc_zero(total, sizeof *sources);
-    mc_status status = counts && sources ? MC_OK : mc_fail_memory(error);
-    if (status == MC_OK) {
-        for_each_input(tensors, count, counts, take_counts, found);
-        status = mc_comm_sum(comm, counts, 2 * total, error);
-    }
-    if (status == MC_OK) {
-        mc_free(found->sources);
-        found->sources = sources;
-        found->count = 0;
-        found->capacity = total;
-        for_each_input(tensors, count, counts, give_counts, found);
-    } else {
-        mc_free(sources);
-    }
-    mc_free(counts);
+    mc_found all = {0};
+    mc_status status = MC_OK;
+    for (int rank = 0; any > 0 && rank < comm->size && status == MC_OK; rank++)
+        status = add_found(comm, rank, found, &all, error);
+    mc_found_free(found);
+    *found = all;
     return status;
 }
 
@@ -219,23 +186,18 @@ static part own_part(const mc_comm *comm, const mc_run_result *result)
     return own;
 }
 
-/* In the order of ranks: the first tensor that is reported is that of the lowest. */
 static void add_part(mc_run_result *total, const mc_run_result *added)
 {
     total->bytes_read += added->bytes_read;
     total->bytes_written += added->bytes_written;
     total->seconds = added->seconds > total->seconds ? added->seconds : total->seconds;
-    mc_add_findings(total, added);
 }
 
-mc_status mc_together_result(const mc_run_options *options, mc_source *const *tensors, size_t count,
-                             mc_nonfinite *found, mc_run_result *result, mc_error *error)
+mc_status mc_together_result(const mc_run_options *options, mc_run_result *result, mc_error *error)
 {
     const mc_comm *const comm = options->comm;
     if (!comm)
         return MC_OK;
-    if (found)
-        MC_TRY(sum_nonfinite(comm, tensors, count, found, error));
     const size_t processes = (size_t)comm->size;
     part *const parts = mc_alloc_zero(processes, sizeof *parts);
     if (!parts)

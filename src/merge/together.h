@@ -10,7 +10,7 @@
 
 #include "base/comm.h"
 #include "merge/folder.h"
-#include "merge/nonfinite.h"
+#include "merge/found.h"
 #include "merge/share.h"
 
 /*
@@ -42,12 +42,10 @@ mc_status mc_together_statistics(mc_together *out, mc_source *const *tensors, si
                                  mc_error *error);
 void mc_together_free(mc_together *together);
 
-/*
- * Adds up results over all processes, including the NaN and infinities that were found. Fills
- * options->processes.
- */
-mc_status mc_together_result(const mc_run_options *options, mc_source *const *tensors, size_t count,
-                             mc_nonfinite *found, mc_run_result *result, mc_error *error);
+/* Adds up results over all processes. Fills options->processes. */
+mc_status mc_together_result(const mc_run_options *options, mc_run_result *result, mc_error *error);
+/* Gives all processes what each of them has found. */
+mc_status mc_together_found(const mc_comm *comm, mc_found *found, mc_error *error);
 
 /*
  * Checks that all processes run the same build of the library.

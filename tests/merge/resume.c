@@ -4,6 +4,7 @@
  */
 #include "merge/fixtures.h"
 
+#include "base/hash.h"
 #include "base/system.h"
 #include "merge/folder.h"
 #include "merge/journal.h"
@@ -220,12 +221,16 @@ static mc_plan *usual_plan(void)
 }
 
 static bool unsynced = true; /* waiting for the disk takes most of the time */
+static int64_t memory;       /* 0: the default */
 
 static mc_status run(const mc_plan *what, const char *folder, mc_run_result *result,
                      mc_error *error)
 {
-    const mc_run_options options = {
-        .threads = THREADS, .shard_size = 1 << 20, .no_sync = unsynced, .cancel = &trouble->cancel};
+    const mc_run_options options = {.threads = THREADS,
+                                    .memory = memory,
+                                    .shard_size = 1 << 20,
+                                    .no_sync = unsynced,
+                                    .cancel = &trouble->cancel};
     return mc_plan_run(what, folder, &options, result, error);
 }
 
@@ -527,6 +532,266 @@ static void test_killed_late(void **state)
     mc_model_close(base);
     free(parent), free(target), free(other), free(expected);
 }
+
+/* ---- what is found --------------------------------------------------------------------------- */
+
+enum { FOUND_TENSORS = 6, FOUND_COUNT = 150000 };
+
+/* Models with NaN, infinities and values beyond float16 in some tensors, and their information. */
+typedef struct found_models {
+    mc_model *models[2], *information[2];
+} found_models;
+
+/* Every third tensor is averaged, as nothing is known about it. */
+static mc_model *make_information(const char *name)
+{
+    mc_state_dict *const dict = dict_new();
+    float *const values = calloc(FOUND_COUNT, sizeof *values);
+    char tensor[16];
+    assert_non_null(values);
+    for (int t = 0; t < FOUND_TENSORS; t++) {
+        snprintf(tensor, sizeof tensor, "layer.%d", t);
+        for (int i = 0; i < FOUND_COUNT; i++)
+            values[i] = t % 3 == 1 ? 0 : 1;
+        dict_add_bytes(dict, tensor, MC_F32, SHAPE(FOUND_COUNT), values,
+                       FOUND_COUNT * sizeof *values);
+    }
+    free(values);
+    save_model(here.folder, name, dict);
+    return open_model(here.folder, name);
+}
+
+static mc_model *make_found(const char *name, int step)
+{
+    mc_state_dict *const dict = dict_new();
+    float *const values = malloc(FOUND_COUNT * sizeof *values);
+    char tensor[16];
+    assert_non_null(values);
+    for (int t = 0; t < FOUND_TENSORS; t++) {
+        snprintf(tensor, sizeof tensor, "layer.%d", t);
+        for (int i = 0; i < FOUND_COUNT; i++)
+            values[i] = t > 0 && i % step == 0         ? 1e6F
+                        : t != 2 && i % step == 1      ? NAN
+                        : t % 2 == 1 && i % step == 11 ? -INFINITY
+                                                       : 1;
+        dict_add_bytes(dict, tensor, MC_F32, SHAPE(FOUND_COUNT), values,
+                       FOUND_COUNT * sizeof *values);
+    }
+    free(values);
+    save_model(here.folder, name, dict);
+    return open_model(here.folder, name);
+}
+
+static mc_plan *found_plan(const found_models *f, bool strict)
+{
+    static const char *const names[] = {"fishers"};
+    const mc_model *const models[] = {f->models[0], f->models[1]};
+    const mc_model *const information[] = {f->information[0], f->information[1]};
+    const mc_model *const *const sides[] = {information};
+    const mc_plan_input input = {.method = mc_method_find("fisher"),
+                                 .models = models,
+                                 .model_count = 2,
+                                 .side_names = names,
+                                 .sides = sides,
+                                 .side_count = 1,
+                                 .convert = true,
+                                 .dtype = MC_F16,
+                                 .strict = strict};
+    mc_plan *made = NULL;
+    assert_done(mc_plan_new(&input, &made, &error));
+    return made;
+}
+
+static void assert_same_reports(const mc_plan *expected, const mc_plan *found)
+{
+    const mc_report *const a = mc_plan_report(expected), *const b = mc_plan_report(found);
+    assert_int_equal(mc_report_count(a), mc_report_count(b));
+    for (size_t i = 0; i < mc_report_count(a); i++)
+        assert_string_equal(mc_report_line(a, i), mc_report_line(b, i));
+}
+
+static void assert_same_findings(const mc_run_result *a, const mc_run_result *b)
+{
+    assert_int_equal(a->overflowed, b->overflowed);
+    assert_int_equal(a->overflowed_tensors, b->overflowed_tensors);
+    assert_int_equal(a->overflowed_first, b->overflowed_first);
+    assert_int_equal(a->averaged_tensors, b->averaged_tensors);
+    assert_int_equal(a->averaged_first, b->averaged_first);
+    assert_string_equal(a->averaged_reason, b->averaged_reason);
+}
+
+/* What a run reports that nothing interrupts. */
+typedef struct found_reference {
+    mc_plan *plan;
+    mc_run_result result;
+    mc_error strict; /* how it fails under strict */
+} found_reference;
+
+static void make_reference(const found_models *f, found_reference *out)
+{
+    char *const parent = new_parent(), *const target = path_of(parent, "out");
+    out->plan = found_plan(f, true);
+    assert_status(MC_MISMATCH, run(out->plan, target, &out->result, &out->strict));
+    mc_plan_free(out->plan);
+    out->plan = found_plan(f, false);
+    assert_done(run(out->plan, target, &out->result, &error));
+    assert_int_equal(out->result.overflowed, 5 * FOUND_COUNT / 1000);
+    assert_int_equal(out->result.overflowed_tensors, FOUND_TENSORS - 1);
+    assert_int_equal(out->result.averaged_tensors, 2);
+    assert_int_equal(out->result.averaged_first, 1);
+    assert_reported(mc_plan_report(out->plan), "750 NaN and 450 infinite values in 5 tensors");
+    free(target);
+    free(parent);
+}
+
+typedef void hidden_act(const char *journal);
+
+/* Resumes a run that was killed, and compares what it reports; returns the bytes resumed. */
+static int64_t check_found(const found_models *f, const found_reference *reference, long nth,
+                           int kills, bool strict, hidden_act *act)
+{
+    char *const parent = new_parent(), *const target = path_of(parent, "out");
+    char *const journal = path_of(parent, ".out.merging/journal");
+    mc_plan *const what = found_plan(f, strict);
+    mc_run_result result = {0};
+    mc_error failure = MC_ERROR_NONE;
+    bool killed = true;
+    for (int i = 0; i < kills && killed; i++)
+        killed = run_killed(what, target, nth);
+    if (killed && act)
+        act(journal);
+    const mc_status status = killed ? run(what, target, &result, &failure) : MC_OK;
+    if (killed && strict) {
+        assert_int_equal(status, MC_MISMATCH);
+        assert_string_equal(failure.text, reference->strict.text);
+    } else if (killed) {
+        assert_int_equal(status, MC_OK);
+        assert_same_reports(reference->plan, what);
+        assert_same_findings(&reference->result, &result);
+    }
+    mc_plan_free(what);
+    free(journal), free(target), free(parent);
+    return killed ? result.bytes_resumed : -1;
+}
+
+/* Process 0 was killed when it had journalled what process 1 did, and not yet removed that. */
+static void copy_journal(const char *journal)
+{
+    size_t size = 0;
+    char name[4096], *const text = read_text(journal, &size);
+    snprintf(name, sizeof name, "%s.1", journal);
+    FILE *const file = fopen(name, "w");
+    assert_non_null(file);
+    assert_int_equal(fwrite(text, 1, size, file), size);
+    fclose(file);
+    free(text);
+}
+
+/* The last record is torn in its middle: what was found before it does not count either. */
+static void cut_journal(const char *journal)
+{
+    size_t size = 0;
+    free(read_text(journal, &size));
+    assert_int_equal(truncate(journal, (off_t)size - 20), 0);
+}
+
+static const char *const *hostile; /* lines, and NULL */
+
+/* Replaces all records by lines with valid hashes. */
+static void write_lines(const char *journal)
+{
+    size_t size = 0;
+    char line[256], *const text = read_text(journal, &size);
+    FILE *const file = fopen(journal, "w");
+    assert_non_null(file);
+    assert_int_equal(fwrite(text, 1, 64, file), 64);
+    for (const char *const *each = hostile; *each; each++) {
+        snprintf(line, sizeof line, "%s ", *each);
+        fprintf(file, "%s%016llx\n", line,
+                (unsigned long long)mc_hash_bytes(MC_HASH_START, line, strlen(line)));
+    }
+    fclose(file);
+    free(text);
+}
+
+static found_models found_set_up(void)
+{
+    static const char *const names[] = {"x", "y", "ix", "iy"};
+    for (int i = 0; i < 4; i++) {
+        char *const path = path_of(here.folder, names[i]);
+        nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+        free(path);
+    }
+    memory = 1 << 20; /* a tensor has several tiles */
+    return (found_models){{make_found("x", 1000), make_found("y", 2000)},
+                          {make_information("ix"), make_information("iy")}};
+}
+
+static void found_tear_down(found_models *f, found_reference *reference)
+{
+    memory = 0;
+    mc_plan_free(reference->plan);
+    for (int i = 0; i < 2; i++) {
+        mc_model_close(f->models[i]);
+        mc_model_close(f->information[i]);
+    }
+}
+
+/*
+ * Overflow, averaged tensors, NaN and infinities are reported as by a run that nothing interrupts,
+ * each value once.
+ */
+static void test_killed_findings(void **state)
+{
+    (void)state;
+    found_models f = found_set_up();
+    found_reference reference;
+    make_reference(&f, &reference);
+    int64_t resumed = 0, most = 0;
+    for (long nth = 1; resumed >= 0; nth += 1 + nth / 4) {
+        resumed = check_found(&f, &reference, nth, 1, false, NULL);
+        most = resumed > most ? resumed : most;
+    }
+    assert_true(most > reference.result.bytes_written / 2);
+    assert_true(check_found(&f, &reference, 12, 2, false, NULL) > 0);
+    assert_true(check_found(&f, &reference, 24, 1, false, copy_journal) > 0);
+    assert_true(check_found(&f, &reference, 24, 1, false, cut_journal) > 0);
+    for (long nth = 8; nth < 40; nth += 8)
+        (void)check_found(&f, &reference, nth, 1, true, NULL);
+    found_tear_down(&f, &reference);
+}
+
+/* What no run has written is not believed, and does no harm. */
+static void test_hostile_journal(void **state)
+{
+    (void)state;
+    static const char *const lines[][4] = {
+        {"found 6 -1 0 0 1 0", "span 0 65536"},
+        {"found -1 -1 0 0 1 0", "span 0 65536"},
+        {"found 0 -2 0 0 1 0", "span 0 65536"},
+        {"found 0 4 1 0 0 0", "span 0 65536"},
+        {"found 0 0 -1 0 0 0", "span 0 65536"},
+        {"found 0 0 99999999999999999999999 0 0 0 0", "span 0 65536"},
+        {"found 0 0 1 0 0", "span 0 65536"},
+        {"reason 0", "span 0 65536"},
+        {"found 1 -1 0 0 1 0"},
+        {"span -1 65536"},
+        {"span 65536 65536"},
+        {"span 0 65536 1"},
+        {"span 0"},
+        {"other 0 65536"},
+    };
+    found_models f = found_set_up();
+    found_reference reference;
+    make_reference(&f, &reference);
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        hostile = lines[i];
+        assert_int_equal(check_found(&f, &reference, 24, 1, false, write_lines), 0);
+    }
+    found_tear_down(&f, &reference);
+}
+
+/* ---- interrupts ------------------------------------------------------------------------------ */
 
 static void raise_cancel(void)
 {
@@ -1025,6 +1290,8 @@ int main(void)
         cmocka_unit_test(test_killed_late),
         cmocka_unit_test(test_killed_recipes),
         cmocka_unit_test(test_tidied),
+        cmocka_unit_test(test_killed_findings),
+        cmocka_unit_test(test_hostile_journal),
         cmocka_unit_test(test_interrupted),
         cmocka_unit_test(test_other_options),
         cmocka_unit_test(test_other_input),

@@ -163,6 +163,68 @@ on 2 "$@" -q -o "$folder/killed"
 same "$folder/mean" "$folder/killed"
 [ ! -e "$folder/.killed.merging" ] || fail "something is left of the hidden folder"
 
+# ---- what killed processes have found is reported by the run that resumes, and an error ----
+cat > "$folder/found.c" << 'EOF'
+/* Values beyond float16, and biases that are only averaged; killed as slow.c. */
+#include <mergecraft/method.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+MC_LAYER_MERGE(found, .help = "a large mean")
+{
+    const char *const fuse = getenv("FUSE");
+    if (fuse && strstr(layer->name, "layer.1.output.dense.weight") && unlink(fuse) == 0)
+        raise(SIGKILL);
+    if (strstr(layer->name, "bias"))
+        mc_layer_averaged(layer, "it is a bias");
+    for (size_t i = 0; i < layer->count; i++)
+        layer->out[i] = (layer->models[0][i] + layer->models[1][i]) * 1e6f;
+    return MC_OK;
+}
+EOF
+cat > "$folder/spoil.c" << 'EOF'
+#include <mergecraft/method.h>
+#include <math.h>
+MC_LAYER_MERGE(spoil, .help = "some NaN")
+{
+    for (size_t i = 0; i < layer->count; i++)
+        layer->out[i] = (layer->first + (int64_t)i) % 1000 ? layer->models[0][i] : (mc_real)NAN;
+    return MC_OK;
+}
+EOF
+"$build/mergecraft" merge "$folder/spoil.c" "$models"/rte-[1-2] -q --no-sync -o "$folder/spoilt"
+set -- merge "$folder/found.c" "$folder/spoilt" "$models/rte-2" --no-sync --shard-size 100kB \
+    --threads 1 --dtype float16
+# warnings JSON: those of a run.
+warnings()
+{
+    sed 's/.*"warnings":\(\[[^]]*\]\).*/\1/' "$1"
+}
+"$build/mergecraft" "$@" -q --json -o "$folder/calm" > "$folder/calm.json"
+for part in 'NaN and 0 infinite' 'beyond the range of float16' 'averaged: it is a bias'; do
+    warnings "$folder/calm.json" | grep -q "$part" || fail "expected a warning: $part"
+done
+! "$build/mergecraft" "$@" -q --strict -o "$folder/strict" 2> "$folder/calm.strict" ||
+    fail "expected an error"
+# The number of processes that are killed, and of those that resume.
+rm -rf "$folder/killed"
+for numbers in 2:1 5:3; do
+    killed on ${numbers%:*} "$@"
+    # A failed run clears its folder.
+    cp -r "$folder/.killed.merging" "$folder/.strict.merging"
+    ! on ${numbers#*:} "$@" -q --strict -o "$folder/strict" 2> "$folder/said" ||
+        fail "expected an error"
+    grep -qF "$(sed 's/.*: model/model/' "$folder/calm.strict" | head -n 1)" "$folder/said" ||
+        fail "expected $(cat "$folder/calm.strict"), found $(cat "$folder/said")"
+    on ${numbers#*:} "$@" -q --json -o "$folder/killed" > "$folder/killed.json"
+    grep -q '"bytes_resumed":[1-9]' "$folder/killed.json" || fail "nothing was resumed"
+    [ "$(warnings "$folder/calm.json")" = "$(warnings "$folder/killed.json")" ] ||
+        fail "other warnings: $(warnings "$folder/killed.json")"
+    same "$folder/calm" "$folder/killed"
+    rm -rf "$folder/killed"
+done
+
 # ---- a process that outlives its process 0 holds its journal: the next run waits for it ----
 mkdir "$folder/.held.merging"
 : > "$folder/.held.merging/journal.1"
