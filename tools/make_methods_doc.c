@@ -106,12 +106,37 @@ static const char *family_of(const mc_method *method)
     return strcmp(method->family, "mergecraft") == 0 ? "" : method->family;
 }
 
-/* The anchor of a heading has no colon. */
+/* Writes a method's heading without the characters that anchors lack, and returns it: "regmean" for
+ * regmean++. */
+static const char *bare_heading(const mc_method *method, char heading[static 64])
+{
+    const char *const parts[] = {family_of(method), method->name};
+    size_t length = 0;
+    for (size_t i = 0; i < 2; i++)
+        for (const char *at = parts[i]; *at && length < 63; at++)
+            if (*at != '+')
+                heading[length++] = *at;
+    heading[length] = 0;
+    return heading;
+}
+
+/* Like GitHub: the second heading that would have the anchor "regmean" has "regmean-1". */
+static void print_anchor(const mc_method *method)
+{
+    char heading[64], other[64];
+    size_t before = 0;
+    bare_heading(method, heading);
+    for (size_t i = 0; mc_method_at(i) != method; i++)
+        before += strcmp(bare_heading(mc_method_at(i), other), heading) == 0;
+    printf(before ? "%s-%zu" : "%s", heading, before);
+}
+
 static void print_row(const mc_method *method)
 {
     const char *const family = family_of(method), *const colon = *family ? ":" : "";
-    printf("| [`%s%s%s`](#%s%s) | %s | %s | ", family, colon, method->name, family, method->name,
-           method->help, base_text(method));
+    printf("| [`%s%s%s`](#", family, colon, method->name);
+    print_anchor(method);
+    printf(") | %s | %s | ", method->help, base_text(method));
     print_models(method);
     puts(" |");
 }
