@@ -9,7 +9,9 @@
 /* A setting that is accepted has a value, or none, for every tensor and place. */
 static void evaluate(const mc_yaml *setting, mc_param_type type)
 {
-    static const char *const tensors[] = {"model.layers.0.mlp.up_proj.weight", "norm", ""};
+    static const char *const tensors[] = {"model.layers.0.mlp.up_proj.weight", "norm", "",
+                                          "model.layers.0.block_sparse_moe.experts.1.w2.weight",
+                                          "mlp.experts.10.up_proj.weight"};
     mc_error error = MC_ERROR_NONE;
     if (mc_setting_check(" ", setting, &error) != MC_OK ||
         mc_setting_check_type(" ", setting, type, &error) != MC_OK)

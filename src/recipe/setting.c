@@ -117,10 +117,80 @@ bool mc_setting_has_filter(const mc_yaml *condition)
     return filter && filter->kind == MC_YAML_STRING && strcmp(filter->text, "*") != 0;
 }
 
+/* A stretch of a name. */
+typedef struct piece {
+    const char *at;
+    size_t length;
+} piece;
+
+static bool begins_with(const piece *pieces, size_t count, size_t offset, const char *filter)
+{
+    for (size_t i = 0; *filter; i++, offset = 0) {
+        if (i == count)
+            return false;
+        for (; *filter && offset < pieces[i].length; offset++, filter++)
+            if (pieces[i].at[offset] != *filter)
+                return false;
+    }
+    return true;
+}
+
+static bool contain(const piece *pieces, size_t count, const char *filter)
+{
+    for (size_t i = 0; i < count; i++)
+        for (size_t offset = 0; offset < pieces[i].length; offset++)
+            if (begins_with(pieces + i, count - i, offset, filter))
+                return true;
+    return false;
+}
+
+/* The tensor of all experts that the tensor of one is a part of; NULL: unknown. */
+static const char *fused_part(const char *part)
+{
+    static const char *const fused[][2] = {
+        {"w1.", "gate_up_proj"},        {"w2.", "down_proj"},         {"w3.", "gate_up_proj"},
+        {"gate_proj.", "gate_up_proj"}, {"up_proj.", "gate_up_proj"}, {"down_proj.", "down_proj"}};
+    for (size_t i = 0; i < sizeof fused / sizeof *fused; i++)
+        if (strncmp(part, fused[i][0], strlen(fused[i][0])) == 0)
+            return fused[i][1];
+    return NULL;
+}
+
+/*
+ * mergekit sees the tensors of experts under the names of transformers 5, with one tensor for all
+ * experts of a block: block_sparse_moe.experts.3.w2.weight is mlp.experts.down_proj. Returns how
+ * many pieces that name has; 0: the tensor is not of experts.
+ */
+static size_t fused_name(const char *tensor, piece pieces[static 4])
+{
+    static const char mixtral[] = "block_sparse_moe.", experts[] = "experts.";
+    const char *const block = strstr(tensor, mixtral);
+    const char *const rest = block ? block + strlen(mixtral) : tensor;
+    const char *const list = strstr(rest, experts);
+    const char *const number = list ? list + strlen(experts) : "";
+    const size_t digits = strspn(number, "0123456789");
+    const char *const part = digits && number[digits] == '.' ? fused_part(number + digits + 1)
+                                                             : NULL;
+    size_t count = 0;
+    if (!block && !part)
+        return 0;
+    if (block) {
+        pieces[count++] = (piece){tensor, (size_t)(block - tensor)};
+        pieces[count++] = (piece){"mlp.", 4};
+    }
+    pieces[count++] = (piece){rest, part ? (size_t)(number - rest) : strlen(rest)};
+    if (part)
+        pieces[count++] = (piece){part, strlen(part)};
+    return count;
+}
+
 bool mc_setting_fits(const mc_yaml *condition, const char *tensor)
 {
-    return !mc_setting_has_filter(condition) ||
-           strstr(tensor, mc_yaml_get(condition, "filter")->text);
+    if (!mc_setting_has_filter(condition))
+        return true;
+    const char *const filter = mc_yaml_get(condition, "filter")->text;
+    piece pieces[4];
+    return strstr(tensor, filter) || contain(pieces, fused_name(tensor, pieces), filter);
 }
 
 /*

@@ -39,7 +39,10 @@ const mc_yaml *mc_setting_condition(const mc_yaml *setting, size_t index);
 /* Whether a condition has a filter that matches only some names: not "*". */
 bool mc_setting_has_filter(const mc_yaml *condition);
 
-/* Whether a condition matches a name: the filter is a substring of it, or there is no filter. */
+/*
+ * Whether a condition matches a tensor: the filter is a substring of its name, or of the name that
+ * mergekit has for experts, or there is no filter.
+ */
 bool mc_setting_fits(const mc_yaml *condition, const char *tensor);
 
 #endif

@@ -324,3 +324,33 @@ END
 expect 0 mergecraft merge dtypes.yml --dry-run
 
 expect 2 mergecraft check
+
+# Filters see the tensors of experts under their names in files, and under mergekit's.
+mkdir moe
+experts=model.layers.0.block_sparse_moe
+helper model moe/model.safetensors "$experts.gate.weight:1x2:1" \
+    "$experts.experts.0.w1.weight:1x2:10" "$experts.experts.0.w2.weight:1x2:20" \
+    "$experts.experts.0.w3.weight:1x2:30" model.layers.0.self_attn.o_proj.weight:1x2:40 \
+    model.layers.0.mlp.experts.7.down_proj.weight:1x2:50 model.norm.weight:1x2:60
+echo '{"model_type": "mixtral", "architectures": ["MixtralForCausalLM"]}' > moe/config.json
+cat > experts.yml <<'END'
+merge_method: passthrough
+models: [{model: moe}]
+parameters:
+  scale:
+    - {filter: w3, value: 2}
+    - {filter: mlp.experts.gate_up_proj, value: 3}
+    - {filter: experts.down_proj, value: 4}
+    - {filter: 0.mlp.gate, value: 5}
+    - {filter: mlp.experts.w, value: 6}
+    - {filter: layers.0.mlp.gate.weights, value: 6}
+    - {value: 1}
+END
+mergecraft merge experts.yml -o experts -q || fail 'the filters of experts'
+for tensor in "$experts.gate" "$experts.experts.0.w1" "$experts.experts.0.w2" \
+    "$experts.experts.0.w3" model.layers.0.self_attn.o_proj \
+    model.layers.0.mlp.experts.7.down_proj model.norm; do
+    helper values experts/model.safetensors "$tensor.weight"
+done > values
+printf '5 10\n30 33\n80 84\n60 62\n40 41\n200 204\n60 61\n' | cmp - values ||
+    fail 'a filter does not match the tensors of experts'
