@@ -9,6 +9,7 @@ from . import _core, _tensors
 from ._arguments import shard_bytes, whole
 from ._errors import ArgumentError, UsageError, unknown_keyword, warn
 from ._progress import Progress
+from ._recipe_values import ModelReference, dumped, references, typed
 
 TYPE_CHECKING = False  # spares the import of typing at run time
 if TYPE_CHECKING:
@@ -25,15 +26,21 @@ class MergeConfiguration:
     """A recipe as mergekit's configuration: its keys are attributes.
 
     Made from keywords, by model_validate(dict) or from_yaml(text). Checked when it is made; models
-    are opened by run_merge.
+    are opened by run_merge. Parts are dicts that have attributes, such as `models[0].parameters`,
+    and models are texts that have them, such as `base_model.model.path`. Changes of attributes and
+    parts apply to the merge.
 
     Raises:
         FormatError (a ValueError): not a recipe. UnsupportedError: an unknown method.
     """
 
+    _fields: dict[str, Any]
+    _text: str  # of a recipe that was read; "": none
+    _as_read: str  # what its keys are as YAML; "": they were not needed yet
+
     def __init__(self, **fields: Any) -> None:
-        self._fields = {name: value for name, value in fields.items() if value is not None}
-        self._text = _yaml(self._fields)
+        given = {name: typed(name, value) for name, value in fields.items() if value is not None}
+        vars(self).update(_fields=given, _text="", _as_read="")
         self._parse()
 
     @classmethod
@@ -54,35 +61,91 @@ class MergeConfiguration:
 
     @classmethod
     def from_yaml(cls, text: str) -> MergeConfiguration:
-        """Returns the configuration of a recipe's text, which may have several documents."""
+        """Returns the configuration of a recipe's text, which may have several documents.
+
+        Attributes need PyYAML and a text of one document.
+        """
         if not isinstance(text, str):
             raise ArgumentError(f"expected a text, found {type(text).__name__}")
         made = cls.__new__(cls)
-        made._fields, made._text = {}, text
+        vars(made).update(_fields={}, _text=text, _as_read="")
         made._parse()
         return made
 
     def _parse(self) -> _core.Recipe:
-        return _core.Recipe(_NAME, self._text)
+        return _core.Recipe(_NAME, self.to_yaml())
+
+    def _read(self) -> dict[str, Any]:
+        """Returns the keys; those of a text are read when they are first needed."""
+        if self._text and not self._as_read:
+            if not _tensors.is_installed("yaml"):
+                raise AttributeError("the attributes of a recipe's text need PyYAML")
+            import yaml  # type: ignore[import-untyped, unused-ignore]
+
+            documents = list(yaml.safe_load_all(self._text))
+            if len(documents) != 1:
+                raise AttributeError("a recipe of several documents has no attributes")
+            fields = {n: typed(n, v) for n, v in documents[0].items() if v is not None}
+            vars(self).update(_fields=fields, _as_read=_yaml(fields))
+        return self._fields
 
     def to_yaml(self) -> str:
         """Returns the recipe's text, which is written to mergekit_config.yml."""
-        return self._text
+        if self._text and not self._as_read:
+            return self._text
+        made = _yaml(self._fields)
+        return self._text if made == self._as_read else made
 
-    def model_dump(self, **options: Any) -> dict[str, Any]:
-        """Returns the keys that were given; pydantic's options have no effect."""
+    def model_dump(
+        self,
+        *,
+        exclude_none: bool = False,
+        exclude_unset: bool = False,
+        exclude_defaults: bool = False,
+        **options: Any,
+    ) -> dict[str, Any]:
+        """Returns plain dicts, lists and values; keys that are not given are None.
+
+        exclude_none, exclude_unset, exclude_defaults: without keys that are not given. pydantic's
+        other options have no effect.
+        """
+        made: dict[str, Any] = dumped(
+            self._read(), exclude_none or exclude_unset or exclude_defaults
+        )
+        if not (exclude_none or exclude_unset or exclude_defaults):
+            made = {**dict.fromkeys(_KEYS), **made}
+        return made
+
+    def model_copy(
+        self, *, update: Mapping[str, Any] | None = None, deep: bool = False
+    ) -> MergeConfiguration:
+        """Returns a copy with the values of the dict `update`; it is always a deep one."""
         import copy
 
-        return copy.deepcopy(self._fields)
+        made = _configuration(copy.deepcopy(self._fields), self._text, self._as_read)
+        for name, value in (update or {}).items():
+            setattr(made, name, value)
+        return made
 
-    def referenced_models(self) -> list[str]:
+    def referenced_models(self) -> list[ModelReference]:
         """Returns the models that the recipe names, each once."""
-        return self._parse().models
+        known = references(self._fields)
+        names = self._parse().models
+        return [known.get(name) or ModelReference.model_validate(name) for name in names]
 
     def __getattr__(self, name: str) -> Any:
-        if not name.startswith("_") and (name in self._fields or name in _KEYS):
-            return self._fields.get(name)
+        if not name.startswith("_"):
+            fields = self._read()
+            if name in fields or name in _KEYS:
+                return fields.get(name)
         raise AttributeError(f"the configuration has no '{name}'")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in _KEYS:
+            raise AttributeError(f"the configuration has no '{name}'")
+        self._read().pop(name, None)
+        if value is not None:
+            self._fields[name] = typed(name, value)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, MergeConfiguration) and self._parse().equals(other._parse())
@@ -90,10 +153,16 @@ class MergeConfiguration:
     __hash__ = None  # type: ignore[assignment]
 
     def __reduce__(self) -> Any:
-        return MergeConfiguration.from_yaml, (self._text,), {"_fields": self._fields}
+        return _configuration, (self._fields, self._text, self._as_read)
 
     def __repr__(self) -> str:
         return f"<MergeConfiguration of {len(self.referenced_models())} models>"
+
+
+def _configuration(fields: dict[str, Any], text: str, as_read: str) -> MergeConfiguration:
+    made = MergeConfiguration.__new__(MergeConfiguration)
+    vars(made).update(_fields=fields, _text=text, _as_read=as_read)
+    return made
 
 
 class MergeOptions:
@@ -288,10 +357,11 @@ def _yaml(fields: Mapping[str, Any]) -> str:
     import json
 
     # Through JSON: subclasses of dict and str, tuples, paths and dtypes become plain values.
-    text = json.dumps(fields, ensure_ascii=False, indent=2, default=_plain)
+    plain = dumped(fields, True)
+    text = json.dumps(plain, ensure_ascii=False, indent=2, default=_plain)
     if not _tensors.is_installed("yaml"):
         return text + "\n"
-    import yaml  # type: ignore[import-untyped, unused-ignore]
+    import yaml
 
     written: str = yaml.safe_dump(json.loads(text), sort_keys=False, allow_unicode=True)
     return written

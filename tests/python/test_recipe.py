@@ -109,6 +109,110 @@ def test_configurations():
             MergeConfiguration.model_validate(wrong)
 
 
+def test_parts_of_configurations():
+    """Parts have the attributes of mergekit's objects, and stay dicts and texts."""
+    made = config_of("ties", density=0.5, weight=[{"filter": "mlp", "value": [0, 1]}, {"value": 1}])
+    made["models"][1]["model"] = f"{B}+adapter"
+    config = MergeConfiguration.model_validate(made)
+    first, second = config.models
+    assert first.model == A == first["model"] and first.model.model.path == A
+    assert (second.model.model.path, second.model.lora.path) == (B, "adapter")
+    assert str(second.model) == f"{B}+adapter" and second.model.override_architecture is None
+    assert first.parameters == {"density": 0.5, "weight": {"filter": "mlp", "value": [0, 1]}}
+    assert first.parameters["weight"].value == [0, 1]
+    assert second.parameters["weight"].filter is None
+    assert config.base_model.model.path == BASE and config.base_model.model.revision is None
+    assert config.slices is config.tokenizer is config.chat_template is None
+    assert [str(m) for m in config.referenced_models()] == [A, f"{B}+adapter", BASE]
+    assert all(m.model.path in (A, B, BASE) for m in config.referenced_models())
+    for read in (MergeConfiguration(**config.model_dump()), pickle.loads(pickle.dumps(config)),
+                 MergeConfiguration.from_yaml(config.to_yaml()), config.model_copy(deep=True)):
+        assert read == config and read.models[1].model.lora.path == "adapter"
+    with pytest.raises(AttributeError):
+        first.nothing
+    with pytest.raises(AttributeError):
+        first.wieght = 1
+
+
+def test_slices_modules_and_tokenizers():
+    source = {"model": {"model": {"path": "a@b+c", "revision": "main"}}, "layer_range": [0, 2]}
+    config = MergeConfiguration(
+        merge_method="passthrough", slices=[{"sources": [source], "parameters": {"scale": 2}}],
+        tokenizer={"tokens": {"<s>": {"source": A}, "x": {"source": {"kind": "zero"}},
+                              "y": {"source": {"kind": "model_token", "model": B, "token_id": 7}}}})
+    one = config.slices[0].sources[0]
+    assert tuple(one.layer_range) == (0, 2) and config.slices[0].base_model is None
+    assert (one.model.model.path, one.model.model.revision) == ("a@b+c", "main")
+    assert config.model_dump(exclude_none=True)["slices"][0]["sources"][0] == {
+        "model": source["model"], "layer_range": (0, 2)}
+    assert "residual_weight" in config.model_dump()["slices"][0]
+    tokens = config.tokenizer.tokens
+    assert (config.tokenizer.source, tokens["<s>"].source.model.path) == ("union", A)
+    assert tokens["x"].source.kind == "zero" and tokens["<s>"].force is False
+    assert tokens["y"].source.token is None and tokens["y"].source.model.model.path == B
+    assert MergeConfiguration.from_yaml(config.to_yaml()).slices[0] == config.slices[0]
+    config = MergeConfiguration(merge_method="linear", parameters={"weight": 1}, modules={
+        "encoder": {"models": [{"model": A}]}})
+    assert config.modules["encoder"].models[0].model == A and not config.modules["encoder"].slices
+
+
+def test_parts_are_made_by_their_classes():
+    from mergecraft.mergekit.common import ModelPath, ModelReference
+    from mergecraft.mergekit.config import (ConditionalParameter, InputModelDefinition,
+                                            InputSliceDefinition, OutputSliceDefinition)
+
+    reference = ModelReference.parse("org/name@v1+org/adapter@v2")
+    assert (reference.model.path, reference.model.revision) == ("org/name", "v1")
+    assert reference.lora == ModelPath(path="org/adapter", revision="v2")
+    assert ModelReference(model=ModelPath(path="m")) == "m" == ModelReference.model_validate(
+        {"model": "m"})
+    weight = [ConditionalParameter(filter="mlp", value=0.2), ConditionalParameter(value=1)]
+    config = MergeConfiguration(merge_method="linear", models=[
+        InputModelDefinition(model=ModelReference.parse(A), parameters={"weight": weight})])
+    assert config == MergeConfiguration.from_yaml(
+        "merge_method: linear\nmodels:\n- model: %s\n  parameters:\n    weight: "
+        "[{filter: mlp, value: 0.2}, {value: 1}]" % A)
+    part = OutputSliceDefinition(sources=[InputSliceDefinition(model=A, layer_range=(0, 1))])
+    stack = MergeConfiguration(merge_method="passthrough", slices=[part, part])
+    assert stack.slices[1].sources[0].model.model.path == A
+    with pytest.raises(ValueError, match="expected a model"):
+        ModelReference.parse(7)
+    with pytest.raises(ValueError, match="expected a dict"):
+        InputModelDefinition.model_validate(7)
+
+
+@pytest.mark.parametrize("read", [False, True])
+def test_changes_of_a_configuration_apply(read, tmp_path):
+    config = MergeConfiguration.model_validate(config_of("linear", weight=0.5))
+    if read:
+        pytest.importorskip("yaml")
+        config = MergeConfiguration.from_yaml("# of mine\n" + config.to_yaml())
+        assert config.dtype == "float32" and config.to_yaml().startswith("# of mine")
+    config.models[0].parameters["weight"] = 3
+    config.models[1].parameters = {"weight": [1, 1]}
+    config.dtype, config.out_dtype = None, "float16"
+    run_merge(config, tmp_path / "merged")
+    made = StateDict.from_hf(tmp_path / "merged")
+    expected = mergecraft.mergekit.linear([StateDict.from_hf(n) for n in (A, B)], weight=[3, 1])
+    name = next(n for n in expected if "query.weight" in n)
+    assert abs(made[name] - expected[name]).max() < 1e-3 and "float16" in str(made[name].dtype)
+    assert "of mine" not in config.to_yaml()
+    copy = config.model_copy(update={"merge_method": "karcher"})
+    copy.models[0].parameters["weight"] = 4
+    assert config.merge_method == "linear" and config.models[0].parameters["weight"] == 3
+    with pytest.raises(AttributeError, match="densitty"):
+        config.densitty = 1
+
+
+def test_text_of_several_documents():
+    config = MergeConfiguration.from_yaml(
+        "name: a\nmerge_method: linear\nmodels: [{model: x}]\nparameters: {weight: 1}\n---\n"
+        "merge_method: linear\nmodels: [{model: a}]\nparameters: {weight: 1}\n")
+    assert config.referenced_models() == ["x"]
+    with pytest.raises(AttributeError, match="several documents|PyYAML"):
+        config.models
+
+
 def test_options():
     from mergecraft.mergekit.config import MergeConfiguration as from_config
     from mergecraft.mergekit.merge import MergeOptions as from_merge

@@ -1,5 +1,19 @@
-"""MergeConfiguration under its module path of mergekit."""
+"""The classes of configurations under their module path of mergekit."""
 
 from .._recipe import MergeConfiguration
+from .._recipe_values import (
+    ConditionalParameter,
+    InputModelDefinition,
+    InputSliceDefinition,
+    OutputModuleDefinition,
+    OutputSliceDefinition,
+)
 
-__all__ = ["MergeConfiguration"]
+__all__ = [
+    "ConditionalParameter",
+    "InputModelDefinition",
+    "InputSliceDefinition",
+    "OutputModuleDefinition",
+    "OutputSliceDefinition",
+    "MergeConfiguration",
+]
