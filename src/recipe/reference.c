@@ -44,7 +44,11 @@ static mc_status read_text(const char *file, const mc_yaml *node, mc_reference *
     out->text = mc_strdup(text);
     out->path = mc_strndup(text, strcspn(text, "+@"));
     out->adapter = plus ? mc_strdup(plus + 1) : NULL;
-    return out->text && out->path && (!plus || out->adapter) ? MC_OK : mc_fail_memory(error);
+    if (!out->text || !out->path || (plus && !out->adapter))
+        return mc_fail_memory(error);
+    if (!*out->path || (plus && (!plus[1] || plus[1] == '@')))
+        return FAIL(node, "expected MODEL or MODEL+ADAPTER, found '%s' with an empty part", text);
+    return MC_OK;
 }
 
 /* Reads {path: …, revision: …}, or a string, as "path@revision". */

@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* Sources of a slice are compared pairwise: a bound keeps that fast for any input. */
-enum { MOST_SOURCES = 1024 };
+enum { MOST_SOURCES = 1024, MOST_BLOCKS = 4096 };
 
 /* What is read, and the stage that it fills. */
 typedef struct reader {
@@ -412,8 +412,16 @@ static mc_status read_body(const reader *r, const mc_yaml *models, const mc_yaml
 {
     if (models)
         return read_models(r, models, module);
-    for (size_t i = 0; i < slices->count; i++)
+    /* A short text must not describe a model whose plan fills the memory. */
+    int64_t blocks = 0;
+    for (size_t i = 0; i < slices->count; i++) {
         MC_TRY(read_slice(r, slices->items[i], module));
+        const mc_recipe_source *const first = module->slices[i].sources;
+        if (first->end - first->first > MOST_BLOCKS - blocks)
+            return FAIL(r, slices->items[i], "expected at most %d blocks in all slices",
+                        MOST_BLOCKS);
+        blocks += first->end - first->first;
+    }
     return MC_OK;
 }
 

@@ -127,6 +127,10 @@ range '[0, 9223372036854775807]' | hostile range_limit
 range '[0, 1e30]' | hostile range_huge
 range '[-1, 1]' | hostile range_negative
 range '[0, 1, 2]' | hostile range_of_three
+{ printf 'merge_method: passthrough\nslices:\n' &&
+    repeat 5000 '- sources: [{model: m1, layer_range: [0, 1]}]
+'; } | hostile many_slices
+grep -q ':4099:3: expected at most 4096 blocks' err || fail 'too many blocks'
 { printf 'merge_method: linear\nmodels:\n' && repeat 3000 '- {model: m1}
 '; } | hostile many_models
 printf 'merge_method: linear\nmodels: [{model: "m1+a+b+"}]\n' | hostile many_plus
@@ -150,6 +154,10 @@ recipe_of()
 recipe_of "$(repeat 10000 m)" | hostile long_model
 recipe_of "$(repeat 300 ../)m1" | hostile far_model
 recipe_of 'm\0 1' | hostile model_with_nul
+for empty in @ @main + m1+ +m1 m1+@main @main+m1; do
+    recipe_of "$empty" | hostile empty_part
+    grep -q "'$empty' with an empty part" err || fail "$empty: $(cat err)"
+done
 recipe_of /dev/zero | hostile device
 printf 'merge_method: [linear]\nmodels: 3\n' | hostile method_list
 printf '7: 1\ntrue: 2\n' | hostile odd_keys
