@@ -54,7 +54,7 @@ static mc_status open_named(const mc_suite *suite, const mc_suite_method *method
 typedef struct request {
     const mc_bench_models *models;
     const mc_bench_data *data;
-    const char *const *settings; /* of the method itself */
+    const char *const *settings; /* of the method and its add-ons */
     size_t setting_count;
     mc_pipeline_run run;
     mc_observe_result *results; /* [tasks] */
@@ -120,25 +120,11 @@ static mc_status open_statistics(const char *name, const request *r, mc_bench_si
     return MC_OK;
 }
 
-/* Settings of add-ons are written ADD-ON.NAME=VALUE. */
-static bool is_own(const char *setting)
+static mc_status find_statistics(const char *name, request *r, mc_bench_sides *out, mc_error *error)
 {
-    return strcspn(setting, ".") >= strcspn(setting, "=");
-}
-
-static mc_status find_statistics(const char *name, request *r, const char *const *settings,
-                                 size_t count, mc_bench_sides *out, mc_error *error)
-{
-    const char **const own = mc_alloc_zero(count, sizeof *own);
     r->results = mc_alloc_zero(out->task_count, sizeof *r->results);
-    mc_status status = own && r->results ? MC_OK : mc_fail_memory(error);
-    for (size_t i = 0; status == MC_OK && i < count; i++)
-        if (is_own(settings[i]))
-            own[r->setting_count++] = settings[i];
-    r->settings = own;
-    if (status == MC_OK)
-        status = open_statistics(name, r, out, error);
-    mc_free(own);
+    const mc_status status = r->results ? open_statistics(name, r, out, error)
+                                        : mc_fail_memory(error);
     mc_free(r->results);
     return status;
 }
@@ -149,8 +135,12 @@ mc_status mc_bench_open_sides(const mc_suite_method *method, const char *seed,
                               const mc_bench_options *options, mc_bench_sides *out, mc_error *error)
 {
     const char *const statistics = method->side_count > 0 ? NULL : statistics_of(method->method);
-    request r = {.models = models, .data = data, .run = {.cancel = options->cancel}};
+    request r = {.models = models,
+                 .data = data,
+                 .settings = settings,
+                 .setting_count = setting_count,
+                 .run = {.cancel = options->cancel}};
     MC_TRY(make_room(statistics ? 1 : method->side_count, models->task_count, out, error));
-    return statistics ? find_statistics(statistics, &r, settings, setting_count, out, error)
+    return statistics ? find_statistics(statistics, &r, out, error)
                       : open_named(models->suite, method, seed, out, error);
 }

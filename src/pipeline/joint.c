@@ -21,6 +21,7 @@ void mc_joint_close(mc_joint *j)
         mc_token_batch_free(&j->batches[t]);
     for (size_t t = 0; j->found && t < j->count; t++)
         mc_state_dict_free(j->found[t]);
+    mc_free(j->settings);
     mc_free(j->traces);
     mc_free(j->batches);
     mc_free(j->found);
@@ -48,6 +49,24 @@ static mc_status align(mc_joint *j, const mc_model *base, mc_error *error)
     mc_report_free(ignored);
     mc_free(models);
     return status;
+}
+
+/* Settings of add-ons, "ADD-ON.NAME=VALUE", change the merge, but not what it learns before. */
+static bool is_own(const char *setting)
+{
+    return strcspn(setting, ".") >= strcspn(setting, "=");
+}
+
+static mc_status parse(mc_joint *j, const mc_method *method, const char *const *params,
+                       size_t count, mc_error *error)
+{
+    j->settings = mc_alloc((count + 1) * sizeof *j->settings);
+    if (!j->settings)
+        return mc_fail_memory(error);
+    for (size_t i = 0; i < count; i++)
+        if (is_own(params[i]))
+            j->settings[j->setting_count++] = params[i];
+    return mc_params_parse(method, j->settings, j->setting_count, j->count, &j->params, error);
 }
 
 /* The digests of what the encoder reads, by the names of the model's files. */
@@ -141,7 +160,7 @@ mc_status mc_joint_new(const mc_observed_model *models, size_t count, const mc_m
     if (count == 0)
         return mc_fail(error, MC_USAGE, "expected models, found none");
     MC_TRY(align(out, base, error));
-    MC_TRY(mc_params_parse(method, params, param_count, count, &out->params, error));
+    MC_TRY(parse(out, method, params, param_count, error));
     MC_TRY(tokenize(out, shuffled, error));
     return find_files(out, method, paths, cached, error);
 }

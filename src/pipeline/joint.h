@@ -18,6 +18,8 @@ typedef struct mc_joint {
     bool has_base;          /* the alignment's last one */
     mc_alignment alignment; /* one name per tensor */
     mc_params *params;
+    const char **settings; /* those given for the method itself, without those of add-ons */
+    size_t setting_count;
     const mc_pipeline_run *run;
     mc_observe_result *results;
     mc_token_batch *batches; /* [count] */

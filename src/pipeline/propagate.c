@@ -20,8 +20,6 @@
 typedef struct propagation {
     mc_joint joint;
     const mc_method *method;
-    const char *const *params;
-    size_t param_count;
     float **states;        /* [count] of each task: [tokens][width] */
     mc_state_dict **grams; /* [count] by the names of tensors */
     int block;             /* the one that is worked on; −1: the embeddings */
@@ -133,8 +131,8 @@ static mc_status merge_parts(const propagation *p, mc_state_dict **parts, mc_sta
                                   .model_count = count,
                                   .sides = averaged ? NULL : &side,
                                   .side_count = !averaged,
-                                  .params = averaged ? NULL : p->params,
-                                  .param_count = averaged ? 0 : p->param_count};
+                                  .params = averaged ? NULL : p->joint.settings,
+                                  .param_count = averaged ? 0 : p->joint.setting_count};
     return mc_model_merge(averaged ? mc_method_find("mergecraft:soup") : p->method, &input, out,
                           NULL, error);
 }
@@ -212,8 +210,7 @@ mc_status mc_observe_propagated(const mc_observed_model *models, size_t count,
                                 const mc_pipeline_run *run, const char *const *paths,
                                 mc_observe_result *results, mc_error *error)
 {
-    propagation p = {
-        .method = mc_method_find("regmean++"), .params = params, .param_count = param_count};
+    propagation p = {.method = mc_method_find("regmean++")};
     bool cached = false;
     const double start = mc_seconds();
     mc_status status = mc_joint_new(models, count, NULL, p.method, params, param_count, run, paths,

@@ -29,6 +29,15 @@ heads="bench/entailment-1 bench/sentiment-1 $lists --exclude classifier.*"
     expect 0 mergecraft merge regmean++ $heads -q -o plus-heads
     expect 0 mergecraft merge adamerging $heads $steps -q -o adapted-heads
 
+    # Parameters of add-ons are not the method's own.
+    lines="--then lines -p lines.beta=.5 --base models/base"
+    expect 0 mergecraft merge regmean++ $two $rte $lines -q -o plus-lines
+    expect 0 mergecraft merge adamerging $two $rte $steps $lines -q -o adapted-lines
+    expect 0 mergecraft merge greedy_soup $two --task rte --data models/data $lines -q -o soup-lines
+    for method in plus adapted soup; do
+        cmp -s $method/model.safetensors $method-lines/model.safetensors &&
+            fail "$method: lines has no effect"
+    done
     expect 2 mergecraft merge greedy_soup $two -o out
     expect 2 mergecraft merge regmean++ $two -o out
     expect 2 mergecraft merge greedy_soup $two --task rte --data models/data,models/data -o out
