@@ -140,6 +140,11 @@ mc_status observe_say(const observe_request *r, const common_options *common,
             r, common, "note",
             format_text("%zu of %zu examples were truncated", result->truncated, result->examples),
             error);
+    if (status == MC_OK && result->labels_guessed)
+        status = say_one(r, common, "warning",
+                         format_text("the model's labels have no names: the order of the task's "
+                                     "labels is assumed"),
+                         error);
     if (status == MC_OK && result->singular)
         status = say_one(r, common, "warning",
                          format_text("the widest layer has more inputs than the %zu tokens: "

@@ -45,6 +45,8 @@ typedef struct mc_observe_result {
     size_t truncated;        /* examples that were longer than the model allows */
     /* Tokens are fewer than the widest layer's inputs: its Gram matrix is singular. */
     bool singular;
+    /* MC_FISHER_EMPIRICAL: the labels have names without a meaning; the task's order was used. */
+    bool labels_guessed;
     double seconds;
     double entropy; /* nats, of mc_learn_coefficients: the mean over tasks in the last step */
 } mc_observe_result;
@@ -61,7 +63,7 @@ typedef struct mc_observe_result {
  *                         the form needs one
  *         MC_UNSUPPORTED  LAPACK is not installed
  *         MC_MISMATCH     shapes of weights differ from the configuration; labels that are not the
- *                         model's
+ *                         model's; values for a classifier, or labels for a regression
  *         MC_FORMAT       NaN or infinity in a weight, or in the logits
  *         MC_INTERRUPTED  run->cancel
  */
@@ -105,8 +107,8 @@ typedef struct mc_observed_model {
  * Computes the propagated_grams of models of one architecture. Embeddings are averaged. Then, block
  * by block, the Gram matrices of each model's block are computed, the blocks are merged by
  * regmean++, and every task's examples pass through the merged block. `params` are those of
- * regmean++, "NAME=VALUE" each. `paths` has one file per model; NULL: files in the cache. `results`
- * has `count` elements. `run` may be NULL.
+ * regmean++, "NAME=VALUE" each; those of add-ons, "ADD-ON.NAME=VALUE", are ignored. `paths` has one
+ * file per model; NULL: files in the cache. `results` has `count` elements. `run` may be NULL.
  *
  * Errors: as mc_pipeline_observe; MC_MISMATCH also if the models' encoders have other shapes.
  */

@@ -62,9 +62,10 @@ static PyObject *can_observe(PyObject *module, PyObject *object)
 static PyObject *dict_of_result(const mc_observe_result *r)
 {
     return Py_BuildValue(
-        "{s:N,s:O,s:K,s:K,s:O}", "path", PyUnicode_DecodeFSDefault(r->path), "cached",
+        "{s:N,s:O,s:K,s:K,s:O,s:O}", "path", PyUnicode_DecodeFSDefault(r->path), "cached",
         r->cached ? Py_True : Py_False, "examples", (unsigned long long)r->examples, "truncated",
-        (unsigned long long)r->truncated, "singular", r->singular ? Py_True : Py_False);
+        (unsigned long long)r->truncated, "singular", r->singular ? Py_True : Py_False, "guessed",
+        r->labels_guessed ? Py_True : Py_False);
 }
 
 static PyObject *run_observe(const observe_arguments *a)

@@ -327,9 +327,9 @@ def _empirical(module: Any, logits: Any, example: _Batch) -> Iterator[tuple[Any,
     kind = _kind(module, logits)
     if kind == "softmax":
         index = int(label[0])
-        if not 0 <= index < len(logits):
+        if index != label[0] or not 0 <= index < len(logits):
             most = len(logits) - 1
-            raise MismatchError(f"data: expected a label from 0 to {most}, found {index}")
+            raise MismatchError(f"data: expected a label from 0 to {most}, found {label[0]:g}")
         yield 1, -logits.log_softmax(0)[index]
     elif kind == "sigmoid":
         yield 1, torch.nn.functional.binary_cross_entropy_with_logits(

@@ -268,6 +268,8 @@ def _in_c(core: _core.Model, r: _Request, out: str | None) -> str:
         warn(f"observe(): {result['truncated']} examples were truncated")
     if result["singular"] and r.grams:
         warn("observe(): fewer tokens than inputs of a layer: its Gram matrix is singular")
+    if result["guessed"]:
+        warn("observe(): the model's labels have no names: the order of the data's is assumed")
     path: str = result["path"]
     return path
 

@@ -74,9 +74,13 @@ static double column_of(const size_t *map, size_t count, double label)
 static mc_status read_labels(observation *o, size_t *map, mc_error *error)
 {
     const size_t labels = o->pipeline->label_count;
-    bool guessed;
-    if (o->task->label_count > 0)
-        MC_TRY(mc_match_labels(o->pipeline, o->task, map, &guessed, error));
+    MC_TRY(mc_match_labels(o->pipeline, o->task, map, &o->result->labels_guessed, error));
+    const bool values = mc_pipeline_scoring(o->pipeline) == MC_SCORE_PLAIN;
+    if (values != (o->task->label_count == 0))
+        return mc_fail_at(error, MC_MISMATCH, o->pipeline->folder, NULL, -1,
+                          "expected a %s for the labels of %s, found a %s",
+                          values ? "classifier" : "regression", o->task->name,
+                          values ? "regression" : "classifier");
     for (size_t i = 0; i < o->tokens.batch.count; i++) {
         const double label = mc_glue_example_at(o->data, i).label;
         o->labels[i] = o->task->label_count > 0 ? column_of(map, labels, label) : label;

@@ -31,6 +31,18 @@ plus="--task rte --data models/data --examples 2 -q"
 expect 0 mergecraft merge regmean++ models/rte-1 models/rte-2 $plus -o plus
 expect 0 mergecraft merge regmean++ cased models/rte-2 $plus -o plus-cased
 cmp -s plus/model.safetensors plus-cased/model.safetensors && fail "the same tokens were used"
+# Labels that the model does not have, and labels whose order is a guess.
+printf 'sentence1\tsentence2\tscore\nA man sleeps.\tHe is awake.\t2.5\n' > value.tsv
+expect 1 mergecraft observe models/rte-1 --fisher --form empirical --task stsb --data value.tsv
+cp -rL models/rte-1 named
+chmod -R u+w named
+sed -i 's/"problem_type": [^,]*/"problem_type": "regression"/' named/config.json
+expect 1 mergecraft observe named --fisher --form empirical $rte --examples 2
+cp models/rte-1/config.json named
+sed -i 's/"not_entailment"/"LABEL_1"/; s/"entailment"/"LABEL_0"/' named/config.json
+for run in 1 2; do
+    expect 0 mergecraft observe named --fisher --form empirical $rte --examples 2
+done
 # What was noticed is reported from the cache, too, and an error under --strict.
 for run in 1 2; do
     expect 0 mergecraft observe models/rte-1 --gram $rte --examples 2
