@@ -51,7 +51,7 @@ typedef struct mc_bench_options {
     void *user; /* of progress and warning */
     /*
      * Called with what only the values of a merge show (mc_plan_materialize), such as averaged
-     * tensors, once per merge that is computed; may be NULL.
+     * tensors, once per line and merge, also for merges that the journal holds; may be NULL.
      */
     void (*warning)(const char *what, const char *parameters, const char *text, void *user);
     void *reserved[3]; /* must be zero */

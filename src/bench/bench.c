@@ -101,16 +101,34 @@ typedef struct job {
     const char *settings[MOST_SETTINGS];
     size_t setting_count;
     char *parameters; /* as JSON; NULL before a merge */
+    json_t *warnings; /* of the point; borrowed */
 } job;
 
-/* Passes on what only the values of the merge show: the plan's report from line `from`. */
-static void warn(const job *j, const mc_plan *plan, size_t from)
+/* Keeps what only the values of the merge show: the plan's report from line `from`. */
+static mc_status keep_warnings(const job *j, const mc_plan *plan, size_t from, mc_error *error)
 {
-    const mc_bench_options *const options = &j->bench->options;
     const mc_report *const report = mc_plan_report(plan);
-    for (size_t i = from; options->warning && i < mc_report_count(report); i++)
-        options->warning(name_of(j->bench, j->row), j->parameters, mc_report_line(report, i),
-                         options->user);
+    for (size_t i = from; i < mc_report_count(report); i++) {
+        json_t *line = mc_json_put(json_object(), "parameters", mc_json_text(j->parameters));
+        line = mc_json_put(line, "text", mc_json_text(mc_report_line(report, i)));
+        if (!line || json_array_append_new(j->warnings, line) != 0)
+            return mc_fail_memory(error);
+    }
+    return MC_OK;
+}
+
+/* Passes on the warnings of a point, whether this run has computed it or an earlier one. */
+static void warn(const bench *b, size_t row, const mc_bench_point *point)
+{
+    size_t i;
+    const json_t *line;
+    json_array_foreach(point->warnings, i, line)
+    {
+        if (b->options.warning)
+            b->options.warning(name_of(b, row),
+                               json_string_value(json_object_get(line, "parameters")),
+                               json_string_value(json_object_get(line, "text")), b->options.user);
+    }
 }
 
 static mc_status merge_to_memory(job *j, const mc_plan *plan, mc_state_dict **out, mc_error *error)
@@ -124,8 +142,10 @@ static mc_status merge_to_memory(job *j, const mc_plan *plan, mc_state_dict **ou
     if (!j->parameters)
         return mc_fail_memory(error);
     MC_TRY(mc_plan_materialize(plan, NULL, &run, out, NULL, error));
-    warn(j, plan, before);
-    return MC_OK;
+    const mc_status status = keep_warnings(j, plan, before, error);
+    if (status != MC_OK)
+        mc_state_dict_free(*out);
+    return status;
 }
 
 static mc_status plan_and_merge(job *j, const mc_bench_sides *sides, mc_state_dict **out,
@@ -299,9 +319,14 @@ static mc_status run_point(job *j, size_t point, mc_error *error)
         b->options.progress(b->done, b->total, name, b->options.user);
     b->done++;
     const uint64_t key = key_of(j);
-    if (may_resume(j) && mc_bench_journal_find(&b->journal, key, b->suite, out))
+    if (may_resume(j) && mc_bench_journal_find(&b->journal, key, b->suite, out)) {
+        warn(b, j->row, out);
         return MC_OK;
+    }
+    j->warnings = out->warnings;
+    json_array_clear(j->warnings); /* a line of the journal may be incomplete */
     MC_TRY(score_point(j, out, error));
+    warn(b, j->row, out);
     return may_resume(j) ? mc_bench_journal_add(&b->journal, key, name, seed, b->suite, out, error)
                          : MC_OK;
 }

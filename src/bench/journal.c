@@ -19,14 +19,16 @@ enum { LARGEST_JOURNAL = 1 << 28 };
 
 mc_status mc_bench_point_new(const mc_suite *suite, mc_bench_point *out, mc_error *error)
 {
-    *out = (mc_bench_point){.scores = mc_alloc_zero(suite->task_count, sizeof *out->scores)};
-    return out->scores ? MC_OK : mc_fail_memory(error);
+    *out = (mc_bench_point){.scores = mc_alloc_zero(suite->task_count, sizeof *out->scores),
+                            .warnings = json_array()};
+    return out->scores && out->warnings ? MC_OK : mc_fail_memory(error);
 }
 
 void mc_bench_point_free(mc_bench_point *point)
 {
     mc_free(point->scores);
     mc_free(point->parameters);
+    json_decref(point->warnings);
     *point = (mc_bench_point){0};
 }
 
@@ -112,13 +114,31 @@ static bool fill_scores(const json_t *scores, const mc_suite *suite, mc_bench_po
     return true;
 }
 
+static bool fill_warnings(json_t *warnings, mc_bench_point *out)
+{
+    size_t i;
+    const json_t *value;
+    if (!json_is_array(warnings))
+        return false;
+    json_array_foreach(warnings, i, value)
+    {
+        if (!json_is_string(json_object_get(value, "parameters")) ||
+            !json_is_string(json_object_get(value, "text")))
+            return false;
+    }
+    json_decref(out->warnings);
+    out->warnings = json_incref(warnings);
+    return true;
+}
+
 bool mc_bench_journal_find(const mc_bench_journal *journal, uint64_t key, const mc_suite *suite,
                            mc_bench_point *out)
 {
     char digits[17];
     snprintf(digits, sizeof digits, "%016" PRIx64, key);
     const json_t *const line = json_object_get(journal->known, digits);
-    if (!line || !fill_scores(json_object_get(line, "scores"), suite, out))
+    if (!line || !fill_scores(json_object_get(line, "scores"), suite, out) ||
+        !fill_warnings(json_object_get(line, "warnings"), out))
         return false;
     out->seconds = number_of(json_object_get(line, "seconds"));
     const json_t *const parameters = json_object_get(line, "parameters");
@@ -149,7 +169,8 @@ static json_t *line_json(uint64_t key, const char *method, const char *seed, con
     line = mc_json_put(line, "seed", mc_json_text(seed));
     line = mc_json_put(line, "parameters", json_loads(point->parameters, 0, &ignored));
     line = mc_json_put(line, "seconds", number_json(point->seconds));
-    return mc_json_put(line, "scores", scores);
+    line = mc_json_put(line, "scores", scores);
+    return mc_json_put(line, "warnings", json_incref(point->warnings));
 }
 
 static mc_status append(const char *path, const char *text, size_t size, mc_error *error)

@@ -15,6 +15,7 @@ typedef struct mc_bench_point {
     mc_part_score *scores; /* [tasks] */
     double seconds;
     char *parameters; /* as JSON */
+    json_t *warnings; /* what was reported of its merges: {"parameters": …, "text": …} each */
 } mc_bench_point;
 
 typedef struct mc_bench_journal {

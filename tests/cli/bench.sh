@@ -58,6 +58,21 @@ awk -F '|' '{ split($7, a, " "); print $2, a[1] }' first | awk '
     END { if (!(score["average"] < score["task"] && score["task"] < score["emr"] &&
                 score["emr"] < score["individual"])) print "not in the order of the papers" }'
 
+# What only values show is reported, also by a run that takes all from the journal.
+sed 's/{method: soup}/{method: tsvm, parameters: {rank: [0.0001, 1]}}/' kind.yml > warned.yml
+mergecraft bench warned.yml -o warned > /dev/null 2> warnings || fail "exit status $?"
+grep -c 'warning: tsvm .*"rank": 0.0001}: .* averaged: rank keeps none of its singular' warnings
+cp warned/results.jsonl before
+mergecraft bench warned.yml -o warned > /dev/null 2> again || fail "exit status $?"
+cmp warned/results.jsonl before || fail "something was computed again"
+grep warning: warnings > expected
+grep warning: again | cmp expected - || fail "a resumed run has other warnings"
+# A line without them is computed again.
+sed -i 's/"warnings"/"other"/' warned/results.jsonl
+mergecraft bench warned.yml -o warned 2>&1 > /dev/null | grep warning: | cmp expected - ||
+    fail "other warnings"
+mergecraft bench warned.yml -o warned -q 2>&1 > /dev/null | grep -q . && fail "-q prints warnings"
+
 suite()
 {
     sed "s|\.\./models|examples/models|; s|data/|examples/bench/data/|; $1" \
