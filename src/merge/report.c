@@ -45,6 +45,12 @@ mc_status mc_report_add(mc_report *report, mc_error *error, const char *format, 
     return status;
 }
 
+void mc_report_cut(mc_report *report, size_t count)
+{
+    while (report->notes.count > count)
+        mc_free(report->notes.lines[--report->notes.count]);
+}
+
 mc_status mc_names_add(mc_names *names, const char *name, mc_error *error)
 {
     if (!MC_GROW(names->names, names->count, names->capacity))

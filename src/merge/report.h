@@ -8,6 +8,9 @@
 mc_status mc_report_add(mc_report *report, mc_error *error, const char *format, ...)
     MC_PRINTF(3, 4);
 
+/* Removes all lines but the first `count`. */
+void mc_report_cut(mc_report *report, size_t count);
+
 /* Names that belong to one remark, for "3 tensors …: a, b and 1 more". Zero-initialise. */
 typedef struct mc_names {
     const char **names; /* borrowed */

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "merge/plan.h"
 #include "merge/plugin.h"
+#include "merge/report.h"
 #include "model/model.h"
 #include "search/command.h"
 #include "search/journal.h"
@@ -325,6 +326,7 @@ typedef struct outcome {
     bool stopped;
     size_t same_as;
     double seconds;
+    json_t *warnings; /* what the values of its merge showed; NULL: nothing */
     char failure[sizeof(((mc_error *)0)->text) + 2048]; /* "": none */
 } outcome;
 
@@ -358,8 +360,7 @@ static bool is_hopeless(const mc_trials *t, size_t step, double score)
 static mc_status score_steps(mc_trials *t, outcome *out, mc_error *error)
 {
     mc_predictions *kept = NULL;
-    /* The report is on the best merge: of others, strict plans report, as errors of the trial. */
-    MC_TRY(mc_scorer_load(&t->scorer, t->subject.plan, NULL, error));
+    MC_TRY(mc_scorer_load(&t->scorer, t->subject.plan, t->subject.plan->report, error));
     mc_status status = mc_predictions_new(&t->scorer, &kept, error);
     for (size_t step = 0; status == MC_OK && step < t->scorer.step_count && !out->stopped; step++) {
         status = mc_scorer_run(&t->scorer, step + 1, kept, t->options.cancel, t->scores, error);
@@ -382,6 +383,36 @@ static bool ends_search(mc_status status)
            status == MC_BUSY;
 }
 
+/*
+ * Moves the lines of a trial out of the plan's report, which is on the best merge only. The journal
+ * holds those of each trial.
+ */
+static mc_status take_warnings(const mc_plan *plan, size_t from, outcome *out, mc_error *error)
+{
+    mc_report *const report = plan->report;
+    json_t *lines = mc_report_count(report) > from ? json_array() : NULL;
+    for (size_t i = from; i < mc_report_count(report); i++)
+        lines = mc_json_append(lines, mc_json_text(mc_report_line(report, i)));
+    const bool failed = mc_report_count(report) > from && !lines;
+    mc_report_cut(report, from);
+    out->warnings = lines;
+    return failed ? mc_fail_memory(error) : MC_OK;
+}
+
+/* The merge of the bound plan, and its score. */
+static mc_status score_bound(mc_trials *t, size_t number, const char *parameters, outcome *out,
+                             mc_error *error)
+{
+    const mc_plan *const plan = t->subject.plan;
+    const size_t before = mc_report_count(plan->report);
+    const mc_status status = t->input->command
+                                 ? mc_command_score(t->input, &t->options, plan, number, parameters,
+                                                    &out->score, error)
+                                 : score_steps(t, out, error);
+    const mc_status taken = take_warnings(plan, before, out, status == MC_OK ? error : NULL);
+    return status != MC_OK ? status : taken;
+}
+
 static mc_status compute(mc_trials *t, size_t number, const char *parameters, outcome *out,
                          mc_error *error)
 {
@@ -389,9 +420,7 @@ static mc_status compute(mc_trials *t, size_t number, const char *parameters, ou
     const double begin = mc_seconds();
     mc_status status = mc_subject_bind(&t->subject, t->values, &failure);
     if (status == MC_OK)
-        status = t->input->command ? mc_command_score(t->input, &t->options, t->subject.plan,
-                                                      number, parameters, &out->score, &failure)
-                                   : score_steps(t, out, &failure);
+        status = score_bound(t, number, parameters, out, &failure);
     out->seconds = mc_seconds() - begin;
     if (status == MC_OK)
         return MC_OK;
@@ -415,6 +444,7 @@ static void repeat(const json_t *earlier, outcome *out)
     out->same_as = (size_t)json_integer_value(json_object_get(earlier, "trial"));
     out->score = json_is_number(score) ? json_number_value(score) : NAN;
     out->stopped = json_is_true(json_object_get(earlier, "stopped"));
+    out->warnings = json_incref(json_object_get(earlier, "warnings"));
     snprintf(out->failure, sizeof out->failure, "%s", failure ? failure : "");
 }
 
@@ -449,6 +479,8 @@ static json_t *trial_json(const mc_trials *t, size_t number, json_t *parameters,
         line = mc_json_put(line, "same_as", json_integer((json_int_t)o->same_as));
     if (o->stopped)
         line = mc_json_put(line, "stopped", json_true());
+    if (o->warnings)
+        line = mc_json_put(line, "warnings", json_incref(o->warnings));
     if (*o->failure)
         line = mc_json_put(line, "error", mc_json_text(o->failure));
     return mc_json_put(line, "seconds", json_real(round(o->seconds * 1e4) / 1e4));
@@ -476,6 +508,7 @@ static mc_status compute_line(mc_trials *t, size_t number, asked *a, mc_error *e
         status = compute(t, number, a->text, out, error);
     if (status == MC_OK && !(a->line = trial_json(t, number, a->parameters, NULL, out)))
         status = mc_fail_memory(error);
+    json_decref(out->warnings);
     mc_free(out);
     return status;
 }
@@ -489,6 +522,7 @@ static mc_status repeat_line(const mc_trials *t, asked *a, mc_error *error)
         return mc_fail_memory(error);
     repeat(earlier, out);
     a->line = trial_json(t, t->count + 1, a->parameters, earlier, out);
+    json_decref(out->warnings);
     mc_free(out);
     return a->line ? MC_OK : mc_fail_memory(error);
 }
@@ -722,6 +756,24 @@ static mc_status bind_best(mc_trials *t, mc_error *error)
     return t->recipe ? MC_OK : mc_fail_memory(error);
 }
 
+/* Reports what the best trial's line holds; the journal may be of a search that was not strict. */
+static mc_status report_best(const mc_trials *t, mc_error *error)
+{
+    const mc_plan *const plan = t->subject.plan;
+    const json_t *const lines = json_object_get(line_of(t, t->best), "warnings");
+    size_t i;
+    const json_t *value;
+    json_array_foreach(lines, i, value)
+    {
+        const char *const text = json_string_value(value);
+        if (text && plan->strict)
+            return mc_fail(error, MC_MISMATCH, "trial %zu: %s (strict)", t->best, text);
+        if (text)
+            MC_TRY(mc_report_add(plan->report, error, "%s", text));
+    }
+    return MC_OK;
+}
+
 static bool holds_out(const mc_trials *t)
 {
     for (size_t i = 0; i < t->scorer.task_count; i++)
@@ -734,8 +786,8 @@ static mc_status score_held_out(mc_trials *t, json_t **out, mc_error *error)
 {
     *out = NULL;
     if (holds_out(t)) {
-        mc_plan *const plan = t->subject.plan;
-        MC_TRY(mc_scorer_load(&t->scorer, plan, plan->report, error));
+        /* Its trial has reported what this shows. */
+        MC_TRY(mc_scorer_load(&t->scorer, t->subject.plan, NULL, error));
         MC_TRY(mc_scorer_run(&t->scorer, MC_HELD_OUT, NULL, t->options.cancel, t->scores, error));
         *out = mc_scorer_json(&t->scorer, t->scores);
     } else {
@@ -784,6 +836,7 @@ static mc_status finish(mc_trials *t, mc_error *error)
         return mc_fail(error, MC_MISMATCH, "all %zu trials failed; the first: %s", t->count,
                        t->first_failure ? t->first_failure : "no trial was made");
     MC_TRY(mc_comm_agree(t->options.comm, bind_best(t, error), error));
+    MC_TRY(mc_comm_agree(t->options.comm, report_best(t, error), error));
     const json_t *const last = mc_search_journal_last(&t->journal, "result");
     if (last && is_result(t, last) && t->next_line + 1 >= t->journal.count)
         return MC_OK;

@@ -243,3 +243,35 @@ for space in 'weights[*]=0:1' 'k@*=0:1' 'models=subset' 'first=0:1'; do
     head -n 1 messages >&2
 done
 [ ! -e wrong.jsonl ] || fail 'a wrong search wrote a journal'
+
+# What the best merge could only average is reported once: without and with examples that are held
+# out, for one that the journal holds, and with a command. Of other trials it is not reported.
+averages()
+{
+    # shellcheck disable=SC2086
+    mergecraft search tsvm $models --base examples/models/rte-4 --trials 2 "$@" 2>&1 > /dev/null |
+        grep -c 'averaged: rank keeps none of its singular' || true
+}
+on_rte()
+{
+    averages --eval rte --data examples/models/data "$@"
+}
+[ "$(on_rte --space 'rank=0:.01' --journal all.jsonl)" = 1 ] || fail 'averaged tensors'
+[ "$(on_rte --space 'rank=0:.01' --journal all.jsonl --resume)" = 1 ] || fail 'averaged, resumed'
+[ "$(on_rte --space 'rank=0:.01' --journal out.jsonl --validate .3)" = 1 ] ||
+    fail 'averaged tensors, held out'
+[ "$(on_rte --space 'rank=0:.01' --journal out.jsonl --validate .3 --resume)" = 1 ] ||
+    fail 'averaged tensors, held out and resumed'
+[ "$(on_rte --space 'rank=.5:1' --journal none.jsonl)" = 0 ] || fail 'no averaged tensors'
+[ "$(averages --space 'rank=0:.01' --journal command.jsonl \
+    --objective-command 'test -d {} && echo 1')" = 1 ] ||
+    fail 'averaged tensors, command'
+# Under strict such trials fail, also if a journal has them from a search that was not strict.
+strict_rte()
+{
+    # shellcheck disable=SC2086
+    mergecraft search tsvm $models --base examples/models/rte-4 --trials 2 --eval rte \
+        --data examples/models/data --space 'rank=0:.01' --strict -q "$@"
+}
+expect 1 strict_rte --journal strict.jsonl
+expect 1 strict_rte --journal all.jsonl --resume
