@@ -126,12 +126,20 @@ static const mc_method **add_ons_of(PyObject *list, Py_ssize_t *count)
     const char **const names = core_strings(list, count);
     const mc_method **const methods = names ? PyMem_Calloc((size_t)*count + 1, sizeof *methods)
                                             : NULL;
-    for (Py_ssize_t i = 0; methods && i < *count; i++)
-        methods[i] = mc_method_find(names[i]);
+    mc_error error = MC_ERROR_NONE;
     if (names && !methods)
         PyErr_NoMemory();
+    for (Py_ssize_t i = 0; methods && error.code == MC_OK && i < *count; i++) {
+        methods[i] = mc_method_find(names[i]);
+        if (!methods[i] || !methods[i]->add_on)
+            mc_fail(&error, MC_USAGE, "then: expected lines, svc or boost, found '%s'", names[i]);
+    }
     PyMem_Free((void *)(uintptr_t)names);
-    return methods;
+    if (error.code == MC_OK)
+        return methods;
+    PyMem_Free((void *)(uintptr_t)methods);
+    core_raise(&error);
+    return NULL;
 }
 
 /*

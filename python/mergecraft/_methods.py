@@ -190,6 +190,11 @@ class Method(Merge):
             inputs = self._counted(inputs, index, options)
             index = None
         if index is None and base_model is None and uses_base:
+            if not self._core.needs_base:  # no signature shows that model 0 would be the base
+                raise ArgumentError(
+                    f"{self.__name__}(): then={options.then[0]!r} needs a base: expected "
+                    "base_model= or base_index=, found neither"
+                )
             index = 0
         rest, base, _ = split_base(
             inputs, index, base_model, self.__name__, options.verbose, to_folder

@@ -391,9 +391,10 @@ def _texts(r: _Request, labels: list[str]) -> _core.Data:
         columns = (text or "text", pair, label)
         return _evaluation._own(os.fspath(r.data), columns, subject)
     rows = _rows(r.data)
-    names = list(rows[0]) if rows else []
+    if not rows:
+        raise UsageError("data: expected at least one example to observe, found none")
     if text is None:
-        text, pair = _columns(names)
+        text, pair = _columns(list(rows[0]))
     label = label or ("label" if r.empirical else None)
     return _evaluation._written(rows, (text, pair, label), subject)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from conftest import EXAMPLES, needs_transformers
 
@@ -76,6 +78,25 @@ def test_errors(tmp_path):
         mergecraft.observe(NAMES[0], [{"a": "b"}])
     with pytest.raises(UsageError, match="one per model"):
         mergecraft.fisher(NAMES, statistics=files[:1])
+    with pytest.raises(UsageError, match="at least one example"):
+        mergecraft.fisher(NAMES, [])
+
+
+def test_add_ons_after_methods_that_run_models(tmp_path):
+    base, add_on = EXAMPLES / "base", {"lines": {"beta": 0.5}}
+    for method, options in ((mergecraft.regmean_plus, {}), (mergecraft.adamerging, {"steps": 1})):
+        plain, changed = (
+            merged(method, dataset=ROWS, base_model=base, folder=tmp_path / name, **options, **then)
+            for name, then in (("plain", {}), ("changed", {"then": add_on}))
+        )
+        assert plain != changed
+        for name in ("plain", "changed"):
+            shutil.rmtree(tmp_path / name)
+    with pytest.raises(UsageError, match="expected lines, svc or boost, found 'liens'"):
+        mergecraft.soup(NAMES, base_model=base, then="liens", out=tmp_path / "out")
+    # The method has no base_index=0: no model may silently become the base.
+    with pytest.raises(ArgumentError, match="needs a base"):
+        mergecraft.soup(NAMES, then="lines", out=tmp_path / "out")
 
 
 @needs_transformers
