@@ -4,6 +4,7 @@
 #include "linalg/gemm_kernels.h"
 #include "linalg/sizes.h"
 
+#include <assert.h>
 #include <stdint.h>
 #include <string.h>
 

@@ -39,13 +39,18 @@
         const REAL_ *row;                                                                          \
         bool upper;                                                                                \
     } mc_gemm_##S_;                                                                                \
-    size_t mc_gemm_work_##S_(size_t m, size_t k, bool squares, int threads);                       \
-    mc_status mc_gemm_run_##S_(const mc_gemm_##S_ *g, mc_team *team, REAL_ *work, mc_error *error);
+    size_t mc_gemm_work_##S_(const mc_gemm_##S_ *g, size_t count, int threads);                    \
+    mc_status mc_gemm_run_##S_(const mc_gemm_##S_ *g, size_t count, mc_team *team, REAL_ *work,    \
+                               mc_error *error);
+
+/* Products of one run. */
+enum { MC_GEMM_MOST = 8 };
 
 /*
- * mc_gemm_run   computes g with the members of `team` (NULL: on the calling thread). `work` holds
- *               mc_gemm_work numbers. Thread-safe except for the team.
- * mc_gemm_work  for a team of at most `threads` members; `squares`: whether `ends` is given.
+ * mc_gemm_run   computes `count` products, none of which reads or writes the result of another,
+ *               with the members of `team` (NULL: on the calling thread), which wait for each other
+ *               twice per run. `work` holds mc_gemm_work numbers. Thread-safe except for the team.
+ * mc_gemm_work  for a team of at most `threads` members.
  */
 MC_GEMM_OF(f32, float)
 MC_GEMM_OF(f64, double)

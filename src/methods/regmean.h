@@ -58,7 +58,8 @@ static problem problem_of(const mc_layer *layer)
 /* Scratch of two phases: the sums in the layer's type, then the solution. */
 static size_t phase_bytes(size_t m, size_t n)
 {
-    const size_t collecting = (n * n + 2 * m * n + WORK(m, n, false, 1)) * sizeof(mc_real);
+    const size_t collecting = (n * n + 2 * m * n + WORK(&(PRODUCT){.m = m, .k = n}, 1, 1)) *
+                              sizeof(mc_real);
     const size_t solving = mc_semidefinite_work(m, n) * sizeof(double);
     return collecting > solving ? collecting : solving;
 }
@@ -171,7 +172,7 @@ static mc_status add_product(const mc_layer *layer, problem p, const mc_real *a,
                        .b_inner = p.n,
                        .c = c,
                        .stride = p.n};
-    return RUN(&g, NULL, work, layer->error);
+    return RUN(&g, 1, NULL, work, layer->error);
 }
 
 /*

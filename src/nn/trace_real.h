@@ -601,108 +601,105 @@ static mc_status normalize_op_back(const work *w, mc_error *error)
 
 /* ---- products -------------------------------------------------------------------------------- */
 
-/* C += A B on all threads, in panels that grow when they must. */
-static mc_status add_product(trace *t, const PRODUCT *g, mc_error *error)
+/*
+ * C += A B for each of `count` products on all threads, in panels that grow when they must.
+ * Together they have more blocks to share, and threads wait for each other less often.
+ */
+static mc_status add_products(trace *t, const PRODUCT *g, size_t count, mc_error *error)
 {
-    const size_t size = GEMM(work)(g->m, g->k, g->ends != NULL, t->threads);
+    const size_t size = GEMM(work)(g, count, t->threads);
     if (size > t->panels_size) {
         mc_free(t->panels);
         t->panels = mc_alloc_huge(size * sizeof(REAL));
         t->panels_size = t->panels ? size : 0;
     }
-    return t->panels ? GEMM(run)(g, t->team, t->panels, error) : mc_fail_memory(error);
+    return t->panels ? GEMM(run)(g, count, t->team, t->panels, error) : mc_fail_memory(error);
 }
 
 /* y = x Wᵀ + b */
-static mc_status product(const work *w, mc_error *error)
+static PRODUCT product(const trace *t, const mc_op *op)
 {
-    trace *const t = w->t;
-    const mc_op *const op = w->op;
     const size_t in = width_of(t, op->in[0]), out = width_of(t, op->out);
-    const PRODUCT g = {.m = rows_of(t, op->out),
-                       .n = out,
-                       .k = in,
-                       .a = t->values[op->in[0]],
-                       .a_row = in,
-                       .a_inner = 1,
-                       .b = t->weights[op->weights[0]],
-                       .b_column = in,
-                       .b_inner = 1,
-                       .c = t->values[op->out],
-                       .stride = out,
-                       .row = t->weights[op->weights[1]]};
-    return add_product(t, &g, error);
+    return (PRODUCT){.m = rows_of(t, op->out),
+                     .n = out,
+                     .k = in,
+                     .a = t->values[op->in[0]],
+                     .a_row = in,
+                     .a_inner = 1,
+                     .b = t->weights[op->weights[0]],
+                     .b_column = in,
+                     .b_inner = 1,
+                     .c = t->values[op->out],
+                     .stride = out,
+                     .row = t->weights[op->weights[1]]};
 }
 
 /* dx += dy W */
-static mc_status add_input_gradient(const work *w, mc_error *error)
+static PRODUCT input_gradient(const trace *t, const mc_op *op)
 {
-    trace *const t = w->t;
-    const mc_op *const op = w->op;
     const size_t in = width_of(t, op->in[0]), out = width_of(t, op->out);
-    const PRODUCT g = {.m = rows_of(t, op->out),
-                       .n = in,
-                       .k = out,
-                       .a = t->gradients[op->out],
-                       .a_row = out,
-                       .a_inner = 1,
-                       .b = t->weights[op->weights[0]],
-                       .b_column = 1,
-                       .b_inner = in,
-                       .c = t->gradients[op->in[0]],
-                       .stride = in};
-    return add_product(t, &g, error);
+    return (PRODUCT){.m = rows_of(t, op->out),
+                     .n = in,
+                     .k = out,
+                     .a = t->gradients[op->out],
+                     .a_row = out,
+                     .a_inner = 1,
+                     .b = t->weights[op->weights[0]],
+                     .b_column = 1,
+                     .b_inner = in,
+                     .c = t->gradients[op->in[0]],
+                     .stride = in};
 }
 
 /* dW += dyᵀ x, or the squares of each sequence's. */
-static mc_status add_weight_gradient(const work *w, mc_error *error)
+static PRODUCT weight_gradient(const work *w)
 {
-    trace *const t = w->t;
+    const trace *const t = w->t;
     const mc_op *const op = w->op;
     const size_t in = width_of(t, op->in[0]), out = width_of(t, op->out);
     const bool tokens = t->network.values[op->out].rows == MC_ROWS_TOKENS;
-    const PRODUCT g = {.m = out,
-                       .n = in,
-                       .k = rows_of(t, op->out),
-                       .a = t->gradients[op->out],
-                       .a_row = 1,
-                       .a_inner = out,
-                       .b = t->values[op->in[0]],
-                       .b_column = 1,
-                       .b_inner = in,
-                       .c = w->to[op->weights[0]],
-                       .stride = in,
-                       .ends = w->kind == MC_GRADIENT_SUM ? NULL
-                                                          : t->ends + (tokens ? 0 : t->count),
-                       .parts = t->count};
-    return add_product(t, &g, error);
+    return (PRODUCT){.m = out,
+                     .n = in,
+                     .k = rows_of(t, op->out),
+                     .a = t->gradients[op->out],
+                     .a_row = 1,
+                     .a_inner = out,
+                     .b = t->values[op->in[0]],
+                     .b_column = 1,
+                     .b_inner = in,
+                     .c = w->to[op->weights[0]],
+                     .stride = in,
+                     .ends = w->kind == MC_GRADIENT_SUM ? NULL : t->ends + (tokens ? 0 : t->count),
+                     .parts = t->count};
 }
 
-/* The bias's gradient: a sum over the rows of a sequence. */
+/* Columns of a bias that one item computes. */
+enum { BIAS_COLUMNS = 256 };
+
+/* db = Σ dy over the rows of a sequence. */
 static void bias_item(const work *w, size_t index, REAL *scratch)
 {
     (void)scratch;
-    trace *const t = w->t;
-    const size_t out = width_of(t, w->op->out);
-    size_t count, row = rows_of_sequence(t, w->op->out, index, &count);
-    REAL *const sum = t->sums + index * out;
-    memset(sum, 0, out * sizeof *sum);
-    for (; count > 0; count--, row++)
-        add(sum, t->gradients[w->op->out] + row * out, out);
+    const trace *const t = w->t;
+    const size_t out = width_of(t, w->op->out), at = index * BIAS_COLUMNS;
+    const size_t columns = out - at < BIAS_COLUMNS ? out - at : BIAS_COLUMNS;
+    for (size_t s = 0; s < t->count; s++) {
+        REAL sum[BIAS_COLUMNS] = {0};
+        size_t count, row = rows_of_sequence(t, w->op->out, s, &count);
+        for (; count > 0; count--, row++)
+            add(sum, t->gradients[w->op->out] + row * out + at, columns);
+        add_row(w, w->to[w->op->weights[1]] + at, sum, columns);
+    }
 }
 
-/* y = x Wᵀ + b: dW = dyᵀ x, db = Σ dy over rows, dx = dy W. */
 static mc_status product_back(const work *w, mc_error *error)
 {
     trace *const t = w->t;
-    const mc_op *const op = w->op;
-    if (w->to[op->weights[0]])
-        MC_TRY(add_weight_gradient(w, error));
-    if (w->to[op->weights[1]]) {
-        MC_TRY(each(*w, t->count, bias_item, error));
-        add_sums(w, op->weights[1], t->sums, width_of(t, op->out));
-    }
-    return add_input_gradient(w, error);
+    const size_t out = width_of(t, w->op->out);
+    if (w->to[w->op->weights[1]])
+        MC_TRY(each(*w, (out + BIAS_COLUMNS - 1) / BIAS_COLUMNS, bias_item, error));
+    const PRODUCT g[] = {input_gradient(t, w->op), weight_gradient(w)};
+    return add_products(t, g, w->to[w->op->weights[0]] ? 2 : 1, error);
 }
 
 /* ---- activations ----------------------------------------------------------------------------- */
@@ -840,38 +837,63 @@ static mc_status add_gram(trace *t, int value, REAL *to, mc_error *error)
                        .c = to,
                        .stride = width,
                        .upper = true};
-    return add_product(t, &g, error);
+    return add_products(t, &g, 1, error);
 }
 
 /* ---- all ------------------------------------------------------------------------------------- */
 
-static mc_status forward_op(trace *t, const mc_op *op, REAL *const *grams, mc_error *error)
+static mc_status forward_op(trace *t, const mc_op *op, mc_error *error)
 {
     const work w = {.t = t, .op = op};
-    if (grams && op->kind == MC_OP_PRODUCT && grams[op->weights[0]])
-        MC_TRY(add_gram(t, op->in[0], grams[op->weights[0]], error));
     switch (op->kind) {
     case MC_OP_EMBED:
         return each(w, t->count, embed_item, error);
     case MC_OP_NORMALIZE:
         return each(w, t->count, normalize_item, error);
-    case MC_OP_PRODUCT:
-        return product(&w, error);
     case MC_OP_ATTENTION:
         return each(w, t->count * (size_t)t->network.heads, attention_item, error);
     case MC_OP_FIRST:
         return each(w, t->count, first_item, error);
     case MC_OP_ACTIVATE:
         return each(w, row_items(t, op->out), activate_item, error);
+    case MC_OP_PRODUCT: /* products_at computes several together */
+        break;
     }
     return MC_OK;
+}
+
+/* The products from operation `first` on that follow each other and read the same value. */
+static size_t products_at(const trace *t, size_t first, size_t end)
+{
+    const mc_op *const ops = &t->network.ops[first];
+    size_t count = 0;
+    while (first + count < end && count < MC_GEMM_MOST && ops[count].kind == MC_OP_PRODUCT &&
+           ops[count].in[0] == ops[0].in[0])
+        count++;
+    return count;
+}
+
+static mc_status products(trace *t, const mc_op *ops, size_t count, REAL *const *grams,
+                          mc_error *error)
+{
+    PRODUCT g[MC_GEMM_MOST];
+    for (size_t i = 0; i < count; i++) {
+        if (grams && grams[ops[i].weights[0]])
+            MC_TRY(add_gram(t, ops[i].in[0], grams[ops[i].weights[0]], error));
+        g[i] = product(t, &ops[i]);
+    }
+    return add_products(t, g, count, error);
 }
 
 /* Operations first … end − 1. */
 static mc_status forward(trace *t, size_t first, size_t end, REAL *const *grams, mc_error *error)
 {
-    for (size_t i = first; i < end; i++)
-        MC_TRY(forward_op(t, &t->network.ops[i], grams, error));
+    const mc_op *const ops = t->network.ops;
+    for (size_t i = first, count; i<end; i += count> 0 ? count : 1) {
+        count = products_at(t, i, end);
+        MC_TRY(count > 0 ? products(t, &ops[i], count, grams, error)
+                         : forward_op(t, &ops[i], error));
+    }
     return MC_OK;
 }
 
@@ -945,9 +967,11 @@ static mc_status backward_run(trace *t, size_t first, size_t end, mc_gradient_ki
                               REAL *const *gradients, mc_error *error)
 {
     if (t->network.ops[first].block >= 0) {
-        for (size_t i = first; i < end; i++)
-            if (!t->keeps_blocks || t->network.ops[i].kind == MC_OP_ACTIVATE)
-                MC_TRY(forward_op(t, &t->network.ops[i], NULL, error));
+        if (!t->keeps_blocks)
+            MC_TRY(forward(t, first, end, NULL, error));
+        for (size_t i = first; i < end && t->keeps_blocks; i++)
+            if (t->network.ops[i].kind == MC_OP_ACTIVATE)
+                MC_TRY(forward_op(t, &t->network.ops[i], error));
         /* Functions of the backward pass add to the gradients of the block. */
         MC_TRY(each((work){.t = t, .op = &t->network.ops[first]},
                     (t->block_size + t->shared_size + CLEARED - 1) / CLEARED, clear_item, error));

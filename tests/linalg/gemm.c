@@ -1,6 +1,7 @@
 /*
  * Products beside the definition in double: every CPU level, shapes that tiles and blocks do not
- * divide, both layouts of each operand; the same bits for any number of threads.
+ * divide, both layouts of each operand; the same bits for any number of threads, and alone or in a
+ * run with others.
  */
 #include "linalg/gemm.h"
 
@@ -97,12 +98,12 @@ static void cut(const shape *s, size_t *ends)
                                                                                                    \
     static void run_##S_(const mc_gemm_##S_ *g, const REAL_ *start, mc_team *team, int threads)    \
     {                                                                                              \
-        const size_t size = mc_gemm_work_##S_(g->m, g->k, g->ends != NULL, threads);               \
+        const size_t size = mc_gemm_work_##S_(g, 1, threads);                                      \
         /* Exactly as large as asked for: memory checkers see what is beyond. */                   \
         REAL_ *const work = malloc(size * sizeof *work);                                           \
         assert_non_null(work);                                                                     \
         memcpy(g->c, start, g->m * g->stride * sizeof *g->c);                                      \
-        assert_int_equal(mc_gemm_run_##S_(g, team, work, &error), MC_OK);                          \
+        assert_int_equal(mc_gemm_run_##S_(g, 1, team, work, &error), MC_OK);                       \
         free(work);                                                                                \
     }                                                                                              \
                                                                                                    \
@@ -164,25 +165,79 @@ static void test_products(void **state)
     mc_team_free(team);
 }
 
+/* Product `i` of those below: sums, rows and squares, and one of them empty. */
+static mc_gemm_f32 product(size_t i, const float *numbers, const size_t *ends, float *c)
+{
+    const shape *const s = &shapes[i];
+    return (mc_gemm_f32){.m = i == 4 ? 0 : s->m,
+                         .n = s->n,
+                         .k = s->k,
+                         .a = numbers,
+                         .a_row = s->k,
+                         .a_inner = 1,
+                         .b = numbers,
+                         .b_column = 1,
+                         .b_inner = s->n,
+                         .c = c,
+                         .stride = s->n,
+                         .ends = i % 3 == 0 ? ends : NULL,
+                         .parts = s->parts,
+                         .row = i % 3 == 1 ? numbers : NULL};
+}
+
+/* Products of one run have the bits that each has alone. */
+static void test_together(void **state)
+{
+    (void)state;
+    enum { FROM = 2, NUMBERS = 1 << 17 };
+    mc_gemm_f32 alone[MC_GEMM_MOST], together[MC_GEMM_MOST];
+    size_t ends[MC_GEMM_MOST][32];
+    float *const numbers = numbers_f32(NUMBERS, 1);
+    mc_team *team = NULL;
+    assert_int_equal(mc_team_new(3, &team, &error), MC_OK);
+    for (size_t i = 0; i < MC_GEMM_MOST; i++) {
+        const size_t at = FROM + i, size = shapes[at].m * shapes[at].n;
+        cut(&shapes[at], ends[i]);
+        alone[i] = product(at, numbers, ends[i], numbers_f32(size, 2));
+        together[i] = product(at, numbers, ends[i], numbers_f32(size, 2));
+        float *const work = malloc(mc_gemm_work_f32(&alone[i], 1, 1) * sizeof *work);
+        assert_non_null(work);
+        assert_int_equal(mc_gemm_run_f32(&alone[i], 1, NULL, work, &error), MC_OK);
+        free(work);
+    }
+    float *const work = malloc(mc_gemm_work_f32(together, MC_GEMM_MOST, 3) * sizeof *work);
+    assert_non_null(work);
+    assert_int_equal(mc_gemm_run_f32(together, MC_GEMM_MOST, team, work, &error), MC_OK);
+    for (size_t i = 0; i < MC_GEMM_MOST; i++) {
+        const size_t size = shapes[FROM + i].m * shapes[FROM + i].n;
+        assert_memory_equal(alone[i].c, together[i].c, size * sizeof(float));
+        free(alone[i].c);
+        free(together[i].c);
+    }
+    free(work);
+    free(numbers);
+    mc_team_free(team);
+}
+
 static void test_nothing(void **state)
 {
     (void)state;
     float c[] = {1, 2, 3, 4}, work[1];
     const float row[] = {5, 6};
     const mc_gemm_f32 empty = {.m = 0, .n = 2, .k = 3, .c = c, .stride = 2};
-    assert_int_equal(mc_gemm_run_f32(&empty, NULL, work, &error), MC_OK);
+    assert_int_equal(mc_gemm_run_f32(&empty, 1, NULL, work, &error), MC_OK);
     const mc_gemm_f32 no_columns = {.m = 2, .n = 0, .k = 3, .c = c, .stride = 2, .row = row};
-    assert_int_equal(mc_gemm_run_f32(&no_columns, NULL, work, &error), MC_OK);
+    assert_int_equal(mc_gemm_run_f32(&no_columns, 1, NULL, work, &error), MC_OK);
     assert_true(c[0] == 1 && c[1] == 2 && c[2] == 3 && c[3] == 4);
     /* Sums of nothing. */
     const float a[1] = {0}, *const b = a;
     mc_gemm_f32 no_sum = {
         .m = 2, .n = 2, .a = a, .a_inner = 1, .b = b, .b_inner = 1, .c = c, .stride = 2};
-    float *const room = malloc(mc_gemm_work_f32(2, 0, false, 1) * sizeof *room);
-    assert_int_equal(mc_gemm_run_f32(&no_sum, NULL, room, &error), MC_OK);
+    float *const room = malloc(mc_gemm_work_f32(&no_sum, 1, 1) * sizeof *room);
+    assert_int_equal(mc_gemm_run_f32(&no_sum, 1, NULL, room, &error), MC_OK);
     assert_true(c[0] == 1 && c[1] == 2 && c[2] == 3 && c[3] == 4);
     no_sum.row = row;
-    assert_int_equal(mc_gemm_run_f32(&no_sum, NULL, room, &error), MC_OK);
+    assert_int_equal(mc_gemm_run_f32(&no_sum, 1, NULL, room, &error), MC_OK);
     assert_true(c[0] == 5 && c[1] == 6 && c[2] == 5 && c[3] == 6);
     free(room);
 }
@@ -190,6 +245,7 @@ static void test_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_products),
+                                       cmocka_unit_test(test_together),
                                        cmocka_unit_test(test_nothing)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
