@@ -168,7 +168,8 @@ static mc_status select_models(joint *j, mc_error *error)
     merge_settings *const settings = j->job->own_settings;
     double *const weights = allocate(j->count * sizeof *weights);
     char *text = format_text("%s", "weights=");
-    const mc_status status = mc_greedy_soup(j->models, j->count, &j->run, weights, NULL, error);
+    const mc_status status = mc_greedy_soup(j->models, j->count, &j->run, weights, NULL, j->results,
+                                            error);
     for (size_t i = 0; status == MC_OK && i < j->count; i++) {
         char *const longer = format_text("%s%s%g", text, i > 0 ? "," : "", weights[i]);
         free(text);
@@ -187,14 +188,13 @@ static mc_status select_models(joint *j, mc_error *error)
     return MC_OK;
 }
 
-/* A soup has no statistics to report on: its evaluation counts the examples. */
+/* All members of a soup are scored on the same examples, which the first result counts. */
 static mc_status say_what_was_noticed(const joint *j, mc_error *error)
 {
     const merge_settings *const settings = j->job->settings;
     mc_status status = MC_OK;
-    if (merge_selects_models(j->job->method.method))
-        return status;
-    for (size_t i = 0; status == MC_OK && i < j->count; i++)
+    const size_t count = merge_selects_models(j->job->method.method) ? 1 : j->count;
+    for (size_t i = 0; status == MC_OK && i < count; i++)
         status = observe_say(&settings->observe, &settings->common, &j->results[i], error);
     return status;
 }

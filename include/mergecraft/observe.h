@@ -45,7 +45,7 @@ typedef struct mc_observe_result {
     size_t truncated;        /* examples that were longer than the model allows */
     /* Tokens are fewer than the widest layer's inputs: its Gram matrix is singular. */
     bool singular;
-    /* MC_FISHER_EMPIRICAL: the labels have names without a meaning; the task's order was used. */
+    /* Labels were used, and their names have no meaning: the order of the task was assumed. */
     bool labels_guessed;
     double seconds;
     double entropy; /* nats, of mc_learn_coefficients: the mean over tasks in the last step */
@@ -135,13 +135,14 @@ MC_API mc_status mc_learn_coefficients(const mc_observed_model *models, size_t c
  * Selects the models of a greedy soup of fine-tunes of one task: starts with the best model and
  * adds each next one if that raises the score of the mean. Models are scored by the task's first
  * metric on the examples of the last model, which should not be those of the final evaluation. Sets
- * weights[count] to 1 or 0, and scores[count] (may be NULL) to the scores of the single models.
+ * weights[count] to 1 or 0, scores[count] (may be NULL) to the scores of the single models, and
+ * `noticed` (may be NULL) to what all of them noticed: examples, truncated, labels_guessed.
  *
  * Errors: as mc_pipeline_evaluate; MC_USAGE also for examples without labels
  */
 MC_API mc_status mc_greedy_soup(const mc_observed_model *models, size_t count,
                                 const mc_pipeline_run *run, double *weights, double *scores,
-                                mc_error *error);
+                                mc_observe_result *noticed, mc_error *error);
 
 MC_END_DECLS
 

@@ -171,7 +171,7 @@ static mc_status run_joint(joint *j, const joint_arguments *a, const mc_pipeline
         j->models[i].pipeline = pipeline;
     }
     if (strcmp(a->side, "weights") == 0)
-        return mc_greedy_soup(j->models, count, run, j->weights, NULL, error);
+        return mc_greedy_soup(j->models, count, run, j->weights, NULL, NULL, error);
     if (strcmp(a->side, "coefficients") == 0)
         return mc_learn_coefficients(j->models, count, a->base, a->params, params, run, NULL,
                                      j->results, error);

@@ -15,6 +15,7 @@ typedef struct soup_search {
     const mc_pipeline_run *run;
     size_t *order; /* of the models, the best one first */
     double *scores;
+    mc_observe_result noticed;
 } soup_search;
 
 /* The task's first metric of a state dict on the last model's examples. */
@@ -25,6 +26,9 @@ static mc_status score(soup_search *s, const mc_state_dict *weights, double *out
     MC_TRY(mc_pipeline_load(s->pipeline, weights, error));
     MC_TRY(mc_pipeline_evaluate(s->pipeline, last->task, last->data, s->run, &evaluation, error));
     const bool scored = evaluation.metric_count > 0;
+    s->noticed.examples = evaluation.examples;
+    s->noticed.truncated = evaluation.truncated;
+    s->noticed.labels_guessed = evaluation.guessed;
     *out = scored ? evaluation.metrics[0].value : 0;
     mc_evaluation_free(&evaluation);
     return scored
@@ -117,7 +121,8 @@ static mc_status run_search(soup_search *s, double *weights, mc_error *error)
 }
 
 mc_status mc_greedy_soup(const mc_observed_model *models, size_t count, const mc_pipeline_run *run,
-                         double *weights, double *scores, mc_error *error)
+                         double *weights, double *scores, mc_observe_result *noticed,
+                         mc_error *error)
 {
     if (count == 0)
         return mc_fail(error, MC_USAGE, "expected models, found none");
@@ -126,6 +131,8 @@ mc_status mc_greedy_soup(const mc_observed_model *models, size_t count, const mc
     const mc_status status = run_search(&s, weights, error);
     for (size_t t = 0; status == MC_OK && scores && t < count; t++)
         scores[t] = own[t];
+    if (noticed)
+        *noticed = s.noticed;
     mc_pipeline_close(s.pipeline);
     mc_alignment_free(&s.alignment);
     mc_free(s.order);

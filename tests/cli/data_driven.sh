@@ -49,6 +49,13 @@ heads="bench/entailment-1 bench/sentiment-1 $lists --exclude classifier.*"
     printf 'sentence1\tsentence2\tlabel\n' > empty.tsv
     expect 2 mergecraft merge regmean++ $two --data empty.tsv --task rte -o out
     expect 2 mergecraft merge adamerging $two --data empty.tsv --task rte $steps -o out
+    # A soup reports what its evaluation noticed, which is an error under --strict.
+    {
+        printf 'sentence1\tsentence2\tlabel\n'
+        yes 'A medic slept.' | head -n 200 | tr '\n' ' '
+        printf '\tA man sleeps.\tentailment\n'
+    } > long.tsv
+    expect 1 mergecraft merge greedy_soup $two --task rte --data long.tsv --strict -q -o out
     # A regression has no entropy.
     mkdir value
     cp models/rte-1/* value
