@@ -13,23 +13,6 @@ enum {
     LOCAL(COLUMNS) = WIDE * LOCAL(LANES),
 };
 
-/* sums += the products of `passes` numbers of each row and column; fetch: of C, a row per pass. */
-static inline __attribute__((always_inline)) void LOCAL(add_passes)(LOCAL(vector) sums[ROWS][WIDE],
-                                                                    size_t passes, const REAL *a,
-                                                                    const REAL *b, const REAL *c,
-                                                                    size_t stride, const bool fetch)
-{
-    for (size_t p = 0; p < passes; p++) {
-        const void *const columns = b + p * LOCAL(COLUMNS);
-        const LOCAL(vector) *const r = columns;
-        for (int v = 0; fetch && v < WIDE; v++)
-            __builtin_prefetch(c + p * stride + (size_t)v * LOCAL(LANES), 1);
-        _Pragma("GCC unroll 12") for (int i = 0; i < ROWS; i++)
-            _Pragma("GCC unroll 2") for (int v = 0; v < WIDE; v++)
-                sums[i][v] += a[p * ROWS + i] * r[v];
-    }
-}
-
 /* A tile of C += a b, or the square of a b, element by element. `row`: replaces C's rows. */
 static inline __attribute__((always_inline)) void LOCAL(add_tile)(size_t inner, const REAL *a,
                                                                   const REAL *b, REAL *c,
@@ -38,14 +21,17 @@ static inline __attribute__((always_inline)) void LOCAL(add_tile)(size_t inner, 
 {
     LOCAL(vector) sums[ROWS][WIDE] = {0};
     const LOCAL(vector) ones = sums[0][0] + 1;
-    /*
-     * C is not in a cache: fetch it meanwhile. A row per pass, as many misses at once would hold up
-     * those of the panels.
-     */
-    const size_t first = inner < ROWS ? inner : ROWS;
-    LOCAL(add_passes)(sums, first, a, b, c, stride, true);
-    LOCAL(add_passes)
-    (sums, inner - first, a + first * ROWS, b + first * LOCAL(COLUMNS), c, stride, false);
+    /* C is not in a cache: fetch it while the loop runs. */
+    for (int i = 0; i < ROWS; i++)
+        for (int v = 0; v < WIDE; v++)
+            __builtin_prefetch(c + (size_t)i * stride + v * LOCAL(LANES), 1);
+    for (size_t p = 0; p < inner; p++) {
+        const void *const columns = b + p * LOCAL(COLUMNS);
+        const LOCAL(vector) *const r = columns;
+        _Pragma("GCC unroll 12") for (int i = 0; i < ROWS; i++)
+            _Pragma("GCC unroll 2") for (int v = 0; v < WIDE; v++)
+                sums[i][v] += a[p * ROWS + i] * r[v];
+    }
     _Pragma("GCC unroll 12") for (int i = 0; i < ROWS; i++)
     {
         LOCAL(vector) *const to = (LOCAL(vector) *)(void *)(c + (size_t)i * stride);
