@@ -547,7 +547,7 @@ static mc_model *make_information(const char *name)
 {
     mc_state_dict *const dict = dict_new();
     float *const values = calloc(FOUND_COUNT, sizeof *values);
-    char tensor[16];
+    char tensor[32];
     assert_non_null(values);
     for (int t = 0; t < FOUND_TENSORS; t++) {
         snprintf(tensor, sizeof tensor, "layer.%d", t);
@@ -565,7 +565,7 @@ static mc_model *make_found(const char *name, int step)
 {
     mc_state_dict *const dict = dict_new();
     float *const values = malloc(FOUND_COUNT * sizeof *values);
-    char tensor[16];
+    char tensor[32];
     assert_non_null(values);
     for (int t = 0; t < FOUND_TENSORS; t++) {
         snprintf(tensor, sizeof tensor, "layer.%d", t);
