@@ -171,18 +171,18 @@ static mc_status run_joint(joint *j, const joint_arguments *a, const mc_pipeline
         j->models[i].pipeline = pipeline;
     }
     if (strcmp(a->side, "weights") == 0)
-        return mc_greedy_soup(j->models, count, run, j->weights, NULL, NULL, error);
+        return mc_greedy_soup(j->models, count, run, j->weights, NULL, j->results, error);
     if (strcmp(a->side, "coefficients") == 0)
         return mc_learn_coefficients(j->models, count, a->base, a->params, params, run, NULL,
                                      j->results, error);
     return mc_observe_propagated(j->models, count, a->params, params, run, NULL, j->results, error);
 }
 
-/* A list of weights or of results. */
-static PyObject *list_of_joint(const joint *j, bool weights)
+/* A list of `count` weights or results. */
+static PyObject *list_of_joint(const joint *j, bool weights, Py_ssize_t count)
 {
-    PyObject *const list = PyList_New(j->count);
-    for (Py_ssize_t i = 0; list && i < j->count; i++) {
+    PyObject *const list = PyList_New(count);
+    for (Py_ssize_t i = 0; list && i < count; i++) {
         PyObject *const item = weights ? PyFloat_FromDouble(j->weights[i])
                                        : dict_of_result(&j->results[i]);
         if (!item) {
@@ -192,6 +192,18 @@ static PyObject *list_of_joint(const joint *j, bool weights)
         PyList_SetItem(list, i, item);
     }
     return list;
+}
+
+/* All members of a soup are scored on the same examples, which one result counts. */
+static PyObject *pair_of_joint(const joint *j, bool soup)
+{
+    PyObject *const results = list_of_joint(j, false, soup ? 1 : j->count);
+    PyObject *const weights = list_of_joint(j, true, soup ? j->count : 0);
+    if (results && weights)
+        return Py_BuildValue("NN", results, weights);
+    Py_XDECREF(results);
+    Py_XDECREF(weights);
+    return NULL;
 }
 
 static PyObject *observe_jointly(PyObject *module, PyObject *args)
@@ -214,7 +226,7 @@ static PyObject *observe_jointly(PyObject *module, PyObject *args)
         a.params = names;
         Py_BEGIN_ALLOW_THREADS status = run_joint(&j, &a, &how, &error);
         Py_END_ALLOW_THREADS if (core_run_end(&run, status, &error) == 0)
-            found = list_of_joint(&j, strcmp(a.side, "weights") == 0);
+            found = pair_of_joint(&j, strcmp(a.side, "weights") == 0);
     }
     close_joint(&j);
     PyMem_Free((void *)(uintptr_t)names);
@@ -285,7 +297,7 @@ static PyMethodDef functions[] = {
     {"observe_jointly", observe_jointly, METH_VARARGS,
      "observe_jointly(side, models, data, base, params, threads, progress)\n--\n\n"
      "Computes propagated_grams, coefficients or weights of models with one data set each.\n"
-     "Returns results as observe does, or weights."},
+     "Returns a list of results as of observe, and the list of weights. Weights have one result."},
     {"can_observe", can_observe, METH_O,
      "can_observe(model)\n--\n\nReturns whether the architecture and the tokenizer are supported."},
     {"take_side", take_side, METH_VARARGS,

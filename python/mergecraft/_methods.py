@@ -216,7 +216,7 @@ class Method(Merge):
                 )
             data = data_of(dataset, datasets, len(rest))
             if not self._core.sides:
-                own["weights"] = soup_of(rest, data or [], options.verbose)
+                own["weights"] = soup_of(rest, data or [], options.verbose, options.strict)
             else:
                 sides = sides_of(
                     self._core.sides,
@@ -227,6 +227,7 @@ class Method(Merge):
                     self._texts(own),
                     folder,
                     options.verbose,
+                    options.strict,
                 )
         plan = _core.Plan(
             method=self._core,

@@ -7,7 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from . import _core, _evaluation, _hooks, _modules, _tensors, _transformers
 from ._arguments import whole
-from ._errors import ArgumentError, ExistsError, UnsupportedError, UsageError, warn
+from ._errors import (
+    ArgumentError,
+    ExistsError,
+    MismatchError,
+    UnsupportedError,
+    UsageError,
+    warn,
+)
 from ._inputs import Input
 from ._modules import MODULE, NAME, OWN, PIPELINE, kind_of
 from ._outputs import pipeline_of
@@ -47,6 +54,7 @@ class _Request:
         examples: int | None = None,
         threads: int = 0,
         verbose: bool | None = None,
+        strict: bool = False,
     ) -> None:
         if form not in ("exact", "empirical"):
             raise UsageError(f"form: expected 'exact' or 'empirical', found {form!r}")
@@ -56,7 +64,7 @@ class _Request:
         self.empirical = form == "empirical"
         self.columns, self.split, self.verbose = columns, split, verbose
         self.examples = None if examples is None else whole("examples", examples, 1)
-        self.threads = whole("threads", threads)
+        self.threads, self.strict = whole("threads", threads), strict
 
 
 def observe(
@@ -133,6 +141,7 @@ def sides_of(
     params: list[str],
     folder: str,
     verbose: bool | None,
+    strict: bool,
 ) -> list[tuple[str, list[_core.Model]]]:
     """Returns the side inputs of a method, from files, or by observing the models.
 
@@ -140,11 +149,13 @@ def sides_of(
     must outlive the side inputs.
     """
     if data is not None and names[0] in _OF_ALL:
-        statistics = _observed_together(names[0], models, base, data, params, verbose)
+        statistics = _observed_together(names[0], models, base, data, params, verbose, strict)
     elif data is not None:
         statistics = []
         for i, (model, examples) in enumerate(zip(models, data)):
-            request = _Request(examples, "grams" in names, "fishers" in names, verbose=verbose)
+            request = _Request(
+                examples, "grams" in names, "fishers" in names, verbose=verbose, strict=strict
+            )
             path = os.path.join(folder, f"{i}.stats")
             statistics.append(_observed(model.value, request, None, path))
     if isinstance(statistics, (str, os.PathLike)) or len(statistics) != len(models):
@@ -168,18 +179,22 @@ def _observed_together(
     data: list[Any],
     params: list[str],
     verbose: bool | None,
+    strict: bool,
 ) -> list[str]:
     """Returns files of propagated_grams or coefficients, which are in the user's cache."""
-    results = _together(side, models, base, data, params, verbose)
-    if truncated := sum(each["truncated"] for each in results):
-        warn(f"{truncated} examples were truncated")
+    results, _ = _together(side, models, base, data, params, verbose)
+    for each in results:
+        _report(each, None, strict)
     return [each["path"] for each in results]
 
 
-def soup_of(models: Sequence[Input], data: list[Any], verbose: bool | None) -> list[float]:
+def soup_of(
+    models: Sequence[Input], data: list[Any], verbose: bool | None, strict: bool
+) -> list[float]:
     """Returns the weights of a greedy soup: 1 for each model that it consists of, else 0."""
-    found: list[float] = _together("weights", models, None, data, [], verbose)
-    return found
+    results, weights = _together("weights", models, None, data, [], verbose)
+    _report(results[0], None, strict)
+    return weights
 
 
 def _together(
@@ -189,7 +204,7 @@ def _together(
     data: list[Any],
     params: list[str],
     verbose: bool | None,
-) -> list[Any]:
+) -> tuple[list[Any], list[float]]:
     cores, kept, examples = [], [], []
     for model, own in zip(models, data):
         if model.kind not in (NAME, OWN, PIPELINE):
@@ -264,14 +279,30 @@ def _in_c(core: _core.Model, r: _Request, out: str | None) -> str:
         result = _core.observe(
             core, found, r.grams, r.fishers, r.empirical, r.threads, out, progress
         )
-    if result["truncated"]:
-        warn(f"observe(): {result['truncated']} examples were truncated")
-    if result["singular"] and r.grams:
-        warn("observe(): fewer tokens than inputs of a layer: its Gram matrix is singular")
-    if result["guessed"]:
-        warn("observe(): the model's labels have no names: the order of the data's is assumed")
+    _report(result, r.examples, r.strict)
     path: str = result["path"]
     return path
+
+
+def _report(result: Mapping[str, Any], asked: int | None, strict: bool) -> None:
+    """Warns about what reading the examples lost or guessed; an error if strict."""
+    noticed = []
+    if asked is not None and result["examples"] < asked:
+        noticed.append(f"examples: expected {asked}, found {result['examples']}")
+    if result["truncated"]:
+        noticed.append(f"{result['truncated']} of {result['examples']} examples were truncated")
+    if result["guessed"]:
+        noticed.append("the model's labels have no names: the order of the data's is assumed")
+    if result["singular"]:
+        noticed.append("fewer tokens than inputs of a layer: its Gram matrix is singular")
+    for text in noticed:
+        _say(text, strict)
+
+
+def _say(text: str, strict: bool) -> None:
+    if strict:
+        raise MismatchError(f"data: {text} (strict)")
+    warn(f"data: {text}")
 
 
 def _labels(config: str | None) -> list[str]:
@@ -319,6 +350,17 @@ def _by_torch(pipeline: Any, module: Any, r: _Request, out: str | None) -> str:
         found = _hooks.observe(
             module, batches, r.grams, r.fishers, r.empirical, r.examples, progress
         )
+    widest = max((gram.shape[0] for gram in found.grams.values()), default=0)
+    _report(
+        {
+            "examples": found.examples,
+            "truncated": 0,  # _batches reports them
+            "guessed": False,  # _labelled reports it
+            "singular": widest > found.tokens,
+        },
+        r.examples,
+        r.strict,
+    )
     values, weights = _core.Dict(), _core.Dict()
     found.grams = _renamed(module, found.grams)
     shared = found.shared()
@@ -345,13 +387,22 @@ def _batches(pipeline: Any, r: _Request) -> Iterator[dict[str, Any]]:
     forward = inspect.signature(_modules.unwrap(pipeline.model).forward).parameters
     is_text = getattr(pipeline, "tokenizer", None) is not None
     options = {"truncation": True} if is_text else {}
+    truncated = examples = 0
     for item, label in _labelled(pipeline, r) if is_text else [(i, None) for i in _listed(r.data)]:
+        examples += 1
+        truncated += is_text and _is_too_long(pipeline.tokenizer, item)
         made = pipeline.preprocess(item, **options)
         for inputs in made if hasattr(made, "__next__") else [made]:
             batch = {n: v for n, v in inputs.items() if n in forward and _tensors.is_torch(v)}
             if r.empirical and label is not None:
                 batch["labels"] = [label]
             yield batch
+    if truncated:
+        _say(f"{truncated} of {examples} examples were truncated", r.strict)
+
+
+def _is_too_long(tokenizer: Any, item: Mapping[str, str]) -> bool:
+    return len(tokenizer(**item, verbose=False)["input_ids"]) > int(tokenizer.model_max_length)
 
 
 def _labelled(pipeline: Any, r: _Request) -> Iterator[tuple[dict[str, str], float | None]]:
@@ -361,6 +412,8 @@ def _labelled(pipeline: Any, r: _Request) -> Iterator[tuple[dict[str, str], floa
     mapped = [read.label(label) for label in labels]
     if sorted(mapped) != list(range(len(mapped))):
         mapped = list(range(len(mapped)))
+        if r.empirical and read.label_count:
+            _say("the model's labels have no names: the order of the data's is assumed", r.strict)
     for text, pair, label in read.examples():
         item = {"text": text} if pair is None else {"text": text, "text_pair": pair}
         if label != label:  # none

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import pytest
@@ -325,6 +326,66 @@ def test_greedy_soup_of_pipelines(tmp_path):
     made = mergecraft.greedy_soup([pipeline("text-classification", name) for name in names], ROWS)
     found = made.model.state_dict()
     assert all((found[name] == expected[name]).all() for name in expected)
+
+
+# ---- what is reported ----------------------------------------------------------------------------
+
+LONG = {"sentence1": "A medic slept. " * 200, "sentence2": "A man sleeps.", "label": "entailment"}
+GUESSED = "order of the data's is assumed"
+
+
+def without_label_names(folder):
+    """Copies the models, with labels whose names have no meaning; returns their paths."""
+    names = []
+    for i, name in enumerate(NAMES):
+        names.append(str(shutil.copytree(name, folder / f"unnamed-{i}")))
+        path = folder / f"unnamed-{i}" / "config.json"
+        path.chmod(0o644)
+        config = json.loads(path.read_text())
+        config["id2label"] = {"0": "LABEL_0", "1": "LABEL_1"}
+        config["label2id"] = {"LABEL_0": 0, "LABEL_1": 1}
+        path.write_text(json.dumps(config))
+    return names
+
+
+@pytest.mark.parametrize("method, options", [
+    (mergecraft.fisher, {}), (mergecraft.regmean_plus, {}), (mergecraft.greedy_soup, {}),
+    (mergecraft.adamerging, {"steps": 1, "base_model": EXAMPLES / "base"}),
+])
+def test_truncated_examples_are_reported(method, options, tmp_path):
+    with pytest.warns(mergecraft.MergeWarning, match="1 of 4 examples were truncated"):
+        method(NAMES, dataset=[*ROWS, LONG], out=tmp_path / "out", **options)
+    with pytest.raises(MismatchError, match=r"1 of 4 examples were truncated \(strict\)"):
+        method(NAMES, dataset=[*ROWS, LONG], out=tmp_path / "strict", strict=True, **options)
+    assert not (tmp_path / "strict").exists()
+
+
+def test_a_guessed_order_of_labels_and_fewer_examples_are_reported(tmp_path, monkeypatch):
+    names = without_label_names(tmp_path)
+    path = tmp_path / "data.tsv"
+    path.write_text("sentence1\tsentence2\tlabel\nA\tB\tentailment\nC\tD\tnot_entailment\n")
+    monkeypatch.setattr(mergecraft._evaluation, "_glue",
+                        lambda *_: mergecraft._core.glue_data("rte", "validation", str(path)))
+    with pytest.warns(mergecraft.MergeWarning, match=GUESSED):
+        mergecraft.observe(names[0], "rte", form="empirical")
+    with pytest.warns(mergecraft.MergeWarning, match=GUESSED):
+        mergecraft.greedy_soup(names, "rte", out=tmp_path / "out")
+    with pytest.raises(MismatchError, match=GUESSED):
+        mergecraft.greedy_soup(names, "rte", out=tmp_path / "strict", strict=True)
+    with pytest.warns(mergecraft.MergeWarning, match="examples: expected 9, found 3"):
+        mergecraft.observe(NAMES[0], ROWS, examples=9)
+
+
+@needs_transformers
+def test_observing_in_torch_reports_the_same(tmp_path):
+    from transformers import pipeline
+
+    called = pipeline("text-classification", NAMES[0])
+    called.model.register_forward_hook(lambda *_: None)  # so that torch runs it
+    for match in ("1 of 4 examples were truncated", "examples: expected 9, found 4", "singular"):
+        with pytest.warns(mergecraft.MergeWarning, match=match):
+            mergecraft.observe(called, [*ROWS, LONG] if match != "singular" else ["A"], examples=9,
+                               fishers=False, out=tmp_path / "a.stats", overwrite=True)
 
 
 # ---- names on disk -------------------------------------------------------------------------------
