@@ -45,9 +45,9 @@ typedef struct merge_job {
     size_t name_count;
     model_list all; /* opened */
     size_t model_count;
-    text_list sides;   /* copies of settings->sides, and those from --stats or --data */
-    char **side_names; /* as many as sides */
-    const mc_model *const **side_models; /* as many as sides; model_count of each */
+    text_list side_names; /* of --side, --stats and --data; owned */
+    text_list side_files; /* one model per model and side input, side by side; owned */
+    const mc_model *const **side_models; /* as many as side_names; model_count of each */
     const mc_method *then[MERGE_MAX_THEN];
     mc_plan_input input; /* unless it is of a recipe */
     mc_plan *plan;
@@ -66,10 +66,14 @@ bool merge_is_complete(const merge_job *job);
 mc_status merge_parse_dtype(const char *text, mc_dtype *dtype, mc_error *error);
 
 /*
- * Computes what --data asks for (merge_data.c): statistics of every model, listed in *files with
- * commas (free it); or, for methods that select models, their weights as a setting of the job.
+ * Computes what --data asks for (merge_data.c): statistics of every model, whose files are added to
+ * *files; or, for methods that select models, their weights as a setting of the job.
  */
-mc_status merge_observe(merge_job *job, const text_list *operands, char **files, mc_error *error);
+mc_status merge_observe(merge_job *job, const text_list *operands, text_list *files,
+                        mc_error *error);
+void merge_append(text_list *list, const char *text);
+/* Frees a list whose texts are its own. */
+void merge_free_texts(text_list *list);
 bool merge_selects_models(const mc_method *method);
 mc_status merge_check_examples(const merge_settings *settings, mc_error *error);
 

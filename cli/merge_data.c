@@ -68,13 +68,6 @@ mc_status merge_check_examples(const merge_settings *settings, mc_error *error)
 
 /* ---- each model by itself -------------------------------------------------------------------- */
 
-static void append(char **files, const char *path)
-{
-    char *const longer = format_text("%s%s%s", *files, **files ? "," : "", path);
-    free(*files);
-    *files = longer;
-}
-
 static bool has_side(const mc_method *method, const char *name)
 {
     for (const mc_side_input *side = method->sides; side && side->name; side++)
@@ -83,7 +76,7 @@ static bool has_side(const mc_method *method, const char *name)
     return false;
 }
 
-static mc_status observe_each(const merge_job *job, const text_list *operands, char **files,
+static mc_status observe_each(const merge_job *job, const text_list *operands, text_list *files,
                               mc_error *error)
 {
     const merge_settings *const settings = job->settings;
@@ -97,7 +90,7 @@ static mc_status observe_each(const merge_job *job, const text_list *operands, c
         status = observe_model(&request, operands->items[i], NULL, &settings->common, &result,
                                error);
         if (status == MC_OK)
-            append(files, result.path);
+            merge_append(files, format_text("%s", result.path));
         free_request(&request);
     }
     return status;
@@ -146,7 +139,7 @@ static mc_status open_joint(joint *j, const text_list *operands, mc_error *error
     return settings->base ? open_model(settings->base, &settings->common, &j->base, error) : MC_OK;
 }
 
-static mc_status find_statistics(joint *j, char **files, mc_error *error)
+static mc_status find_statistics(joint *j, text_list *files, mc_error *error)
 {
     const merge_settings *const settings = j->job->settings;
     const text_list *const params = &settings->params;
@@ -158,7 +151,7 @@ static mc_status find_statistics(joint *j, char **files, mc_error *error)
                                                             params->count, &j->run, NULL,
                                                             j->results, error);
     for (size_t i = 0; status == MC_OK && i < j->count; i++)
-        append(files, j->results[i].path);
+        merge_append(files, format_text("%s", j->results[i].path));
     return status;
 }
 
@@ -180,11 +173,8 @@ static mc_status select_models(joint *j, mc_error *error)
         free(text);
         return status;
     }
-    text_list *const params = &settings->params, *const owned = &settings->owned;
-    params->items = reallocate(params->items, (params->count + 1) * sizeof *params->items);
-    params->items[params->count++] = text;
-    owned->items = reallocate(owned->items, (owned->count + 1) * sizeof *owned->items);
-    owned->items[owned->count++] = text;
+    merge_append(&settings->params, text);
+    merge_append(&settings->owned, text);
     return MC_OK;
 }
 
@@ -199,7 +189,7 @@ static mc_status say_what_was_noticed(const joint *j, mc_error *error)
     return status;
 }
 
-static mc_status run_joint(joint *j, const text_list *operands, char **files, mc_error *error)
+static mc_status run_joint(joint *j, const text_list *operands, text_list *files, mc_error *error)
 {
     const common_options *const common = &j->job->settings->common;
     mc_status status = open_joint(j, operands, error);
@@ -229,7 +219,8 @@ static mc_status check_one_set(const observe_request *request, mc_error *error)
     return status == MC_OK ? check_list("task", request->task, 1, error) : status;
 }
 
-mc_status merge_observe(merge_job *job, const text_list *operands, char **files, mc_error *error)
+mc_status merge_observe(merge_job *job, const text_list *operands, text_list *files,
+                        mc_error *error)
 {
     const mc_method *const method = job->method.method;
     const observe_request *const request = &job->settings->observe;
@@ -241,7 +232,6 @@ mc_status merge_observe(merge_job *job, const text_list *operands, char **files,
         status = check_one_set(request, error);
     if (status != MC_OK)
         return status;
-    *files = format_text("%s", "");
     if (!merge_selects_models(method) && !has_side(method, "coefficients") &&
         !has_side(method, "propagated_grams"))
         return observe_each(job, operands, files, error);

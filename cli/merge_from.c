@@ -22,24 +22,10 @@ static mc_status fail_record(const merge_settings *settings, const char *what, m
 
 /* ---- from the record to arguments ----------------------------------------------------------- */
 
-/*
- * Lists of parse_options have room for the arguments only, so each append makes a new array.
- * Records have few entries.
- */
-static void append(text_list *list, const char *text)
-{
-    const char **const items = allocate((list->count + 1) * sizeof *items);
-    if (list->count)
-        memcpy(items, list->items, list->count * sizeof *items);
-    free((void *)list->items);
-    items[list->count++] = text;
-    list->items = items;
-}
-
 /* Takes over the text: the lists of settings borrow. */
 static const char *own(merge_settings *settings, char *text)
 {
-    append(&settings->owned, text);
+    merge_append(&settings->owned, text);
     return text;
 }
 
@@ -47,7 +33,7 @@ static void add_models(const json_t *models, merge_settings *settings, text_list
 {
     size_t i;
     const json_t *model;
-    json_array_foreach(models, i, model) append(list, own(settings, record_model(model)));
+    json_array_foreach(models, i, model) merge_append(list, own(settings, record_model(model)));
 }
 
 static void add_params(const json_t *record, merge_settings *settings)
@@ -60,7 +46,8 @@ static void add_params(const json_t *record, merge_settings *settings)
         char *const text = json_is_string(value)
                                ? format_text("%s", json_string_value(value))
                                : json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
-        append(&settings->params, own(settings, format_text("%s=%s", name, text ? text : "")));
+        merge_append(&settings->params,
+                     own(settings, format_text("%s=%s", name, text ? text : "")));
         free(text);
     }
 }
@@ -70,7 +57,7 @@ static void add_texts(const json_t *record, const char *key, text_list *list)
     size_t i;
     const json_t *item;
     json_array_foreach(json_object_get(record, key), i, item)
-        append(list, json_string_value(item) ? json_string_value(item) : "");
+        merge_append(list, json_string_value(item) ? json_string_value(item) : "");
 }
 
 /* "NAME=MODEL,MODEL". */
@@ -91,7 +78,7 @@ static void add_lists(const json_t *record, merge_settings *settings)
             free(list);
             list = longer;
         }
-        append(&settings->sides, own(settings, list));
+        merge_append(&settings->sides, own(settings, list));
     }
 }
 
@@ -210,9 +197,9 @@ static mc_status take_transplant(const json_t *record, merge_settings *settings,
         return fail_record(settings,
                            "expected a model, a donor and a method of the transplant, found none",
                            error);
-    append(operands, "transplant");
+    merge_append(operands, "transplant");
     add_models(json_object_get(record, "models"), settings, operands);
-    append(operands, own(settings, record_model(donor)));
+    merge_append(operands, own(settings, record_model(donor)));
     settings->shard_size = json_integer_value(json_object_get(record, "shard_size"));
     return MC_OK;
 }
@@ -230,7 +217,7 @@ static mc_status take_record(const json_t *record, merge_settings *settings, tex
     const mc_status status = method_argument(record, settings, &method, error);
     if (status != MC_OK)
         return status;
-    append(operands, own(settings, method));
+    merge_append(operands, own(settings, method));
     add_models(json_object_get(record, "models"), settings, operands);
     add_params(record, settings);
     add_texts(record, "passthrough", &settings->passthrough);

@@ -29,18 +29,19 @@ void merge_add_name(merge_job *job, const char *name, size_t length)
     job->names[job->all.count++] = format_text("%.*s", (int)length, name);
 }
 
-/* Names the models of "NAME=MODEL,MODEL", which check_sides has seen. */
-static void name_side(merge_job *job, size_t index)
+/* Lists of parse_options have no spare room. Those that grow are short. */
+void merge_append(text_list *list, const char *text)
 {
-    const char *const text = job->sides.items[index];
-    const size_t length = strcspn(text, "=");
-    job->side_names[index] = format_text("%.*s", (int)length, text);
-    for (const char *at = text + length + 1; *at;) {
-        const size_t size = strcspn(at, ",");
-        if (size > 0)
-            merge_add_name(job, at, size);
-        at += size + (at[size] != '\0');
-    }
+    list->items = reallocate(list->items, (list->count + 1) * sizeof *list->items);
+    list->items[list->count++] = text;
+}
+
+void merge_free_texts(text_list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        free((char *)(uintptr_t)list->items[i]);
+    free(list->items);
+    *list = (text_list){0};
 }
 
 /*
@@ -50,15 +51,13 @@ static void name_side(merge_job *job, size_t index)
 static void name_all(merge_job *job, const text_list *operands)
 {
     const merge_settings *const settings = job->settings;
-    const size_t sides = job->sides.count;
-    job->side_names = allocate(sides * sizeof *job->side_names);
     for (size_t i = 1; i < operands->count; i++)
         merge_add_name(job, operands->items[i], strlen(operands->items[i]));
     job->model_count = job->all.count;
     if (settings->base)
         merge_add_name(job, settings->base, strlen(settings->base));
-    for (size_t i = 0; i < sides; i++)
-        name_side(job, i);
+    for (size_t i = 0; i < job->side_files.count; i++)
+        merge_add_name(job, job->side_files.items[i], strlen(job->side_files.items[i]));
     job->name_count = job->all.count;
     /* The count served as that of names; from here on it counts models that are open. */
     job->all.count = 0;
@@ -112,13 +111,9 @@ void merge_close(merge_job *job)
     mc_recipe_close(job->recipe);
     for (size_t i = 0; i < job->name_count; i++)
         free(job->names[i]);
-    for (size_t i = 0; job->side_names && i < job->sides.count; i++)
-        free(job->side_names[i]);
-    for (size_t i = 0; i < job->sides.count; i++)
-        free((char *)(uintptr_t)job->sides.items[i]);
-    free(job->sides.items);
+    merge_free_texts(&job->side_names);
+    merge_free_texts(&job->side_files);
     free(job->names);
-    free(job->side_names);
     free(job->side_models);
     close_method(&job->method);
 }
@@ -172,15 +167,43 @@ static mc_status check_needs(const merge_settings *settings, const mc_method *me
     return MC_OK;
 }
 
-/* Empty names do not count: "a,,b," has two. */
-static size_t count_names(const char *list)
+/*
+ * Length of the first item of a list with commas. A comma may also be part of a path: an item is
+ * then the shortest one that exists.
+ */
+static size_t length_of_item(const char *list)
 {
-    size_t count = 0;
+    const size_t first = strcspn(list, ",");
+    size_t length = first;
+    for (bool found = first == 0; !found;) {
+        char *const path = format_text("%.*s", (int)length, list);
+        found = access(path, F_OK) == 0;
+        free(path);
+        if (!found && !list[length])
+            return first; /* a name on the Hub, or an error of opening it */
+        if (!found)
+            length += 1 + strcspn(list + length + 1, ",");
+    }
+    return length;
+}
+
+/* Adds the items of a list with commas; empty ones do not count: "a,,b," has two. */
+static void split(const char *list, text_list *out)
+{
     while (*list) {
-        const size_t size = strcspn(list, ",");
-        count += size > 0;
+        const size_t size = length_of_item(list);
+        if (size > 0)
+            merge_append(out, format_text("%.*s", (int)size, list));
         list += size + (list[size] != '\0');
     }
+}
+
+static size_t count_names(const char *list)
+{
+    text_list items = {0};
+    split(list, &items);
+    const size_t count = items.count;
+    merge_free_texts(&items);
     return count;
 }
 
@@ -303,12 +326,19 @@ static mc_status check_data(merge_settings *settings, const mc_method *method, m
 
 /* ---- statistics as side inputs --------------------------------------------------------------- */
 
-/* Takes over the text. */
-static void add_side(merge_job *job, char *text)
+/* "NAME=MODEL,MODEL", which check_sides has seen. */
+static void add_side(merge_job *job, const char *text)
 {
-    job->sides.items = reallocate(job->sides.items,
-                                  (job->sides.count + 1) * sizeof *job->sides.items);
-    job->sides.items[job->sides.count++] = text;
+    const size_t length = strcspn(text, "=");
+    merge_append(&job->side_names, format_text("%.*s", (int)length, text));
+    split(text + length + 1, &job->side_files);
+}
+
+static void add_files(merge_job *job, const char *name, const text_list *files)
+{
+    merge_append(&job->side_names, format_text("%s", name));
+    for (size_t i = 0; i < files->count; i++)
+        merge_append(&job->side_files, format_text("%s", files->items[i]));
 }
 
 /* Side inputs that --side does not give come from --stats or, by --data, from observing. */
@@ -316,18 +346,18 @@ static mc_status add_statistics(merge_job *job, const text_list *operands, mc_er
 {
     const merge_settings *const settings = job->settings;
     const mc_side_input *const sides = job->method.method->sides;
-    char *files = NULL;
+    text_list files = {0};
     mc_status status = MC_OK;
     for (size_t i = 0; i < settings->sides.count; i++)
-        add_side(job, format_text("%s", settings->sides.items[i]));
+        add_side(job, settings->sides.items[i]);
     if (settings->stats)
-        files = format_text("%s", settings->stats);
+        split(settings->stats, &files);
     else if (settings->observe.data)
         status = merge_observe(job, operands, &files, error);
-    for (size_t k = 0; status == MC_OK && files && sides && sides[k].name; k++)
+    for (size_t k = 0; status == MC_OK && files.count && sides && sides[k].name; k++)
         if (!has_side(settings, sides[k].name))
-            add_side(job, format_text("%s=%s", sides[k].name, files));
-    free(files);
+            add_files(job, sides[k].name, &files);
+    merge_free_texts(&files);
     return status;
 }
 
@@ -336,10 +366,10 @@ static mc_status take_sides(merge_job *job, mc_error *error)
 {
     /* Behind the models and the base, as name_all lists them. */
     size_t at = job->model_count + (job->settings->base != NULL);
-    for (size_t k = 0; k < job->sides.count; k++)
+    for (size_t k = 0; k < job->side_names.count; k++)
         for (size_t i = 0; i < job->model_count; i++, at++) {
-            const mc_status status = mc_model_take_side(job->all.models[at], job->side_names[k],
-                                                        error);
+            const mc_status status = mc_model_take_side(job->all.models[at],
+                                                        job->side_names.items[k], error);
             if (status != MC_OK)
                 return status;
         }
@@ -383,7 +413,7 @@ static mc_status find_add_ons(const merge_settings *settings, const mc_method **
 static mc_status make_plan(merge_job *job, mc_error *error)
 {
     const merge_settings *const settings = job->settings;
-    const size_t side_count = job->sides.count;
+    const size_t side_count = job->side_names.count;
     const mc_model *const *const models = (const mc_model *const *)job->all.models;
     const mc_model *const **const sides = allocate(side_count * sizeof *sides);
     /* A plan that was made with headers only is made again with values. */
@@ -402,7 +432,7 @@ static mc_status make_plan(merge_job *job, mc_error *error)
                                  .models = models,
                                  .model_count = job->model_count,
                                  .base = settings->base ? models[job->model_count] : NULL,
-                                 .side_names = (const char *const *)job->side_names,
+                                 .side_names = job->side_names.items,
                                  .sides = sides,
                                  .side_count = side_count,
                                  .params = settings->params.items,

@@ -29,6 +29,20 @@ heads="bench/entailment-1 bench/sentiment-1 $lists --exclude classifier.*"
     expect 0 mergecraft merge regmean++ $heads -q -o plus-heads
     expect 0 mergecraft merge adamerging $heads $steps -q -o adapted-heads
 
+    # Commas in paths, also of statistics that the user or a record names.
+    XDG_CACHE_HOME=$PWD/one,two
+    expect 0 mergecraft merge regmean $two $rte -q -o comma
+    expect 0 mergecraft merge regmean++ $two $rte -q -o plus-comma
+    expect 0 cmp plus/model.safetensors plus-comma/model.safetensors
+    for i in 1 2; do
+        expect 0 mergecraft observe models/rte-$i --gram $rte -q -o one,two/$i.stats > out.txt
+    done
+    expect 0 mergecraft merge regmean $two --stats one,two/1.stats,one,two/2.stats -q -o stats-comma
+    expect 0 cmp comma/model.safetensors stats-comma/model.safetensors
+    expect 0 mergecraft merge --from comma/mergecraft.json -q -o from-comma
+    expect 0 cmp comma/model.safetensors from-comma/model.safetensors
+    XDG_CACHE_HOME=$PWD/cache
+
     # Parameters of add-ons are not the method's own.
     lines="--then lines -p lines.beta=.5 --base models/base"
     expect 0 mergecraft merge regmean++ $two $rte $lines -q -o plus-lines
