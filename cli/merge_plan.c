@@ -302,6 +302,9 @@ static mc_status check_data(merge_settings *settings, const mc_method *method, m
         settings->observe.strict = settings->strict;
         return merge_check_examples(settings, error);
     }
+    if (merge_selects_models(method) && !selects && score->data && !score->task)
+        return mc_fail(error, MC_USAGE, "%s: expected --data or -p weights=..., found both",
+                       method->name);
     if (settings->observe.examples || settings->observe.task || settings->observe.columns.text)
         return mc_fail(error, MC_USAGE,
                        "expected --data and a method that needs statistics with --%s",

@@ -53,6 +53,7 @@ heads="bench/entailment-1 bench/sentiment-1 $lists --exclude classifier.*"
             fail "$method: lines has no effect"
     done
     expect 2 mergecraft merge greedy_soup $two -o out
+    expect 2 mergecraft merge greedy_soup $two $rte -p weights=1,0 -o out
     expect 2 mergecraft merge regmean++ $two -o out
     expect 2 mergecraft merge greedy_soup $two --task rte --data models/data,models/data -o out
     expect 2 mergecraft merge adamerging $two $rte -o out
