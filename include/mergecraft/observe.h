@@ -60,7 +60,7 @@ typedef struct mc_observe_result {
  * are observed, or its own if that is NULL. `run` may be NULL.
  *
  * Errors: MC_USAGE        nothing to observe, no examples, an example without a label where
- *                         the form needs one
+ *                         the form needs one; an unknown form
  *         MC_UNSUPPORTED  LAPACK is not installed
  *         MC_MISMATCH     shapes of weights differ from the configuration; labels that are not the
  *                         model's; values for a classifier, or labels for a regression
@@ -88,7 +88,8 @@ typedef struct mc_statistics_file {
 /*
  * Writes statistics to a file like those of mc_pipeline_observe.
  *
- * Errors: MC_IO, MC_NO_SPACE  the file cannot be written
+ * Errors: MC_USAGE            an unknown form
+ *         MC_IO, MC_NO_SPACE  the file cannot be written
  *         MC_NOT_FOUND        its folder does not exist
  */
 MC_API mc_status mc_statistics_save(const mc_statistics_file *statistics, const char *path,

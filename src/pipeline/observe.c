@@ -264,6 +264,15 @@ static mc_status save(observation *o, mc_error *error)
     return mc_statistics_write(o->result->path, o->out, &origin, o->digests, o->shared, error);
 }
 
+static mc_status check_form(mc_fisher_form form, mc_error *error)
+{
+    return form == MC_FISHER_EXACT || form == MC_FISHER_EMPIRICAL
+               ? MC_OK
+               : mc_fail(error, MC_USAGE,
+                         "form: expected MC_FISHER_EXACT or MC_FISHER_EMPIRICAL, found %d",
+                         (int)form);
+}
+
 /* ---- all together ---------------------------------------------------------------------------- */
 
 static mc_status run_all(observation *o, mc_error *error)
@@ -304,6 +313,7 @@ mc_status mc_pipeline_observe(const mc_pipeline *pipeline, const mc_state_dict *
                      .run = run,
                      .result = result ? result : &ignored};
     *o.result = (mc_observe_result){0};
+    MC_TRY(check_form(options->form, error));
     if (!options->grams && !options->fishers)
         return mc_fail(error, MC_USAGE, "expected grams or fishers to observe, found neither");
     if (!o.weights)
@@ -338,6 +348,7 @@ mc_status mc_statistics_save(const mc_statistics_file *statistics, const char *p
                                          .form = form_name(statistics->form),
                                          .examples = statistics->examples,
                                          .tokens = statistics->tokens};
+    MC_TRY(check_form(statistics->form, error));
     json_t *digests = NULL, *shared = json_object();
     for (size_t i = 0; i < statistics->shared_count; i++)
         shared = mc_json_put(shared, statistics->shared[i][0],

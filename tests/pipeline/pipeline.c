@@ -9,6 +9,8 @@
 #include "base/memory.h"
 #include "pipeline/pipeline.h"
 
+#include <mergecraft/observe.h>
+
 #include <math.h>
 
 #define MODELS MC_SOURCE_DIR "/examples/models/"
@@ -430,6 +432,25 @@ static int free_expected(void **state)
     return 0;
 }
 
+/* An unknown form of Fisher information never counts as one of the known ones. */
+static void test_unknown_form(void **state)
+{
+    mc_pipeline *const pipeline = open_pipeline("rte-1", NULL);
+    mc_glue_data *const data = open_data();
+    const mc_observe_options options = {.fishers = true, .form = (mc_fisher_form)2};
+    const mc_statistics_file file = {.form = (mc_fisher_form)2};
+    mc_error error = MC_ERROR_NONE;
+    (void)state;
+    assert_int_equal(mc_pipeline_observe(pipeline, NULL, mc_glue_task_find("rte"), data, &options,
+                                         NULL, "unknown.stats", NULL, &error),
+                     MC_USAGE);
+    assert_string_equal(error.text,
+                        "form: expected MC_FISHER_EXACT or MC_FISHER_EMPIRICAL, found 2");
+    assert_int_equal(mc_statistics_save(&file, "unknown.stats", &error), MC_USAGE);
+    mc_glue_data_free(data);
+    mc_pipeline_close(pipeline);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -441,6 +462,7 @@ int main(void)
         cmocka_unit_test(test_no_weights),
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_text_without_size),
+        cmocka_unit_test(test_unknown_form),
         cmocka_unit_test(test_cancel_while_computing),
         cmocka_unit_test(test_cancel_loading),
         cmocka_unit_test(test_progress),
