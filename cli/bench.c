@@ -43,7 +43,8 @@ static void say_warning(const char *what, const char *parameters, const char *te
     const common_options *const common = user;
     if (common->quiet)
         return;
-    char *const line = format_text("%s %s: %s", what, parameters, text);
+    char *const line = format_text("%s%s%s: %s", what, parameters ? " " : "",
+                                   parameters ? parameters : "", text);
     say("warning", line);
     free(line);
 }

@@ -51,7 +51,10 @@ typedef struct mc_bench_options {
     void *user; /* of progress and warning */
     /*
      * Called with what only the values of a merge show (mc_plan_materialize), such as averaged
-     * tensors, once per line and merge, also for merges that the journal holds; may be NULL.
+     * tensors, once per line and merge, also for merges that the journal holds. Before the merges,
+     * also once per seed and task, with `what` the task and `parameters` NULL: truncated examples,
+     * a guessed order of labels, and scores of the task's own model that cannot be divided by. May
+     * be NULL.
      */
     void (*warning)(const char *what, const char *parameters, const char *text, void *user);
     void *reserved[3]; /* must be zero */

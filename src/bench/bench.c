@@ -350,13 +350,35 @@ static mc_status run_row(bench *b, const mc_bench_models *models, size_t row, si
     return status;
 }
 
+/* Reports scores that others cannot be divided by: they have no average, and none is the best. */
+static void check_own_scores(const bench *b, size_t seed)
+{
+    const mc_bench_point *const own = point_at(b, INDIVIDUAL, seed, 0);
+    for (size_t t = 0; t < b->suite->task_count; t++) {
+        const mc_part_score *const s = &own->scores[t];
+        if (!(s->validation > 0))
+            mc_bench_warn(b->suite, b->suite->seeds[seed], t, &b->options,
+                          "expected a score above 0 of the task's own model on the validation "
+                          "part, found %g: the first parameters of each method are taken",
+                          s->validation);
+        if (!(s->rest > 0))
+            mc_bench_warn(b->suite, b->suite->seeds[seed], t, &b->options,
+                          "expected a score above 0 of the task's own model, found %g: scores are "
+                          "not normalised",
+                          s->rest);
+    }
+}
+
 static mc_status run_seed(bench *b, size_t seed, mc_error *error)
 {
     mc_bench_models models;
     mc_status status = mc_bench_open(b->suite, b->suite->seeds[seed], &b->data, &b->options,
                                      &models, error);
-    for (size_t row = 0; status == MC_OK && row < b->rows; row++)
+    for (size_t row = 0; status == MC_OK && row < b->rows; row++) {
         status = run_row(b, &models, row, seed, error);
+        if (status == MC_OK && row == INDIVIDUAL)
+            check_own_scores(b, seed);
+    }
     mc_bench_close(&models);
     return status;
 }

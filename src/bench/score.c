@@ -5,9 +5,12 @@
 #include "model/model.h"
 #include "model/parts.h"
 #include "pipeline/batch.h"
+#include "pipeline/labels.h"
 
 #include <fnmatch.h>
 #include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 /* ---- data ----------------------------------------------------------------------------------- */
@@ -166,9 +169,43 @@ static mc_status find_heads(mc_bench_models *m, mc_error *error)
                       "expected tensors of a head in the models, found none; name them with heads");
 }
 
+void mc_bench_warn(const mc_suite *suite, const char *seed, size_t task,
+                   const mc_bench_options *options, const char *format, ...)
+{
+    char text[512], line[1024];
+    va_list arguments;
+    if (!options->warning)
+        return;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    snprintf(line, sizeof line, "%s%s%s%s", suite->seed_count > 1 ? "seed " : "",
+             suite->seed_count > 1 ? seed : "", suite->seed_count > 1 ? ": " : "", text);
+    options->warning(suite->tasks[task].name, NULL, line, options->user);
+}
+
+/* Reports an order of labels that is guessed. */
+static mc_status check_labels(const mc_bench_models *m, size_t task, const char *seed,
+                              const mc_bench_options *options, mc_error *error)
+{
+    const mc_pipeline *const pipeline = m->pipelines[task];
+    size_t *const map = mc_alloc_zero(pipeline->label_count + 1, sizeof *map);
+    bool guessed = false;
+    if (!map)
+        return mc_fail_memory(error);
+    const mc_status status = mc_match_labels(pipeline, m->suite->tasks[task].task, map, &guessed,
+                                             error);
+    mc_free(map);
+    if (status == MC_OK && guessed)
+        mc_bench_warn(m->suite, seed, task, options,
+                      "the model's labels have no names: the order of the task's labels is "
+                      "assumed");
+    return status;
+}
+
 /* What predictions depend on beside the weights: the configuration and the tokens. */
 static mc_status hash_inputs(mc_bench_models *m, size_t task, const mc_glue_data *data,
-                             mc_error *error)
+                             const char *seed, const mc_bench_options *options, mc_error *error)
 {
     const mc_pipeline *const pipeline = m->pipelines[task];
     mc_token_batch tokens = {0};
@@ -177,6 +214,9 @@ static mc_status hash_inputs(mc_bench_models *m, size_t task, const mc_glue_data
         const uint64_t hash = mc_hash_tokens(&tokens);
         m->fingerprint = mc_hash_text(m->fingerprint, pipeline->config_text);
         m->fingerprint = mc_hash_bytes(m->fingerprint, &hash, sizeof hash);
+        if (tokens.truncated)
+            mc_bench_warn(m->suite, seed, task, options, "%zu of %zu examples were truncated",
+                          tokens.truncated, mc_glue_count(data));
     }
     mc_token_batch_free(&tokens);
     return status;
@@ -196,7 +236,8 @@ static mc_status fill(mc_bench_models *m, const char *seed, const mc_bench_data 
     }
     for (size_t t = 0; t < m->task_count; t++) {
         MC_TRY(mc_pipeline_open(m->models[t], &how, &m->pipelines[t], error));
-        MC_TRY(hash_inputs(m, t, data->of[t], error));
+        MC_TRY(hash_inputs(m, t, data->of[t], seed, options, error));
+        MC_TRY(check_labels(m, t, seed, options, error));
     }
     return MC_OK;
 }

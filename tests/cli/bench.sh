@@ -73,6 +73,26 @@ mergecraft bench warned.yml -o warned 2>&1 > /dev/null | grep warning: | cmp exp
     fail "other warnings"
 mergecraft bench warned.yml -o warned -q 2>&1 > /dev/null | grep -q . && fail "-q prints warnings"
 
+# Truncated examples, a guessed order of labels, and own scores that cannot be divided by.
+cp -rL examples/bench/acceptability-1 unnamed
+chmod -R u+w unnamed
+sed -i 's/"unacceptable"/"LABEL_0"/; s/"acceptable"/"LABEL_1"/' unnamed/config.json
+head -n 60 examples/bench/data/acceptability.jsonl |
+    sed 's/"label": 0/"label": 2/; s/"label": 1/"label": 0/; s/"label": 2/"label": 1/' > wrong.jsonl
+{
+    printf '{"sentence": "'
+    yes 'A medic slept.' | head -n 200 | tr '\n' ' '
+    printf '", "label": 1}\n'
+} >> wrong.jsonl
+sed 's|cola|&, metric: matthews_correlation|; s|examples/bench/acceptability-1|unnamed|
+    s|examples/bench/data/acceptability.jsonl|wrong.jsonl|; s/sst2/cola/' kind.yml > noticed.yml
+for run in 1 2; do
+    mergecraft bench noticed.yml -o noticed > /dev/null 2> noticed.$run || fail "exit status $?"
+done
+grep warning: noticed.1
+grep warning: noticed.1 > expected
+grep warning: noticed.2 | cmp - expected || fail "a resumed run has other warnings"
+
 suite()
 {
     sed "s|\.\./models|examples/models|; s|data/|examples/bench/data/|; $1" \
