@@ -37,7 +37,7 @@ typedef struct work {
     mc_report *report;
     column column;         /* reused from name to name */
     mc_names names[KINDS]; /* for the report */
-    mc_names base_only, unequal;
+    mc_names base_only, side_only, unequal;
     mc_names not_kept; /* excluded, but not in the model that they would be copied from */
     mc_model_call *call;
     mc_state_dict *made; /* by a method of model scope */
@@ -404,6 +404,30 @@ static mc_status find_base_only(work *w, mc_error *error)
     return MC_OK;
 }
 
+static bool in_earlier_item(const mc_side_dicts *side, size_t item, const char *name)
+{
+    for (size_t i = 0; i < item; i++)
+        if (mc_state_dict_find(side->items[i], name))
+            return true;
+    return false;
+}
+
+/* Methods of model scope see all of their side inputs, whatever the names. */
+static mc_status find_side_only(work *w, mc_error *error)
+{
+    const mc_merge_input *const input = w->input;
+    if (w->lineup->method->scope == MC_MODEL || w->lineup->common)
+        return MC_OK;
+    for (size_t k = 0; k < input->side_count; k++)
+        for (size_t t = 0; t < input->sides[k].count; t++)
+            for (size_t i = 0; i < mc_state_dict_count(input->sides[k].items[t]); i++) {
+                look_up(w, mc_state_dict_name(input->sides[k].items[t], i));
+                if (w->column.owners == 0 && !in_earlier_item(&input->sides[k], t, w->column.name))
+                    MC_TRY(mc_names_add(&w->side_only, w->column.name, error));
+            }
+    return MC_OK;
+}
+
 /* ---- methods of model scope ------------------------------------------------------------------ */
 
 /*
@@ -521,6 +545,8 @@ static mc_status report_all(work *w, mc_error *error)
                            "not floats and copied from the last model", error));
     MC_TRY(mc_report_names(w->report, &w->unequal, strict,
                            "not the same in all models and copied from the last", error));
+    MC_TRY(mc_report_names(w->report, &w->side_only, strict, "only in side inputs and left out",
+                           error));
     return mc_report_names(w->report, &w->base_only, strict, "only in the base and left out",
                            error);
 }
@@ -575,6 +601,7 @@ static mc_status line_up(work *w, mc_error *error)
     MC_TRY(each_name(w, add_row, error));
     MC_TRY(add_new_names(w, error));
     MC_TRY(find_base_only(w, error));
+    MC_TRY(find_side_only(w, error));
     MC_TRY(check_something(w, error));
     if (lineup->common)
         return report_left_out(w, error);
@@ -597,6 +624,7 @@ mc_status mc_lineup_make(const mc_lineup *lineup, mc_outputs *outputs, mc_model_
     for (int i = 0; i < KINDS; i++)
         mc_names_free(&w.names[i]);
     mc_names_free(&w.base_only);
+    mc_names_free(&w.side_only);
     mc_names_free(&w.unequal);
     mc_names_free(&w.not_kept);
     mc_free(w.column.models);

@@ -64,6 +64,11 @@ expect 1 mergecraft merge fisher models/rte-1 models/rte-2 $rte --examples 99999
 expect 1 mergecraft merge regmean models/rte-2 models/rte-1 --stats 1.stats,2.stats -o out
 expect 2 mergecraft merge regmean models/rte-1 models/rte-2 --stats 1.stats -o out
 expect 2 mergecraft merge regmean models/rte-1 models/rte-2 --stats '' -o out
+# Statistics of a tensor that no model has are left out, which is reported.
+sed 's|"fishers/classifier.bias"|"fishers/classifier.bixs"|' 1.stats > foreign.stats
+bias="--exclude classifier.bias --stats foreign.stats,2.stats"
+expect 0 mergecraft merge fisher models/rte-1 models/rte-2 $bias -o foreign
+expect 1 mergecraft merge fisher models/rte-1 models/rte-2 $bias --strict -o out
 # Provenance that was edited.
 sed 's/"digests":"{/"digests":"[/' 1.stats > digests.stats
 sed 's/"version":"1"/"version":"2"/' 1.stats > version.stats
