@@ -5,7 +5,6 @@
 #include "merge/report.h"
 
 #include <stdio.h>
-#include <string.h>
 
 void mc_findings_of_reads(const mc_state_dict *dict, mc_run_result *result)
 {
@@ -44,21 +43,12 @@ static char *averaged_text(const mc_run_result *result, const char *first)
                      first, count == 1 ? "was" : "were", result->averaged_reason);
 }
 
-static bool has_line(const mc_report *report, const char *text)
-{
-    for (size_t i = 0; report && i < mc_report_count(report); i++)
-        if (strcmp(mc_report_line(report, i), text) == 0)
-            return true;
-    return false;
-}
-
-/* Takes over the text; NULL: no memory. A plan that runs several times reports it once. */
+/* Takes over the text; NULL: no memory. */
 static mc_status add(char *text, mc_report *report, bool strict, mc_error *error)
 {
-    const mc_status status = !text    ? mc_fail_memory(error)
-                             : strict ? mc_fail(error, MC_MISMATCH, "%s (strict)", text)
-                             : has_line(report, text) ? MC_OK
-                                                      : mc_report_add(report, error, "%s", text);
+    if (!text || !strict)
+        return mc_report_add_once(report, text, error);
+    const mc_status status = mc_fail(error, MC_MISMATCH, "%s (strict)", text);
     mc_free(text);
     return status;
 }

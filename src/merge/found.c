@@ -114,9 +114,13 @@ void mc_found_total(mc_found *found, mc_run_result *result)
 
 static bool finding_fits(const mc_finding *finding, mc_source *const *tensors, size_t count)
 {
-    if (finding->tensor < 0 || (uint64_t)finding->tensor >= count || finding->nans < 0 ||
-        finding->infinities < 0 || finding->overflowed < 0 || finding->averaged < 0)
+    if (finding->tensor < 0 || (uint64_t)finding->tensor >= count)
         return false;
+    const int64_t numbers[] = {finding->nans, finding->infinities, finding->overflowed,
+                               finding->averaged};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        if (numbers[i] < 0 || numbers[i] > tensors[finding->tensor]->count)
+            return false;
     const mc_job *const job = mc_merged_job(tensors[finding->tensor]);
     return finding->input == MC_FOUND_RESULT ||
            (job && finding->input >= 0 && (uint64_t)finding->input < job->input_count);

@@ -44,7 +44,7 @@ mc_status mc_found_add_all(mc_found *to, const mc_found *from, mc_error *error);
 /* Sorts by tensor and input, and makes one finding of those of the same. */
 void mc_found_combine(mc_found *found);
 
-/* Sets what the result of a run says about overflow and averaged tensors. Combines. */
+/* Sets what the result of a run reports on overflow and averaged tensors. Combines. */
 void mc_found_total(mc_found *found, mc_run_result *result);
 
 /* Whether everything is about these tensors and their inputs: a file may say anything. */

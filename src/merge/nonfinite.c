@@ -128,8 +128,9 @@ static mc_status report_model(const mc_plan *plan, size_t model, const tally *t,
     if (plan->strict)
         return mc_fail(error, MC_MISMATCH, "%s, the first in '%s' (strict)", what,
                        t->names.names[0]);
-    return mc_report_add(report, error, "%s in %zu tensor%s, the first '%s'", what, t->names.count,
-                         t->names.count == 1 ? "" : "s", t->names.names[0]);
+    char *const line = mc_format("%s in %zu tensor%s, the first '%s'", what, t->names.count,
+                                 t->names.count == 1 ? "" : "s", t->names.names[0]);
+    return mc_report_add_once(report, line, error);
 }
 
 mc_status mc_nonfinite_report(const mc_found *found, mc_source *const *tensors, const mc_plan *plan,

@@ -5,6 +5,8 @@
 #include "base/notes.h"
 #include "base/text.h"
 
+#include <string.h>
+
 /* Names that a line shows at most: a large model has thousands. */
 enum { EXAMPLES = 4 };
 
@@ -42,6 +44,23 @@ mc_status mc_report_add(mc_report *report, mc_error *error, const char *format, 
     const mc_status status = mc_notes_add_list(report ? &report->notes : NULL, error, format,
                                                arguments);
     va_end(arguments);
+    return status;
+}
+
+static bool has_line(const mc_report *report, const char *text)
+{
+    for (size_t i = 0; report && i < report->notes.count; i++)
+        if (strcmp(report->notes.lines[i], text) == 0)
+            return true;
+    return false;
+}
+
+mc_status mc_report_add_once(mc_report *report, char *text, mc_error *error)
+{
+    const mc_status status = !text                    ? mc_fail_memory(error)
+                             : has_line(report, text) ? MC_OK
+                                                      : mc_report_add(report, error, "%s", text);
+    mc_free(text);
     return status;
 }
 

@@ -8,6 +8,12 @@
 mc_status mc_report_add(mc_report *report, mc_error *error, const char *format, ...)
     MC_PRINTF(3, 4);
 
+/*
+ * Adds a line unless the report has it: a plan may run several times. Takes over `text`; NULL: no
+ * memory.
+ */
+mc_status mc_report_add_once(mc_report *report, char *text, mc_error *error);
+
 /* Removes all lines but the first `count`. */
 void mc_report_cut(mc_report *report, size_t count);
 

@@ -266,6 +266,12 @@ on_rte()
 [ "$(averages --space 'rank=0:.01' --journal command.jsonl \
     --objective-command 'test -d {} && echo 1')" = 1 ] ||
     fail 'averaged tensors, command'
+# NaN are reported once, although both the best trial and the merge into the output show them.
+helper model nan.safetensors w:1x2:nan
+helper model one.safetensors w:1x2:1
+[ "$(mergecraft search task nan.safetensors one.safetensors --base one.safetensors --trials 2 \
+    --space scale=0:1 --journal nan.jsonl --objective-command 'test -d {} && echo 1' \
+    -o nan 2>&1 | grep -c '2 NaN')" = 1 ] || fail 'NaN'
 # Under strict such trials fail, also if a journal has them from a search that was not strict.
 strict_rte()
 {

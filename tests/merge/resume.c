@@ -772,6 +772,8 @@ static void test_hostile_journal(void **state)
         {"found 0 4 1 0 0 0", "span 0 65536"},
         {"found 0 0 -1 0 0 0", "span 0 65536"},
         {"found 0 0 99999999999999999999999 0 0 0 0", "span 0 65536"},
+        {"found 0 0 150001 0 0 0", "span 0 65536"},
+        {"found 0 0 9223372036854775807 0 0 0", "found 0 0 1 0 0 0", "span 0 65536"},
         {"found 0 0 1 0 0", "span 0 65536"},
         {"reason 0", "span 0 65536"},
         {"found 1 -1 0 0 1 0"},
