@@ -106,8 +106,10 @@ static const char *family_of(const mc_method *method)
     return strcmp(method->family, "mergecraft") == 0 ? "" : method->family;
 }
 
-/* Writes a method's heading without the characters that anchors lack, and returns it: "regmean" for
- * regmean++. */
+/*
+ * Writes a method's heading without the characters that anchors lack, and returns it: "regmean" for
+ * regmean++.
+ */
 static const char *bare_heading(const mc_method *method, char heading[static 64])
 {
     const char *const parts[] = {family_of(method), method->name};

@@ -52,7 +52,7 @@ struct TYPE {
     /* Numbers that a block and the group keep, and those that blocks share. */
     size_t block_size, group_size, shared_size;
     bool keeps_blocks, computed;
-    REAL *sums;   /* per sequence: sums of a bias or of a normalisation */
+    REAL *sums;   /* per sequence: sums of a normalisation */
     size_t *ends; /* [2][count]: where its tokens end, and itself as the only row */
     REAL *panels; /* for products */
     size_t panels_size;

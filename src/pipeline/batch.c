@@ -82,6 +82,7 @@ uint64_t mc_hash_tokens(const mc_token_batch *batch)
 {
     const size_t count = batch->batch.count, tokens = batch->starts[count];
     uint64_t hash = mc_hash_bytes(MC_HASH_START, batch->starts, (count + 1) * sizeof(size_t));
+    hash = mc_hash_bytes(hash, &batch->truncated, sizeof batch->truncated);
     hash = mc_hash_bytes(hash, batch->ids, tokens * sizeof *batch->ids);
     return mc_hash_bytes(hash, batch->types, tokens * sizeof *batch->types);
 }

@@ -23,7 +23,7 @@ void mc_token_batch_free(mc_token_batch *batch);
 
 /*
  * A hash of the tokens: what an encoder reads of a tokenizer's files, of texts, and of the longest
- * length.
+ * length. Also of the number of truncated examples, which is reported with the values.
  */
 uint64_t mc_hash_tokens(const mc_token_batch *batch);
 
