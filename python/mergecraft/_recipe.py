@@ -38,7 +38,7 @@ class MergeConfiguration:
     _text: str  # of a recipe that was read; "": none
     _as_read: str  # what its keys are as YAML; "": they were not needed yet
 
-    def __init__(self, **fields: Any) -> None:
+    def __init__(self, /, **fields: Any) -> None:
         given = {name: typed(name, value) for name, value in fields.items() if value is not None}
         vars(self).update(_fields=given, _text="", _as_read="")
         self._parse()

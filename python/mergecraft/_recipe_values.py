@@ -112,7 +112,7 @@ class Entry(dict):  # type: ignore[type-arg]
 
     KEYS: ClassVar[Mapping[str, Any]] = {}
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, /, **values: Any) -> None:
         super().__init__((name, self.typed(name, value)) for name, value in values.items())
 
     @staticmethod

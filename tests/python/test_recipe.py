@@ -107,6 +107,10 @@ def test_configurations():
     for wrong in ([1], None, "x", {1: 2}):
         with pytest.raises(ValueError, match="expected"):
             MergeConfiguration.model_validate(wrong)
+    # As any other unknown key.
+    odd = {**config_of("linear", weight=1), "self": 1}
+    odd["models"][0]["self"] = 2
+    assert MergeConfiguration.model_validate(odd).models[0]["self"] == 2
 
 
 def test_parts_of_configurations():
