@@ -149,6 +149,14 @@ static void finish_gram_item(const sweep *s, size_t weight)
                 rows_of_gram(s, weight));
 }
 
+bool mc_grams_are_singular(const mc_network *n, size_t tokens)
+{
+    for (size_t i = 0; i < n->weight_count; i++)
+        if (n->weights[i].kind == MC_WEIGHT_MATRIX && (size_t)n->weights[i].shape[1] > tokens)
+            return true;
+    return false;
+}
+
 mc_status mc_observe_grams(mc_trace_f32 *trace, const mc_batch *batch, const mc_watch *watch,
                            mc_observed *out, mc_error *error)
 {

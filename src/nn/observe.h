@@ -27,6 +27,8 @@ void mc_observed_free(mc_observed *observed);
  */
 mc_status mc_observe_grams(mc_trace_f32 *trace, const mc_batch *batch, const mc_watch *watch,
                            mc_observed *out, mc_error *error);
+/* Whether a Gram matrix of so many tokens is singular: XᵀX of fewer rows than columns. */
+bool mc_grams_are_singular(const mc_network *n, size_t tokens);
 
 /*
  * The same block by block, with inputs that the caller keeps between calls (RegMean++): for a model

@@ -227,7 +227,8 @@ static mc_status save_one(const mc_joint *j, size_t index, mc_error *error)
                                          .form = params,
                                          .examples = j->results[index].examples,
                                          .tokens = j->results[index].tokens,
-                                         .truncated = j->results[index].truncated};
+                                         .truncated = j->results[index].truncated,
+                                         .singular = j->results[index].singular};
     const mc_status status = params && shared
                                  ? mc_statistics_write(j->results[index].path, j->found[index],
                                                        &origin, digests, shared, error)

@@ -172,15 +172,6 @@ static mc_likelihood likelihood_of(const mc_pipeline *pipeline)
     return MC_LIKELIHOOD_NORMAL;
 }
 
-/* XᵀX of fewer rows than columns has no full rank. */
-static void note_singular(observation *o, const mc_network *n)
-{
-    for (size_t i = 0; i < n->weight_count; i++)
-        if (n->weights[i].kind == MC_WEIGHT_MATRIX &&
-            (size_t)n->weights[i].shape[1] > o->result->tokens)
-            o->result->singular = true;
-}
-
 /* One kind of statistics. */
 static mc_status observe(observation *o, bool grams, mc_error *error)
 {
@@ -193,7 +184,7 @@ static mc_status observe(observation *o, bool grams, mc_error *error)
     mc_observed found = {0};
     mc_status status = new_trace(o, grams, &trace, error);
     if (status == MC_OK && grams)
-        note_singular(o, mc_trace_network_f32(trace));
+        o->result->singular = mc_grams_are_singular(mc_trace_network_f32(trace), o->result->tokens);
     if (status == MC_OK)
         status = grams
                      ? mc_observe_grams(trace, &o->tokens.batch, &watch, &found, error)

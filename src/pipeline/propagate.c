@@ -194,6 +194,9 @@ static mc_status propagate(propagation *p, mc_error *error)
     const mc_watch watch = {.cancel = j->run ? j->run->cancel : NULL};
     MC_TRY(mc_joint_open(j, true, error));
     MC_TRY(set_up(p, error));
+    for (size_t t = 0; t < j->count; t++)
+        j->results[t].singular = mc_grams_are_singular(mc_joint_network(j, t),
+                                                       j->results[t].tokens);
     const int blocks = mc_joint_network(j, 0)->blocks;
     for (p->block = -1; p->block <= blocks; p->block++) {
         for (size_t t = 0; p->block >= 0 && t < j->count; t++)

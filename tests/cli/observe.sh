@@ -48,6 +48,7 @@ for run in 1 2; do
     expect 0 mergecraft observe models/rte-1 --gram $rte --examples 2
 done
 expect 1 mergecraft merge regmean models/rte-1 models/rte-2 $rte --examples 2 --strict -q -o out
+expect 1 mergecraft merge regmean++ models/rte-1 models/rte-2 $rte --examples 2 --strict -q -o out
 {
     printf 'sentence1\tsentence2\tlabel\n'
     yes 'A medic slept.' | head -n 200 | tr '\n' ' '
