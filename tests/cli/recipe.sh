@@ -287,6 +287,17 @@ slices:
 END
 expect 0 mergecraft check holes.yml
 expect 1 mergecraft merge holes.yml --strict -o never
+# The NaN of a block that a stack has twice count once.
+part holed model.layers.0.w:1x2:nan model.layers.1.w:1x2:2
+cat > twice.yml <<'END'
+merge_method: linear
+parameters: {weight: 1}
+slices:
+  - sources: [{model: holed, layer_range: [0, 1]}, {model: full, layer_range: [0, 1]}]
+  - sources: [{model: holed, layer_range: [0, 1]}, {model: full, layer_range: [0, 1]}]
+END
+expect 0 mergecraft merge twice.yml -o twice -q --json > json
+tail -n +2 json | helper json warnings
 for method in 'slerp 0' 'nearswap 0'; do
     printf 'merge_method: %s\nbase_model: full\nmodels: [{model: some}]\nparameters: {t: %s}\n' \
         $method > lacks.yml
