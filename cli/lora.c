@@ -299,11 +299,15 @@ static mc_status plan(lora_job *job, const text_list *operands, mc_error *error)
 
 /* ---- output ---------------------------------------------------------------------------------- */
 
-static void print_warnings(const lora_job *job)
+static const mc_report *report_of(const lora_job *job)
 {
-    const mc_report *const report = job->baking ? mc_plan_report(job->baking)
-                                                : mc_lora_plan_report(job->plan);
-    for (size_t i = 0; !job->settings->plan.common.quiet && i < mc_report_count(report); i++)
+    return job->baking ? mc_plan_report(job->baking) : mc_lora_plan_report(job->plan);
+}
+
+static void print_warnings(const lora_job *job, size_t first)
+{
+    const mc_report *const report = report_of(job);
+    for (size_t i = first; !job->settings->plan.common.quiet && i < mc_report_count(report); i++)
         say("warning", mc_report_line(report, i));
 }
 
@@ -422,10 +426,14 @@ static mc_status write_result(lora_job *job, mc_error *error)
         run.user = &display;
     }
     const char *const output = job->settings->plan.output;
+    const size_t printed = mc_report_count(report_of(job));
     const mc_status status = job->baking ? mc_plan_run(job->baking, output, &run, &result, error)
                                          : mc_lora_run(job->plan, output, &run, &result, error);
     progress_end(&display);
-    return status == MC_OK ? print_result(job, &result, error) : status;
+    if (status != MC_OK)
+        return status;
+    print_warnings(job, printed); /* what only the values show */
+    return print_result(job, &result, error);
 }
 
 static mc_status lora(lora_job *job, const text_list *operands, mc_error *error)
@@ -440,7 +448,7 @@ static mc_status lora(lora_job *job, const text_list *operands, mc_error *error)
     const mc_status status = plan(job, operands, error);
     if (status != MC_OK)
         return status;
-    print_warnings(job);
+    print_warnings(job, 0);
     return job->settings->plan.dry_run ? print_plan(job, error) : write_result(job, error);
 }
 

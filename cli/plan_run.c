@@ -61,6 +61,13 @@ static mc_status print_plan(const plan_settings *settings, const mc_plan *plan, 
     return MC_OK;
 }
 
+static void print_warnings(const plan_settings *settings, const mc_plan *plan, size_t first)
+{
+    const mc_report *const report = mc_plan_report(plan);
+    for (size_t i = first; !settings->common.quiet && i < mc_report_count(report); i++)
+        say("warning", mc_report_line(report, i));
+}
+
 static mc_status write_result(const plan_settings *settings, const mc_plan *plan, mc_error *error)
 {
     char bytes[16];
@@ -73,10 +80,14 @@ static mc_status write_result(const plan_settings *settings, const mc_plan *plan
         run.progress = progress_update;
         run.user = &display;
     }
+    const size_t printed = mc_report_count(mc_plan_report(plan));
     const mc_status status = mc_plan_run(plan, settings->output, &run, &result, error);
     progress_end(&display);
-    if (status != MC_OK || settings->common.json)
-        return status == MC_OK ? print_json_plan(settings, plan, &result, error) : status;
+    if (status != MC_OK)
+        return status;
+    print_warnings(settings, plan, printed); /* what only the values show */
+    if (settings->common.json)
+        return print_json_plan(settings, plan, &result, error);
     if (settings->common.quiet)
         return MC_OK;
     char *const folder = visible_text(settings->output);
@@ -90,9 +101,7 @@ static mc_status write_result(const plan_settings *settings, const mc_plan *plan
 
 mc_status run_plan(const plan_settings *settings, const mc_plan *plan, mc_error *error)
 {
-    const mc_report *const report = mc_plan_report(plan);
-    for (size_t i = 0; !settings->common.quiet && i < mc_report_count(report); i++)
-        say("warning", mc_report_line(report, i));
+    print_warnings(settings, plan, 0);
     return settings->dry_run ? print_plan(settings, plan, error)
                              : write_result(settings, plan, error);
 }

@@ -184,7 +184,11 @@ MC_API mc_status mc_lora_plan_json(const mc_lora_plan *plan, char **out, mc_erro
  * Computes the adapter into a folder: adapter_model.safetensors and adapter_config.json (or
  * pytorch_lora_weights.safetensors alone), README.md (model card), mergecraft.json (provenance,
  * with the energy kept per module and block). Like mc_plan_run, it works in a hidden folder,
- * renames it when everything is on disk, and resumes. `options` and `result` may be NULL.
+ * renames it when everything is on disk, and resumes. It adds values beyond the range of their
+ * dtype to the plan's report; under strict they are MC_MISMATCH. `options` and `result` may be
+ * NULL.
+ *
+ * Errors: MC_UNSUPPORTED  a factor beyond the range of float32
  */
 MC_API mc_status mc_lora_run(mc_lora_plan *plan, const char *folder, const mc_run_options *options,
                              mc_run_result *result, mc_error *error);

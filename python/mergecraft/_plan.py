@@ -24,10 +24,13 @@ def finish(
 
     Without `out`, returns a StateDict, whose tensors are computed when they are read.
     """
-    for line in plan.report:
+    before = plan.report
+    for line in before:
         warn(line)
     if out is None:
         return StateDict._of(plan.dict)
     with Progress("writing", verbose) as progress:
         plan.run(out, threads=threads, overwrite=overwrite, progress=progress)
+    for line in plan.report[len(before) :]:  # what only the values show
+        warn(line)
     return os.fspath(out)

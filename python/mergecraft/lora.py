@@ -65,8 +65,11 @@ class Adapter:
         Raises:
             ExistsError: it exists, without overwrite=True.
         """
+        before = len(self._plan.report)
         with Progress("writing", verbose) as progress:
             self._plan.run(folder, threads=threads, overwrite=overwrite, progress=progress)
+        for line in self._plan.report[before:]:  # what only the values show
+            warn(line)
         return os.fspath(folder)
 
 

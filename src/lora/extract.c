@@ -269,6 +269,7 @@ mc_status mc_lora_extract(const mc_lora_extract_input *input, mc_lora_plan **out
     plan->compute = mc_extract_row;
     plan->work = mc_extract_work;
     plan->how = input->rank;
+    plan->strict = input->strict;
     plan->check = check_models;
     const mc_status status = build(x, error);
     if (status != MC_OK) {

@@ -359,6 +359,7 @@ static mc_status build(mc_merging *m, const mc_lora_merge_input *input, mc_error
         MC_TRY(merge_updates(m, input, m->params->method, error));
     MC_TRY(mc_merge_make_config(m, error));
     MC_TRY(mc_merge_add_wholes(m, input->strict, error));
+    MC_TRY(mc_merge_scan(m, input->strict, error));
     MC_TRY(add_rows(m, input, error));
     MC_TRY(guard_inputs(m, error));
     MC_TRY(mc_merge_describe(m, input, error));
@@ -388,6 +389,7 @@ mc_status mc_lora_merge(const mc_lora_merge_input *input, mc_lora_plan **out, mc
     plan->free_user = free_merging;
     plan->work = mc_merge_work;
     plan->how = input->rank;
+    plan->strict = input->strict;
     plan->compute = mc_merge_row;
     plan->check = check_adapters;
     const mc_status status = build(m, input, error);

@@ -56,6 +56,12 @@ mc_status mc_merge_make_config(const mc_merging *m, mc_error *error);
  */
 mc_status mc_merge_add_wholes(const mc_merging *m, bool strict, mc_error *error);
 
+/*
+ * Reports NaN and infinities of the adapters. Their tensors are read for that, but not those that
+ * are computed: the plans that compute them report their inputs.
+ */
+mc_status mc_merge_scan(const mc_merging *m, bool strict, mc_error *error);
+
 /* Fills the plan's summary, inputs, title and fingerprint. */
 mc_status mc_merge_describe(const mc_merging *m, const mc_lora_merge_input *input, mc_error *error);
 

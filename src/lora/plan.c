@@ -103,14 +103,28 @@ int mc_lora_threads(int threads, int64_t most, int64_t memory)
 
 /* ---- tensors --------------------------------------------------------------------------------- */
 
+/* Factors are read as float32 unless they are float64: what only double holds would be infinite. */
+static mc_status check_range(const mc_lora_row *row, const double *values, int64_t count,
+                             mc_error *error)
+{
+    for (int64_t i = 0; row->dtype != MC_F64 && i < count; i++)
+        if (isfinite(values[i]) && !isfinite((float)values[i]))
+            return mc_fail_at(error, MC_UNSUPPORTED, NULL, row->path, -1,
+                              "expected factors within the range of float32, found %g", values[i]);
+    return MC_OK;
+}
+
 static mc_status compute_pair(void *user, size_t index, double *a, double *b, mc_error *error)
 {
     mc_lora_plan *const plan = user;
     const mc_lora_row *const row = &plan->rows[index];
     mc_energy energy = {0};
-    memset(a, 0, (size_t)(row->rank * row->experts * row->columns) * sizeof *a);
-    memset(b, 0, (size_t)(row->rank * row->experts * row->rows) * sizeof *b);
+    const int64_t rank = row->rank * row->experts;
+    memset(a, 0, (size_t)(rank * row->columns) * sizeof *a);
+    memset(b, 0, (size_t)(rank * row->rows) * sizeof *b);
     MC_TRY(mc_in_tensor(error, row->path, plan->compute(plan->user, index, a, b, &energy, error)));
+    MC_TRY(check_range(row, a, rank * row->columns, error));
+    MC_TRY(check_range(row, b, rank * row->rows, error));
     energy.known = true;
     pthread_mutex_lock(&plan->lock);
     plan->rows[index].energy = energy;

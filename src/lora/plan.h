@@ -63,6 +63,7 @@ struct mc_lora_plan {
     mc_lora_compute *compute;
     mc_lora_work *work;
     mc_lora_rank how; /* as the caller gave it */
+    bool strict;      /* warnings are errors */
     void *user;
     void (*free_user)(void *user);
     mc_status (*check)(void *user, mc_error *error); /* MC_CHANGED if an input was modified */

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "lora/plan.h"
+#include "merge/findings.h"
 #include "merge/preflight.h"
 #include "merge/save.h"
 
@@ -92,12 +93,21 @@ static mc_status write_card(const mc_lora_plan *plan, mc_folder *folder, mc_erro
     return status;
 }
 
+/* The tensors that are written, in the order of the file. */
+typedef struct finishing {
+    const mc_lora_plan *plan;
+    const char *const *names;
+    mc_source *const *sources;
+} finishing;
+
+/* Warnings come first, since provenance lists them. Those about inputs are the plan's already. */
 static mc_status finish(mc_folder *folder, const mc_run_result *result, const mc_found *found,
                         void *user, mc_error *error)
 {
     (void)found;
-    const mc_lora_plan *const plan = user;
-    (void)result;
+    const finishing *const f = user;
+    const mc_lora_plan *const plan = f->plan;
+    MC_TRY(mc_findings_report(result, f->names, f->sources, plan->report, plan->strict, error));
     /*
      * Inputs that changed while they were read make the result worthless: fail before it gets its
      * name.
@@ -139,6 +149,7 @@ static mc_status save(const mc_lora_plan *plan, const char *folder, const mc_run
         names[i] = entries[i].name;
         sources[i] = entries[i].source;
     }
+    finishing f = {plan, names, sources};
     const mc_save save = {.writer = plan->config ? &mc_writer_adapter : &mc_writer_lora,
                           .target = folder,
                           .names = names,
@@ -146,7 +157,7 @@ static mc_status save(const mc_lora_plan *plan, const char *folder, const mc_run
                           .count = count,
                           .fingerprint = fingerprint(plan),
                           .finish = finish,
-                          .user = (void *)(uintptr_t)plan};
+                          .user = &f};
     if (status == MC_OK)
         status = mc_save_run(&save, options, result, error);
     mc_free(names);

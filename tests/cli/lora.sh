@@ -83,6 +83,46 @@ mkdir pipeline
 echo '{}' > pipeline/model_index.json
 expect 1 mergecraft lora bake kohya.safetensors --base pipeline -o out
 
+# What only the values show: float16 holds no factor beyond 65504. Under --strict nothing is left.
+# adapter FOLDER A B: one module of rank 1.
+adapter()
+{
+    mkdir "$1"
+    helper model "$1/adapter_model.safetensors" "base_model.model.q.lora_A.weight:1x2:$2" \
+        "base_model.model.q.lora_B.weight:2x1:$3"
+    echo '{"peft_type": "LORA", "r": 1, "lora_alpha": 1, "target_modules": ["q"]}' \
+        > "$1/adapter_config.json"
+}
+adapter large 65520 1
+adapter small 1 2
+adapter odd nan inf
+mkdir zeros huge
+helper model zeros/model.safetensors q.weight:2x2:0
+helper model huge/model.safetensors q.weight:2x2:1e12
+echo '{"model_type": "llama"}' | tee zeros/config.json > huge/config.json
+for what in 'merge cat large small -p weights=1' 'extract huge --base zeros' \
+    'bake large --base zeros'; do
+    rm -rf half
+    # shellcheck disable=SC2086
+    expect 0 mergecraft lora $what --dtype f16 -o half --json > json
+    tail -n +2 json | helper json warnings
+    grep -c 'beyond the range' half/mergecraft.json
+    # shellcheck disable=SC2086
+    expect 1 mergecraft lora $what --dtype f16 -o never --strict
+    # shellcheck disable=SC2086
+    expect 0 mergecraft lora $what --dtype bf16 -o wide --strict -q --overwrite
+done
+# Nor does float32 hold any number that is computed.
+expect 1 mergecraft lora merge cat large small -p weights=1e38 -o never
+# NaN and infinities of inputs.
+expect 0 mergecraft lora merge cat small odd -p weights=1 -o not-finite --json > json
+tail -n +2 json | helper json warnings
+expect 1 mergecraft lora merge cat small odd -p weights=1 -o never --strict
+expect 0 mergecraft lora bake odd --base zeros -o baked-odd -q
+expect 1 mergecraft lora bake odd --base zeros -o never --strict
+[ ! -e never ] || fail 'never was made'
+ls -A | grep never && fail 'something of it is left'
+
 expect 2 mergecraft lora
 expect 2 mergecraft lora fold $plain -o out
 expect 2 mergecraft lora merge cat $plain

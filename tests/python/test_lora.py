@@ -47,6 +47,21 @@ def test_extract_is_the_difference():
     numpy.testing.assert_allclose(b @ a, tuned["a.weight"], atol=1e-5)
 
 
+def test_overflow_is_reported(tmp_path):
+    tuned = {"a.weight": numpy.full((2, 2), 1e12, "float32")}
+    base = {"a.weight": numpy.zeros((2, 2), "float32")}
+    beyond = "beyond the range of float16"
+    out = tmp_path / "lora"
+    with pytest.warns(mergecraft.MergeWarning, match=beyond):
+        mergecraft.lora.extract(tuned, base, rank=1, dtype="f16", out=out)
+    with pytest.raises(mergecraft.MismatchError, match=beyond):
+        mergecraft.lora.extract(tuned, base, rank=1, dtype="f16", out=tmp_path / "no", strict=True)
+    assert not (tmp_path / "no").exists()
+    adapter = mergecraft.lora.extract(tuned, base, rank=1)
+    with pytest.warns(mergecraft.MergeWarning, match=beyond):
+        mergecraft.lora.bake(adapter, base, dtype="f16", out=tmp_path / "baked")
+
+
 def test_errors():
     with pytest.raises(mergecraft.UsageError, match="did you mean 'svd'"):
         mergecraft.lora.merge("sv", [DATA / "plain" / "adapter"])
