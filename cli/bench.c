@@ -12,6 +12,7 @@ typedef struct bench_settings {
     const char *output;
     int64_t memory;
     uint64_t threads;
+    bool strict;
 } bench_settings;
 
 #define AT(field_) offsetof(bench_settings, field_)
@@ -20,6 +21,8 @@ static const option options[] = {
      .details = "Receives table.md, table.csv, results.json, and results.jsonl with one line per "
                 "finished merge, from which the same command resumes. Without this option nothing "
                 "is written."},
+    {"strict", '\0', OPTION_FLAG, AT(strict), NULL, "treat warnings as errors",
+     .details = "Also those of merges that results.jsonl holds."},
     {"memory", '\0', OPTION_SIZE, AT(memory), "SIZE", "memory for tiles", "64MiB",
      .details = MEMORY_DETAILS},
     {"threads", '\0', OPTION_NUMBER, AT(threads), "N", "worker threads", "all CPUs", 1, 1024,
@@ -77,6 +80,7 @@ static mc_status bench(const bench_settings *settings, const char *path, mc_erro
                                   .hub = &hub,
                                   .progress = say_step,
                                   .warning = say_warning,
+                                  .strict = settings->strict,
                                   .user = (void *)(uintptr_t)&settings->common};
     mc_status status = mc_suite_open(path, &suite, error);
     if (status == MC_OK)

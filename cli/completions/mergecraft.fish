@@ -282,6 +282,7 @@ complete -c mergecraft -n '__fish_seen_subcommand_from search' -s h -l help -d '
 complete -c mergecraft -n '__fish_seen_subcommand_from search' -l version -d 'print the version'
 
 complete -c mergecraft -n '__fish_seen_subcommand_from bench' -s o -l output -r -F -d 'results folder'
+complete -c mergecraft -n '__fish_seen_subcommand_from bench' -l strict -d 'treat warnings as errors'
 complete -c mergecraft -n '__fish_seen_subcommand_from bench' -l memory -x -d 'memory for tiles'
 complete -c mergecraft -n '__fish_seen_subcommand_from bench' -l threads -x -d 'worker threads'
 complete -c mergecraft -n '__fish_seen_subcommand_from bench' -l json -d 'print one JSON object to standard output'

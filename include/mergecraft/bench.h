@@ -57,7 +57,8 @@ typedef struct mc_bench_options {
      * be NULL.
      */
     void (*warning)(const char *what, const char *parameters, const char *text, void *user);
-    void *reserved[3]; /* must be zero */
+    bool strict;       /* any such line is MC_MISMATCH */
+    void *reserved[2]; /* must be zero */
 } mc_bench_options;
 
 /* A score on the rest of the data: the mean over seeds. */
@@ -85,7 +86,8 @@ typedef struct mc_bench_result mc_bench_result;
  * (each task's own model) and `base` (the base with each task's head). Free *out with
  * mc_bench_free, which accepts NULL. `options` may be NULL.
  *
- * Errors: MC_MISMATCH     models that do not fit together, or labels that are not the task's
+ * Errors: MC_MISMATCH     models that do not fit together, labels that are not the task's, or a
+ *                         warning under strict
  *         MC_INTERRUPTED  options->cancel
  *         and those of opening models, loading data, merging and evaluating
  */

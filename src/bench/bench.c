@@ -117,18 +117,25 @@ static mc_status keep_warnings(const job *j, const mc_plan *plan, size_t from, m
     return MC_OK;
 }
 
-/* Passes on the warnings of a point, whether this run has computed it or an earlier one. */
-static void warn(const bench *b, size_t row, const mc_bench_point *point)
+/*
+ * Passes on the warnings of a point, whether this run has computed it or an earlier one. Under
+ * strict the first is an error.
+ */
+static mc_status warn(const bench *b, size_t row, const mc_bench_point *point, mc_error *error)
 {
     size_t i;
     const json_t *line;
     json_array_foreach(point->warnings, i, line)
     {
+        const char *const parameters = json_string_value(json_object_get(line, "parameters"));
+        const char *const text = json_string_value(json_object_get(line, "text"));
+        if (b->options.strict)
+            return mc_fail(error, MC_MISMATCH, "%s %s: %s (strict)", name_of(b, row), parameters,
+                           text);
         if (b->options.warning)
-            b->options.warning(name_of(b, row),
-                               json_string_value(json_object_get(line, "parameters")),
-                               json_string_value(json_object_get(line, "text")), b->options.user);
+            b->options.warning(name_of(b, row), parameters, text, b->options.user);
     }
+    return MC_OK;
 }
 
 static mc_status merge_to_memory(job *j, const mc_plan *plan, mc_state_dict **out, mc_error *error)
@@ -319,16 +326,15 @@ static mc_status run_point(job *j, size_t point, mc_error *error)
         b->options.progress(b->done, b->total, name, b->options.user);
     b->done++;
     const uint64_t key = key_of(j);
-    if (may_resume(j) && mc_bench_journal_find(&b->journal, key, b->suite, out)) {
-        warn(b, j->row, out);
-        return MC_OK;
-    }
+    if (may_resume(j) && mc_bench_journal_find(&b->journal, key, b->suite, out))
+        return warn(b, j->row, out, error);
     j->warnings = out->warnings;
     json_array_clear(j->warnings); /* a line of the journal may be incomplete */
     MC_TRY(score_point(j, out, error));
-    warn(b, j->row, out);
-    return may_resume(j) ? mc_bench_journal_add(&b->journal, key, name, seed, b->suite, out, error)
-                         : MC_OK;
+    /* Also under strict: a run without it then need not compute the point again. */
+    if (may_resume(j))
+        MC_TRY(mc_bench_journal_add(&b->journal, key, name, seed, b->suite, out, error));
+    return warn(b, j->row, out, error);
 }
 
 static mc_status run_row(bench *b, const mc_bench_models *models, size_t row, size_t seed,
@@ -351,22 +357,25 @@ static mc_status run_row(bench *b, const mc_bench_models *models, size_t row, si
 }
 
 /* Reports scores that others cannot be divided by: they have no average, and none is the best. */
-static void check_own_scores(const bench *b, size_t seed)
+static mc_status check_own_scores(const bench *b, size_t seed, mc_error *error)
 {
     const mc_bench_point *const own = point_at(b, INDIVIDUAL, seed, 0);
     for (size_t t = 0; t < b->suite->task_count; t++) {
         const mc_part_score *const s = &own->scores[t];
         if (!(s->validation > 0))
-            mc_bench_warn(b->suite, b->suite->seeds[seed], t, &b->options,
-                          "expected a score above 0 of the task's own model on the validation "
-                          "part, found %g: the first parameters of each method are taken",
-                          s->validation);
+            MC_TRY(
+                mc_bench_warn(b->suite, b->suite->seeds[seed], t, &b->options, error,
+                              "expected a score above 0 of the task's own model on the validation "
+                              "part, found %g: the first parameters of each method are taken",
+                              s->validation));
         if (!(s->rest > 0))
-            mc_bench_warn(b->suite, b->suite->seeds[seed], t, &b->options,
-                          "expected a score above 0 of the task's own model, found %g: scores are "
-                          "not normalised",
-                          s->rest);
+            MC_TRY(mc_bench_warn(
+                b->suite, b->suite->seeds[seed], t, &b->options, error,
+                "expected a score above 0 of the task's own model, found %g: scores are "
+                "not normalised",
+                s->rest));
     }
+    return MC_OK;
 }
 
 static mc_status run_seed(bench *b, size_t seed, mc_error *error)
@@ -377,7 +386,7 @@ static mc_status run_seed(bench *b, size_t seed, mc_error *error)
     for (size_t row = 0; status == MC_OK && row < b->rows; row++) {
         status = run_row(b, &models, row, seed, error);
         if (status == MC_OK && row == INDIVIDUAL)
-            check_own_scores(b, seed);
+            status = check_own_scores(b, seed, error);
     }
     mc_bench_close(&models);
     return status;

@@ -169,19 +169,21 @@ static mc_status find_heads(mc_bench_models *m, mc_error *error)
                       "expected tensors of a head in the models, found none; name them with heads");
 }
 
-void mc_bench_warn(const mc_suite *suite, const char *seed, size_t task,
-                   const mc_bench_options *options, const char *format, ...)
+mc_status mc_bench_warn(const mc_suite *suite, const char *seed, size_t task,
+                        const mc_bench_options *options, mc_error *error, const char *format, ...)
 {
     char text[512], line[1024];
     va_list arguments;
-    if (!options->warning)
-        return;
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     snprintf(line, sizeof line, "%s%s%s%s", suite->seed_count > 1 ? "seed " : "",
              suite->seed_count > 1 ? seed : "", suite->seed_count > 1 ? ": " : "", text);
-    options->warning(suite->tasks[task].name, NULL, line, options->user);
+    if (options->strict)
+        return mc_fail(error, MC_MISMATCH, "%s: %s (strict)", suite->tasks[task].name, line);
+    if (options->warning)
+        options->warning(suite->tasks[task].name, NULL, line, options->user);
+    return MC_OK;
 }
 
 /* Reports an order of labels that is guessed. */
@@ -196,11 +198,11 @@ static mc_status check_labels(const mc_bench_models *m, size_t task, const char 
     const mc_status status = mc_match_labels(pipeline, m->suite->tasks[task].task, map, &guessed,
                                              error);
     mc_free(map);
-    if (status == MC_OK && guessed)
-        mc_bench_warn(m->suite, seed, task, options,
-                      "the model's labels have no names: the order of the task's labels is "
-                      "assumed");
-    return status;
+    if (status != MC_OK || !guessed)
+        return status;
+    return mc_bench_warn(m->suite, seed, task, options, error,
+                         "the model's labels have no names: the order of the task's labels is "
+                         "assumed");
 }
 
 /* What predictions depend on beside the weights: the configuration and the tokens. */
@@ -209,14 +211,15 @@ static mc_status hash_inputs(mc_bench_models *m, size_t task, const mc_glue_data
 {
     const mc_pipeline *const pipeline = m->pipelines[task];
     mc_token_batch tokens = {0};
-    const mc_status status = mc_token_batch_make(pipeline, data, false, &tokens, error);
+    mc_status status = mc_token_batch_make(pipeline, data, false, &tokens, error);
     if (status == MC_OK) {
         const uint64_t hash = mc_hash_tokens(&tokens);
         m->fingerprint = mc_hash_text(m->fingerprint, pipeline->config_text);
         m->fingerprint = mc_hash_bytes(m->fingerprint, &hash, sizeof hash);
         if (tokens.truncated)
-            mc_bench_warn(m->suite, seed, task, options, "%zu of %zu examples were truncated",
-                          tokens.truncated, mc_glue_count(data));
+            status = mc_bench_warn(m->suite, seed, task, options, error,
+                                   "%zu of %zu examples were truncated", tokens.truncated,
+                                   mc_glue_count(data));
     }
     mc_token_batch_free(&tokens);
     return status;

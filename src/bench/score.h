@@ -34,9 +34,10 @@ typedef struct mc_bench_models {
     uint64_t fingerprint; /* of the weight files, configurations, and tokens of all tasks */
 } mc_bench_models;
 
-/* Passes on what concerns a task under one seed rather than a merge. */
-void mc_bench_warn(const mc_suite *suite, const char *seed, size_t task,
-                   const mc_bench_options *options, const char *format, ...) MC_PRINTF(5, 6);
+/* Passes on what concerns a task under one seed rather than a merge; MC_MISMATCH under strict. */
+mc_status mc_bench_warn(const mc_suite *suite, const char *seed, size_t task,
+                        const mc_bench_options *options, mc_error *error, const char *format, ...)
+    MC_PRINTF(6, 7);
 
 mc_status mc_bench_open(const mc_suite *suite, const char *seed, const mc_bench_data *data,
                         const mc_bench_options *options, mc_bench_models *out, mc_error *error);

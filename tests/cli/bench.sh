@@ -72,6 +72,14 @@ sed -i 's/"warnings"/"other"/' warned/results.jsonl
 mergecraft bench warned.yml -o warned 2>&1 > /dev/null | grep warning: | cmp expected - ||
     fail "other warnings"
 mergecraft bench warned.yml -o warned -q 2>&1 > /dev/null | grep -q . && fail "-q prints warnings"
+# With --strict they are errors, whether they are in the journal or not. The merge is not lost.
+sed 's/sst2/cola/' warned.yml > strict.yml
+expect 1 mergecraft bench strict.yml -o strict -q --strict
+cp strict/results.jsonl before
+expect 1 mergecraft bench strict.yml -o strict -q --strict
+cmp strict/results.jsonl before || fail "something was computed again"
+sed 's/sst2/cola/' kind.yml > named.yml
+mergecraft bench named.yml -o kind -q --strict > /dev/null || fail "exit status $?"
 
 # Truncated examples, a guessed order of labels, and own scores that cannot be divided by.
 cp -rL examples/bench/acceptability-1 unnamed
@@ -92,6 +100,12 @@ done
 grep warning: noticed.1
 grep warning: noticed.1 > expected
 grep warning: noticed.2 | cmp - expected || fail "a resumed run has other warnings"
+# Under --strict the first that is left is the error.
+expect 1 mergecraft bench noticed.yml -o noticed -q --strict
+sed -i '$d' wrong.jsonl
+expect 1 mergecraft bench noticed.yml -o noticed -q --strict
+sed -i 's/LABEL_0/unacceptable/; s/LABEL_1/acceptable/' unnamed/config.json
+expect 1 mergecraft bench noticed.yml -o noticed -q --strict
 
 suite()
 {
