@@ -203,7 +203,7 @@ typedef struct mc_statistics {
     bool order_free;
     /*
      * This round looks at every n-th leaf only: a sample tells a threshold search where to look in
-     * the next round, for a fraction of the time (src/methods/threshold.h). Needs order_free, and
+     * the next round, for a fraction of the time (src/methods/order.h). Needs order_free, and
      * layer->state is set. NULL: always 1, all leaves.
      */
     int64_t (*stride)(const mc_layer *layer, int round);

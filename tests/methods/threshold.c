@@ -13,67 +13,49 @@ enum { MODELS = 3, LARGE = 66 * MC_LEAF + 1234, SMALL = 1000 };
 
 static size_t state_size(const mc_layer *layer)
 {
-    return layer->model_count * sizeof(threshold_search);
+    return layer->model_count * sizeof(order_search);
 }
 
 static void begin(const mc_layer *layer, void *state)
 {
-    threshold_search *const searches = state;
-    for (size_t m = 0; m < layer->model_count; m++)
-        threshold_begin(&searches[m], layer->size, 1);
-}
-
-static size_t offset_of(const mc_layer *layer, size_t model)
-{
-    const threshold_search *const searches = layer->state;
-    size_t offset = 0;
-    for (size_t m = 0; m < model; m++)
-        offset += threshold_partial_size(&searches[m]);
-    return offset;
+    order_begin(state, layer->model_count, layer->size, 1, order_first_stride(layer->size));
 }
 
 static size_t partial_size(const mc_layer *layer)
 {
-    return offset_of(layer, layer->model_count);
+    return threshold_partial_size(layer->state, layer->model_count);
 }
 
 static int64_t stride(const mc_layer *layer, int round)
 {
-    return threshold_stride(layer->state, layer->size, round);
+    (void)round;
+    return order_stride(layer->state, layer->model_count);
 }
 
 static mc_status accumulate(const mc_layer *layer, void *partial)
 {
-    const threshold_search *const searches = layer->state;
     for (size_t m = 0; m < layer->model_count; m++)
-        threshold_add(&searches[m], (char *)partial + offset_of(layer, m), layer->models[m],
-                      layer->base, layer->count);
+        threshold_add(layer->state, layer->model_count, m, partial, layer->models[m], layer->base,
+                      layer->count);
     return MC_OK;
 }
 
 static void combine(const mc_layer *layer, void *into, const void *from)
 {
-    const threshold_search *const searches = layer->state;
-    for (size_t m = 0; m < layer->model_count; m++)
-        threshold_combine(&searches[m], (char *)into + offset_of(layer, m),
-                          (const char *)from + offset_of(layer, m));
+    order_combine(layer->state, layer->model_count, into, from);
 }
 
-/* Offsets are those of this round until all searches have digested it. */
 static mc_status next(const mc_layer *layer, int round, void *state, const void *total, bool *more)
 {
-    threshold_search *const searches = state;
+    order_search *const searches = state;
     const double kept = mc_number(layer, "kept");
-    const int64_t step = stride(layer, round);
-    size_t offset = 0;
-    for (size_t m = 0; m < layer->model_count; m++) {
-        threshold_search *const search = &searches[m];
-        const threshold_place place = kept < 1 ? threshold_of_density(search, kept)
-                                               : threshold_of_count(search, (uint64_t)kept);
-        const size_t size = threshold_partial_size(search);
-        *more = threshold_next(search, step, (const char *)total + offset, place) || *more;
-        offset += size;
-    }
+    (void)round;
+    for (size_t m = 0; m < layer->model_count; m++)
+        if (kept < 1)
+            threshold_set_density(&searches[m], kept);
+        else
+            searches[m].rank = layer->size - (int64_t)kept;
+    *more = threshold_next(searches, layer->model_count, total);
     return MC_OK;
 }
 
@@ -90,7 +72,7 @@ static const mc_statistics statistics = {.state_size = state_size,
 MC_LAYER_MERGE(thresholds, .help = "the threshold of each model", .statistics = &statistics,
                .params = MC_PARAMS({"kept", MC_NUMBER, "share below 1, or number of elements"}))
 {
-    const threshold_search *const searches = layer->state;
+    const order_search *const searches = layer->state;
     for (size_t m = 0; m < layer->model_count && layer->first == 0; m++)
         layer->out[m] = (mc_real)searches[m].threshold;
     return MC_OK;

@@ -4,7 +4,7 @@
  * model, and merged. Tensors that are not matrices stay at the base.
  */
 #include "methods/matrix.h"
-#include "methods/searches.h"
+#include "methods/threshold.h"
 
 enum { TIES, LINEAR, TV }; /* values of `mode`; tv is the authors' name for linear */
 enum { MEAN, SUM };        /* values of `aggregate` */
@@ -86,7 +86,7 @@ static const double *part_row(const mc_layer *layer, const workspace *w, size_t 
 
 static size_t state_size(const mc_layer *layer)
 {
-    return layer->model_count * sizeof(threshold_search);
+    return layer->model_count * sizeof(order_search);
 }
 
 static void begin(const mc_layer *layer, void *state)
@@ -95,20 +95,20 @@ static void begin(const mc_layer *layer, void *state)
      * An upper bound of the values: their number depends on ranks and is known after the first
      * round.
      */
-    searches_begin(state, layer->model_count, layer->size);
+    threshold_begin(state, layer->model_count, layer->size);
 }
 
 static size_t partial_size(const mc_layer *layer)
 {
     if (mc_number(layer, "topk") >= 100)
         return 0;
-    const size_t size = searches_partial_size(layer->model_state, layer->model_count);
+    const size_t size = threshold_partial_size(layer->model_state, layer->model_count);
     return size > 0 ? sizeof(uint64_t) + size : 0;
 }
 
 static mc_status accumulate(const mc_layer *layer, void *partial)
 {
-    const threshold_search *const searches = layer->model_state;
+    const order_search *const searches = layer->model_state;
     uint64_t *const counted = partial;
     workspace w;
     double *rest;
@@ -123,8 +123,7 @@ static mc_status accumulate(const mc_layer *layer, void *partial)
             const double *const row = part_row(layer, &w, t, r);
             for (size_t j = 0; j < n; j++)
                 values[j] = (mc_real)row[j];
-            threshold_add(&searches[t], searches_partial(searches, t, counted + 1), values, NULL,
-                          n);
+            threshold_add(searches, layer->model_count, t, counted + 1, values, NULL, n);
         }
     return MC_OK;
 }
@@ -134,22 +133,16 @@ static mc_status accumulate(const mc_layer *layer, void *partial)
  */
 static mc_status next(const mc_layer *layer, int round, void *state, const void *total, bool *more)
 {
-    threshold_search *const searches = state;
+    order_search *const searches = state;
     const uint64_t *const counted = total;
     const uint64_t kept = (uint64_t)((double)*counted * mc_number(layer, "topk") / 100);
-    const char *at = (const char *)(counted + 1);
     (void)round;
     for (size_t t = 0; t < layer->model_count; t++) {
-        const size_t size = threshold_partial_size(&searches[t]);
-        searches[t].keys = *counted;
+        searches[t].rank = (int64_t)(*counted - kept) - (kept < *counted ? 1 : 0);
         if (*counted == 0)
-            searches[t].done = true;
-        else
-            *more |= threshold_next(
-                &searches[t], 1, at,
-                (threshold_place){.rank = *counted - kept - (kept < *counted ? 1 : 0)});
-        at += size;
+            searches[t].phase = ORDER_DONE;
     }
+    *more = threshold_next(searches, layer->model_count, counted + 1);
     return MC_OK;
 }
 
@@ -158,14 +151,14 @@ static const mc_statistics statistics = {.state_size = state_size,
                                          .partial_size = partial_size,
                                          .order_free = true,
                                          .accumulate = accumulate,
-                                         .combine = searches_combine_counted,
+                                         .combine = threshold_combine_counted,
                                          .next = next};
 
 /* ---- merging -------------------------------------------------------------------------------- */
 
 static double kept(const mc_layer *layer, const workspace *w, size_t t, size_t r, size_t j)
 {
-    const threshold_search *const searches = layer->model_state;
+    const order_search *const searches = layer->model_state;
     const double value = part_row(layer, w, t, r)[j];
     const bool all = mc_number(layer, "topk") >= 100;
     return all || mc_absolute((mc_real)value) >= (mc_real)searches[t].threshold ? value : 0;

@@ -1,16 +1,16 @@
-#include "methods/searches.h"
+#include "methods/threshold.h"
 
 enum { BLOCKS, ALL }; /* values of `tensors` */
 
 /* One search per model, over the task vector of all included tensors. */
 static size_t state_size(const mc_layer *layer)
 {
-    return layer->model_count * sizeof(threshold_search);
+    return layer->model_count * sizeof(order_search);
 }
 
 static void begin(const mc_layer *layer, void *state)
 {
-    searches_begin(state, layer->model_count, layer->size);
+    threshold_begin(state, layer->model_count, layer->size);
 }
 
 /* As in the paper, what lies in no block stays at the base, unless the model has no blocks. */
@@ -22,39 +22,35 @@ static bool is_included(const mc_layer *layer)
 /* How many values were counted, then the searches' parts. */
 static size_t partial_size(const mc_layer *layer)
 {
-    const size_t size = searches_partial_size(layer->model_state, layer->model_count);
+    const size_t size = threshold_partial_size(layer->model_state, layer->model_count);
     return size > 0 ? sizeof(uint64_t) + size : 0;
 }
 
 static mc_status accumulate(const mc_layer *layer, void *partial)
 {
-    const threshold_search *const searches = layer->model_state;
+    const order_search *const searches = layer->model_state;
     uint64_t *const counted = partial;
     if (!is_included(layer))
         return MC_OK;
     *counted += layer->count;
     for (size_t t = 0; t < layer->model_count; t++)
-        threshold_add(&searches[t], searches_partial(searches, t, counted + 1), layer->models[t],
-                      layer->base, layer->count);
+        threshold_add(searches, layer->model_count, t, counted + 1, layer->models[t], layer->base,
+                      layer->count);
     return MC_OK;
 }
 
 static mc_status next(const mc_layer *layer, int round, void *state, const void *total, bool *more)
 {
-    threshold_search *const searches = state;
+    order_search *const searches = state;
     const uint64_t *const counted = total;
     const uint64_t wanted = (uint64_t)(mc_number(layer, "keep") * (double)*counted);
-    const char *at = (const char *)(counted + 1);
     (void)round;
     for (size_t t = 0; t < layer->model_count; t++) {
-        const size_t size = threshold_partial_size(&searches[t]);
-        searches[t].keys = *counted;
+        searches[t].rank = (int64_t)(*counted - wanted);
         if (wanted == 0) /* nothing is above it */
-            searches[t] = (threshold_search){.threshold = (double)INFINITY, .done = true};
-        else
-            *more |= threshold_next(&searches[t], 1, at, threshold_of_count(&searches[t], wanted));
-        at += size;
+            searches[t] = (order_search){.phase = ORDER_DONE, .key = mc_bits_of((mc_real)INFINITY)};
     }
+    *more = threshold_next(searches, layer->model_count, counted + 1);
     return MC_OK;
 }
 
@@ -63,7 +59,7 @@ static const mc_statistics statistics = {.state_size = state_size,
                                          .partial_size = partial_size,
                                          .order_free = true,
                                          .accumulate = accumulate,
-                                         .combine = searches_combine_counted,
+                                         .combine = threshold_combine_counted,
                                          .next = next};
 
 MC_LAYER_MERGE(
@@ -77,7 +73,7 @@ MC_LAYER_MERGE(
                          "blocks: tensors in no block stay at the base, if the model has blocks",
                          .choices = MC_NAMES("blocks", "all")}))
 {
-    const threshold_search *const searches = layer->model_state;
+    const order_search *const searches = layer->model_state;
     if (!is_included(layer)) {
         mc_tile_copy(layer->out, layer->base, layer->count);
         return MC_OK;

@@ -7,12 +7,12 @@
  *     SCORE    one order statistic of the scores per model, and the largest score
  *     FOUND
  *
- * Scores have signs and order statistics of threshold.h are of magnitudes: one search sees the
+ * Scores have signs and thresholds are of magnitudes: one search sees the
  * positive scores, with zeros in the place of the others, and one the negative scores. The wanted
  * one is in the first unless its rank is among the zeros.
  */
 #include "methods/elementary.h"
-#include "methods/searches.h"
+#include "methods/threshold.h"
 
 enum { RAW, NORMALISED };    /* values of `inter` */
 enum { CLIP, SCORE, FOUND }; /* phases */
@@ -36,19 +36,19 @@ static size_t bounds_bytes(const mc_layer *layer)
     return (sizeof(found) + layer->model_count * sizeof(bounds) + 7) / 8 * 8;
 }
 
-static threshold_search *searches_of(const mc_layer *layer, const void *state)
+static order_search *searches_of(const mc_layer *layer, const void *state)
 {
-    return (threshold_search *)(uintptr_t)((const char *)state + bounds_bytes(layer));
+    return (order_search *)(uintptr_t)((const char *)state + bounds_bytes(layer));
 }
 
 static size_t state_size(const mc_layer *layer)
 {
-    return bounds_bytes(layer) + SEARCHES * layer->model_count * sizeof(threshold_search);
+    return bounds_bytes(layer) + SEARCHES * layer->model_count * sizeof(order_search);
 }
 
 static void begin(const mc_layer *layer, void *state)
 {
-    searches_begin(searches_of(layer, state), SEARCHES * layer->model_count, layer->size);
+    threshold_begin(searches_of(layer, state), SEARCHES * layer->model_count, layer->size);
 }
 
 /* ---- scores --------------------------------------------------------------------------------- */
@@ -111,8 +111,8 @@ typedef struct largest_score {
 static size_t partial_size(const mc_layer *layer)
 {
     return layer->model_count * sizeof(largest_score) +
-           searches_partial_size(searches_of(layer, layer->model_state),
-                                 SEARCHES * layer->model_count);
+           threshold_partial_size(searches_of(layer, layer->model_state),
+                                  SEARCHES * layer->model_count);
 }
 
 static void *searches_at(const mc_layer *layer, const void *partial)
@@ -120,15 +120,15 @@ static void *searches_at(const mc_layer *layer, const void *partial)
     return (char *)(uintptr_t)partial + layer->model_count * sizeof(largest_score);
 }
 
-static void clip_block(const mc_layer *layer, const threshold_search *searches, void *partial,
+static void clip_block(const mc_layer *layer, const order_search *searches, void *partial,
                        size_t start, size_t length)
 {
     for (size_t s = 0; s < SEARCHES * layer->model_count; s++)
-        threshold_add(&searches[s], searches_partial(searches, s, partial),
+        threshold_add(searches, SEARCHES * layer->model_count, s, partial,
                       layer->models[s / SEARCHES] + start, layer->base + start, length);
 }
 
-static void score_block(const mc_layer *layer, const threshold_search *searches, void *partial,
+static void score_block(const mc_layer *layer, const order_search *searches, void *partial,
                         largest_score *largest, mc_real *scores, size_t start, size_t length)
 {
     const bool raw = mc_number(layer, "inter") == RAW;
@@ -149,7 +149,7 @@ static void score_block(const mc_layer *layer, const threshold_search *searches,
                 const mc_real wanted = k == POSITIVE ? values[i] : -values[i];
                 one[i] = wanted > 0 ? wanted : 0;
             }
-            threshold_add(&searches[s], searches_partial(searches, s, partial), one, NULL, length);
+            threshold_add(searches, SEARCHES * models, s, partial, one, NULL, length);
         }
     }
 }
@@ -162,7 +162,7 @@ static size_t scratch_bytes(const mc_layer *layer)
 static mc_status accumulate(const mc_layer *layer, void *partial)
 {
     const found *const f = layer->model_state;
-    const threshold_search *const searches = searches_of(layer, f);
+    const order_search *const searches = searches_of(layer, f);
     for (size_t start = 0; start < layer->count; start += MC_TILE_BLOCK) {
         const size_t length = mc_tile_block(start, layer->count);
         if (f->phase == CLIP)
@@ -183,37 +183,36 @@ static void combine(const mc_layer *layer, void *into, const void *from)
             all[t].value = more[t].value;
         all[t].count += more[t].count;
     }
-    searches_combine(searches_of(layer, layer->model_state), SEARCHES * layer->model_count,
-                     searches_at(layer, into), searches_at(layer, from));
+    order_combine(searches_of(layer, layer->model_state), SEARCHES * layer->model_count,
+                  searches_at(layer, into), searches_at(layer, from));
 }
 
-/* The place of an index that a formula gives, limited to 0 … size − 1. */
-static threshold_place place_of(double index, int64_t size)
+/* The rank of an index that a formula gives, limited to 0 … size − 1. */
+static int64_t rank_of(double index, int64_t size)
 {
-    const double last = (double)(size - 1), place = trunc(index);
-    return (threshold_place){.rank = (uint64_t)(place < 0 ? 0 : place > last ? last : place)};
+    const double last = (double)(size - 1), rank = trunc(index);
+    return (int64_t)(rank < 0 ? 0 : rank > last ? last : rank);
 }
 
-/* The place in ascending scores below which a score counts as 0. */
-static threshold_place quantile_place(const mc_layer *layer)
+/* The rank in ascending scores below which a score counts as 0. */
+static int64_t quantile_rank(const mc_layer *layer)
 {
-    return place_of((double)layer->size * (1 - mc_number(layer, "ratio")), layer->size);
+    return rank_of((double)layer->size * (1 - mc_number(layer, "ratio")), layer->size);
 }
 
-static threshold_place place_in(const mc_layer *layer, int phase, size_t search)
+static int64_t rank_in(const mc_layer *layer, int phase, size_t search)
 {
     const double size = (double)layer->size, share = mc_number(layer, "clip");
     if (phase == CLIP)
-        return search == LOW ? place_of(size * share, layer->size)
-                             : place_of(size * (1 - share) - 1, layer->size);
-    const threshold_place place = quantile_place(layer);
-    return search == POSITIVE ? place
-                              : (threshold_place){.rank = (uint64_t)layer->size - 1 - place.rank};
+        return search == LOW ? rank_of(size * share, layer->size)
+                             : rank_of(size * (1 - share) - 1, layer->size);
+    const int64_t rank = quantile_rank(layer);
+    return search == POSITIVE ? rank : layer->size - 1 - rank;
 }
 
 static void end_phase(const mc_layer *layer, found *f, const largest_score *largest)
 {
-    threshold_search *const searches = searches_of(layer, f);
+    order_search *const searches = searches_of(layer, f);
     for (size_t t = 0; t < layer->model_count; t++) {
         const double first = searches[SEARCHES * t].threshold;
         const double second = searches[SEARCHES * t + 1].threshold;
@@ -234,16 +233,12 @@ static void end_phase(const mc_layer *layer, found *f, const largest_score *larg
 static mc_status next(const mc_layer *layer, int round, void *state, const void *total, bool *more)
 {
     found *const f = state;
-    threshold_search *const searches = searches_of(layer, f);
-    const char *at = searches_at(layer, total);
-    bool unfinished = false;
+    order_search *const searches = searches_of(layer, f);
+    const size_t count = SEARCHES * layer->model_count;
     (void)round;
-    for (size_t s = 0; s < SEARCHES * layer->model_count; s++) {
-        const size_t size = threshold_partial_size(&searches[s]);
-        unfinished |= threshold_next(&searches[s], 1, at, place_in(layer, f->phase, s % SEARCHES));
-        at += size;
-    }
-    if (!unfinished)
+    for (size_t s = 0; s < count; s++)
+        searches[s].rank = rank_in(layer, f->phase, s % SEARCHES);
+    if (!threshold_next(searches, count, searches_at(layer, total)))
         end_phase(layer, f, total);
     *more = f->phase != FOUND;
     return MC_OK;

@@ -1,8 +1,8 @@
 /*
- * The threshold is an order statistic of |task vector| elements (threshold.h): of all models'
+ * The threshold is an order statistic of |task vector| elements (order.h): of all models'
  * elements of a layer, or, as in the paper, of each model's elements of all layers.
  */
-#include "methods/searches.h"
+#include "methods/threshold.h"
 #include "methods/weights.h"
 
 enum { K, WEIGHTS };   /* parameters */
@@ -18,29 +18,32 @@ static bool trims_models(const mc_layer *layer)
 static size_t state_size(const mc_layer *layer)
 {
     (void)layer;
-    return sizeof(threshold_search);
+    return sizeof(order_search);
 }
 
 static void begin(const mc_layer *layer, void *state)
 {
-    threshold_search *const search = state;
-    threshold_begin(search, layer->size, layer->model_count);
-    search->done = search->done || trims_models(layer);
+    order_search *const search = state;
+    order_begin(search, 1, layer->size, layer->model_count,
+                order_first_stride(layer->size * (int64_t)layer->model_count));
+    if (trims_models(layer))
+        search->phase = ORDER_DONE;
 }
 
 static size_t partial_size(const mc_layer *layer)
 {
-    return threshold_partial_size(layer->state);
+    return threshold_partial_size(layer->state, 1);
 }
 
 static size_t partial_zeros(const mc_layer *layer)
 {
-    return threshold_partial_zeros(layer->state);
+    return partial_size(layer) > 0 ? order_partial_zeros(layer->state, 1) : 0;
 }
 
 static int64_t stride(const mc_layer *layer, int round)
 {
-    return threshold_stride(layer->state, layer->size, round);
+    (void)round;
+    return order_stride(layer->state, 1);
 }
 
 /* Block by block, so that a block of the base stays in the first cache for all models. */
@@ -49,22 +52,23 @@ static mc_status accumulate(const mc_layer *layer, void *partial)
     for (size_t start = 0; start < layer->count; start += MC_TILE_BLOCK) {
         const size_t length = mc_tile_block(start, layer->count);
         for (size_t m = 0; m < layer->model_count; m++)
-            threshold_add(layer->state, partial, layer->models[m] + start, layer->base + start,
-                          length);
+            threshold_add(layer->state, 1, 0, partial, layer->models[m] + start,
+                          layer->base + start, length);
     }
     return MC_OK;
 }
 
 static void combine(const mc_layer *layer, void *into, const void *from)
 {
-    threshold_combine(layer->state, into, from);
+    order_combine(layer->state, 1, into, from);
 }
 
 static mc_status next(const mc_layer *layer, int round, void *state, const void *total, bool *more)
 {
-    threshold_search *const search = state;
-    const threshold_place place = threshold_of_density(search, mc_number(layer, "k"));
-    *more = threshold_next(search, stride(layer, round), total, place);
+    order_search *const search = state;
+    (void)round;
+    threshold_set_density(search, mc_number(layer, "k"));
+    *more = threshold_next(search, 1, total);
     return MC_OK;
 }
 
@@ -81,31 +85,31 @@ static const mc_statistics statistics = {.state_size = state_size,
 /* ---- a threshold per model ------------------------------------------------------------------ */
 static size_t models_state_size(const mc_layer *layer)
 {
-    return layer->model_count * sizeof(threshold_search);
+    return layer->model_count * sizeof(order_search);
 }
 
 static void models_begin(const mc_layer *layer, void *state)
 {
-    searches_begin(state, layer->model_count, layer->size);
+    threshold_begin(state, layer->model_count, layer->size);
 }
 
 static size_t models_partial_size(const mc_layer *layer)
 {
-    return trims_models(layer) ? searches_partial_size(layer->model_state, layer->model_count) : 0;
+    return trims_models(layer) ? threshold_partial_size(layer->model_state, layer->model_count) : 0;
 }
 
 static mc_status models_accumulate(const mc_layer *layer, void *partial)
 {
-    const threshold_search *const searches = layer->model_state;
+    const order_search *const searches = layer->model_state;
     for (size_t m = 0; m < layer->model_count; m++)
-        threshold_add(&searches[m], searches_partial(searches, m, partial), layer->models[m],
-                      layer->base, layer->count);
+        threshold_add(searches, layer->model_count, m, partial, layer->models[m], layer->base,
+                      layer->count);
     return MC_OK;
 }
 
 static void models_combine(const mc_layer *layer, void *into, const void *from)
 {
-    searches_combine(layer->model_state, layer->model_count, into, from);
+    order_combine(layer->model_state, layer->model_count, into, from);
 }
 
 /*
@@ -115,17 +119,12 @@ static void models_combine(const mc_layer *layer, void *into, const void *from)
 static mc_status models_next(const mc_layer *layer, int round, void *state, const void *total,
                              bool *more)
 {
-    threshold_search *const searches = state;
-    const char *at = total;
+    order_search *const searches = state;
+    const int64_t kept = (int64_t)((double)layer->size * mc_number(layer, "k"));
     (void)round;
-    for (size_t m = 0; m < layer->model_count; m++) {
-        const size_t size = threshold_partial_size(&searches[m]);
-        const uint64_t keys = searches[m].keys;
-        const uint64_t kept = (uint64_t)((double)keys * mc_number(layer, "k"));
-        const threshold_place place = {.rank = keys - kept - (kept < keys ? 1 : 0)};
-        *more |= threshold_next(&searches[m], 1, at, place);
-        at += size;
-    }
+    for (size_t m = 0; m < layer->model_count; m++)
+        searches[m].rank = layer->size - kept - (kept < layer->size ? 1 : 0);
+    *more = threshold_next(searches, layer->model_count, total);
     return MC_OK;
 }
 
@@ -139,8 +138,8 @@ static const mc_statistics model_statistics = {.state_size = models_state_size,
 
 static mc_real threshold_of(const mc_layer *layer, size_t model)
 {
-    const threshold_search *const models = layer->model_state;
-    const threshold_search *const all = layer->state;
+    const order_search *const models = layer->model_state;
+    const order_search *const all = layer->state;
     return (mc_real)(trims_models(layer) ? models[model].threshold : all->threshold);
 }
 

@@ -10,7 +10,7 @@ enum { MEDIAN, LOWER, UPPER, SEARCHES };
 
 typedef struct fusion_state {
     bool searching; /* otherwise this round computes divergences */
-    rank_search searches[SEARCHES];
+    order_search searches[SEARCHES];
     mc_real threshold;
     double divergences[]; /* [rows] */
 } fusion_state;
@@ -152,7 +152,7 @@ static int64_t rank(const mc_layer *layer, size_t search, int64_t zeros)
 static const rank_selection selection = {
     .searches = searches, .sharing = SEARCHES, .keys = keys, .rank = rank};
 
-static mc_real threshold_of(const rank_search *found)
+static mc_real threshold_of(const order_search *found)
 {
     const mc_real median = mc_real_of(found[MEDIAN].key);
     return median + (mc_real)1.5 * (mc_real_of(found[UPPER].key) - mc_real_of(found[LOWER].key));
@@ -166,20 +166,20 @@ static size_t state_size(const mc_layer *layer)
 
 static size_t partial_size(const mc_layer *layer)
 {
-    return state_of(layer)->searching ? rank_partial_size(state_of(layer)->searches, SEARCHES)
+    return state_of(layer)->searching ? order_partial_size(state_of(layer)->searches, SEARCHES)
                                       : row_count(layer) * sizeof(double);
 }
 
 static size_t partial_zeros(const mc_layer *layer)
 {
-    return state_of(layer)->searching ? rank_zeros(state_of(layer)->searches, SEARCHES)
+    return state_of(layer)->searching ? order_partial_zeros(state_of(layer)->searches, SEARCHES)
                                       : partial_size(layer);
 }
 
 static int64_t stride(const mc_layer *layer, int round)
 {
     (void)round;
-    return state_of(layer)->searching ? rank_stride(state_of(layer)->searches, SEARCHES) : 1;
+    return state_of(layer)->searching ? order_stride(state_of(layer)->searches, SEARCHES) : 1;
 }
 
 static mc_status accumulate(const mc_layer *layer, void *partial)
@@ -196,7 +196,7 @@ static void combine(const mc_layer *layer, void *into, const void *from)
     double *const all = into;
     const double *const more = from;
     if (state_of(layer)->searching)
-        rank_combine(state_of(layer)->searches, SEARCHES, into, from);
+        order_combine(state_of(layer)->searches, SEARCHES, into, from);
     else
         for (size_t i = 0; i < row_count(layer); i++)
             all[i] += more[i];
@@ -214,7 +214,7 @@ static mc_status next(const mc_layer *layer, int round, void *state, const void 
         return MC_OK;
     }
     rank_next(layer, &selection, s->searches, total);
-    *more = !rank_done(s->searches, SEARCHES);
+    *more = !order_done(s->searches, SEARCHES);
     if (!*more)
         s->threshold = threshold_of(s->searches);
     return MC_OK;

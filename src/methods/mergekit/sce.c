@@ -6,7 +6,7 @@
  */
 typedef struct sce_state {
     bool summing; /* this round adds up squares; otherwise it searches */
-    rank_search search;
+    order_search search;
     double weights[]; /* [model_count] */
 } sce_state;
 
@@ -109,7 +109,7 @@ MC_PASS void mask(mc_real *task, const mc_bits *masks, size_t count)
 static mc_real *selected_tasks(const mc_layer *layer, size_t start, size_t count)
 {
     mc_real *const tasks = layer->scratch;
-    const rank_search *const found = &state_of(layer)->search;
+    const order_search *const found = &state_of(layer)->search;
     const bool some = selects(layer);
     mc_bits masks[MC_TILE_BLOCK];
     if (some) {
@@ -136,7 +136,7 @@ static void begin(const mc_layer *layer, void *state)
 {
     sce_state *const s = state;
     rank_begin(layer, &selection, &s->search);
-    s->summing = s->search.phase == RANK_DONE;
+    s->summing = s->search.phase == ORDER_DONE;
 }
 
 /*
@@ -147,18 +147,19 @@ static size_t partial_size(const mc_layer *layer)
 {
     const size_t leaves = (size_t)((layer->size + MC_LEAF - 1) / MC_LEAF);
     return state_of(layer)->summing ? leaves * layer->model_count * sizeof(double)
-                                    : rank_partial_size(&state_of(layer)->search, 1);
+                                    : order_partial_size(&state_of(layer)->search, 1);
 }
 
 static size_t partial_zeros(const mc_layer *layer)
 {
-    return state_of(layer)->summing ? partial_size(layer) : rank_zeros(&state_of(layer)->search, 1);
+    return state_of(layer)->summing ? partial_size(layer)
+                                    : order_partial_zeros(&state_of(layer)->search, 1);
 }
 
 static int64_t stride(const mc_layer *layer, int round)
 {
     (void)round;
-    return state_of(layer)->summing ? 1 : rank_stride(&state_of(layer)->search, 1);
+    return state_of(layer)->summing ? 1 : order_stride(&state_of(layer)->search, 1);
 }
 
 static void add_squares(const mc_layer *layer, double *sums)
@@ -184,7 +185,7 @@ static mc_status accumulate(const mc_layer *layer, void *partial)
 static void combine(const mc_layer *layer, void *into, const void *from)
 {
     if (!state_of(layer)->summing) {
-        rank_combine(&state_of(layer)->search, 1, into, from);
+        order_combine(&state_of(layer)->search, 1, into, from);
         return;
     }
     double *const all = into;
@@ -219,7 +220,7 @@ static mc_status next(const mc_layer *layer, int round, void *state, const void 
         return MC_OK;
     }
     rank_next(layer, &selection, &s->search, total);
-    s->summing = s->search.phase == RANK_DONE;
+    s->summing = s->search.phase == ORDER_DONE;
     *more = true;
     return MC_OK;
 }

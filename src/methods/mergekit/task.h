@@ -188,8 +188,8 @@ static const rank_selection task_selection = {.searches = task_searches,
 /* ---- what is kept of one model --------------------------------------------------------------- */
 /* Searches, then what each model's kept elements are multiplied by. */
 typedef struct task_state {
-    bool summing;           /* this round adds up norms; otherwise it searches */
-    rank_search searches[]; /* [task_searches] */
+    bool summing;            /* this round adds up norms; otherwise it searches */
+    order_search searches[]; /* [task_searches] */
 } task_state;
 
 static inline double *task_scales(const mc_layer *layer, const void *state)
@@ -248,7 +248,7 @@ MC_PASS void task_keep_between(mc_bits first, mc_bits span, mc_real *task, size_
  * Zeroes what the thresholds drop: below the element of `low`, and from that of `high` on. Among
  * elements with the key of a threshold the place decides; the outcome changes once per tensor.
  */
-static inline void task_threshold(const rank_search *low, const rank_search *high, mc_real *task,
+static inline void task_threshold(const order_search *low, const order_search *high, mc_real *task,
                                   uint64_t place, size_t count)
 {
     const size_t low_places = rank_places(low, place, count);
@@ -289,7 +289,7 @@ static inline size_t task_choices(const mc_layer *layer)
 static inline size_t task_state_size(const mc_layer *layer)
 {
     const size_t choice = ranked_words(task_unit(layer)) * sizeof(uint64_t) + 1;
-    return sizeof(task_state) + task_searches(layer) * sizeof(rank_search) +
+    return sizeof(task_state) + task_searches(layer) * sizeof(order_search) +
            layer->model_count * (sizeof(double) + task_choices(layer) * choice);
 }
 
@@ -345,14 +345,14 @@ static inline void task_random(const mc_layer *layer, size_t model, size_t start
 static inline void task_drop(const mc_layer *layer, size_t model, size_t start, size_t count,
                              bool remember, mc_real *task)
 {
-    static const rank_search no_limit = {.none = true};
+    static const order_search no_limit = {.none = true};
     if (task_keeps_all(layer, model))
         return;
     if (task_keeps_none(layer, model)) {
         mc_tile_fill(task, 0, count);
     } else if (task_searches_per_model > 0) {
-        const rank_search *const found = ((const task_state *)layer->state)->searches +
-                                         model * task_searches_per_model;
+        const order_search *const found = ((const task_state *)layer->state)->searches +
+                                          model * task_searches_per_model;
         task_threshold(found, task_searches_per_model > 1 ? found + 1 : &no_limit, task,
                        (uint64_t)layer->first + start, count);
     } else if (task_sparsify_of == TASK_RANDOM) {
@@ -405,14 +405,14 @@ static inline size_t task_partial_size(const mc_layer *layer)
         return task_rescales(layer)
                    ? task_block_count(layer) * layer->model_count * sizeof(task_norms)
                    : 1;
-    return rank_partial_size(((const task_state *)layer->state)->searches, task_searches(layer));
+    return order_partial_size(((const task_state *)layer->state)->searches, task_searches(layer));
 }
 
 static inline size_t task_partial_zeros(const mc_layer *layer)
 {
     if (task_sums(layer))
         return task_partial_size(layer);
-    return rank_zeros(((const task_state *)layer->state)->searches, task_searches(layer));
+    return order_partial_zeros(((const task_state *)layer->state)->searches, task_searches(layer));
 }
 
 static inline int64_t task_stride(const mc_layer *layer, int round)
@@ -420,7 +420,7 @@ static inline int64_t task_stride(const mc_layer *layer, int round)
     (void)round;
     if (task_sums(layer))
         return task_rescales(layer) ? 1 : TASK_ONE_LEAF;
-    return rank_stride(((const task_state *)layer->state)->searches, task_searches(layer));
+    return order_stride(((const task_state *)layer->state)->searches, task_searches(layer));
 }
 
 /* task = model − base; returns its L1 norm, as task_norm. */
@@ -486,8 +486,8 @@ static inline mc_status task_accumulate(const mc_layer *layer, void *partial)
 static inline void task_combine(const mc_layer *layer, void *into, const void *from)
 {
     if (!task_sums(layer)) {
-        rank_combine(((const task_state *)layer->state)->searches, task_searches(layer), into,
-                     from);
+        order_combine(((const task_state *)layer->state)->searches, task_searches(layer), into,
+                      from);
         return;
     }
     task_norms *const all = into;
@@ -528,7 +528,7 @@ static inline mc_status task_next(const mc_layer *layer, int round, void *state,
         return MC_OK;
     }
     rank_next(layer, &task_selection, s->searches, total);
-    s->summing = rank_done(s->searches, task_searches(layer));
+    s->summing = order_done(s->searches, task_searches(layer));
     *more = !s->summing || task_rescales(layer);
     return MC_OK;
 }
